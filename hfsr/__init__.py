@@ -1,0 +1,59 @@
+"""hfsr: image restoration with BasicSR training, the Hugging Face Hub and exact tiled inference.
+
+Every public name is imported on first use, so `import hfsr` and `hfsr --help` stay fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from hfsr.checkpoints import load_checkpoint
+    from hfsr.errors import HfsrError
+    from hfsr.hub import from_pretrained, push_to_hub, save_pretrained
+    from hfsr.inference import Progress, Upscaler
+    from hfsr.zoo import create_model, list_archs, list_models, register_arch
+
+_HOMES = {
+    "HfsrError": "hfsr.errors",
+    "Progress": "hfsr.inference",
+    "Upscaler": "hfsr.inference",
+    "create_model": "hfsr.zoo",
+    "from_pretrained": "hfsr.hub",
+    "list_archs": "hfsr.zoo",
+    "list_models": "hfsr.zoo",
+    "load_checkpoint": "hfsr.checkpoints",
+    "push_to_hub": "hfsr.hub",
+    "register_arch": "hfsr.zoo",
+    "save_pretrained": "hfsr.hub",
+}
+
+__all__ = [
+    "HfsrError",
+    "Progress",
+    "Upscaler",
+    "__version__",
+    "create_model",
+    "from_pretrained",
+    "list_archs",
+    "list_models",
+    "load_checkpoint",
+    "push_to_hub",
+    "register_arch",
+    "save_pretrained",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hfsr' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,91 @@
+"""What every network file states about its network, and the decorator that records how a network was built."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from torch import Tensor, nn
+
+__all__ = ["ArchSpec", "StateDict", "no_rename", "records_arguments"]
+
+StateDict = Mapping[str, Tensor]
+Arguments = Mapping[str, Any]
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def no_rename(state_dict: StateDict) -> StateDict:
+    """The rename rule of a network whose released checkpoints already use its keys."""
+    return state_dict
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchSpec:
+    """The facts of one network: stated once, at the end of its file, and read by every other room."""
+
+    name: str
+    """Public name: the class name, and `network_g.type` in an option file."""
+    cls: type[nn.Module]
+    role: Literal["restorer", "discriminator", "generator", "features"] = "restorer"
+    """Only restorers are upscaled with; the rest serve training and priors."""
+    task: str = "super-resolution"
+    title: str
+    """Title of the paper."""
+    paper: str
+    """Where to read it, an arXiv address where there is one."""
+    reference: str
+    """The code that released weights come from."""
+    licence: str
+    """Licence of the reference code ("none stated" where it has none); ours is our own."""
+    scales: tuple[int, ...]
+    in_channels: int = 3
+    presets: Mapping[str, Arguments]
+    """Named sizes, each a full set of constructor arguments; exactly one name ends with "_tiny" (for tests)."""
+    size_multiple: Callable[[Arguments], int] = lambda _: 1
+    """Sides are padded to a multiple of this inside `forward`; pieces start on it. Neutral: 1."""
+    bf16: bool = True
+    """True guarantees that bfloat16 inference stays within 50 dB of float32."""
+    fp16: bool = True
+    """False where activations overflow 65504."""
+    tiling: Literal["local", "pooled", "windowed", "positional"] = "local"
+    """How it may be cut in pieces; see `hfsr.inference`."""
+    radius: Callable[[Arguments], int]
+    """One-sided receptive field of the convolutions in LR px, global pools left out."""
+    infer: Callable[[StateDict], dict[str, Any] | None]
+    """Constructor arguments from the tensors of a (renamed) state dict, or None when it is not this network."""
+    rename: Callable[[StateDict], StateDict] = no_rename
+    """Renames released layouts to our keys; returns the same mapping when it does not recognise the layout."""
+    notes: tuple[str, ...] = field(default=())
+    """What shapes cannot tell and a released recipe decides (range, residual scale), said when converting."""
+
+    def scale_of(self, arguments: Arguments) -> int:
+        """The scale that these constructor arguments build."""
+        signature = inspect.signature(self.cls)
+        parameter = signature.parameters.get("upscale")
+        return 1 if parameter is None else int(arguments.get("upscale", parameter.default))
+
+
+def records_arguments(cls: type[ModuleT]) -> type[ModuleT]:
+    """Class decorator: the instance remembers in `model_args` every argument it was built with, defaults included.
+
+    Raises:
+        TypeError: at decoration, when a parameter is positional or variadic: a mistyped name must be an error.
+    """
+    init = cls.__init__
+    signature = inspect.signature(init)
+    for parameter in list(signature.parameters.values())[1:]:
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            raise TypeError(f"{cls.__name__}: parameter '{parameter.name}' must be keyword-only")
+
+    @functools.wraps(init)
+    def recording_init(self: Any, **arguments: Any) -> None:
+        bound = signature.bind(self, **arguments)
+        bound.apply_defaults()
+        init(self, **arguments)
+        self.model_args = {name: value for name, value in bound.arguments.items() if name != "self"}
+
+    cls.__init__ = recording_init  # type: ignore[method-assign,assignment]
+    return cls

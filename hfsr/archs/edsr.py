@@ -1,0 +1,154 @@
+"""Enhanced Deep Residual Networks for Single Image Super-Resolution, Lim et al., CVPRW 2017.
+
+Paper: https://arxiv.org/abs/1707.02921
+Reference: https://github.com/sanghyun-son/EDSR-PyTorch (MIT)
+Constructor words, defaults and state-dict keys are BasicSR's. Differs from the reference: the mean is a buffer, not
+a frozen convolution. Baseline x2: 1,369,859 parameters; EDSR x2: 40,729,603.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from hfsr.registry import ARCHS
+
+from ._layers import DIV2K_MEAN, MeanShift, Upsampler, count_indices, scale_of_upsampler
+from ._spec import ArchSpec, StateDict, records_arguments
+
+__all__ = ["EDSR", "SPEC"]
+
+
+class ResidualBlock(nn.Module):
+    """conv - ReLU - conv, multiplied by `res_scale` before it is added to the input. No batch norm."""
+
+    def __init__(self, num_feat: int, res_scale: float) -> None:
+        super().__init__()
+        self.res_scale = res_scale
+        self.conv1 = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+        self.conv2 = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.conv2(self.relu(self.conv1(x)))
+        return x + (residual if self.res_scale == 1 else residual * self.res_scale)
+
+
+@records_arguments
+class EDSR(nn.Module):
+    """A deep residual trunk at LR size, then sub-pixel enlargement.
+
+    Args:
+        num_in_ch: channels of the input.
+        num_out_ch: channels of the output.
+        num_feat: width of the trunk (64 baseline, 256 in the paper's large model).
+        num_block: residual blocks (16 baseline, 32 large).
+        upscale: 1, 2, 3, 4 or 8.
+        res_scale: residual scaling (1 baseline, 0.1 large).
+        img_range: range the trunk works in; released weights use 255.
+        rgb_mean: mean subtracted before and added after, in [0, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_block: int = 16,
+        upscale: int = 4,
+        res_scale: float = 1.0,
+        img_range: float = 255.0,
+        rgb_mean: Sequence[float] = DIV2K_MEAN,
+    ) -> None:
+        super().__init__()
+        self.scale = upscale
+        self.shift = MeanShift(rgb_mean, img_range)
+        self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
+        self.body = nn.Sequential(*(ResidualBlock(num_feat, res_scale) for _ in range(num_block)))
+        self.conv_after_body = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+        self.upsample = Upsampler(upscale, num_feat)
+        self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, padding=1)
+
+    def core(self, x: Tensor) -> Tensor:
+        shallow = self.conv_first(self.shift(x))
+        deep = self.conv_after_body(self.body(shallow)) + shallow
+        return self.shift.inverse(self.conv_last(self.upsample(deep)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: RGB, nominally [0, 1], (B, 3, H*scale, W*scale)."""
+        return self.core(x)
+
+
+def infer(state_dict: StateDict) -> dict[str, Any] | None:
+    needed = ("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight", "conv_last.weight")
+    if any(key not in state_dict for key in needed) or "conv_hr.weight" in state_dict:
+        return None
+    num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
+    num_block = count_indices(state_dict, "body")
+    return {
+        "num_in_ch": num_in_ch,
+        "num_out_ch": state_dict["conv_last.weight"].shape[0],
+        "num_feat": num_feat,
+        "num_block": num_block,
+        "upscale": scale_of_upsampler(state_dict, num_feat),
+        # Shapes do not show it: 0.1 is the released recipe of the large model.
+        "res_scale": 0.1 if num_feat == 256 else 1.0,
+    }
+
+
+def rename(state_dict: StateDict) -> StateDict:
+    """Renames the official layout (head.0, body.i.body.0|2, body.N, tail.0, tail.1)."""
+    if "head.0.weight" not in state_dict or "body.0.body.0.weight" not in state_dict:
+        return state_dict
+    post = count_indices(state_dict, "body") - 1
+    rules = (
+        (r"^head\.0\.", "conv_first."),
+        (r"^body\.(\d+)\.body\.0\.", r"body.\1.conv1."),
+        (r"^body\.(\d+)\.body\.2\.", r"body.\1.conv2."),
+        (rf"^body\.{post}\.(weight|bias)$", r"conv_after_body.\1"),
+        (r"^tail\.0\.", "upsample."),
+        (r"^tail\.1\.", "conv_last."),
+    )
+    renamed = {}
+    for key, value in state_dict.items():
+        new = key
+        for pattern, replacement in rules:
+            new = re.sub(pattern, replacement, new)
+        renamed[new] = value
+    return renamed
+
+
+def _baseline(upscale: int) -> dict[str, Any]:
+    return {"num_feat": 64, "num_block": 16, "upscale": upscale, "res_scale": 1.0}
+
+
+def _large(upscale: int) -> dict[str, Any]:
+    return {"num_feat": 256, "num_block": 32, "upscale": upscale, "res_scale": 0.1}
+
+
+SPEC = ARCHS.register(
+    ArchSpec(
+        name="EDSR",
+        cls=EDSR,
+        title="Enhanced Deep Residual Networks for Single Image Super-Resolution",
+        paper="https://arxiv.org/abs/1707.02921",
+        reference="https://github.com/sanghyun-son/EDSR-PyTorch",
+        licence="MIT",
+        scales=(1, 2, 3, 4, 8),
+        presets={
+            **{f"edsr_baseline_x{s}": _baseline(s) for s in (2, 3, 4)},
+            **{f"edsr_x{s}": _large(s) for s in (2, 3, 4)},
+            "edsr_tiny": {"num_feat": 8, "num_block": 2, "upscale": 2},
+        },
+        fp16=False,  # the trunk works on 0..255; the large model overflows
+        tiling="local",
+        radius=lambda args: 2 * args["num_block"] + 4,
+        infer=infer,
+        rename=rename,
+        notes=("res_scale is 0.1 for width 256 and 1 otherwise; img_range 255, as released",),
+    )
+)

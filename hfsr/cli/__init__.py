@@ -1,0 +1,67 @@
+"""The commands: one file each; a file parses, calls one room, and shows progress.
+
+A command's module is imported only when it is the one asked for, so `hfsr --help` needs no torch.
+Each module offers `add_arguments(parser)` and `run(args) -> int` (the exit code).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from hfsr import __version__
+from hfsr.errors import HfsrError
+
+__all__ = ["COMMANDS", "main", "run_command"]
+
+COMMANDS = {
+    "upscale": ("upscale", "enlarge or restore pictures and folders"),
+    "restore": ("upscale", "another name of upscale"),
+    "evaluate": ("evaluate", "PSNR and SSIM of a model on a folder, with the protocol stated"),
+    "list": ("list", "networks, presets and bundled models"),
+    "info": ("info", "facts of a network or model"),
+    "doctor": ("doctor", "check this installation, or that a model is exact in pieces"),
+    "convert": ("convert", "a released checkpoint to a model folder"),
+    "push": ("push", "publish a model on the Hub"),
+    "train": ("train", "train from an option file"),
+    "test": ("test", "repeat a run's validation"),
+    "demo": ("demo", "start the Space in a browser"),
+}
+"""Command -> (module under hfsr.cli, one-line summary)."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `hfsr`. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="hfsr",
+        description="Image restoration: upscale, train, publish.",
+        epilog="commands:\n" + "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hfsr {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below; COMMAND --help tells more")
+    if not argv:
+        parser.print_help()
+        return 2
+    command = parser.parse_args(argv[:1]).command
+    return run_command("hfsr", command, argv[1:])
+
+
+def run_command(program: str, command: str, argv: list[str]) -> int:
+    """Runs one command of `program` (`hfsr` or `basicsr`): an HfsrError becomes one line on stderr and exit code 1."""
+    module_name, summary = COMMANDS[command]
+    module = importlib.import_module(f"hfsr.cli.{module_name}")
+    parser = argparse.ArgumentParser(prog=f"{program} {command}", description=summary[0].upper() + summary[1:] + ".")
+    module.add_arguments(parser)
+    args = parser.parse_args(argv)
+    args.command = command
+    try:
+        return module.run(args)
+    except HfsrError as error:
+        print(f"{program} {command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{program} {command}: interrupted", file=sys.stderr)
+        return 130
