@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ARCHS", "DATASETS", "LOSSES", "METRICS", "RECIPES", "SUFFIX", "Registry"]
 
 SUFFIX = "_hfsr"
-"""What our name carries in BasicSR where the plain one is taken; understood here too, so one file serves both."""
+"""Ends our name in BasicSR where the plain one is taken; understood here too: one option file serves both."""
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -37,7 +37,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._borrowed: list[Mapping[str, T]] = []
 
     def register(self, item: T, *, name: str | None = None) -> T:
-        """Adds `item` under `name` (default: its `__name__` or `name` attribute) and returns it, so it decorates.
+        """Adds `item` under `name` (default: its `__name__` or `name`) and returns it, so it decorates.
 
         Raises:
             ValueError: the name is taken by another item of ours; a borrowed one gives way.
@@ -73,7 +73,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def get(self, name: str, /, default: T | D) -> T | D: ...
     def get(self, name: str, /, default: Any = None) -> Any:
         """The item, or `default` where there is none: what is asked for this way need not exist."""
-        return self[name] if name in self else default
+        return self[name] if name in self else default  # noqa: SIM401  this is get
 
     def __contains__(self, name: object) -> bool:
         return any(key in items for key, items in self._places(name))

@@ -1,4 +1,4 @@
-"""What stops BasicSR 1.4.2 from being imported today, and the cure of each (torchvision's: `hfsr._compat`)."""
+"""What stops BasicSR 1.4.2 from being imported today, and its cures; torchvision's own is in `hfsr._compat`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _stand_in(name: str, **members: Any) -> ModuleType:
 
 
 def _provide_functional_tensor() -> None:
-    """torchvision 0.17 removed the module from which BasicSR, and plugins modelled on it, take one function."""
+    """torchvision 0.17 removed the module from which BasicSR, and plugins like it, take one function."""
     name = "torchvision.transforms.functional_tensor"
     if name not in sys.modules and find_spec(name) is None:
         functional = importlib.import_module("torchvision.transforms.functional")

@@ -57,10 +57,10 @@ _foreign: dict[str, _Foreign] = {}
 def install() -> dict[str, str]:
     """Makes BasicSR's registries and ours meet; safe to call again, as after a new `register_arch`.
 
-    Ours go into BasicSR's under their plain name where it is free, else as `<Name>_hfsr`; a foreign entry is never
-    replaced. BasicSR's data sets, losses and metrics, and those of any plugin imported before or after, are found in
-    our registries where we hold no such name ourselves. Networks of others are found by `find_network`, not in
-    ARCHS: they keep no contract that we could state.
+    Ours go into BasicSR's under their plain name where it is free, else as `<Name>_hfsr`; a foreign entry is
+    never replaced. BasicSR's data sets, losses and metrics, and those of any plugin imported before or after, are
+    found in our registries where we hold no such name ourselves. Networks of others are found by `find_network`,
+    not in ARCHS: they keep no contract that we could state.
 
     Returns:
         the name of each of our networks in BasicSR's registry.
@@ -86,8 +86,8 @@ def install() -> dict[str, str]:
 def find_network(name: str) -> Callable[..., nn.Module]:
     """The class that `network_g.type` names: ours first, then BasicSR's or another plugin's.
 
-    `<Name>_hfsr` is always ours and `<Name>_basicsr` never, so an option file can say which it means. A network
-    that is not ours promises nothing beyond `nn.Module`: it has no `scale`, no `core`, no contract.
+    `<Name>_hfsr` is always ours and `<Name>_basicsr` never, so an option file can say which it means. A
+    network that is not ours promises nothing beyond `nn.Module`: it has no `scale`, no `core`, no contract.
 
     Raises:
         UnknownNameError: nobody registered the name.
@@ -108,7 +108,7 @@ def _values_of(ours: Registry[Any]) -> Callable[[], list[Any]]:
 
 
 def _export(registry: Any, name: str, item: Any) -> str | None:
-    """Puts one of ours into a registry of BasicSR; returns its name there, None when others hold both names."""
+    """Puts one of ours into a registry of BasicSR; returns its name there, None when both are taken."""
     there = dict(iter(registry))
     for candidate in (name, name + SUFFIX):
         if candidate not in there:
