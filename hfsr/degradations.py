@@ -1,0 +1,197 @@
+"""How a good picture becomes a bad one: MATLAB's bicubic, noise, JPEG; the type of the pixels is kept.
+
+MATLAB's `imresize` on an integer picture resizes the heights, rounds, resizes the widths and rounds again.
+So the LR pictures of the benchmarks were made, and `bicubic_down` repeats them bit for bit (a floating-point
+intermediate changes 10-15 % of the pixels by one). `bicubic_up`, the baseline, rounds once, at the end, as
+evaluation codes do that enlarge a float picture. Sums are float64, added in a fixed order: no result depends
+on the machine.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hfsr.errors import ImageError
+
+__all__ = ["bicubic_down", "bicubic_up", "gaussian_noise", "jpeg", "modcrop", "seed_of"]
+
+_BLOCK = 1 << 17  # values of one block of output rows; as float64 they stay in the processor's cache
+
+
+def modcrop(image: NDArray, scale: float) -> NDArray:
+    """Cuts the right and bottom edges so that both sides are multiples of `scale`.
+
+    Args:
+        image: shape (H, W) or (H, W, C).
+        scale: whole numbers cut to their multiples; other real scales to the largest side below which
+            `floor(side / scale)` LR px still give back that very side.
+
+    Returns:
+        A view of `image`, at least one LR px on each side.
+
+    Raises:
+        ImageError: the picture is smaller than `scale`.
+    """
+    height, width = (_largest_side(side, scale) for side in image.shape[:2])
+    if height < 1 or width < 1:
+        raise ImageError(
+            f"a picture of {image.shape[1]}x{image.shape[0]} px is smaller than one px at scale {scale:g}"
+        )
+    return image[:height, :width]
+
+
+def bicubic_down(image: NDArray, scale: float) -> NDArray:
+    """Reduces as MATLAB's `imresize(image, 1/scale, 'bicubic')` does: antialiased, rounded after each axis.
+
+    Args:
+        image: uint8 or uint16, shape (H, W) or (H, W, C), any channel order.
+        scale: at least 1.
+
+    Returns:
+        Shape (ceil(H/scale), ceil(W/scale)[, C]), same dtype, C-contiguous.
+
+    Raises:
+        ImageError: another dtype or shape, an empty picture, or a scale below 1.
+    """
+    _check(image, scale)
+    height, width = (math.ceil(side / scale - 1e-9) for side in image.shape[:2])
+    return _resize(image, height, width, 1 / scale, round_between=True)
+
+
+def bicubic_up(image: NDArray, scale: float) -> NDArray:
+    """Enlarges as MATLAB's `imresize(im2double(image), scale, 'bicubic')` does, rounded once at the end.
+
+    Args:
+        image: uint8 or uint16, shape (H, W) or (H, W, C), any channel order.
+        scale: at least 1.
+
+    Returns:
+        Shape (floor(H*scale), floor(W*scale)[, C]), same dtype, C-contiguous: the size that a network of this
+        scale gives (MATLAB rounds up, which only differs where the scale is not a whole number).
+
+    Raises:
+        ImageError: another dtype or shape, an empty picture, or a scale below 1.
+    """
+    _check(image, scale)
+    height, width = (math.floor(side * scale + 1e-6) for side in image.shape[:2])
+    return _resize(image, height, width, scale, round_between=False)
+
+
+def gaussian_noise(image: NDArray, sigma: float, *, seed: int) -> NDArray:
+    """Adds white Gaussian noise, the same for the same seed; the sum is rounded and clamped to the dtype.
+
+    Args:
+        image: uint8 or uint16, any shape.
+        sigma: standard deviation in grey levels of 8 bit, whatever the dtype.
+        seed: any non-negative integer; see `seed_of`.
+    """
+    _check(image, 1)
+    peak = np.iinfo(image.dtype).max
+    noise = np.random.default_rng(seed).standard_normal(image.shape)
+    return _to_integers(image + noise * (sigma * peak / 255), image.dtype)
+
+
+def jpeg(image: NDArray, quality: int) -> NDArray:
+    """Sends the picture through a JPEG file in memory (libjpeg, 4:2:0 chroma).
+
+    Args:
+        image: uint8, shape (H, W) or RGB (H, W, 3).
+        quality: 1 (worst) to 100.
+
+    Raises:
+        ImageError: not an 8-bit gray or RGB picture, or no such quality.
+    """
+    if image.dtype != np.uint8 or image.shape[2:] not in {(), (3,)}:
+        raise ImageError(
+            f"JPEG holds 8-bit gray or RGB, not {image.dtype} of shape {image.shape}; convert it first"
+        )
+    if not 1 <= quality <= 100:
+        raise ImageError(f"JPEG quality {quality} is out of range; choose 1 to 100")
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=2)
+    with Image.open(buffer) as decoded:
+        return np.array(decoded)
+
+
+def seed_of(name: str, seed: int) -> int:
+    """One picture's seed, from its name and the seed of the set: the order of a set does not matter."""
+    return zlib.crc32(name.encode(), seed & 0xFFFFFFFF)
+
+
+def _check(image: NDArray, scale: float) -> None:
+    if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
+        raise ImageError(
+            f"got {image.dtype} of shape {image.shape}; need uint8 or uint16 of shape (H, W) or (H, W, C)"
+        )
+    if image.size == 0:
+        raise ImageError(f"the picture has no pixels (shape {image.shape})")
+    if not 1 <= scale < math.inf:
+        raise ImageError(f"scale {scale:g} is not possible; need a number from 1 on")
+
+
+def _largest_side(side: int, scale: float) -> int:
+    return math.floor(math.floor(side / scale + 1e-9) * scale + 1e-6)
+
+
+def _resize(image: NDArray, height: int, width: int, factor: float, *, round_between: bool) -> NDArray:
+    """Resizes heights, then widths, a block of output rows at a time."""
+    rows, row_weights = _taps(image.shape[0], height, factor)
+    columns, column_weights = _taps(image.shape[1], width, factor)
+    pixels = image.reshape(*image.shape[:2], -1)
+    result = np.empty((height, width, pixels.shape[2]), image.dtype)
+    step = max(1, _BLOCK // (max(width, image.shape[1]) * pixels.shape[2]))
+    for start in range(0, height, step):
+        block = slice(start, start + step)
+        tall = _mix(pixels, rows[block], row_weights[block])
+        if round_between:
+            tall = _to_integers(tall, image.dtype)
+        wide = _mix(np.ascontiguousarray(tall.swapaxes(0, 1)), columns, column_weights)
+        result[block] = _to_integers(wide, image.dtype).swapaxes(0, 1)
+    return result.reshape(height, width, *image.shape[2:])
+
+
+def _mix(lines: NDArray, sources: NDArray, weights: NDArray) -> NDArray:
+    """Weighted sums of whole lines of axis 0, in float64: (N, ...) -> (len(sources), ...)."""
+    column = (slice(None), *[None] * (lines.ndim - 1))
+    total = lines[sources[:, 0]] * weights[:, 0][column]
+    for tap in range(1, sources.shape[1]):
+        total += lines[sources[:, tap]] * weights[:, tap][column]
+    return total
+
+
+def _taps(size: int, length: int, factor: float) -> tuple[NDArray, NDArray]:
+    """Which inputs each of `length` outputs reads, mirrored at the ends, and their weights; (length, taps) both."""
+    shrink = min(factor, 1.0)  # a reduction widens the kernel: that is the antialiasing
+    centres = (np.arange(length) + 0.5) / factor - 0.5
+    reach = 2 / shrink
+    first = np.floor(centres - reach)
+    positions = first[:, None] + np.arange(math.ceil(2 * reach) + 2)
+    weights = _cubic((centres[:, None] - positions) * shrink)
+    used = weights.any(axis=0)
+    weights, positions = weights[:, used], positions[:, used]
+    weights /= weights.sum(axis=1, keepdims=True)
+    mirrored = positions.astype(np.intp) % (2 * size)
+    return np.where(mirrored < size, mirrored, 2 * size - 1 - mirrored), weights
+
+
+def _cubic(x: NDArray) -> NDArray:
+    """Keys' cubic convolution kernel with a = -1/2."""
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+def _to_integers(values: NDArray, dtype: np.dtype) -> NDArray:
+    """Rounds half up in place (MATLAB's rounding: what survives the clamp is positive) and clamps to `dtype`."""
+    values += 0.5
+    np.floor(values, out=values)
+    np.clip(values, 0, np.iinfo(dtype).max, out=values)
+    return values.astype(dtype)
