@@ -1,6 +1,6 @@
-"""The networks: one file per system, each ending with its `ArchSpec`. Importing this package registers them all."""
+"""The networks: one file per system, each ending with its `ArchSpec`. Importing this package registers all."""
 
-from . import edsr
+from . import a2n, edsr, msrresnet, rcan
 from ._spec import ArchSpec
 
-__all__ = ["ArchSpec", "edsr"]
+__all__ = ["ArchSpec", "a2n", "edsr", "msrresnet", "rcan"]

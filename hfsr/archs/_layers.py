@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from hfsr.errors import CheckpointError, OptionsError
+
 from ._spec import StateDict
 
-__all__ = ["DIV2K_MEAN", "MeanShift", "Upsampler", "count_indices", "scale_of_upsampler"]
+__all__ = [
+    "DIV2K_MEAN",
+    "MeanShift",
+    "ResidualBlock",
+    "Upsampler",
+    "absorb_mean_layers",
+    "count_indices",
+    "rename_keys",
+    "scale_of_upsampler",
+]
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """RGB mean of the DIV2K training pictures, in [0, 1]."""
@@ -19,6 +31,10 @@ class MeanShift(nn.Module):
     """Between RGB in [0, 1] and the range a network was trained in: `(x - mean) * img_range`, and back.
 
     The mean is a non-persistent buffer: it follows `.to()` and is absent from checkpoints.
+
+    Args:
+        rgb_mean: one value per channel, in [0, 1].
+        img_range: what 1 becomes, usually 255.
     """
 
     mean: Tensor
@@ -35,13 +51,28 @@ class MeanShift(nn.Module):
         return x / self.img_range + self.mean
 
 
+class ResidualBlock(nn.Module):
+    """conv - ReLU - conv, multiplied by `res_scale` before it is added to the input. No batch norm."""
+
+    def __init__(self, num_feat: int, res_scale: float = 1.0) -> None:
+        super().__init__()
+        self.res_scale = res_scale
+        self.conv1 = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+        self.conv2 = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.conv2(self.relu(self.conv1(x)))
+        return x + (residual if self.res_scale == 1 else residual * self.res_scale)
+
+
 class Upsampler(nn.Sequential):
     """Sub-pixel enlargement without activation: stages of [conv3x3 C -> C*r*r, pixel shuffle r].
 
     A scale of 2^n takes n stages of 2, a scale of 3 takes one of 3. Keys of the convs: 0, 2, 4, ...
 
     Raises:
-        ValueError: the scale is neither a power of two nor 3.
+        OptionsError: the scale is neither a power of two nor 3.
     """
 
     def __init__(self, upscale: int, num_feat: int) -> None:
@@ -50,7 +81,7 @@ class Upsampler(nn.Sequential):
         elif upscale >= 1 and upscale & (upscale - 1) == 0:
             stages = [2] * (upscale.bit_length() - 1)
         else:
-            raise ValueError(f"scale {upscale} is not supported: use 3 or a power of two")
+            raise OptionsError(f"scale {upscale} is not supported: use 3 or a power of two")
         layers: list[nn.Module] = []
         for stage in stages:
             layers += [nn.Conv2d(num_feat, num_feat * stage * stage, 3, padding=1), nn.PixelShuffle(stage)]
@@ -67,7 +98,74 @@ def scale_of_upsampler(state_dict: StateDict, num_feat: int, prefix: str = "upsa
 
 
 def count_indices(keys: Iterable[str], prefix: str) -> int:
-    """How many consecutive modules `prefix.0`, `prefix.1`, ... the keys name."""
+    """How many modules `prefix.0`, `prefix.1`, ... the keys name."""
     dotted = prefix + "."
     found = {key[len(dotted) :].split(".", 1)[0] for key in keys if key.startswith(dotted)}
     return sum(1 for index in found if index.isdigit())
+
+
+def rename_keys(state_dict: StateDict, rules: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
+    """Rewrites each key by the first rule (pattern, replacement) that matches it; other keys stay."""
+    compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
+    renamed = {}
+    for key, value in state_dict.items():
+        for pattern, replacement in compiled:
+            new, changes = pattern.subn(replacement, key)
+            if changes:
+                break
+        else:
+            new = key
+        renamed[new] = value
+    return renamed
+
+
+_MEAN_LAYERS = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")
+
+
+def absorb_mean_layers(state_dict: StateDict, *, img_range: float = 255.0) -> StateDict:
+    """Replaces the 1x1 convolutions `sub_mean` and `add_mean` of the EDSR family by our `MeanShift`, exactly.
+
+    They were meant to be frozen but stayed trainable in several releases. Nominal ones are left out. What
+    drifted goes into the neighbours: `sub_mean(v) = W v + b` equals `W (v - m)` with `m = -W^-1 b`, so `m`
+    becomes the mean and W goes into `conv_first` (zero padding stays zero padding, so the border is exact
+    too); `add_mean` goes into `conv_last`, with the difference to `m`. A mean other than DIV2K's is handed on
+    as `shift.mean`, for `infer` to read.
+
+    Args:
+        state_dict: our keys but for the mean layers.
+        img_range: range that the layers worked in.
+
+    Raises:
+        CheckpointError: the layers do not belong to that range, or cannot be inverted.
+    """
+    if any(key not in state_dict for key in _MEAN_LAYERS):
+        return state_dict
+    sub_weight, sub_bias, add_weight, add_bias = (state_dict[key].double() for key in _MEAN_LAYERS)
+    sub, add = sub_weight.flatten(1), add_weight.flatten(1)
+    identity = torch.eye(len(sub), dtype=torch.float64)
+    absorbed = {key: value for key, value in state_dict.items() if key not in _MEAN_LAYERS}
+
+    if abs(torch.linalg.det(sub).item()) < 1e-3:
+        raise CheckpointError("its sub_mean layer cannot be inverted; this is not a released network")
+    mean = -torch.linalg.solve(sub, sub_bias) / img_range
+    if not 0.1 < mean.mean().item() < 0.9:
+        raise CheckpointError(
+            f"its sub_mean layer subtracts {[round(v, 2) for v in (mean * img_range).tolist()]}, "
+            f"which is no mean colour in 0..{img_range:g}; only networks of that range can be converted"
+        )
+    nominal = torch.tensor(DIV2K_MEAN, dtype=torch.float64)
+    if torch.allclose(mean, nominal, rtol=0, atol=1e-6):
+        mean = nominal
+    else:
+        absorbed["shift.mean"] = mean.float().view(1, -1, 1, 1)
+        mean = absorbed["shift.mean"].double().flatten()
+
+    if not torch.allclose(sub, identity, rtol=0, atol=1e-7):
+        weight = absorbed["conv_first.weight"]
+        absorbed["conv_first.weight"] = torch.einsum("oihw,ij->ojhw", weight.double(), sub).to(weight.dtype)
+    offset = add_bias - mean * img_range
+    if not torch.allclose(add, identity, rtol=0, atol=1e-7) or offset.abs().max() > 1e-4:
+        weight, bias = absorbed["conv_last.weight"], absorbed["conv_last.bias"]
+        absorbed["conv_last.weight"] = torch.einsum("po,oihw->pihw", add, weight.double()).to(weight.dtype)
+        absorbed["conv_last.bias"] = (add @ bias.double() + offset).to(bias.dtype)
+    return absorbed

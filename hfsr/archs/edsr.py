@@ -2,13 +2,12 @@
 
 Paper: https://arxiv.org/abs/1707.02921
 Reference: https://github.com/sanghyun-son/EDSR-PyTorch (MIT)
-Constructor words, defaults and state-dict keys are BasicSR's. Differs from the reference: the mean is a buffer, not
-a frozen convolution. Baseline x2: 1,369,859 parameters; EDSR x2: 40,729,603.
+Constructor words, defaults and state-dict keys are BasicSR's. Differs from the reference: the mean is a buffer,
+not a frozen convolution. Baseline x2: 1,369,859 parameters; EDSR x2: 40,729,603.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,25 +15,19 @@ from torch import Tensor, nn
 
 from hfsr.registry import ARCHS
 
-from ._layers import DIV2K_MEAN, MeanShift, Upsampler, count_indices, scale_of_upsampler
+from ._layers import (
+    DIV2K_MEAN,
+    MeanShift,
+    ResidualBlock,
+    Upsampler,
+    absorb_mean_layers,
+    count_indices,
+    rename_keys,
+    scale_of_upsampler,
+)
 from ._spec import ArchSpec, StateDict, records_arguments
 
 __all__ = ["EDSR", "SPEC"]
-
-
-class ResidualBlock(nn.Module):
-    """conv - ReLU - conv, multiplied by `res_scale` before it is added to the input. No batch norm."""
-
-    def __init__(self, num_feat: int, res_scale: float) -> None:
-        super().__init__()
-        self.res_scale = res_scale
-        self.conv1 = nn.Conv2d(num_feat, num_feat, 3, padding=1)
-        self.conv2 = nn.Conv2d(num_feat, num_feat, 3, padding=1)
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        residual = self.conv2(self.relu(self.conv1(x)))
-        return x + (residual if self.res_scale == 1 else residual * self.res_scale)
 
 
 @records_arguments
@@ -85,41 +78,36 @@ class EDSR(nn.Module):
 
 def infer(state_dict: StateDict) -> dict[str, Any] | None:
     needed = ("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight", "conv_last.weight")
-    if any(key not in state_dict for key in needed) or "conv_hr.weight" in state_dict:
+    if any(key not in state_dict for key in needed):
         return None
     num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
-    num_block = count_indices(state_dict, "body")
-    return {
+    arguments: dict[str, Any] = {
         "num_in_ch": num_in_ch,
         "num_out_ch": state_dict["conv_last.weight"].shape[0],
         "num_feat": num_feat,
-        "num_block": num_block,
+        "num_block": count_indices(state_dict, "body"),
         "upscale": scale_of_upsampler(state_dict, num_feat),
         # Shapes do not show it: 0.1 is the released recipe of the large model.
         "res_scale": 0.1 if num_feat == 256 else 1.0,
     }
+    if "shift.mean" in state_dict:
+        arguments["rgb_mean"] = state_dict["shift.mean"].flatten().tolist()
+    return arguments
 
 
 def rename(state_dict: StateDict) -> StateDict:
-    """Renames the official layout (head.0, body.i.body.0|2, body.N, tail.0, tail.1)."""
+    """Renames the official layout (head.0, body.i.body.0|2, body.N, tail.0|1) and absorbs its mean layers."""
     if "head.0.weight" not in state_dict or "body.0.body.0.weight" not in state_dict:
         return state_dict
-    post = count_indices(state_dict, "body") - 1
     rules = (
         (r"^head\.0\.", "conv_first."),
         (r"^body\.(\d+)\.body\.0\.", r"body.\1.conv1."),
         (r"^body\.(\d+)\.body\.2\.", r"body.\1.conv2."),
-        (rf"^body\.{post}\.(weight|bias)$", r"conv_after_body.\1"),
+        (r"^body\.\d+\.(weight|bias)$", r"conv_after_body.\1"),
         (r"^tail\.0\.", "upsample."),
         (r"^tail\.1\.", "conv_last."),
     )
-    renamed = {}
-    for key, value in state_dict.items():
-        new = key
-        for pattern, replacement in rules:
-            new = re.sub(pattern, replacement, new)
-        renamed[new] = value
-    return renamed
+    return absorb_mean_layers(rename_keys(state_dict, rules))
 
 
 def _baseline(upscale: int) -> dict[str, Any]:
@@ -146,7 +134,8 @@ SPEC = ARCHS.register(
         },
         fp16=False,  # the trunk works on 0..255; the large model overflows
         tiling="local",
-        radius=lambda args: 2 * args["num_block"] + 4,
+        # Every enlargement costs one LR px more, whatever its stages: their reaches halve.
+        radius=lambda args: 2 * args["num_block"] + (3 if args["upscale"] == 1 else 4),
         infer=infer,
         rename=rename,
         notes=("res_scale is 0.1 for width 256 and 1 otherwise; img_range 255, as released",),

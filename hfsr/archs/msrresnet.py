@@ -1,0 +1,129 @@
+"""MSRResNet: the generator of SRGAN without batch norm, as BasicSR and ESRGAN use it.
+
+Paper: https://arxiv.org/abs/1609.04802 (Ledig et al., CVPR 2017, for the original SRResNet)
+Reference: https://github.com/XPixelGroup/BasicSR (Apache-2.0)
+Constructor words, defaults and state-dict keys are BasicSR's. Differs from the paper: no batch norm, 3x3
+everywhere, LeakyReLU 0.1 for PReLU, no skip around the body but the bilinearly enlarged input.
+x4: 1,517,571 parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hfsr.errors import OptionsError
+from hfsr.registry import ARCHS
+
+from ._layers import ResidualBlock, count_indices
+from ._spec import ArchSpec, StateDict, records_arguments
+
+__all__ = ["SPEC", "MSRResNet"]
+
+
+@torch.no_grad()
+def start_small(network: nn.Module, factor: float = 0.1) -> None:
+    """Initialises every convolution: Kaiming-normal weights times `factor`, zero biases."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+            module.weight.mul_(factor)
+            if module.bias is not None:
+                module.bias.zero_()
+
+
+@records_arguments
+class MSRResNet(nn.Module):
+    """Residual blocks at LR size and sub-pixel enlargement, added to the bilinearly enlarged input.
+
+    Args:
+        num_in_ch: channels of the input.
+        num_out_ch: channels of the output.
+        num_feat: width.
+        num_block: residual blocks.
+        upscale: 2, 3 or 4; x4 enlarges by two stages of 2.
+
+    Raises:
+        OptionsError: another scale.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_block: int = 16,
+        upscale: int = 4,
+    ) -> None:
+        super().__init__()
+        if upscale not in (2, 3, 4):
+            raise OptionsError(f"scale {upscale} is not supported by MSRResNet: use 2, 3 or 4")
+        self.scale = upscale
+        stage = 2 if upscale == 4 else upscale
+        self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
+        self.body = nn.Sequential(*(ResidualBlock(num_feat) for _ in range(num_block)))
+        self.upconv1 = nn.Conv2d(num_feat, num_feat * stage * stage, 3, padding=1)
+        if upscale == 4:
+            self.upconv2 = nn.Conv2d(num_feat, num_feat * stage * stage, 3, padding=1)
+        self.pixel_shuffle = nn.PixelShuffle(stage)
+        self.conv_hr = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+        self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, padding=1)
+        self.lrelu = nn.LeakyReLU(0.1, inplace=True)
+        start_small(self)
+
+    def core(self, x: Tensor) -> Tensor:
+        features = self.body(self.lrelu(self.conv_first(x)))
+        features = self.lrelu(self.pixel_shuffle(self.upconv1(features)))
+        if self.scale == 4:
+            features = self.lrelu(self.pixel_shuffle(self.upconv2(features)))
+        residual = self.conv_last(self.lrelu(self.conv_hr(features)))
+        return residual + F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: RGB, nominally [0, 1], (B, 3, H*scale, W*scale)."""
+        return self.core(x)
+
+
+def infer(state_dict: StateDict) -> dict[str, Any] | None:
+    needed = (
+        "conv_first.weight",
+        "body.0.conv1.weight",
+        "upconv1.weight",
+        "conv_hr.weight",
+        "conv_last.weight",
+    )
+    if any(key not in state_dict for key in needed):
+        return None
+    num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
+    stage = round((state_dict["upconv1.weight"].shape[0] / num_feat) ** 0.5)
+    return {
+        "num_in_ch": num_in_ch,
+        "num_out_ch": state_dict["conv_last.weight"].shape[0],
+        "num_feat": num_feat,
+        "num_block": count_indices(state_dict, "body"),
+        "upscale": 4 if "upconv2.weight" in state_dict else stage,
+    }
+
+
+SPEC = ARCHS.register(
+    ArchSpec(
+        name="MSRResNet",
+        cls=MSRResNet,
+        title="Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
+        paper="https://arxiv.org/abs/1609.04802",
+        reference="https://github.com/XPixelGroup/BasicSR",
+        licence="Apache-2.0",
+        scales=(2, 3, 4),
+        presets={
+            **{f"msrresnet_x{s}": {"num_feat": 64, "num_block": 16, "upscale": s} for s in (2, 3, 4)},
+            "msrresnet_tiny": {"num_feat": 8, "num_block": 2, "upscale": 2},
+        },
+        tiling="local",
+        radius=lambda args: 2 * args["num_block"] + 3,
+        infer=infer,
+    )
+)
