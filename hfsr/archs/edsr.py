@@ -2,8 +2,8 @@
 
 Paper: https://arxiv.org/abs/1707.02921
 Reference: https://github.com/sanghyun-son/EDSR-PyTorch (MIT)
-Constructor words, defaults and state-dict keys are BasicSR's. Differs from the reference: the mean is a buffer,
-not a frozen convolution. Baseline x2: 1,369,859 parameters; EDSR x2: 40,729,603.
+Constructor words, defaults and state-dict keys are BasicSR's. Differs from the reference: the mean is a
+buffer, not a frozen convolution. Baseline x2: 1,369,859 parameters; EDSR x2: 40,729,603.
 """
 
 from __future__ import annotations
