@@ -1,0 +1,1 @@
+"""Exact execution in pieces: any network of ours on any size of picture, in bounded memory."""

@@ -1,0 +1,426 @@
+"""What each operator of a network's graph does to a piece of a map.
+
+An operator knows three things: which input region an output region needs (its geometry), how many channels and
+multiply-adds it has, and how to compute exactly that output region from a `Workspace`. Zero padding is applied only
+where a region touches the true border of its map, so a piece equals the same part of the whole-image result.
+
+To teach the planner a new operator, add a class here and one line to a table at the end.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from hfsr.errors import PlanError
+
+from .regions import AxisRule, Enlarge, Reduce, Region, Size, Spread, Window
+
+__all__ = ["MapOperator", "Workspace", "is_global_pool", "map_operator", "pool_keeps_dims"]
+
+POINTWISE = (Enlarge(), Enlarge())
+
+
+class Workspace(Protocol):
+    """What an operator may ask for while it computes one piece."""
+
+    def patch(self, node: fx.Node, region: Region) -> Tensor:
+        """This part of a map, (B, C, region.height, region.width)."""
+
+    def value(self, node: fx.Node) -> Tensor:
+        """A constant, or a vector made from pooled statistics."""
+
+    def size(self, node: fx.Node) -> Size:
+        """Size of a whole map."""
+
+
+class MapOperator:
+    """One node that produces a map.
+
+    Attributes:
+        node: its place in the graph.
+        sources: the maps it reads.
+        rows, columns: its geometry.
+        compute: dtype it computes in (None: that of its inputs).
+        dtype: dtype of what it returns.
+        overwrites: the source whose memory it may reuse for its result.
+    """
+
+    def __init__(self, node: fx.Node, sources: list[fx.Node], axes: tuple[AxisRule, AxisRule] = POINTWISE) -> None:
+        self.node = node
+        self.sources = sources
+        self.rows, self.columns = axes
+        self.compute: torch.dtype | None = None
+        self.dtype = torch.float32
+        self.overwrites: fx.Node | None = None
+
+    def size(self, source: Size) -> Size:
+        return Size(self.rows.size(source.height), self.columns.size(source.width))
+
+    def needs(self, region: Region) -> Region:
+        """The input region that `region` of the output depends on, before clipping."""
+        return Region(*self.rows.needs(region.top, region.bottom), *self.columns.needs(region.left, region.right))
+
+    def channels(self, sources: list[int]) -> int:
+        return max(sources)
+
+    def cost(self, channels: int) -> float:
+        """Floating-point operations per output px."""
+        return float(channels)
+
+    def prepare(self, device: torch.device) -> None:
+        """Makes the weights ready in `compute` dtype on `device`, once."""
+
+    def run(self, region: Region, work: Workspace) -> Tensor:
+        """Computes exactly `region` of the output."""
+        raise PlanError(f"operator {type(self).__name__} cannot run")
+
+
+class Convolution(MapOperator):
+    """nn.Conv2d with zero padding."""
+
+    def __init__(self, node: fx.Node, sources: list[fx.Node], conv: nn.Conv2d) -> None:
+        if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+            raise PlanError(f"'{node.name}': only convolutions with a numeric zero padding can be cut in pieces")
+        self.conv = conv
+        self.padding = (int(conv.padding[0]), int(conv.padding[1]))
+        rows, columns = (
+            Window(conv.kernel_size[i], conv.stride[i], self.padding[i], conv.dilation[i]) for i in (0, 1)
+        )
+        super().__init__(node, sources, (rows, columns))
+
+    def channels(self, sources: list[int]) -> int:
+        return self.conv.out_channels
+
+    def cost(self, channels: int) -> float:
+        return 2.0 * self.conv.weight[0].numel() * channels
+
+    def prepare(self, device: torch.device) -> None:
+        self.weight, self.bias = _weights(self.conv, device, self.compute)
+
+    def run(self, region: Region, work: Workspace) -> Tensor:
+        source, conv = self.sources[0], self.conv
+        need = self.needs(region)
+        inside = need.clipped(work.size(source))
+        x = work.patch(source, inside).to(self.weight.dtype)
+        if inside != need and max(conv.stride) > 1:
+            x = F.pad(x, _margins(need, inside))
+            inside = need
+        # Padding both ends of an axis and cropping the surplus costs a row of arithmetic, not a copy of the map.
+        pad_rows = self.padding[0] if (inside.top, inside.bottom) != (need.top, need.bottom) else 0
+        pad_columns = self.padding[1] if (inside.left, inside.right) != (need.left, need.right) else 0
+        y = F.conv2d(x, self.weight, self.bias, conv.stride, (pad_rows, pad_columns), conv.dilation, conv.groups)
+        top = region.top - inside.top if pad_rows else 0
+        left = region.left - inside.left if pad_columns else 0
+        return _crop(y, top, left, region).to(self.dtype)
+
+
+class TransposedConvolution(MapOperator):
+    """nn.ConvTranspose2d; `output_padding` up to `padding`, so that every output px lies under the kernel."""
+
+    def __init__(self, node: fx.Node, sources: list[fx.Node], conv: nn.ConvTranspose2d) -> None:
+        padding = [int(p) for p in conv.padding]
+        extra = [int(p) for p in conv.output_padding]
+        if max(conv.dilation) > 1 or any(e > p for e, p in zip(extra, padding, strict=True)):
+            raise PlanError(f"'{node.name}': a dilated or over-padded transposed convolution cannot be cut in pieces")
+        self.conv = conv
+        rows, columns = (Spread(conv.kernel_size[i], conv.stride[i], padding[i], extra[i]) for i in (0, 1))
+        self.offsets = padding
+        super().__init__(node, sources, (rows, columns))
+
+    def channels(self, sources: list[int]) -> int:
+        return self.conv.out_channels
+
+    def cost(self, channels: int) -> float:
+        return 2.0 * self.conv.weight[:, 0].numel() * channels / (self.conv.stride[0] * self.conv.stride[1])
+
+    def prepare(self, device: torch.device) -> None:
+        self.weight, self.bias = _weights(self.conv, device, self.compute)
+
+    def run(self, region: Region, work: Workspace) -> Tensor:
+        source, conv = self.sources[0], self.conv
+        inside = self.needs(region).clipped(work.size(source))
+        x = work.patch(source, inside).to(self.weight.dtype)
+        y = F.conv_transpose2d(x, self.weight, self.bias, conv.stride, groups=conv.groups)
+        top = region.top - (inside.top * conv.stride[0] - self.offsets[0])
+        left = region.left - (inside.left * conv.stride[1] - self.offsets[1])
+        return _crop(y, top, left, region).to(self.dtype)
+
+
+class Resampling(MapOperator):
+    """Whole-number enlargement: pixel shuffle, nearest, bilinear or bicubic interpolation.
+
+    Interpolating a part of a map clamps at the part's edges; the margin keeps those px out of the result, except at
+    the true border, where the whole image clamps as well.
+    """
+
+    def __init__(
+        self,
+        node: fx.Node,
+        sources: list[fx.Node],
+        *,
+        factor: int,
+        margin: int,
+        function: Callable[[Tensor], Tensor],
+        channel_ratio: int = 1,
+    ) -> None:
+        super().__init__(node, sources, (Enlarge(factor, margin), Enlarge(factor, margin)))
+        self.factor = factor
+        self.function = function
+        self.channel_ratio = channel_ratio
+
+    def channels(self, sources: list[int]) -> int:
+        return sources[0] // self.channel_ratio
+
+    def run(self, region: Region, work: Workspace) -> Tensor:
+        source = self.sources[0]
+        inside = self.needs(region).clipped(work.size(source))
+        y = self.function(work.patch(source, inside))
+        top, left = region.top - inside.top * self.factor, region.left - inside.left * self.factor
+        return _crop(y, top, left, region).to(self.dtype)
+
+
+class Unshuffle(MapOperator):
+    """nn.PixelUnshuffle: space to depth."""
+
+    def __init__(self, node: fx.Node, sources: list[fx.Node], factor: int) -> None:
+        super().__init__(node, sources, (Reduce(factor), Reduce(factor)))
+        self.factor = factor
+
+    def channels(self, sources: list[int]) -> int:
+        return sources[0] * self.factor**2
+
+    def run(self, region: Region, work: Workspace) -> Tensor:
+        return F.pixel_unshuffle(work.patch(self.sources[0], self.needs(region)), self.factor).to(self.dtype)
+
+
+class Pointwise(MapOperator):
+    """Anything that treats every px by itself: activations, arithmetic, concatenation, channel slices."""
+
+    def __init__(self, node: fx.Node, sources: list[fx.Node], function: Callable[..., Any]) -> None:
+        super().__init__(node, sources)
+        self.function = function
+
+    def channels(self, sources: list[int]) -> int:
+        if self.node.target is torch.cat:
+            return sum(sources)
+        if self.node.target is operator.getitem:
+            return len(range(sources[0])[self.node.args[1][1]])  # type: ignore[index]
+        return max(sources)
+
+    def prepare(self, device: torch.device) -> None:
+        if isinstance(self.function, nn.Module):
+            self.function = copy.deepcopy(self.function).to(device=device, dtype=self.compute)
+
+    def run(self, region: Region, work: Workspace) -> Tensor:
+        def load(node: fx.Node) -> Tensor:
+            value = work.patch(node, region) if node in self.sources else work.value(node)
+            return value if self.compute is None else value.to(self.compute)
+
+        if self.overwrites is not None and self.node.target in _IN_PLACE:
+            target = load(self.overwrites)
+            others = [load(a) if isinstance(a, fx.Node) else a for a in self.node.args if a is not self.overwrites]
+            return _IN_PLACE[self.node.target](target, *others)
+        if self.overwrites is not None and isinstance(self.function, (nn.ReLU, nn.LeakyReLU)):
+            slope = getattr(self.function, "negative_slope", 0.0)
+            return F.leaky_relu_(load(self.overwrites), slope) if slope else load(self.overwrites).relu_()
+        args = fx.node.map_arg(self.node.args, load)
+        kwargs = fx.node.map_arg(self.node.kwargs, load)
+        return self.function(*args, **kwargs)
+
+
+_IN_PLACE: dict[Any, Callable[..., Tensor]] = {
+    operator.add: Tensor.add_,
+    torch.relu: Tensor.relu_,
+    F.relu: Tensor.relu_,
+    torch.sigmoid: Tensor.sigmoid_,
+}
+"""Functions whose result may take the place of one input."""
+
+
+def _weights(
+    conv: nn.Conv2d | nn.ConvTranspose2d, device: torch.device, dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor | None]:
+    weight = conv.weight.detach().to(device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    return weight, None if conv.bias is None else conv.bias.detach().to(device=device, dtype=dtype)
+
+
+def _margins(need: Region, inside: Region) -> tuple[int, int, int, int]:
+    """Left, right, top and bottom px by which `need` reaches out of the map."""
+    return (
+        inside.left - need.left,
+        need.right - inside.right,
+        inside.top - need.top,
+        need.bottom - inside.bottom,
+    )
+
+
+def _crop(y: Tensor, top: int, left: int, region: Region) -> Tensor:
+    if y.shape[-2:] == (region.height, region.width):
+        return y
+    return y[..., top : top + region.height, left : left + region.width]
+
+
+# --- the tables -------------------------------------------------------------------------------------------------
+
+Builder = Callable[[fx.Node, list[fx.Node], Any], MapOperator]
+_MARGINS = {"nearest": 0, "nearest-exact": 0, "bilinear": 1, "bicubic": 2}
+
+
+def _interpolation(node: fx.Node, sources: list[fx.Node], factor: Any, mode: str, corners: Any) -> MapOperator:
+    if isinstance(factor, (tuple, list)) and len(set(factor)) == 1:
+        factor = factor[0]
+    if not isinstance(factor, (int, float)) or factor != int(factor) or mode not in _MARGINS or corners:
+        raise PlanError(f"'{node.name}': interpolation by {factor} ({mode}) cannot be cut in pieces; whole numbers can")
+
+    def enlarge(x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=int(factor), mode=mode, align_corners=corners)
+
+    return Resampling(node, sources, factor=int(factor), margin=_MARGINS[mode], function=enlarge)
+
+
+def _interpolate(
+    node: fx.Node,
+    sources: list[fx.Node],
+    _: None,
+) -> MapOperator:
+    words = dict(zip(("input", "size", "scale_factor", "mode", "align_corners"), node.args, strict=False))
+    words.update(node.kwargs)
+    return _interpolation(
+        node, sources, words.get("scale_factor"), str(words.get("mode", "nearest")), words.get("align_corners")
+    )
+
+
+def _upsample(node: fx.Node, sources: list[fx.Node], module: nn.Upsample) -> MapOperator:
+    return _interpolation(node, sources, module.scale_factor, module.mode, module.align_corners)
+
+
+def _shuffle_by(node: fx.Node, sources: list[fx.Node], factor: int) -> MapOperator:
+    return Resampling(
+        node,
+        sources,
+        factor=factor,
+        margin=0,
+        function=lambda x: F.pixel_shuffle(x, factor),
+        channel_ratio=factor * factor,
+    )
+
+
+def _pointwise(node: fx.Node, sources: list[fx.Node], module: Any) -> MapOperator:
+    if module is None:
+        function = node.target if callable(node.target) else getattr(torch, str(node.target))
+    else:
+        function = copy.copy(module)
+        if getattr(function, "inplace", False):
+            function.inplace = False  # the planner decides what may be overwritten
+    return Pointwise(node, sources, function)
+
+
+def _channel_slice(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperator:
+    index = node.args[1]
+    if not (
+        isinstance(index, tuple)
+        and len(index) >= 2
+        and isinstance(index[1], slice)
+        and all(part == slice(None) for part in (index[0], *index[2:]))
+    ):
+        raise PlanError(f"'{node.name}': only slices of channels, x[:, a:b], can be cut in pieces")
+    return _pointwise(node, sources, None)
+
+
+def _along_channels(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperator:
+    dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+    if dim not in (1, -3):
+        raise PlanError(f"'{node.name}': concatenation along dimension {dim}; only channels (1) can be cut in pieces")
+    return _pointwise(node, sources, None)
+
+
+_MODULES: dict[type[nn.Module], Builder] = {
+    nn.Conv2d: Convolution,
+    nn.ConvTranspose2d: TransposedConvolution,
+    nn.PixelShuffle: lambda n, s, m: _shuffle_by(n, s, m.upscale_factor),
+    nn.PixelUnshuffle: lambda n, s, m: Unshuffle(n, s, m.downscale_factor),
+    nn.Upsample: _upsample,
+    nn.UpsamplingNearest2d: _upsample,
+    **dict.fromkeys(
+        (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.BatchNorm2d, nn.Identity),
+        _pointwise,
+    ),
+}
+_FUNCTIONS: dict[Any, Builder] = {
+    torch.cat: _along_channels,
+    operator.getitem: _channel_slice,
+    F.interpolate: _interpolate,
+    F.pixel_shuffle: lambda n, s, _: _shuffle_by(n, s, int(n.args[1])),  # type: ignore[call-overload]
+    F.pixel_unshuffle: lambda n, s, _: Unshuffle(n, s, int(n.args[1])),  # type: ignore[call-overload]
+    **dict.fromkeys(
+        (
+            operator.add,
+            operator.sub,
+            operator.mul,
+            operator.truediv,
+            operator.neg,
+            torch.add,
+            torch.sub,
+            torch.mul,
+            torch.div,
+            torch.relu,
+            torch.sigmoid,
+            torch.tanh,
+            torch.clamp,
+            F.relu,
+            F.leaky_relu,
+            F.gelu,
+            F.silu,
+        ),
+        _pointwise,
+    ),
+}
+_METHODS: dict[str, Builder] = dict.fromkeys(("add", "sub", "mul", "div", "relu", "sigmoid", "tanh", "clamp"), _pointwise)
+
+
+def map_operator(node: fx.Node, sources: list[fx.Node], modules: dict[str, nn.Module]) -> MapOperator:
+    """The operator of a node that reads the maps `sources`.
+
+    Raises:
+        PlanError: the operator, or its setting, has no rule for pieces.
+    """
+    module: nn.Module | None = None
+    builder: Builder | None = None
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        builder = _MODULES.get(type(module))
+    elif node.op == "call_function":
+        builder = _FUNCTIONS.get(node.target)
+    elif node.op == "call_method":
+        builder = _METHODS.get(str(node.target))
+    if builder is None:
+        what = type(module).__name__ if module is not None else str(node.target)
+        raise PlanError(f"'{node.name}' ({what}) has no rule for pieces; run this network whole (tile 0)")
+    return builder(node, sources, module)
+
+
+def is_global_pool(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """True for the mean over a whole map: adaptive average pooling to 1x1, or `mean` over the last two dimensions."""
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        return isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))
+    if node.target is F.adaptive_avg_pool2d:
+        return node.args[1] in (1, (1, 1))
+    if node.target in (torch.mean, "mean"):
+        dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+        return isinstance(dims, (tuple, list)) and sorted(d % 4 for d in dims if isinstance(d, int)) == [2, 3]
+    return False
+
+
+def pool_keeps_dims(node: fx.Node) -> bool:
+    """Whether a global pool returns (B, C, 1, 1) and not (B, C)."""
+    if node.target in (torch.mean, "mean"):
+        return bool(node.kwargs.get("keepdim", node.args[2] if len(node.args) > 2 else False))
+    return True

@@ -1,0 +1,161 @@
+"""Rectangles on a feature map, and how an operator's output rectangle maps back to the input it needs.
+
+Everything here is integer arithmetic along one axis at a time; an operator has one rule for rows and one for columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+__all__ = ["AxisRule", "Enlarge", "Reduce", "Region", "Size", "Spread", "Window", "cut", "split"]
+
+
+class Size(NamedTuple):
+    """Height and width of a map in its own px."""
+
+    height: int
+    width: int
+
+
+class Region(NamedTuple):
+    """The px `[top, bottom) x [left, right)` of a map; may reach beyond the map until it is clipped."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def area(self) -> int:
+        return self.height * self.width
+
+    def clipped(self, size: Size) -> Region:
+        return Region(
+            max(self.top, 0), min(self.bottom, size.height), max(self.left, 0), min(self.right, size.width)
+        )
+
+    def union(self, other: Region | None) -> Region:
+        """The smallest region that holds both."""
+        if other is None:
+            return self
+        return Region(
+            min(self.top, other.top),
+            max(self.bottom, other.bottom),
+            min(self.left, other.left),
+            max(self.right, other.right),
+        )
+
+    def scaled(self, image: Size, size: Size) -> Region:
+        """The part of a map of `size` that this part of the image owns; regions that tile the one tile the other."""
+        return Region(
+            self.top * size.height // image.height,
+            self.bottom * size.height // image.height,
+            self.left * size.width // image.width,
+            self.right * size.width // image.width,
+        )
+
+
+class AxisRule(Protocol):
+    """The geometry of an operator along one axis."""
+
+    def size(self, length: int) -> int:
+        """Length of the output of an input of `length` px."""
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        """Half-open input range, before clipping to the map, that outputs `[start, stop)` depend on."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A convolution or a pooling window."""
+
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+
+    @property
+    def reach(self) -> int:
+        return self.dilation * (self.kernel - 1) + 1
+
+    def size(self, length: int) -> int:
+        return (length + 2 * self.padding - self.reach) // self.stride + 1
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        return start * self.stride - self.padding, (stop - 1) * self.stride - self.padding + self.reach
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A transposed convolution."""
+
+    kernel: int
+    stride: int
+    padding: int
+    output_padding: int = 0
+
+    def size(self, length: int) -> int:
+        return (length - 1) * self.stride - 2 * self.padding + self.kernel + self.output_padding
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        first = -((self.kernel - 1 - start - self.padding) // self.stride)
+        return first, (stop - 1 + self.padding) // self.stride + 1
+
+
+@dataclass(frozen=True)
+class Enlarge:
+    """Whole-number enlargement whose interpolation looks `margin` input px to either side. Factor 1: a pointwise map."""
+
+    factor: int = 1
+    margin: int = 0
+
+    def size(self, length: int) -> int:
+        return length * self.factor
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        return start // self.factor - self.margin, -(-stop // self.factor) + self.margin
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """Space to depth by a whole number."""
+
+    factor: int
+
+    def size(self, length: int) -> int:
+        return length // self.factor
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        return start * self.factor, stop * self.factor
+
+
+def cut(size: Size, tile: int) -> Iterator[Region]:
+    """Cuts a map row by row into near-equal pieces that are at most `tile` px high and wide."""
+    for top, bottom in _even(size.height, tile):
+        for left, right in _even(size.width, tile):
+            yield Region(top, bottom, left, right)
+
+
+def split(region: Region) -> list[Region]:
+    """Two halves of a region across its longer side."""
+    if region.height >= region.width:
+        middle = (region.top + region.bottom) // 2
+        return [region._replace(bottom=middle), region._replace(top=middle)]
+    middle = (region.left + region.right) // 2
+    return [region._replace(right=middle), region._replace(left=middle)]
+
+
+def _even(length: int, tile: int) -> list[tuple[int, int]]:
+    count = -(-length // tile)
+    edges = [length * i // count for i in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
