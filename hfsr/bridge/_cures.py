@@ -1,4 +1,4 @@
-"""What stops BasicSR 1.4.2 from being imported today, and its cures; torchvision's own is in `hfsr._compat`."""
+"""What stops BasicSR 1.4.2 from being imported today, and the cures; torchvision's is in `hfsr._compat`."""
 
 from __future__ import annotations
 

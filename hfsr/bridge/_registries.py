@@ -58,9 +58,9 @@ def install() -> dict[str, str]:
     """Makes BasicSR's registries and ours meet; safe to call again, as after a new `register_arch`.
 
     Ours go into BasicSR's under their plain name where it is free, else as `<Name>_hfsr`; a foreign entry is
-    never replaced. BasicSR's data sets, losses and metrics, and those of any plugin imported before or after, are
-    found in our registries where we hold no such name ourselves. Networks of others are found by `find_network`,
-    not in ARCHS: they keep no contract that we could state.
+    never replaced. BasicSR's data sets, losses and metrics, and those of any plugin imported before or after,
+    are found in our registries where we hold no such name ourselves. Networks of others are found by
+    `find_network`, not in ARCHS: they keep no contract that we could state.
 
     Returns:
         the name of each of our networks in BasicSR's registry.
