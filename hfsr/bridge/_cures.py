@@ -40,9 +40,9 @@ def import_basicsr() -> ModuleType:
     _provide_functional_tensor()
     try:
         with _distutils():
-            basicsr = importlib.import_module("basicsr")
-            importlib.import_module("basicsr.utils.registry").ARCH_REGISTRY  # noqa: B018  the check is the access
-    except (ImportError, AttributeError) as error:
+            import basicsr
+            from basicsr.utils.registry import ARCH_REGISTRY  # noqa: F401  what a vendored copy lacks
+    except ImportError as error:
         place = find_spec("basicsr")
         where = place.origin if place else "nowhere"
         raise HfsrError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -69,7 +68,8 @@ def install() -> dict[str, str]:
         MissingDependencyError: BasicSR is not installed.
     """
     import_basicsr()
-    theirs = importlib.import_module("basicsr.utils.registry")
+    from basicsr.utils import registry as theirs
+
     for kind, ours in (("DATASET", DATASETS), ("LOSS", LOSSES), ("METRIC", METRICS)):
         registry = getattr(theirs, f"{kind}_REGISTRY")
         for name, item in ours.own().items():
