@@ -19,6 +19,7 @@ __all__ = [
     "Upsampler",
     "absorb_mean_layers",
     "count_indices",
+    "has_convolutions",
     "rename_keys",
     "scale_of_upsampler",
 ]
@@ -95,6 +96,11 @@ def scale_of_upsampler(state_dict: StateDict, num_feat: int, prefix: str = "upsa
     for weight in stages:
         scale *= round((weight.shape[0] / num_feat) ** 0.5)
     return scale
+
+
+def has_convolutions(state_dict: StateDict, keys: Iterable[str]) -> bool:
+    """Whether each key names the weight of a two-dimensional convolution."""
+    return all(key in state_dict and state_dict[key].dim() == 4 and state_dict[key].numel() for key in keys)
 
 
 def count_indices(keys: Iterable[str], prefix: str) -> int:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._layers import count_indices
+from ._layers import count_indices, has_convolutions
 from ._spec import ArchSpec, StateDict, records_arguments
 
 __all__ = ["A2N", "SPEC"]
@@ -152,7 +152,7 @@ class A2N(nn.Module):
 def infer(state_dict: StateDict) -> dict[str, Any] | None:
     plain = "AAB_trunk.0.non_attention.weight"
     needed = ("conv_first.weight", plain, "upconv1.weight", "conv_last.weight")
-    if any(key not in state_dict for key in needed):
+    if not has_convolutions(state_dict, needed):
         return None
     num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
     arguments: dict[str, Any] = {

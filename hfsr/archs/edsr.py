@@ -22,6 +22,7 @@ from ._layers import (
     Upsampler,
     absorb_mean_layers,
     count_indices,
+    has_convolutions,
     rename_keys,
     scale_of_upsampler,
 )
@@ -78,7 +79,7 @@ class EDSR(nn.Module):
 
 def infer(state_dict: StateDict) -> dict[str, Any] | None:
     needed = ("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight", "conv_last.weight")
-    if any(key not in state_dict for key in needed):
+    if not has_convolutions(state_dict, needed):
         return None
     num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
     arguments: dict[str, Any] = {

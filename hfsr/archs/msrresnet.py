@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._layers import ResidualBlock, count_indices
+from ._layers import ResidualBlock, count_indices, has_convolutions
 from ._spec import ArchSpec, StateDict, records_arguments
 
 __all__ = ["SPEC", "MSRResNet"]
@@ -96,7 +96,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
         "conv_hr.weight",
         "conv_last.weight",
     )
-    if any(key not in state_dict for key in needed):
+    if not has_convolutions(state_dict, needed):
         return None
     num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
     stage = round((state_dict["upconv1.weight"].shape[0] / num_feat) ** 0.5)

@@ -23,6 +23,7 @@ from ._layers import (
     Upsampler,
     absorb_mean_layers,
     count_indices,
+    has_convolutions,
     rename_keys,
     scale_of_upsampler,
 )
@@ -138,7 +139,7 @@ class RCAN(nn.Module):
 
 def infer(state_dict: StateDict) -> dict[str, Any] | None:
     gate = "body.0.residual_group.0.rcab.3.attention.1.weight"
-    if any(key not in state_dict for key in ("conv_first.weight", gate, "conv_last.weight")):
+    if not has_convolutions(state_dict, ("conv_first.weight", gate, "conv_last.weight")):
         return None
     num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
     arguments: dict[str, Any] = {

@@ -1,0 +1,34 @@
+"""Weights on disk: reading any released file, telling whose weights they are, and model folders.
+
+A model folder is `config.json` (what to build) beside `model.safetensors` (the network's own keys, and the
+config once more in its metadata). A lone file without a config is identified from its tensors: every registered
+network is asked whether they are its own (`ArchSpec.rename`, `ArchSpec.infer`), so no network's name stands in
+this room. Loading is strict, and pickles never run code.
+"""
+
+from __future__ import annotations
+
+from .files import read_state_dict
+from .identity import identify, load_weights
+from .models import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    config_of,
+    load_checkpoint,
+    read_model_folder,
+    save_checkpoint,
+    write_model_folder,
+)
+
+__all__ = [
+    "CONFIG_NAME",
+    "WEIGHTS_NAME",
+    "config_of",
+    "identify",
+    "load_checkpoint",
+    "load_weights",
+    "read_model_folder",
+    "read_state_dict",
+    "save_checkpoint",
+    "write_model_folder",
+]

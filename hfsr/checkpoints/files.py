@@ -1,0 +1,159 @@
+"""Files of tensors: what is in them, and nothing half-written left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hfsr.errors import CheckpointError, some_of
+
+__all__ = ["first_line", "parse_config", "read_state_dict", "replacing", "write_safetensors"]
+
+_CONFIG_KEY = "hfsr_config"  # in the metadata of a safetensors file
+_WRAPPERS = ("params_ema", "params", "state_dict", "model")  # the first that is there is read
+_PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and by torch.compile
+
+
+def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads the tensors of a `.safetensors`, `.pth` or `.pt` file, on the CPU, under a network's own keys.
+
+    Returns:
+        The tensors, and what else is known: `weights`, the entry that they were taken from ("params_ema"
+        before "params"; None when the file holds nothing else), and `config`, as `config_of` makes it, or
+        None.
+
+    Raises:
+        CheckpointError: no such file, not a checkpoint, truncated, or a pickle that holds more than tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint file '{path}'")
+    weights: str | None = None
+    if path.suffix == ".safetensors":
+        tensors, config = _read_safetensors(path)
+    elif path.suffix in {".pth", ".pt"}:
+        tensors, config, weights = _read_pickle(path)
+    else:
+        raise CheckpointError(f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth and .pt files")
+    if not tensors:
+        raise CheckpointError(f"'{path}' holds no weights: save the network's state_dict()")
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+    return tensors, {"weights": weights, "config": config}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_CONFIG_KEY)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is not a mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"'{path}' is not a whole safetensors file ({first_line(error)}); download or save it again"
+        ) from error
+    return tensors, None if text is None else parse_config(text, f"the metadata of '{path}'")
+
+
+def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
+    """The tensors, the config stored beside them, and the names of the entries they were found under."""
+    content = _load_tensors_only(path)
+    config = content.get("config") if isinstance(content, Mapping) else None
+    entries = []
+    while isinstance(content, Mapping):
+        inner = next((name for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            break
+        entries.append(inner)
+        content = content[inner]
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"'{path}' holds a {type(content).__name__}: save the network's state_dict()")
+    strange = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise CheckpointError(f"'{path}' holds entries that are no weights: {some_of(strange)}")
+    tensors = {str(key): tensor.detach() for key, tensor in content.items()}
+    return tensors, config if isinstance(config, dict) else None, ".".join(entries) or None
+
+
+def _load_tensors_only(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file that is no checkpoint fails in any way it likes
+        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if foreign and isinstance(error, pickle.UnpicklingError):
+            raise CheckpointError(
+                f"'{path}' is refused: it holds '{foreign[1]}' beside tensors, and loading that could run "
+                "code; where you trust its origin, save its state dict alone"
+            ) from error
+        raise CheckpointError(
+            f"'{path}' is not a whole checkpoint of PyTorch ({first_line(error)}); download or save it again"
+        ) from error
+
+
+def parse_config(text: str, source: str) -> dict[str, Any]:
+    """Reads the JSON object that describes a model.
+
+    Raises:
+        CheckpointError: it is none; the message begins with `source`.
+    """
+    try:
+        config = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise CheckpointError(f"{source} is not JSON ({first_line(error)}); write it again") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(
+            f"{source} holds a {type(config).__name__} where an object belongs; write it again"
+        )
+    return config
+
+
+def write_safetensors(tensors: Mapping[str, Tensor], path: Path, *, config: Mapping[str, Any]) -> None:
+    """Writes tensors, with the model's config in the metadata, whole or not at all.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    # Copies, as the format takes neither two names for one tensor nor another memory order.
+    copies = {
+        key: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for key, tensor in tensors.items()
+    }
+    with replacing(path) as partial:
+        save_file(copies, partial, metadata={"format": "pt", _CONFIG_KEY: json.dumps(config)})
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a path beside `path` to write; it takes the place of `path` at the end, or goes when that fails.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.touch()
+        mode = partial.stat().st_mode  # what the umask gives; safetensors takes others' right to read away
+        yield partial
+        partial.chmod(mode)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot write '{path}': {first_line(error)}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, for use inside one of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".")[:120] if lines else type(error).__name__

@@ -1,0 +1,176 @@
+"""Models on disk: a file that rebuilds itself, a model folder, a released checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hfsr import __version__, zoo
+from hfsr.errors import CheckpointError, HfsrError, some_of
+from hfsr.registry import ARCHS
+
+from .files import first_line, parse_config, read_state_dict, replacing, write_safetensors
+from .identity import identify, identify_as, load_weights, settle_scale
+
+__all__ = [
+    "CONFIG_NAME",
+    "WEIGHTS_NAME",
+    "config_of",
+    "load_checkpoint",
+    "read_model_folder",
+    "save_checkpoint",
+    "write_model_folder",
+]
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+def load_checkpoint(path: str | Path, *, arch: str | None = None, scale: int | None = None) -> nn.Module:
+    """Builds the network that a file's weights belong to and loads them.
+
+    Args:
+        path: a `.safetensors`, `.pth` or `.pt` file, of ours or as released, or a model folder.
+        arch: the network, where the tensors alone fit none or several; else it must agree.
+        scale: the scale, where the tensors cannot tell it; else it must agree.
+
+    Returns:
+        The network on the CPU, in float32, in evaluation mode.
+
+    Raises:
+        CheckpointError: the file cannot be read, or its weights do not fit.
+        UnknownNameError: no network is called `arch`.
+    """
+    path = Path(path)
+    model = read_model_folder(path) if path.is_dir() else _load_file(path, arch, scale)
+    if arch is not None and type(model) is not ARCHS[arch].cls:
+        raise CheckpointError(f"'{path}' holds the network {type(model).__name__}, not {arch}")
+    if scale is not None and model.scale != scale:
+        raise CheckpointError(f"'{path}' enlarges by {model.scale}, not by {scale}")
+    return model
+
+
+def _load_file(path: Path, arch: str | None, scale: int | None) -> nn.Module:
+    state_dict, metadata = read_state_dict(path)
+    if metadata["config"] is not None:
+        model = _build_from_config(metadata["config"], f"the config in '{path}'")
+    else:
+        try:
+            spec, arguments, state_dict = identify_as(arch, state_dict) if arch else identify(state_dict)
+            arguments = settle_scale(spec, arguments, scale, path.stem)
+        except CheckpointError as error:
+            raise CheckpointError(f"'{path}': {error}") from error
+        model = _build(spec.name, arguments, f"'{path}'")
+    load_weights(model, state_dict, source=f"'{path}'")
+    return model.eval()
+
+
+def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
+    """What `config.json` says of a model: enough to build it again.
+
+    Args:
+        model: a registered network.
+        task: what it was trained for (default: what its network is for).
+
+    Raises:
+        CheckpointError: the model's class is not a registered network.
+    """
+    spec = next((spec for spec in ARCHS.own().values() if spec.cls is type(model)), None)
+    if spec is None:
+        name = type(model).__name__
+        raise CheckpointError(f"{name} is not a registered network: add it with hfsr.register_arch first")
+    return {
+        "architecture": spec.name,
+        "model_args": dict(vars(model)["model_args"]),
+        "scale": model.scale,
+        "task": task or spec.task,
+        "library": "hfsr",
+        "hfsr_version": __version__,
+    }
+
+
+def save_checkpoint(model: nn.Module, path: str | Path, *, task: str | None = None) -> None:
+    """Writes a model as one `.safetensors` file that `load_checkpoint` rebuilds without being told anything.
+
+    Raises:
+        CheckpointError: the path is no `.safetensors` or cannot be written, or the model is not registered.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"'{path}' must end in .safetensors")
+    write_safetensors(model.state_dict(), path, config=config_of(model, task=task))
+
+
+def write_model_folder(model: nn.Module, folder: str | Path, *, task: str | None = None) -> None:
+    """Writes `config.json` and `model.safetensors` into `folder`, which is made where needed.
+
+    Raises:
+        CheckpointError: the folder cannot be written, or the model is not registered.
+    """
+    folder = Path(folder)
+    config = config_of(model, task=task)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot make the folder '{folder}': {first_line(error)}") from error
+    write_safetensors(model.state_dict(), folder / WEIGHTS_NAME, config=config)
+    with replacing(folder / CONFIG_NAME) as partial:
+        partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def read_model_folder(
+    folder: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> nn.Module:
+    """Builds the model of a folder that `write_model_folder` wrote, in evaluation mode.
+
+    Args:
+        folder: holds `config.json` and `model.safetensors`.
+        dtype: of the parameters (default: float32).
+        device: where it goes (default: the CPU).
+
+    Raises:
+        CheckpointError: a file is missing or broken, the architecture is unknown, or the weights do not fit.
+    """
+    folder = Path(folder)
+    source = f"'{folder / CONFIG_NAME}'"
+    try:
+        text = (folder / CONFIG_NAME).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"'{folder}' is no model folder: there is no {CONFIG_NAME} in it") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"cannot read {source}: {first_line(error)}") from error
+    model = _build_from_config(parse_config(text, source), source)
+    state_dict, _ = read_state_dict(folder / WEIGHTS_NAME)
+    load_weights(model, state_dict, source=f"'{folder / WEIGHTS_NAME}'")
+    return model.to(device=device, dtype=dtype).eval()
+
+
+def _build_from_config(config: Mapping[str, Any], source: str) -> nn.Module:
+    arch, arguments = config.get("architecture"), config.get("model_args")
+    if not isinstance(arch, str) or not isinstance(arguments, dict):
+        raise CheckpointError(
+            f"{source} does not say what to build: it needs 'architecture' and 'model_args'"
+        )
+    if arch not in ARCHS.own():
+        raise CheckpointError(
+            f"{source} names the architecture '{arch}', which hfsr does not know; known are "
+            f"{some_of(ARCHS.own(), 20)}, and what hfsr.register_arch adds"
+        )
+    model = _build(arch, arguments, source)
+    if config.get("scale", model.scale) != model.scale:
+        raise CheckpointError(
+            f"{source} says scale {config['scale']}, but its model_args build x{model.scale}"
+        )
+    return model
+
+
+def _build(arch: str, arguments: Mapping[str, Any], source: str) -> nn.Module:
+    try:
+        return zoo.build(arch, **arguments)
+    except (HfsrError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{source}: {arch} cannot be built ({first_line(error)})") from error
