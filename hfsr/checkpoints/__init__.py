@@ -1,9 +1,9 @@
 """Weights on disk: reading any released file, telling whose weights they are, and model folders.
 
 A model folder is `config.json` (what to build) beside `model.safetensors` (the network's own keys, and the
-config once more in its metadata). A lone file without a config is identified from its tensors: every registered
-network is asked whether they are its own (`ArchSpec.rename`, `ArchSpec.infer`), so no network's name stands in
-this room. Loading is strict, and pickles never run code.
+config once more in its metadata). A lone file without a config is identified from its tensors: every
+registered network is asked whether they are its own (`ArchSpec.rename`, `ArchSpec.infer`), so no network's
+name stands in this room. Loading is strict, and pickles never run code.
 """
 
 from __future__ import annotations
