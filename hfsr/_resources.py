@@ -1,6 +1,7 @@
 """Finds what travels with the package: option files, model cards, the Space, bundled weights.
 
-In a wheel they lie under `hfsr/_packaged`; in an editable install they are read in place from the checkout.
+Weights lie inside the package. The rest lies under `hfsr/_packaged` in a wheel, and in an editable install it
+is read in place from the checkout.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ def folder(kind: Kind) -> Path:
     Raises:
         HfsrError: the installation is incomplete.
     """
-    if kind == "weights":
-        return _PACKAGE / "weights"
-    for candidate in (_PACKAGE / "_packaged" / kind, _PACKAGE.parent / kind):
+    checkout = _PACKAGE if kind == "weights" else _PACKAGE.parent
+    for candidate in (_PACKAGE / "_packaged" / kind, checkout / kind):
         if candidate.is_dir():
             return candidate
     raise HfsrError(f"this installation of hfsr lacks its folder '{kind}'; install hfsr again")
@@ -38,13 +38,17 @@ def path(kind: Kind, name: str) -> Path:
         HfsrError: there is none of that name; the nearest is named.
     """
     root = folder(kind)
-    found = root / name
-    if not found.exists():
-        raise HfsrError(f"hfsr has no packaged {kind} '{name}'{suggest(name, (p.name for p in root.iterdir()))}")
-    return found
+    if name in (known := _names(root)):
+        return root / name
+    raise HfsrError(f"hfsr has no packaged {kind} '{name}'{suggest(name, known)}")
 
 
 def bundled_models() -> list[str]:
     """Names of the models that travel with the package, valid wherever a model is named."""
     root = folder("weights")
-    return sorted(p.name for p in root.iterdir() if (p / "config.json").is_file()) if root.is_dir() else []
+    return [name for name in _names(root) if (root / name / "config.json").is_file()]
+
+
+def _names(root: Path) -> list[str]:
+    """What lies directly in a folder; hidden files and caches are nobody's resource."""
+    return sorted(p.name for p in root.iterdir() if not p.name.startswith((".", "_")))

@@ -9,7 +9,7 @@ from torch import nn
 
 from hfsr import _resources
 from hfsr.archs import ArchSpec
-from hfsr.errors import OptionsError, UnknownNameError, suggest
+from hfsr.errors import HfsrError, OptionsError, UnknownNameError, suggest
 from hfsr.registry import ARCHS
 
 __all__ = ["build", "create_model", "list_archs", "list_models", "presets", "register_arch"]
@@ -34,48 +34,74 @@ def register_arch(spec: ArchSpec) -> ArchSpec:
     """Adds a network: it then trains, loads, tiles and publishes like ours.
 
     Raises:
-        ValueError: its name or one of its presets is taken.
+        ValueError: its name or one of its presets is taken, or it is not named as its class is.
     """
-    taken = sorted(set(spec.presets) & set(presets()))
-    if taken and ARCHS.get(spec.name) is not spec:
-        raise ValueError(f"preset '{taken[0]}' is already registered; choose another name")
+    if spec.name != spec.cls.__name__:
+        raise ValueError(f"network '{spec.name}' must have the name of its class, '{spec.cls.__name__}'")
+    known = presets()
+    for preset in spec.presets:
+        if known.get(preset, spec) is not spec:
+            raise ValueError(f"preset '{preset}' is already registered; choose another name")
     return ARCHS.register(spec)
 
 
-def build(arch: str, **arguments: Any) -> nn.Module:
-    """Builds the network `arch` with fresh weights; `scale` is understood wherever the constructor says `upscale`.
+def build(arch: str, /, **arguments: Any) -> nn.Module:
+    """Builds the network `arch` with fresh weights; `scale` is understood where it says `upscale`.
 
     Raises:
         UnknownNameError: no such network.
-        OptionsError: an argument the constructor does not know, with the nearest it does.
+        OptionsError: an argument that the constructor does not know or cannot build.
     """
     spec = ARCHS[arch]
-    allowed = list(inspect.signature(spec.cls).parameters)
-    if "scale" in arguments and "scale" not in allowed and "upscale" in allowed:
-        arguments["upscale"] = arguments.pop("scale")
-    elif arguments.get("scale") == 1 and "scale" not in allowed:
-        del arguments["scale"]
-    for name in arguments:
-        if name not in allowed:
-            raise OptionsError(f"{arch} has no argument '{name}'{suggest(name, allowed)}")
-    return spec.cls(**arguments)
+    return _construct(spec, _in_its_words(spec, arguments))
 
 
-def create_model(name: str, **arguments: Any) -> nn.Module:
-    """Builds a preset ("edsr_baseline_x2") or a network by its class name ("EDSR", scale=2), with fresh weights.
+def create_model(name: str, /, **arguments: Any) -> nn.Module:
+    """Builds a preset ("edsr_baseline_x2") or a network by class name ("EDSR", scale=2), with fresh weights.
 
     Arguments given override the preset's. See `list_models(pretrained=False)` and `list_archs()`.
 
     Raises:
         UnknownNameError: neither a preset nor a network.
-        OptionsError: an argument the constructor does not know.
+        OptionsError: an argument that the constructor does not know or cannot build.
     """
     known = presets()
     if name in known:
         spec = known[name]
-        if "scale" in arguments:
-            arguments["upscale"] = arguments.pop("scale")
-        return build(spec.name, **{**spec.presets[name], **arguments})
+        return _construct(spec, {**spec.presets[name], **_in_its_words(spec, arguments)})
     if name in ARCHS:
         return build(name, **arguments)
     raise UnknownNameError(f"no preset or network named '{name}'{suggest(name, [*known, *ARCHS])}")
+
+
+def _in_its_words(spec: ArchSpec, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Says `scale` as the constructor says it, and refuses what it does not know."""
+    allowed = inspect.signature(spec.cls).parameters
+    given = dict(arguments)
+    if "scale" in given and "scale" not in allowed:
+        scale = given.pop("scale")
+        if "upscale" in allowed:
+            if given.setdefault("upscale", scale) != scale:
+                raise OptionsError(
+                    f"{spec.name}: scale={scale} and upscale={given['upscale']} differ; give one"
+                )
+        elif scale != 1:
+            raise OptionsError(f"{spec.name} keeps the size of a picture: its scale is 1, not {scale}")
+    for name in given:
+        if name not in allowed:
+            raise OptionsError(f"{spec.name} has no argument '{name}'{suggest(name, allowed)}")
+    return given
+
+
+def _construct(spec: ArchSpec, arguments: dict[str, Any]) -> nn.Module:
+    try:
+        return spec.cls(**arguments)
+    except HfsrError:
+        raise
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # what torch says of sizes and types it cannot build
+        given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        raise OptionsError(f"{spec.name} cannot be built with {given or 'no arguments'}: {error}") from error

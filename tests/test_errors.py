@@ -1,0 +1,66 @@
+"""Every error is one of ours, one line, and names what is near."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from hfsr import errors
+from hfsr.errors import HfsrError, MissingDependencyError, some_of, suggest
+
+NAMES = ["EDSR", "RCAN", "RRDBNet"]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("RCA", "; did you mean 'RCAN'?"),
+        ("edsr", "; did you mean 'EDSR'?"),
+        ("rrdbnet", "; did you mean 'RRDBNet'?"),
+        ("xyz", "; allowed: EDSR, RCAN, RRDBNet"),
+    ],
+)
+def test_suggest(name, answer):
+    assert suggest(name, NAMES) == answer
+
+
+def test_suggest_knows_when_nothing_is_allowed():
+    assert suggest("x", []) == ""
+
+
+def test_suggest_lists_twelve_at_most():
+    assert suggest("?", [f"name{i:02}" for i in range(20)]).endswith("name11, ... (20 in all)")
+
+
+def test_some_of():
+    assert some_of("abcde") == "a, b, c, d, e"
+    assert some_of("abcdef") == "a, b, c, d, e, ... (6 in all)"
+    assert some_of("abc", 2) == "a, b, ... (3 in all)"
+
+
+def test_the_tree_in_the_docstring_is_the_tree():
+    classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__]
+    assert all(issubclass(c, HfsrError) for c in classes)
+    listed = [line.split()[1] for line in errors.__doc__.splitlines() if line.startswith(("├──", "└──"))]
+    assert sorted([*listed, "HfsrError"]) == sorted(c.__name__ for c in classes)
+    assert {c.__name__ for c in classes} < set(errors.__all__)
+
+
+def test_value_errors_can_be_caught_as_such():
+    for name in (
+        "UnknownNameError",
+        "OptionsError",
+        "CheckpointError",
+        "ImageError",
+        "DataError",
+        "PlanError",
+    ):
+        assert issubclass(getattr(errors, name), ValueError), name
+    assert issubclass(errors.HubError, OSError)
+    assert issubclass(MissingDependencyError, ImportError)
+
+
+def test_a_missing_extra_says_what_to_run():
+    error = MissingDependencyError("gradio", extra="demo", purpose="the Space")
+    assert str(error) == "the Space needs gradio, which is not installed; run: pip install 'hfsr[demo]'"

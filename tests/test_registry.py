@@ -1,0 +1,103 @@
+"""A registry is a mapping; registering changes it wholly or not at all; the borrowed gives way to ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from hfsr.errors import HfsrError, UnknownNameError
+from hfsr.registry import Registry
+
+
+class Named:
+    def __init__(self, name: object) -> None:
+        self.name = name
+
+
+@pytest.fixture
+def losses() -> Registry:
+    return Registry("loss")
+
+
+def test_register_decorates_by_class_name(losses):
+    @losses.register
+    class L1:
+        name = "not this one"
+
+    assert losses["L1"] is L1
+    assert list(losses) == ["L1"]
+
+
+def test_an_instance_registers_by_its_name(losses):
+    item = Named("charbonnier")
+    assert losses.register(item) is item
+    assert losses["charbonnier"] is item
+
+
+def test_a_taken_name_raises_and_changes_nothing(losses):
+    first = losses.register(Named("l1"))
+    before = losses.own()
+    with pytest.raises(ValueError, match="a loss named 'l1' is already registered"):
+        losses.register(Named("l1"))
+    assert losses.own() == before == {"l1": first}
+
+
+@pytest.mark.parametrize("item", [Named(None), Named(3), object()])
+def test_a_nameless_item_raises_and_changes_nothing(losses, item):
+    with pytest.raises(TypeError, match="a loss needs a name"):
+        losses.register(item)
+    assert len(losses) == 0
+
+
+def test_the_same_item_again_is_no_error_and_may_have_a_second_name(losses):
+    item = losses.register(Named("l1"))
+    assert losses.register(item) is item
+    assert losses.register(item, name="mae") is item
+    assert list(losses) == ["l1", "mae"]
+
+
+def test_an_unknown_name_is_ours_to_tell(losses):
+    losses.register(Named("CharbonnierLoss"))
+    with pytest.raises(
+        UnknownNameError, match="no loss named 'CharbonierLoss'; did you mean 'CharbonnierLoss'"
+    ) as e:
+        losses["CharbonierLoss"]
+    assert isinstance(e.value, HfsrError)
+    with pytest.raises(UnknownNameError, match="no loss named '3'"):
+        losses[3]  # as an option file may say
+
+
+def test_asking_with_get_or_in_never_raises(losses):
+    item = losses.register(Named("l1"))
+    assert losses.get("l1") is item
+    assert losses.get("l2") is None
+    assert losses.get("l2", "fallback") == "fallback"
+    assert "l1" in losses
+    assert "l2" not in losses
+    assert 3 not in losses
+
+
+def test_our_name_in_basicsr_is_understood(losses):
+    item = losses.register(Named("l1"))
+    assert losses["l1_hfsr"] is item
+    assert "l1_hfsr" in losses
+    assert "l2_hfsr" not in losses
+    assert list(losses) == ["l1"]
+
+
+def test_what_is_borrowed_is_seen_live_and_gives_way(losses):
+    foreign = {"l1": "theirs"}
+    losses.borrow(foreign)
+    losses.borrow(foreign)
+    assert losses["l1"] == "theirs"
+    foreign["l2"] = "later"
+    assert list(losses) == ["l1", "l2"]
+    assert len(losses) == 2
+    ours = losses.register(Named("l1"))
+    assert losses["l1"] is ours
+    assert losses.own() == {"l1": ours}
+    assert losses["l2"] == "later"
+
+
+def test_own_is_a_copy(losses):
+    losses.own()["l1"] = "smuggled"
+    assert "l1" not in losses

@@ -1,0 +1,123 @@
+"""Networks by name, with fresh weights, and the errors of a mistyped one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import pytest
+from torch import nn
+
+from hfsr import zoo
+from hfsr.archs import ArchSpec
+from hfsr.archs.edsr import EDSR, SPEC
+from hfsr.errors import OptionsError, UnknownNameError
+from hfsr.registry import ARCHS
+
+
+@pytest.fixture
+def archs(monkeypatch):
+    """The registry of networks, put back after the test."""
+    monkeypatch.setattr(ARCHS, "_items", ARCHS.own())
+    return ARCHS
+
+
+def third_party(name: str = "Plain", presets: dict | None = None) -> ArchSpec:
+    cls = type(name, (nn.Module,), {})
+    return dataclasses.replace(SPEC, name=name, cls=cls, presets=presets or {f"{name.lower()}_tiny": {}})
+
+
+def test_create_model_builds_a_preset():
+    model = zoo.create_model("edsr_tiny")
+    assert isinstance(model, EDSR)
+    assert model.scale == 2
+    assert model.model_args["num_feat"] == 8
+
+
+@pytest.mark.parametrize("word", ["scale", "upscale"])
+def test_arguments_override_the_preset_in_either_word(word):
+    model = zoo.create_model("edsr_tiny", num_block=1, **{word: 4})
+    assert model.scale == 4
+    assert model.model_args["num_feat"] == 8
+    assert len(model.body) == 1
+
+
+def test_create_model_builds_by_class_name():
+    model = zoo.create_model("EDSR", scale=3, num_feat=4, num_block=1)
+    assert (type(model).__name__, model.scale) == ("EDSR", 3)
+
+
+def test_an_unknown_name_names_the_nearest_preset_or_network():
+    with pytest.raises(
+        UnknownNameError, match="no preset or network named 'edsr_tinny'; did you mean 'edsr_tiny'"
+    ):
+        zoo.create_model("edsr_tinny")
+    with pytest.raises(UnknownNameError, match="no network named 'EDRS'; did you mean 'EDSR'"):
+        zoo.build("EDRS")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_blok": 1}, "EDSR has no argument 'num_blok'; did you mean 'num_block'"),
+        ({"scale": 2, "upscale": 3}, "scale=2 and upscale=3 differ; give one"),
+        ({"scale": 5}, "scale 5 is not supported"),
+        ({"num_feat": "many"}, "EDSR cannot be built with num_feat='many': "),
+        ({"num_feat": -1}, "EDSR cannot be built with num_feat=-1: "),
+    ],
+)
+@pytest.mark.parametrize("name", ["EDSR", "edsr_tiny"])
+def test_arguments_that_cannot_be_are_one_line(name, arguments, message):
+    if name == "edsr_tiny":
+        message = message.split(":")[0].split(" with")[0]  # the preset's own arguments are listed too
+    with pytest.raises(OptionsError, match=message):
+        zoo.create_model(name, **arguments)
+
+
+def test_a_network_without_a_scale_is_scale_1(archs):
+    class Denoiser(nn.Module):
+        def __init__(self, *, width: int = 1) -> None:
+            super().__init__()
+
+    archs.register(dataclasses.replace(SPEC, name="Denoiser", cls=Denoiser, presets={"denoiser_tiny": {}}))
+    assert isinstance(zoo.create_model("denoiser_tiny", scale=1), Denoiser)
+    with pytest.raises(OptionsError, match="Denoiser keeps the size of a picture: its scale is 1, not 2"):
+        zoo.create_model("Denoiser", scale=2)
+
+
+def test_a_registered_network_is_listed_and_built(archs):
+    spec = third_party()
+    assert zoo.register_arch(spec) is spec
+    assert "Plain" in zoo.list_archs()
+    assert "plain_tiny" in zoo.list_models(pretrained=False)
+    assert isinstance(zoo.create_model("plain_tiny"), spec.cls)
+    assert zoo.register_arch(spec) is spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (third_party("EDSR", presets={"edsr_own_tiny": {}}), "named 'EDSR' is already registered"),
+        (third_party(presets={"plain_tiny": {}, "edsr_x2": {}}), "preset 'edsr_x2' is already registered"),
+        (dataclasses.replace(third_party(), name="Other"), "must have the name of its class, 'Plain'"),
+    ],
+)
+def test_a_refused_network_changes_nothing(archs, spec, message):
+    before = archs.own()
+    with pytest.raises(ValueError, match=message):
+        zoo.register_arch(spec)
+    assert archs.own() == before
+
+
+def test_lists_are_sorted_and_presets_unique():
+    assert zoo.list_archs() == sorted(ARCHS)
+    names = zoo.list_models(pretrained=False)
+    assert names == sorted(names)
+    counts = Counter(preset for spec in ARCHS.values() for preset in spec.presets)
+    assert max(counts.values()) == 1
+    assert not set(counts) & set(ARCHS)
+
+
+def test_every_preset_has_a_scale_its_network_states():
+    for name, spec in zoo.presets().items():
+        assert spec.scale_of(spec.presets[name]) in spec.scales, name
