@@ -1,7 +1,7 @@
 """Runs a program on one image, piece by piece, stage by stage.
 
-The pieces of a stage run one after another. Sums of pooled maps are added up over the pieces; when the stage ends they
-become the vectors of the next, so all pieces go on in step and the result is the whole image's.
+The pieces of a stage run one after another. Sums of pooled maps are added up over the pieces; when the stage
+ends they become the vectors of the next, so all pieces go on in step and the result is the whole image's.
 """
 
 from __future__ import annotations
@@ -67,7 +67,12 @@ class _Frame:
     """The memory of one run; offers operators their inputs (see `operators.Workspace`)."""
 
     def __init__(
-        self, program: Program, image: Size, read: Read, device: torch.device, spill: Callable[[int], Path | None]
+        self,
+        program: Program,
+        image: Size,
+        read: Read,
+        device: torch.device,
+        spill: Callable[[int], Path | None],
     ) -> None:
         self.program = program
         self.image = image
@@ -121,7 +126,7 @@ class _Frame:
             return
         if max(piece.height, piece.width) <= _SMALLEST_PIECE:
             raise PlanError(
-                f"not enough memory for a piece of {piece.width}x{piece.height} px; free memory or use a smaller network"
+                f"not enough memory for a piece of {piece.width}x{piece.height} px; free some, or use a CPU"
             )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -1,9 +1,10 @@
 """Reads a network's fx graph and arranges it into stages that can run piece by piece.
 
-A node is a *constant*, a *map* (it has height and width), or a *vector* (made from pooled statistics of maps). A
-global pool needs its whole input before anything that depends on it can go on, so it ends a stage: within a stage
-the pieces are independent but for their halo. A map that a later stage reads is *live*: it is kept whole between.
-Every map is computed as late as possible, which keeps what is cheap to make, like an enlarged input, out of memory.
+A node is a *constant*, a *map* (it has height and width), or a *vector* (made from pooled statistics of
+maps). A global pool needs its whole input before anything that depends on it can go on, so it ends a stage:
+within a stage the pieces are independent but for their halo. A map that a later stage reads is *live*: it is
+kept whole between. Every map is computed as late as possible, which keeps what is cheap to make, like an
+enlarged input, out of memory.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from torch import fx, nn
 
 from hfsr.errors import PlanError
 
-from .operators import Convolution, MapOperator, Pointwise, TransposedConvolution, is_global_pool, map_operator
+from .operators import (
+    Convolution,
+    MapOperator,
+    Pointwise,
+    TransposedConvolution,
+    is_global_pool,
+    map_operator,
+)
 from .regions import Region, Size
 
 __all__ = ["Program", "Stage", "trace"]
@@ -73,12 +81,16 @@ class Program:
 
     def targets(self, stage: Stage) -> list[fx.Node]:
         """The maps that a stage must produce for the region that a piece owns."""
-        pooled = [source for pool in stage.pools for source in pool.all_input_nodes if source in self.operators]
+        pooled = [
+            source for pool in stage.pools for source in pool.all_input_nodes if source in self.operators
+        ]
         wanted = [*stage.keeps, *pooled]
         return list(dict.fromkeys([*wanted, self.output] if self.output in stage.nodes else wanted))
 
-    def regions(self, stage: Stage, owned: dict[fx.Node, Region], sizes: dict[fx.Node, Size]) -> dict[fx.Node, Region]:
-        """The region of every map, the stage's inputs included, that the `owned` regions of its targets need."""
+    def regions(
+        self, stage: Stage, owned: dict[fx.Node, Region], sizes: dict[fx.Node, Size]
+    ) -> dict[fx.Node, Region]:
+        """The region of every map, the stage's inputs included, that its targets' `owned` regions need."""
         needed = dict(owned)
         inside = set(stage.nodes)
         for node in reversed(stage.nodes):
@@ -114,7 +126,6 @@ class Program:
 
         Those two see the image itself, whose last bits a narrow type would round away.
         """
-        self.module.to(device)
         convolutions = (Convolution, TransposedConvolution)
         after_conv: dict[fx.Node, bool] = {self.source: False}
         for node, op in self.operators.items():
@@ -123,7 +134,9 @@ class Program:
         before_conv: dict[fx.Node, bool] = {}
         for node in reversed([self.source, *self.operators]):
             users = [user for user in node.users if user in self.operators]
-            before_conv[node] = any(before_conv[u] or isinstance(self.operators[u], convolutions) for u in users)
+            before_conv[node] = any(
+                before_conv[u] or isinstance(self.operators[u], convolutions) for u in users
+            )
         for node, op in self.operators.items():
             low = after_conv[node] and before_conv[node]
             op.dtype = dtype if low else torch.float32
@@ -142,7 +155,13 @@ class Program:
             fresh = isinstance(self.operators.get(source), Convolution)
             alone = len(source.users) == 1 and list(node.args).count(source) == 1
             same = self.channels[source] == self.channels[node] and self.operators.get(source) is not None
-            if fresh and alone and same and source in stage.nodes and self.operators[source].dtype == op.dtype:
+            if (
+                fresh
+                and alone
+                and same
+                and source in stage.nodes
+                and self.operators[source].dtype == op.dtype
+            ):
                 return source
         return None
 
@@ -210,7 +229,11 @@ def _stages(
     last = earliest[output]
     latest: dict[fx.Node, int] = {}
     for node in reversed(operators):
-        limits = [latest[u] if u in operators else earliest[u] - 1 for u in node.users if u in operators or u in vectors]
+        limits = [
+            latest[u] if u in operators else earliest[u] - 1
+            for u in node.users
+            if u in operators or u in vectors
+        ]
         latest[node] = min([*limits, last]) if node is not output else last
     stages = [Stage() for _ in range(last + 1)]
     for node in operators:

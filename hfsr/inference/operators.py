@@ -1,8 +1,9 @@
 """What each operator of a network's graph does to a piece of a map.
 
-An operator knows three things: which input region an output region needs (its geometry), how many channels and
-multiply-adds it has, and how to compute exactly that output region from a `Workspace`. Zero padding is applied only
-where a region touches the true border of its map, so a piece equals the same part of the whole-image result.
+An operator knows three things: which input region an output region needs (its geometry), how many channels
+and multiply-adds it has, and how to compute exactly that output region from a `Workspace`. Zero padding is
+applied only where a region touches the true border of its map, so a piece equals the same part of the whole-
+image result.
 
 To teach the planner a new operator, add a class here and one line to a table at the end.
 """
@@ -52,7 +53,9 @@ class MapOperator:
         overwrites: the source whose memory it may reuse for its result.
     """
 
-    def __init__(self, node: fx.Node, sources: list[fx.Node], axes: tuple[AxisRule, AxisRule] = POINTWISE) -> None:
+    def __init__(
+        self, node: fx.Node, sources: list[fx.Node], axes: tuple[AxisRule, AxisRule] = POINTWISE
+    ) -> None:
         self.node = node
         self.sources = sources
         self.rows, self.columns = axes
@@ -65,7 +68,9 @@ class MapOperator:
 
     def needs(self, region: Region) -> Region:
         """The input region that `region` of the output depends on, before clipping."""
-        return Region(*self.rows.needs(region.top, region.bottom), *self.columns.needs(region.left, region.right))
+        return Region(
+            *self.rows.needs(region.top, region.bottom), *self.columns.needs(region.left, region.right)
+        )
 
     def channels(self, sources: list[int]) -> int:
         return max(sources)
@@ -87,7 +92,9 @@ class Convolution(MapOperator):
 
     def __init__(self, node: fx.Node, sources: list[fx.Node], conv: nn.Conv2d) -> None:
         if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
-            raise PlanError(f"'{node.name}': only convolutions with a numeric zero padding can be cut in pieces")
+            raise PlanError(
+                f"'{node.name}': only convolutions with a numeric zero padding can be cut in pieces"
+            )
         self.conv = conv
         self.padding = (int(conv.padding[0]), int(conv.padding[1]))
         rows, columns = (
@@ -112,10 +119,13 @@ class Convolution(MapOperator):
         if inside != need and max(conv.stride) > 1:
             x = F.pad(x, _margins(need, inside))
             inside = need
-        # Padding both ends of an axis and cropping the surplus costs a row of arithmetic, not a copy of the map.
+        # Padding both ends of an axis and cropping the surplus costs a row of arithmetic, not a copy of the
+        # map.
         pad_rows = self.padding[0] if (inside.top, inside.bottom) != (need.top, need.bottom) else 0
         pad_columns = self.padding[1] if (inside.left, inside.right) != (need.left, need.right) else 0
-        y = F.conv2d(x, self.weight, self.bias, conv.stride, (pad_rows, pad_columns), conv.dilation, conv.groups)
+        y = F.conv2d(
+            x, self.weight, self.bias, conv.stride, (pad_rows, pad_columns), conv.dilation, conv.groups
+        )
         top = region.top - inside.top if pad_rows else 0
         left = region.left - inside.left if pad_columns else 0
         return _crop(y, top, left, region).to(self.dtype)
@@ -128,7 +138,9 @@ class TransposedConvolution(MapOperator):
         padding = [int(p) for p in conv.padding]
         extra = [int(p) for p in conv.output_padding]
         if max(conv.dilation) > 1 or any(e > p for e, p in zip(extra, padding, strict=True)):
-            raise PlanError(f"'{node.name}': a dilated or over-padded transposed convolution cannot be cut in pieces")
+            raise PlanError(
+                f"'{node.name}': a dilated or over-padded transposed convolution cannot be cut in pieces"
+            )
         self.conv = conv
         rows, columns = (Spread(conv.kernel_size[i], conv.stride[i], padding[i], extra[i]) for i in (0, 1))
         self.offsets = padding
@@ -156,8 +168,8 @@ class TransposedConvolution(MapOperator):
 class Resampling(MapOperator):
     """Whole-number enlargement: pixel shuffle, nearest, bilinear or bicubic interpolation.
 
-    Interpolating a part of a map clamps at the part's edges; the margin keeps those px out of the result, except at
-    the true border, where the whole image clamps as well.
+    Interpolating a part of a map clamps at the part's edges; the margin keeps those px out of the result,
+    except at the true border, where the whole image clamps as well.
     """
 
     def __init__(
@@ -225,7 +237,9 @@ class Pointwise(MapOperator):
 
         if self.overwrites is not None and self.node.target in _IN_PLACE:
             target = load(self.overwrites)
-            others = [load(a) if isinstance(a, fx.Node) else a for a in self.node.args if a is not self.overwrites]
+            others = [
+                load(a) if isinstance(a, fx.Node) else a for a in self.node.args if a is not self.overwrites
+            ]
             return _IN_PLACE[self.node.target](target, *others)
         if self.overwrites is not None and isinstance(self.function, (nn.ReLU, nn.LeakyReLU)):
             slope = getattr(self.function, "negative_slope", 0.0)
@@ -267,17 +281,22 @@ def _crop(y: Tensor, top: int, left: int, region: Region) -> Tensor:
     return y[..., top : top + region.height, left : left + region.width]
 
 
-# --- the tables -------------------------------------------------------------------------------------------------
+# --- the tables
+# -------------------------------------------------------------------------------------------------
 
 Builder = Callable[[fx.Node, list[fx.Node], Any], MapOperator]
 _MARGINS = {"nearest": 0, "nearest-exact": 0, "bilinear": 1, "bicubic": 2}
 
 
-def _interpolation(node: fx.Node, sources: list[fx.Node], factor: Any, mode: str, corners: Any) -> MapOperator:
+def _interpolation(
+    node: fx.Node, sources: list[fx.Node], factor: Any, mode: str, corners: Any
+) -> MapOperator:
     if isinstance(factor, (tuple, list)) and len(set(factor)) == 1:
         factor = factor[0]
     if not isinstance(factor, (int, float)) or factor != int(factor) or mode not in _MARGINS or corners:
-        raise PlanError(f"'{node.name}': interpolation by {factor} ({mode}) cannot be cut in pieces; whole numbers can")
+        raise PlanError(
+            f"'{node.name}': interpolation by {factor} ({mode}) cannot be cut in pieces; whole numbers can"
+        )
 
     def enlarge(x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=int(factor), mode=mode, align_corners=corners)
@@ -293,7 +312,11 @@ def _interpolate(
     words = dict(zip(("input", "size", "scale_factor", "mode", "align_corners"), node.args, strict=False))
     words.update(node.kwargs)
     return _interpolation(
-        node, sources, words.get("scale_factor"), str(words.get("mode", "nearest")), words.get("align_corners")
+        node,
+        sources,
+        words.get("scale_factor"),
+        str(words.get("mode", "nearest")),
+        words.get("align_corners"),
     )
 
 
@@ -310,6 +333,13 @@ def _shuffle_by(node: fx.Node, sources: list[fx.Node], factor: int) -> MapOperat
         function=lambda x: F.pixel_shuffle(x, factor),
         channel_ratio=factor * factor,
     )
+
+
+def _factor(node: fx.Node) -> int:
+    factor = node.args[1] if len(node.args) > 1 else None
+    if not isinstance(factor, int):
+        raise PlanError(f"'{node.name}': pixel shuffling by {factor}; give a whole number as second argument")
+    return factor
 
 
 def _pointwise(node: fx.Node, sources: list[fx.Node], module: Any) -> MapOperator:
@@ -337,7 +367,9 @@ def _channel_slice(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperato
 def _along_channels(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperator:
     dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
     if dim not in (1, -3):
-        raise PlanError(f"'{node.name}': concatenation along dimension {dim}; only channels (1) can be cut in pieces")
+        raise PlanError(
+            f"'{node.name}': concatenation along dimension {dim}; only channels (1) can be cut in pieces"
+        )
     return _pointwise(node, sources, None)
 
 
@@ -357,8 +389,7 @@ _FUNCTIONS: dict[Any, Builder] = {
     torch.cat: _along_channels,
     operator.getitem: _channel_slice,
     F.interpolate: _interpolate,
-    F.pixel_shuffle: lambda n, s, _: _shuffle_by(n, s, int(n.args[1])),  # type: ignore[call-overload]
-    F.pixel_unshuffle: lambda n, s, _: Unshuffle(n, s, int(n.args[1])),  # type: ignore[call-overload]
+    F.pixel_shuffle: lambda n, s, _: _shuffle_by(n, s, _factor(n)),
     **dict.fromkeys(
         (
             operator.add,
@@ -382,7 +413,9 @@ _FUNCTIONS: dict[Any, Builder] = {
         _pointwise,
     ),
 }
-_METHODS: dict[str, Builder] = dict.fromkeys(("add", "sub", "mul", "div", "relu", "sigmoid", "tanh", "clamp"), _pointwise)
+_METHODS: dict[str, Builder] = dict.fromkeys(
+    ("add", "sub", "mul", "div", "relu", "sigmoid", "tanh", "clamp"), _pointwise
+)
 
 
 def map_operator(node: fx.Node, sources: list[fx.Node], modules: dict[str, nn.Module]) -> MapOperator:
@@ -407,7 +440,9 @@ def map_operator(node: fx.Node, sources: list[fx.Node], modules: dict[str, nn.Mo
 
 
 def is_global_pool(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """True for the mean over a whole map: adaptive average pooling to 1x1, or `mean` over the last two dimensions."""
+    """True for the mean over a whole map: adaptive average pooling to 1x1, or `mean` over the last two
+    dimensions.
+    """
     if node.op == "call_module":
         module = modules[str(node.target)]
         return isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))

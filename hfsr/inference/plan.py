@@ -104,7 +104,9 @@ def _plan(program: Program, image: Size, tile: int, live: int, spill: Path | Non
 
 
 def _piece(program: Program, stage: Stage, piece: Size, image: Size) -> tuple[int, float]:
-    """Peak bytes and floating-point operations of one piece of one stage, away from the border where it can be."""
+    """Peak bytes and floating-point operations of one piece of one stage, away from the border where it can
+    be.
+    """
     limits = program.sizes(image)
     sizes = program.sizes(_FAR)
     region = Region(_MIDDLE, _MIDDLE + piece.height, _MIDDLE, _MIDDLE + piece.width)
@@ -164,7 +166,7 @@ def _spill_folder(live: int, device: torch.device, free: int) -> Path:
     disk = shutil.disk_usage(folder).free
     if device.type != "cpu" or disk < live * 1.2:
         raise PlanError(
-            f"this network keeps {live / 2**30:.1f} GiB of maps for this image; free are {free / 2**30:.1f} GiB of "
-            f"memory and {disk / 2**30:.1f} GiB of disk in {folder}; use a smaller image, --dtype bf16 or the CPU"
+            f"this network keeps {live / 2**30:.1f} GiB of maps for this image, but {free / 2**30:.1f} GiB "
+            f"of memory and {disk / 2**30:.1f} GiB of disk in {folder} are free; use a smaller image"
         )
     return folder

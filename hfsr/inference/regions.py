@@ -1,10 +1,12 @@
 """Rectangles on a feature map, and how an operator's output rectangle maps back to the input it needs.
 
-Everything here is integer arithmetic along one axis at a time; an operator has one rule for rows and one for columns.
+Everything here is integer arithmetic along one axis at a time; an operator has one rule for rows and one for
+columns.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -56,7 +58,9 @@ class Region(NamedTuple):
         )
 
     def scaled(self, image: Size, size: Size) -> Region:
-        """The part of a map of `size` that this part of the image owns; regions that tile the one tile the other."""
+        """The part of a map of `size` that this part of the image owns; regions that tile the one tile the
+        other.
+        """
         return Region(
             self.top * size.height // image.height,
             self.bottom * size.height // image.height,
@@ -114,7 +118,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Enlarge:
-    """Whole-number enlargement whose interpolation looks `margin` input px to either side. Factor 1: a pointwise map."""
+    """Whole-number enlargement whose interpolation looks `margin` input px to either side. Factor 1: a
+    pointwise map.
+    """
 
     factor: int = 1
     margin: int = 0
@@ -158,4 +164,4 @@ def split(region: Region) -> list[Region]:
 def _even(length: int, tile: int) -> list[tuple[int, int]]:
     count = -(-length // tile)
     edges = [length * i // count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))

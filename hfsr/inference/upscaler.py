@@ -1,0 +1,324 @@
+"""The one image pipeline: commands, the Space and Python all run networks through an `Upscaler`."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from hfsr import images
+from hfsr.errors import ImageError, OptionsError, PlanError
+
+from .execute import Read, Write, execute
+from .graph import Program, trace
+from .plan import Plan, make_plan
+from .precision import choose_device, choose_dtype, dtype_name
+from .regions import Region, Size
+
+__all__ = ["Progress", "Upscaler"]
+
+T = TypeVar("T")
+
+_WHOLE = 0
+_SMALL = 128 * 128
+"""Up to so many px an image runs whole: reading the graph would take longer than running it."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        done, total: pieces finished and pieces in all; a network with global pools visits each place many
+        times. seconds_left: estimate from the arithmetic still to do, None before the first piece has ended.
+    """
+
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+class Upscaler:
+    """Runs a network on pictures of any size, exactly, in bounded memory.
+
+    Args:
+        model: a restorer (see `hfsr.from_pretrained`, `hfsr.create_model`). It is not changed.
+        tile: largest side in LR px of what one piece owns; "auto" picks it from the free memory, 0 runs
+        whole.
+            The result does not depend on it: within 1e-5 of the range in fp32.
+        dtype: "fp32", "bf16", "fp16", or "auto": bf16 where the device has it natively and the network allows
+        it. backend: "torch". device: "cpu", "cuda", "cuda:N"; None takes CUDA where there is one.
+
+    Attributes:
+        scale: output px per input px.
+        summary: network, scale, tile, dtype, backend and device in one line.
+
+    Raises:
+        OptionsError: a value that is not allowed, or not on this machine.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        tile: int | str = "auto",
+        dtype: str = "auto",
+        backend: str = "torch",
+        device: str | torch.device | None = None,
+    ) -> None:
+        if backend not in ("torch", "auto"):
+            raise OptionsError(f"backend '{backend}' is unknown; use torch")
+        self.tile = _parse_tile(tile)
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(dtype, model, self.device)
+        self.backend = "torch"
+        self.model = _ready(model, self.device)
+        self.scale = int(getattr(model, "scale", 1))
+        self.used_tile: int | None = self.tile
+        self._program: Program | None = None
+
+    @property
+    def summary(self) -> str:
+        tile = {None: "auto", _WHOLE: "whole"}.get(self.used_tile, f"{self.used_tile} px")
+        name = type(self.model).__name__
+        return f"{name} x{self.scale}, tile {tile}, {dtype_name(self.dtype)}, {self.backend} on {self.device}"
+
+    # Pictures
+
+    def __call__(
+        self, image: Image.Image | str | Path | NDArray, progress: Callable[[Progress], None] | None = None
+    ) -> Image.Image | NDArray:
+        """Upscales one picture.
+
+        Args:
+            image: a PIL picture or a path (gives a PIL picture, 8 bit), or an array (H, W, 3) or (H, W), RGB,
+            uint8,
+                uint16 or float32 in [0, 1] (gives an array of the same type, (H*scale, W*scale, ...)).
+            progress: called after each piece.
+
+        Raises:
+            ImageError: not a picture, or one with NaN in it.
+        """
+        if isinstance(image, np.ndarray):
+            return _drain(self._array_steps(image), progress)
+        if isinstance(image, (str, Path)):
+            picture = images.read_picture(Path(image))
+        elif isinstance(image, Image.Image):
+            picture = images.picture_from_pil(image)
+        else:
+            raise ImageError(
+                f"got {type(image).__name__}; an image is a PIL picture, a path or a numpy array"
+            )
+        return images.picture_to_pil(_drain(self._picture_steps(picture), progress))
+
+    def tensor(self, x: Tensor, progress: Callable[[Progress], None] | None = None) -> Tensor:
+        """Upscales one picture given as a tensor.
+
+        Args:
+            x: RGB in [0, 1], float, (1, 3, H, W), on any device.
+
+        Returns:
+            RGB, nominally [0, 1], not clamped, float32, (1, 3, H*scale, W*scale), on the CPU.
+        """
+        size = Size(*x.shape[-2:])
+        result = torch.empty(1, 3, size.height * self.scale, size.width * self.scale)
+
+        def read(r: Region) -> Tensor:
+            return x[..., r.top : r.bottom, r.left : r.right].to(self.device, torch.float32)
+
+        def write(r: Region, part: Tensor) -> None:
+            result[..., r.top : r.bottom, r.left : r.right] = part
+
+        for step in self._run(size, read, write):
+            if progress is not None:
+                progress(step)
+        return result
+
+    def file(
+        self, source: str | Path, target: str | Path, *, jpeg_quality: int = 95, max_pixels: int | None = None
+    ) -> None:
+        """Upscales a picture file to a picture file; see `steps`."""
+        for _ in self.steps(source, target, jpeg_quality=jpeg_quality, max_pixels=max_pixels):
+            pass
+
+    def steps(
+        self, source: str | Path, target: str | Path, *, jpeg_quality: int = 95, max_pixels: int | None = None
+    ) -> Iterator[Progress]:
+        """Upscales a picture file to a picture file, yielding after each piece.
+
+        The target appears when the last piece is done; closing the generator before leaves nothing behind.
+
+        Raises:
+            ImageError: the source cannot be read, or the target cannot be written.
+        """
+        target = Path(target)
+        images.check_target(target)
+        limit = {} if max_pixels is None else {"max_pixels": max_pixels}
+        picture = yield from self._picture_steps(images.read_picture(Path(source), **limit))
+        images.write_picture(picture, target, jpeg_quality=jpeg_quality)
+
+    def plan(self, width: int, height: int) -> Plan:
+        """What running a picture of this size will take: the piece size, memory and arithmetic."""
+        return make_plan(self._programmed(), Size(height, width), self.device, self.tile or None)
+
+    def _picture_steps(self, picture: images.Picture) -> Generator[Progress, None, images.Picture]:
+        """Runs a picture; opacity runs by itself first, and colour premultiplied by it, so that nothing
+        fringes.
+        """
+        if picture.alpha is None:
+            return replace(picture, pixels=(yield from self._array_steps(picture.pixels)))
+        alpha = yield from _pass(0, 2, self._array_steps(picture.alpha))
+        pixels = yield from _pass(1, 2, self._array_steps(picture.pixels, _Opacity(picture.alpha, alpha)))
+        return replace(picture, pixels=pixels, alpha=alpha)
+
+    def _array_steps(
+        self, pixels: NDArray, opacity: _Opacity | None = None
+    ) -> Generator[Progress, None, NDArray]:
+        """Runs an array; yields progress and returns an array of the same type."""
+        _check_array(pixels)
+        gray = pixels.ndim == 2
+        integer = pixels.dtype.kind == "u"
+        peak = float(np.iinfo(pixels.dtype).max) if integer else 1.0
+        height, width = pixels.shape[:2]
+        result = np.empty((height * self.scale, width * self.scale, *pixels.shape[2:]), pixels.dtype)
+
+        def read(r: Region) -> Tensor:
+            part = pixels[r.top : r.bottom, r.left : r.right].astype(np.float32)
+            values = torch.from_numpy(part).to(self.device).div_(peak)
+            if opacity is not None:
+                values = values * opacity.before(r).to(self.device)[..., None]
+            return values.expand(1, 3, -1, -1) if gray else values.permute(2, 0, 1)[None]
+
+        def write(r: Region, part: Tensor) -> None:
+            values = part[0].mean(0) if gray else part[0].permute(1, 2, 0)
+            if opacity is not None:
+                values = values / opacity.after(r).to(self.device).clamp(min=1 / peak)[..., None]
+            done = images.quantise(values, pixels.dtype) if integer else values.cpu().numpy()
+            result[r.top : r.bottom, r.left : r.right] = done
+
+        yield from self._run(Size(height, width), read, write)
+        return result
+
+    # The run
+
+    @torch.inference_mode()  # as a decorator: between two yields the caller's mode is its own
+    def _run(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
+        small = self.tile is None and size.height * size.width <= _SMALL
+        if (self.tile == _WHOLE or small) and self.dtype == torch.float32:
+            self.used_tile = _WHOLE
+            image = read(Region(0, size.height, 0, size.width))
+            write(Region(0, size.height * self.scale, 0, size.width * self.scale), self.model(image))
+            yield Progress(1, 1, 0.0)
+        else:
+            yield from self._run_pieces(size, read, write)
+
+    def _run_pieces(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
+        program = self._programmed()
+        tile = max(size) if self.tile == _WHOLE else self.tile
+        plan = make_plan(program, size, self.device, tile)
+        self.used_tile = plan.tile
+        run = execute(program, size, read, write, tile=plan.tile, device=self.device, spill=plan.spill_folder)
+        yield from _timed(run, plan, size)
+
+    def _programmed(self) -> Program:
+        if self._program is None:
+            self._program = trace(self.model)
+            if self._program.scale() != self.scale:
+                raise PlanError(
+                    f"{type(self.model).__name__} says x{self.scale} but enlarges x{self._program.scale()}"
+                )
+            self._program.prepare(self.device, self.dtype)
+        return self._program
+
+
+@dataclass(frozen=True)
+class _Opacity:
+    """The alpha of a picture and of its result, both (H, W) of one integer type."""
+
+    source: NDArray
+    result: NDArray
+
+    def before(self, r: Region) -> Tensor:
+        return _fraction(self.source, r)
+
+    def after(self, r: Region) -> Tensor:
+        return _fraction(self.result, r)
+
+
+def _fraction(values: NDArray, r: Region) -> Tensor:
+    part = values[r.top : r.bottom, r.left : r.right].astype(np.float32)
+    return torch.from_numpy(part).div_(float(np.iinfo(values.dtype).max))
+
+
+def _pass(index: int, count: int, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+    """Progress of one of `count` equal passes, counted over all of them."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        left = (
+            None if step.seconds_left is None else step.seconds_left + (count - 1 - index) * step.seconds_left
+        )
+        yield Progress(step.done + index * step.total, step.total * count, left)
+
+
+def _timed(run: Iterator[tuple[int, Region]], plan: Plan, size: Size) -> Iterator[Progress]:
+    """Counts pieces, and tells the time left from the arithmetic done so far."""
+    total = len(plan.stage_flops) * -(-size.height // plan.tile) * -(-size.width // plan.tile)
+    area_per_piece = size.height * size.width * len(plan.stage_flops) / total
+    started, spent = time.monotonic(), 0.0
+    for done, (stage, piece) in enumerate(run, start=1):
+        spent += plan.stage_flops[stage] * (piece.height * piece.width / area_per_piece)
+        elapsed = time.monotonic() - started
+        yield Progress(done, total, max(plan.flops / spent - 1, 0.0) * elapsed if spent else None)
+
+
+def _ready(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model itself when it can run as it is, else a copy in evaluation mode, float32, on the device."""
+    tensors = [*model.parameters(), *model.buffers()]
+    as_it_is = all(t.device == device and t.dtype in (torch.float32, torch.int64) for t in tensors)
+    if as_it_is and not any(module.training for module in model.modules()):
+        return model
+    return copy.deepcopy(model).to(device=device, dtype=torch.float32).eval()
+
+
+def _parse_tile(tile: int | str) -> int | None:
+    if tile == "auto":
+        return None
+    try:
+        number = int(tile)
+    except ValueError:
+        number = -1
+    if number < 0 or 0 < number < 8:
+        raise OptionsError(f"tile {tile!r} is not allowed; use auto, 0 (whole) or a side of at least 8 px")
+    return number
+
+
+def _check_array(pixels: NDArray) -> None:
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
+        raise ImageError(f"got an array of shape {pixels.shape}; use (H, W, 3) RGB or (H, W) gray")
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
+        raise ImageError(f"got an array of {pixels.dtype}; use uint8, uint16 or float32 in [0, 1]")
+    if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+        raise ImageError("the array holds NaN or infinite values; replace them first")
+
+
+def _drain(steps: Generator[Progress, None, T], progress: Callable[[Progress], None] | None) -> T:
+    """Runs steps to the end and returns what they return."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        if progress is not None:
+            progress(step)
