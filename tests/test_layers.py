@@ -1,0 +1,59 @@
+"""The floors of the house, as the contracts in pyproject.toml say: who imports whom, and which packages."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = sorted((ROOT / "hfsr").rglob("*.py"))
+
+ROOM_OF = {"accelerate": "training", "basicsr": "bridge", "gradio": None, "huggingface_hub": "hub"}
+"""Packages that one room alone imports; gradio none, it belongs to the Space."""
+
+
+def imports(module: Path) -> Iterator[str]:
+    """Every absolute import of a file, those inside functions and by `import_module("...")` too."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module or ""
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant))
+
+
+def test_the_contracts_hold():
+    """Run `lint-imports` for the report."""
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=None) == 0
+
+
+@pytest.mark.parametrize("package", ROOM_OF)
+def test_a_package_of_one_room_is_not_imported_dynamically_elsewhere(package):
+    """The contracts see import statements alone."""
+    room = ROOM_OF[package]
+    found = {m for m in MODULES if any(name.split(".")[0] == package for name in imports(m))}
+    strangers = [m for m in found if room is None or m.relative_to(ROOT / "hfsr").parts[0] != room]
+    assert not strangers
+
+
+def test_networks_need_torch_alone():
+    for module in (ROOT / "hfsr" / "archs").glob("*.py"):
+        outside = {name.split(".")[0] for name in imports(module)} - {
+            "hfsr",
+            "torch",
+            *sys.stdlib_module_names,
+        }
+        assert not outside, module
+
+
+def test_the_scan_sees_what_there_is():
+    bridge = {name for module in (ROOT / "hfsr" / "bridge").glob("*.py") for name in imports(module)}
+    assert "basicsr" in bridge
+    compat = set(imports(ROOT / "hfsr" / "_compat.py"))
+    assert {"torch", "torchvision"} <= compat  # inside a function, and by import_module
