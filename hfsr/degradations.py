@@ -167,7 +167,7 @@ def _mix(lines: NDArray, sources: NDArray, weights: NDArray) -> NDArray:
 
 
 def _taps(size: int, length: int, factor: float) -> tuple[NDArray, NDArray]:
-    """Which inputs each of `length` outputs reads, mirrored at the ends, and their weights; (length, taps) both."""
+    """The inputs that each output reads, mirrored at the ends, and their weights: both (length, taps)."""
     shrink = min(factor, 1.0)  # a reduction widens the kernel: that is the antialiasing
     centres = (np.arange(length) + 0.5) / factor - 0.5
     reach = 2 / shrink
@@ -190,7 +190,7 @@ def _cubic(x: NDArray) -> NDArray:
 
 
 def _to_integers(values: NDArray, dtype: np.dtype) -> NDArray:
-    """Rounds half up in place (MATLAB's rounding: what survives the clamp is positive) and clamps to `dtype`."""
+    """Rounds half up, in place, as MATLAB does to what the clamp leaves, and clamps to `dtype`."""
     values += 0.5
     np.floor(values, out=values)
     np.clip(values, 0, np.iinfo(dtype).max, out=values)

@@ -1,0 +1,84 @@
+"""Sixteen bits per channel in colour, which Pillow decodes but cannot hold.
+
+Pillow makes 8-bit RGB of 16-bit samples by keeping the byte that its raw mode ("RGB;16B", "RGB;16L") calls
+the high one. So a file is decoded twice, once under either name: first the high bytes, then the low ones.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hfsr.errors import ImageError
+
+__all__ = ["deep_samples"]
+
+_SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+def deep_samples(image: Image.Image, again: Image.Image) -> NDArray[np.uint16] | None:
+    """The samples of a PNG or TIFF with 16 bits per channel and more than one channel.
+
+    Args:
+        image: opened, not yet loaded; loaded by this call when it is such a picture, else left alone.
+        again: the same file, opened a second time.
+
+    Returns:
+        uint16 of shape (H, W, C): gray and alpha (C = 2), RGB, or RGB and alpha, not premultiplied. None:
+        it is no such picture.
+
+    Raises:
+        ImageError: it is one, in a layout that Pillow misreads.
+    """
+    modes = {_raw_mode(tile) for tile in _tiles(image)}
+    tags: Any = getattr(image, "tag_v2", {})
+    if tags.get(284) == 2 and max(tags.get(258, (8,))) > 8:
+        raise ImageError("a TIFF of 16 bit in separate colour planes; save it interleaved ('contiguous')")
+    if any(tile[0].startswith("ppm") and image.mode == "RGB" and tile[3][1] > 255 for tile in _tiles(image)):
+        raise ImageError("a PPM of 16 bit in colour; save it as PNG or TIFF")
+    if len(modes) != 1:
+        return None
+    mode = modes.pop()
+    if mode == "LA;16B":  # four bytes a pixel, as RGBA has: one decoding gives them all
+        _rename(image, lambda _: "RGBA")
+        return np.array(image).view(">u2").astype(np.uint16)
+    if mode[:-1] not in {"RGB;16", "RGBX;16", "RGBA;16", "RGBa;16"}:
+        return None
+    for opened in (image, again):  # "RGBa" would divide by alpha in 8 bit
+        _rename(opened, lambda raw: raw.replace("RGBa", "RGBA"))
+    _rename(again, lambda raw: raw[:-1] + _SWAPPED[raw[-1]])
+    samples = np.array(image).astype(np.uint16)
+    samples <<= 8
+    samples |= np.array(again)
+    return _divide_by_alpha(samples) if mode.startswith("RGBa") else samples
+
+
+def _divide_by_alpha(samples: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    alpha = np.maximum(samples[..., 3:].astype(np.float64), 1)
+    samples[..., :3] = np.minimum(samples[..., :3] / alpha * 65535 + 0.5, 65535)
+    return samples
+
+
+def _tiles(image: Any) -> list[Any]:
+    return getattr(image, "tile", [])
+
+
+def _raw_mode(tile: Any) -> str:
+    arguments = tile[3]
+    return arguments if isinstance(arguments, str) else str(arguments[0]) if arguments else ""
+
+
+def _rename(image: Any, rename: Callable[[str], str]) -> None:
+    """Changes the raw mode of every tile of a picture that is not loaded yet."""
+    changed = []
+    for tile in image.tile:
+        name = rename(_raw_mode(tile))
+        arguments = name if isinstance(tile[3], str) else (name, *tile[3][1:])
+        # Pillow's tiles are named tuples from version 11 on
+        changed.append(tile._replace(args=arguments) if hasattr(tile, "_replace") else (*tile[:3], arguments))
+    image.tile = changed
