@@ -45,8 +45,8 @@ def path(kind: Kind, name: str) -> Path:
 
 def bundled_models() -> list[str]:
     """Names of the models that travel with the package, valid wherever a model is named."""
-    root = folder("weights")
-    return [name for name in _names(root) if (root / name / "config.json").is_file()]
+    root = _PACKAGE / "weights"
+    return [name for name in _names(root) if (root / name / "config.json").is_file()] if root.is_dir() else []
 
 
 def _names(root: Path) -> list[str]:

@@ -17,19 +17,13 @@ import hfsr
 PACKAGE = Path(hfsr.__file__).parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "hfsr.") if m.name != "hfsr.__main__")
 
-HEAVY = [
-    "accelerate",
-    "basicsr",
-    "cv2",
-    "gradio",
-    "matplotlib",
-    "pydantic",
-    "scipy",
-    "skimage",
-    "timm",
-    "torchvision",
-]
+HEAVY = frozenset(
+    {"accelerate", "basicsr", "cv2", "gradio", "matplotlib", "pydantic", "skimage", "timm", "torchvision"}
+)
 """Packages that a person who only upscales never loads, whether installed or not."""
+
+LIGHT = frozenset({"PIL", "huggingface_hub", "numpy", "safetensors", "torch"})
+"""Packages that are loaded when something is done with them."""
 
 
 def names_loaded_by(code: str) -> set[str]:
@@ -78,19 +72,12 @@ def test_a_module_has_what_it_exports_and_says_what_it_is(name):
 
 
 def test_import_hfsr_loads_no_library():
-    assert not names_loaded_by("import hfsr") & {
-        "torch",
-        "numpy",
-        "PIL",
-        "safetensors",
-        "huggingface_hub",
-        *HEAVY,
-    }
+    assert not names_loaded_by("import hfsr") & (HEAVY | LIGHT)
 
 
 def test_the_command_line_answers_without_torch():
     code = "import hfsr.cli\ntry:\n    hfsr.cli.main(['--help'])\nexcept SystemExit:\n    pass"
-    assert not names_loaded_by(code) & ({"torch", "numpy", "PIL", "huggingface_hub"} | HEAVY)
+    assert not names_loaded_by(code) & (HEAVY | LIGHT)
 
 
 def test_inference_loads_none_of_the_heavy_packages():
