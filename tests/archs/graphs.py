@@ -1,0 +1,85 @@
+"""What the tests read off a network's graph: its trace, its pools, how far it really sees."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import fx, nn
+
+from hfsr.zoo import create_model
+
+
+def trace(model: nn.Module) -> fx.GraphModule:
+    """The network's `core` as a graph, traced without an input."""
+    tracer = fx.Tracer()
+    tracer.traced_func_name = "core"
+    return fx.GraphModule(model, tracer.trace(model))
+
+
+def pools(graph: fx.GraphModule) -> list[fx.Node]:
+    """The nodes that average over the whole image."""
+    modules = dict(graph.named_modules())
+    return [
+        node
+        for node in graph.graph.nodes
+        if (node.op == "call_module" and isinstance(modules[node.target], nn.AdaptiveAvgPool2d))
+        or (node.op == "call_method" and node.target == "mean")
+        or (node.op == "call_function" and node.target is torch.mean)
+    ]
+
+
+def written_in_place(graph: fx.GraphModule) -> list[fx.Node]:
+    """The nodes whose value an in-place operation overwrites."""
+    modules = dict(graph.named_modules())
+    writers = [
+        node
+        for node in graph.graph.nodes
+        if (node.op == "call_module" and getattr(modules[node.target], "inplace", False))
+        or node.kwargs.get("inplace", False)
+        or (node.op == "call_method" and node.target.endswith("_") and not node.target.endswith("__"))
+        or (node.op == "call_function" and node.target.__name__ in {"iadd", "isub", "imul", "itruediv"})
+    ]
+    return [writer.args[0] for writer in writers]
+
+
+def positive(model: nn.Module) -> nn.Module:
+    """A copy in float64 whose weights are positive averages, so that no path cancels or dies."""
+    model = copy.deepcopy(model).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.abs_().clamp_(min=1e-3)
+            if parameter.dim() > 1:
+                total = parameter.flatten(1).sum(1)
+                parameter.div_(total.view(-1, *[1] * (parameter.dim() - 1)))
+    return model
+
+
+def measured_radius(model: nn.Module, side: int) -> int:
+    """How many LR px the output above the middle px sees to any side, pools cut, by its gradient.
+
+    Args:
+        model: a network; its weights are replaced in a copy.
+        side: odd side of the square image it sees, in LR px.
+    """
+    graph = trace(positive(model))
+    for node in pools(graph):
+        with graph.graph.inserting_after(node):
+            cut = graph.graph.call_method("detach", (node,))
+        node.replace_all_uses_with(cut, delete_user_cb=lambda user, cut=cut: user is not cut)
+    graph.recompile()
+    x = torch.ones(1, 3, side, side, dtype=torch.float64, requires_grad=True)
+    middle, scale = side // 2, model.scale
+    block = slice(middle * scale, (middle + 1) * scale)
+    graph(x)[..., block, block].sum().backward()
+    touched = x.grad.abs().sum((0, 1)).nonzero()
+    return int((touched - middle).abs().max())
+
+
+def assert_radius(preset: str, **arguments: object) -> None:
+    """The stated radius is the measured one: neither too small for exactness nor larger than needed."""
+    from hfsr.zoo import presets
+
+    model = create_model(preset, **arguments)
+    stated = presets()[preset].radius(model.model_args)
+    assert measured_radius(model, side=2 * stated + 7) == stated

@@ -1,0 +1,212 @@
+"""What every registered restorer promises, whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from hfsr.archs import ArchSpec
+from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
+from hfsr.registry import ARCHS
+from hfsr.zoo import build, create_model, presets
+
+from .graphs import assert_radius, pools, trace, written_in_place
+
+# Exact numbers of parameters: the published ones where there are any.
+COUNTS = {
+    "a2n_x2": 1_036_443,
+    "a2n_x3": 1_036_443,
+    "a2n_x4": 1_047_459,
+    "a2n_m_x2": 831_643,
+    "a2n_m_x3": 831_643,
+    "a2n_m_x4": 842_659,
+    "a2n_tiny": 24_947,
+    "edsr_baseline_x2": 1_369_859,
+    "edsr_baseline_x3": 1_554_499,
+    "edsr_baseline_x4": 1_517_571,
+    "edsr_x2": 40_729_603,
+    "edsr_x3": 43_680_003,
+    "edsr_x4": 43_089_923,
+    "edsr_tiny": 5_699,
+    "msrresnet_x2": 1_369_859,
+    "msrresnet_x3": 1_554_499,
+    "msrresnet_x4": 1_517_571,
+    "msrresnet_tiny": 5_699,
+    "rcan_x2": 15_444_643,
+    "rcan_x3": 15_629_283,
+    "rcan_x4": 15_592_355,
+    "rcan_x8": 15_740_067,
+    "rcan_tiny": 36_275,
+}
+RESTORERS = [spec for spec in ARCHS.own().values() if spec.role == "restorer"]
+BF16_DB = 50  # what ArchSpec.bf16 guarantees
+
+
+def tiny(spec: ArchSpec) -> str:
+    [name] = [preset for preset in spec.presets if preset.endswith("_tiny")]
+    return name
+
+
+TINY = [tiny(spec) for spec in RESTORERS]
+TINY_AT_SCALES = [(tiny(spec), scale) for spec in RESTORERS for scale in spec.scales]
+every_tiny = pytest.mark.parametrize("preset", TINY)
+every_scale = pytest.mark.parametrize(("preset", "scale"), TINY_AT_SCALES)
+
+
+def picture(batch: int, height: int, width: int) -> torch.Tensor:
+    """Smooth colours in [0, 1], as a photograph has, not noise."""
+    coarse = torch.rand(batch, 3, max(2, height // 3), max(2, width // 3))
+    return F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def test_every_preset_has_a_stated_count() -> None:
+    assert set(COUNTS) == {preset for spec in RESTORERS for preset in spec.presets}
+
+
+@pytest.mark.parametrize("preset", COUNTS)
+def test_parameter_count_on_the_meta_device(preset: str) -> None:
+    with torch.device("meta"):
+        model = create_model(preset)
+    tensors = [*model.parameters(), *model.buffers()]
+    assert all(tensor.is_meta for tensor in tensors)
+    assert sum(parameter.numel() for parameter in model.parameters()) == COUNTS[preset]
+
+
+@pytest.mark.parametrize("spec", RESTORERS, ids=lambda spec: spec.name)
+def test_spec_states_its_facts(spec: ArchSpec) -> None:
+    assert spec.name == spec.cls.__name__
+    assert spec.paper.startswith("https://")
+    assert spec.title
+    assert spec.licence
+    for preset, arguments in spec.presets.items():
+        assert spec.scale_of(arguments) in spec.scales, preset
+
+
+@every_scale
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 2), (7, 11), (12, 8)], ids=str)
+def test_any_size(preset: str, scale: int, size: tuple[int, int]) -> None:
+    model = create_model(preset, scale=scale).eval()
+    x = picture(1, *size)
+    before = x.clone()
+    with torch.no_grad():
+        y = model(x)
+        again = model(x)
+    assert model.scale == scale
+    assert y.shape == (1, 3, size[0] * scale, size[1] * scale)
+    assert y.dtype == torch.float32
+    assert y.isfinite().all()
+    assert torch.equal(y, again)
+    assert torch.equal(x, before)
+
+
+@every_scale
+def test_every_parameter_gets_a_gradient(preset: str, scale: int) -> None:
+    model = create_model(preset, scale=scale)
+    y = model(picture(2, 9, 7))
+    (y * torch.randn_like(y)).sum().backward()
+    idle = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert not idle
+
+
+@every_tiny
+def test_a_batch_is_its_single_pictures(preset: str) -> None:
+    model = create_model(preset).eval()
+    x = picture(3, 9, 7)
+    with torch.no_grad():
+        singles = torch.cat([model(x[i : i + 1]) for i in range(3)])
+        torch.testing.assert_close(model(x), singles, rtol=0, atol=1e-6)
+
+
+@every_scale
+def test_recorded_arguments_rebuild_it(preset: str, scale: int) -> None:
+    model = create_model(preset, scale=scale)
+    again = build(type(model).__name__, **json.loads(json.dumps(model.model_args)))
+    again.load_state_dict(model.state_dict(), strict=True)
+    assert json.dumps(again.model_args) == json.dumps(model.model_args)
+    x = picture(1, 5, 7)
+    with torch.no_grad():
+        assert torch.equal(again(x), model(x))
+
+
+@every_scale
+def test_tensors_tell_the_network(preset: str, scale: int) -> None:
+    model = create_model(preset, scale=scale)
+    spec, arguments, renamed = identify(model.state_dict())
+    assert spec is presets()[preset]
+    assert {name: model.model_args[name] for name in arguments} == arguments
+    assert renamed.keys() == model.state_dict().keys()
+
+
+@every_scale
+def test_core_traces_for_every_size(preset: str, scale: int) -> None:
+    model = create_model(preset, scale=scale).eval()
+    graph = trace(model)
+    for size in ((7, 11), (13, 5)):
+        x = picture(1, *size)
+        with torch.no_grad():
+            torch.testing.assert_close(graph(x), model(x), rtol=0, atol=1e-6)
+
+
+@every_scale
+def test_nothing_read_twice_is_overwritten(preset: str, scale: int) -> None:
+    graph = trace(create_model(preset, scale=scale))
+    assert [node for node in written_in_place(graph) if len(node.users) > 1 or node.op == "placeholder"] == []
+
+
+@every_tiny
+def test_tiling_kind_is_what_the_graph_shows(preset: str) -> None:
+    spec = presets()[preset]
+    found = len(pools(trace(create_model(preset))))
+    assert {"local": found == 0, "pooled": found > 0}[spec.tiling]
+
+
+@every_scale
+def test_stated_radius_is_the_measured_one(preset: str, scale: int) -> None:
+    assert_radius(preset, scale=scale)
+
+
+@every_tiny
+def test_safetensors_round_trip(preset: str, tmp_path) -> None:
+    model = create_model(preset).eval()
+    save_checkpoint(model, tmp_path / "model.safetensors")
+    again = load_checkpoint(tmp_path / "model.safetensors")
+    assert type(again) is type(model)
+    assert again.state_dict().keys() == model.state_dict().keys()
+    x = picture(1, 7, 5)
+    with torch.no_grad():
+        assert torch.equal(again(x), model(x))
+
+
+@pytest.mark.parametrize("preset", [tiny(spec) for spec in RESTORERS if spec.bf16])
+def test_bfloat16_stays_near_float32(preset: str) -> None:
+    model = create_model(preset).eval()
+    x = picture(1, 24, 24)
+    with torch.no_grad():
+        exact = model(x)
+        rough = model.bfloat16()(x.bfloat16())
+    assert rough.dtype == torch.bfloat16
+    error = (rough.float() - exact).square().mean()
+    assert -10 * error.log10() >= BF16_DB
+
+
+@every_tiny
+def test_it_learns(preset: str) -> None:
+    model = create_model(preset)
+    lq = picture(4, 12, 12)
+    gt = 0.9 * F.interpolate(lq, scale_factor=model.scale, mode="bicubic", align_corners=False)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(21):
+        loss = (model(lq) - gt).abs().mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.9 * losses[0]
