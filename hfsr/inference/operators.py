@@ -223,7 +223,8 @@ class Pointwise(MapOperator):
         if self.node.target is torch.cat:
             return sum(sources)
         if self.node.target is operator.getitem:
-            return len(range(sources[0])[self.node.args[1][1]])  # type: ignore[index]
+            channels: Any = self.node.args[1]
+            return len(range(sources[0])[channels[1]])
         return max(sources)
 
     def prepare(self, device: torch.device) -> None:

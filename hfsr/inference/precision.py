@@ -8,7 +8,7 @@ from torch import nn
 from hfsr.errors import OptionsError, suggest
 from hfsr.registry import ARCHS
 
-__all__ = ["DTYPES", "choose_device", "choose_dtype", "dtype_name"]
+__all__ = ["DTYPES", "choose_device", "choose_dtype", "dtype_name", "is_native_bf16"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -41,7 +41,7 @@ def choose_dtype(name: str, model: nn.Module, device: torch.device) -> torch.dty
     """
     spec = ARCHS.get(type(model).__name__)
     if name == "auto":
-        return torch.bfloat16 if spec is not None and spec.bf16 and _native_bf16(device) else torch.float32
+        return torch.bfloat16 if spec is not None and spec.bf16 and is_native_bf16(device) else torch.float32
     if name not in DTYPES:
         raise OptionsError(f"dtype '{name}' is unknown{suggest(name, ['auto', *DTYPES])}")
     if name == "fp16" and spec is not None and not spec.fp16:
@@ -56,7 +56,8 @@ def dtype_name(dtype: torch.dtype) -> str:
     return next(name for name, value in DTYPES.items() if value == dtype)
 
 
-def _native_bf16(device: torch.device) -> bool:
+def is_native_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

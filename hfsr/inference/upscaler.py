@@ -87,10 +87,15 @@ class Upscaler:
         self._program: Program | None = None
 
     @property
+    def dtype_name(self) -> str:
+        """fp32, bf16 or fp16."""
+        return dtype_name(self.dtype)
+
+    @property
     def summary(self) -> str:
         tile = {None: "auto", _WHOLE: "whole"}.get(self.used_tile, f"{self.used_tile} px")
         name = type(self.model).__name__
-        return f"{name} x{self.scale}, tile {tile}, {dtype_name(self.dtype)}, {self.backend} on {self.device}"
+        return f"{name} x{self.scale}, tile {tile}, {self.dtype_name}, {self.backend} on {self.device}"
 
     # Pictures
 
@@ -152,7 +157,7 @@ class Upscaler:
 
     def steps(
         self, source: str | Path, target: str | Path, *, jpeg_quality: int = 95, max_pixels: int | None = None
-    ) -> Iterator[Progress]:
+    ) -> Generator[Progress, None, None]:
         """Upscales a picture file to a picture file, yielding after each piece.
 
         The target appears when the last piece is done; closing the generator before leaves nothing behind.
@@ -161,7 +166,7 @@ class Upscaler:
             ImageError: the source cannot be read, or the target cannot be written.
         """
         target = Path(target)
-        images.check_target(target)
+        images.output_format(target)  # an ending that cannot be written is said before the work
         limit = {} if max_pixels is None else {"max_pixels": max_pixels}
         picture = yield from self._picture_steps(images.read_picture(Path(source), **limit))
         images.write_picture(picture, target, jpeg_quality=jpeg_quality)
