@@ -47,8 +47,9 @@ def block_by_hand(block: AttentionInAttentionBlock, x: torch.Tensor, temperature
 @pytest.mark.parametrize("kernel", [3, 1])
 def test_block_by_hand_with_temperature_30(kernel: int) -> None:
     block = AttentionInAttentionBlock(8, kernel).double()
-    nn.init.uniform_(block.ADM[0].weight, -2, 2)
-    nn.init.uniform_(block.ADM[2].weight, -5, 5)
+    with torch.no_grad():  # one of two opposite hidden units is awake whatever the picture
+        block.ADM[0].weight[1] = -block.ADM[0].weight[0]
+        block.ADM[2].weight.copy_(torch.tensor([[20.0, 20.0], [-20.0, -20.0]]))
     x = torch.rand(1, 8, 6, 5, dtype=torch.float64) * 10
     with torch.no_grad():
         found = block(x)
