@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfsr.errors import HfsrError, ImageError, OptionsError, some_of
+from hfsr.samples import SAMPLE
 
 if TYPE_CHECKING:
     from hfsr.inference import Upscaler
 
-SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "sample.png"
 KEPT_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif")
 
 
