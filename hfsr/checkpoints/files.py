@@ -131,6 +131,19 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path, *, config: Mapp
     }
     with replacing(path) as partial:
         save_file(copies, partial, metadata={"format": "pt", _CONFIG_KEY: json.dumps(config)})
+        _sort_metadata(partial)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sorts the metadata, whose order the library leaves to chance: the same weights are the same file."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:  # the same text in another order; spaces fill what the library rounded up
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 @contextmanager
