@@ -1,6 +1,6 @@
 """Pictures: from files and Pillow, to files, and to and from what networks take."""
 
-from hfsr.images.picture import Picture, alpha_to_rgb_float, from_rgb_float, quantise, to_rgb_float
+from hfsr.images.picture import Picture, eight_bit, from_rgb_float, quantise, to_rgb_float
 from hfsr.images.read import MAX_PIXELS, SUFFIXES, list_pictures, picture_from_pil, read_picture
 from hfsr.images.write import output_format, picture_to_pil, replacing, write_picture
 
@@ -8,7 +8,7 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "Picture",
-    "alpha_to_rgb_float",
+    "eight_bit",
     "from_rgb_float",
     "list_pictures",
     "output_format",

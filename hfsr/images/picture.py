@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from hfsr.errors import ImageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Picture", "alpha_to_rgb_float", "from_rgb_float", "quantise", "to_rgb_float"]
+__all__ = ["Picture", "eight_bit", "from_rgb_float", "quantise", "to_rgb_float"]
 
 _BAND = 1 << 20  # values converted at once: float copies stay this small
 
@@ -78,57 +79,43 @@ class Picture:
         return self.pixels.dtype.itemsize * 8
 
 
-def to_rgb_float(picture: Picture) -> Tensor:
-    """The colour as networks take it: gray repeated, alpha multiplied in so that hidden colours cannot leak.
-
-    Returns:
-        RGB float32 in [0, 1], shape (1, 3, H, W).
-    """
-    return _to_tensor(picture.pixels, picture.alpha)
-
-
-def alpha_to_rgb_float(picture: Picture) -> Tensor:
-    """The opacity as networks take it: float32 in [0, 1], repeated to (1, 3, H, W).
-
-    Raises:
-        ImageError: the picture has no alpha.
-    """
-    if picture.alpha is None:
-        raise ImageError("this picture has no alpha")
-    return _to_tensor(picture.alpha, None)
-
-
-def from_rgb_float(colour: Tensor, like: Picture, *, alpha: Tensor | None = None) -> Picture:
-    """A network's result as a picture of the same kind as `like`: depth, gray, profile, EXIF, format.
+def to_rgb_float(pixels: NDArray) -> Tensor:
+    """Pixels as networks take them; gray is repeated.
 
     Args:
-        colour: RGB float in [0, 1] nominal, shape (1, 3, h, w), any size; premultiplied where `like` has
-        alpha.
-            A gray picture gets the mean of the three channels.
-        alpha: what the network made of `alpha_to_rgb_float(like)`, of the same shape; needed exactly where
-            `like` has alpha.
+        pixels: uint8 or uint16, RGB (H, W, 3) or gray (H, W).
 
     Returns:
-        Values clamped, and rounded half up.
-
-    Raises:
-        ImageError: alpha is missing, or is there for nothing.
+        RGB float32 in [0, 1], shape (1, 3, H, W), contiguous.
     """
-    if (alpha is None) != (like.alpha is None):
-        raise ImageError("give alpha exactly where the source picture has it")
-    height, width = colour.shape[-2:]
-    pixels = np.empty((height, width) if like.is_gray else (height, width, 3), like.pixels.dtype)
-    opacity = None if alpha is None else np.empty((height, width), like.pixels.dtype)
-    rows = max(1, _BAND // (3 * width))
-    for start in range(0, height, rows):
-        band = slice(start, start + rows)
-        values = colour[0, :, band].float()
-        if alpha is not None and opacity is not None:
-            cover = alpha[0, :, band].float().mean(0).clamp(0, 1)
-            opacity[band] = quantise(cover, opacity.dtype)
-            values = values / cover.clamp(min=1e-6)
-        pixels[band] = quantise(values.mean(0) if like.is_gray else values.permute(1, 2, 0), pixels.dtype)
-    return replace(like, pixels=pixels, alpha=opacity)
+    import torch
+
+    height, width = pixels.shape[:2]
+    peak = float(np.iinfo(pixels.dtype).max)
+    result = torch.empty((1, 3, height, width))
+    for band in _bands(height, width):
+        values = torch.from_numpy(pixels[band].astype(np.float32)).div_(peak)
+        result[0, :, band] = values if pixels.ndim == 2 else values.permute(2, 0, 1)
+    return result
+
+
+def from_rgb_float(result: Tensor, dtype: np.dtype | type = np.uint8, *, gray: bool = False) -> NDArray:
+    """What a network gave, as pixels; see `quantise` for the rounding. No second float copy is made.
+
+    Args:
+        result: RGB float in [0, 1] nominal, shape (1, 3, H, W), any device.
+        dtype: uint8 or uint16.
+        gray: give the mean of the three channels.
+
+    Returns:
+        RGB (H, W, 3), or gray (H, W).
+    """
+    height, width = result.shape[-2:]
+    pixels = np.empty((height, width) if gray else (height, width, 3), dtype)
+    for band in _bands(height, width):
+        values = result[0, :, band].float()
+        pixels[band] = quantise(values.mean(0) if gray else values.permute(1, 2, 0), dtype)
+    return pixels
 
 
 def quantise(values: Tensor, dtype: np.dtype | type = np.uint8) -> NDArray:
@@ -142,22 +129,17 @@ def quantise(values: Tensor, dtype: np.dtype | type = np.uint8) -> NDArray:
         Same shape, `dtype`. Not a number becomes 0.
     """
     peak = float(np.iinfo(dtype).max)
-    scaled = values.detach().float().nan_to_num(0.0).clamp(0, 1).mul(peak).add_(0.5).cpu()
+    scaled = values.detach().float().nan_to_num(0.0).clamp_(0, 1).mul_(peak).add_(0.5).cpu()
     return scaled.numpy().astype(dtype)
 
 
-def _to_tensor(pixels: NDArray, alpha: NDArray | None) -> Tensor:
-    import torch
+def eight_bit(samples: NDArray) -> NDArray[np.uint8]:
+    """Rounds 16-bit samples to 8 bit (257 steps become one); 8-bit samples are given back as they are."""
+    return (
+        samples if samples.dtype == np.uint8 else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    )
 
-    height, width = pixels.shape[:2]
-    peak = float(np.iinfo(pixels.dtype).max)
-    result = torch.empty((1, 3, height, width))
+
+def _bands(height: int, width: int) -> Iterator[slice]:
     rows = max(1, _BAND // (3 * width))
-    for start in range(0, height, rows):
-        band = slice(start, start + rows)
-        values = torch.from_numpy(pixels[band].astype(np.float32))
-        result[0, :, band] = values if pixels.ndim == 2 else values.permute(2, 0, 1)
-        result[0, :, band] /= peak
-        if alpha is not None:
-            result[0, :, band] *= torch.from_numpy(alpha[band].astype(np.float32)) / peak
-    return result
+    return (slice(start, start + rows) for start in range(0, height, rows))

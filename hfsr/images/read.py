@@ -28,8 +28,8 @@ from hfsr.images.picture import Picture
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "list_pictures", "picture_from_pil", "read_picture"]
 
-MAX_PIXELS = 100_000_000
-"""Width times height that is read unless told otherwise."""
+MAX_PIXELS = 1 << 28
+"""Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
 
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}

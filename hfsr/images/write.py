@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, features
 
 from hfsr.errors import ImageError
-from hfsr.images.picture import Picture
+from hfsr.images.picture import Picture, eight_bit
 from hfsr.images.png import PngWriter
 
 __all__ = ["output_format", "picture_to_pil", "replacing", "write_picture"]
@@ -87,7 +86,7 @@ def picture_to_pil(picture: Picture, *, deep_gray: bool = False) -> Image.Image:
     """
     pixels, alpha = picture.pixels, picture.alpha
     if not (deep_gray and picture.is_gray and alpha is None):
-        pixels, alpha = _eight_bit(pixels), None if alpha is None else _eight_bit(alpha)
+        pixels, alpha = eight_bit(pixels), None if alpha is None else eight_bit(alpha)
     image = Image.fromarray(pixels if alpha is None else np.dstack([pixels, alpha]))
     if picture.icc:
         image.info["icc_profile"] = picture.icc
@@ -98,7 +97,7 @@ def picture_to_pil(picture: Picture, *, deep_gray: bool = False) -> Image.Image:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file beside `path`, open for writing; it takes its place if the block ends well, else it vanishes.
+    """A new file beside `path`, open for writing: it takes its place if the block ends well, or vanishes.
 
     Raises:
         ImageError: the place cannot be written (no such folder, a folder, no permission, disk full).
@@ -174,10 +173,3 @@ def _write_png(picture: Picture, file: BinaryIO) -> None:
         pixels = picture.pixels[band]
         writer.write(pixels if picture.alpha is None else np.dstack([pixels, picture.alpha[band]]))
     writer.close()
-
-
-def _eight_bit(samples: NDArray) -> NDArray[np.uint8]:
-    """Rounds 16-bit samples; 257 steps of them are one of 8 bit."""
-    return (
-        samples if samples.dtype == np.uint8 else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    )
