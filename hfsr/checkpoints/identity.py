@@ -113,14 +113,14 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: 
     }
     misshapen = [key for key in own if key in given and given[key].shape != own[key].shape]
     problems = {
-        "missing": [key for key in own if key not in given],
-        "unexpected": [key for key in given if key not in own],
-        "of another shape": [f"{key}: {_shape(given[key])} for {_shape(own[key])}" for key in misshapen],
+        "missing keys": [key for key in own if key not in given],
+        "unexpected keys": [key for key in given if key not in own],
+        "other shapes": [f"{key}: {_shape(given[key])} for {_shape(own[key])}" for key in misshapen],
     }
-    told = [f"{len(keys)} {what} ({some_of(keys)})" for what, keys in problems.items() if keys]
+    told = [f"{what} {some_of(keys)}" for what, keys in problems.items() if keys]
     if told:
         raise CheckpointError(
-            f"{source} does not fit this {type(model).__name__}: {', '.join(told)}; "
+            f"{source} does not fit this {type(model).__name__}: {'; '.join(told)}; "
             "check the network, its arguments and the scale"
         )
     model.load_state_dict(given, strict=True)
