@@ -99,11 +99,14 @@ def _upscale(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]
     if args.skip_existing and job.target.exists():
         return {"skipped": True}
     started = time.monotonic()
-    job.target.parent.mkdir(parents=True, exist_ok=True)
     steps = up.steps(job.source, job.target, jpeg_quality=args.jpeg_quality, max_pixels=args.max_pixels)
     quiet = args.json or not sys.stderr.isatty()
     with closing(steps), tqdm(desc=job.source.name, unit="piece", disable=quiet, leave=False) as bar:
         for step in steps:
+            if step.done == 1:
+                _make_folder(
+                    job.target.parent
+                )  # not before: a picture that cannot be read leaves no empty folder
             bar.total = step.total
             bar.update(step.done - bar.n)
     width, height = _dimensions(job.target)
@@ -118,6 +121,15 @@ def _upscale(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]
         "seconds": round(time.monotonic() - started, 3),
         "peak_memory_bytes": _peak_memory(up),
     }
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(
+            f"the folder '{folder}' cannot be made ({error.strerror}); choose another -o"
+        ) from error
 
 
 def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:

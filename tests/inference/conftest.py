@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def loud(model: nn.Module, gain: float = 1.7) -> nn.Module:
-    """Scales every convolution: at the usual initialisation a deep trunk fades out, and with it what pools do."""
+    """Scales every convolution: a freshly made deep trunk fades out, and with it what pools do."""
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Conv2d):

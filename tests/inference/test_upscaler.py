@@ -1,0 +1,267 @@
+"""The Upscaler's promises to a user: types kept, progress, cancel, memory, precision, clear errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import hfsr
+from hfsr import images
+from hfsr.errors import ImageError, OptionsError, PlanError
+from hfsr.inference import Upscaler, execute, plan
+from hfsr.inference.graph import trace
+from hfsr.inference.operators import Convolution
+from hfsr.inference.regions import Size
+
+from .conftest import loud, uneven_image
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(1)
+    return hfsr.create_model("edsr_tiny").eval()
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (40, 52, 3), np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("gray", [False, True])
+def test_an_array_keeps_its_type(model, dtype, gray):
+    pixels = np.random.default_rng(0).random((20, 23, 3))[..., 0 if gray else slice(None)]
+    peak = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    result = Upscaler(model)((pixels * peak).astype(dtype))
+    assert result.dtype == dtype
+    assert result.shape == (40, 46) + (() if gray else (3,))
+
+
+def test_arrays_pil_pictures_and_files_agree(model, pixels, tmp_path):
+    up = Upscaler(model, dtype="fp32")
+    expected = up(pixels)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    up.file(tmp_path / "in.png", tmp_path / "out.png")
+    np.testing.assert_array_equal(np.asarray(up(Image.fromarray(pixels))), expected)
+    np.testing.assert_array_equal(np.asarray(up(tmp_path / "in.png")), expected)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), expected)
+
+
+def test_the_result_is_the_networks_rounded_half_up(model, pixels):
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    expected = images.quantise(model(image)[0].permute(1, 2, 0), np.uint8)
+    np.testing.assert_array_equal(Upscaler(model, tile=0, dtype="fp32")(pixels), expected)
+
+
+def test_transparent_colours_do_not_leak(model):
+    """Red hidden under full transparency must not tint the visible blue beside it."""
+    rgba = np.zeros((24, 24, 4), np.uint8)
+    rgba[:, :12] = (0, 0, 255, 255)
+    hidden = rgba.copy()
+    hidden[:, 12:, 0] = 255
+    up = Upscaler(model, dtype="fp32")
+    clean, tinted = (np.asarray(up(Image.fromarray(a))) for a in (rgba, hidden))
+    np.testing.assert_array_equal(clean, tinted)
+
+
+def test_progress_counts_every_piece_of_every_stage(pixels):
+    model = hfsr.create_model("rcan_tiny").eval()
+    stages = len(trace(model).stages)
+    steps = []
+    Upscaler(model, tile=20)(pixels, progress=steps.append)
+    assert [s.done for s in steps] == list(range(1, 2 * 3 * stages + 1))
+    assert {s.total for s in steps} == {2 * 3 * stages}
+    assert steps[-1].seconds_left == pytest.approx(0, abs=0.05)
+
+
+def test_progress_of_alpha_and_colour_is_one_count(model):
+    picture = Image.fromarray(np.full((24, 24, 4), 128, np.uint8))
+    steps = []
+    Upscaler(model, tile=12)(picture, progress=steps.append)
+    assert [s.done for s in steps] == list(range(1, 9))
+    assert {s.total for s in steps} == {8}
+
+
+def test_closing_the_steps_leaves_nothing(model, pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    steps = Upscaler(model, tile=16).steps(tmp_path / "in.png", tmp_path / "out.png")
+    next(steps)
+    steps.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["in.png"]
+
+
+def test_inference_mode_does_not_leak_to_the_caller_between_steps(model, pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    for _ in Upscaler(model, tile=16).steps(tmp_path / "in.png", tmp_path / "out.png"):
+        assert not torch.is_inference_mode_enabled()
+
+
+def test_the_model_is_not_changed(pixels):
+    model = hfsr.create_model("edsr_tiny").double().train()
+    Upscaler(model, dtype="bf16")(pixels)
+    assert model.training
+    assert {p.dtype for p in model.parameters()} == {torch.float64}
+
+
+@pytest.mark.parametrize("preset", ["edsr_tiny", "rcan_tiny", "a2n_tiny", "msrresnet_tiny"])
+def test_bf16_is_within_50_db_of_fp32(preset):
+    torch.manual_seed(0)
+    model, image = hfsr.create_model(preset).eval(), uneven_image(48, 64)
+    exact = Upscaler(model, dtype="fp32").tensor(image)
+    low = Upscaler(model, dtype="bf16", tile=32).tensor(image)
+    error = (exact - low).square().mean().item()
+    assert 0 < error < 10 ** (-50 / 10)
+
+
+def test_bf16_keeps_the_layers_that_see_the_image_in_fp32():
+    program = trace(hfsr.create_model("edsr_tiny").eval())
+    program.prepare(torch.device("cpu"), torch.bfloat16)
+    convolutions = [op for op in program.operators.values() if isinstance(op, Convolution)]
+    dtypes = [op.weight.dtype for op in convolutions]
+    assert dtypes[0] == dtypes[-1] == torch.float32
+    assert set(dtypes[1:-1]) == {torch.bfloat16}
+    assert program.operators[program.output].dtype == torch.float32
+
+
+def test_out_of_memory_halves_the_piece_and_redoes_it(monkeypatch):
+    model = loud(hfsr.create_model("rcan_tiny").eval())
+    image = uneven_image(40, 56)
+    whole = model(image)
+    honest, areas = Convolution.run, []
+
+    def small_machine(self, region, work):
+        if region.area > 900:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        areas.append(region.area)
+        return honest(self, region, work)
+
+    monkeypatch.setattr(Convolution, "run", small_machine)
+    pieces = Upscaler(model, tile=56, dtype="fp32").tensor(image)
+    assert (pieces - whole).abs().max() <= 1e-5 * whole.abs().max()
+    assert max(areas) <= 900
+
+
+def test_a_machine_too_small_for_any_piece_says_so(model, monkeypatch):
+    def tiny_machine(self, region, work):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Convolution, "run", tiny_machine)
+    with pytest.raises(PlanError, match="not enough memory"):
+        Upscaler(model, tile=32).tensor(torch.rand(1, 3, 40, 40))
+
+
+def test_another_error_inside_a_piece_is_not_swallowed(model, monkeypatch):
+    def broken(self, region, work):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Convolution, "run", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        Upscaler(model, tile=32).tensor(torch.rand(1, 3, 40, 40))
+
+
+def test_live_maps_spill_to_files_that_disappear(tmp_path):
+    model = loud(hfsr.create_model("rcan_tiny").eval())
+    image = uneven_image(33, 47)
+    program = trace(model)
+    program.prepare(torch.device("cpu"), torch.float32)
+    whole, result, sizes = model(image), torch.empty(1, 3, 66, 94), []
+
+    def spill(size):
+        sizes.append(size)
+        return tmp_path
+
+    def read(r):
+        return image[..., r.top : r.bottom, r.left : r.right]
+
+    def write(r, part):
+        result[..., r.top : r.bottom, r.left : r.right] = part
+
+    for _ in execute.execute(
+        program, Size(33, 47), read, write, tile=16, device=torch.device("cpu"), spill=spill
+    ):
+        pass
+    assert sizes
+    assert (result - whole).abs().max() <= 1e-5 * whole.abs().max()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
+    program = trace(model)
+    program.prepare(torch.device("cpu"), torch.float32)
+    image, cpu = Size(1080, 2048), torch.device("cpu")
+    roomy = plan.make_plan(program, image, cpu)
+    monkeypatch.setattr(plan, "free_memory", lambda _: 16 << 20)
+    tight = plan.make_plan(program, image, cpu)
+    assert tight.tile < roomy.tile
+    assert tight.piece_bytes <= 16 << 20 < roomy.piece_bytes
+
+
+def test_neither_memory_nor_disk_for_the_live_maps_is_an_error(monkeypatch):
+    program = trace(hfsr.create_model("rcan_tiny").eval())
+    program.prepare(torch.device("cpu"), torch.float32)
+    monkeypatch.setattr(plan, "free_memory", lambda _: 1 << 20)
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1 << 20})())
+    with pytest.raises(PlanError, match="GiB of disk"):
+        plan.make_plan(program, Size(1080, 2048), torch.device("cpu"))
+
+
+class Shuffled(nn.Module):
+    """An operator without a rule for pieces: a flip along the width."""
+
+    scale = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def core(self, x):
+        return self.conv(x).flip(3)
+
+    forward = core
+
+
+def test_an_unknown_operator_is_named_and_whole_still_works():
+    model = Shuffled().eval()
+    with pytest.raises(PlanError, match=r"'flip' \(flip\) has no rule"):
+        Upscaler(model, tile=16, dtype="fp32").tensor(torch.rand(1, 3, 20, 20))
+    assert Upscaler(model, tile=0, dtype="fp32").tensor(torch.rand(1, 3, 20, 20)).shape == (1, 3, 20, 20)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"tile": "big"}, "tile 'big'"),
+        ({"tile": -1}, "tile -1"),
+        ({"tile": 3}, "at least 8"),
+        ({"dtype": "int3"}, "dtype 'int3'"),
+        ({"dtype": "fp16", "device": "cpu"}, "fp16"),
+        ({"backend": "abacus"}, "backend 'abacus'"),
+        ({"device": "toaster"}, "device 'toaster'"),
+    ],
+)
+def test_wrong_words_are_refused(model, words, message):
+    with pytest.raises(OptionsError, match=message):
+        Upscaler(model, **words)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 2), np.uint8), "shape"),
+        (np.zeros((0, 4, 3), np.uint8), "shape"),
+        (np.zeros((4, 4, 3), np.float64), "float64"),
+        (np.full((4, 4, 3), np.nan, np.float32), "NaN"),
+        (17, "int"),
+    ],
+)
+def test_what_is_no_picture_is_refused(model, image, message):
+    with pytest.raises(ImageError, match=message):
+        Upscaler(model)(image)
+
+
+def test_an_ending_that_cannot_be_written_is_said_before_the_work(model, tmp_path):
+    with pytest.raises(ImageError, match="hfsr writes"):
+        Upscaler(model).file(tmp_path / "missing.png", tmp_path / "out.xyz")
