@@ -217,3 +217,9 @@ def test_shared_and_channels_last_tensors_are_written(tmp_path, edsr) -> None:
 
 def test_error_is_a_value_error_too() -> None:
     assert issubclass(CheckpointError, ValueError)
+
+
+def test_same_weights_are_the_same_file(tmp_path, edsr) -> None:
+    for i in range(4):
+        save_checkpoint(edsr, tmp_path / f"{i}.safetensors")
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
