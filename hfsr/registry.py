@@ -1,8 +1,8 @@
 """Where names meet things: networks, losses, data sets, metrics and training recipes.
 
 A registry is a read-only mapping from name to item. Registering is transactional: an item whose name is taken
-raises and leaves the registry unchanged. Losses, data sets and metrics are called as BasicSR calls its own
-(`loss(**options)`, `data_set(options)`, `metric(img, img2, **options)`), so either program can use either's.
+raises and leaves the registry unchanged. Losses and metrics are called as BasicSR calls its own
+(`loss(**options)`, `metric(img, img2, **options)`), so either program can use either's.
 """
 
 from __future__ import annotations

@@ -56,10 +56,10 @@ _foreign: dict[str, _Foreign] = {}
 def install() -> dict[str, str]:
     """Makes BasicSR's registries and ours meet; safe to call again, as after a new `register_arch`.
 
-    Ours go into BasicSR's under their plain name where it is free, else as `<Name>_hfsr`; a foreign entry is
-    never replaced. BasicSR's data sets, losses and metrics, and those of any plugin imported before or after,
-    are found in our registries where we hold no such name ourselves. Networks of others are found by
-    `find_network`, not in ARCHS: they keep no contract that we could state.
+    Our networks, losses and metrics go into BasicSR's under their plain name where it is free, else as
+    `<Name>_hfsr`; a foreign entry is never replaced. BasicSR's data sets, losses and metrics, and those of
+    any plugin imported before or after, are found in our registries where we hold no such name ourselves.
+    Networks of others are found by `find_network`, not in ARCHS: they keep no contract that we could state.
 
     Returns:
         the name of each of our networks in BasicSR's registry.
@@ -70,15 +70,15 @@ def install() -> dict[str, str]:
     import_basicsr()
     from basicsr.utils import registry as theirs
 
-    for kind, ours in (("DATASET", DATASETS), ("LOSS", LOSSES), ("METRIC", METRICS)):
-        registry = getattr(theirs, f"{kind}_REGISTRY")
-        for name, item in ours.own().items():
-            _export(registry, name, item)
-        if kind not in _foreign:
-            _foreign[kind] = _Foreign(registry, _values_of(ours))
-            ours.borrow(_foreign[kind])
-    if "ARCH" not in _foreign:
+    if not _foreign:
         _foreign["ARCH"] = _Foreign(theirs.ARCH_REGISTRY, lambda: [spec.cls for spec in ARCHS.values()])
+        for kind, ours in (("DATASET", DATASETS), ("LOSS", LOSSES), ("METRIC", METRICS)):
+            _foreign[kind] = _Foreign(getattr(theirs, f"{kind}_REGISTRY"), _values_of(ours))
+            ours.borrow(_foreign[kind])
+    # Not our data sets: they serve our engine, and are not of the kind that BasicSR's loop reads.
+    for registry, items in ((theirs.LOSS_REGISTRY, LOSSES.own()), (theirs.METRIC_REGISTRY, METRICS.own())):
+        for name, item in items.items():
+            _export(registry, name, item)
     exported = {name: _export(theirs.ARCH_REGISTRY, name, spec.cls) for name, spec in ARCHS.items()}
     return {name: there for name, there in exported.items() if there is not None}
 
