@@ -1,0 +1,25 @@
+"""The Hugging Face Hub: models come from there with `from_pretrained` and go there with `push_to_hub`.
+
+`huggingface_hub` is imported in this room alone, and only once a model is really on the Hub.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .loading import from_pretrained
+    from .publishing import push_to_hub, save_pretrained
+
+__all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
+
+_HOMES = {"from_pretrained": "loading", "push_to_hub": "publishing", "save_pretrained": "publishing"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hfsr.hub' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"hfsr.hub.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

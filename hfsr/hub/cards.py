@@ -1,0 +1,266 @@
+"""The card of a model: what it does, how it was made, what it reaches. Nothing on it is guessed or invented.
+
+Facts of the network come from its `ArchSpec`, numbers from evaluation reports, the rest from who trained or
+converted it; what nobody told is said to be unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
+from torch import nn
+
+from hfsr.errors import HubError
+
+from .facts import ModelFacts, facts_of
+from .results import ReportJson, columns_of, eval_results, protocol_sentences, table
+
+__all__ = ["Provenance", "Training", "check_card", "make_card", "with_name", "with_results"]
+
+TASKS = {
+    "super-resolution": "enlarges pictures {scale} times in width and height",
+    "denoising": "removes noise from pictures",
+    "enhancement": "corrects the light and the colours of pictures",
+}
+HUB_LICENCES = {
+    "apache-2.0",
+    "mit",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "cc0-1.0",
+    "cc-by-4.0",
+    "cc-by-sa-4.0",
+} | {
+    "cc-by-nc-4.0",
+    "cc-by-nc-sa-4.0",
+    "gpl-3.0",
+    "lgpl-3.0",
+    "agpl-3.0",
+    "mpl-2.0",
+    "openrail",
+    "unlicense",
+    "other",
+    "unknown",
+}
+"""Licences by their names on the Hub; any other is written as "other" with its own name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the weights were made, as far as it is known; each word is shown as it stands."""
+
+    degradation: str | None = None
+    """What the network learned to undo, as "MATLAB bicubic reduction by 2"."""
+    data: str | None = None
+    """The pictures, as "DIV2K, 800 pictures"."""
+    data_licence: str | None = None
+    datasets: tuple[str, ...] = ()
+    """Ids of data sets on the Hub, for the card's front matter."""
+    recipe: str | None = None
+    """The option file, as "options/rcan_x4.yml"."""
+    iterations: int | None = None
+    loss: str | None = None
+    machine: str | None = None
+    """What it was trained on and for how long."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Label and value of everything that is known."""
+        told = {
+            "degradation": self.degradation,
+            "data": self.data,
+            "licence of the data": self.data_licence,
+            "option file": f"`{self.recipe}`" if self.recipe else None,
+            "iterations": f"{self.iterations:,}" if self.iterations else None,
+            "loss": self.loss,
+            "machine and time": self.machine,
+        }
+        return [(label, value) for label, value in told.items() if value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where converted weights come from."""
+
+    source: str
+    """File or address."""
+    sha256: str
+    licence: str | None = None
+    """The licence that their author gave them; None when none is stated."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Label and value, for the card."""
+        return [
+            ("source", f"`{self.source}`"),
+            ("SHA-256", f"`{self.sha256}`"),
+            (
+                "licence of the weights",
+                self.licence or "none stated: ask their author before you pass them on",
+            ),
+        ]
+
+
+def make_card(
+    model: nn.Module,
+    *,
+    name: str,
+    task: str | None = None,
+    licence: str | None = None,
+    training: Training | None = None,
+    provenance: Provenance | None = None,
+    reports: Sequence[ReportJson] = (),
+    limits: Sequence[str] = (),
+) -> str:
+    """Writes the card of a model.
+
+    Args:
+        model: the network, with or without its weights.
+        name: how the model is loaded: "owner/name", a folder or a bundled name.
+        task: what the weights are for; the network's usual task when None.
+        licence: of the weights, as the Hub spells it ("apache-2.0"); left out when None.
+        training: how they were made.
+        provenance: where they were taken from.
+        reports: measurements, as `hfsr.evaluation.Report.to_json()` gives them.
+        limits: sentences beside those that follow from the network.
+
+    Returns:
+        The text of `README.md`: YAML front matter with the `model-index`, then Markdown.
+    """
+    facts = facts_of(model, task=task)
+    training = training or Training()
+    results = eval_results(reports)
+    words = _licence_words(licence or (provenance.licence if provenance else None))
+    data = ModelCardData(
+        library_name="hfsr",
+        pipeline_tag="image-to-image",
+        license=words.get("license"),
+        license_name=words.get("license_name"),
+        datasets=list(training.datasets) or None,
+        tags=[facts.task, facts.architecture.lower(), f"x{facts.scale}", "image-restoration"],
+        model_name=name.rstrip("/").rsplit("/", 1)[-1] if results else None,
+        eval_results=results or None,
+    )
+    body = _template().render(
+        name=name,
+        facts=facts,
+        purpose=_purpose(facts),
+        degradation=_degradation(training),
+        constructor=_constructor(facts),
+        output=f"photo_x{facts.scale}.png" if facts.scale > 1 else "photo_restored.png",
+        training_rows=training.rows(),
+        provenance_rows=provenance.rows() if provenance else [],
+        limits=[*_limits(facts, training), *limits],
+        **_results_words(results),
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n{body}"
+
+
+def with_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
+    """Puts new numbers on a card: its `model-index` and its section "Results"; the rest stays as it is.
+
+    Raises:
+        HubError: the card's front matter cannot be read.
+    """
+    parsed = check_card(card)
+    results = eval_results(reports)
+    parsed.data["eval_results"] = results
+    parsed.data["model_name"] = name.rsplit("/", 1)[-1]
+    template = _template()
+    context = template.new_context({"name": name, **_results_words(results)})
+    section = f"## Results\n\n{''.join(template.blocks['results'](context)).strip()}\n"
+    pattern = re.compile(r"^## Results\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    if pattern.search(parsed.text):
+        parsed.text = pattern.sub(lambda _: section + "\n", parsed.text, count=1)
+    else:
+        parsed.text = f"{parsed.text.rstrip()}\n\n{section}"
+    return str(parsed)
+
+
+def with_name(card: str, name: str) -> str:
+    """The card of the same model under another name: title, snippet and command line."""
+    match = re.search(r'from_pretrained\("([^"\n]+)"\)', card)
+    if not match or match[1] == name:
+        return card
+    old = re.escape(match[1])
+    card = card.replace(match[0], f'from_pretrained("{name}")')
+    card = re.sub(rf"(?<= -m ){old}(?=[`\s])", lambda _: name, card)
+    return re.sub(rf"^# {old}$", lambda _: f"# {name}", card, count=1, flags=re.MULTILINE)
+
+
+def check_card(card: str) -> ModelCard:
+    """Reads a card's front matter, as the Hub will.
+
+    Raises:
+        HubError: there is none, or it cannot be read.
+    """
+    if not card.lstrip().startswith("---"):
+        raise HubError(
+            "the card README.md has no front matter: it must begin with '---' and 'library_name: hfsr'"
+        )
+    try:
+        return ModelCard(card)
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        told = " ".join(str(error).split())
+        raise HubError(f"the front matter of the card README.md is not valid: {told}") from error
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the result is Markdown
+    )
+    return environment.get_template("card.md.jinja")
+
+
+def _results_words(results: Sequence[Any]) -> dict[str, Any]:
+    return {"rows": table(results), "columns": columns_of(results), "protocols": protocol_sentences(results)}
+
+
+def _licence_words(licence: str | None) -> dict[str, str]:
+    if licence is None:
+        return {}
+    known = licence.lower()
+    return {"license": known} if known in HUB_LICENCES else {"license": "other", "license_name": licence}
+
+
+def _purpose(facts: ModelFacts) -> str:
+    does = TASKS.get(facts.task, f"is for {facts.task}").format(scale=facts.scale)
+    return f"This {facts.architecture} {does}."
+
+
+def _degradation(training: Training) -> str:
+    if training.degradation:
+        return f"It was trained to undo one degradation: {training.degradation}."
+    return "Which degradation it was trained to undo is not recorded."
+
+
+def _constructor(facts: ModelFacts) -> str:
+    words = ", ".join(f"{name}={value!r}" for name, value in facts.model_args.items())
+    return f"{facts.architecture}({words})"
+
+
+def _limits(facts: ModelFacts, training: Training) -> list[str]:
+    """What follows from the network and its training; no opinion about quality."""
+    limits = []
+    if training.degradation:
+        limits.append(
+            f"Pictures that were degraded in other ways than {training.degradation} keep those faults."
+        )
+    limits.append(f"One scale: {facts.scale}. RGB; alpha and grey are handled by `hfsr upscale`.")
+    if not facts.fp16:
+        limits.append("float16 overflows in this network; use bfloat16 or float32.")
+    if not facts.bf16:
+        limits.append("bfloat16 costs this network accuracy; use float32.")
+    return limits

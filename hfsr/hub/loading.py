@@ -1,0 +1,87 @@
+"""`from_pretrained`: a model by its name, wherever it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hfsr import _resources
+from hfsr.checkpoints import load_checkpoint, read_model_folder
+from hfsr.errors import CheckpointError, OptionsError, suggest
+
+__all__ = ["find_local", "from_pretrained"]
+
+FILES = (".safetensors", ".pth", ".pt")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+def from_pretrained(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    scale: int | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> nn.Module:
+    """Loads a model, strictly, ready for inference.
+
+    Args:
+        name: what to load, looked for in this order: a bundled model ("hfsr-x2"), a local model folder, a
+            checkpoint file (.safetensors, .pth, .pt), a model on the Hub ("owner/name").
+        revision: branch, tag or commit on the Hub.
+        scale: the scale it must have; also decides where a checkpoint leaves it open.
+        device: where the weights go; the CPU when None.
+        dtype: of the weights; float32 when None.
+        cache_dir: where downloads are kept; the Hub client's cache when None.
+        local_files_only: use what is cached and ask nobody.
+
+    Returns:
+        The network in eval mode: RGB float [0, 1], (B, 3, H, W) -> (B, 3, H*scale, W*scale).
+
+    Raises:
+        CheckpointError: nothing of that name, weights that do not fit, or another scale.
+        HubError: the Hub has no such model or revision, refuses it, or is out of reach.
+        OptionsError: a revision of something that is not on the Hub.
+    """
+    path = find_local(name)
+    if path is None:
+        from .remote import fetch_model
+
+        path = fetch_model(
+            str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+    elif revision is not None:
+        raise OptionsError(f"'{name}' is on this machine and has no revisions; leave 'revision' out")
+    if path.is_dir():
+        model = read_model_folder(path, dtype=dtype, device=device)
+    else:
+        model = load_checkpoint(path, scale=scale).to(device=device, dtype=dtype)
+    if scale is not None and model.scale != scale:
+        raise CheckpointError(f"'{name}' enlarges by {model.scale}, not by {scale}")
+    return model.eval()
+
+
+def find_local(name: str | Path) -> Path | None:
+    """The folder or file that a name stands for on this machine; None when it is an id on the Hub.
+
+    Raises:
+        CheckpointError: it can be neither; says what was looked for.
+    """
+    if name in (bundled := _resources.bundled_models()):
+        return _resources.path("weights", str(name))
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if path.suffix in FILES:
+        raise CheckpointError(f"there is no checkpoint file '{name}'; check the path")
+    if isinstance(name, str) and HUB_ID.fullmatch(name):
+        return None
+    raise CheckpointError(
+        f"no model '{name}': it is no bundled model{suggest(str(name), bundled)}, no folder or file, "
+        f"and no id on the Hub, which has the form owner/name"
+    )

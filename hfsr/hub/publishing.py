@@ -1,0 +1,189 @@
+"""Models on their way to the Hub: a model folder with its card, uploaded in one commit."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi, RepoFile, get_token
+from torch import nn
+
+from hfsr.checkpoints import write_model_folder
+from hfsr.errors import HubError, OptionsError
+
+from .cards import check_card, make_card
+from .remote import CONFIG, LOG_IN, README, WEIGHTS, client, in_words, model_address
+from .results import ReportJson
+from .sources import Source, open_source, stage, write_card
+
+__all__ = ["Published", "check_repo_id", "publish_folder", "push_to_hub", "save_pretrained"]
+
+REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What an upload did.
+
+    Attributes:
+        address: where a person finds it: the model, or the pull request.
+        changed: the files that were uploaded; empty when all were there already.
+    """
+
+    address: str
+    changed: tuple[str, ...]
+
+
+def save_pretrained(
+    model: nn.Module, folder: str | Path, *, card: str | None = None, task: str | None = None
+) -> Path:
+    """Writes a model folder: `config.json`, `model.safetensors` and `README.md`.
+
+    Args:
+        model: a registered network.
+        folder: made where needed; `from_pretrained(folder)` reads it.
+        card: the text of the card; made from the network's facts when None.
+        task: what the weights are for; the network's usual task when None.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: the folder cannot be written, or the network is not registered.
+    """
+    folder = Path(folder)
+    write_model_folder(model, folder, task=task)
+    write_card(make_card(model, name=str(folder), task=task) if card is None else card, folder)
+    return folder
+
+
+def push_to_hub(
+    model_or_folder: nn.Module | str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    commit_message: str | None = None,
+    token: str | None = None,
+    card: str | None = None,
+    licence: str | None = None,
+    reports: Sequence[ReportJson] = (),
+) -> str:
+    """Publishes a model; running it again uploads only what has changed.
+
+    Args:
+        model_or_folder: a network, or what `hfsr push` takes: a run's folder, a model folder (its card stays,
+            under the new name), a checkpoint or a bundled name.
+        repo_id: "owner/name"; the repository is made where there is none.
+        private: only its owners see a repository that is made here.
+        revision: a branch, made where there is none; the default branch when None.
+        create_pr: open a pull request instead of writing to the branch.
+        commit_message: what the history says.
+        token: of the Hub; the stored one or HF_TOKEN when None.
+        card: the text of a network's card; made from what is known when None.
+        licence: of the weights, for the card ("apache-2.0").
+        reports: measurements for the card, as `hfsr.evaluation.Report.to_json()` gives them.
+
+    Returns:
+        The address of the model, or of the pull request.
+
+    Raises:
+        OptionsError: `repo_id` is not of the form owner/name.
+        HubError: the Hub refuses, is out of reach, or finds the card invalid. It is safe to run it again.
+        CheckpointError: the model cannot be read.
+    """
+    check_repo_id(repo_id)
+    with tempfile.TemporaryDirectory() as temporary:
+        if isinstance(model_or_folder, nn.Module):
+            folder = Path(temporary)
+            source = Source(model=model_or_folder, folder=folder, weights=folder, card=card)
+        else:
+            source = open_source(model_or_folder)
+        folder = stage(source, name=repo_id, licence=licence, reports=reports)
+        published = publish_folder(
+            folder,
+            repo_id,
+            private=private,
+            revision=revision,
+            create_pr=create_pr,
+            commit_message=commit_message,
+            token=token,
+        )
+    return published.address
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Raises OptionsError unless it has the form owner/name."""
+    if not REPO_ID.fullmatch(repo_id):
+        raise OptionsError(f"'{repo_id}' is no id on the Hub: write owner/name, as in your-name/rcan-x4")
+
+
+def publish_folder(
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    commit_message: str | None = None,
+    token: str | None = None,
+) -> Published:
+    """Uploads the three files of a model folder in one commit; the arguments are those of `push_to_hub`.
+
+    Raises:
+        HubError: as `push_to_hub`.
+    """
+    if not (token or get_token()):
+        raise HubError(f"publishing needs a token of the Hub with write access and there is none; {LOG_IN}")
+    api = client(token)
+    card = check_card((folder / README).read_text(encoding="utf-8"))
+    with in_words(repo_id, revision=revision), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what the Hub remarks on a card is no reason to stop
+        card.validate()
+        api.create_repo(repo_id, private=private or None, exist_ok=True)
+        if revision is not None and not create_pr:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        info = api.model_info(repo_id, revision=revision)
+        if private and not info.private:
+            raise HubError(
+                f"'{repo_id}' is there already and everybody sees it; make it private in its settings at "
+                f"{model_address(repo_id)}/settings, or leave --private out"
+            )
+        changed = _changed_files(api, folder, repo_id, str(info.sha))
+        if not changed:
+            return Published(model_address(repo_id), ())
+        commit = api.create_commit(
+            repo_id,
+            operations=[CommitOperationAdd(name, folder / name) for name in changed],
+            commit_message=commit_message or f"Upload {repo_id.split('/')[-1]} with hfsr",
+            revision=revision,
+            create_pr=create_pr,
+            parent_commit=info.sha,
+        )
+    return Published(commit.pr_url or model_address(repo_id), tuple(changed))
+
+
+def _changed_files(api: HfApi, folder: Path, repo_id: str, commit: str) -> list[str]:
+    """The files of a model folder that differ from those of a commit on the Hub."""
+    names = [CONFIG, README, WEIGHTS]
+    remote = {
+        file.path: file.lfs.sha256 if file.lfs else file.blob_id
+        for file in api.get_paths_info(repo_id, names, revision=commit)
+        if isinstance(file, RepoFile)
+    }
+    return [name for name in names if name not in remote or not _has_hash(folder / name, remote[name])]
+
+
+def _has_hash(path: Path, oid: str) -> bool:
+    """True when a file has this id on the Hub: the SHA-256 of large files, git's SHA-1 of the others."""
+    digest = hashlib.sha256() if len(oid) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest() == oid

@@ -1,0 +1,222 @@
+"""The Hub's client: the only module that talks to the Hub, and the one that puts its errors into words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, get_token, try_to_load_from_cache
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from hfsr import __version__
+from hfsr.errors import CheckpointError, HfsrError, HubError, some_of, suggest
+
+__all__ = ["CONFIG", "README", "WEIGHTS", "client", "fetch_model", "in_words", "model_address"]
+
+CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
+LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
+
+
+def client(token: str | None = None) -> HfApi:
+    """The Hub's client, introducing itself as hfsr/<version>."""
+    return HfApi(token=token, library_name="hfsr", library_version=__version__)
+
+
+def model_address(repo_id: str) -> str:
+    """Where a person finds a model."""
+    return f"{constants.ENDPOINT}/{repo_id}"
+
+
+def fetch_model(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Brings a model's config and weights, both of one commit, into the client's cache.
+
+    The config, which the Hub counts downloads by, is fetched once.
+
+    Args:
+        repo_id: "owner/name".
+        revision: branch, tag or commit; the default branch when None.
+        cache_dir: the cache; the client's own when None.
+        local_files_only: take what is cached and ask nobody.
+
+    Returns:
+        A folder of the cache with `config.json` and `model.safetensors`.
+
+    Raises:
+        HubError: there is no such model, it is out of reach, or what came is not what the Hub announced.
+        CheckpointError: the repository is not a model folder of ours.
+    """
+    api = client()
+    with in_words(repo_id, revision=revision):
+        cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
+        if not isinstance(cached, str) and not local_files_only:
+            # Asked first: this fails at once and says why, where a download would retry for half a minute.
+            info = api.model_info(repo_id, revision=revision)
+            _check_files(repo_id, [file.rfilename for file in info.siblings or ()])
+
+        def download(name: str, revision: str | None) -> Path:
+            known = try_to_load_from_cache(repo_id, name, cache_dir=cache_dir, revision=revision)
+            path = Path(
+                api.hf_hub_download(
+                    repo_id, name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+                )
+            )
+            if not isinstance(known, str):
+                _check_bytes(path, repo_id)
+            return path
+
+        config = download(CONFIG, revision)
+        _check_config(config, repo_id)
+        download(WEIGHTS, config.parent.name)  # the cache's folders are named after their commits
+    return config.parent
+
+
+def _check_files(repo_id: str, names: list[str]) -> None:
+    missing = [name for name in (CONFIG, WEIGHTS) if name not in names]
+    if missing:
+        raise CheckpointError(
+            f"'{repo_id}' on the Hub is no model folder of hfsr: it has no {' and no '.join(missing)} (but "
+            f"{some_of(sorted(names)) or 'no files'}); download its checkpoint and run 'hfsr convert' on it"
+        )
+
+
+def _check_config(path: Path, repo_id: str) -> None:
+    try:
+        config = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"the {CONFIG} of '{repo_id}' on the Hub is not JSON: {error}") from error
+    if not isinstance(config, dict) or "architecture" not in config:
+        raise CheckpointError(
+            f"the {CONFIG} of '{repo_id}' on the Hub names no 'architecture', so it is not a model of hfsr; "
+            "download its checkpoint and run 'hfsr convert' on it"
+        )
+
+
+def _check_bytes(path: Path, repo_id: str) -> None:
+    """Compares a file just downloaded with its hash, its name in the cache; the client compares sizes only.
+
+    Raises:
+        HubError: they differ; the file is removed, so that the next attempt downloads it again.
+    """
+    blob = path.resolve()
+    if re.fullmatch("[0-9a-f]{64}", blob.name):
+        digest = hashlib.sha256()
+    elif re.fullmatch("[0-9a-f]{40}", blob.name):
+        digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
+    else:  # a file system without links: the cache keeps no hash
+        return
+    with blob.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != blob.name:
+        path.unlink()
+        blob.unlink(missing_ok=True)
+        raise HubError(
+            f"{path.name} of '{repo_id}' arrived damaged (its hash differs); nothing was kept, try again"
+        )
+
+
+@contextmanager
+def in_words(repo_id: str, *, revision: str | None = None) -> Iterator[None]:
+    """Turns what the client raises in the block into one HubError that says what to do."""
+    try:
+        yield
+    except HfsrError:
+        raise
+    except (HTTPError, EntryNotFoundError, OSError, ValueError, RuntimeError) as error:
+        raise HubError(_words(error, repo_id, revision)) from error
+
+
+def _words(error: BaseException, repo_id: str, revision: str | None) -> str:
+    if (
+        isinstance(error, RuntimeError) and error.__cause__ is not None
+    ):  # how the client wraps a failed upload
+        return _words(error.__cause__, repo_id, revision)
+    if isinstance(error, LocalTokenNotFoundError):
+        return f"the Hub wants to know who you are and there is no token; {LOG_IN}"
+    if isinstance(error, GatedRepoError):
+        return f"'{repo_id}' is gated: ask for access at {model_address(repo_id)}, then {LOG_IN}"
+    if isinstance(error, DisabledRepoError):
+        return f"'{repo_id}' has been disabled on the Hub; choose another model"
+    if isinstance(error, RepositoryNotFoundError):
+        who = "your token may not see it" if get_token() else "it is private and you are not logged in"
+        return f"the Hub has no model '{repo_id}', or {who}; check the name, or {LOG_IN}"
+    if isinstance(error, RevisionNotFoundError):
+        return f"'{repo_id}' has no revision '{revision}'{suggest(revision or '', _revisions(repo_id))}"
+    if isinstance(error, HfHubHTTPError):
+        return _status_words(error, repo_id)
+    if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
+        return _offline_words(error, repo_id, revision)
+    if isinstance(error, (HTTPError, ConnectionError, TimeoutError)):
+        return (
+            f"the Hub at {constants.ENDPOINT} is out of reach ({type(error).__name__}); "
+            "check the connection and repeat the command"
+        )
+    if isinstance(error, OSError) and "Consistency check" in str(error):
+        return f"a download from '{repo_id}' ended early; nothing was kept, try again"
+    return f"'{repo_id}' on the Hub: {' '.join(str(error).split())}"
+
+
+def _status_words(error: HfHubHTTPError, repo_id: str) -> str:
+    status = error.response.status_code
+    said = " ".join((error.server_message or "").split()) or f"status {status}"
+    if status == 401:
+        return (
+            f"the Hub does not accept the token ({said}); make a new one in your settings there and {LOG_IN}"
+        )
+    if status == 402:
+        return (
+            f"the Hub wants a paid plan for this ({said}); see its pricing, or choose another owner "
+            f"for '{repo_id}'"
+        )
+    if status == 403:
+        return (
+            f"the token may not write to '{repo_id}' ({said}); use a token with write access, "
+            "an owner you belong to, or --create-pr"
+        )
+    if status == 412:
+        return f"'{repo_id}' changed while this ran ({said}); look at what is there and run the command again"
+    if status == 429:
+        return f"the Hub asks for a pause ({said}); wait some minutes and repeat the command"
+    if status >= 500:
+        return f"the Hub at {constants.ENDPOINT} has trouble (status {status}); try again later"
+    return f"the Hub refused '{repo_id}' (status {status}: {said})"
+
+
+def _offline_words(error: BaseException, repo_id: str, revision: str | None) -> str:
+    """Nothing in the cache, and the Hub could not be asked, was not to be asked, or gave no useful answer."""
+    cause = error.__cause__
+    if cause is not None and not isinstance(cause, OfflineModeIsEnabled):
+        return _words(cause, repo_id, revision)
+    at = f" at revision '{revision}'" if revision else ""
+    why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "local_files_only is set"
+    return f"'{repo_id}'{at} is not in the cache and {why}; go online once to download it"
+
+
+def _revisions(repo_id: str) -> Iterable[str]:
+    """Branches and tags of a model, as far as the Hub tells them."""
+    try:
+        refs = client().list_repo_refs(repo_id)
+    except (HTTPError, OSError):
+        return []  # the list only improves an error message
+    return [ref.name for ref in [*refs.branches, *refs.tags]]

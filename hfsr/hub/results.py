@@ -1,0 +1,110 @@
+"""Measured numbers on their way to a card: one object for the table and for the `model-index`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from huggingface_hub import EvalResult
+
+__all__ = ["ReportJson", "Row", "columns_of", "eval_results", "protocol_sentences", "table"]
+
+ReportJson = Mapping[str, Any]
+"""What `hfsr.evaluation.Report.to_json()` gives and `hfsr evaluate --json` prints."""
+
+BASELINE = "baseline_psnr_y"
+"""Among the arguments of PSNR (Y): the same measure of bicubic enlargement, or of the LQ picture at scale 1."""
+
+MEASURES = {
+    # key of the report: (type on the Hub, name, decimals stored, format in the table); PSNR in dB
+    "psnr_y": ("psnr", "PSNR (Y)", 4, "{:.2f}"),
+    "ssim_y": ("ssim", "SSIM (Y)", 5, "{:.4f}"),
+    "psnr_rgb": ("psnr", "PSNR (RGB)", 4, "{:.2f}"),
+    "ssim_rgb": ("ssim", "SSIM (RGB)", 5, "{:.4f}"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: one set, every measure."""
+
+    set: str
+    scale: str
+    images: str
+    cells: list[str]
+    baseline: str
+
+
+def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
+    """The Hub's form of the reports: one entry per set and measure, with the protocol as its arguments."""
+    results = []
+    for report in reports:
+        for key, (kind, name, decimals, _) in MEASURES.items():
+            if report.get(key) is None:
+                continue
+            protocol = {word: value for word, value in report["protocol"].items() if value is not None}
+            if key == "psnr_y" and report.get("bicubic_psnr_y") is not None:
+                protocol[BASELINE] = round(report["bicubic_psnr_y"], decimals)
+            results.append(
+                EvalResult(
+                    task_type="image-to-image",
+                    task_name=f"restoration at scale {report['scale']:g}",
+                    dataset_type=re.sub(r"[^a-z0-9]+", "-", report["set"].lower()).strip("-"),
+                    dataset_name=report["set"],
+                    dataset_config=f"x{report['scale']:g}",
+                    dataset_args={"images": report["images"], "scale": report["scale"]},
+                    metric_type=kind,
+                    metric_name=name,
+                    metric_value=round(report[key], decimals),
+                    metric_args=protocol,
+                )
+            )
+    return results
+
+
+def columns_of(results: Sequence[EvalResult]) -> list[str]:
+    """The measures that any of the results has, in the order of the table."""
+    present = {result.metric_name for result in results}
+    return [name for _, name, _, _ in MEASURES.values() if name in present]
+
+
+def table(results: Sequence[EvalResult]) -> list[Row]:
+    """The lines of the table, one per set, from the objects that make the `model-index`."""
+    columns = columns_of(results)
+    formats = {name: form for _, name, _, form in MEASURES.values()}
+    sets: dict[tuple[Any, ...], dict[str, EvalResult]] = {}
+    for result in results:
+        sets.setdefault((result.dataset_name, result.dataset_config), {})[str(result.metric_name)] = result
+    rows = []
+    for measured in sets.values():
+        first = next(iter(measured.values()))
+        facts = first.dataset_args or {}
+        luma = measured.get("PSNR (Y)")
+        baseline = (luma.metric_args or {}).get(BASELINE) if luma else None
+        rows.append(
+            Row(
+                set=first.dataset_name,
+                scale=f"x{facts['scale']:g}" if "scale" in facts else "",
+                images=str(facts.get("images", "")),
+                cells=[
+                    formats[name].format(measured[name].metric_value) if name in measured else ""
+                    for name in columns
+                ],
+                baseline="" if baseline is None else formats["PSNR (Y)"].format(baseline),
+            )
+        )
+    return rows
+
+
+def protocol_sentences(results: Sequence[EvalResult]) -> list[str]:
+    """How the numbers were made, in one sentence for each way that occurs."""
+    sentences: dict[str, str] = {}
+    for result in results:
+        protocol = {word: value for word, value in (result.metric_args or {}).items() if word != BASELINE}
+        if protocol.get("tile") == 0:
+            protocol["tile"] = "none, whole pictures"
+        told = "; ".join(f"{word}: {value}" for word, value in protocol.items())
+        sentences.setdefault(told, f"Measured by `hfsr evaluate` ({told}).")
+    return list(sentences.values())

@@ -1,0 +1,579 @@
+"""A small Hugging Face Hub on 127.0.0.1: what the real client calls, kept in memory, every call recorded.
+
+Two listeners, as on the Hub: the API, and the storage that large files are sent to and read from (another
+origin, so a client that leaked its token there would be seen). A route that the server does not know answers
+501 and is kept in `HubServer.unknown`; the fixture fails the test then.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import yaml
+
+__all__ = ["Call", "HubServer", "Repo", "User"]
+
+FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class User:
+    """Who a token belongs to, and the namespaces it may write to."""
+
+    name: str
+    writes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as the server saw it."""
+
+    method: str
+    path: str
+    status: int
+    agent: str
+    token: str | None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.status}"
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One file of a commit."""
+
+    data: bytes
+    lfs: bool
+
+    @property
+    def git_oid(self) -> str:
+        return hashlib.sha1(b"blob %d\0" % len(self.data) + self.data).hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def oid(self) -> str:
+        """What the client compares with a local file: SHA-256 of large files, git's SHA-1 of the others."""
+        return self.sha256 if self.lfs else self.git_oid
+
+
+@dataclass
+class Repo:
+    """A repository: commits by id, and branches, tags and pull requests that point to them."""
+
+    id: str
+    private: bool = False
+    gated: bool = False
+    commits: dict[str, dict[str, Blob]] = field(default_factory=dict)
+    refs: dict[str, str] = field(default_factory=dict)
+
+    def add_commit(self, ref: str, files: dict[str, Blob]) -> str:
+        oid = hashlib.sha1(f"{self.id} {len(self.commits)}".encode()).hexdigest()
+        self.commits[oid] = files
+        self.refs[ref] = oid
+        return oid
+
+    def resolve(self, revision: str) -> str | None:
+        """The commit that a branch, tag, `refs/pr/N` or commit id names."""
+        return self.refs.get(revision) or (revision if revision in self.commits else None)
+
+    def files(self, revision: str = "main") -> dict[str, Blob]:
+        return self.commits[self.refs[revision]]
+
+
+@dataclass
+class Fault:
+    """Something that goes wrong with the requests that match, `times` times."""
+
+    method: str
+    pattern: str
+    kind: str
+    times: int
+
+
+class Answer(Exception):  # noqa: N818 - not an error: the way a route gives its answer early
+    """An HTTP answer."""
+
+    def __init__(
+        self,
+        status: int = 200,
+        body: Any = b"",
+        headers: dict[str, str] | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = dict(headers or {})
+        if code:
+            self.headers["X-Error-Code"] = code
+        if status >= 400 and isinstance(body, str):
+            self.headers["X-Error-Message"] = body
+            body = {"error": body}
+        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.headers.setdefault("Content-Type", "application/json")
+
+
+class HubServer:
+    """The server; use it as a context manager.
+
+    Attributes:
+        url, storage: addresses of the two listeners.
+        users: token -> User.
+        repos: model id -> Repo.
+        calls: everything that was asked, in order.
+        unknown: requests that no route knows.
+    """
+
+    def __init__(self) -> None:
+        self.users = {
+            "hf_publisher": User("publisher", ("publisher", "org")),
+            "hf_reader": User("reader", ("reader",)),
+        }
+        self.repos: dict[str, Repo] = {}
+        self.objects: dict[str, bytes] = {}
+        self.calls: list[Call] = []
+        self.unknown: list[str] = []
+        self.faults: list[Fault] = []
+        self.before_commit: Callable[[Repo], None] | None = None
+        self.lock = threading.RLock()
+        self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), self._handler()) for _ in range(2)]
+        self.url, self.storage = (f"http://127.0.0.1:{server.server_port}" for server in self._servers)
+        self._threads = [
+            threading.Thread(target=s.serve_forever, args=(0.05,), daemon=True) for s in self._servers
+        ]
+
+    def __enter__(self) -> HubServer:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server, thread in zip(self._servers, self._threads, strict=True):
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    # What tests do with it
+
+    def create(self, repo_id: str, *, private: bool = False, gated: bool = False, **files: bytes) -> Repo:
+        """A repository as the Hub makes it, with `.gitattributes`; files as `config_json=b"..."`."""
+        repo = Repo(repo_id, private=private, gated=gated)
+        content = {".gitattributes": Blob(b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n", False)}
+        for name, data in files.items():
+            path = name.replace("_", ".")
+            content[path] = Blob(data, _is_large(path, len(data)))
+        repo.add_commit("main", content)
+        self.repos[repo_id] = repo
+        return repo
+
+    @contextmanager
+    def fault(self, method: str, pattern: str, kind: str, *, times: int = 1000) -> Iterator[Fault]:
+        """While the block runs, matching requests go wrong.
+
+        Args:
+            method: "GET", "HEAD", ... or "*".
+            pattern: regular expression, searched in the path.
+            kind: a status ("500"), "cut" (no answer), "half" (half of the body, then the connection closes),
+                "short" (a shorter file that claims to be whole) or "wrong" (other bytes, same length).
+            times: how many requests.
+        """
+        fault = Fault(method, pattern, kind, times)
+        self.faults.append(fault)
+        try:
+            yield fault
+        finally:
+            self.faults.remove(fault)
+
+    @contextmanager
+    def recorded(self) -> Iterator[list[Call]]:
+        """The calls made while the block runs."""
+        start = len(self.calls)
+        calls: list[Call] = []
+        try:
+            yield calls
+        finally:
+            calls.extend(self.calls[start:])
+
+    # Access
+
+    def _user(self, request: Request) -> User | None:
+        token = request.token
+        if token is None:
+            return None
+        if token not in self.users:
+            raise Answer(401, "Invalid credentials in Authorization header")
+        return self.users[token]
+
+    def _repo(self, request: Request, repo_id: str, *, write: bool = False) -> Repo:
+        user = self._user(request)
+        repo = self.repos.get(repo_id)
+        owner = repo_id.split("/")[0]
+        may_write = user is not None and owner in user.writes
+        if repo is None or (repo.private and not may_write):
+            raise Answer(404 if user else 401, "Repository not found", code="RepoNotFound")
+        if write and not may_write:
+            raise Answer(403, "Forbidden: you must use a token with write access to this repository")
+        return repo
+
+    def _commit(self, request: Request, repo: Repo, revision: str) -> str:
+        oid = repo.resolve(unquote(revision))
+        if oid is None:
+            raise Answer(404, f"Invalid rev id: {unquote(revision)}", code="RevisionNotFound")
+        return oid
+
+    # Routes
+
+    def whoami(self, request: Request) -> Answer:
+        user = self._user(request)
+        if user is None:
+            raise Answer(401, "Invalid username or password.")
+        return Answer(
+            200, {"type": "user", "name": user.name, "orgs": [{"name": n} for n in user.writes[1:]]}
+        )
+
+    def create_repo(self, request: Request) -> Answer:
+        user = self._user(request)
+        if user is None:
+            raise Answer(401, "Invalid username or password.")
+        asked = request.json()
+        owner = asked["organization"] or user.name
+        repo_id = f"{owner}/{asked['name']}"
+        if owner not in user.writes:
+            raise Answer(403, f'You don\'t have the rights to create a model under the namespace "{owner}"')
+        if repo_id in self.repos:
+            return Answer(
+                409, {"error": "You already created this model repo", "url": f"{self.url}/{repo_id}"}
+            )
+        self.create(repo_id, private=asked.get("visibility") == "private")
+        return Answer(200, {"url": f"{self.url}/{repo_id}", "name": repo_id})
+
+    def create_branch(self, request: Request, repo_id: str, branch: str) -> Answer:
+        repo = self._repo(request, repo_id, write=True)
+        name = unquote(branch)
+        if name in repo.refs:
+            raise Answer(409, f"Reference already exists: {name}")
+        repo.refs[name] = repo.refs[request.json().get("startingPoint") or "main"]
+        return Answer()
+
+    def validate_yaml(self, request: Request) -> Answer:
+        errors = _card_errors(request.json()["content"])
+        return Answer(400 if errors else 200, {"errors": [{"message": e} for e in errors], "warnings": []})
+
+    def info(self, request: Request, repo_id: str, revision: str | None = None) -> Answer:
+        repo = self._repo(request, repo_id)
+        oid = self._commit(request, repo, revision or "main")
+        siblings = [{"rfilename": path} for path in repo.commits[oid]]
+        gated = "manual" if repo.gated else False
+        return Answer(
+            200,
+            {
+                "id": repo.id,
+                "sha": oid,
+                "private": repo.private,
+                "gated": gated,
+                "siblings": siblings,
+                "tags": [],
+            },
+        )
+
+    def refs(self, request: Request, repo_id: str) -> Answer:
+        repo = self._repo(request, repo_id)
+        branches = [
+            {"name": name, "ref": f"refs/heads/{name}", "targetCommit": oid}
+            for name, oid in repo.refs.items()
+            if not name.startswith("refs/")
+        ]
+        return Answer(200, {"branches": branches, "tags": [], "converts": []})
+
+    def paths_info(self, request: Request, repo_id: str, revision: str) -> Answer:
+        repo = self._repo(request, repo_id)
+        files = repo.commits[self._commit(request, repo, revision)]
+        asked = parse_qs(request.body.decode()).get("paths", [])
+        return Answer(200, [_file_entry(path, files[path]) for path in asked if path in files])
+
+    def tree(self, request: Request, repo_id: str, revision: str) -> Answer:
+        repo = self._repo(request, repo_id)
+        files = repo.commits[self._commit(request, repo, revision)]
+        return Answer(200, [_file_entry(path, blob) for path, blob in files.items()])
+
+    def preupload(self, request: Request, repo_id: str, revision: str) -> Answer:
+        repo = self._repo(request, repo_id, write="create_pr" not in request.query)
+        files = repo.commits[self._commit(request, repo, revision)]
+        answer = []
+        for file in request.json()["files"]:
+            path, present = file["path"], files.get(file["path"])
+            mode = "lfs" if _is_large(path, file["size"]) else "regular"
+            answer.append(
+                {
+                    "path": path,
+                    "uploadMode": mode,
+                    "shouldIgnore": False,
+                    "oid": present.oid if present else None,
+                }
+            )
+        return Answer(200, {"files": answer})
+
+    def lfs_batch(self, request: Request, repo_id: str) -> Answer:
+        self._repo(request, repo_id)
+        objects = []
+        for wanted in request.json()["objects"]:
+            entry: dict[str, Any] = {"oid": wanted["oid"], "size": wanted["size"]}
+            if wanted["oid"] not in self.objects:
+                entry["actions"] = {
+                    "upload": {"href": f"{self.storage}/objects/{wanted['oid']}"},
+                    "verify": {"href": f"{self.url}/{repo_id}.git/info/lfs/verify"},
+                }
+            objects.append(entry)
+        return Answer(200, {"transfer": "basic", "objects": objects})
+
+    def lfs_verify(self, request: Request, repo_id: str) -> Answer:
+        self._repo(request, repo_id)
+        asked = request.json()
+        if len(self.objects.get(asked["oid"], b"")) != asked["size"]:
+            raise Answer(422, "the object is missing or has another size")
+        return Answer()
+
+    def put_object(self, request: Request, oid: str) -> Answer:
+        if hashlib.sha256(request.body).hexdigest() != oid:
+            raise Answer(400, "the object is not what its address says")
+        self.objects[oid] = request.body
+        return Answer()
+
+    def get_object(self, request: Request, oid: str) -> Answer:
+        return request.ranged(self.objects[oid], {"ETag": f'"{oid}"'})
+
+    def commit(self, request: Request, repo_id: str, revision: str) -> Answer:
+        pull_request = "create_pr" in request.query
+        repo = self._repo(request, repo_id, write=not pull_request)
+        if self.before_commit:
+            self.before_commit(repo)
+        base = self._commit(request, repo, revision)
+        files = dict(repo.commits[base])
+        ref = unquote(revision)
+        for line in request.body.splitlines():
+            entry = json.loads(line)
+            value = entry["value"]
+            if entry["key"] == "header":
+                parent = value.get("parentCommit")
+                if parent and not pull_request and parent != base:
+                    raise Answer(412, "A commit has happened since. Please refresh and try again.")
+            elif entry["key"] == "file":
+                files[value["path"]] = Blob(base64.b64decode(value["content"]), False)
+            elif entry["key"] == "lfsFile":
+                if value["oid"] not in self.objects:
+                    raise Answer(400, f"LFS object {value['oid']} was never uploaded")
+                files[value["path"]] = Blob(self.objects[value["oid"]], True)
+            else:
+                raise Answer(501, f"{entry['key']} is not known to this server")
+        if pull_request:
+            ref = f"refs/pr/{1 + sum(name.startswith('refs/pr/') for name in repo.refs)}"
+        oid = repo.add_commit(ref, files)
+        address = f"{self.url}/{repo_id}/discussions/{ref.rsplit('/', 1)[-1]}"
+        return Answer(
+            200,
+            {
+                "success": True,
+                "commitOid": oid,
+                "commitUrl": f"{self.url}/{repo_id}/commit/{oid}",
+                "pullRequestUrl": address if pull_request else None,
+            },
+        )
+
+    def resolve(self, request: Request, repo_id: str, revision: str, path: str) -> Answer:
+        repo = self._repo(request, repo_id)
+        oid = self._commit(request, repo, revision)
+        if repo.gated:
+            user = self._user(request)
+            if user is None or repo_id.split("/")[0] not in user.writes:
+                raise Answer(
+                    403 if user else 401, f"Access to model {repo_id} is restricted", code="GatedRepo"
+                )
+        headers = {"X-Repo-Commit": oid}
+        blob = repo.commits[oid].get(unquote(path))
+        if blob is None:
+            raise Answer(404, "Entry not found", headers, code="EntryNotFound")
+        if not blob.lfs:
+            return request.ranged(blob.data, {**headers, "ETag": f'"{blob.git_oid}"'})
+        self.objects[blob.sha256] = blob.data
+        headers |= {"X-Linked-Etag": f'"{blob.sha256}"', "X-Linked-Size": str(len(blob.data))}
+        return Answer(302, b"", {**headers, "Location": f"{self.storage}/objects/{blob.sha256}"})
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request: that of its route, or 501."""
+        origin = self._servers.index(request.server)
+        for at, method, pattern, route in ROUTES:
+            match = re.fullmatch(pattern, request.path)
+            if at == origin and method == ("GET" if request.method == "HEAD" else request.method) and match:
+                with self.lock:
+                    try:
+                        return getattr(self, route)(request, **match.groupdict())
+                    except Answer as early:
+                        return early
+        self.unknown.append(f"{request.method} {request.path}")
+        return Answer(501, f"this server does not know {request.method} {request.path}")
+
+    def take_fault(self, method: str, path: str) -> str | None:
+        with self.lock:
+            for fault in self.faults:
+                if fault.times and fault.method in ("*", method) and re.search(fault.pattern, path):
+                    fault.times -= 1
+                    return fault.kind
+        return None
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        return type("Handler", (_Handler,), {"hub": self})
+
+
+ID = r"(?P<repo_id>[\w.-]+/[\w.-]+)"
+REV = r"(?P<revision>[^/]+)"
+ROUTES = [
+    # (0 the API or 1 the storage, method, path, HubServer's method)
+    (0, "GET", "/api/whoami-v2", "whoami"),
+    (0, "POST", "/api/repos/create", "create_repo"),
+    (0, "POST", "/api/validate-yaml", "validate_yaml"),
+    (0, "GET", f"/api/models/{ID}", "info"),
+    (0, "GET", f"/api/models/{ID}/revision/{REV}", "info"),
+    (0, "GET", f"/api/models/{ID}/refs", "refs"),
+    (0, "GET", f"/api/models/{ID}/tree/{REV}", "tree"),
+    (0, "POST", f"/api/models/{ID}/paths-info/{REV}", "paths_info"),
+    (0, "POST", f"/api/models/{ID}/preupload/{REV}", "preupload"),
+    (0, "POST", f"/api/models/{ID}/branch/(?P<branch>[^/]+)", "create_branch"),
+    (0, "POST", f"/api/models/{ID}/commit/{REV}", "commit"),
+    (0, "POST", rf"/{ID}\.git/info/lfs/objects/batch", "lfs_batch"),
+    (0, "POST", rf"/{ID}\.git/info/lfs/verify", "lfs_verify"),
+    (0, "GET", f"/{ID}/resolve/{REV}/(?P<path>.+)", "resolve"),
+    (1, "PUT", "/objects/(?P<oid>[0-9a-f]{64})", "put_object"),
+    (1, "GET", "/objects/(?P<oid>[0-9a-f]{64})", "get_object"),
+]
+
+
+class Request:
+    """What a route sees of one request."""
+
+    def __init__(self, handler: _Handler) -> None:
+        parts = urlsplit(handler.path)
+        self.server = handler.server
+        self.method = handler.command
+        self.path = parts.path
+        self.query = parse_qs(parts.query)
+        self.headers = handler.headers
+        authorization = handler.headers.get("authorization")
+        self.token = authorization.removeprefix("Bearer ") if authorization else None
+        self.body = handler.read_body()
+
+    def json(self) -> Any:
+        return json.loads(self.body) if self.body else {}
+
+    def ranged(self, data: bytes, headers: dict[str, str]) -> Answer:
+        """The whole file, or what the Range header asks of it."""
+        headers = {"Content-Type": "application/octet-stream", **headers}
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", ""))
+        if not match:
+            return Answer(200, data, headers)
+        start = int(match[1])
+        headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        return Answer(206, data[start:], headers)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: HubServer
+
+    def read_body(self) -> bytes:
+        if "chunked" not in self.headers.get("transfer-encoding", ""):
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def answer(self) -> None:
+        kind = self.hub.take_fault(self.command, self.path)
+        try:
+            request = Request(self)
+        except (ConnectionError, ValueError):  # the client went away while sending
+            self.close_connection = True
+            return
+        if kind == "cut":
+            self._record(request, 0)
+            self.close_connection = True
+            return
+        answer = (
+            Answer(int(kind), f"injected {kind}") if kind and kind.isdigit() else self.hub.answer(request)
+        )
+        self._record(request, answer.status)
+        body = answer.body
+        if kind == "wrong":
+            body = bytes(255 - byte for byte in body)
+        elif kind == "short":
+            body = body[: len(body) // 2]
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if kind == "half" else body)
+        if kind == "half":
+            self.close_connection = True
+
+    def _record(self, request: Request, status: int) -> None:
+        call = Call(request.method, request.path, status, self.headers.get("user-agent", ""), request.token)
+        self.hub.calls.append(call)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+
+    def log_message(self, format: str, *_: object) -> None:
+        """Keeps quiet: the calls are recorded."""
+
+
+def _is_large(path: str, size: int) -> bool:
+    return path.endswith((".safetensors", ".pth", ".pt", ".png", ".bin")) or size > 10_000_000
+
+
+def _file_entry(path: str, blob: Blob) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(blob.data), "oid": blob.git_oid}
+    if blob.lfs:
+        entry["lfs"] = {"oid": blob.sha256, "size": len(blob.data), "pointerSize": 134}
+    return entry
+
+
+def _card_errors(content: str) -> list[str]:
+    """What the Hub would say about a card's front matter."""
+    match = FRONT_MATTER.match(content)
+    if not match:
+        return ["no front matter"]
+    try:
+        data = yaml.safe_load(match[1])
+    except yaml.YAMLError as error:
+        return [f"bad YAML: {error}"]
+    if not isinstance(data, dict):
+        return ["the front matter must be a mapping"]
+    errors = []
+    if not isinstance(data.get("license", ""), str):
+        errors.append('"license" must be a string')
+    if not isinstance(data.get("tags", []), list):
+        errors.append('"tags" must be a list')
+    for model in data.get("model-index", []):
+        for result in model["results"]:
+            if not result.get("task", {}).get("type"):
+                errors.append('"model-index[0].results[0].task.type" is required')
+            if not {"name", "type"} <= set(result.get("dataset", {})):
+                errors.append('"model-index[0].results[0].dataset" needs name and type')
+            if not all({"type", "value"} <= set(metric) for metric in result.get("metrics", [{}])):
+                errors.append('"model-index[0].results[0].metrics" need type and value')
+    return errors
