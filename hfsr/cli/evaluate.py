@@ -1,0 +1,211 @@
+"""`hfsr evaluate`: PSNR and SSIM of a model on a folder of pictures, with the protocol stated."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfsr.errors import OptionsError
+
+if TYPE_CHECKING:
+    from hfsr.evaluation import Degradation, Report, Scores, TilingReport
+    from hfsr.inference import Upscaler
+
+OUR_TILE = 128
+"""LR px a piece owns when tilings are compared: as small as the others' smallest tile."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "-m",
+        "--model",
+        help="Hub id, model folder, checkpoint file or bundled name (default: bundled, by -s)",
+    )
+    add("--gt", "--hr", type=Path, metavar="DIR", help="good pictures: a folder, or one picture")
+    add(
+        "--lq",
+        "--lr",
+        type=Path,
+        metavar="DIR",
+        help="bad ones, NAME, NAMExS or NAME_LRBIxS (default: made from --gt)",
+    )
+    add("-s", "--scale", type=int, help="scale of the model (default: the model's, or 2)")
+    add(
+        "--task",
+        choices=("sr", "denoise", "jpeg"),
+        default="sr",
+        help="what is done to --gt where --lq is not given",
+    )
+    add("--sigma", type=float, default=25.0, metavar="N", help="denoise: grey levels of noise (default 25)")
+    add("--quality", type=int, default=40, metavar="N", help="jpeg: quality (default 40)")
+    add("--seed", type=int, default=0, metavar="N", help="denoise: seed of the noise (default 0)")
+    add("--dtype", default="fp32", help="fp32 (default), bf16, fp16 or auto")
+    add("--tile", default="0", help="side in input px of what one piece owns; 0 runs whole (default 0)")
+    add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    add(
+        *("--compare-tiling",),
+        nargs="?",
+        const="",
+        metavar="PICTURES",
+        help="measure nothing, but compare whole, independent tiles and our pieces on these LR pictures "
+        "(default: those of --lq or --gt, else a sample)",
+    )
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("results"),
+        help="folder of the difference pictures (default results/)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from hfsr import hub
+    from hfsr.inference import Upscaler
+
+    name = args.model or _default_model(args)
+    if args.compare_tiling is None and args.gt is None:
+        raise OptionsError("nothing to measure against; name the folder of good pictures with --gt")
+    network = hub.from_pretrained(name, scale=args.scale)
+    if args.compare_tiling is not None:
+        tile = args.tile if args.tile not in ("0", "auto") else str(OUR_TILE)
+        whole, ours = (Upscaler(network, tile=t, dtype=args.dtype, device=args.device) for t in ("0", tile))
+        return _compare_tiling(args, str(name), whole, ours)
+    up = Upscaler(network, tile=args.tile, dtype=args.dtype, device=args.device)
+    report = _evaluate(args, str(name), up)
+    if args.json:
+        print(json.dumps(report.to_json()))
+    else:
+        print(_table(report))
+    return 0
+
+
+def _default_model(args: argparse.Namespace) -> str:
+    if args.task == "jpeg":
+        raise OptionsError("no model against JPEG artefacts is bundled; name one with -m")
+    return "hfsr-denoise" if args.task == "denoise" else f"hfsr-x{args.scale or 2}"
+
+
+# Numbers
+
+
+def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
+    from tqdm import tqdm
+
+    from hfsr.evaluation import evaluate, find_pairs, set_name
+
+    degradation = _degradation(args, up.scale)
+    pairs = find_pairs(args.gt, args.lq, up.scale)
+    with tqdm(total=len(pairs), unit="picture", leave=False, disable=not _talkative(args)) as bar:
+
+        def show(done: int, total: int, scores: Scores) -> None:
+            bar.set_postfix_str(f"{scores.name} {scores.psnr_y:.2f} dB")
+            bar.update()
+
+        return evaluate(
+            up.tensor,
+            pairs,
+            scale=up.scale,
+            degradation=degradation,
+            model=name,
+            set_name=set_name(args.gt),
+            dtype=up.dtype_name,
+            tile=args.tile if args.tile == "auto" else int(args.tile),
+            progress=show,
+        )
+
+
+def _degradation(args: argparse.Namespace, scale: int) -> Degradation:
+    from hfsr.evaluation import Bicubic, Jpeg, Noise
+
+    if args.task != "sr" and scale != 1:
+        raise OptionsError(
+            f"--task {args.task} is for models of scale 1, this one enlarges x{scale}; leave --task out"
+        )
+    if args.task == "denoise":
+        return Noise(args.sigma, args.seed)
+    return Jpeg(args.quality) if args.task == "jpeg" else Bicubic(scale)
+
+
+def _table(report: Report) -> str:
+    baseline = "bicubic" if report.scale > 1 else "input"
+    width = max(len(report.set), 4, *(len(scores.name) for scores in report.per_image))
+    head = f"{'':{width}}  PSNR-Y  SSIM-Y  PSNR-RGB  SSIM-RGB  {baseline} PSNR-Y"
+    lines = [f"{report.model} on {report.set}, x{report.scale}, {report.images} pictures", "", head]
+    rows: list[tuple[str, Scores | Report]] = [(scores.name, scores) for scores in report.per_image]
+    for name, s in [*rows, ("mean", report)]:
+        lines.append(
+            f"{name:{width}}  {s.psnr_y:6.3f}  {s.ssim_y:6.4f}  {s.psnr_rgb:8.3f}  {s.ssim_rgb:8.4f}  "
+            f"{s.bicubic_psnr_y:{len(baseline) + 7}.3f}"
+        )
+    stated = "; ".join(f"{key} {value}" for key, value in report.protocol.items() if value is not None)
+    return "\n".join([*lines, "", f"Protocol: {stated}."])
+
+
+# Tilings
+
+
+def _compare_tiling(args: argparse.Namespace, name: str, whole: Upscaler, ours: Upscaler) -> int:
+    from hfsr.evaluation import compare_tiling
+    from hfsr.images import eight_bit, read_picture, replacing
+
+    args.output.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+
+    def show(way: str) -> None:
+        if _talkative(args):
+            print(f"running {way}", file=sys.stderr)
+
+    for path in _tiling_pictures(args):
+        report = compare_tiling(
+            path.name,
+            eight_bit(read_picture(path).pixels),
+            scale=whole.scale,
+            whole=whole.tensor,
+            ours=ours.tensor,
+            ours_label=f"hfsr in pieces of {ours.tile} px",
+            progress=show,
+        )
+        target = args.output / f"{path.stem}_tiling.png"
+        with replacing(target) as file:
+            report.picture.save(file, "PNG")
+        rows.append({**report.to_json(), "picture": str(target)})
+        if not args.json:
+            print(_tiling_table(report, name, target))
+    if args.json:
+        print(json.dumps({"model": name, "scale": whole.scale, "dtype": whole.dtype_name, "pictures": rows}))
+    return 0
+
+
+def _tiling_pictures(args: argparse.Namespace) -> list[Path]:
+    from hfsr.images import list_pictures
+
+    named = args.compare_tiling or args.lq or args.gt
+    if not named:
+        from hfsr.cli.upscale import SAMPLE
+
+        return [SAMPLE]
+    place = Path(named)
+    pictures = list_pictures(place) if place.is_dir() else [place]
+    if not pictures:
+        raise OptionsError(f"'{place}' holds no pictures; name LR pictures or a folder of them")
+    return pictures
+
+
+def _tiling_table(report: TilingReport, name: str, target: Path) -> str:
+    lines = [f"{name} on {report.name}, against the whole picture (RGB, 8 bit):", ""]
+    for cut in report.cuts:
+        level = "equal" if cut.largest == 0 else f"{cut.psnr:.2f} dB"
+        lines.append(
+            f"  {cut.method:<48} {level:>9}  up to {cut.largest:3d} grey levels  {cut.changed:7.2%} of pixels"
+        )
+    return "\n".join([*lines, "", f"Differences: {target}"])
+
+
+def _talkative(args: argparse.Namespace) -> bool:
+    return not args.json and sys.stderr.isatty()

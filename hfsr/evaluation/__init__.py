@@ -1,0 +1,28 @@
+"""The one room that makes numbers: for the evaluate command, validation while training, and cards.
+
+The protocol is that of the classic tables: GT cropped to a multiple of the scale, LR by MATLAB bicubic
+where none is given, the result clamped and rounded to 8 bit, MATLAB's luma, `scale` px cropped from each
+side.
+"""
+
+from hfsr.evaluation.degrade import Bicubic, Degradation, Jpeg, Noise
+from hfsr.evaluation.pairs import Pair, find_pairs, set_name
+from hfsr.evaluation.report import Report, Scores, evaluate, measure, summarise
+from hfsr.evaluation.tiling import TilingReport, compare_tiling
+
+__all__ = [
+    "Bicubic",
+    "Degradation",
+    "Jpeg",
+    "Noise",
+    "Pair",
+    "Report",
+    "Scores",
+    "TilingReport",
+    "compare_tiling",
+    "evaluate",
+    "find_pairs",
+    "measure",
+    "set_name",
+    "summarise",
+]

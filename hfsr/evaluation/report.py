@@ -1,0 +1,214 @@
+"""Pairs in, a Report out: every number with the protocol that made it."""
+
+from __future__ import annotations
+
+import functools
+import math
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import hfsr
+from hfsr.degradations import bicubic_up
+from hfsr.errors import DataError, ImageError
+from hfsr.evaluation.degrade import Bicubic, Degradation
+from hfsr.evaluation.pairs import Pair
+from hfsr.images import from_rgb_float, to_rgb_float
+from hfsr.metrics import psnr, ssim
+
+__all__ = ["Report", "Restore", "Scores", "evaluate", "measure", "summarise"]
+
+Restore = Callable[[Tensor], Tensor]
+"""RGB float (1, 3, h, w) in [0, 1] to (1, 3, h*scale, w*scale), nominally in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was measured on one picture; dB, infinite where nothing differs."""
+
+    name: str
+    psnr_y: float
+    ssim_y: float
+    psnr_rgb: float
+    ssim_rgb: float
+    bicubic_psnr_y: float
+    """Of the baseline: bicubic enlargement, or at scale 1 the LQ picture as it is."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The means over a set, and how they were made."""
+
+    model: str
+    set: str
+    scale: float
+    images: int
+    psnr_y: float
+    ssim_y: float
+    psnr_rgb: float
+    ssim_rgb: float
+    bicubic_psnr_y: float
+    per_image: tuple[Scores, ...]
+    protocol: dict[str, Any]
+    """channel, crop, resize (or noise, jpeg), baseline, rounding, dtype, tile, hfsr (version and commit)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values in the order above; infinite dB, which JSON cannot say, become None."""
+        report = asdict(self)
+        report["per_image"] = [_finite(scores) for scores in report["per_image"]]
+        return _finite(report)
+
+
+def evaluate(
+    restore: Restore,
+    pairs: Sequence[Pair],
+    *,
+    scale: float,
+    degradation: Degradation | None = None,
+    crop: int | None = None,
+    model: str = "",
+    set_name: str = "",
+    dtype: str = "fp32",
+    tile: int | str = 0,
+    progress: Callable[[int, int, Scores], None] | None = None,
+) -> Report:
+    """Restores every pair's LQ picture and measures the result against GT.
+
+    Args:
+        restore: the model, as it is to be measured.
+        pairs: from `find_pairs`, or arrays.
+        scale: GT px per LQ px; 1 for denoising and the like.
+        degradation: makes the LQ pictures that are not given; MATLAB bicubic if None.
+        crop: px left out on each side; the scale if None, and nothing at scale 1.
+        model: name for the report.
+        set_name: name for the report.
+        dtype: what `restore` computes in, for the protocol.
+        tile: what `restore` cuts, for the protocol; 0 is whole.
+        progress: called after each picture with (done, total, its scores).
+
+    Raises:
+        DataError: there are no pairs, sizes do not fit, or the model has another scale.
+        ImageError: a picture cannot be read, or is too small to be measured.
+    """
+    degradation = degradation or Bicubic(scale)
+    border = default_crop(scale) if crop is None else crop
+    measured: list[Scores] = []
+    for pair in pairs:
+        lq, gt = pair.load(degradation, scale)
+        with torch.inference_mode():
+            sr = from_rgb_float(restore(to_rgb_float(lq)))
+        measured.append(measure(pair.name, sr, lq, gt, scale=scale, crop=border))
+        if progress:
+            progress(len(measured), len(pairs), measured[-1])
+    given = bool(pairs) and all(pair.lq is not None for pair in pairs)
+    stated = {"resize": "LQ pictures as given"} if given else degradation.protocol()
+    protocol = protocol_of(scale=scale, crop=border, dtype=dtype, tile=tile, degradation=stated)
+    return summarise(measured, scale=scale, model=model, set_name=set_name, protocol=protocol)
+
+
+def measure(name: str, sr: NDArray, lq: NDArray, gt: NDArray, *, scale: float, crop: int) -> Scores:
+    """Measures one result.
+
+    Args:
+        name: of the picture, for errors and the report.
+        sr: the result, uint8, RGB (H, W, 3).
+        lq: what it was made from, uint8, RGB or gray: the baseline is made from it.
+        gt: uint8, RGB or gray; gray is measured as RGB of three equal channels.
+        scale: GT px per LQ px.
+        crop: px left out on each side.
+
+    Raises:
+        DataError: the result has another size than GT.
+        ImageError: the picture is too small to be measured.
+    """
+    if sr.shape[:2] != gt.shape[:2]:
+        raise DataError(
+            f"'{name}': the model gave {sr.shape[1]}x{sr.shape[0]} px, GT has {gt.shape[1]}x{gt.shape[0]}; "
+            f"evaluate it at its own scale (-s), not at {scale:g}"
+        )
+    baseline = bicubic_up(lq, scale) if scale > 1 else lq
+    try:
+        return Scores(
+            name=name,
+            psnr_y=psnr(sr, gt, crop=crop),
+            ssim_y=ssim(sr, gt, crop=crop),
+            psnr_rgb=psnr(sr, gt, crop=crop, channel="rgb"),
+            ssim_rgb=ssim(sr, gt, crop=crop, channel="rgb"),
+            bicubic_psnr_y=psnr(baseline, gt, crop=crop),
+        )
+    except ImageError as error:
+        raise ImageError(f"'{name}': {error}") from error
+
+
+def summarise(
+    scores: Sequence[Scores], *, scale: float, model: str = "", set_name: str = "", protocol: dict[str, Any]
+) -> Report:
+    """The means over pictures, measured here or gathered from other processes.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not scores:
+        raise DataError("there is nothing to measure; give at least one pair of pictures")
+    means = {f.name: fmean(getattr(s, f.name) for s in scores) for f in fields(Scores) if f.name != "name"}
+    return Report(
+        model=model,
+        set=set_name,
+        scale=scale,
+        images=len(scores),
+        per_image=tuple(scores),
+        protocol=protocol,
+        **means,
+    )
+
+
+def default_crop(scale: float) -> int:
+    """What the tables leave out on each side: the scale, and nothing where the size stays."""
+    return math.ceil(scale) if scale > 1 else 0
+
+
+def protocol_of(
+    *, scale: float, crop: int, dtype: str, tile: int | str, degradation: dict[str, Any]
+) -> dict[str, Any]:
+    """The statement that goes with every number.
+
+    Args:
+        degradation: `Degradation.protocol()`, or what else says where the LQ pictures come from.
+    """
+    return {
+        "channel": "Y: MATLAB BT.601 luma; RGB: all three",
+        "crop": crop,
+        **degradation,
+        "baseline": "MATLAB bicubic" if scale > 1 else "the LQ picture",
+        "rounding": "clamped and rounded to 8 bit",
+        "ssim": "11x11 Gaussian, sigma 1.5",
+        "dtype": dtype,
+        "tile": tile,
+        "hfsr": hfsr.__version__,
+        "commit": source_commit(),
+    }
+
+
+@functools.cache
+def source_commit() -> str | None:
+    """The commit of this code ("-dirty" with changes on top); None where it is not run from a checkout."""
+    root = Path(hfsr.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git here, or it refuses this folder: the version alone is stated
+    return done.stdout.strip() or None
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
