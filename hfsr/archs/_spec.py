@@ -1,4 +1,5 @@
-"""What every network file states about its network, and the decorator that records how a network was built."""
+"""What every network file states, and the decorator that records how a network was built."""
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class ArchSpec:
     scales: tuple[int, ...]
     in_channels: int = 3
     presets: Mapping[str, Arguments]
-    """Named sizes, each a full set of constructor arguments; exactly one name ends with "_tiny" (for tests)."""
+    """Named sizes, each a full set of constructor arguments; exactly one name ends with "_tiny" (for tests).
+    """
     size_multiple: Callable[[Arguments], int] = lambda _: 1
     """Sides are padded to a multiple of this inside `forward`; pieces start on it. Neutral: 1."""
     bf16: bool = True
@@ -55,9 +57,11 @@ class ArchSpec:
     radius: Callable[[Arguments], int]
     """One-sided receptive field of the convolutions in LR px, global pools left out."""
     infer: Callable[[StateDict], dict[str, Any] | None]
-    """Constructor arguments from the tensors of a (renamed) state dict, or None when it is not this network."""
+    """Constructor arguments from the tensors of a (renamed) state dict, or None when it is not this network.
+    """
     rename: Callable[[StateDict], StateDict] = no_rename
-    """Renames released layouts to our keys; returns the same mapping when it does not recognise the layout."""
+    """Renames released layouts to our keys; returns the same mapping when it does not recognise the layout.
+    """
     notes: tuple[str, ...] = field(default=())
     """What shapes cannot tell and a released recipe decides (range, residual scale), said when converting."""
 
@@ -69,10 +73,12 @@ class ArchSpec:
 
 
 def records_arguments(cls: type[ModuleT]) -> type[ModuleT]:
-    """Class decorator: the instance remembers in `model_args` every argument it was built with, defaults included.
+    """Class decorator: the instance remembers in `model_args` every argument it was built with, defaults
+    included.
 
     Raises:
-        TypeError: at decoration, when a parameter is positional or variadic: a mistyped name must be an error.
+        TypeError: at decoration, when a parameter is positional or variadic: a mistyped name must be an
+        error.
     """
     init = cls.__init__
     signature = inspect.signature(init)
@@ -87,5 +93,5 @@ def records_arguments(cls: type[ModuleT]) -> type[ModuleT]:
         init(self, **arguments)
         self.model_args = {name: value for name, value in bound.arguments.items() if name != "self"}
 
-    cls.__init__ = recording_init  # type: ignore[method-assign,assignment]
+    cls.__init__ = recording_init  # type: ignore[method-assign]
     return cls

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx, nn
 
+from hfsr.archs import Enlargement
 from hfsr.errors import PlanError
 
 from .operators import (
@@ -35,6 +36,9 @@ _FAR = 1 << 20
 
 class _CoreTracer(fx.Tracer):
     traced_func_name = "core"
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Enlargement) or super().is_leaf_module(m, module_qualified_name)
 
 
 @dataclass

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from hfsr.archs import Enlargement
 from hfsr.errors import PlanError
 
 from .regions import AxisRule, Enlarge, Reduce, Region, Size, Spread, Window
@@ -325,6 +326,10 @@ def _upsample(node: fx.Node, sources: list[fx.Node], module: nn.Upsample) -> Map
     return _interpolation(node, sources, module.scale_factor, module.mode, module.align_corners)
 
 
+def _enlargement(node: fx.Node, sources: list[fx.Node], module: Enlargement) -> MapOperator:
+    return Resampling(node, sources, factor=module.factor, margin=module.margin, function=module)
+
+
 def _shuffle_by(node: fx.Node, sources: list[fx.Node], factor: int) -> MapOperator:
     return Resampling(
         node,
@@ -429,7 +434,7 @@ def map_operator(node: fx.Node, sources: list[fx.Node], modules: dict[str, nn.Mo
     builder: Builder | None = None
     if node.op == "call_module":
         module = modules[str(node.target)]
-        builder = _MODULES.get(type(module))
+        builder = _enlargement if isinstance(module, Enlargement) else _MODULES.get(type(module))
     elif node.op == "call_function":
         builder = _FUNCTIONS.get(node.target)
     elif node.op == "call_method":

@@ -1,0 +1,84 @@
+"""Fixed enlargements that networks contain, free of any dependence on where in the image a pixel lies.
+
+A subclass of `Enlargement` is one node of a network's graph: the planner runs it on any part of a map and
+drops `margin` px at the part's edges, so a new kind of enlargement needs no rule of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Bicubic", "Bilinear", "Enlargement"]
+
+
+class Enlargement(nn.Module):
+    """Separable interpolation by a whole number, with half-pixel centres and a mirrored border.
+
+    Every output px is a weighted sum of the input px around it; the weights depend only on its phase, so they
+    are the same few numbers all over the image. (`F.interpolate` computes them from absolute coordinates,
+    whose last bits differ from place to place when the factor is no power of two.)
+
+    Args:
+        factor: output px per input px.
+
+    Attributes:
+        margin: input px to either side that an output px may depend on.
+    """
+
+    margin: int
+    kernel: Callable[[Tensor], Tensor]
+    filters: Tensor
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        phases = (torch.arange(factor, dtype=torch.float64) + 0.5) / factor - 0.5
+        taps = torch.arange(-self.margin, self.margin + 1, dtype=torch.float64)
+        weights = self.kernel(taps[None] - phases[:, None])  # (factor, taps)
+        weights = weights / weights.sum(1, keepdim=True)
+        self.register_buffer("filters", weights.float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x: (B, C, H, W). Returns: (B, C, H*factor, W*factor)."""
+        return self._along_rows(self._along_rows(x).transpose(2, 3)).transpose(2, 3)
+
+    def _along_rows(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        padded = x.index_select(2, _mirrored(h, self.margin, x.device)).reshape(
+            b * c, 1, h + 2 * self.margin, w
+        )
+        phases = F.conv2d(padded, self.filters.to(x.dtype)[:, None, :, None])  # (B*C, factor, H, W)
+        return phases.transpose(1, 2).reshape(b, c, h * self.factor, w)
+
+
+class Bilinear(Enlargement):
+    """Bilinear interpolation, `align_corners` false."""
+
+    margin = 1
+
+    @staticmethod
+    def kernel(distance: Tensor) -> Tensor:
+        return (1 - distance.abs()).clamp(min=0)
+
+
+class Bicubic(Enlargement):
+    """Keys' cubic convolution with a = -0.5: MATLAB's `imresize(x, factor, 'bicubic')` in floating point."""
+
+    margin = 2
+
+    @staticmethod
+    def kernel(distance: Tensor) -> Tensor:
+        d = distance.abs()
+        near = 1.5 * d**3 - 2.5 * d**2 + 1
+        far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
+        return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+
+
+def _mirrored(length: int, margin: int, device: torch.device) -> Tensor:
+    """Indices of a map mirrored about its edges (edge px repeated) by `margin` px, for any length >= 1."""
+    index = torch.arange(-margin, length + margin, device=device) % (2 * length)
+    return torch.minimum(index, 2 * length - 1 - index)
