@@ -1,5 +1,4 @@
 """What every network file states, and the decorator that records how a network was built."""
-"""
 
 from __future__ import annotations
 
