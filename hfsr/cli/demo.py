@@ -1,0 +1,64 @@
+"""`hfsr demo`: the Space, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from types import ModuleType
+
+from hfsr import _resources
+from hfsr.errors import HfsrError, MissingDependencyError
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument(
+        "-m",
+        "--model",
+        action="append",
+        metavar="MODEL",
+        help="what the page offers: a bundled name, a model folder, a checkpoint or a Hub id; "
+        "may be given several times (default: the Space's own list)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
+    )
+    parser.add_argument("--port", type=int, help="default: the first free one from 7860")
+    parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves the page until it is interrupted."""
+    app = load_app()
+    models = {name: name for name in args.model} if args.model else None
+    for name in models or {}:
+        app.load(name)  # a model that is not there is said now, not to the first visitor
+    try:
+        app.launch(models, host=args.host, port=args.port, browser=not args.no_browser)
+    except OSError as error:
+        raise HfsrError(
+            f"the page cannot be served on {args.host}: {error}; choose another --host or --port"
+        ) from error
+    return 0
+
+
+def load_app() -> ModuleType:
+    """Imports the Space's app.py from where it travels with the package.
+
+    Raises:
+        MissingDependencyError: gradio is not installed.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise MissingDependencyError("gradio", extra="demo", purpose="hfsr demo")
+    spec = importlib.util.spec_from_file_location(
+        "hfsr_upscaler_space", _resources.path("spaces", "upscaler") / "app.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    app = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(app)
+    return app
