@@ -36,12 +36,21 @@ class MeanShift(nn.Module):
     Args:
         rgb_mean: one value per channel, in [0, 1].
         img_range: what 1 becomes, usually 255.
+        channels: how many channels come in, and how many go out.
+
+    Raises:
+        OptionsError: `rgb_mean` has another number of values.
     """
 
     mean: Tensor
 
-    def __init__(self, rgb_mean: Sequence[float], img_range: float) -> None:
+    def __init__(self, rgb_mean: Sequence[float], img_range: float, channels: tuple[int, int]) -> None:
         super().__init__()
+        if any(count != len(rgb_mean) for count in channels):
+            counts = " and ".join(str(count) for count in sorted(set(channels)))
+            raise OptionsError(
+                f"rgb_mean has {len(rgb_mean)} values for {counts} channels: give one per channel"
+            )
         self.img_range = img_range
         self.register_buffer("mean", torch.tensor(tuple(rgb_mean)).view(1, -1, 1, 1), persistent=False)
 

@@ -43,7 +43,10 @@ class EDSR(nn.Module):
         upscale: 1, 2, 3, 4 or 8.
         res_scale: residual scaling (1 baseline, 0.1 large).
         img_range: range the trunk works in; released weights use 255.
-        rgb_mean: mean subtracted before and added after, in [0, 1].
+        rgb_mean: mean subtracted before and added after, in [0, 1], one value per channel.
+
+    Raises:
+        OptionsError: another scale, or another number of mean values.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class EDSR(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = upscale
-        self.shift = MeanShift(rgb_mean, img_range)
+        self.shift = MeanShift(rgb_mean, img_range, (num_in_ch, num_out_ch))
         self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(num_feat, res_scale) for _ in range(num_block)))
         self.conv_after_body = nn.Conv2d(num_feat, num_feat, 3, padding=1)

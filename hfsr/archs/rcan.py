@@ -95,10 +95,10 @@ class RCAN(nn.Module):
         upscale: 1, 2, 3, 4 or 8.
         res_scale: residual scaling of a block.
         img_range: range the trunk works in; released weights use 255.
-        rgb_mean: mean subtracted before and added after, in [0, 1].
+        rgb_mean: mean subtracted before and added after, in [0, 1], one value per channel.
 
     Raises:
-        OptionsError: squeeze_factor leaves the gate no hidden channel.
+        OptionsError: another scale or number of mean values, or a gate without hidden channels.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class RCAN(nn.Module):
         if not 1 <= squeeze_factor <= num_feat:
             raise OptionsError(f"squeeze_factor {squeeze_factor} is not between 1 and num_feat ({num_feat})")
         self.scale = upscale
-        self.shift = MeanShift(rgb_mean, img_range)
+        self.shift = MeanShift(rgb_mean, img_range, (num_in_ch, num_out_ch))
         self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
         groups = (ResidualGroup(num_feat, num_block, squeeze_factor, res_scale) for _ in range(num_group))
         self.body = nn.Sequential(*groups)

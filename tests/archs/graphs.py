@@ -7,14 +7,22 @@ import copy
 import torch
 from torch import fx, nn
 
-from hfsr.zoo import create_model
+from hfsr.archs import Enlargement
+from hfsr.zoo import create_model, presets
+
+
+class CoreTracer(fx.Tracer):
+    """Traces `core`; an enlargement is one node, as the planner has it."""
+
+    traced_func_name = "core"
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Enlargement) or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
     """The network's `core` as a graph, traced without an input."""
-    tracer = fx.Tracer()
-    tracer.traced_func_name = "core"
-    return fx.GraphModule(model, tracer.trace(model))
+    return fx.GraphModule(model, CoreTracer().trace(model))
 
 
 def pools(graph: fx.GraphModule) -> list[fx.Node]:
@@ -44,14 +52,14 @@ def written_in_place(graph: fx.GraphModule) -> list[fx.Node]:
 
 
 def positive(model: nn.Module) -> nn.Module:
-    """A copy in float64 whose weights are positive averages, so that no path cancels or dies."""
+    """A copy in float64 with positive weights, small ones, so that no path cancels, dies or saturates."""
     model = copy.deepcopy(model).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.abs_().clamp_(min=1e-3)
             if parameter.dim() > 1:
                 total = parameter.flatten(1).sum(1)
-                parameter.div_(total.view(-1, *[1] * (parameter.dim() - 1)))
+                parameter.div_(100 * total.view(-1, *[1] * (parameter.dim() - 1)))
     return model
 
 
@@ -78,8 +86,6 @@ def measured_radius(model: nn.Module, side: int) -> int:
 
 def assert_radius(preset: str, **arguments: object) -> None:
     """The stated radius is the measured one: neither too small for exactness nor larger than needed."""
-    from hfsr.zoo import presets
-
     model = create_model(preset, **arguments)
     stated = presets()[preset].radius(model.model_args)
     assert measured_radius(model, side=2 * stated + 7) == stated
