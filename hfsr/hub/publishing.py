@@ -21,7 +21,7 @@ from .remote import CONFIG, LOG_IN, README, WEIGHTS, client, in_words, model_add
 from .results import ReportJson
 from .sources import Source, open_source, stage, write_card
 
-__all__ = ["Published", "check_repo_id", "publish_folder", "push_to_hub", "save_pretrained"]
+__all__ = ["Published", "check_repo_id", "publish_folder", "push_to_hub", "require_token", "save_pretrained"]
 
 REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
@@ -124,6 +124,12 @@ def check_repo_id(repo_id: str) -> None:
         raise OptionsError(f"'{repo_id}' is no id on the Hub: write owner/name, as in your-name/rcan-x4")
 
 
+def require_token(token: str | None = None) -> None:
+    """Raises HubError when there is no token to publish with; whether it is a good one, the Hub says."""
+    if not (token or get_token()):
+        raise HubError(f"publishing needs a token of the Hub with write access and there is none; {LOG_IN}")
+
+
 def publish_folder(
     folder: Path,
     repo_id: str,
@@ -139,8 +145,7 @@ def publish_folder(
     Raises:
         HubError: as `push_to_hub`.
     """
-    if not (token or get_token()):
-        raise HubError(f"publishing needs a token of the Hub with write access and there is none; {LOG_IN}")
+    require_token(token)
     api = client(token)
     card = check_card((folder / README).read_text(encoding="utf-8"))
     with in_words(repo_id, revision=revision), warnings.catch_warnings():

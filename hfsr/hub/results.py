@@ -15,7 +15,7 @@ ReportJson = Mapping[str, Any]
 """What `hfsr.evaluation.Report.to_json()` gives and `hfsr evaluate --json` prints."""
 
 BASELINE = "baseline_psnr_y"
-"""Among the arguments of PSNR (Y): the same measure of bicubic enlargement, or of the LQ picture at scale 1."""
+"""Among the arguments of PSNR (Y): the same of bicubic enlargement, or of the LQ picture at scale 1."""
 
 MEASURES = {
     # key of the report: (type on the Hub, name, decimals stored, format in the table); PSNR in dB

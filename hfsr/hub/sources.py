@@ -39,7 +39,8 @@ class Source:
 
     model: nn.Module
     folder: Path
-    """Its model folder: where it is, or where it will be written."""
+    """Its model folder: where it is, or where it will be written (under the current directory for a checkpoint and
+    a bundled model)."""
     weights: Path
     """The file or folder that the weights were read from."""
     complete: bool = False
@@ -70,7 +71,7 @@ def open_source(src: str | Path) -> Source:
     if path.is_file():
         return Source(
             model=load_checkpoint(path),
-            folder=path.with_name(f"{path.stem}_hub"),
+            folder=Path(f"{path.stem}_hub"),
             weights=path,
             provenance=provenance_of(path),
         )

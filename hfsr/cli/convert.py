@@ -1,0 +1,51 @@
+"""`hfsr convert`: a released checkpoint becomes a model folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hfsr.cli._table import print_pairs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "checkpoint",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="a .pth, .pt or .safetensors file, ours or as released",
+    )
+    add("folder", type=Path, metavar="OUT_DIR", help="gets config.json, model.safetensors and README.md")
+    add("--arch", metavar="NAME", help="the network, where the tensors alone do not tell it")
+    add("-s", "--scale", type=int, metavar="S", help="the scale, where the tensors do not tell it")
+    add(
+        "--licence",
+        "--license",
+        metavar="L",
+        help="licence of the weights, for the card (apache-2.0, mit, ...)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from hfsr import hub
+    from hfsr.checkpoints import load_checkpoint
+    from hfsr.hub.cards import make_card
+    from hfsr.hub.sources import provenance_of
+    from hfsr.registry import ARCHS
+
+    model = load_checkpoint(args.checkpoint, arch=args.arch, scale=args.scale)
+    # Read before anything is written: OUT_DIR may be where the checkpoint is.
+    provenance = provenance_of(args.checkpoint, licence=args.licence)
+    card = make_card(model, name=str(args.folder), provenance=provenance)
+    hub.save_pretrained(model, args.folder, card=card)
+    print_pairs(
+        [
+            ("network", type(model).__name__),
+            ("scale", model.scale),
+            ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
+            *(("note", note) for note in ARCHS[type(model).__name__].notes),
+            ("folder", args.folder),
+        ]
+    )
+    return 0

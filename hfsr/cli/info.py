@@ -1,0 +1,126 @@
+"""`hfsr info`: the facts of a network, of a preset, or of a model with weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfsr.cli._table import print_pairs, print_table
+from hfsr.errors import UnknownNameError, suggest
+
+if TYPE_CHECKING:
+    from hfsr.archs import ArchSpec
+    from hfsr.hub.facts import ModelFacts
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="network, preset, bundled name, Hub id, model folder or checkpoint")
+    add("--json", action="store_true", help="one JSON object on stdout, nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    from hfsr import zoo
+    from hfsr.registry import ARCHS
+
+    if args.model in ARCHS.own():
+        return _network(ARCHS[args.model], args)
+    if args.model in zoo.presets():
+        return _tell({"preset": args.model}, _preset_facts(args.model), args)
+    return _tell({"model": args.model}, _model_facts(args.model), args)
+
+
+def _network(spec: ArchSpec, args: argparse.Namespace) -> int:
+    """What is true of every size of a network, and its presets."""
+    told: dict[str, Any] = {
+        "network": spec.name,
+        "title": spec.title,
+        "paper": spec.paper,
+        "reference": spec.reference,
+        "reference_licence": spec.licence,
+        "task": spec.task,
+        "scales": list(spec.scales),
+        "tiling": spec.tiling,
+        "bf16": spec.bf16,
+        "fp16": spec.fp16,
+        "notes": list(spec.notes),
+    }
+    presets = {name: _preset_facts(name) for name in sorted(spec.presets)}
+    if args.json:
+        print(
+            json.dumps(
+                {**told, "presets": {name: facts.to_json() for name, facts in presets.items()}}, indent=2
+            )
+        )
+        return 0
+    print_pairs((label.replace("_", " "), _value(value)) for label, value in told.items())
+    print()
+    rows = (
+        (name, f"x{facts.scale}", f"{facts.parameters:,}", _giga(facts.multiply_adds), facts.radius)
+        for name, facts in presets.items()
+    )
+    print_table(("preset", "scale", "parameters", "mult-adds at 720p", "radius in px"), rows)
+    return 0
+
+
+def _tell(told: dict[str, Any], facts: ModelFacts, args: argparse.Namespace) -> int:
+    """What is true of one size."""
+    if args.json:
+        print(json.dumps({**told, **facts.to_json()}, indent=2))
+        return 0
+    size = facts.scale
+    print_pairs(
+        [
+            *told.items(),
+            ("network", facts.architecture),
+            ("title", facts.title),
+            ("paper", facts.paper),
+            ("reference", f"{facts.reference} (licence: {facts.reference_licence})"),
+            ("task", facts.task),
+            ("scale", size),
+            ("parameters", f"{facts.parameters:,}"),
+            ("multiply-adds", f"{_giga(facts.multiply_adds)} for a 1280x720 result"),
+            ("tiling", f"{facts.tiling}, radius {facts.radius} px, sizes padded to {facts.size_multiple}"),
+            ("precision", _precision(facts)),
+            ("constructor", ", ".join(f"{name}={value!r}" for name, value in facts.model_args.items())),
+        ]
+    )
+    return 0
+
+
+def _preset_facts(name: str) -> ModelFacts:
+    import torch
+
+    from hfsr import zoo
+    from hfsr.hub.facts import facts_of
+
+    with torch.device("meta"):
+        return facts_of(zoo.create_model(name))
+
+
+def _model_facts(name: str) -> ModelFacts:
+    from hfsr import _resources, hub, zoo
+    from hfsr.hub.facts import facts_of
+
+    known = [*zoo.list_archs(), *zoo.presets(), *_resources.bundled_models()]
+    if name not in known and "/" not in name and not Path(name).expanduser().exists():
+        raise UnknownNameError(
+            f"no network, preset, bundled model, file or folder '{name}'{suggest(name, known)}"
+        )
+    return facts_of(hub.from_pretrained(name))
+
+
+def _precision(facts: ModelFacts) -> str:
+    return ", ".join(["fp32", *(["bf16"] if facts.bf16 else []), *(["fp16"] if facts.fp16 else [])])
+
+
+def _giga(count: int) -> str:
+    return f"{count / 1e9:,.1f} G"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)

@@ -1,0 +1,93 @@
+"""`hfsr push`: a run, a model folder or a checkpoint goes to the Hub."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfsr.errors import HubError
+
+if TYPE_CHECKING:
+    from hfsr.evaluation import Scores
+    from hfsr.hub.sources import Source
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "source",
+        metavar="SRC",
+        help="a run (experiments/NAME), a model folder, a checkpoint or a bundled name",
+    )
+    add("repo_id", metavar="REPO_ID", help="where to: owner/name")
+    add("--private", action="store_true", help="a repository made now is seen by its owners only")
+    add("--revision", metavar="R", help="a branch, made where there is none (default: main)")
+    add("--create-pr", action="store_true", help="open a pull request instead of writing to the branch")
+    add("--dry-run", action="store_true", help="write the model folder and its card; upload nothing")
+    add(
+        "--gt", type=Path, nargs="+", default=[], metavar="DIR", help="measure on these folders, for the card"
+    )
+    add(
+        "--licence",
+        "--license",
+        metavar="L",
+        help="licence of the weights, for a new card (apache-2.0, mit, ...)",
+    )
+    add("--message", metavar="TEXT", help="what the history on the Hub says")
+
+
+def run(args: argparse.Namespace) -> int:
+    from hfsr.hub.publishing import check_repo_id, publish_folder, require_token
+    from hfsr.hub.sources import open_source, stage
+
+    check_repo_id(args.repo_id)
+    if not args.dry_run:
+        require_token()  # before minutes of measuring
+    source = open_source(args.source)
+    reports = [_measure(source, folder, args.repo_id) for folder in args.gt]
+    folder = stage(source, name=args.repo_id, licence=args.licence, reports=reports)
+    print(f"{folder}: config.json, model.safetensors, README.md (from {source.weights})")
+    if args.dry_run:
+        print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
+        return 0
+    try:
+        published = publish_folder(
+            folder,
+            args.repo_id,
+            private=args.private,
+            revision=args.revision,
+            create_pr=args.create_pr,
+            commit_message=args.message,
+        )
+    except HubError as error:
+        raise HubError(f"{error} ('{folder}' is kept)") from error
+    print(
+        f"uploaded {', '.join(published.changed)}"
+        if published.changed
+        else "nothing has changed since the last push"
+    )
+    print(published.address)
+    return 0
+
+
+def _measure(source: Source, gt: Path, name: str) -> dict[str, Any]:
+    """A report by the protocol of the tables: fp32, whole pictures, LQ by MATLAB bicubic."""
+    from tqdm import tqdm
+
+    from hfsr.evaluation import evaluate, find_pairs, set_name
+    from hfsr.inference import Upscaler
+
+    scale = vars(source.model)["scale"]
+    up = Upscaler(source.model, tile=0, dtype="fp32")
+    pairs = find_pairs(gt, scale=scale)
+    with tqdm(total=len(pairs), desc=set_name(gt), unit="picture", disable=not sys.stderr.isatty()) as bar:
+
+        def advance(done: int, total: int, scores: Scores) -> None:
+            bar.update(done - bar.n)
+
+        report = evaluate(up.tensor, pairs, scale=scale, model=name, set_name=set_name(gt), progress=advance)
+    better = f"{report.psnr_y:.2f} dB (baseline {report.bicubic_psnr_y:.2f} dB)"
+    print(f"{report.set}, {report.images} pictures: PSNR-Y {better}")
+    return report.to_json()
