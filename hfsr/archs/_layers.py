@@ -22,6 +22,7 @@ __all__ = [
     "has_convolutions",
     "rename_keys",
     "scale_of_upsampler",
+    "start_small",
 ]
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
@@ -64,11 +65,11 @@ class MeanShift(nn.Module):
 class ResidualBlock(nn.Module):
     """conv - ReLU - conv, multiplied by `res_scale` before it is added to the input. No batch norm."""
 
-    def __init__(self, num_feat: int, res_scale: float = 1.0) -> None:
+    def __init__(self, num_feat: int, res_scale: float = 1.0, kernel_size: int = 3) -> None:
         super().__init__()
         self.res_scale = res_scale
-        self.conv1 = nn.Conv2d(num_feat, num_feat, 3, padding=1)
-        self.conv2 = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+        self.conv1 = nn.Conv2d(num_feat, num_feat, kernel_size, padding=kernel_size // 2)
+        self.conv2 = nn.Conv2d(num_feat, num_feat, kernel_size, padding=kernel_size // 2)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,6 +97,17 @@ class Upsampler(nn.Sequential):
         for stage in stages:
             layers += [nn.Conv2d(num_feat, num_feat * stage * stage, 3, padding=1), nn.PixelShuffle(stage)]
         super().__init__(*layers)
+
+
+@torch.no_grad()
+def start_small(network: nn.Module, factor: float = 0.1) -> None:
+    """Initialises every convolution: Kaiming-normal weights times `factor`, zero biases."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+            module.weight.mul_(factor)
+            if module.bias is not None:
+                module.bias.zero_()
 
 
 def scale_of_upsampler(state_dict: StateDict, num_feat: int, prefix: str = "upsample") -> int:
@@ -137,18 +149,25 @@ def rename_keys(state_dict: StateDict, rules: Iterable[tuple[str, str]]) -> dict
 _MEAN_LAYERS = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")
 
 
-def absorb_mean_layers(state_dict: StateDict, *, img_range: float = 255.0) -> StateDict:
+def absorb_mean_layers(
+    state_dict: StateDict,
+    *,
+    img_range: float = 255.0,
+    first: str = "conv_first",
+    last: str = "conv_last",
+) -> StateDict:
     """Replaces the 1x1 convolutions `sub_mean` and `add_mean` of the EDSR family by our `MeanShift`, exactly.
 
     They were meant to be frozen but stayed trainable in several releases. Nominal ones are left out. What
     drifted goes into the neighbours: `sub_mean(v) = W v + b` equals `W (v - m)` with `m = -W^-1 b`, so `m`
-    becomes the mean and W goes into `conv_first` (zero padding stays zero padding, so the border is exact
-    too); `add_mean` goes into `conv_last`, with the difference to `m`. A mean other than DIV2K's is handed on
-    as `shift.mean`, for `infer` to read.
+    becomes the mean and W goes into the first convolution (zero padding stays zero padding, so the border is
+    exact too); `add_mean` goes into the last, with the difference to `m`. A mean other than DIV2K's is handed
+    on as `shift.mean`, for `infer` to read.
 
     Args:
         state_dict: our keys but for the mean layers.
         img_range: range that the layers worked in.
+        first, last: keys of the convolutions that follow `sub_mean` and come before `add_mean`.
 
     Raises:
         CheckpointError: the layers do not belong to that range, or cannot be inverted.
@@ -176,11 +195,11 @@ def absorb_mean_layers(state_dict: StateDict, *, img_range: float = 255.0) -> St
         mean = absorbed["shift.mean"].double().flatten()
 
     if not torch.allclose(sub, identity, rtol=0, atol=1e-7):
-        weight = absorbed["conv_first.weight"]
-        absorbed["conv_first.weight"] = torch.einsum("oihw,ij->ojhw", weight.double(), sub).to(weight.dtype)
+        weight = absorbed[f"{first}.weight"]
+        absorbed[f"{first}.weight"] = torch.einsum("oihw,ij->ojhw", weight.double(), sub).to(weight.dtype)
     offset = add_bias - mean * img_range
     if not torch.allclose(add, identity, rtol=0, atol=1e-7) or offset.abs().max() > 1e-4:
-        weight, bias = absorbed["conv_last.weight"], absorbed["conv_last.bias"]
-        absorbed["conv_last.weight"] = torch.einsum("po,oihw->pihw", add, weight.double()).to(weight.dtype)
-        absorbed["conv_last.bias"] = (add @ bias.double() + offset).to(bias.dtype)
+        weight, bias = absorbed[f"{last}.weight"], absorbed[f"{last}.bias"]
+        absorbed[f"{last}.weight"] = torch.einsum("po,oihw->pihw", add, weight.double()).to(weight.dtype)
+        absorbed[f"{last}.bias"] = (add @ bias.double() + offset).to(bias.dtype)
     return absorbed

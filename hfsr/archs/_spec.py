@@ -41,6 +41,9 @@ class ArchSpec:
     licence: str
     """Licence of the reference code ("none stated" where it has none); ours is our own."""
     scales: tuple[int, ...]
+    """Scales it is built for; of a network for any real scale, the whole ones among them."""
+    multi_scale: bool = False
+    """True when one set of weights serves every scale: it may be chosen when loading. Neutral: False."""
     in_channels: int = 3
     presets: Mapping[str, Arguments]
     """Named sizes, each a full set of constructor arguments; exactly one name ends with "_tiny" (for tests).
@@ -64,11 +67,14 @@ class ArchSpec:
     notes: tuple[str, ...] = field(default=())
     """What shapes cannot tell and a released recipe decides (range, residual scale), said when converting."""
 
-    def scale_of(self, arguments: Arguments) -> int:
-        """The scale that these constructor arguments build."""
-        signature = inspect.signature(self.cls)
-        parameter = signature.parameters.get("upscale")
-        return 1 if parameter is None else int(arguments.get("upscale", parameter.default))
+    def scale_of(self, arguments: Arguments) -> int | float:
+        """The scale that these constructor arguments build; an int where it is whole."""
+        parameters = inspect.signature(self.cls).parameters
+        for word in ("upscale", "scale"):
+            if word in parameters:
+                scale = float(arguments.get(word, parameters[word].default))
+                return int(scale) if scale.is_integer() else scale
+        return 1
 
 
 def records_arguments(cls: type[ModuleT]) -> type[ModuleT]:

@@ -11,28 +11,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._layers import ResidualBlock, count_indices, has_convolutions
+from ._layers import ResidualBlock, count_indices, has_convolutions, start_small
 from ._spec import ArchSpec, StateDict, records_arguments
 
 __all__ = ["SPEC", "MSRResNet"]
-
-
-@torch.no_grad()
-def start_small(network: nn.Module, factor: float = 0.1) -> None:
-    """Initialises every convolution: Kaiming-normal weights times `factor`, zero biases."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
-            module.weight.mul_(factor)
-            if module.bias is not None:
-                module.bias.zero_()
 
 
 @records_arguments

@@ -13,6 +13,7 @@ from .identity import identify, load_weights
 from .models import (
     CONFIG_NAME,
     WEIGHTS_NAME,
+    at_scale,
     config_of,
     load_checkpoint,
     read_model_folder,
@@ -23,6 +24,7 @@ from .models import (
 __all__ = [
     "CONFIG_NAME",
     "WEIGHTS_NAME",
+    "at_scale",
     "config_of",
     "identify",
     "load_checkpoint",

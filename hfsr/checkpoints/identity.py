@@ -64,8 +64,10 @@ def _claim(spec: ArchSpec, state_dict: Mapping[str, Tensor]) -> Identity | None:
     return None if arguments is None else (spec, arguments, dict(renamed))
 
 
-def settle_scale(spec: ArchSpec, arguments: dict[str, Any], scale: int | None, stem: str) -> dict[str, Any]:
+def settle_scale(spec: ArchSpec, arguments: dict[str, Any], scale: float | None, stem: str) -> dict[str, Any]:
     """Completes `upscale` where the tensors do not show it: what was asked for, else what its name says.
+
+    Weights that serve every scale need neither: the constructor's default is left to decide.
 
     Args:
         spec: the network.
@@ -81,6 +83,8 @@ def settle_scale(spec: ArchSpec, arguments: dict[str, Any], scale: int | None, s
     if scale is None:
         digits = re.findall(r"x(\d)(?!\d)", stem, re.IGNORECASE)
         named = {int(digit) for digit in digits} & set(spec.scales)
+        if len(named) != 1 and spec.multi_scale:
+            return arguments
         if len(named) != 1:
             scales = some_of(str(allowed) for allowed in spec.scales)
             raise CheckpointError(

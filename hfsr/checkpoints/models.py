@@ -20,6 +20,7 @@ from .identity import identify, identify_as, load_weights, settle_scale
 __all__ = [
     "CONFIG_NAME",
     "WEIGHTS_NAME",
+    "at_scale",
     "config_of",
     "load_checkpoint",
     "read_model_folder",
@@ -31,13 +32,13 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 
 
-def load_checkpoint(path: str | Path, *, arch: str | None = None, scale: int | None = None) -> nn.Module:
+def load_checkpoint(path: str | Path, *, arch: str | None = None, scale: float | None = None) -> nn.Module:
     """Builds the network that a file's weights belong to and loads them.
 
     Args:
         path: a `.safetensors`, `.pth` or `.pt` file, of ours or as released, or a model folder.
         arch: the network, where the tensors alone fit none or several; else it must agree.
-        scale: the scale, where the tensors cannot tell it; else it must agree.
+        scale: the scale, where the tensors cannot tell it or serve every scale; else it must agree.
 
     Returns:
         The network on the CPU, in float32, in evaluation mode.
@@ -51,11 +52,31 @@ def load_checkpoint(path: str | Path, *, arch: str | None = None, scale: int | N
     if arch is not None and type(model) is not ARCHS[arch].cls:
         raise CheckpointError(f"'{path}' holds the network {type(model).__name__}, not {arch}")
     if scale is not None and model.scale != scale:
-        raise CheckpointError(f"'{path}' enlarges by {model.scale}, not by {scale}")
+        model = at_scale(model, scale, source=f"'{path}'")
     return model
 
 
-def _load_file(path: Path, arch: str | None, scale: int | None) -> nn.Module:
+def at_scale(model: nn.Module, scale: float, *, source: str) -> nn.Module:
+    """The same weights for another scale, where one set of weights serves every scale.
+
+    Args:
+        model: a registered network.
+        scale: the scale asked for.
+        source: what was loaded, to begin an error message.
+
+    Raises:
+        CheckpointError: its weights are those of one scale, or the network cannot be built for this one.
+    """
+    spec = ARCHS[type(model).__name__]
+    if not spec.multi_scale:
+        raise CheckpointError(f"{source} enlarges by {model.scale}, not by {scale:g}")
+    other = _build(spec.name, {**vars(model)["model_args"], "upscale": scale}, source)
+    reference = next(model.parameters())
+    other.load_state_dict(model.state_dict(), strict=True)
+    return other.to(device=reference.device, dtype=reference.dtype).train(model.training)
+
+
+def _load_file(path: Path, arch: str | None, scale: float | None) -> nn.Module:
     state_dict, metadata = read_state_dict(path)
     if metadata["config"] is not None:
         model = _build_from_config(metadata["config"], f"the config in '{path}'")
