@@ -1,7 +1,7 @@
-"""Fixed enlargements that networks contain, free of any dependence on where in the image a pixel lies.
+"""Fixed interpolations that networks contain, free of any dependence on where in the image a pixel lies.
 
 A subclass of `Enlargement` is one node of a network's graph: the planner runs it on any part of a map and
-drops `margin` px at the part's edges, so a new kind of enlargement needs no rule of its own.
+knows from `factor`, `divisor` and `support` which px it needs, so a new kind needs no rule of its own.
 """
 
 from __future__ import annotations
@@ -12,38 +12,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Bicubic", "Bilinear", "Enlargement"]
+__all__ = ["Bicubic", "Bilinear", "Enlargement", "reach_of_enlarged"]
 
 
 class Enlargement(nn.Module):
-    """Separable interpolation by a whole number, with half-pixel centres and a mirrored border.
+    """Separable interpolation by `factor / divisor`, with half-pixel centres and a mirrored border.
 
     Every output px is a weighted sum of the input px around it; the weights depend only on its phase, so they
     are the same few numbers all over the image. (`F.interpolate` computes them from absolute coordinates,
     whose last bits differ from place to place when the factor is no power of two.)
 
     Args:
-        factor: output px per input px.
+        factor: output px per `divisor` input px.
+        divisor: sides of the input must be multiples of it. Above `factor` the kernel is stretched, as
+            antialiasing wants.
 
     Attributes:
-        margin: input px to either side that an output px may depend on.
+        support: where the kernel ends, to either side, in px of the coarser of the two grids.
     """
 
-    margin: int
+    support: int
     kernel: Callable[[Tensor], Tensor]
     filters: Tensor
 
-    def __init__(self, factor: int) -> None:
+    def __init__(self, factor: int, divisor: int = 1) -> None:
         super().__init__()
         self.factor = factor
-        phases = (torch.arange(factor, dtype=torch.float64) + 0.5) / factor - 0.5
-        taps = torch.arange(-self.margin, self.margin + 1, dtype=torch.float64)
-        weights = self.kernel(taps[None] - phases[:, None])  # (factor, taps)
+        self.divisor = divisor
+        stretch = max(1.0, divisor / factor)
+        # Input px before the first and after the last of a block of `divisor` that its outputs depend on.
+        self.margin = -(-(2 * self.support * max(factor, divisor) + factor - divisor) // (2 * factor)) - 1
+        centres = (torch.arange(factor, dtype=torch.float64) + 0.5) * divisor / factor - 0.5
+        taps = torch.arange(-self.margin, divisor + self.margin, dtype=torch.float64)
+        weights = self.kernel((taps[None] - centres[:, None]) / stretch)  # (factor, taps)
         weights = weights / weights.sum(1, keepdim=True)
         self.register_buffer("filters", weights.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Args: x: (B, C, H, W). Returns: (B, C, H*factor, W*factor)."""
+        """Args: x: (B, C, H, W). Returns: (B, C, H*factor/divisor, W*factor/divisor)."""
         return self._along_rows(self._along_rows(x).transpose(2, 3)).transpose(2, 3)
 
     def _along_rows(self, x: Tensor) -> Tensor:
@@ -51,14 +57,15 @@ class Enlargement(nn.Module):
         padded = x.index_select(2, _mirrored(h, self.margin, x.device)).reshape(
             b * c, 1, h + 2 * self.margin, w
         )
-        phases = F.conv2d(padded, self.filters.to(x.dtype)[:, None, :, None])  # (B*C, factor, H, W)
-        return phases.transpose(1, 2).reshape(b, c, h * self.factor, w)
+        filters = self.filters.to(x.dtype)[:, None, :, None]
+        phases = F.conv2d(padded, filters, stride=(self.divisor, 1))  # (B*C, factor, H/divisor, W)
+        return phases.transpose(1, 2).reshape(b, c, h // self.divisor * self.factor, w)
 
 
 class Bilinear(Enlargement):
     """Bilinear interpolation, `align_corners` false."""
 
-    margin = 1
+    support = 1
 
     @staticmethod
     def kernel(distance: Tensor) -> Tensor:
@@ -66,9 +73,9 @@ class Bilinear(Enlargement):
 
 
 class Bicubic(Enlargement):
-    """Keys' cubic convolution with a = -0.5: MATLAB's `imresize(x, factor, 'bicubic')` in floating point."""
+    """Keys' cubic convolution with a = -0.5: MATLAB's `imresize(x, factor / divisor)` in floating point."""
 
-    margin = 2
+    support = 2
 
     @staticmethod
     def kernel(distance: Tensor) -> Tensor:
@@ -76,6 +83,11 @@ class Bicubic(Enlargement):
         near = 1.5 * d**3 - 2.5 * d**2 + 1
         far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
         return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+
+
+def reach_of_enlarged(factor: int, px: int) -> int:
+    """LR px to either side that a bicubically enlarged LR px depends on, with `px` enlarged px beside it."""
+    return Bicubic.support - 1 - (1 - 2 * px - factor) // (2 * factor)
 
 
 def _mirrored(length: int, margin: int, device: torch.device) -> Tensor:

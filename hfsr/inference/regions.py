@@ -11,7 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-__all__ = ["AxisRule", "Enlarge", "Reduce", "Region", "Size", "Spread", "Window", "cut", "split"]
+__all__ = [
+    "AxisRule",
+    "Enlarge",
+    "Interpolate",
+    "Reduce",
+    "Region",
+    "Size",
+    "Spread",
+    "Window",
+    "cut",
+    "split",
+]
 
 
 class Size(NamedTuple):
@@ -130,6 +141,27 @@ class Enlarge:
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
         return start // self.factor - self.margin, -(-stop // self.factor) + self.margin
+
+
+@dataclass(frozen=True)
+class Interpolate:
+    """Interpolation by `factor / divisor` with half-pixel centres; the kernel ends `support` px of the coarser
+    grid to either side. Asks for whole blocks of `divisor` px, so that a part has the phases of the whole.
+    """
+
+    factor: int
+    support: int
+    divisor: int = 1
+
+    def size(self, length: int) -> int:
+        return length * self.factor // self.divisor
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        # Output px o is centred on input px ((2 o + 1) * divisor - factor) / (2 * factor).
+        reach = 2 * self.support * max(self.factor, self.divisor)
+        first = ((2 * start + 1) * self.divisor - self.factor - reach) // (2 * self.factor) + 1
+        end = -(-((2 * stop - 1) * self.divisor - self.factor + reach) // (2 * self.factor))
+        return first - first % self.divisor, end + -end % self.divisor
 
 
 @dataclass(frozen=True)

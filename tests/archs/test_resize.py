@@ -27,6 +27,20 @@ def test_bilinear_is_that_of_torch(factor):
     torch.testing.assert_close(Bilinear(factor)(image), expected)
 
 
+@pytest.mark.parametrize(("factor", "divisor"), [(1, 2), (1, 4), (3, 4)])
+def test_a_reduction_is_matlabs_with_antialiasing(factor, divisor):
+    """Against the formula of `imresize`, worked out px by px in the middle of a row."""
+    row = torch.rand(48, dtype=torch.float64)
+    found = Bicubic(factor, divisor)(row.float().expand(1, 1, divisor, 48))[0, 0, 0].double()
+    shrink = factor / divisor
+    middle = len(found) // 2
+    for output in range(middle - 2, middle + 2):
+        centre = (output + 0.5) / shrink - 0.5
+        weights = Bicubic.kernel((torch.arange(48, dtype=torch.float64) - centre) * shrink)
+        expected = (weights * row).sum() / weights.sum()
+        assert abs(found[output] - expected) < 1e-6
+
+
 @pytest.mark.parametrize("kind", [Bilinear, Bicubic])
 def test_a_shifted_image_gives_the_same_numbers(kind):
     """However far from the border: interpolation by absolute coordinates drifts by 1e-4 at such widths."""

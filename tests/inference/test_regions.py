@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hfsr.inference.regions import Enlarge, Reduce, Region, Size, Spread, Window, cut, split
+from hfsr.archs._resize import Bicubic, Bilinear
+from hfsr.inference.regions import Enlarge, Interpolate, Reduce, Region, Size, Spread, Window, cut, split
 
 
-def touched(module: nn.Module, length: int, start: int, stop: int) -> set[int]:
+def touched(module: nn.Module, length: int, start: int, stop: int, width: int = 1) -> set[int]:
     """Inputs along one axis that outputs [start, stop) depend on, found by gradients."""
     with torch.enable_grad():
-        x = torch.rand(1, 1, length, 1, dtype=torch.double, requires_grad=True)
+        x = torch.rand(1, 1, length, width, dtype=torch.double, requires_grad=True)
         for parameter in module.parameters():
             parameter.data = parameter.data.double().abs() + 0.1
         module(x)[0, 0, start:stop].sum().backward()
-    return set(x.grad[0, 0, :, 0].nonzero().flatten().tolist())
+    return set(x.grad[0, 0].abs().sum(1).nonzero().flatten().tolist())
 
 
 @given(
@@ -53,6 +54,31 @@ def test_enlarge_and_reduce():
     assert Enlarge(3).size(5) == 15
     assert Reduce(2).needs(3, 5) == (6, 10)
     assert Reduce(2).size(9) == 4
+
+
+@settings(deadline=None)
+@given(
+    kind=st.sampled_from([Bilinear, Bicubic]),
+    ratio=st.sampled_from([(2, 1), (3, 1), (4, 1), (8, 1), (3, 4), (2, 3), (1, 2)]),
+    start=st.integers(0, 12),
+    length=st.integers(1, 9),
+)
+def test_interpolate(kind, ratio, start, length):
+    factor, divisor = ratio
+    module, rule = kind(factor, divisor), Interpolate(factor, kind.support, divisor)
+    size = 144
+    assert rule.size(size) == module(torch.zeros(1, 1, size, divisor)).shape[2]
+    start += rule.size(60)  # far from the border
+    low, high = rule.needs(start, start + length)
+    found = touched(module, size, start, start + length, width=divisor)
+    assert low <= min(found)
+    assert max(found) < high
+    assert (low % divisor, high % divisor) == (0, 0)
+    # Nothing is asked for without need but for px where the kernel is nought, and what completes a block.
+    assert min(found) - low <= divisor
+    assert high - 1 - max(found) <= divisor
+    if divisor == 1 and length > factor:
+        assert (low, high) == (min(found), max(found) + 1)
 
 
 @given(height=st.integers(1, 70), width=st.integers(1, 70), tile=st.integers(8, 80))
