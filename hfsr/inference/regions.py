@@ -145,8 +145,9 @@ class Enlarge:
 
 @dataclass(frozen=True)
 class Interpolate:
-    """Interpolation by `factor / divisor` with half-pixel centres; the kernel ends `support` px of the coarser
-    grid to either side. Asks for whole blocks of `divisor` px, so that a part has the phases of the whole.
+    """Interpolation by `factor / divisor`; its kernel ends `support` px of the coarser grid to either side.
+
+    Asks for whole blocks of `divisor` px, so that a part of a map has the phases of the whole.
     """
 
     factor: int
