@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("folder", type=Path, metavar="OUT_DIR", help="gets config.json, model.safetensors and README.md")
     add("--arch", metavar="NAME", help="the network, where the tensors alone do not tell it")
-    add("-s", "--scale", type=int, metavar="S", help="the scale, where the tensors do not tell it")
+    add("-s", "--scale", type=float, metavar="S", help="the scale, where the tensors do not tell it")
     add(
         "--licence",
         "--license",
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     print_pairs(
         [
             ("network", type(model).__name__),
-            ("scale", model.scale),
+            ("scale", f"{model.scale:g}"),
             ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
             *(("note", note) for note in ARCHS[type(model).__name__].notes),
             ("folder", args.folder),

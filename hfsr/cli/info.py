@@ -58,7 +58,7 @@ def _network(spec: ArchSpec, args: argparse.Namespace) -> int:
     print_pairs((label.replace("_", " "), _value(value)) for label, value in told.items())
     print()
     rows = (
-        (name, f"x{facts.scale}", f"{facts.parameters:,}", _giga(facts.multiply_adds), facts.radius)
+        (name, f"x{facts.scale:g}", f"{facts.parameters:,}", _giga(facts.multiply_adds), facts.radius)
         for name, facts in presets.items()
     )
     print_table(("preset", "scale", "parameters", "mult-adds at 720p", "radius in px"), rows)
@@ -70,7 +70,6 @@ def _tell(told: dict[str, Any], facts: ModelFacts, args: argparse.Namespace) -> 
     if args.json:
         print(json.dumps({**told, **facts.to_json()}, indent=2))
         return 0
-    size = facts.scale
     print_pairs(
         [
             *told.items(),
@@ -79,7 +78,7 @@ def _tell(told: dict[str, Any], facts: ModelFacts, args: argparse.Namespace) -> 
             ("paper", facts.paper),
             ("reference", f"{facts.reference} (licence: {facts.reference_licence})"),
             ("task", facts.task),
-            ("scale", size),
+            ("scale", f"{facts.scale:g}"),
             ("parameters", f"{facts.parameters:,}"),
             ("multiply-adds", f"{_giga(facts.multiply_adds)} for a 1280x720 result"),
             ("tiling", f"{facts.tiling}, radius {facts.radius} px, sizes padded to {facts.size_multiple}"),

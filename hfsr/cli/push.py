@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from hfsr.errors import HubError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from hfsr.evaluation import Scores
-    from hfsr.hub.sources import Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         require_token()  # before minutes of measuring
     source = open_source(args.source)
-    reports = [_measure(source, folder, args.repo_id) for folder in args.gt]
+    reports = [measure(source.model, folder, args.repo_id) for folder in args.gt]
     folder = stage(source, name=args.repo_id, licence=args.licence, reports=reports)
     print(f"{folder}: config.json, model.safetensors, README.md (from {source.weights})")
     if args.dry_run:
@@ -72,22 +73,32 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(source: Source, gt: Path, name: str) -> dict[str, Any]:
-    """A report by the protocol of the tables: fp32, whole pictures, LQ by MATLAB bicubic."""
+def measure(model: nn.Module, gt: Path, name: str) -> dict[str, Any]:
+    """A report by the protocol of the tables (fp32, whole pictures, MATLAB bicubic), printed in one line.
+
+    Args:
+        model: a restorer.
+        gt: folder of GT pictures.
+        name: of the model, for the report.
+
+    Raises:
+        DataError, ImageError: the folder is missing or empty, or a picture cannot be read.
+    """
     from tqdm import tqdm
 
     from hfsr.evaluation import evaluate, find_pairs, set_name
     from hfsr.inference import Upscaler
 
-    scale = vars(source.model)["scale"]
-    up = Upscaler(source.model, tile=0, dtype="fp32")
-    pairs = find_pairs(gt, scale=scale)
+    up = Upscaler(model, tile=0, dtype="fp32")
+    pairs = find_pairs(gt, scale=up.scale)
     with tqdm(total=len(pairs), desc=set_name(gt), unit="picture", disable=not sys.stderr.isatty()) as bar:
 
         def advance(done: int, total: int, scores: Scores) -> None:
             bar.update(done - bar.n)
 
-        report = evaluate(up.tensor, pairs, scale=scale, model=name, set_name=set_name(gt), progress=advance)
+        report = evaluate(
+            up.tensor, pairs, scale=up.scale, model=name, set_name=set_name(gt), progress=advance
+        )
     better = f"{report.psnr_y:.2f} dB (baseline {report.bicubic_psnr_y:.2f} dB)"
     print(f"{report.set}, {report.images} pictures: PSNR-Y {better}")
     return report.to_json()

@@ -143,7 +143,7 @@ def make_card(
         license=words.get("license"),
         license_name=words.get("license_name"),
         datasets=list(training.datasets) or None,
-        tags=[facts.task, facts.architecture.lower(), f"x{facts.scale}", "image-restoration"],
+        tags=[facts.task, facts.architecture.lower(), f"x{facts.scale:g}", "image-restoration"],
         model_name=name.rstrip("/").rsplit("/", 1)[-1] if results else None,
         eval_results=results or None,
     )
@@ -153,7 +153,7 @@ def make_card(
         purpose=_purpose(facts),
         degradation=_degradation(training),
         constructor=_constructor(facts),
-        output=f"photo_x{facts.scale}.png" if facts.scale > 1 else "photo_restored.png",
+        output=f"photo_x{facts.scale:g}.png" if facts.scale > 1 else "photo_restored.png",
         training_rows=training.rows(),
         provenance_rows=provenance.rows() if provenance else [],
         limits=[*_limits(facts, training), *limits],
@@ -236,7 +236,7 @@ def _licence_words(licence: str | None) -> dict[str, str]:
 
 
 def _purpose(facts: ModelFacts) -> str:
-    does = TASKS.get(facts.task, f"is for {facts.task}").format(scale=facts.scale)
+    does = TASKS.get(facts.task, f"is for {facts.task}").format(scale=f"{facts.scale:g}")
     return f"This {facts.architecture} {does}."
 
 
@@ -258,7 +258,10 @@ def _limits(facts: ModelFacts, training: Training) -> list[str]:
         limits.append(
             f"Pictures that were degraded in other ways than {training.degradation} keep those faults."
         )
-    limits.append(f"One scale: {facts.scale}. RGB; alpha and grey are handled by `hfsr upscale`.")
+    if not facts.multi_scale:
+        limits.append(
+            f"It enlarges by {facts.scale:g} and by nothing else." if facts.scale != 1 else "It keeps sizes."
+        )
     if not facts.fp16:
         limits.append("float16 overflows in this network; use bfloat16 or float32.")
     if not facts.bf16:

@@ -29,7 +29,9 @@ class ModelFacts:
     reference: str
     reference_licence: str
     task: str
-    scale: int
+    scale: float
+    multi_scale: bool
+    """One set of weights serves every scale."""
     parameters: int
     multiply_adds: int
     """For one picture whose result is 1280x720."""
@@ -73,6 +75,7 @@ def facts_of(model: nn.Module, *, task: str | None = None) -> ModelFacts:
         reference_licence=spec.licence,
         task=config["task"],
         scale=config["scale"],
+        multi_scale=spec.multi_scale,
         parameters=sum(p.numel() for p in model.parameters()),
         multiply_adds=multiply_adds(name, arguments),
         tiling=spec.tiling,
@@ -92,7 +95,7 @@ def multiply_adds(arch: str, arguments: dict[str, Any]) -> int:
     with torch.device("meta"):
         model = zoo.build(arch, **arguments).eval()
     scale = ARCHS[arch].scale_of(arguments)
-    x = torch.empty(1, ARCHS[arch].in_channels, HD[0] // scale, HD[1] // scale, device="meta")
+    x = torch.empty(1, ARCHS[arch].in_channels, int(HD[0] // scale), int(HD[1] // scale), device="meta")
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model(x)

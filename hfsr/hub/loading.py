@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hfsr import _resources
-from hfsr.checkpoints import load_checkpoint, read_model_folder
+from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder
 from hfsr.errors import CheckpointError, OptionsError, suggest
 
 __all__ = ["find_local", "from_pretrained"]
@@ -22,7 +22,7 @@ def from_pretrained(
     name: str | Path,
     *,
     revision: str | None = None,
-    scale: int | None = None,
+    scale: float | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     cache_dir: str | Path | None = None,
@@ -34,7 +34,7 @@ def from_pretrained(
         name: what to load, looked for in this order: a bundled model ("hfsr-x2"), a local model folder, a
             checkpoint file (.safetensors, .pth, .pt), a model on the Hub ("owner/name").
         revision: branch, tag or commit on the Hub.
-        scale: the scale it must have; also decides where a checkpoint leaves it open.
+        scale: the scale it must have; decides where weights serve several or a checkpoint leaves it open.
         device: where the weights go; the CPU when None.
         dtype: of the weights; float32 when None.
         cache_dir: where downloads are kept; the Hub client's cache when None.
@@ -50,20 +50,28 @@ def from_pretrained(
     """
     path = find_local(name)
     if path is None:
-        from .remote import fetch_model
-
-        path = fetch_model(
-            str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
-        )
+        model = _from_hub(str(name), revision, cache_dir, local_files_only)
     elif revision is not None:
         raise OptionsError(f"'{name}' is on this machine and has no revisions; leave 'revision' out")
-    if path.is_dir():
-        model = read_model_folder(path, dtype=dtype, device=device)
+    elif path.is_dir():
+        model = read_model_folder(path)
     else:
-        model = load_checkpoint(path, scale=scale).to(device=device, dtype=dtype)
+        model = load_checkpoint(path, scale=scale)
     if scale is not None and model.scale != scale:
-        raise CheckpointError(f"'{name}' enlarges by {model.scale}, not by {scale}")
-    return model.eval()
+        model = at_scale(model, scale, source=f"'{name}'")
+    return model.to(device=device, dtype=dtype).eval()
+
+
+def _from_hub(
+    repo_id: str, revision: str | None, cache_dir: str | Path | None, local_files_only: bool
+) -> nn.Module:
+    from .remote import fetch_model  # here, as models on this machine need no client of the Hub
+
+    folder = fetch_model(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+    try:
+        return read_model_folder(folder)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(folder), repo_id)) from error
 
 
 def find_local(name: str | Path) -> Path | None:

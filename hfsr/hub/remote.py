@@ -69,7 +69,7 @@ def fetch_model(
     api = client()
     with in_words(repo_id, revision=revision):
         cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
-        if not isinstance(cached, str) and not local_files_only:
+        if not isinstance(cached, str) and not (local_files_only or constants.is_offline_mode()):
             # Asked first: this fails at once and says why, where a download would retry for half a minute.
             info = api.model_info(repo_id, revision=revision)
             _check_files(repo_id, [file.rfilename for file in info.siblings or ()])
@@ -85,7 +85,12 @@ def fetch_model(
                 _check_bytes(path, repo_id)
             return path
 
-        config = download(CONFIG, revision)
+        try:
+            config = download(CONFIG, revision)
+        except HTTPError as error:
+            if isinstance(error, HfHubHTTPError) or not isinstance(cached, str):
+                raise
+            config = Path(cached)  # the connection broke off, and what is here will do
         _check_config(config, repo_id)
         download(WEIGHTS, config.parent.name)  # the cache's folders are named after their commits
     return config.parent
@@ -165,8 +170,10 @@ def _words(error: BaseException, repo_id: str, revision: str | None) -> str:
         return f"'{repo_id}' has no revision '{revision}'{suggest(revision or '', _revisions(repo_id))}"
     if isinstance(error, HfHubHTTPError):
         return _status_words(error, repo_id)
-    if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
-        return _offline_words(error, repo_id, revision)
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to work with the Hub"
+    if isinstance(error, LocalEntryNotFoundError):
+        return _uncached_words(error, repo_id, revision)
     if isinstance(error, (HTTPError, ConnectionError, TimeoutError)):
         return (
             f"the Hub at {constants.ENDPOINT} is out of reach ({type(error).__name__}); "
@@ -203,8 +210,8 @@ def _status_words(error: HfHubHTTPError, repo_id: str) -> str:
     return f"the Hub refused '{repo_id}' (status {status}: {said})"
 
 
-def _offline_words(error: BaseException, repo_id: str, revision: str | None) -> str:
-    """Nothing in the cache, and the Hub could not be asked, was not to be asked, or gave no useful answer."""
+def _uncached_words(error: BaseException, repo_id: str, revision: str | None) -> str:
+    """Nothing in the cache, and the Hub was not to be asked, or could not be, or gave no useful answer."""
     cause = error.__cause__
     if cause is not None and not isinstance(cause, OfflineModeIsEnabled):
         return _words(cause, repo_id, revision)

@@ -27,7 +27,7 @@ from .cards import Provenance, Training, check_card, make_card, with_name, with_
 from .remote import CONFIG, README, WEIGHTS
 from .results import ReportJson
 
-__all__ = ["Source", "open_source", "provenance_of", "stage"]
+__all__ = ["Source", "open_source", "provenance_of", "stage", "training_of", "write_card"]
 
 LABELS = ("best", "latest")
 """What a run calls the weights worth publishing, in order of preference; numbered ones come after."""
@@ -39,8 +39,7 @@ class Source:
 
     model: nn.Module
     folder: Path
-    """Its model folder: where it is, or where it will be written (under the current directory for a checkpoint and
-    a bundled model)."""
+    """Where its model folder is or will be; checkpoints and bundled models get one under the current one."""
     weights: Path
     """The file or folder that the weights were read from."""
     complete: bool = False
@@ -91,21 +90,30 @@ def stage(
     licence: str | None = None,
     reports: Sequence[ReportJson] = (),
 ) -> Path:
-    """Writes the model folder that is published: config, weights and card; what is right stays untouched.
+    """Writes the model folder that is published: config, weights and card.
+
+    A card that is there stays, under the new name and with the new reports, as long as the weights are those
+    it was written for; else a new one is made, since its numbers would be those of other weights.
 
     Args:
         source: the model.
         name: how it will be loaded, usually "owner/name".
-        licence: of the weights; ignored where the card is there already.
+        licence: of the weights, for a new card; that of the card it replaces when None.
         reports: measurements that go on the card.
 
     Raises:
         CheckpointError: the folder cannot be written.
         HubError: the card that is there cannot be read.
     """
+    card = source.card
     if not source.complete:
+        earlier = _earlier_card(source.folder)
+        before = _sha256(source.folder / WEIGHTS) if earlier else None
         write_model_folder(source.model, source.folder, task=source.task)
-    if source.card is None:
+        if earlier and card is None:
+            card = earlier if _sha256(source.folder / WEIGHTS) == before else None
+            licence = licence or check_card(earlier).data.get("license")
+    if card is None:
         card = make_card(
             source.model,
             name=name,
@@ -116,8 +124,8 @@ def stage(
             reports=reports,
         )
     else:
-        check_card(source.card)
-        card = with_name(source.card, name)
+        check_card(card)
+        card = with_name(card, name)
         card = with_results(card, reports, name=name) if reports else card
     write_card(card, source.folder)
     return source.folder
@@ -138,11 +146,21 @@ def write_card(card: str, folder: Path) -> None:
 
 def provenance_of(path: Path, *, licence: str | None = None) -> Provenance:
     """Where weights were taken from: the file's name and hash."""
+    return Provenance(source=path.name, sha256=_sha256(path), licence=licence)
+
+
+def _earlier_card(folder: Path) -> str | None:
+    """The card of a folder written before; None where it, or the weights it belongs to, are missing."""
+    complete = (folder / README).is_file() and (folder / WEIGHTS).is_file()
+    return _read_text(folder / README) if complete else None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        digest = hashlib.sha256()
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    return Provenance(source=path.name, sha256=digest.hexdigest(), licence=licence)
+    return digest.hexdigest()
 
 
 def _open_bundled(name: str) -> Source:
@@ -184,7 +202,7 @@ def _open_experiment(folder: Path) -> Source:
         model=model.eval(),
         folder=folder / "hub",
         weights=weights,
-        training=_training(options, option_file) if option_file else None,
+        training=training_of(option_file) if option_file else None,
     )
 
 
@@ -245,8 +263,13 @@ def _build(network: dict[str, Any], *, scale: int | None) -> nn.Module:
     return zoo.build(str(network.get("type")), **arguments)
 
 
-def _training(options: Mapping[str, Any], option_file: Path) -> Training:
-    """What a run's option file tells; folders by their names only, since paths are nobody's business."""
+def training_of(option_file: Path) -> Training:
+    """What an option file tells of the training; folders by their names only, as paths are nobody's business.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    options = _read_yaml(option_file)
     data = _section(options, "datasets", "train")
     train = _section(options, "train")
     roots = data.get("dataroot_gt") or []

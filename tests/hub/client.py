@@ -62,7 +62,7 @@ class Client:
             environment["HF_HUB_OFFLINE"] = "1"
         cwd.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", __file__],
+            [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -97,6 +97,7 @@ class Client:
     def close(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._process.kill()  # nothing is left to do, and an orderly end takes seconds
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait(timeout=30)

@@ -14,16 +14,15 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
-import yaml
+from .repos import Blob, Repo, card_errors, file_entry, is_large
+from .wire import Answer, Call, Handler, Request
 
 __all__ = ["Call", "HubServer", "Repo", "User"]
-
-FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -34,65 +33,6 @@ class User:
     writes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Call:
-    """One request as the server saw it."""
-
-    method: str
-    path: str
-    status: int
-    agent: str
-    token: str | None
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path} {self.status}"
-
-
-@dataclass(frozen=True)
-class Blob:
-    """One file of a commit."""
-
-    data: bytes
-    lfs: bool
-
-    @property
-    def git_oid(self) -> str:
-        return hashlib.sha1(b"blob %d\0" % len(self.data) + self.data).hexdigest()
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
-
-    @property
-    def oid(self) -> str:
-        """What the client compares with a local file: SHA-256 of large files, git's SHA-1 of the others."""
-        return self.sha256 if self.lfs else self.git_oid
-
-
-@dataclass
-class Repo:
-    """A repository: commits by id, and branches, tags and pull requests that point to them."""
-
-    id: str
-    private: bool = False
-    gated: bool = False
-    commits: dict[str, dict[str, Blob]] = field(default_factory=dict)
-    refs: dict[str, str] = field(default_factory=dict)
-
-    def add_commit(self, ref: str, files: dict[str, Blob]) -> str:
-        oid = hashlib.sha1(f"{self.id} {len(self.commits)}".encode()).hexdigest()
-        self.commits[oid] = files
-        self.refs[ref] = oid
-        return oid
-
-    def resolve(self, revision: str) -> str | None:
-        """The commit that a branch, tag, `refs/pr/N` or commit id names."""
-        return self.refs.get(revision) or (revision if revision in self.commits else None)
-
-    def files(self, revision: str = "main") -> dict[str, Blob]:
-        return self.commits[self.refs[revision]]
-
-
 @dataclass
 class Fault:
     """Something that goes wrong with the requests that match, `times` times."""
@@ -101,28 +41,6 @@ class Fault:
     pattern: str
     kind: str
     times: int
-
-
-class Answer(Exception):  # noqa: N818 - not an error: the way a route gives its answer early
-    """An HTTP answer."""
-
-    def __init__(
-        self,
-        status: int = 200,
-        body: Any = b"",
-        headers: dict[str, str] | None = None,
-        code: str | None = None,
-    ) -> None:
-        super().__init__(status)
-        self.status = status
-        self.headers = dict(headers or {})
-        if code:
-            self.headers["X-Error-Code"] = code
-        if status >= 400 and isinstance(body, str):
-            self.headers["X-Error-Message"] = body
-            body = {"error": body}
-        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.headers.setdefault("Content-Type", "application/json")
 
 
 class HubServer:
@@ -173,7 +91,7 @@ class HubServer:
         content = {".gitattributes": Blob(b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n", False)}
         for name, data in files.items():
             path = name.replace("_", ".")
-            content[path] = Blob(data, _is_large(path, len(data)))
+            content[path] = Blob(data, is_large(path, len(data)))
         repo.add_commit("main", content)
         self.repos[repo_id] = repo
         return repo
@@ -268,7 +186,7 @@ class HubServer:
         return Answer()
 
     def validate_yaml(self, request: Request) -> Answer:
-        errors = _card_errors(request.json()["content"])
+        errors = card_errors(request.json()["content"])
         return Answer(400 if errors else 200, {"errors": [{"message": e} for e in errors], "warnings": []})
 
     def info(self, request: Request, repo_id: str, revision: str | None = None) -> Answer:
@@ -301,12 +219,12 @@ class HubServer:
         repo = self._repo(request, repo_id)
         files = repo.commits[self._commit(request, repo, revision)]
         asked = parse_qs(request.body.decode()).get("paths", [])
-        return Answer(200, [_file_entry(path, files[path]) for path in asked if path in files])
+        return Answer(200, [file_entry(path, files[path]) for path in asked if path in files])
 
     def tree(self, request: Request, repo_id: str, revision: str) -> Answer:
         repo = self._repo(request, repo_id)
         files = repo.commits[self._commit(request, repo, revision)]
-        return Answer(200, [_file_entry(path, blob) for path, blob in files.items()])
+        return Answer(200, [file_entry(path, blob) for path, blob in files.items()])
 
     def preupload(self, request: Request, repo_id: str, revision: str) -> Answer:
         repo = self._repo(request, repo_id, write="create_pr" not in request.query)
@@ -314,7 +232,7 @@ class HubServer:
         answer = []
         for file in request.json()["files"]:
             path, present = file["path"], files.get(file["path"])
-            mode = "lfs" if _is_large(path, file["size"]) else "regular"
+            mode = "lfs" if is_large(path, file["size"]) else "regular"
             answer.append(
                 {
                     "path": path,
@@ -433,7 +351,7 @@ class HubServer:
         return None
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        return type("Handler", (_Handler,), {"hub": self})
+        return type("Handler", (Handler,), {"hub": self})
 
 
 ID = r"(?P<repo_id>[\w.-]+/[\w.-]+)"
@@ -457,123 +375,3 @@ ROUTES = [
     (1, "PUT", "/objects/(?P<oid>[0-9a-f]{64})", "put_object"),
     (1, "GET", "/objects/(?P<oid>[0-9a-f]{64})", "get_object"),
 ]
-
-
-class Request:
-    """What a route sees of one request."""
-
-    def __init__(self, handler: _Handler) -> None:
-        parts = urlsplit(handler.path)
-        self.server = handler.server
-        self.method = handler.command
-        self.path = parts.path
-        self.query = parse_qs(parts.query)
-        self.headers = handler.headers
-        authorization = handler.headers.get("authorization")
-        self.token = authorization.removeprefix("Bearer ") if authorization else None
-        self.body = handler.read_body()
-
-    def json(self) -> Any:
-        return json.loads(self.body) if self.body else {}
-
-    def ranged(self, data: bytes, headers: dict[str, str]) -> Answer:
-        """The whole file, or what the Range header asks of it."""
-        headers = {"Content-Type": "application/octet-stream", **headers}
-        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", ""))
-        if not match:
-            return Answer(200, data, headers)
-        start = int(match[1])
-        headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        return Answer(206, data[start:], headers)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    hub: HubServer
-
-    def read_body(self) -> bytes:
-        if "chunked" not in self.headers.get("transfer-encoding", ""):
-            return self.rfile.read(int(self.headers.get("content-length", 0)))
-        body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
-
-    def answer(self) -> None:
-        kind = self.hub.take_fault(self.command, self.path)
-        try:
-            request = Request(self)
-        except (ConnectionError, ValueError):  # the client went away while sending
-            self.close_connection = True
-            return
-        if kind == "cut":
-            self._record(request, 0)
-            self.close_connection = True
-            return
-        answer = (
-            Answer(int(kind), f"injected {kind}") if kind and kind.isdigit() else self.hub.answer(request)
-        )
-        self._record(request, answer.status)
-        body = answer.body
-        if kind == "wrong":
-            body = bytes(255 - byte for byte in body)
-        elif kind == "short":
-            body = body[: len(body) // 2]
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body[: len(body) // 2] if kind == "half" else body)
-        if kind == "half":
-            self.close_connection = True
-
-    def _record(self, request: Request, status: int) -> None:
-        call = Call(request.method, request.path, status, self.headers.get("user-agent", ""), request.token)
-        self.hub.calls.append(call)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
-
-    def log_message(self, format: str, *_: object) -> None:
-        """Keeps quiet: the calls are recorded."""
-
-
-def _is_large(path: str, size: int) -> bool:
-    return path.endswith((".safetensors", ".pth", ".pt", ".png", ".bin")) or size > 10_000_000
-
-
-def _file_entry(path: str, blob: Blob) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(blob.data), "oid": blob.git_oid}
-    if blob.lfs:
-        entry["lfs"] = {"oid": blob.sha256, "size": len(blob.data), "pointerSize": 134}
-    return entry
-
-
-def _card_errors(content: str) -> list[str]:
-    """What the Hub would say about a card's front matter."""
-    match = FRONT_MATTER.match(content)
-    if not match:
-        return ["no front matter"]
-    try:
-        data = yaml.safe_load(match[1])
-    except yaml.YAMLError as error:
-        return [f"bad YAML: {error}"]
-    if not isinstance(data, dict):
-        return ["the front matter must be a mapping"]
-    errors = []
-    if not isinstance(data.get("license", ""), str):
-        errors.append('"license" must be a string')
-    if not isinstance(data.get("tags", []), list):
-        errors.append('"tags" must be a list')
-    for model in data.get("model-index", []):
-        for result in model["results"]:
-            if not result.get("task", {}).get("type"):
-                errors.append('"model-index[0].results[0].task.type" is required')
-            if not {"name", "type"} <= set(result.get("dataset", {})):
-                errors.append('"model-index[0].results[0].dataset" needs name and type')
-            if not all({"type", "value"} <= set(metric) for metric in result.get("metrics", [{}])):
-                errors.append('"model-index[0].results[0].metrics" need type and value')
-    return errors

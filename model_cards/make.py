@@ -1,0 +1,72 @@
+"""Writes the card of a bundled model: measured here and now, on the pictures that are named.
+
+    python model_cards/make.py hfsr-x2 --gt DIR/Set5 DIR/Set14 --machine "2 CPU cores, 4 hours"
+
+What the option file tells (recipe, iterations, loss, degradation) is read from it; `FACTS` holds the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hfsr import _resources
+from hfsr.checkpoints import read_model_folder
+from hfsr.cli.push import measure
+from hfsr.hub.cards import make_card
+from hfsr.hub.sources import training_of
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What no file tells."""
+
+    option_file: str
+    licence: str
+    data: str
+    data_licence: str
+    limits: tuple[str, ...] = ()
+
+
+FACTS = {
+    "hfsr-x2": Facts(
+        option_file="hfsr_x2.yml",
+        licence="apache-2.0",
+        data="82 photographs, BSDS500 train and test (400 pictures), T91 (91 pictures)",
+        data_licence="photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research",
+        limits=("It is small, made to be quick on a CPU; larger networks restore finer texture.",),
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the card of a bundled model.")
+    parser.add_argument("name", choices=sorted(FACTS))
+    parser.add_argument(
+        "--gt", type=Path, nargs="+", required=True, metavar="DIR", help="folders of GT pictures"
+    )
+    parser.add_argument("--machine", metavar="TEXT", help="what it was trained on and for how long")
+    args = parser.parse_args()
+    facts = FACTS[args.name]
+    model = read_model_folder(_resources.path("weights", args.name))
+    training = replace(
+        training_of(_resources.path("options", facts.option_file)),
+        data=facts.data,
+        data_licence=facts.data_licence,
+        recipe=f"options/{facts.option_file}",
+        machine=args.machine,
+    )
+    card = make_card(
+        model,
+        name=args.name,
+        licence=facts.licence,
+        training=training,
+        reports=[measure(model, folder, args.name) for folder in args.gt],
+        limits=facts.limits,
+    )
+    (Path(__file__).parent / f"{args.name}.md").write_text(card, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""A Hub for the whole room and two people at it: one who publishes, one who only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .client import Client
+from .server import HubServer
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[HubServer]:
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _no_unknown_calls(hub: HubServer) -> Iterator[None]:
+    """A call that the server does not know fails the test that made it."""
+    yield
+    unknown, hub.unknown = hub.unknown, []
+    assert not unknown
+
+
+@pytest.fixture(scope="session")
+def publisher(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A process of somebody who may write to publisher/* and org/*."""
+    folder = tmp_path_factory.mktemp("publisher")
+    client = Client(hub.url, home=folder / "hf", cwd=folder / "work", token="hf_publisher")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def stranger_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stranger")
+
+
+@pytest.fixture(scope="session")
+def stranger(hub: HubServer, stranger_home: Path) -> Iterator[Client]:
+    """A process of somebody without a token, on another machine."""
+    client = Client(hub.url, home=stranger_home / "hf", cwd=stranger_home / "work")
+    yield client
+    client.close()

@@ -1,0 +1,175 @@
+"""Cards: every fact from its source, table and model-index from the same numbers, nothing invented."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from hfsr.errors import HubError
+from hfsr.hub.cards import Provenance, Training, check_card, make_card, with_name, with_results
+from hfsr.hub.results import eval_results, table
+from hfsr.registry import ARCHS
+from hfsr.zoo import create_model
+
+
+def report(**more: Any) -> dict[str, Any]:
+    """A report as `Report.to_json()` makes it."""
+    return {
+        "model": "m",
+        "set": "Set5",
+        "scale": 2,
+        "images": 5,
+        "psnr_y": 37.41239,
+        "ssim_y": 0.958712,
+        "psnr_rgb": 35.2,
+        "ssim_rgb": 0.94,
+        "bicubic_psnr_y": 33.6825,
+        "per_image": [],
+        "protocol": {"channel": "Y: luma", "crop": 2, "resize": "MATLAB bicubic", "dtype": "fp32", "tile": 0}
+        | {"commit": "abc1234"},
+        **more,
+    }
+
+
+def front_matter(card: str) -> dict[str, Any]:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_front_matter() -> None:
+    training = Training(datasets=("org/photos",))
+    card = make_card(create_model("rcan_tiny"), name="org/rcan", licence="MIT", training=training)
+    assert front_matter(card) == {
+        "library_name": "hfsr",
+        "license": "mit",
+        "datasets": ["org/photos"],
+        "pipeline_tag": "image-to-image",
+        "tags": ["super-resolution", "rcan", "x2", "image-restoration"],
+    }
+
+
+def test_a_licence_the_hub_does_not_know_keeps_its_name() -> None:
+    data = front_matter(make_card(create_model("edsr_tiny"), name="m", licence="CC-BY-NC-ND-9.0"))
+    assert (data["license"], data["license_name"]) == ("other", "CC-BY-NC-ND-9.0")
+
+
+@pytest.mark.parametrize(
+    "arch", sorted(name for name, spec in ARCHS.own().items() if spec.role == "restorer")
+)
+def test_every_network_has_a_card(arch: str) -> None:
+    spec = ARCHS[arch]
+    tiny = next(name for name in spec.presets if name.endswith("_tiny"))
+    model = create_model(tiny)
+    card = make_card(model, name="org/model")
+    assert f"| parameters | {sum(p.numel() for p in model.parameters()):,} |" in card
+    assert f"[{spec.title}]({spec.paper})" in card
+    assert "{{" not in card
+    assert "None" not in card
+    assert "\n\n\n" not in card
+    check_card(card)
+
+
+def test_nothing_is_invented() -> None:
+    """No number stands on a card that nobody gave but those that are counted from the network."""
+    card = make_card(create_model("edsr_tiny"), name="org/model")
+    assert "How these weights were trained is not recorded." in card
+    assert "Which degradation it was trained to undo is not recorded." in card
+    assert "These weights have not been measured yet." in card
+    assert "model-index" not in card
+    assert "license" not in front_matter(card)
+    assert "Provenance" not in card
+
+
+def test_the_table_shows_the_numbers_of_the_index() -> None:
+    card = make_card(
+        create_model("edsr_tiny"), name="org/model", reports=[report(), report(set="Set14", psnr_y=32.9)]
+    )
+    index = front_matter(card)["model-index"]
+    assert index[0]["name"] == "model"
+    measured = {
+        (result["dataset"]["name"], metric["name"]): metric["value"]
+        for result in index[0]["results"]
+        for metric in result["metrics"]
+    }
+    assert measured["Set5", "PSNR (Y)"] == 37.4124
+    assert measured["Set14", "PSNR (Y)"] == 32.9
+    rows = {
+        line.split(" | ")[0][2:]: line.strip("| ").split(" | ")[3:]
+        for line in card.splitlines()
+        if "| x2 |" in line
+    }
+    for name, row in rows.items():
+        assert row[0] == f"{measured[name, 'PSNR (Y)']:.2f}"
+        assert row[1] == f"{measured[name, 'SSIM (Y)']:.4f}"
+        assert row[2] == f"{measured[name, 'PSNR (RGB)']:.2f}"
+        assert row[3] == f"{measured[name, 'SSIM (RGB)']:.4f}"
+        assert row[4] == "33.68"
+    assert set(rows) == {"Set5", "Set14"}
+
+
+def test_every_number_states_its_protocol() -> None:
+    results = eval_results([report()])
+    assert [result.metric_name for result in results] == ["PSNR (Y)", "SSIM (Y)", "PSNR (RGB)", "SSIM (RGB)"]
+    for result in results:
+        assert result.metric_args is not None
+        assert report()["protocol"].items() <= result.metric_args.items()
+    card = make_card(create_model("edsr_tiny"), name="m", reports=[report()])
+    assert card.count("Measured by `hfsr evaluate`") == 1
+    assert "crop: 2; resize: MATLAB bicubic; dtype: fp32; tile: none, whole pictures; commit: abc1234" in card
+
+
+def test_an_infinite_number_is_left_out() -> None:
+    """JSON has no infinity: such a mean arrives as None."""
+    rows = table(eval_results([report(psnr_y=None)]))
+    assert rows[0].cells == ["0.9587", "35.20", "0.9400"]
+    assert rows[0].baseline == ""
+
+
+def test_training_and_provenance() -> None:
+    card = make_card(
+        create_model("edsr_tiny"),
+        name="m",
+        training=Training(
+            degradation="MATLAB bicubic reduction by 2", recipe="options/edsr_x2.yml", iterations=300_000
+        ),
+        provenance=Provenance(source="x2.pth", sha256="ab" * 32, licence="mit"),
+    )
+    assert "trained to undo one degradation: MATLAB bicubic reduction by 2." in card
+    assert "| option file | `options/edsr_x2.yml` |" in card
+    assert "| iterations | 300,000 |" in card
+    assert f"| SHA-256 | `{'ab' * 32}` |" in card
+    assert front_matter(card)["license"] == "mit"
+
+
+def test_new_numbers_replace_the_old_and_nothing_else() -> None:
+    card = make_card(create_model("edsr_tiny"), name="org/model", licence="mit", reports=[report()])
+    card = card.replace("## Limits", "## Limits\n\nWritten by hand.")
+    changed = with_results(card, [report(psnr_y=38.0)], name="org/model")
+    assert "37.4" not in changed
+    assert "| 38.00 |" in changed
+    assert "Written by hand." in changed
+    assert re.sub("38.00?", "37.41", changed.split("## Results")[1]) == card.split("## Results")[1]
+    again = with_results(changed, [report(psnr_y=38.0)], name="org/model")
+    assert again == changed
+    own = with_results("---\nlicense: mit\n---\n# Mine\n", [report()], name="org/model")
+    assert own.index("# Mine") < own.index("## Results")
+    assert ModelCard(own).data.model_name == "model"
+
+
+def test_another_name() -> None:
+    card = make_card(create_model("edsr_tiny"), name="./out.dir")
+    named = with_name(card, "org/model")
+    assert named == make_card(create_model("edsr_tiny"), name="org/model")
+    assert with_name(named, "org/model") == named
+    assert with_name("no snippet", "org/model") == "no snippet"
+
+
+@pytest.mark.parametrize(
+    "card", ["", "# text", "---\na: [\n---\n", "---\n- 1\n---\n", "---\nmodel-index: 3\n---\n"]
+)
+def test_cards_that_the_hub_would_refuse(card: str) -> None:
+    with pytest.raises(HubError, match=r"front matter"):
+        check_card(card)

@@ -1,0 +1,41 @@
+"""Facts of networks, held against the papers' own counts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from hfsr.errors import CheckpointError
+from hfsr.hub.facts import facts_of
+from hfsr.zoo import create_model
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters", "giga"),
+    [
+        ("edsr_baseline_x2", 1_369_859, 316.25),  # 316.3 G in the literature
+        ("edsr_baseline_x4", 1_517_571, 114.23),  # 114.0 G
+        ("a2n_x2", 1_036_443, 247.47),  # 247.5 G
+    ],
+)
+def test_counts(preset: str, parameters: int, giga: float) -> None:
+    with torch.device("meta"):
+        facts = facts_of(create_model(preset))
+    assert facts.parameters == parameters
+    assert facts.multiply_adds / 1e9 == pytest.approx(giga, abs=0.01)
+
+
+def test_facts_are_the_specs() -> None:
+    facts = facts_of(create_model("edsr_tiny"), task="denoising")
+    assert (facts.architecture, facts.scale, facts.tiling, facts.task) == ("EDSR", 2, "local", "denoising")
+    assert facts.year == "2017"
+    assert facts.radius == 8
+    json.dumps(facts.to_json())
+
+
+def test_a_stranger_has_no_facts() -> None:
+    with pytest.raises(CheckpointError, match="not a registered network"):
+        facts_of(nn.Conv2d(3, 3, 1))

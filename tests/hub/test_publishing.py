@@ -1,0 +1,244 @@
+"""Publishing: one commit, only what changed, and a clear line for everything that can go wrong."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from hfsr.hub import save_pretrained
+from hfsr.zoo import create_model
+
+from .client import Client
+from .server import HubServer, Repo, User
+
+PUSH = "import hfsr\nresult = hfsr.push_to_hub(folder, repo, **more)"
+
+
+SEEDS = itertools.count(100)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model folder with weights that the Hub has never seen."""
+    torch.manual_seed(next(SEEDS))
+    return save_pretrained(create_model("edsr_tiny"), tmp_path / "model")
+
+
+def push(client: Client, folder: Path, repo: str, **more: object) -> str:
+    return client.ok(PUSH, folder=str(folder), repo=repo, more=more)
+
+
+def refusal(client: Client, folder: Path, repo: str, **more: object) -> str:
+    return client.error(PUSH, folder=str(folder), repo=repo, more=more)
+
+
+def test_pushing_again_uploads_only_what_changed(hub: HubServer, publisher: Client, folder: Path) -> None:
+    push(publisher, folder, "org/again")
+    repo = hub.repos["org/again"]
+    assert sorted(repo.files()) == [".gitattributes", "README.md", "config.json", "model.safetensors"]
+    with hub.recorded() as calls:
+        push(publisher, folder, "org/again")
+    assert len(repo.commits) == 2
+    assert not [call for call in calls if "/commit/" in call.path or call.method == "PUT"]
+    card = folder / "README.md"
+    card.write_text(card.read_text() + "\nOne more line.\n")
+    with hub.recorded() as calls:
+        push(publisher, folder, "org/again", commit_message="Say more")
+    assert len(repo.commits) == 3
+    assert not [call for call in calls if call.method == "PUT" or call.path.endswith("/objects/batch")]
+    assert repo.files()["README.md"].data.decode().endswith("One more line.\n")
+
+
+def test_a_network_of_the_same_weights_is_the_same_file(hub: HubServer, publisher: Client) -> None:
+    network = "import hfsr, torch\ntorch.manual_seed(5)\nmodel = hfsr.create_model('edsr_tiny')\n"
+    script = network + "hfsr.push_to_hub(model, 'org/same')"
+    publisher.ok(script)
+    publisher.ok(script)
+    assert len(hub.repos["org/same"].commits) == 2
+
+
+def test_the_card_carries_its_new_name(hub: HubServer, publisher: Client, folder: Path) -> None:
+    assert f'from_pretrained("{folder}")' in (folder / "README.md").read_text()
+    push(publisher, folder, "org/named")
+    card = hub.repos["org/named"].files()["README.md"].data.decode()
+    assert str(folder) not in card
+    assert 'from_pretrained("org/named")' in card
+    assert "`hfsr upscale photo.png -m org/named`" in card
+
+
+def test_private_and_pull_requests(hub: HubServer, publisher: Client, stranger: Client, folder: Path) -> None:
+    push(publisher, folder, "org/private", private=True)
+    assert hub.repos["org/private"].private
+    message = stranger.error("import hfsr\nhfsr.from_pretrained('org/private')")
+    assert message.startswith(
+        "the Hub has no model 'org/private', or it is private and you are not logged in;"
+    )
+    hub.create("somebody/model")
+    address = push(publisher, folder, "somebody/model", create_pr=True)
+    assert address == f"{hub.url}/somebody/model/discussions/1"
+    assert set(hub.repos["somebody/model"].refs) == {"main", "refs/pr/1"}
+    assert sorted(hub.repos["somebody/model"].files()) == [".gitattributes"]
+
+
+def test_private_is_not_ignored_for_a_public_repository(
+    hub: HubServer, publisher: Client, folder: Path
+) -> None:
+    repo = hub.create("org/public")
+    message = refusal(publisher, folder, "org/public", private=True)
+    assert message.startswith("'org/public' is there already and everybody sees it;")
+    assert len(repo.commits) == 1
+
+
+def test_refusals_are_one_line(hub: HubServer, publisher: Client, stranger: Client, folder: Path) -> None:
+    assert "needs a token" in refusal(stranger, folder, "org/x")
+    assert "does not accept the token" in refusal(stranger, folder, "org/x", token="hf_wrong")
+    assert "may not write to 'org/x'" in refusal(stranger, folder, "org/x", token="hf_reader")
+    assert "owner/name" in refusal(publisher, folder, "x")
+    with hub.fault("POST", "/api/repos/create", "402"):
+        assert "wants a paid plan" in refusal(publisher, folder, "org/x")
+    with hub.fault("POST", "/commit/", "500"):
+        assert "has trouble (status 500)" in refusal(publisher, folder, "org/x")
+    with hub.fault("*", "", "cut"):
+        assert "is out of reach" in refusal(publisher, folder, "org/x")
+    assert len(hub.repos["org/x"].commits) == 1
+
+
+def test_somebody_elses_model_is_refused(hub: HubServer, publisher: Client, folder: Path) -> None:
+    hub.create("somebody/else")
+    assert "may not write to 'somebody/else'" in refusal(publisher, folder, "somebody/else")
+    assert "--create-pr" in refusal(publisher, folder, "somebody/else")
+
+
+def test_an_upload_that_breaks_off_can_be_repeated(hub: HubServer, publisher: Client, folder: Path) -> None:
+    for kind in ("cut", "500"):
+        with hub.fault("PUT", "/objects/", kind):
+            message = refusal(publisher, folder, "org/broken")
+        assert "out of reach" in message or "trouble" in message
+    repo = hub.repos["org/broken"]
+    assert len(repo.commits) == 1  # it exists, and holds nothing yet
+    push(publisher, folder, "org/broken")
+    assert repo.files()["model.safetensors"].data == (folder / "model.safetensors").read_bytes()
+
+
+def test_a_hiccup_of_the_network_is_not_noticed(hub: HubServer, publisher: Client, folder: Path) -> None:
+    with hub.fault("PUT", "/objects/", "cut", times=2), hub.fault("POST", "/preupload/", "503", times=1):
+        push(publisher, folder, "org/hiccup")
+    assert len(hub.repos["org/hiccup"].commits) == 2
+
+
+def test_somebody_elses_commit_meanwhile_is_not_overwritten(
+    hub: HubServer, publisher: Client, folder: Path
+) -> None:
+    def interfere(repo: Repo) -> None:
+        repo.add_commit("main", dict(repo.files()))
+
+    hub.before_commit = interfere
+    try:
+        assert "changed while this ran" in refusal(publisher, folder, "org/raced")
+    finally:
+        hub.before_commit = None
+    push(publisher, folder, "org/raced")
+
+
+def test_an_invalid_card_stops_before_anything_is_made(
+    hub: HubServer, publisher: Client, folder: Path
+) -> None:
+    card = folder / "README.md"
+    good = card.read_text()
+    for front in ("tags: [", "- a list", "license: [1]\nlibrary_name: hfsr"):
+        card.write_text(f"---\n{front}\n---\n# text\n")
+        refusal(publisher, folder, "org/bad-card")
+    card.write_text("# no front matter\n")
+    assert "no front matter" in refusal(publisher, folder, "org/bad-card")
+    assert "org/bad-card" not in hub.repos
+    card.write_text(good)
+    push(publisher, folder, "org/bad-card")
+
+
+def test_push_of_a_run(hub: HubServer, publisher: Client, tmp_path: Path) -> None:
+    script = """
+import hfsr, torch
+from pathlib import Path
+from hfsr.cli import main
+run = Path(root) / "experiments" / "tiny_x2"
+models = run / "models"
+models.mkdir(parents=True)
+torch.manual_seed(1)
+latest, best = hfsr.create_model("edsr_tiny"), hfsr.create_model("edsr_tiny")
+torch.save({"params": latest.state_dict()}, models / "net_g_latest.pth")
+torch.save({"params": latest.state_dict(), "params_ema": best.state_dict()}, models / "net_g_best.pth")
+(run / "tiny.yml").write_text('''
+name: tiny_x2
+scale: 2
+datasets: {train: {name: Photos, type: PairedImageDataset, dataroot_gt: /home/alice/photos}}
+network_g: {type: EDSR, num_feat: 8, num_block: 2}
+train: {total_iter: 1000, pixel_opt: {type: L1Loss}}
+''')
+code = main(["push", str(run), "org/run", "--licence", "mit"])
+model = hfsr.from_pretrained("org/run")
+result = [code, all(bool((a == b).all()) for a, b in zip(model.parameters(), best.parameters()))]
+"""
+    outcome = publisher.run(script, root=str(tmp_path))
+    assert (outcome.error, outcome.result) == (None, [0, True]), outcome
+    assert outcome.stdout.splitlines()[-1] == f"{hub.url}/org/run"
+    assert outcome.stderr == ""
+    card = hub.repos["org/run"].files()["README.md"].data.decode()
+    assert "license: mit" in card
+    assert "| option file | `tiny.yml` |" in card
+    assert "| iterations | 1,000 |" in card
+    assert "| degradation | MATLAB bicubic reduction by 2 |" in card
+    assert "alice" not in card
+    again = publisher.run("result = main(['push', str(run), 'org/run'])")
+    assert again.result == 0
+    assert "nothing has changed" in again.stdout
+
+
+def test_new_weights_of_a_run_get_a_new_card(hub: HubServer, publisher: Client, tmp_path: Path) -> None:
+    """Numbers on a card belong to the weights they were measured with."""
+    script = """
+import hfsr, torch
+from pathlib import Path
+from hfsr.hub.publishing import push_to_hub
+run = Path(root)
+(run / "models").mkdir(exist_ok=True)
+torch.manual_seed(seed)
+torch.save({"params": hfsr.create_model("edsr_tiny").state_dict()}, run / "models" / "net_g_latest.pth")
+push_to_hub(run, "org/goes-on", licence=licence, reports=reports)
+"""
+    report = {"set": "Set5", "scale": 2, "images": 5, "psnr_y": 37.5, "protocol": {"crop": 2}}
+
+    def card(seed: int, **more: object) -> str:
+        publisher.ok(script, root=str(tmp_path), seed=seed, **{"licence": None, "reports": [], **more})
+        return hub.repos["org/goes-on"].files()["README.md"].data.decode()
+
+    assert "37.50" in card(11, reports=[report], licence="mit")
+    assert "37.50" in card(11)
+    changed = card(12)
+    assert "37.5" not in changed
+    assert "license: mit" in changed
+
+
+def test_a_failed_push_keeps_the_folder(hub: HubServer, publisher: Client, tmp_path: Path) -> None:
+    script = """
+import hfsr
+from hfsr.cli import main
+from hfsr.checkpoints import save_checkpoint
+save_checkpoint(hfsr.create_model("edsr_tiny"), "mine.safetensors")
+result = main(["push", "mine.safetensors", "org/kept"])
+"""
+    with hub.fault("POST", "/commit/", "500"):
+        outcome = publisher.run(script)
+    assert outcome.result == 1
+    assert outcome.stderr.count("\n") == 1
+    assert outcome.stderr.rstrip().endswith("('mine_hub' is kept)")
+    kept = publisher.ok(
+        "from pathlib import Path\nresult = sorted(p.name for p in Path('mine_hub').iterdir())"
+    )
+    assert kept == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_users_of_the_server_are_told_apart(hub: HubServer) -> None:
+    assert hub.users["hf_reader"] == User("reader", ("reader",))

@@ -1,0 +1,148 @@
+"""What can be published, and the model folder that is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from hfsr import _resources
+from hfsr.checkpoints import write_model_folder
+from hfsr.errors import CheckpointError, HubError
+from hfsr.hub.sources import open_source, stage
+from hfsr.zoo import create_model
+
+OPTIONS = """
+name: run
+scale: 2
+datasets:
+  train: {type: PairedImageDataset, name: Photos, dataroot_gt: [/home/alice/a, /home/alice/b], dataroot_lq: ~}
+network_g: {type: EDSR, num_feat: 8, num_block: 2, res_scale: 0.5}
+train: {total_iter: 1000, pixel_opt: {type: L1Loss}}
+"""
+
+
+def equal(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    (tmp_path / "run" / "models").mkdir(parents=True)
+    return tmp_path / "run"
+
+
+def save(run: Path, label: str) -> nn.Module:
+    """A checkpoint as BasicSR writes it; the network whose averaged weights it holds."""
+    average = create_model("edsr_tiny")
+    content = {"params": create_model("edsr_tiny").state_dict(), "params_ema": average.state_dict()}
+    torch.save(content, run / "models" / f"net_g_{label}.pth")
+    return average
+
+
+def test_a_run_gives_its_best_weights_else_the_latest(run: Path) -> None:
+    with pytest.raises(CheckpointError, match="train first"):
+        open_source(run)
+    (older, newer) = (save(run, "900"), save(run, "1000"))
+    assert equal(open_source(run).model, newer)
+    assert not equal(open_source(run).model, older)
+    latest = save(run, "latest")
+    assert equal(open_source(run).model, latest)
+    best = save(run, "best")
+    assert equal(open_source(run).model, best)
+    folder = create_model("edsr_tiny")
+    write_model_folder(folder, run / "models" / "net_g_best")
+    assert equal(open_source(run).model, folder)
+
+
+def test_a_run_is_built_as_its_option_file_says(run: Path) -> None:
+    """Tensors do not show everything: EDSR's residual scale is known from the option file alone."""
+    (run / "run.yml").write_text(OPTIONS)
+    save(run, "best")
+    source = open_source(run)
+    assert source.model.model_args["res_scale"] == 0.5
+    assert source.model.scale == 2
+    assert not source.model.training
+    assert source.folder == run / "hub"
+    training = source.training
+    assert training is not None
+    assert (training.data, training.iterations, training.loss) == ("Photos, a, b", 1000, "L1Loss")
+    assert (training.recipe, training.degradation) == ("run.yml", "MATLAB bicubic reduction by 2")
+
+
+def test_pairs_of_unknown_making_have_no_degradation(run: Path) -> None:
+    (run / "run.yml").write_text(OPTIONS.replace("dataroot_lq: ~", "dataroot_lq: lq"))
+    save(run, "best")
+    training = open_source(run).training
+    assert training is not None
+    assert training.degradation is None
+
+
+def test_an_option_file_that_does_not_fit(run: Path) -> None:
+    save(run, "best")
+    (run / "run.yml").write_text(OPTIONS.replace("num_block: 2", "num_block: 3"))
+    with pytest.raises(CheckpointError, match=r"net_g_best\.pth' does not fit"):
+        open_source(run)
+    (run / "run.yml").write_text("a: [")
+    with pytest.raises(CheckpointError, match="is not YAML"):
+        open_source(run)
+
+
+def test_a_model_folder_is_published_where_it_is(tmp_path: Path) -> None:
+    model = create_model("edsr_tiny")
+    write_model_folder(model, tmp_path / "model", task="denoising")
+    source = open_source(tmp_path / "model")
+    before = (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns
+    assert stage(source, name="org/model", licence="mit") == tmp_path / "model"
+    card = tmp_path / "model" / "README.md"
+    assert "removes noise" in card.read_text()
+    assert (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns == before
+    stamp = card.stat().st_mtime_ns
+    stage(open_source(tmp_path / "model"), name="org/model")
+    assert card.stat().st_mtime_ns == stamp
+
+
+def test_a_checkpoint_gets_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not beside the file: where that lies is often not ours to write to."""
+    (tmp_path / "released").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    torch.save(create_model("edsr_tiny").state_dict(), tmp_path / "released" / "edsr.pt")
+    source = open_source(tmp_path / "released" / "edsr.pt")
+    stage(source, name="org/edsr")
+    assert sorted(p.name for p in Path("edsr_hub").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    assert "| source | `edsr.pt` |" in Path("edsr_hub/README.md").read_text()
+    assert [p.name for p in (tmp_path / "released").iterdir()] == ["edsr.pt"]
+
+
+def test_a_bundled_model_goes_with_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_model_folder(create_model("edsr_tiny"), tmp_path / "weights" / "small")
+    (tmp_path / "small.md").write_text("---\nlicense: mit\n---\n# small, by hand\n")
+    monkeypatch.setattr(_resources, "bundled_models", lambda: ["small"])
+    places = {"weights": tmp_path / "weights", "model_cards": tmp_path}
+    monkeypatch.setattr(_resources, "path", lambda kind, name: places[kind] / name)
+    folder = stage(open_source("small"), name="org/small")
+    assert folder == Path("small_hub")
+    assert "by hand" in (folder / "README.md").read_text()
+
+
+def test_things_that_are_no_models(tmp_path: Path) -> None:
+    (tmp_path / "experiments" / "rcan_x4").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"did you mean '.*rcan_x4'\?"):
+        open_source(tmp_path / "experiments" / "rcan_x2")
+    with pytest.raises(CheckpointError, match="name a run"):
+        open_source(tmp_path / "experiments" / "rcan_x4")
+    write_model_folder(create_model("edsr_tiny"), tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(CheckpointError, match="UTF-8"):
+        open_source(tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_text("no front matter")
+    with pytest.raises(HubError, match="front matter"):
+        stage(open_source(tmp_path / "model"), name="org/model")
