@@ -1,0 +1,71 @@
+"""`hfsr convert`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hfsr.cli import main
+from hfsr.hub import from_pretrained
+from hfsr.zoo import create_model
+
+
+def test_a_released_checkpoint_becomes_a_model_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = create_model("edsr_tiny").eval()
+    torch.save({"params": model.state_dict()}, "released.pth")
+    assert main(["convert", "released.pth", "out/edsr", "--licence", "mit"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = [line.split(None, 1) for line in captured.out.splitlines()]
+    assert ["network", "EDSR"] in lines
+    assert ["scale", "2"] in lines
+    assert ["parameters", "5,699"] in lines
+    assert sorted(path.name for path in Path("out/edsr").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    assert json.loads(Path("out/edsr/config.json").read_text())["architecture"] == "EDSR"
+    card = Path("out/edsr/README.md").read_text()
+    assert hashlib.sha256(Path("released.pth").read_bytes()).hexdigest() in card
+    assert "license: mit" in card
+    assert 'from_pretrained("out/edsr")' in card
+    x = torch.rand(1, 3, 7, 9)
+    with torch.no_grad():
+        assert torch.equal(from_pretrained("out/edsr")(x), model(x))
+
+
+def test_the_scale_is_asked_for_where_tensors_hide_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A2N at x2 and at x3 has the same tensors."""
+    path = tmp_path / "weights.pt"
+    torch.save(create_model("a2n_tiny").state_dict(), path)
+    assert main(["convert", str(path), str(tmp_path / "out")]) == 1
+    assert "tell the scale" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["convert", str(path), str(tmp_path / "out"), "-s", "3", "--arch", "A2N"]) == 0
+    assert from_pretrained(tmp_path / "out").scale == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_what_is_no_checkpoint_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (tmp_path / "bad.pth").write_bytes(content)
+    assert main(["convert", str(tmp_path / "bad.pth"), str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["convert", "only-one"])
+    assert error.value.code == 2

@@ -1,0 +1,68 @@
+"""`hfsr push` without a Hub; with one it is tested in tests/hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from hfsr.checkpoints import write_model_folder
+from hfsr.cli import main
+from hfsr.zoo import create_model
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    write_model_folder(create_model("edsr_tiny"), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_dry_run_measures_and_writes_and_uploads_nothing(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "Set2" / "HR"
+    pictures.mkdir(parents=True)
+    noise = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(noise.integers(0, 256, (32, 36, 3), dtype=np.uint8)).save(pictures / name)
+    argv = ["push", str(model), "org/model", "--dry-run", "--gt", str(pictures), "--licence", "mit"]
+    assert main(argv) == 0
+    captured = capsys.readouterr()
+    measured, written, last = captured.out.splitlines()
+    assert measured.startswith("Set2, 2 pictures: PSNR-Y ")
+    assert written.startswith(f"{model}: ")
+    assert last == "nothing was uploaded; without --dry-run this goes to org/model"
+    data = yaml.safe_load((model / "README.md").read_text().split("---\n")[1])
+    result = data["model-index"][0]["results"][0]
+    assert (data["license"], result["dataset"]["name"]) == ("mit", "Set2")
+    psnr = next(metric for metric in result["metrics"] if metric["name"] == "PSNR (Y)")
+    assert f"{psnr['value']:.2f} dB" in measured
+    assert psnr["args"]["crop"] == 2
+    assert psnr["args"]["dtype"] == "fp32"
+
+
+def test_a_push_without_a_token_stops_before_any_work(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hfsr.hub.publishing.get_token", lambda: None)
+    assert main(["push", str(model), "org/model", "--gt", "no/such/folder"]) == 1
+    assert "needs a token" in capsys.readouterr().err
+    assert not (model / "README.md").exists()
+
+
+@pytest.mark.parametrize("repo_id", ["model", "a/b/c", "/model", "org/", "org name/x"])
+def test_ids_that_are_none(model: Path, capsys: pytest.CaptureFixture[str], repo_id: str) -> None:
+    assert main(["push", str(model), repo_id, "--dry-run"]) == 1
+    assert "owner/name" in capsys.readouterr().err
+
+
+def test_nothing_to_push(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["push", str(tmp_path / "nothing"), "org/model", "--dry-run"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "there is nothing at" in captured.err

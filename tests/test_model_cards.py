@@ -1,0 +1,89 @@
+"""Every bundled model has a card, and every card is true of its weights, its option file and its own table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hfsr import _resources
+from hfsr.checkpoints import read_model_folder
+from hfsr.hub.cards import check_card
+from hfsr.hub.facts import facts_of
+from hfsr.hub.results import eval_results
+
+CARDS = sorted(_resources.folder("model_cards").glob("*.md"))
+
+
+def test_models_and_cards_go_together() -> None:
+    assert [path.stem for path in CARDS] == _resources.bundled_models()
+
+
+@pytest.fixture(params=CARDS, ids=lambda path: path.stem)
+def card(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+def front_matter(card: Path) -> dict[str, Any]:
+    return yaml.safe_load(card.read_text().split("---\n")[1])
+
+
+def test_front_matter(card: Path) -> None:
+    check_card(card.read_text())
+    data = front_matter(card)
+    assert data["library_name"] == "hfsr"
+    assert data["pipeline_tag"] == "image-to-image"
+    assert data["license"]
+
+
+def test_it_describes_its_weights(card: Path) -> None:
+    facts = facts_of(read_model_folder(_resources.path("weights", card.stem)))
+    text = card.read_text()
+    assert f"| parameters | {facts.parameters:,} |" in text
+    assert f"| multiply-adds for a 1280x720 result | {facts.multiply_adds / 1e9:.1f} G |" in text
+    assert f"[{facts.title}]({facts.paper})" in text
+    assert f'from_pretrained("{card.stem}")' in text
+
+
+def test_it_names_its_option_file(card: Path) -> None:
+    match = re.search(r"\| option file \| `options/([\w.-]+)` \|", card.read_text())
+    assert match, "a card names its recipe"
+    options = yaml.safe_load(_resources.path("options", match[1]).read_text())
+    model = read_model_folder(_resources.path("weights", card.stem))
+    assert options["network_g"].pop("type") == type(model).__name__
+    assert options["network_g"].items() <= model.model_args.items()
+    assert options["scale"] == model.scale
+
+
+def test_the_table_is_the_index(card: Path) -> None:
+    results = check_card(card.read_text()).data["eval_results"]
+    assert results, "a published model has been measured"
+    for result in results:
+        assert result.metric_args["crop"] >= 0
+        assert result.metric_args["dtype"]
+        if result.metric_name == "PSNR (Y)":
+            row = next(
+                line
+                for line in card.read_text().splitlines()
+                if line.startswith(f"| {result.dataset_name} |")
+            )
+            assert f"| {result.metric_value:.2f} |" in row
+            assert result.metric_value > result.metric_args["baseline_psnr_y"]
+
+
+def test_measures_have_the_names_that_cards_use() -> None:
+    """What the tests above look for is what the code writes, also while no card is there yet."""
+    report = {
+        "set": "S",
+        "scale": 2,
+        "images": 1,
+        "psnr_y": 1.0,
+        "bicubic_psnr_y": 0.5,
+        "protocol": {"crop": 2},
+    }
+    [result] = eval_results([report])
+    assert result.metric_name == "PSNR (Y)"
+    assert result.metric_args == {"crop": 2, "baseline_psnr_y": 0.5}
