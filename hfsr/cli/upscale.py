@@ -139,9 +139,9 @@ def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]
         "width": width * up.scale,
         "height": height * up.scale,
         "scale": up.scale,
-        "tile": plan.tile,
+        "tile": plan.parts,
         "dtype": up.dtype_name,
-        "predicted_bytes": plan.piece_bytes + plan.live_bytes,
+        "predicted_bytes": plan.part_bytes + plan.live_bytes,
         "gflops": round(plan.flops / 1e9, 1),
     }
 
@@ -177,15 +177,14 @@ def _tell(report: dict[str, Any], args: argparse.Namespace) -> None:
         print(f"{report['output']} is there already, left alone")
     elif args.dry_run:
         print(
-            f"{report['input']} -> {report['width']}x{report['height']} px by {report['model']}: pieces of "
-            f"{report['tile']} px, {report['dtype']}, {report['gflops']} GFLOP, about "
+            f"{report['input']} -> {report['width']}x{report['height']} px by {report['model']}: "
+            f"{report['tile']}, {report['dtype']}, {report['gflops']} GFLOP, about "
             f"{report['predicted_bytes'] / 2**20:.0f} MiB beside the pictures"
         )
     else:
-        tile = f"pieces of {report['tile']} px" if report["tile"] else "whole"
         print(
             f"{report['output']}: {report['width']}x{report['height']} px by {report['model']} in "
-            f"{report['seconds']:.1f} s ({tile}, {report['dtype']}, {report['device']}, "
+            f"{report['seconds']:.1f} s (tile {report['tile']}, {report['dtype']}, {report['device']}, "
             f"peak memory {report['peak_memory_bytes'] / 2**20:.0f} MiB)"
         )
 

@@ -87,6 +87,10 @@ class MapOperator:
         """Computes exactly `region` of the output."""
         raise PlanError(f"operator {type(self).__name__} cannot run")
 
+    def run_into(self, region: Region, work: Workspace, out: Tensor) -> None:
+        """Computes exactly `region` of the output into `out`."""
+        out.copy_(self.run(region, work))
+
 
 class Convolution(MapOperator):
     """nn.Conv2d with zero padding."""
@@ -232,10 +236,23 @@ class Pointwise(MapOperator):
         if isinstance(self.function, nn.Module):
             self.function = copy.deepcopy(self.function).to(device=device, dtype=self.compute)
 
+    def run_into(self, region: Region, work: Workspace, out: Tensor) -> None:
+        write = _OUT_VARIANTS.get(self.node.target)
+        if isinstance(self.function, nn.ReLU):
+            torch.clamp_min(self._load(self.sources[0], region, work), 0, out=out)
+        elif write is None:
+            super().run_into(region, work, out)
+        else:
+            args = fx.node.map_arg(self.node.args, lambda node: self._load(node, region, work))
+            write(*args, **self.node.kwargs, out=out)
+
+    def _load(self, node: fx.Node, region: Region, work: Workspace) -> Tensor:
+        value = work.patch(node, region) if node in self.sources else work.value(node)
+        return value if self.compute is None else value.to(self.compute)
+
     def run(self, region: Region, work: Workspace) -> Tensor:
         def load(node: fx.Node) -> Tensor:
-            value = work.patch(node, region) if node in self.sources else work.value(node)
-            return value if self.compute is None else value.to(self.compute)
+            return self._load(node, region, work)
 
         if self.overwrites is not None and self.node.target in _IN_PLACE:
             target = load(self.overwrites)
@@ -258,6 +275,14 @@ _IN_PLACE: dict[Any, Callable[..., Tensor]] = {
     torch.sigmoid: Tensor.sigmoid_,
 }
 """Functions whose result may take the place of one input."""
+
+_OUT_VARIANTS: dict[Any, Callable[..., Tensor]] = {
+    operator.add: torch.add,
+    operator.mul: torch.mul,
+    operator.sub: torch.sub,
+    torch.cat: torch.cat,
+}
+"""Functions that can put their result straight where it is kept."""
 
 
 def _weights(

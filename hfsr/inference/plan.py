@@ -16,39 +16,53 @@ from hfsr.errors import PlanError
 from .graph import Program, Stage
 from .operators import Convolution, TransposedConvolution
 from .regions import Region, Size
+from .rows import schedule
 
 __all__ = ["Plan", "free_memory", "make_plan"]
 
-_CANDIDATES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+_TILES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+_ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_BAND_AREA = {"cpu": 1 << 16, "cuda": 1 << 19}
+"""Px of a band past which nothing is won: the arithmetic is busy, and on a CPU the caches overflow."""
 _MIDDLE = 1 << 19
 _FAR = Size(1 << 20, 1 << 20)
 _WORKSPACE = 1.25
 """What a convolution takes beyond its input and output, as a factor on both."""
-_CPU_PIECE_BYTES = 512 << 20
-"""On a CPU larger pieces leave the caches and win nothing but a smaller halo."""
+_CPU_BYTES = 768 << 20
+"""On a CPU a run that takes more than this for its parts is no faster."""
 _USABLE = 0.6
 """Share of the free memory that a run may take."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one image will be run.
+    """How one image will be run: in pieces (`tile`) or as a stream of rows (`rows`), one of the two.
 
     Attributes:
         tile: largest side of what one piece owns, in LR px.
-        piece_bytes: peak memory of one piece.
-        live_bytes: peak memory of the maps kept between stages.
-        flops: floating-point operations of all pieces, halo included.
-        stage_flops: the same per stage and piece, for an estimate of the time left.
+        rows: height of a band, in LR px.
+        part_bytes: peak memory of what is held while a stage runs.
+        live_bytes: peak memory of the maps kept whole between stages.
+        flops: floating-point operations of the whole run.
+        stage_flops: the same per stage, for an estimate of the time left.
         spill: folder for the live maps when they do not fit into memory, else None.
     """
 
-    tile: int
-    piece_bytes: int
+    tile: int | None
+    rows: int | None
+    part_bytes: int
     live_bytes: int
-    flops: float
     stage_flops: tuple[float, ...]
     spill: Path | None = None
+
+    @property
+    def flops(self) -> float:
+        return sum(self.stage_flops)
+
+    @property
+    def parts(self) -> str:
+        """In words: "pieces of 256 px" or "bands of 32 rows"."""
+        return f"bands of {self.rows} rows" if self.rows else f"pieces of {self.tile} px"
 
     def spill_folder(self, size: int) -> Path | None:
         """Where a live map of `size` bytes goes: a folder, or None for memory."""
@@ -65,42 +79,84 @@ def free_memory(device: torch.device) -> int:
 
 
 def make_plan(program: Program, image: Size, device: torch.device, tile: int | None = None) -> Plan:
-    """Plans one image. `tile` None picks the piece size that costs the least time within the free memory.
+    """Plans one image: in pieces of `tile` px where that is given, else in the fastest way that fits into
+    memory.
+
+    A stream of rows computes everything once and is taken wherever a few rows of every map fit; pieces else.
 
     Raises:
-        PlanError: not even the smallest piece, or not the live maps, fit into memory and disk.
+        PlanError: the live maps fit neither into memory nor on the disk.
     """
     free = int(free_memory(device) * _USABLE)
     live = _live_bytes(program, image)
-    spill = None
-    if live > free // 2:
-        spill = _spill_folder(live, device, free)
-        live_in_memory = 0
-    else:
-        live_in_memory = live
-    budget = free - live_in_memory
-    if device.type == "cpu":
-        budget = min(budget, _CPU_PIECE_BYTES)
+    spill = _spill_folder(live, device, free) if live > free // 2 else None
     if tile is not None:
-        return _plan(program, image, tile, live, spill)
-    sensible = [t for t in _CANDIDATES if t < 2 * max(image)] or [_CANDIDATES[0]]
-    plans = [_plan(program, image, t, live, spill) for t in sensible]
-    fitting = [plan for plan in plans if plan.piece_bytes <= budget] or plans[:1]
+        return _in_pieces(program, image, tile, live, spill)
+    budget = free if spill else free - live
+    if device.type == "cpu":
+        budget = min(budget, _CPU_BYTES)
+    largest = max(1, min(_BAND_AREA[device.type] // image.width, image.height))
+    for rows in reversed([rows for rows in _ROWS if rows <= largest]):
+        plan = _in_rows(program, image, rows, live, spill)
+        if plan.part_bytes <= budget:
+            return plan
+    sensible = [t for t in _TILES if t < 2 * max(image)] or [_TILES[0]]
+    plans = [_in_pieces(program, image, t, live, spill) for t in sensible]
+    fitting = [plan for plan in plans if plan.part_bytes <= budget] or plans[:1]
     return min(fitting, key=lambda plan: plan.flops)
 
 
-def _plan(program: Program, image: Size, tile: int, live: int, spill: Path | None) -> Plan:
+def _in_rows(program: Program, image: Size, rows: int, live: int, spill: Path | None) -> Plan:
+    sizes = program.sizes(image)
+    flops = tuple(
+        sum(
+            program.operators[node].cost(program.channels[node]) * sizes[node].height * sizes[node].width
+            for node in stage.nodes
+        )
+        for stage in program.stages
+    )
+    peak = max(_rows_bytes(program, stage, image, sizes, rows) for stage in program.stages)
+    return Plan(None, rows, peak, live, flops, spill)
+
+
+def _rows_bytes(program: Program, stage: Stage, image: Size, sizes: dict[fx.Node, Size], rows: int) -> int:
+    """Peak bytes of the rows held while a stage runs, followed step by step without computing."""
+
+    def weigh(node: fx.Node, height: int) -> int:
+        return height * sizes[node].width * program.channels[node] * program.operators[node].dtype.itemsize
+
+    def owned_by(stage: Stage, piece: Region) -> dict[fx.Node, Region]:
+        return {node: piece.scaled(image, sizes[node]) for node in program.targets(stage)}
+
+    held: dict[fx.Node, tuple[int, int]] = {}
+    total = peak = 0
+
+    def hold(node: fx.Node, top: int, bottom: int) -> None:
+        nonlocal total
+        old = held.pop(node, (0, 0))
+        total -= weigh(node, old[1] - old[0])
+        if bottom > top:
+            held[node] = (top, bottom)
+            total += weigh(node, bottom - top)
+
+    for band in schedule(program, stage, image, sizes, rows, owned_by):
+        for step in band.steps:
+            top = held[step.node][0] if step.node in held else step.start
+            hold(step.node, top, step.stop)
+            peak = max(peak, int(total + (_WORKSPACE - 1) * weigh(step.node, step.stop - step.start)))
+            for node, first in step.drops:
+                hold(node, max(first, held[node][0]), held[node][1])
+        for node, first in band.drops:
+            hold(node, max(first, held[node][0]), held[node][1])
+    return peak
+
+
+def _in_pieces(program: Program, image: Size, tile: int, live: int, spill: Path | None) -> Plan:
     height, width = (min(tile, -(-side // -(-side // tile))) for side in image)
     pieces = -(-image.height // tile) * -(-image.width // tile)
     costs = [_piece(program, stage, Size(height, width), image) for stage in program.stages]
-    return Plan(
-        tile=tile,
-        piece_bytes=max(size for size, _ in costs),
-        live_bytes=live,
-        flops=pieces * sum(flops for _, flops in costs),
-        stage_flops=tuple(flops for _, flops in costs),
-        spill=spill,
-    )
+    flops = tuple(pieces * flops for _, flops in costs)
+    return Plan(tile, None, max(size for size, _ in costs), live, flops, spill)
 
 
 def _piece(program: Program, stage: Stage, piece: Size, image: Size) -> tuple[int, float]:

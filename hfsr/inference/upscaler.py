@@ -60,7 +60,8 @@ class Upscaler:
 
     Attributes:
         scale: output px per input px.
-        summary: network, scale, tile, dtype, backend and device in one line.
+        used_tile: how the last picture was run: a tile's side in px, 0 for whole, "rows:32" for bands of 32
+        rows. summary: network, scale, that, dtype, backend and device in one line.
 
     Raises:
         OptionsError: a value that is not allowed, or not on this machine.
@@ -83,7 +84,7 @@ class Upscaler:
         self.backend = "torch"
         self.model = _ready(model, self.device)
         self.scale = int(getattr(model, "scale", 1))
-        self.used_tile: int | None = self.tile
+        self.used_tile: int | str = "auto" if self.tile is None else self.tile
         self._program: Program | None = None
 
     @property
@@ -93,9 +94,10 @@ class Upscaler:
 
     @property
     def summary(self) -> str:
-        tile = {None: "auto", _WHOLE: "whole"}.get(self.used_tile, f"{self.used_tile} px")
         name = type(self.model).__name__
-        return f"{name} x{self.scale}, tile {tile}, {self.dtype_name}, {self.backend} on {self.device}"
+        return (
+            f"{name} x{self.scale}, tile {self.used_tile}, {self.dtype_name}, {self.backend} on {self.device}"
+        )
 
     # Pictures
 
@@ -224,14 +226,22 @@ class Upscaler:
             write(Region(0, size.height * self.scale, 0, size.width * self.scale), self.model(image))
             yield Progress(1, 1, 0.0)
         else:
-            yield from self._run_pieces(size, read, write)
+            yield from self._run_program(size, read, write)
 
-    def _run_pieces(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
+    def _run_program(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
         program = self._programmed()
-        tile = max(size) if self.tile == _WHOLE else self.tile
-        plan = make_plan(program, size, self.device, tile)
-        self.used_tile = plan.tile
-        run = execute(program, size, read, write, tile=plan.tile, device=self.device, spill=plan.spill_folder)
+        plan = make_plan(program, size, self.device, max(size) if self.tile == _WHOLE else self.tile)
+        self.used_tile = f"rows:{plan.rows}" if plan.tile is None else self.tile or plan.tile
+        run = execute(
+            program,
+            size,
+            read,
+            write,
+            tile=plan.tile,
+            rows=plan.rows,
+            device=self.device,
+            spill=plan.spill_folder,
+        )
         yield from _timed(run, plan, size)
 
     def _programmed(self) -> Program:
@@ -278,14 +288,17 @@ def _pass(index: int, count: int, steps: Generator[Progress, None, T]) -> Genera
 
 
 def _timed(run: Iterator[tuple[int, Region]], plan: Plan, size: Size) -> Iterator[Progress]:
-    """Counts pieces, and tells the time left from the arithmetic done so far."""
-    total = len(plan.stage_flops) * -(-size.height // plan.tile) * -(-size.width // plan.tile)
-    area_per_piece = size.height * size.width * len(plan.stage_flops) / total
+    """Counts parts, and tells the time left from the arithmetic done so far."""
+    if plan.tile is not None:
+        parts = -(-size.height // plan.tile) * -(-size.width // plan.tile)
+    else:
+        parts = -(-size.height // (plan.rows or size.height))
+    total = parts * len(plan.stage_flops)
     started, spent = time.monotonic(), 0.0
-    for done, (stage, piece) in enumerate(run, start=1):
-        spent += plan.stage_flops[stage] * (piece.height * piece.width / area_per_piece)
+    for done, (stage, part) in enumerate(run, start=1):
+        spent += plan.stage_flops[stage] * part.area / (size.height * size.width)
         elapsed = time.monotonic() - started
-        yield Progress(done, total, max(plan.flops / spent - 1, 0.0) * elapsed if spent else None)
+        yield Progress(min(done, total), total, max(plan.flops / spent - 1, 0.0) * elapsed if spent else None)
 
 
 def _ready(model: nn.Module, device: torch.device) -> nn.Module:

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 import hfsr
 from hfsr.inference import Upscaler
+from hfsr.inference.execute import execute
 from hfsr.inference.graph import trace
+from hfsr.inference.regions import Region, Size
 from hfsr.registry import ARCHS
 
 from .conftest import independent_tiles, loud, uneven_image
@@ -33,6 +35,29 @@ def tiny(arch: str) -> nn.Module:
     return hfsr.create_model(preset).eval()
 
 
+def in_rows(model: nn.Module, image: Tensor, rows: int) -> Tensor:
+    """Runs a network as a stream of rows; what nobody writes stays not a number."""
+    height, width = image.shape[-2:]
+    program = trace(model)
+    program.prepare(torch.device("cpu"), torch.float32)
+    result = torch.full((1, 3, height * int(model.scale), width * int(model.scale)), float("nan"))
+
+    def read(r: Region) -> Tensor:
+        return image[..., r.top : r.bottom, r.left : r.right]
+
+    def write(r: Region, part: Tensor) -> None:
+        result[..., r.top : r.bottom, r.left : r.right] = part
+
+    for _ in execute(program, Size(height, width), read, write, rows=rows, device=torch.device("cpu")):
+        pass
+    return result
+
+
+def assert_equal(parts: Tensor, whole: Tensor) -> None:
+    assert parts.shape == whole.shape
+    assert (parts - whole).abs().max() <= TOLERANCE * max(1.0, whole.abs().max())
+
+
 @pytest.mark.parametrize("arch", PIECEWISE)
 @pytest.mark.parametrize(("height", "width"), [(45, 61), (17, 90), (1, 1), (1, 40), (33, 2)])
 @pytest.mark.parametrize("tile", [8, 13, 32, 500])
@@ -40,9 +65,15 @@ def test_pieces_equal_the_whole_image(arch, height, width, tile):
     model = loud(tiny(arch))
     image = uneven_image(height, width)
     whole = model(image)
-    pieces = Upscaler(model, tile=tile, dtype="fp32", device="cpu").tensor(image)
-    assert pieces.shape == whole.shape
-    assert (pieces - whole).abs().max() <= TOLERANCE * max(1.0, whole.abs().max())
+    assert_equal(Upscaler(model, tile=tile, dtype="fp32", device="cpu").tensor(image), whole)
+
+
+@pytest.mark.parametrize("arch", PIECEWISE)
+@pytest.mark.parametrize(("height", "width"), [(45, 61), (1, 1), (90, 17), (2, 33)])
+@pytest.mark.parametrize("rows", [1, 3, 16, 200])
+def test_a_stream_of_rows_equals_the_whole_image(arch, height, width, rows):
+    model, image = loud(tiny(arch)), uneven_image(height, width)
+    assert_equal(in_rows(model, image, rows), model(image))
 
 
 @pytest.mark.parametrize("arch", [name for name in PIECEWISE if ARCHS[name].tiling == "pooled"])
@@ -168,11 +199,12 @@ KINDS = ["conv5", "grouped", "valid-free", "dilated", "residual", "gate", "stati
     height=st.integers(1, 20).map(lambda n: 2 * n),
     width=st.integers(1, 20).map(lambda n: 2 * n),
     tile=st.integers(8, 45),
+    rows=st.integers(1, 45),
 )
-def test_random_networks_are_exact(layers, enlarger, tail, height, width, tile):
+def test_random_networks_are_exact(layers, enlarger, tail, height, width, tile, rows):
     torch.manual_seed(len(layers) * 100 + height)
     model = RandomNetwork(layers, enlarger, tail).eval()
     image = uneven_image(height, width)
     whole = model(image)
-    pieces = Upscaler(model, tile=tile, dtype="fp32", device="cpu").tensor(image)
-    assert (pieces - whole).abs().max() <= TOLERANCE * max(1.0, whole.abs().max())
+    assert_equal(Upscaler(model, tile=tile, dtype="fp32", device="cpu").tensor(image), whole)
+    assert_equal(in_rows(model, image, rows), whole)

@@ -11,7 +11,7 @@ from torch import nn
 import hfsr
 from hfsr import images
 from hfsr.errors import ImageError, OptionsError, PlanError
-from hfsr.inference import Upscaler, execute, plan
+from hfsr.inference import Upscaler, execute, plan, upscaler
 from hfsr.inference.graph import trace
 from hfsr.inference.operators import Convolution
 from hfsr.inference.regions import Size
@@ -126,7 +126,9 @@ def test_bf16_keeps_the_layers_that_see_the_image_in_fp32():
     assert program.operators[program.output].dtype == torch.float32
 
 
-def test_out_of_memory_halves_the_piece_and_redoes_it(monkeypatch):
+@pytest.mark.parametrize("tile", [56, "auto"])
+def test_out_of_memory_halves_the_part_and_redoes_it(tile, monkeypatch):
+    monkeypatch.setattr(upscaler, "_SMALL", 0)
     model = loud(hfsr.create_model("rcan_tiny").eval())
     image = uneven_image(40, 56)
     whole = model(image)
@@ -139,7 +141,7 @@ def test_out_of_memory_halves_the_piece_and_redoes_it(monkeypatch):
         return honest(self, region, work)
 
     monkeypatch.setattr(Convolution, "run", small_machine)
-    pieces = Upscaler(model, tile=56, dtype="fp32").tensor(image)
+    pieces = Upscaler(model, tile=tile, dtype="fp32").tensor(image)
     assert (pieces - whole).abs().max() <= 1e-5 * whole.abs().max()
     assert max(areas) <= 900
 
@@ -193,10 +195,19 @@ def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
     program.prepare(torch.device("cpu"), torch.float32)
     image, cpu = Size(1080, 2048), torch.device("cpu")
     roomy = plan.make_plan(program, image, cpu)
-    monkeypatch.setattr(plan, "free_memory", lambda _: 16 << 20)
+    monkeypatch.setattr(plan, "free_memory", lambda _: 10 << 20)
     tight = plan.make_plan(program, image, cpu)
-    assert tight.tile < roomy.tile
-    assert tight.piece_bytes <= 16 << 20 < roomy.piece_bytes
+    assert tight.rows < roomy.rows
+    assert tight.part_bytes <= 6 << 20 < roomy.part_bytes
+
+
+def test_auto_takes_pieces_where_not_even_one_row_fits(model, monkeypatch):
+    program = trace(model)
+    program.prepare(torch.device("cpu"), torch.float32)
+    monkeypatch.setattr(plan, "free_memory", lambda _: 20 << 20)
+    wide = plan.make_plan(program, Size(64, 100_000), torch.device("cpu"))
+    assert wide.rows is None
+    assert wide.part_bytes <= 12 << 20
 
 
 def test_neither_memory_nor_disk_for_the_live_maps_is_an_error(monkeypatch):

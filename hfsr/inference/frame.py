@@ -1,0 +1,159 @@
+"""The memory of one run: what is kept whole between stages, and what the current stage may read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from .graph import Program, Stage
+from .operators import pool_keeps_dims
+from .regions import Region, Size
+
+__all__ = ["Frame", "Patch", "Read", "Spill", "Write", "is_out_of_memory"]
+
+Read = Callable[[Region], Tensor]
+"""Gives a region of the image: RGB float32 in [0, 1], (1, 3, height, width), on the program's device."""
+Write = Callable[[Region, Tensor], None]
+"""Takes a region of the result, in output px: RGB float32, nominally [0, 1], (1, 3, height, width)."""
+Spill = Callable[[int], "Path | None"]
+"""Given the bytes of a live map: a folder for a file to hold it, or None to hold it in memory."""
+Patch = tuple[Tensor, Region]
+"""A part of a map, (1, C, height, width), and where it lies."""
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+class Frame:
+    """One image on its way through a program (see `operators.Workspace` for what operators ask of it).
+
+    Attributes:
+        live: maps that a later stage reads, whole.
+        values: constants, and vectors made from pooled statistics.
+        patches: the parts of this stage's maps that are at hand.
+    """
+
+    def __init__(self, program: Program, image: Size, read: Read, device: torch.device, spill: Spill) -> None:
+        self.program = program
+        self.image = image
+        self.read = read
+        self.device = device
+        self.spill = spill
+        self.sizes = program.sizes(image)
+        self.live: dict[fx.Node, Tensor] = {}
+        self.values: dict[fx.Node, Tensor] = {}
+        self.patches: dict[fx.Node, Patch] = {}
+        self._sums: dict[fx.Node, Tensor] = {}
+        self._modules = dict(program.module.named_modules())
+
+    # What operators ask for
+
+    def size(self, node: fx.Node) -> Size:
+        return self.sizes[node]
+
+    def value(self, node: fx.Node) -> Tensor:
+        if node not in self.values:
+            self.values[node] = self._evaluate(node)
+        return self.values[node]
+
+    def patch(self, node: fx.Node, region: Region) -> Tensor:
+        if node in self.patches:
+            tensor, held = self.patches[node]
+            return _part(tensor, region, held)
+        if node is self.program.source:
+            return self.read(region)
+        return self.live[node][..., region.top : region.bottom, region.left : region.right]
+
+    # The life of a stage
+
+    def begin(self, stage: Stage) -> None:
+        """Makes room for what the stage keeps; also starts a stage again."""
+        self.patches.clear()
+        self._sums.clear()
+        for node in stage.keeps:
+            if node not in self.live:
+                self.live[node] = self._allocate(node)
+
+    def owned(self, stage: Stage, piece: Region) -> dict[fx.Node, Region]:
+        """The part of each of the stage's targets that a part of the image owns."""
+        targets = self.program.targets(stage)
+        if any(pool.all_input_nodes[0] is self.program.source for pool in stage.pools):
+            targets = [*targets, self.program.source]
+        owned = {node: piece.scaled(self.image, self.sizes[node]) for node in targets}
+        return {node: region for node, region in owned.items() if region.area > 0}
+
+    def commit(self, stage: Stage, owned: dict[fx.Node, Region], write: Write) -> None:
+        """Takes finished parts of the targets out of `patches`: to the live maps, the pools, the result."""
+        for node in stage.keeps:
+            if node in owned:
+                r = owned[node]
+                self.live[node][..., r.top : r.bottom, r.left : r.right] = self.patch(node, r)
+        for pool in stage.pools:
+            pooled = pool.all_input_nodes[0]
+            if pooled in owned:
+                total = self.patch(pooled, owned[pooled]).sum((2, 3), dtype=torch.float32).double()
+                self._sums[pool] = self._sums[pool] + total if pool in self._sums else total
+        if self.program.output in owned:
+            region = owned[self.program.output]
+            write(region, self.patch(self.program.output, region))
+
+    def end(self, stage: Stage) -> None:
+        """Turns the stage's sums into vectors, and lets go of what nobody reads any more."""
+        for pool in stage.pools:
+            size = self.sizes[pool.all_input_nodes[0]]
+            mean = (self._sums[pool] / (size.height * size.width)).float()
+            self.values[pool] = mean[..., None, None] if pool_keeps_dims(pool) else mean
+        for node in stage.vectors:
+            self.values[node] = self._evaluate(node)
+        for node in stage.frees:
+            del self.live[node]
+        self.patches.clear()
+
+    def _allocate(self, node: fx.Node) -> Tensor:
+        """Memory for a live map, laid out px by px; in a file where `spill` says so."""
+        size, channels = self.sizes[node], self.program.channels[node]
+        shape, dtype = (1, size.height, size.width, channels), self.program.operators[node].dtype
+        count = size.height * size.width * channels
+        folder = self.spill(count * dtype.itemsize)
+        if folder is None:
+            return torch.empty(shape, dtype=dtype, device=self.device).permute(0, 3, 1, 2)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="hfsr-") as file:
+            # The mapping outlives the name: the file disappears with the map.
+            file.truncate(count * dtype.itemsize)
+            mapped = torch.from_file(file.name, shared=True, size=count, dtype=dtype)
+        return mapped.view(shape).permute(0, 3, 1, 2)
+
+    def _evaluate(self, node: fx.Node) -> Tensor:
+        """A constant of the network, or a vector computed from others."""
+
+        def load(argument: fx.Node) -> Any:
+            return self.value(argument)
+
+        if node.op == "get_attr":
+            owner, _, name = str(node.target).rpartition(".")
+            return getattr(self._modules[owner], name).detach()
+        args = fx.node.map_arg(node.args, load)
+        kwargs = fx.node.map_arg(node.kwargs, load)
+        if node.op == "call_module":
+            return self._modules[str(node.target)](*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or Python says that memory ran out."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        phrase in str(error).lower() for phrase in _OUT_OF_MEMORY
+    )
+
+
+def _part(tensor: Tensor, region: Region, held: Region) -> Tensor:
+    if region == held:
+        return tensor
+    top, left = region.top - held.top, region.left - held.left
+    return tensor[..., top : top + region.height, left : left + region.width]

@@ -1,0 +1,168 @@
+"""Runs a stage as a stream of rows: every px of every map is computed exactly once.
+
+A band of rows of the image flows through all nodes. A node computes the rows that have become possible, and
+keeps of its result only the last rows that a window further down still has to see. There is no halo, whatever
+the depth of the network; what it costs instead is a few rows of every map, over the full width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from hfsr.errors import PlanError
+
+from .frame import Frame, Write, is_out_of_memory
+from .graph import Program, Stage
+from .regions import Region, Size
+
+__all__ = ["Band", "Step", "run_in_rows", "schedule"]
+
+OwnedBy = Callable[[Stage, Region], dict[fx.Node, Region]]
+_NEVER = 1 << 62
+"""A row that no map has: nothing above it is needed."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node's share of a band.
+
+    Attributes:
+        node: what is computed.
+        start, stop: its rows, in its own px.
+        drops: maps that need fewer rows from now on: (node, first row still needed).
+    """
+
+    node: fx.Node
+    start: int
+    stop: int
+    drops: tuple[tuple[fx.Node, int], ...]
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band of rows of the image, the steps that finish it, and what each target owns of it."""
+
+    piece: Region
+    owned: dict[fx.Node, Region]
+    steps: list[Step]
+    drops: tuple[tuple[fx.Node, int], ...]
+    """What the targets need no more once the band is taken from them."""
+
+
+def run_in_rows(frame: Frame, stage: Stage, rows: int, write: Write) -> Iterator[Region]:
+    """Runs a stage, yielding the region of the image that each finished band owns.
+
+    Args:
+        rows: height of a band in px of the image. When memory runs out the stage starts again with half of
+        it.
+
+    Raises:
+        PlanError: not even a band of one row fits into memory.
+    """
+    while True:
+        try:
+            frame.begin(stage)
+            buffers: dict[fx.Node, Tensor] = {}
+            for band in schedule(frame.program, stage, frame.image, frame.sizes, rows, frame.owned):
+                for step in band.steps:
+                    _compute(frame, step, buffers)
+                frame.commit(stage, band.owned, write)
+                _drop(frame, band.drops)
+                yield band.piece
+            frame.end(stage)
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if rows == 1:
+            raise PlanError(
+                f"not enough memory for a row of {frame.image.width} px; give a tile size or free some"
+            )
+        rows = -(-rows // 2)
+        if frame.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def schedule(
+    program: Program,
+    stage: Stage,
+    image: Size,
+    sizes: dict[fx.Node, Size],
+    rows: int,
+    owned_by: OwnedBy,
+) -> Iterator[Band]:
+    """Which rows of which map are computed and let go, band by band."""
+    done = dict.fromkeys(stage.nodes, 0)
+    readers = {node: [u for u in node.users if u in done] for node in stage.nodes}
+    for top in range(0, image.height, rows):
+        piece = Region(top, min(top + rows, image.height), 0, image.width)
+        owned = owned_by(stage, piece)
+        needed = program.regions(stage, owned, sizes)
+        spans = {n: (done[n], needed[n].bottom) for n in done if n in needed and needed[n].bottom > done[n]}
+        done.update({node: stop for node, (_, stop) in spans.items()})
+        last_reader = {s: node for node in spans for s in program.operators[node].sources if s in done}
+        keep = {
+            node: min((_first_row(program, r, done[r], sizes) for r in readers[node]), default=_NEVER)
+            for node in done
+        }
+        drops: dict[fx.Node, list[tuple[fx.Node, int]]] = {}
+        for source, reader in last_reader.items():
+            if source not in owned:
+                drops.setdefault(reader, []).append((source, keep[source]))
+        steps = [Step(n, start, stop, tuple(drops.get(n, ()))) for n, (start, stop) in spans.items()]
+        ends = tuple((n, min(keep[n], r.bottom)) for n, r in owned.items() if n in done)
+        yield Band(piece, owned, steps, ends)
+
+
+def _first_row(program: Program, reader: fx.Node, done: int, sizes: dict[fx.Node, Size]) -> int:
+    """The first row of its sources that a node with `done` finished rows will ask for."""
+    if done >= sizes[reader].height:
+        return _NEVER
+    return max(program.operators[reader].rows.needs(done, done + 1)[0], 0)
+
+
+def _compute(frame: Frame, step: Step, buffers: dict[fx.Node, Tensor]) -> None:
+    """Computes a step's rows and appends them to the rows of that map that are still held."""
+    node, op = step.node, frame.program.operators[step.node]
+    width = frame.sizes[node].width
+    region = Region(step.start, step.stop, 0, width)
+    if node in frame.patches:
+        tail, held = frame.patches[node]
+        joined = held._replace(bottom=step.stop)
+        buffer = _room(buffers, node, tail, joined.height)
+        op.run_into(region, frame, buffer[..., held.height : joined.height, :])
+        frame.patches[node] = (buffer[..., : joined.height, :], joined)
+    else:
+        frame.patches[node] = (op.run(region, frame), region)
+    _drop(frame, step.drops)
+
+
+def _room(buffers: dict[fx.Node, Tensor], node: fx.Node, tail: Tensor, height: int) -> Tensor:
+    """A buffer of at least `height` rows that begins with those of `tail`, which may lie further down in it."""
+    buffer = buffers.get(node)
+    kept = tail.shape[2]
+    if buffer is None or buffer.shape[2] < height:
+        _, channels, _, width = tail.shape
+        shape = (1, height, width, channels)
+        buffer = torch.empty(shape, dtype=tail.dtype, device=tail.device).permute(0, 3, 1, 2)
+        buffers[node] = buffer
+    elif tail.data_ptr() == buffer.data_ptr():
+        return buffer
+    elif tail.data_ptr() - buffer.data_ptr() < tail.numel() * tail.element_size():
+        tail = tail.clone()  # the rows move by less than their number
+    buffer[..., :kept, :] = tail
+    return buffer
+
+
+def _drop(frame: Frame, drops: tuple[tuple[fx.Node, int], ...]) -> None:
+    """Lets go of the rows above the first one still needed."""
+    for node, first in drops:
+        tensor, held = frame.patches[node]
+        if first >= held.bottom:
+            del frame.patches[node]
+        elif first > held.top:
+            frame.patches[node] = (tensor[..., first - held.top :, :], held._replace(top=first))
