@@ -1,7 +1,7 @@
 """What cutting a picture into independent tiles costs: whole image, tiles as other tools cut them, and ours.
 
 The reference is the network run on the whole picture. The measures are PSNR (RGB, 8 bit) to that, the largest
-difference in grey levels, and the share of pixels that changed.
+difference in grey levels and before rounding, and the share of pixels that changed.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Cut:
     """Grey levels."""
     changed: float
     """Share of the pixels that differ, 0 to 1."""
+    of_range: float
+    """The largest difference before rounding, of a range of 1."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def compare_tiling(
     ours: Restore,
     ours_label: str = "hfsr in pieces",
     others: tuple[tuple[int, int], ...] = OTHERS,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] = lambda way: None,
 ) -> TilingReport:
     """Runs one picture whole, in independent tiles, and in our pieces.
 
@@ -91,31 +93,24 @@ def compare_tiling(
         progress: called with the name of each way before it runs.
     """
     image = to_rgb_float(pixels)
-    ways: dict[str, Callable[[], Tensor]] = {"whole": lambda: whole(image)}
+    ways: dict[str, Callable[[], Tensor]] = {}
     for tile, padding in others:
         label = f"independent tiles of {tile} px, {padding} px of padding"
         ways[label] = functools.partial(
             independent_tiles, whole, image, scale=scale, tile=tile, padding=padding
         )
     ways[ours_label] = lambda: ours(image)
-    results: dict[str, NDArray] = {}
-    for label, run in ways.items():
-        if progress:
+    cuts, differences = [], []
+    with torch.inference_mode():
+        progress("whole picture")
+        reference = whole(image)
+        for label, run in ways.items():
             progress(label)
-        with torch.inference_mode():
-            results[label] = from_rgb_float(run())
-    reference = results.pop("whole")
-    differences = {label: _difference(result, reference) for label, result in results.items()}
-    cuts = tuple(
-        Cut(
-            method=label,
-            psnr=psnr(results[label], reference, channel="rgb"),
-            largest=int(difference.max()),
-            changed=float(np.mean(difference > 0)),
-        )
-        for label, difference in differences.items()
-    )
-    return TilingReport(name=name, cuts=cuts, picture=_picture(reference, cuts, list(differences.values())))
+            cut, difference = _compare(label, run(), reference)
+            cuts.append(cut)
+            differences.append(difference)
+        picture = _picture(from_rgb_float(reference), cuts, differences)
+    return TilingReport(name=name, cuts=tuple(cuts), picture=picture)
 
 
 def independent_tiles(restore: Restore, image: Tensor, *, scale: int, tile: int, padding: int) -> Tensor:
@@ -147,26 +142,46 @@ def _spans(length: int, step: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + step, length)) for start in range(0, length, step))
 
 
-def _difference(a: NDArray, b: NDArray) -> NDArray[np.uint8]:
-    """The largest absolute difference of a pixel's channels: (H, W)."""
-    return (np.maximum(a, b) - np.minimum(a, b)).max(axis=2)
+def _compare(method: str, result: Tensor, reference: Tensor) -> tuple[Cut, NDArray[np.uint8]]:
+    """One way against the reference, and where they differ: (H, W), the largest of a pixel's channels."""
+    a, b = from_rgb_float(result), from_rgb_float(reference)
+    difference = (np.maximum(a, b) - np.minimum(a, b)).max(axis=2)
+    cut = Cut(
+        method=method,
+        psnr=psnr(a, b, channel="rgb"),
+        largest=int(difference.max()),
+        changed=float(np.mean(difference > 0)),
+        of_range=float((result - reference).abs().max()),
+    )
+    return cut, difference
 
 
-def _picture(whole: NDArray, cuts: tuple[Cut, ...], differences: list[NDArray]) -> Image.Image:
+def _picture(whole: NDArray, cuts: list[Cut], differences: list[NDArray]) -> Image.Image:
     """Panels side by side: the whole result, and each cut's difference, brightened."""
-    height = max(1, round(whole.shape[0] * _PANEL / whole.shape[1]))
+    size = (_PANEL, max(1, round(whole.shape[0] * _PANEL / whole.shape[1])))
     font = ImageFont.load_default(14)
-    panels = [(whole, f"whole picture; at its right the differences to it, times {_GAIN}")]
-    for cut, difference in zip(cuts, differences, strict=True):
-        level = f"{cut.psnr:.1f} dB, up to {cut.largest} grey levels" if cut.largest else "no pixel differs"
-        panels.append(
-            (np.minimum(difference * np.uint16(_GAIN), 255).astype(np.uint8), f"{cut.method}: {level}")
+    panels = [
+        (
+            Image.fromarray(whole).resize(size),
+            f"whole picture; at its right the differences to it, times {_GAIN}",
         )
-    sheet = Image.new("RGB", (len(panels) * (_PANEL + _GAP) - _GAP, height + _CAPTION), "white")
+    ]
+    for cut, difference in zip(cuts, differences, strict=True):
+        level = f"{cut.psnr:.1f} dB, up to {cut.largest} of 255" if cut.largest else "no pixel differs"
+        bright = Image.fromarray(np.minimum(_shrunk(difference) * np.uint16(_GAIN), 255).astype(np.uint8))
+        panels.append((bright.resize(size, Image.Resampling.NEAREST), f"{cut.method}: {level}"))
+    sheet = Image.new("RGB", (len(panels) * (_PANEL + _GAP) - _GAP, size[1] + _CAPTION), "white")
     draw = ImageDraw.Draw(sheet)
-    for index, (pixels, label) in enumerate(panels):
+    for index, (panel, label) in enumerate(panels):
         left = index * (_PANEL + _GAP)
-        panel = Image.fromarray(pixels).resize((_PANEL, height), Image.Resampling.BOX)
         sheet.paste(panel.convert("RGB"), (left, _CAPTION))
         draw.text((left, 4), label, fill="black", font=font)
     return sheet
+
+
+def _shrunk(difference: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The largest difference of every block, so that thin seams survive in a small panel."""
+    block = max(1, difference.shape[1] // _PANEL)
+    for axis in (0, 1):
+        difference = np.maximum.reduceat(difference, np.arange(0, difference.shape[axis], block), axis=axis)
+    return difference
