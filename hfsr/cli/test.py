@@ -1,0 +1,28 @@
+"""`hfsr test` and `basicsr test`: repeat the validation of a run, or measure given weights."""
+
+from __future__ import annotations
+
+import argparse
+
+from .train import load_training
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-opt", "--opt", required=True, metavar="FILE", help="option file; packaged ones by name too")
+    add("--force_yml", nargs="+", default=[], metavar="A:B=C", help="change values of the file (YAML)")
+    add(
+        "--launcher",
+        choices=["none", "pytorch", "slurm"],
+        default="none",
+        help="accepted; testing is one process",
+    )
+    add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    training = load_training()
+    options = training.load_options(args.opt, args.force_yml)
+    for measurement in training.test(options):
+        print(measurement)
+    return 0

@@ -1,0 +1,77 @@
+"""`hfsr train` and `basicsr train`: train what an option file says."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from hfsr.errors import HfsrError, MissingDependencyError, OptionsError
+
+if TYPE_CHECKING:
+    from hfsr.options import TrainOptions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-opt", "--opt", required=True, metavar="FILE", help="option file; packaged ones by name too")
+    add("--auto_resume", action="store_true", help="go on from the newest training state of this run")
+    add("--force_yml", nargs="+", default=[], metavar="A:B=C", help="change values of the file (YAML)")
+    add("--debug", action="store_true", help="run as debug_<name>, report, measure and save often")
+    add("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="who starts the processes")
+    add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    add("--num_processes", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
+    add("--check", action="store_true", help="validate everything, print memory and time, train nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    training = load_training()
+    if args.num_processes < 1:
+        raise OptionsError(f"--num_processes {args.num_processes} is not allowed; use 1 or more")
+    options = training.load_options(args.opt, args.force_yml)
+    if args.debug:
+        options = debugging(options)
+    if args.check:
+        print(training.probe(options))
+        return 0
+    if args.num_processes > 1 and not training.is_worker():
+        return training.launch(_work, (args,), processes=args.num_processes)
+    training.train(options, option_file=training.find_option_file(args.opt), auto_resume=args.auto_resume)
+    return 0
+
+
+def load_training() -> ModuleType:
+    """Imports training.
+
+    Raises:
+        MissingDependencyError: the extra that training needs is not installed.
+    """
+    logging.captureWarnings(True)
+    try:
+        from hfsr import training
+    except ModuleNotFoundError as error:
+        if isinstance(error, HfsrError):
+            raise
+        raise MissingDependencyError(error.name or str(error), extra="train", purpose="training") from error
+    return training
+
+
+def debugging(options: TrainOptions) -> TrainOptions:
+    """BasicSR's debug mode: another name, everything every few iterations."""
+    name = options.name if options.name.startswith("debug") else f"debug_{options.name}"
+    logger = options.logger.model_copy(update={"print_freq": 1, "save_checkpoint_freq": 8})
+    val = options.val.model_copy(update={"val_freq": 8})
+    return options.model_copy(update={"name": name, "logger": logger, "val": val})
+
+
+def _work(args: argparse.Namespace) -> int:
+    """What each process does; the launcher only sees the exit code, so the first one says what went wrong."""
+    try:
+        return run(args)
+    except HfsrError as error:
+        if os.environ.get("RANK") == "0":
+            print(f"hfsr train: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1

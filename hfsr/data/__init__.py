@@ -1,0 +1,26 @@
+"""Training data: which pictures there are, and patches that depend on (seed, epoch, index) alone.
+
+Importing this package registers the data set types.
+"""
+
+from .datasets import PairedImageDataset, SampleImageDataset
+from .files import PairedFile, pair_folders, read_rgb
+from .foreign import ForeignSource, MapDataset
+from .loader import Batches
+from .patches import Batch, PatchCutter, PatchSource
+from .store import PictureStore
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "ForeignSource",
+    "MapDataset",
+    "PairedFile",
+    "PairedImageDataset",
+    "PatchCutter",
+    "PatchSource",
+    "PictureStore",
+    "SampleImageDataset",
+    "pair_folders",
+    "read_rgb",
+]

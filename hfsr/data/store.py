@@ -1,0 +1,112 @@
+"""Decoded pictures: read once, kept as bytes in memory, or in a temporary file when there are many."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from hfsr.degradations import bicubic_down, modcrop
+from hfsr.errors import DataError
+
+from .files import PairedFile, read_rgb
+
+__all__ = ["PictureStore", "Progress"]
+
+Pixels = NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+"""Called with (done, total) pictures."""
+
+
+class PictureStore:
+    """All pictures of a data set, decoded.
+
+    GT is cropped to a multiple of the scale. An LQ that is not given is the MATLAB bicubic reduction of the
+    whole GT picture, bit-equal to the released LR files.
+
+    Args:
+        files: the pictures.
+        scale: enlargement between `lq` and `gt`.
+        memory_limit: bytes above which further pictures go to a memory-mapped temporary file; half of what
+            is free where not given.
+        progress: told after each picture.
+
+    Raises:
+        ImageError: a picture cannot be read; the file is named.
+        DataError: an LQ picture whose size is not that of its GT divided by the scale.
+    """
+
+    pairs: list[tuple[Pixels, Pixels]]
+    """LQ and GT of every file, in order: RGB uint8, (h, w, 3) and (h*scale, w*scale, 3)."""
+
+    def __init__(
+        self,
+        files: Sequence[PairedFile],
+        *,
+        scale: int,
+        memory_limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.files, self.scale = list(files), scale
+        self.pairs = []
+        limit = psutil.virtual_memory().available // 2 if memory_limit is None else memory_limit
+        with _Shelf(limit) as shelf, ThreadPoolExecutor(os.cpu_count()) as pool:
+            jobs = deque(pool.submit(self._read, file) for file in self.files)
+            try:
+                for done in range(1, len(jobs) + 1):
+                    lq, gt = jobs.popleft().result()
+                    self.pairs.append((shelf.keep(lq), shelf.keep(gt)))
+                    if progress:
+                        progress(done, len(self.files))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def _read(self, file: PairedFile) -> tuple[Pixels, Pixels]:
+        gt = modcrop(read_rgb(file.gt), self.scale)
+        if file.lq is None:
+            return (bicubic_down(gt, self.scale) if self.scale > 1 else gt), gt
+        lq = read_rgb(file.lq)
+        height, width = (side // self.scale for side in gt.shape[:2])
+        if lq.shape[:2] != (height, width):
+            raise DataError(
+                f"'{file.lq}' has {lq.shape[1]}x{lq.shape[0]} px, but '{file.gt}' divided by {self.scale} "
+                f"has {width}x{height}; make the LQ pictures from these GT pictures"
+            )
+        return lq, gt
+
+
+class _Shelf:
+    """Keeps arrays in memory up to a limit, then in a file without a name, which vanishes with the arrays."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> _Shelf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()  # the arrays keep the mapped space
+
+    def keep(self, pixels: Pixels) -> Pixels:
+        self._left -= pixels.nbytes
+        if self._left >= 0:
+            return pixels
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="hfsr-pictures-")  # noqa: SIM115  closed by __exit__
+        offset = self._file.seek(0, os.SEEK_END)
+        self._file.write(np.ascontiguousarray(pixels).data)
+        self._file.flush()
+        return np.memmap(self._file, np.uint8, "r", offset, pixels.shape)

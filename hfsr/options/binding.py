@@ -1,0 +1,172 @@
+"""Checks the words of every section with a `type` against the constructor of that type."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from hfsr import data, losses  # noqa: F401  (they register their types)
+from hfsr.archs import ArchSpec
+from hfsr.errors import suggest
+from hfsr.optim import OPTIMIZERS, SCHEDULERS
+from hfsr.registry import ARCHS, DATASETS, LOSSES, METRICS, RECIPES
+
+from .models import DatasetOptions
+
+__all__ = ["Kind", "Problem", "TypedSection", "arguments_model", "kinds", "recipe_problem", "typed_sections"]
+
+Problem = Mapping[str, Any]
+"""An error in pydantic's form: `type`, `loc`, `msg`, `input`."""
+Located = tuple[tuple[str, ...], Problem]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What may stand in one kind of section."""
+
+    title: str
+    """What an item is, in the words of an error message ("network")."""
+    items: Mapping[str, Any]
+    """Its types by name."""
+    supplied: frozenset[str] = frozenset()
+    """Arguments that the engine passes itself."""
+    own: frozenset[str] = frozenset({"type"})
+    """Words of the section that are not arguments of the type."""
+
+    def arguments(self, name: str) -> type[BaseModel] | None:
+        """The arguments that a type takes, or None when it takes whatever it is given."""
+        item = self.items[name]
+        factory: Any = item.cls if isinstance(item, ArchSpec) else item
+        return arguments_model(factory, self.supplied)
+
+
+def kinds() -> dict[str, Kind]:
+    """The kinds of sections that have a `type`."""
+    return {
+        "network": Kind("network", ARCHS),
+        "dataset": Kind(
+            "data set type", DATASETS, frozenset({"scale", "phase"}), frozenset(DatasetOptions.model_fields)
+        ),
+        "optimizer": Kind("optimizer", OPTIMIZERS, frozenset({"params"})),
+        "scheduler": Kind("scheduler", SCHEDULERS, frozenset({"base"})),
+        "loss": Kind("loss", LOSSES),
+        "metric": Kind(
+            "metric", METRICS, frozenset({"img", "img2", "better"}), frozenset({"type", "better"})
+        ),
+    }
+
+
+@dataclass(frozen=True)
+class TypedSection:
+    """One section of an option file that has a `type`."""
+
+    place: tuple[str, ...]
+    section: Mapping[str, Any]
+    kind: Kind
+    scale: Any
+
+    def is_known(self) -> bool:
+        """False when its type is registered nowhere."""
+        name = self.section.get("type")
+        # Metrics belong to training: where that is not loaded, the registry is empty and nothing is checked.
+        return not isinstance(name, str) or not self.kind.items or name in self.kind.items
+
+    def words(self) -> list[str]:
+        """Words known in this section."""
+        name = self.section.get("type")
+        model = self.kind.arguments(name) if isinstance(name, str) and name in self.kind.items else None
+        return [*self.kind.own, *(model.model_fields if model else ())]
+
+    def problems(self) -> Iterator[Located]:
+        """Everything wrong with this section, with its place."""
+        name = self.section.get("type")
+        if not self.is_known():
+            message = f"no {self.kind.title} named '{name}'{suggest(str(name), self.kind.items)}"
+            yield (*self.place, "type"), {"type": "value_error", "msg": message}
+        if not isinstance(name, str) or name not in self.kind.items:
+            return
+        arguments = {key: value for key, value in self.section.items() if key not in self.kind.own}
+        model = self.kind.arguments(name)
+        try:
+            if model is not None:
+                model.model_validate(arguments)
+        except ValidationError as error:
+            yield from (((*self.place, *map(str, item["loc"])), item) for item in error.errors())
+        for word in {"upscale", "scale"} & arguments.keys() if self.kind.items is ARCHS else ():
+            if arguments[word] != self.scale:
+                message = f"is {arguments[word]}, but the file's scale is {self.scale}; make them equal"
+                yield (*self.place, word), {"type": "value_error", "msg": message}
+
+
+def typed_sections(raw: Mapping[str, Any]) -> Iterator[TypedSection]:
+    """Every section of the file that has a `type`, as written."""
+    known = kinds()
+    train = _mapping(raw.get("train"))
+    places: dict[tuple[str, ...], tuple[Any, Kind]] = {
+        ("network_g",): (raw.get("network_g"), known["network"]),
+        ("network_d",): (raw.get("network_d"), known["network"]),
+        ("train", "optim_g"): (train.get("optim_g"), known["optimizer"]),
+        ("train", "scheduler"): (train.get("scheduler"), known["scheduler"]),
+        ("train", "pixel_opt"): (train.get("pixel_opt"), known["loss"]),
+    }
+    for key, section in _mapping(raw.get("datasets")).items():
+        places["datasets", str(key)] = (section, known["dataset"])
+    for key, section in _mapping(_mapping(raw.get("val")).get("metrics")).items():
+        places["val", "metrics", str(key)] = (section, known["metric"])
+    for place, (section, kind) in places.items():
+        if isinstance(section, Mapping):
+            yield TypedSection(place, section, kind, raw.get("scale", 1))
+
+
+def recipe_problem(raw: Mapping[str, Any]) -> Iterator[Located]:
+    """An unknown `model_type`."""
+    name = raw.get("model_type")
+    if RECIPES and isinstance(name, str) and name not in RECIPES:
+        yield (
+            ("model_type",),
+            {"type": "value_error", "msg": f"no recipe named '{name}'{suggest(name, RECIPES)}"},
+        )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+@cache
+def arguments_model(factory: Any, supplied: frozenset[str]) -> type[BaseModel] | None:
+    """A model of the keyword arguments of `factory`, or None when it takes whatever it is given."""
+    parameters = list(inspect.signature(factory).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in parameters) or [p.name for p in parameters] == ["opt"]:
+        return None
+    hints = _hints(factory)
+    fields: dict[str, Any] = {}
+    for parameter in parameters:
+        if parameter.name in supplied or parameter.kind is parameter.VAR_POSITIONAL:
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (hints.get(parameter.name, _type_of(default)), Field(default))
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    return create_model(getattr(factory, "__name__", "Arguments"), __config__=config, **fields)
+
+
+def _hints(factory: Any) -> dict[str, Any]:
+    """Annotations of our own constructors; those of other packages name types that a file cannot hold."""
+    if not getattr(factory, "__module__", "").startswith("hfsr."):
+        return {}
+    return typing.get_type_hints(vars(factory)["__init__"] if inspect.isclass(factory) else factory)
+
+
+def _type_of(default: Any) -> Any:
+    if isinstance(default, bool):
+        return bool
+    if isinstance(default, int | float):
+        return float
+    if isinstance(default, tuple) and all(isinstance(x, int | float) for x in default):
+        return list[float]
+    return Any

@@ -1,0 +1,175 @@
+"""The sections of an option file, in BasicSR's words. Units stand under each word; unknown words are errors.
+
+Sections with a `type` (networks, data sets, losses, optimizers, schedulers, metrics) keep their other words
+as the arguments of that type; `binding` checks them against its constructor.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "DatasetOptions",
+    "LoggerOptions",
+    "PathOptions",
+    "TrainOptions",
+    "TrainingOptions",
+    "Typed",
+    "ValidationOptions",
+]
+
+
+class Section(BaseModel):
+    """A mapping whose words are all known."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Typed(BaseModel):
+    """A registered type and the arguments of its constructor."""
+
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+
+    type: str
+    """Registered name; the other words are its arguments."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class DatasetOptions(Typed):
+    """One data set: how it is read (words of its type) and how batches are drawn from it."""
+
+    name: str | None = None
+    """Name in logs and in the keys of metrics."""
+    batch_size_per_gpu: int = Field(16, ge=1)
+    """Patches per process and step."""
+    accum_iter: int = Field(1, ge=1)
+    """Steps whose gradients are summed into one iteration; the batch of an iteration is this times larger."""
+    dataset_enlarge_ratio: int = Field(1, ge=1)
+    """Patches drawn per picture and epoch; only the meaning of "epoch" depends on it."""
+    num_worker_per_gpu: int = Field(0, ge=0)
+    """Reader processes; ours needs none, types of other packages may."""
+    use_shuffle: bool = True
+    """Draw the pictures of an epoch in a new order each time."""
+    prefetch_mode: Literal["cpu", "cuda"] | None = None
+    """Accepted for BasicSR's files; batches are made ahead in any case."""
+    num_prefetch_queue: int | None = None
+    """Accepted for BasicSR's files."""
+    pin_memory: bool = True
+    """Page-locked batches on a GPU."""
+
+
+class PathOptions(Section):
+    """Weights to start from."""
+
+    pretrain_network_g: str | None = None
+    """Checkpoint, model folder, bundled name or Hub id to start from."""
+    param_key_g: str | None = None
+    """Accepted for BasicSR's files; `params_ema` is read where there is one, else `params`."""
+    strict_load_g: bool = True
+    """False copies the tensors that fit and lists the rest."""
+    resume_state: str | None = None
+    """A `.state` file to go on from; `--auto_resume` finds the newest by itself."""
+
+
+class TrainingOptions(Section):
+    """How the network learns."""
+
+    optim_g: Typed
+    """Optimizer: a class of torch.optim and its arguments."""
+    total_iter: int = Field(ge=1)
+    """Iterations in all."""
+    scheduler: Typed | None = None
+    """Learning rate over iterations; constant where absent."""
+    warmup_iter: int = -1
+    """Iterations over which the learning rate rises linearly from 0; -1 for none."""
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Decay of the averaged weights that are validated and published; 0 for none."""
+    pixel_opt: Typed | None = None
+    """Loss between output and ground truth."""
+    clip_grad_norm: float | None = Field(None, gt=0)
+    """Largest norm of all gradients together; `~` for no clipping."""
+
+
+class ValidationOptions(Section):
+    """When and how pictures are measured."""
+
+    val_freq: int = Field(5000, ge=1)
+    """Iterations between validations; the start and the end are always measured."""
+    save_img: bool = False
+    """Write the restored pictures under `visualization`."""
+    pbar: bool = False
+    """Accepted for BasicSR's files."""
+    suffix: str | None = None
+    """Ending of the names of saved pictures when testing."""
+    tile_size: int = Field(0, ge=0)
+    """Side in LR px of the pieces large pictures are restored in; 0 for whole pictures."""
+    metrics: dict[str, Typed] | None = None
+    """Name -> metric; the first one decides which weights are the best."""
+
+
+class LoggerOptions(Section):
+    """What is written while training."""
+
+    print_freq: int = Field(100, ge=1)
+    """Iterations between lines of the log."""
+    save_checkpoint_freq: int = Field(5000, ge=1)
+    """Iterations between checkpoints and training states."""
+    keep_states: int = Field(3, ge=1)
+    """Newest training states kept; older ones are removed."""
+    use_tb_logger: bool = True
+    """Write curves for tensorboard under `tb_logger/<name>`."""
+    push_to_hub: str | None = None
+    """`org/name` on the Hub that receives the best weights."""
+    wandb: dict[str, Any] | None = None
+    """Accepted for BasicSR's files."""
+
+
+class TrainOptions(Section):
+    """An option file."""
+
+    name: str = Field(pattern=r"^[^/\\]+$")
+    """Name of the run: its folder under `experiments/`."""
+    model_type: str = "SRModel"
+    """The recipe."""
+    scale: int = Field(1, ge=1)
+    """Enlargement; 1 for restoration at the same size."""
+    num_gpu: int | Literal["auto"] = "auto"
+    """0 forces the CPU; otherwise the launcher decides how many processes there are."""
+    manual_seed: int = Field(0, ge=0)
+    """Seed of weights, order and augmentation."""
+    use_amp: bool = False
+    """Mixed precision."""
+    amp_bf16: bool = True
+    """Mixed precision in bfloat16; false for float16."""
+    use_channels_last: bool = False
+    """Memory order NHWC, faster for convolutions on CPUs and recent GPUs."""
+    use_compile: bool = False
+    """Compile the network with torch.compile."""
+    dist_params: dict[str, Any] | None = None
+    """Accepted for BasicSR's files; processes come from the launcher."""
+    datasets: dict[str, DatasetOptions]
+    """`train`, and any number of `val`, `val_1`, `test_1`, ..."""
+    network_g: Typed
+    """The network that is trained."""
+    network_d: Typed | None = None
+    """The discriminator of adversarial recipes."""
+    path: PathOptions = PathOptions()
+    train: TrainingOptions | None = None
+    val: ValidationOptions = ValidationOptions()
+    logger: LoggerOptions = LoggerOptions()
+
+    @model_validator(mode="after")
+    def _phases(self) -> TrainOptions:
+        for phase in self.datasets:
+            if phase.split("_")[0] not in {"train", "val", "test"}:
+                raise ValueError(f"datasets.{phase}: name data sets train, val, val_1, test_1, ...")
+        return self
+
+    def validation_sets(self) -> dict[str, DatasetOptions]:
+        """The data sets that are measured, by their key in `datasets`."""
+        return {key: value for key, value in self.datasets.items() if key.split("_")[0] != "train"}

@@ -1,0 +1,164 @@
+"""Reads an option file: YAML, overrides, then every error at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from hfsr import _resources
+from hfsr.errors import HfsrError, OptionsError, suggest
+
+from .binding import Problem, recipe_problem, typed_sections
+from .models import TrainOptions
+
+__all__ = ["find_option_file", "parse_value", "read_options"]
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that also reads 1e-4 as a number, as YAML 1.2 does."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: list(rules) for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def find_option_file(name: str | Path) -> Path:
+    """The file itself where it exists, else the packaged option file of that name.
+
+    Raises:
+        OptionsError: neither is there.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    try:
+        return _resources.path("options", path.name)
+    except HfsrError as error:
+        raise OptionsError(f"there is no option file '{name}' in {Path.cwd()}, and {error}") from error
+
+
+def parse_value(text: str) -> Any:
+    """The value of an override, read as YAML ("1e-4", "[a, b]", "~"); nothing is evaluated.
+
+    Raises:
+        OptionsError: not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise OptionsError(f"--force_yml: '{text}' is not a YAML value: {_one_line(error)}") from error
+
+
+def read_options(
+    path: str | Path, overrides: Sequence[str] = (), *, more_types: Callable[[], object] | None = None
+) -> TrainOptions:
+    """Reads and checks an option file.
+
+    Args:
+        path: the file, or the name of a packaged one.
+        overrides: `a:b=c` each, applied before the checks.
+        more_types: called before an unknown type becomes an error; may register the types of others.
+
+    Raises:
+        OptionsError: the file is missing or not YAML; or, all at once, each with its place: unknown words
+            with the nearest known one, missing words, values of a wrong type.
+    """
+    file = find_option_file(path)
+    raw = _read_mapping(file)
+    for override in overrides:
+        _apply(raw, override)
+    options, problems = _validate(raw)
+    sections = list(typed_sections(raw))
+    if more_types is not None and not all(section.is_known() for section in sections):
+        more_types()
+    for section in sections:
+        problems += [(place, _message(item, section.words())) for place, item in section.problems()]
+    problems += [(place, _message(item, ())) for place, item in recipe_problem(raw)]
+    if problems or options is None:
+        listed = "; ".join(f"{'.'.join(place)}: {text}" if place else text for place, text in problems)
+        count = f"{len(problems)} errors: " if len(problems) > 1 else ""
+        raise OptionsError(f"{file}: {count}{listed}")
+    return options
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise OptionsError(f"{file} is not YAML: {_one_line(error)}") from error
+    except OSError as error:
+        raise OptionsError(f"{file} cannot be read: {error.strerror}") from error
+    if not isinstance(raw, dict):
+        raise OptionsError(f"{file} is not an option file: it must be a mapping that starts with 'name:'")
+    return raw
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    place, equals, text = override.partition("=")
+    keys = [key.strip() for key in place.split(":")]
+    if not equals or not all(keys):
+        raise OptionsError(f"--force_yml takes section:word=value, not '{override}'")
+    section = raw
+    for key in keys[:-1]:
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
+            raise OptionsError(f"--force_yml {place}: '{key}' is not a section of the option file")
+    section[keys[-1]] = parse_value(text)
+
+
+def _validate(raw: dict[str, Any]) -> tuple[TrainOptions | None, list[tuple[tuple[str, ...], str]]]:
+    try:
+        return TrainOptions.model_validate(raw), []
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            place = tuple(str(part) for part in item["loc"])
+            problems.append((place, _message(item, _words_at(place[:-1]))))
+        return None, problems
+
+
+def _message(item: Problem, words: Sequence[str]) -> str:
+    if item["type"] == "extra_forbidden":
+        return f"unknown word{suggest(str(item['loc'][-1]), words)}"
+    if item["type"] == "missing":
+        return "is missing"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return message
+    got = "a section" if isinstance(item["input"], Mapping) else repr(item["input"])
+    return f"{message[0].lower()}{message[1:]}, not {got}"
+
+
+def _words_at(place: Sequence[str]) -> list[str]:
+    """The words known at a place of the file, from the models."""
+    current: Any = TrainOptions
+    for part in place:
+        field = current.model_fields.get(part) if _is_model(current) else None
+        inner = field.annotation if field is not None else current
+        current = next((candidate for candidate in _flatten(inner) if _is_model(candidate)), None)
+    return list(current.model_fields) if _is_model(current) else []
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    return [annotation, *(inner for argument in get_args(annotation) for inner in _flatten(argument))]
+
+
+def _is_model(candidate: Any) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, BaseModel)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

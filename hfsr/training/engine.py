@@ -1,0 +1,325 @@
+"""The training loop: one for every recipe, device and number of processes."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hfsr.checkpoints import load_weights
+from hfsr.data import Batch, Batches
+from hfsr.errors import CheckpointError, HfsrError
+from hfsr.options import TrainOptions
+from hfsr.registry import RECIPES
+
+from .checkpoints import Checkpoints
+from .folders import RunFolders
+from .logbook import Logbook, duration
+from .meter import Meter
+from .recipes import Recipe
+from .setup import (
+    build_dataset,
+    build_network,
+    load_pretrained,
+    make_accelerator,
+    patches_of,
+    training_section,
+)
+from .state import State, newest_state, read_state
+from .validation import Best, Validation
+
+__all__ = ["Engine", "train"]
+
+logger = logging.getLogger("hfsr")
+
+
+def train(
+    options: TrainOptions,
+    *,
+    option_file: Path | None = None,
+    auto_resume: bool = False,
+    root: Path | None = None,
+) -> Path:
+    """Trains what the options say.
+
+    Args:
+        options: from `load_options`.
+        option_file: copied into the run's folder.
+        auto_resume: go on from the run's newest state where there is one.
+        root: directory of `experiments` and `tb_logger`; the current one where not given.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        OptionsError: there is no `train` section or no training set.
+        DataError, ImageError: the pictures are missing, unreadable or do not pair.
+        HfsrError: a loss is no longer a number; the last good state is kept.
+    """
+    return Engine(options, root or Path.cwd()).run(option_file, auto_resume=auto_resume)
+
+
+class Engine:
+    """A run, from its options to its last checkpoint.
+
+    Args:
+        options: what to train.
+        root: directory of `experiments` and `tb_logger`.
+    """
+
+    def __init__(self, options: TrainOptions, root: Path) -> None:
+        self.section = training_section(options)
+        self.options, self.folders = options, RunFolders(options.name, root)
+        self.accelerator = make_accelerator(options, root)
+        self.total = options.train.total_iter if options.train else 0
+        _seed_all(options.manual_seed)
+        network = build_network(options)
+        load_pretrained(options, network)
+        self.memory_format = torch.channels_last if options.use_channels_last else torch.contiguous_format
+        network = network.to(self.accelerator.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.recipe: Recipe = RECIPES[options.model_type](options, network)
+        average = self.recipe.averages.get("net_g")
+        # A copy that accelerate does not wrap: what is measured and published runs in float32.
+        self._published = average.network if average else copy.deepcopy(network).eval()
+        self.iteration = self.seen = 0
+        self.best: Best | None = None
+        self.story: dict[str, float] = {}
+
+    def run(self, option_file: Path | None, *, auto_resume: bool) -> Path:
+        """Trains to the end and returns the run's folder."""
+        batches, self.validation = self.batches(), Validation(self.options)
+        state = self._earlier_state(auto_resume)
+        self._make_folders(
+            option_file, keep=state is not None or (auto_resume and not self.folders.holds_work())
+        )
+        if state is not None:
+            self._restore(state)
+        self.recipe.prepare(self.accelerator)
+        if state is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.checkpoints = Checkpoints(self.options, self.folders, self.recipe)
+        folder, name = self.folders.experiment, self.options.name
+        with Logbook(self.accelerator, folder, name=name, start=self.iteration, total=self.total) as self.log:
+            self.accelerator.init_trackers(name)
+            self._train(batches)
+            self.accelerator.end_training()
+        return folder
+
+    def batches(self) -> Batches:
+        """The batches of this process; reads the pictures."""
+        source = patches_of(build_dataset(self.options, "train"), self.options.manual_seed)
+        return Batches(
+            source,
+            batch_size=self.section.batch_size_per_gpu,
+            enlarge=self.section.dataset_enlarge_ratio,
+            shuffle=self.section.use_shuffle,
+            seed=self.options.manual_seed,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+        )
+
+    def step(self, batches: Batches) -> tuple[dict[str, Tensor], float]:
+        """One iteration; returns its losses and the seconds spent on data."""
+        self.iteration += 1
+        seed = self.options.manual_seed
+        _seed_all((seed * 1_000_003 + self.iteration) * 1009 + self.accelerator.process_index)
+        for name, optimizer in self.recipe.optimizers.items():
+            factor = self.recipe.schedules[name](self.iteration)
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+        begin = time.perf_counter()
+        parts = []
+        for _ in range(self.section.accum_iter):
+            parts.append(self._to_device(batches.at(self.seen)))
+            self.seen += batches.global_batch
+        data_time = time.perf_counter() - begin
+        losses = self.recipe.step(parts)
+        for average in self.recipe.averages.values():
+            average.update(self.iteration)
+        return losses, data_time
+
+    def published(self) -> nn.Module:
+        """The network as it is measured and published: averaged where there is an average."""
+        if "net_g" not in self.recipe.averages:
+            self._published.load_state_dict(self.recipe.networks["net_g"].state_dict())
+        return self._published
+
+    def _to_device(self, batch: Batch) -> Batch:
+        device, form = self.accelerator.device, self.memory_format
+        return {key: value.to(device, memory_format=form, non_blocking=True) for key, value in batch.items()}
+
+    def _train(self, batches: Batches) -> None:
+        frequencies, val_freq = self.options.logger, self.options.val.val_freq
+        self._introduce(batches)
+        if self.iteration == 0:
+            self._validate()
+        meter = Meter()
+        while self.iteration < self.total:
+            meter.add(*self.step(batches))
+            self.log.step()
+            last = self.iteration == self.total
+            report = self.iteration % frequencies.print_freq == 0 or last
+            measure = self.iteration % val_freq == 0 or last
+            save = self.iteration % frequencies.save_checkpoint_freq == 0 or last
+            if report or measure or save:
+                losses = self._checked_losses(meter)
+                if report:
+                    self._report(losses, meter, batches)
+                with meter.paused():
+                    if measure:
+                        self._validate()
+                    if save:
+                        self._save(batches)
+                if report:
+                    meter.clear()
+        self._conclude()
+
+    def _introduce(self, batches: Batches) -> None:
+        network = self.recipe.networks["net_g"]
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        source, processes = batches.source, self.accelerator.num_processes
+        self.log.line(
+            f"{self.options.network_g.type} x{self.options.scale}, {parameters:,} parameters, on "
+            f"{self.accelerator.device} in {processes} process(es), "
+            f"precision {self.accelerator.mixed_precision}; "
+            f"{len(source)} pictures ({source.left_out} smaller than a patch left out), "
+            f"batch {batches.global_batch * self.section.accum_iter}"
+        )
+        if self.iteration:
+            self.log.line(f"resuming after iteration {self.iteration:,} of {self.total:,}")
+
+    def _checked_losses(self, meter: Meter) -> dict[str, float]:
+        """The means since the last report.
+
+        Raises:
+            HfsrError: one is not a number, the same in every process.
+        """
+        losses = meter.losses(self.accelerator)
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise HfsrError(
+                    f"the loss {name} is no longer a number at iteration {self.iteration}; the last good "
+                    f"state is kept in '{self.folders.states}': lower train.optim_g.lr or set "
+                    "train.clip_grad_norm and go on with --auto_resume"
+                )
+        return losses
+
+    def _report(self, losses: dict[str, float], meter: Meter, batches: Batches) -> None:
+        lr = self.recipe.optimizers["net_g"].param_groups[0]["lr"]
+        left = duration((self.total - self.iteration) / meter.speed())
+        shown = ", ".join(f"{name} {value:.4e}" for name, value in losses.items())
+        self.log.values(self.iteration, {**losses, "lr": lr, "it_per_s": meter.speed()})
+        self.log.line(
+            f"epoch {batches.epoch_of(self.seen)}, iter {self.iteration:,}: lr {lr:.3e}, {shown}, "
+            f"{meter.speed():.2f} it/s, data {meter.data_share():.1%}, time left {left}"
+        )
+        self.log.beside_the_bar(shown)
+
+    def _validate(self) -> None:
+        if self.accelerator.is_main_process and self.validation.sets:
+            where = f"iter {self.iteration:,}" if self.iteration else "before training"
+            measured = self.validation.measure(self.published(), save=self._picture_file())
+            for measurement in measured:
+                self.log.line(f"{where}: {measurement}")
+                self.log.values(self.iteration, measurement.values())
+            first = measured[0].report
+            self.story |= {"bicubic": first.bicubic_psnr_y, "end": first.psnr_y}
+            self.story.setdefault("start", first.psnr_y)
+            best = self.validation.decide(measured, self.iteration, self.best)
+            if best is not None:
+                self.best = best
+                self.checkpoints.save_network("best", self.published())
+        self.accelerator.wait_for_everyone()
+
+    def _picture_file(self) -> Callable[[str, str], Path] | None:
+        if not self.options.val.save_img:
+            return None
+
+        def picture_file(_: str, name: str) -> Path:
+            folder = self.folders.visualization / name
+            folder.mkdir(exist_ok=True)
+            return folder / f"{name}_{self.iteration}.png"
+
+        return picture_file
+
+    def _conclude(self) -> None:
+        if self.story:
+            start, end, bicubic = (self.story[key] for key in ("start", "end", "bicubic"))
+            self.log.line(
+                f"{next(iter(self.validation.sets))}, PSNR-Y: bicubic {bicubic:.2f} dB, "
+                f"step 0 {start:.2f} dB, end {end:.2f} dB ({end - bicubic:+.2f} dB to bicubic); {self.best}"
+            )
+        self.log.line(f"done after {self.total:,} iterations; the weights are in '{self.folders.models}'")
+
+    def _save(self, batches: Batches) -> None:
+        if self.accelerator.is_main_process:
+            self.checkpoints.save(self.iteration, self.published(), self._state(batches))
+        self.accelerator.wait_for_everyone()
+
+    def _state(self, batches: Batches) -> State:
+        scaler = self.accelerator.scaler
+        return {
+            "iter": self.iteration,
+            "epoch": batches.epoch_of(self.seen),
+            "seen": self.seen,
+            "network_g": self.options.network_g.type,
+            "networks": {name: net.state_dict() for name, net in self.recipe.networks.items()},
+            "averages": {name: a.network.state_dict() for name, a in self.recipe.averages.items()},
+            "optimizers": {name: o.state_dict()["state"] for name, o in self.recipe.optimizers.items()},
+            "scaler": scaler.state_dict() if scaler is not None else {},
+            "best": asdict(self.best) if self.best else None,
+            "story": self.story,
+        }
+
+    def _earlier_state(self, auto_resume: bool) -> State | None:
+        if self.options.path.resume_state is not None:
+            return read_state(Path(self.options.path.resume_state).expanduser())
+        return newest_state(self.folders.states) if auto_resume else None
+
+    def _restore(self, state: State) -> None:
+        """Everything but the scaler, which accelerate makes later.
+
+        Hyperparameters come from the options, so a lower learning rate in the file counts.
+
+        Raises:
+            CheckpointError: the state is another network's.
+        """
+        source = f"the training state of iteration {state['iter']:,}"
+        missing = self.recipe.networks.keys() ^ state["networks"].keys()
+        if missing or state["network_g"] != self.options.network_g.type:
+            raise CheckpointError(f"{source} is of {state['network_g']}: start this run under another name")
+        for name, network in self.recipe.networks.items():
+            load_weights(network, state["networks"][name], source=source)
+        for name, average in self.recipe.averages.items():
+            saved = state["averages"].get(name, state["networks"][name])
+            load_weights(average.network, saved, source=source)
+        for name, optimizer in self.recipe.optimizers.items():
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state["optimizers"][name]})
+        self.iteration, self.seen = state["iter"], state["seen"]
+        self.best = Best(**state["best"]) if state["best"] else None
+        self.story = dict(state["story"])
+
+    def _make_folders(self, option_file: Path | None, *, keep: bool) -> None:
+        if self.accelerator.is_main_process:
+            archived = self.folders.prepare(keep=keep)
+            if archived is not None:
+                logger.warning("an earlier run of this name is now '%s'", archived)
+            if option_file is not None:
+                (self.folders.experiment / option_file.name).write_bytes(option_file.read_bytes())
+        self.accelerator.wait_for_everyone()
+
+
+def _seed_all(seed: int) -> None:
+    """Seeds every generator; done before each iteration, so a resumed run draws the same numbers."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)

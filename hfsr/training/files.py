@@ -1,0 +1,44 @@
+"""Files that are whole or absent: written beside, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+__all__ = ["remove_leftovers", "save_atomically", "write_atomically"]
+
+_MARK = ".part"
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Calls `write` on a file beside `path`, flushes it to the disk and renames it to `path`."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}{_MARK}")
+    try:
+        with beside.open("wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    if os.name == "posix":  # makes the new name itself survive a power cut
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def save_atomically(path: Path, content: Any) -> None:
+    """torch.save of tensors and plain values."""
+    write_atomically(path, lambda stream: torch.save(content, stream))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a killed process left half-written."""
+    for leftover in folder.glob(f".*{_MARK}"):
+        leftover.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""`hfsr train --check`: everything is validated and a few iterations are timed; nothing is kept."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hfsr.options import TrainOptions
+
+from .engine import Engine
+from .validation import Validation
+
+__all__ = ["ProbeReport", "probe"]
+
+_WARM_UP, _TIMED = 2, 5
+"""Iterations before and while the clock runs."""
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """What a training run would take."""
+
+    parameters: int
+    pictures: int
+    """In the training set."""
+    validation_pictures: int
+    device: str
+    seconds_per_iteration: float
+    peak_memory_bytes: int
+    """Of this process, or of the GPU where there is one."""
+    iterations: int
+    """That the whole run has."""
+
+    def __str__(self) -> str:
+        hours = self.seconds_per_iteration * self.iterations / 3600
+        milliseconds = self.seconds_per_iteration * 1000
+        return (
+            f"{self.parameters:,} parameters, {self.pictures} training and {self.validation_pictures} "
+            f"validation pictures, on {self.device}: {milliseconds:.1f} ms per iteration, "
+            f"{hours:.1f} h for {self.iterations:,}, peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB"
+        )
+
+
+def probe(options: TrainOptions) -> ProbeReport:
+    """Reads all the data, builds everything and times a few iterations.
+
+    Raises:
+        HfsrError: whatever would stop the training at its start.
+    """
+    options = options.model_copy(
+        update={"logger": options.logger.model_copy(update={"use_tb_logger": False})}
+    )
+    with tempfile.TemporaryDirectory() as nowhere:
+        engine = Engine(options, Path(nowhere))
+        batches = engine.batches()
+        validation = Validation(options)
+        engine.recipe.prepare(engine.accelerator)
+        for _ in range(_WARM_UP):
+            engine.step(batches)
+        begin = time.perf_counter()
+        for _ in range(_TIMED):
+            losses, _ = engine.step(batches)
+        for value in losses.values():
+            value.item()  # waits for the device
+        seconds = (time.perf_counter() - begin) / _TIMED
+    device = engine.accelerator.device
+    on_gpu = device.type == "cuda"
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if on_gpu
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    return ProbeReport(
+        parameters=sum(p.numel() for p in engine.recipe.networks["net_g"].parameters()),
+        pictures=len(batches.source),
+        validation_pictures=sum(len(pairs) for pairs in validation.sets.values()),
+        device=str(device),
+        seconds_per_iteration=seconds,
+        peak_memory_bytes=peak,
+        iterations=engine.total,
+    )
+
+
+def _peak_resident_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

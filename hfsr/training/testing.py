@@ -1,0 +1,80 @@
+"""`hfsr test`: repeats the validation of a run, or measures the weights that a test file names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hfsr.checkpoints import load_weights, read_model_folder, read_state_dict
+from hfsr.errors import CheckpointError, OptionsError
+from hfsr.options import TrainOptions
+
+from .files import write_atomically
+from .folders import RunFolders
+from .setup import build_network, load_pretrained
+from .validation import Measurement, Validation
+
+__all__ = ["test"]
+
+
+def test(options: TrainOptions, *, root: Path | None = None) -> list[Measurement]:  # noqa: PT028
+    """Measures the file's validation sets and writes `results/<name>/report.json`.
+
+    A train file tests its run's `net_g_best`, else the latest; a test file its `path.pretrain_network_g`.
+
+    Args:
+        options: from `load_options`.
+        root: directory of `experiments` and `results`; the current one where not given.
+
+    Raises:
+        OptionsError: the file names no set to measure.
+        CheckpointError: there are no weights to test.
+        DataError, ImageError: the pictures are missing or unreadable.
+    """
+    folders = RunFolders(options.name, root or Path.cwd())
+    validation = Validation(options)
+    if not validation.sets:
+        raise OptionsError("nothing to measure: name a set in datasets.val or datasets.test_1")
+    use_gpu = options.num_gpu != 0 and torch.cuda.is_available()
+    network, source = _trained_network(options, folders)
+    network = network.to("cuda" if use_gpu else "cpu").eval()
+    suffix = options.val.suffix or options.name
+
+    def picture_file(name: str, picture: str) -> Path:
+        folder = folders.results / "visualization" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{picture}_{suffix}.png"
+
+    measured = validation.measure(network, save=picture_file if options.val.save_img else None)
+    report = {
+        "name": options.name,
+        "weights": source,
+        "sets": [{**m.report.to_json(), "metrics": dict(m.metrics)} for m in measured],
+    }
+    folders.results.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=2) + "\n"
+    write_atomically(folders.results / "report.json", lambda stream: stream.write(text.encode()))
+    return measured
+
+
+def _trained_network(options: TrainOptions, folders: RunFolders) -> tuple[nn.Module, str]:
+    """The network to test, and where its weights come from."""
+    for label in ("best", "latest") if options.train is not None else ():
+        folder = folders.models / f"net_g_{label}"
+        if folder.is_dir():
+            return read_model_folder(folder), str(folder)
+        if folder.with_suffix(".pth").is_file():
+            network, path = build_network(options), folder.with_suffix(".pth")
+            load_weights(network, read_state_dict(path)[0], source=f"'{path}'")
+            return network, str(path)
+    if options.path.pretrain_network_g is None:
+        raise CheckpointError(
+            f"there are no weights to test: '{folders.models}' holds no net_g_best or net_g_latest, and the "
+            "file names no path.pretrain_network_g; train first, or name a checkpoint there"
+        )
+    network = build_network(options)
+    load_pretrained(options, network)
+    return network, options.path.pretrain_network_g
