@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-import hfsr.archs  # noqa: F401  importing it registers our networks
+import hfsr.archs  # importing registers our networks
+import hfsr.losses  # noqa: F401  and our losses
 from hfsr.errors import UnknownNameError, suggest
 from hfsr.registry import ARCHS, DATASETS, LOSSES, METRICS, SUFFIX, Registry
 

@@ -30,7 +30,7 @@ def write_pairs(root: Path, *, scale: int, count: int = 3) -> None:
             Image.fromarray(picture).save(root / name / f"{i}.png")
 
 
-def options(root: Path, network: dict[str, object], *, scale: int) -> dict[str, object]:
+def options(root: Path, network: dict[str, object], loss: str, *, scale: int) -> dict[str, object]:
     pairs = {"type": "PairedImageDataset", "dataroot_gt": str(root / "gt"), "dataroot_lq": str(root / "lq")}
     return {
         "name": "tiny",
@@ -60,7 +60,7 @@ def options(root: Path, network: dict[str, object], *, scale: int) -> dict[str, 
             "scheduler": {"type": "MultiStepLR", "milestones": [100], "gamma": 0.5},
             "total_iter": 2,
             "warmup_iter": -1,
-            "pixel_opt": {"type": "L1Loss", "loss_weight": 1.0, "reduction": "mean"},
+            "pixel_opt": {"type": loss, "loss_weight": 1.0, "reduction": "mean"},
         },
         "val": {
             "val_freq": 2,
@@ -73,14 +73,15 @@ def options(root: Path, network: dict[str, object], *, scale: int) -> dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("arch", "type_there", "preset"), [("A2N", "A2N", "a2n_tiny"), ("EDSR", "EDSR_hfsr", "edsr_tiny")]
+    ("arch", "type_there", "preset", "loss"),
+    [("A2N", "A2N", "a2n_tiny", "L1Loss"), ("EDSR", "EDSR_hfsr", "edsr_tiny", "CharbonnierLoss_hfsr")],
 )
-def test_basicsr_trains_our_network_from_a_yaml(tmp_path, run_python, arch, type_there, preset):
+def test_basicsr_trains_our_network_from_a_yaml(tmp_path, run_python, arch, type_there, preset, loss):
     model = create_model(preset)
     write_pairs(tmp_path, scale=model.scale)
     network = {"type": type_there, **ARCHS[arch].presets[preset]}
     option_file = tmp_path / "tiny.yml"
-    option_file.write_text(yaml.safe_dump(options(tmp_path, network, scale=model.scale)))
+    option_file.write_text(yaml.safe_dump(options(tmp_path, network, loss, scale=model.scale)))
 
     out = run_python(PROGRAM.format(root=str(tmp_path)), "-opt", str(option_file))
 
