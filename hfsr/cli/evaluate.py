@@ -202,7 +202,7 @@ def _tiling_table(report: TilingReport, name: str, target: Path) -> str:
     for cut in report.cuts:
         level = "equal" if cut.largest == 0 else f"{cut.psnr:.2f} dB"
         lines.append(
-            f"  {cut.method:<48} {level:>9}, {cut.changed:7.2%} of the pixels by up to {cut.largest:3d} levels, "
+            f"  {cut.method:<48} {level:>9}, {cut.changed:7.2%} of pixels by up to {cut.largest:3d} levels, "
             f"{cut.of_range:.0e} of the range unrounded"
         )
     return "\n".join([*lines, "", f"Differences: {target}"])

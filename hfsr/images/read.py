@@ -130,15 +130,16 @@ def _check_file(path: Path) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The file's header, read; Pillow's chatter about damaged EXIF stays inside."""
-    try:
-        with _quiet():
-            image = Image.open(path, formats=_formats())
-    except _BROKEN as error:
-        raise ImageError(
-            f"'{path}' is no picture: {_guess(path)}; readable are {', '.join(_formats())}"
-        ) from error
-    with image:
-        yield image
+    # from a name, Pillow would map an uncompressed file into memory, and then forgets to turn a TIFF upright
+    with path.open("rb") as file:
+        try:
+            with _quiet():
+                image = Image.open(file, formats=_formats())
+        except _BROKEN as error:
+            formats = ", ".join(_formats())
+            raise ImageError(f"'{path}' is no picture: {_guess(path)}; readable are {formats}") from error
+        with image:
+            yield image
 
 
 def _guess(path: Path) -> str:
