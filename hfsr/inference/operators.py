@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from hfsr.archs import Enlargement
+from hfsr.archs import Enlargement, PositionalEnlargement
 from hfsr.errors import PlanError
 
-from .regions import AxisRule, Enlarge, Reduce, Region, Size, Spread, Window
+from .regions import AxisRule, Enlarge, Interpolate, Project, Reduce, Region, Size, Spread, Trim, Window
 
-__all__ = ["MapOperator", "Workspace", "is_global_pool", "map_operator", "pool_keeps_dims"]
+__all__ = ["MapOperator", "Positional", "Workspace", "is_global_pool", "map_operator", "pool_keeps_dims"]
 
 POINTWISE = (Enlarge(), Enlarge())
 
@@ -171,10 +171,10 @@ class TransposedConvolution(MapOperator):
 
 
 class Resampling(MapOperator):
-    """Whole-number enlargement: pixel shuffle, nearest, bilinear or bicubic interpolation.
+    """Pixel shuffle, and nearest, bilinear or bicubic interpolation.
 
-    Interpolating a part of a map clamps at the part's edges; the margin keeps those px out of the result,
-    except at the true border, where the whole image clamps as well.
+    Interpolating a part of a map clamps or mirrors at the part's edges; the rule asks for so many px that
+    this does not reach the result, except at the true border, where it happens to the whole image as well.
     """
 
     def __init__(
@@ -182,13 +182,11 @@ class Resampling(MapOperator):
         node: fx.Node,
         sources: list[fx.Node],
         *,
-        factor: int,
-        margin: int,
+        rule: Enlarge | Interpolate,
         function: Callable[[Tensor], Tensor],
         channel_ratio: int = 1,
     ) -> None:
-        super().__init__(node, sources, (Enlarge(factor, margin), Enlarge(factor, margin)))
-        self.factor = factor
+        super().__init__(node, sources, (rule, rule))
         self.function = function
         self.channel_ratio = channel_ratio
 
@@ -199,8 +197,41 @@ class Resampling(MapOperator):
         source = self.sources[0]
         inside = self.needs(region).clipped(work.size(source))
         y = self.function(work.patch(source, inside))
-        top, left = region.top - inside.top * self.factor, region.left - inside.left * self.factor
+        top = region.top - self.rows.size(inside.top)
+        left = region.left - self.columns.size(inside.left)
         return _crop(y, top, left, region).to(self.dtype)
+
+
+class Trimming(MapOperator):
+    """Cuts rows off the top and bottom of a map and columns off its sides."""
+
+    def run(self, region: Region, work: Workspace) -> Tensor:
+        return work.patch(self.sources[0], self.needs(region)).to(self.dtype)
+
+
+class Positional(MapOperator):
+    """Enlargement by a real number, which is told the absolute place of the part it computes; in float32."""
+
+    def __init__(self, node: fx.Node, sources: list[fx.Node], module: PositionalEnlargement) -> None:
+        axis = Project(module.scale, module.margin)
+        super().__init__(node, sources, (axis, axis))
+        self.module = module
+
+    def channels(self, sources: list[int]) -> int:
+        return self.module.out_channels
+
+    def cost(self, channels: int) -> float:
+        return 2.0 * channels * self.module.in_channels * (2 * self.module.margin + 1) ** 2
+
+    def prepare(self, device: torch.device) -> None:
+        self.module = copy.deepcopy(self.module).to(device=device, dtype=torch.float32)
+
+    def run(self, region: Region, work: Workspace) -> Tensor:
+        source, need = self.sources[0], self.needs(region)
+        inside = need.clipped(work.size(source))
+        x = F.pad(work.patch(source, inside).float(), _margins(need, inside))
+        rows, columns = (region.top, region.bottom), (region.left, region.right)
+        return self.module.part(x, rows, columns, self.module.scale).to(self.dtype)
 
 
 class Unshuffle(MapOperator):
@@ -312,7 +343,12 @@ def _crop(y: Tensor, top: int, left: int, region: Region) -> Tensor:
 # -------------------------------------------------------------------------------------------------
 
 Builder = Callable[[fx.Node, list[fx.Node], Any], MapOperator]
-_MARGINS = {"nearest": 0, "nearest-exact": 0, "bilinear": 1, "bicubic": 2}
+_RULES: dict[str, Callable[[int], Enlarge | Interpolate]] = {
+    "nearest": Enlarge,
+    "nearest-exact": Enlarge,
+    "bilinear": lambda factor: Interpolate(factor, support=1),
+    "bicubic": lambda factor: Interpolate(factor, support=2),
+}
 
 
 def _interpolation(
@@ -320,7 +356,7 @@ def _interpolation(
 ) -> MapOperator:
     if isinstance(factor, (tuple, list)) and len(set(factor)) == 1:
         factor = factor[0]
-    if not isinstance(factor, (int, float)) or factor != int(factor) or mode not in _MARGINS or corners:
+    if not isinstance(factor, (int, float)) or factor != int(factor) or mode not in _RULES or corners:
         raise PlanError(
             f"'{node.name}': interpolation by {factor} ({mode}) cannot be cut in pieces; whole numbers can"
         )
@@ -328,7 +364,7 @@ def _interpolation(
     def enlarge(x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=int(factor), mode=mode, align_corners=corners)
 
-    return Resampling(node, sources, factor=int(factor), margin=_MARGINS[mode], function=enlarge)
+    return Resampling(node, sources, rule=_RULES[mode](int(factor)), function=enlarge)
 
 
 def _interpolate(
@@ -352,15 +388,15 @@ def _upsample(node: fx.Node, sources: list[fx.Node], module: nn.Upsample) -> Map
 
 
 def _enlargement(node: fx.Node, sources: list[fx.Node], module: Enlargement) -> MapOperator:
-    return Resampling(node, sources, factor=module.factor, margin=module.margin, function=module)
+    rule = Interpolate(module.factor, module.support, module.divisor)
+    return Resampling(node, sources, rule=rule, function=module)
 
 
 def _shuffle_by(node: fx.Node, sources: list[fx.Node], factor: int) -> MapOperator:
     return Resampling(
         node,
         sources,
-        factor=factor,
-        margin=0,
+        rule=Enlarge(factor),
         function=lambda x: F.pixel_shuffle(x, factor),
         channel_ratio=factor * factor,
     )
@@ -383,16 +419,25 @@ def _pointwise(node: fx.Node, sources: list[fx.Node], module: Any) -> MapOperato
     return Pointwise(node, sources, function)
 
 
-def _channel_slice(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperator:
-    index = node.args[1]
-    if not (
-        isinstance(index, tuple)
-        and len(index) >= 2
-        and isinstance(index[1], slice)
-        and all(part == slice(None) for part in (index[0], *index[2:]))
-    ):
-        raise PlanError(f"'{node.name}': only slices of channels, x[:, a:b], can be cut in pieces")
-    return _pointwise(node, sources, None)
+def _slice(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperator:
+    """Channels, x[:, a:b], or what is left of a map when its edges are cut off, x[..., a:-b, c:-d]."""
+    index: Any = node.args[1]
+    if isinstance(index, tuple) and all(isinstance(part, slice) for part in index[1:]):
+        if index[0] == slice(None) and len(index) > 1 and all(part == slice(None) for part in index[2:]):
+            return _pointwise(node, sources, None)
+        trims = [_trim(part) for part in index[1:]]
+        if index[0] is Ellipsis and len(trims) == 2 and trims[0] and trims[1]:
+            return Trimming(node, sources, (trims[0], trims[1]))
+    raise PlanError(
+        f"'{node.name}': only slices of channels, x[:, a:b], and trimmed edges, x[..., a:-b, c:-d], "
+        "can be cut in pieces"
+    )
+
+
+def _trim(part: slice) -> Trim | None:
+    before, end = part.start or 0, part.stop
+    counted = isinstance(before, int) and before >= 0 and (end is None or (isinstance(end, int) and end < 0))
+    return Trim(before, -(end or 0)) if counted and part.step in (None, 1) else None
 
 
 def _along_channels(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperator:
@@ -404,6 +449,8 @@ def _along_channels(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperat
     return _pointwise(node, sources, None)
 
 
+_KINDS: dict[type[nn.Module], Builder] = {Enlargement: _enlargement, PositionalEnlargement: Positional}
+"""Modules of ours that are one node of a graph, their subclasses included."""
 _MODULES: dict[type[nn.Module], Builder] = {
     nn.Conv2d: Convolution,
     nn.ConvTranspose2d: TransposedConvolution,
@@ -418,7 +465,7 @@ _MODULES: dict[type[nn.Module], Builder] = {
 }
 _FUNCTIONS: dict[Any, Builder] = {
     torch.cat: _along_channels,
-    operator.getitem: _channel_slice,
+    operator.getitem: _slice,
     F.interpolate: _interpolate,
     F.pixel_shuffle: lambda n, s, _: _shuffle_by(n, s, _factor(n)),
     **dict.fromkeys(
@@ -459,7 +506,8 @@ def map_operator(node: fx.Node, sources: list[fx.Node], modules: dict[str, nn.Mo
     builder: Builder | None = None
     if node.op == "call_module":
         module = modules[str(node.target)]
-        builder = _enlargement if isinstance(module, Enlargement) else _MODULES.get(type(module))
+        builder = next((b for kind, b in _KINDS.items() if isinstance(module, kind)), None)
+        builder = builder or _MODULES.get(type(module))
     elif node.op == "call_function":
         builder = _FUNCTIONS.get(node.target)
     elif node.op == "call_method":

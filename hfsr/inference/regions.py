@@ -19,6 +19,7 @@ __all__ = [
     "Region",
     "Size",
     "Spread",
+    "Trim",
     "Window",
     "cut",
     "split",
@@ -129,18 +130,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class Enlarge:
-    """Whole-number enlargement whose interpolation looks `margin` input px to either side. Factor 1: a
-    pointwise map.
-    """
+    """Enlargement by a whole number, each output px from its own input px. Factor 1: a pointwise map."""
 
     factor: int = 1
-    margin: int = 0
 
     def size(self, length: int) -> int:
         return length * self.factor
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        return start // self.factor - self.margin, -(-stop // self.factor) + self.margin
+        return start // self.factor, -(-stop // self.factor)
 
 
 @dataclass(frozen=True)
@@ -176,6 +174,20 @@ class Reduce:
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
         return start * self.factor, stop * self.factor
+
+
+@dataclass(frozen=True)
+class Trim:
+    """Cuts so many px off the start and the end."""
+
+    before: int
+    after: int
+
+    def size(self, length: int) -> int:
+        return length - self.before - self.after
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        return start + self.before, stop + self.before
 
 
 def cut(size: Size, tile: int) -> Iterator[Region]:

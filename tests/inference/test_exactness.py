@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import hfsr
+from hfsr.archs._resize import Bicubic
 from hfsr.inference import Upscaler
 from hfsr.inference.execute import execute
 from hfsr.inference.graph import trace
@@ -131,6 +132,17 @@ class DownAndUp(nn.Module):
         return self.fuse(torch.cat([x, self.up(F.relu(self.down(x)))], 1))
 
 
+class Trimmed(nn.Module):
+    """A transposed convolution that overhangs on one side, where it is cut off."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)[..., :-1, :-1]
+
+
 class Enlarge(nn.Module):
     def __init__(self, mode: str, factor: int) -> None:
         super().__init__()
@@ -159,6 +171,9 @@ ENLARGERS = {
     "nearest": (2, lambda _: Enlarge("nearest", 2)),
     "bilinear": (2, lambda _: Enlarge("bilinear", 2)),
     "bicubic": (4, lambda _: Enlarge("bicubic", 4)),
+    "matlab": (3, lambda _: Bicubic(3)),
+    "reduced": (3, lambda c: nn.Sequential(nn.Conv2d(c, 16 * c, 1), nn.PixelShuffle(4), Bicubic(3, 4))),
+    "trimmed": (2, Trimmed),
     "deconv9": (3, lambda c: nn.ConvTranspose2d(c, c, 9, stride=3, padding=4, output_padding=2)),
     "deconv8": (4, lambda c: nn.ConvTranspose2d(c, c, 8, stride=4, padding=2)),
 }

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hfsr.archs._resize import Bicubic, Bilinear
-from hfsr.inference.regions import Enlarge, Interpolate, Reduce, Region, Size, Spread, Window, cut, split
+from hfsr.inference.regions import (
+    Enlarge,
+    Interpolate,
+    Reduce,
+    Region,
+    Size,
+    Spread,
+    Trim,
+    Window,
+    cut,
+    split,
+)
 
 
 def touched(module: nn.Module, length: int, start: int, stop: int, width: int = 1) -> set[int]:
@@ -50,10 +61,15 @@ def test_spread(kernel, stride, start):
 
 
 def test_enlarge_and_reduce():
-    assert Enlarge(3, 1).needs(4, 7) == (0, 4)
+    assert Enlarge(3).needs(4, 7) == (1, 3)
     assert Enlarge(3).size(5) == 15
     assert Reduce(2).needs(3, 5) == (6, 10)
     assert Reduce(2).size(9) == 4
+
+
+def test_trim():
+    assert Trim(1, 2).size(9) == 6
+    assert Trim(1, 2).needs(0, 6) == (1, 7)
 
 
 @settings(deadline=None)
