@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,12 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+)
+from huggingface_hub.utils import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+    logging,
 )
 
 from hfsr import __version__
@@ -123,12 +130,14 @@ def _check_bytes(path: Path, repo_id: str) -> None:
     Raises:
         HubError: they differ; the file is removed, so that the next attempt downloads it again.
     """
-    blob = path.resolve()
+    if not path.is_symlink():  # a file system without links: the cache keeps no hash
+        return
+    blob = path.parent / path.readlink()  # one step: a shared store behind it has names of its own
     if re.fullmatch("[0-9a-f]{64}", blob.name):
         digest = hashlib.sha256()
     elif re.fullmatch("[0-9a-f]{40}", blob.name):
         digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
-    else:  # a file system without links: the cache keeps no hash
+    else:
         return
     with blob.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -145,11 +154,29 @@ def _check_bytes(path: Path, repo_id: str) -> None:
 def in_words(repo_id: str, *, revision: str | None = None) -> Iterator[None]:
     """Turns what the client raises in the block into one HubError that says what to do."""
     try:
-        yield
+        with _one_voice():
+            yield
     except HfsrError:
         raise
     except (HTTPError, EntryNotFoundError, OSError, ValueError, RuntimeError) as error:
         raise HubError(_words(error, repo_id, revision)) from error
+
+
+@contextmanager
+def _one_voice() -> Iterator[None]:
+    """While the block runs, the client is silent about retries, and draws progress bars for people only."""
+    verbosity = logging.get_verbosity()
+    forced = constants.HF_HUB_DISABLE_PROGRESS_BARS is not None
+    hide = not (forced or are_progress_bars_disabled() or sys.stderr.isatty() or "ipykernel" in sys.modules)
+    logging.set_verbosity_error()
+    if hide:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if hide:
+            enable_progress_bars()
 
 
 def _words(error: BaseException, repo_id: str, revision: str | None) -> str:

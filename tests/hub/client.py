@@ -39,10 +39,18 @@ class Client:
         cwd: current directory of the scripts.
         token: HF_TOKEN, None for somebody who is not logged in.
         offline: sets HF_HUB_OFFLINE.
+        xet: large files go by Xet, the client's default, and not by classic LFS.
     """
 
     def __init__(
-        self, endpoint: str, *, home: Path, cwd: Path, token: str | None = None, offline: bool = False
+        self,
+        endpoint: str,
+        *,
+        home: Path,
+        cwd: Path,
+        token: str | None = None,
+        offline: bool = False,
+        xet: bool = False,
     ) -> None:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))
@@ -51,8 +59,7 @@ class Client:
             "HF_ENDPOINT": endpoint,
             "HF_HOME": str(home),
             "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_XET": "0" if xet else "1",
             "NO_PROXY": "127.0.0.1,localhost",
             "OMP_NUM_THREADS": "1",
         }

@@ -12,10 +12,12 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -50,6 +52,9 @@ class HubServer:
         url, storage: addresses of the two listeners.
         users: token -> User.
         repos: model id -> Repo.
+        objects: large files by SHA-256.
+        xet_store: folder that hf_xet stores in, when a test lets it.
+        xet_hashes: SHA-256 -> Xet's own hash, of files that come by Xet.
         calls: everything that was asked, in order.
         unknown: requests that no route knows.
     """
@@ -61,6 +66,8 @@ class HubServer:
         }
         self.repos: dict[str, Repo] = {}
         self.objects: dict[str, bytes] = {}
+        self.xet_store: Path | None = None
+        self.xet_hashes: dict[str, str] = {}
         self.calls: list[Call] = []
         self.unknown: list[str] = []
         self.faults: list[Fault] = []
@@ -113,6 +120,15 @@ class HubServer:
             yield fault
         finally:
             self.faults.remove(fault)
+
+    def announce_xet(self, path: Path) -> None:
+        """Tells the server of a file that will come by Xet: hf_xet stores it past the server."""
+        import hf_xet
+
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        self.objects[digest] = data
+        self.xet_hashes[digest] = hf_xet.hash_files([str(path)])[0].hash
 
     @contextmanager
     def recorded(self) -> Iterator[list[Call]]:
@@ -243,6 +259,16 @@ class HubServer:
             )
         return Answer(200, {"files": answer})
 
+    def xet_token(self, request: Request, repo_id: str, access: str, revision: str) -> Answer:
+        self._repo(request, repo_id, write=access == "write")
+        headers = {
+            "X-Xet-Cas-Url": f"local://{self.xet_store}",
+            "X-Xet-Access-Token": "xet",
+            "X-Xet-Token-Expiration": str(int(time.time()) + 3600),
+        }
+        body = {"casUrl": headers["X-Xet-Cas-Url"], "accessToken": "xet", "exp": int(time.time()) + 3600}
+        return Answer(200, body, headers)
+
     def lfs_batch(self, request: Request, repo_id: str) -> Answer:
         self._repo(request, repo_id)
         objects = []
@@ -325,6 +351,9 @@ class HubServer:
         if not blob.lfs:
             return request.ranged(blob.data, {**headers, "ETag": f'"{blob.git_oid}"'})
         self.objects[blob.sha256] = blob.data
+        if blob.sha256 in self.xet_hashes:
+            headers["X-Xet-Hash"] = self.xet_hashes[blob.sha256]
+            headers["Link"] = f'<{self.url}/api/models/{repo_id}/xet-read-token/{oid}>; rel="xet-auth"'
         headers |= {"X-Linked-Etag": f'"{blob.sha256}"', "X-Linked-Size": str(len(blob.data))}
         return Answer(302, b"", {**headers, "Location": f"{self.storage}/objects/{blob.sha256}"})
 
@@ -369,6 +398,7 @@ ROUTES = [
     (0, "POST", f"/api/models/{ID}/preupload/{REV}", "preupload"),
     (0, "POST", f"/api/models/{ID}/branch/(?P<branch>[^/]+)", "create_branch"),
     (0, "POST", f"/api/models/{ID}/commit/{REV}", "commit"),
+    (0, "GET", f"/api/models/{ID}/xet-(?P<access>read|write)-token/{REV}", "xet_token"),
     (0, "POST", rf"/{ID}\.git/info/lfs/objects/batch", "lfs_batch"),
     (0, "POST", rf"/{ID}\.git/info/lfs/verify", "lfs_verify"),
     (0, "GET", f"/{ID}/resolve/{REV}/(?P<path>.+)", "resolve"),

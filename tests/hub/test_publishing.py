@@ -12,7 +12,7 @@ from hfsr.hub import save_pretrained
 from hfsr.zoo import create_model
 
 from .client import Client
-from .server import HubServer, Repo, User
+from .server import HubServer, Repo
 
 PUSH = "import hfsr\nresult = hfsr.push_to_hub(folder, repo, **more)"
 
@@ -223,13 +223,14 @@ push_to_hub(run, "org/goes-on", licence=licence, reports=reports)
 
 def test_a_failed_push_keeps_the_folder(hub: HubServer, publisher: Client, tmp_path: Path) -> None:
     script = """
-import hfsr
+import hfsr, torch
 from hfsr.cli import main
 from hfsr.checkpoints import save_checkpoint
+torch.manual_seed(99)
 save_checkpoint(hfsr.create_model("edsr_tiny"), "mine.safetensors")
 result = main(["push", "mine.safetensors", "org/kept"])
 """
-    with hub.fault("POST", "/commit/", "500"):
+    with hub.fault("PUT", "/objects/", "500"):  # the client tries that six times
         outcome = publisher.run(script)
     assert outcome.result == 1
     assert outcome.stderr.count("\n") == 1
@@ -240,5 +241,22 @@ result = main(["push", "mine.safetensors", "org/kept"])
     assert kept == ["README.md", "config.json", "model.safetensors"]
 
 
-def test_users_of_the_server_are_told_apart(hub: HubServer) -> None:
-    assert hub.users["hf_reader"] == User("reader", ("reader",))
+def test_large_files_by_xet(hub: HubServer, folder: Path, tmp_path: Path) -> None:
+    """The way the client takes by default: no LFS, no bytes through the Hub itself."""
+    pytest.importorskip("hf_xet")
+    hub.xet_store = tmp_path / "xet"
+    hub.announce_xet(folder / "model.safetensors")
+    client = Client(hub.url, home=tmp_path / "hf", cwd=tmp_path, token="hf_publisher", xet=True)
+    try:
+        with hub.recorded() as calls:
+            push(client, folder, "org/xet")
+            client.ok("hfsr.from_pretrained('org/xet')")
+    finally:
+        client.close()
+    paths = [call.path for call in calls]
+    assert "/api/models/org/xet/xet-write-token/main" in paths
+    assert any("xet-read-token" in path for path in paths)
+    assert not any("/objects" in path for path in paths)
+    assert any((tmp_path / "xet").rglob("*"))
+    cached = next((tmp_path / "hf").rglob("snapshots/*/model.safetensors"))
+    assert cached.read_bytes() == (folder / "model.safetensors").read_bytes()
