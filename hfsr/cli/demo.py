@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import socket
 from types import ModuleType
 
 from hfsr import _resources
@@ -34,15 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serves the page until it is interrupted."""
     app = load_app()
+    _check_place(args.host, args.port)
     models = {name: name for name in args.model} if args.model else None
     for name in models or {}:
         app.load(name)  # a model that is not there is said now, not to the first visitor
-    try:
-        app.launch(models, host=args.host, port=args.port, browser=not args.no_browser)
-    except OSError as error:
-        raise HfsrError(
-            f"the page cannot be served on {args.host}: {error}; choose another --host or --port"
-        ) from error
+    app.launch(models, host=args.host, port=args.port, browser=not args.no_browser)
     return 0
 
 
@@ -62,3 +59,14 @@ def load_app() -> ModuleType:
     app = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(app)
     return app
+
+
+def _check_place(host: str, port: int | None) -> None:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address[0], port or 0))
+    except (OSError, OverflowError) as error:
+        where = host if port is None else f"{host}, port {port}"
+        raise HfsrError(f"the page cannot be served on {where}: {error}; choose another place") from error

@@ -26,6 +26,7 @@ from gradio.utils import get_upload_folder
 
 import hfsr
 from hfsr import images
+from hfsr.samples import SAMPLE
 
 HERE = Path(__file__).resolve().parent
 MAX_UPLOAD = "50mb"
@@ -37,6 +38,8 @@ KEEP_SECONDS = 3600  # how long uploads and results stay on the server
 TILES = {"64 px": "64", "128 px": "128", "256 px": "256", "512 px": "512", "as memory allows": "auto"}
 DTYPES = {"automatic": "auto", "fp32, most exact": "fp32", "bf16, faster": "bf16"}
 IDLE = "<p>Your result appears here, with a slider to compare it with the picture you gave.</p>"
+NAME_EXAMPLES = """() => document.querySelectorAll('#examples button').forEach(
+    (button, index) => button.ariaLabel = `Example picture ${index + 1}`)"""  # for screen readers
 
 on_gpu = getattr(spaces, "GPU", None) or (lambda **_: lambda function: function)
 
@@ -160,8 +163,8 @@ def ask(models: dict[str, str]) -> list[Any]:
     picture = gr.Image(
         label="Your picture", type="filepath", format="png", image_mode=None, sources=sources, height=340
     )
-    samples = [[str(path)] for path in sorted((HERE / "examples").glob("*.png"))]
-    gr.Examples(samples, picture, label="Or try one of these", cache_examples=False)
+    samples = [SAMPLE, *sorted((HERE / "examples").glob("*.png"))]
+    gr.Examples([[str(path)] for path in samples], picture, label="Or try one of these", elem_id="examples")
     model = gr.Dropdown(list(models.items()), label="What to do")
     with gr.Accordion("Advanced", open=False):
         same = "Smaller pieces take less memory; the result is the same."
@@ -172,9 +175,11 @@ def ask(models: dict[str, str]) -> list[Any]:
 
 def show() -> list[Any]:
     """Lays out what the visitor gets: comparison, download, report; a screen reader hears the report."""
-    spoken = "element.setAttribute('role', 'status')"
+    spoken = "element.role = 'status'"
     report = gr.HTML(IDLE, label="Report", elem_id="report", container=True, padding=True, js_on_load=spoken)
-    comparison = gr.ImageSlider(label="Before | after", format="png", buttons=["fullscreen"], visible=False)
+    comparison = gr.ImageSlider(
+        label="Before | after", format="png", buttons=["fullscreen"], elem_id="comparison", visible=False
+    )
     download = gr.DownloadButton("Download PNG", variant="primary", visible=False)
     return [comparison, download, report]
 
@@ -240,6 +245,7 @@ def launch(
         ssr_mode=False,
         theme=gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=font),
         css_paths=HERE / "style.css",
+        js=NAME_EXAMPLES,
     )
 
 
