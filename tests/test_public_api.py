@@ -80,6 +80,36 @@ def test_the_command_line_answers_without_torch():
     assert not names_loaded_by(code) & (HEAVY | LIGHT)
 
 
+def test_upscaling_and_listing_need_no_extra():
+    names_loaded_by(
+        f"""
+        import sys
+        sys.modules.update(dict.fromkeys({sorted(HEAVY)!r}))  # importing any of them now fails
+        import hfsr, hfsr.cli, torch
+        model = hfsr.create_model("edsr_tiny")
+        hfsr.Upscaler(model, tile=8, dtype="fp32").tensor(torch.rand(1, 3, 11, 13))
+        for command in (["list"], ["info", "edsr_tiny"]):
+            if hfsr.cli.main(command) != 0:
+                raise SystemExit(f"{{command}} failed")
+        """
+    )
+
+
+def test_training_without_its_extra_is_one_line():
+    blocked = ["accelerate", "basicsr", "pydantic"]
+    code = f"""
+    import sys
+    sys.modules.update(dict.fromkeys({blocked!r}))
+    from hfsr.cli.basicsr import main
+    sys.exit(main(["train", "-opt", "quickstart_x2.yml"]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "pip install 'hfsr[train]'" in done.stderr
+
+
 def test_inference_loads_none_of_the_heavy_packages():
     loaded = names_loaded_by(
         """

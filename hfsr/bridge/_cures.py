@@ -18,7 +18,7 @@ from hfsr.errors import HfsrError, MissingDependencyError
 
 __all__ = ["import_basicsr"]
 
-_PURPOSE = "training with BasicSR"
+_PURPOSE = "what comes from BasicSR"
 
 
 def import_basicsr() -> ModuleType:
@@ -33,7 +33,7 @@ def import_basicsr() -> ModuleType:
             python = f"{sys.version_info.major}.{sys.version_info.minor}"
             raise HfsrError(
                 f"{_PURPOSE} needs basicsr, which cannot be installed on Python {python}; "
-                "use Python 3.10, 3.11 or 3.12 (everything but training works here)"
+                "use Python 3.10, 3.11 or 3.12 (all that is not BasicSR's works here)"
             )
         raise MissingDependencyError("basicsr", extra="train", purpose=_PURPOSE)
     import_torchvision()
