@@ -15,7 +15,9 @@ import pytest
 import hfsr
 
 PACKAGE = Path(hfsr.__file__).parent
-MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "hfsr.") if m.name != "hfsr.__main__")
+MODULES = sorted(
+    m.name for m in pkgutil.walk_packages([str(PACKAGE)], "hfsr.") if not m.name.endswith("__main__")
+)
 
 HEAVY = frozenset(
     {"accelerate", "basicsr", "cv2", "gradio", "matplotlib", "pydantic", "skimage", "timm", "torchvision"}
