@@ -1,7 +1,57 @@
 """The networks: one file per system, each ending with its `ArchSpec`. Importing this registers them all."""
 
-from . import a2n, edsr, msrresnet, rcan
+from . import (
+    a2n,
+    dbpn,
+    discriminators,
+    drcn,
+    edsr,
+    enhancenet,
+    espcn,
+    fsrcnn,
+    lapsrn,
+    mdsr,
+    metardn,
+    mslapsrn,
+    msrresnet,
+    rcan,
+    rdn,
+    rrdbnet,
+    srcnn,
+    srresnet,
+    vdsr,
+    zssr,
+)
+from ._padding import padded_indices
+from ._positional import PositionalEnlargement, enlarged_length, source_of
 from ._resize import Enlargement
 from ._spec import ArchSpec
 
-__all__ = ["ArchSpec", "Enlargement", "a2n", "edsr", "msrresnet", "rcan"]
+__all__ = [
+    "ArchSpec",
+    "Enlargement",
+    "PositionalEnlargement",
+    "a2n",
+    "dbpn",
+    "discriminators",
+    "drcn",
+    "edsr",
+    "enhancenet",
+    "enlarged_length",
+    "espcn",
+    "fsrcnn",
+    "lapsrn",
+    "mdsr",
+    "metardn",
+    "mslapsrn",
+    "msrresnet",
+    "padded_indices",
+    "rcan",
+    "rdn",
+    "rrdbnet",
+    "source_of",
+    "srcnn",
+    "srresnet",
+    "vdsr",
+    "zssr",
+]

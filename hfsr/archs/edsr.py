@@ -82,8 +82,8 @@ class EDSR(nn.Module):
 
 def infer(state_dict: StateDict) -> dict[str, Any] | None:
     needed = ("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight", "conv_last.weight")
-    if not has_convolutions(state_dict, needed):
-        return None
+    if not has_convolutions(state_dict, needed) or count_indices(state_dict, "pre_process"):
+        return None  # MDSR has the same and more
     num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
     arguments: dict[str, Any] = {
         "num_in_ch": num_in_ch,
@@ -101,7 +101,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 def rename(state_dict: StateDict) -> StateDict:
     """Renames the official layout (head.0, body.i.body.0|2, body.N, tail.0|1) and absorbs its mean layers."""
-    if "head.0.weight" not in state_dict or "body.0.body.0.weight" not in state_dict:
+    if any(key not in state_dict for key in ("head.0.weight", "body.0.body.0.weight", "tail.1.weight")):
         return state_dict
     rules = (
         (r"^head\.0\.", "conv_first."),

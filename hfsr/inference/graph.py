@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx, nn
 
-from hfsr.archs import Enlargement
+from hfsr.archs import Enlargement, PositionalEnlargement
 from hfsr.errors import PlanError
 
 from .operators import (
     Convolution,
     MapOperator,
     Pointwise,
+    Positional,
     TransposedConvolution,
     is_global_pool,
     map_operator,
@@ -38,7 +39,9 @@ class _CoreTracer(fx.Tracer):
     traced_func_name = "core"
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Enlargement) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (Enlargement, PositionalEnlargement)) or super().is_leaf_module(
+            m, module_qualified_name
+        )
 
 
 @dataclass
@@ -70,7 +73,9 @@ class Program:
 
     @property
     def kind(self) -> str:
-        """ "pooled" when the network has global pools, else "local"."""
+        """ "positional" where parts must know their place, "pooled" with global pools, else "local"."""
+        if any(isinstance(op, Positional) for op in self.operators.values()):
+            return "positional"
         return "pooled" if len(self.stages) > 1 else "local"
 
     def sizes(self, image: Size) -> dict[fx.Node, Size]:
@@ -121,9 +126,9 @@ class Program:
         reach = needed[self.source]
         return max(middle.top - reach.top, reach.bottom - middle.bottom)
 
-    def scale(self) -> int:
-        """Output px per input px."""
-        return self.sizes(Size(_FAR, _FAR))[self.output].height // _FAR
+    def scale(self) -> float:
+        """Output px per input px, to six digits."""
+        return self.sizes(Size(_FAR, _FAR))[self.output].height / _FAR
 
     def prepare(self, device: torch.device, dtype: torch.dtype) -> None:
         """Readies the weights: in float32, or in `dtype` but for the first and last convolutions.

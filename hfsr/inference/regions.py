@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from hfsr.archs import enlarged_length, source_of
+
 __all__ = [
     "AxisRule",
     "Enlarge",
     "Interpolate",
+    "Project",
     "Reduce",
     "Region",
     "Size",
@@ -161,6 +164,21 @@ class Interpolate:
         first = ((2 * start + 1) * self.divisor - self.factor - reach) // (2 * self.factor) + 1
         end = -(-((2 * stop - 1) * self.divisor - self.factor + reach) // (2 * self.factor))
         return first - first % self.divisor, end + -end % self.divisor
+
+
+@dataclass(frozen=True)
+class Project:
+    """Enlargement by a real number: output px i lies over input px floor(i / scale) and sees `margin` around."""
+
+    scale: float
+    margin: int
+
+    def size(self, length: int) -> int:
+        return enlarged_length(length, self.scale)
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        first, last = source_of(start, self.scale), source_of(stop - 1, self.scale)
+        return first - self.margin, last + self.margin + 1
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hfsr import images
+from hfsr.archs import enlarged_length
 from hfsr.errors import ImageError, OptionsError, PlanError
+from hfsr.registry import ARCHS
 
 from .execute import Read, Write, execute
 from .graph import Program, trace
+from .padding import padded, padded_size
 from .plan import Plan, make_plan
 from .precision import choose_device, choose_dtype, dtype_name
 from .regions import Region, Size
@@ -83,7 +86,7 @@ class Upscaler:
         self.dtype = choose_dtype(dtype, model, self.device)
         self.backend = "torch"
         self.model = _ready(model, self.device)
-        self.scale = int(getattr(model, "scale", 1))
+        self.scale: int | float = getattr(model, "scale", 1)
         self.used_tile: int | str = "auto" if self.tile is None else self.tile
         self._program: Program | None = None
 
@@ -137,7 +140,7 @@ class Upscaler:
             RGB, nominally [0, 1], not clamped, float32, (1, 3, H*scale, W*scale), on the CPU.
         """
         size = Size(*x.shape[-2:])
-        result = torch.empty(1, 3, size.height * self.scale, size.width * self.scale)
+        result = torch.empty(1, 3, *self.result_size(size))
 
         def read(r: Region) -> Tensor:
             return x[..., r.top : r.bottom, r.left : r.right].to(self.device, torch.float32)
@@ -173,9 +176,14 @@ class Upscaler:
         picture = yield from self._picture_steps(images.read_picture(Path(source), **limit))
         images.write_picture(picture, target, jpeg_quality=jpeg_quality)
 
+    def result_size(self, size: Size) -> Size:
+        """Height and width of the result of a picture."""
+        return Size(*(enlarged_length(side, self.scale) for side in size))
+
     def plan(self, width: int, height: int) -> Plan:
         """What running a picture of this size will take: the piece size, memory and arithmetic."""
-        return make_plan(self._programmed(), Size(height, width), self.device, self.tile or None)
+        size = padded_size(Size(height, width), _size_multiple(self.model))
+        return make_plan(self._programmed(), size, self.device, self.tile or None)
 
     def _picture_steps(self, picture: images.Picture) -> Generator[Progress, None, images.Picture]:
         """Runs a picture; opacity runs by itself first, and colour premultiplied by it, so that nothing
@@ -195,8 +203,8 @@ class Upscaler:
         gray = pixels.ndim == 2
         integer = pixels.dtype.kind == "u"
         peak = float(np.iinfo(pixels.dtype).max) if integer else 1.0
-        height, width = pixels.shape[:2]
-        result = np.empty((height * self.scale, width * self.scale, *pixels.shape[2:]), pixels.dtype)
+        size = Size(*pixels.shape[:2])
+        result = np.empty((*self.result_size(size), *pixels.shape[2:]), pixels.dtype)
 
         def read(r: Region) -> Tensor:
             part = pixels[r.top : r.bottom, r.left : r.right].astype(np.float32)
@@ -212,7 +220,7 @@ class Upscaler:
             done = images.quantise(values, pixels.dtype) if integer else values.cpu().numpy()
             result[r.top : r.bottom, r.left : r.right] = done
 
-        yield from self._run(Size(height, width), read, write)
+        yield from self._run(size, read, write)
         return result
 
     # The run
@@ -223,13 +231,17 @@ class Upscaler:
         if (self.tile == _WHOLE or small) and self.dtype == torch.float32:
             self.used_tile = _WHOLE
             image = read(Region(0, size.height, 0, size.width))
-            write(Region(0, size.height * self.scale, 0, size.width * self.scale), self.model(image))
+            height, width = self.result_size(size)
+            write(Region(0, height, 0, width), self.model(image))
             yield Progress(1, 1, 0.0)
         else:
             yield from self._run_program(size, read, write)
 
     def _run_program(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
         program = self._programmed()
+        multiple = _size_multiple(self.model)
+        if padded_size(size, multiple) != size:
+            size, read, write = padded(size, read, write, multiple=multiple, result=self.result_size(size))
         plan = make_plan(program, size, self.device, max(size) if self.tile == _WHOLE else self.tile)
         self.used_tile = f"rows:{plan.rows}" if plan.tile is None else self.tile or plan.tile
         run = execute(
@@ -247,10 +259,9 @@ class Upscaler:
     def _programmed(self) -> Program:
         if self._program is None:
             self._program = trace(self.model)
-            if self._program.scale() != self.scale:
-                raise PlanError(
-                    f"{type(self.model).__name__} says x{self.scale} but enlarges x{self._program.scale()}"
-                )
+            found = self._program.scale()
+            if abs(found - self.scale) > 1e-5:
+                raise PlanError(f"{type(self.model).__name__} says x{self.scale:g} but enlarges x{found:g}")
             self._program.prepare(self.device, self.dtype)
         return self._program
 
@@ -308,6 +319,12 @@ def _ready(model: nn.Module, device: torch.device) -> nn.Module:
     if as_it_is and not any(module.training for module in model.modules()):
         return model
     return copy.deepcopy(model).to(device=device, dtype=torch.float32).eval()
+
+
+def _size_multiple(model: nn.Module) -> int:
+    """Of what `core` wants the sides of a picture to be multiples; `forward` pads them itself."""
+    spec = next((spec for spec in ARCHS.own().values() if spec.cls is type(model)), None)
+    return 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
 
 
 def _parse_tile(tile: int | str) -> int | None:

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import fx, nn
 
-from hfsr.archs import Enlargement
+from hfsr.archs import Enlargement, PositionalEnlargement
 from hfsr.zoo import create_model, presets
 
 
@@ -17,7 +17,7 @@ class CoreTracer(fx.Tracer):
     traced_func_name = "core"
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Enlargement) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (Enlargement, PositionalEnlargement)) or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
@@ -63,12 +63,13 @@ def positive(model: nn.Module) -> nn.Module:
     return model
 
 
-def measured_radius(model: nn.Module, side: int) -> int:
+def measured_radius(model: nn.Module, side: int, multiple: int = 1) -> int:
     """How many LR px the output above the middle px sees to any side, pools cut, by its gradient.
 
     Args:
         model: a network; its weights are replaced in a copy.
-        side: odd side of the square image it sees, in LR px.
+        side: side of the square image it sees, in LR px.
+        multiple: what the network divides sides by; each of so many px in the middle is tried.
     """
     graph = trace(positive(model))
     for node in pools(graph):
@@ -76,16 +77,22 @@ def measured_radius(model: nn.Module, side: int) -> int:
             cut = graph.graph.call_method("detach", (node,))
         node.replace_all_uses_with(cut, delete_user_cb=lambda user, cut=cut: user is not cut)
     graph.recompile()
+    side, scale = side + -side % multiple, model.scale
     x = torch.ones(1, 3, side, side, dtype=torch.float64, requires_grad=True)
-    middle, scale = side // 2, model.scale
-    block = slice(middle * scale, (middle + 1) * scale)
-    graph(x)[..., block, block].sum().backward()
-    touched = x.grad.abs().sum((0, 1)).nonzero()
-    return int((touched - middle).abs().max())
+    y = graph(x)
+    reach = 0
+    for middle in range(side // 2, side // 2 + multiple):
+        block = slice(middle * scale, (middle + 1) * scale)
+        [gradient] = torch.autograd.grad(y[..., block, block].sum(), x, retain_graph=True)
+        touched = gradient.abs().sum((0, 1)).nonzero()
+        reach = max(reach, int((touched - middle).abs().max()))
+    return reach
 
 
 def assert_radius(preset: str, **arguments: object) -> None:
     """The stated radius is the measured one: neither too small for exactness nor larger than needed."""
     model = create_model(preset, **arguments)
-    stated = presets()[preset].radius(model.model_args)
-    assert measured_radius(model, side=2 * stated + 7) == stated
+    spec = presets()[preset]
+    stated = spec.radius(model.model_args)
+    multiple = spec.size_multiple(model.model_args)
+    assert measured_radius(model, 2 * stated + 6 + multiple, multiple) == stated

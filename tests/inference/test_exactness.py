@@ -26,7 +26,7 @@ TOLERANCE = 1e-5
 PIECEWISE = [
     name
     for name in hfsr.list_archs()
-    if ARCHS[name].role == "restorer" and ARCHS[name].tiling in ("local", "pooled")
+    if ARCHS[name].role == "restorer" and ARCHS[name].tiling in ("local", "pooled", "positional")
 ]
 
 

@@ -1,0 +1,193 @@
+"""Discriminators of the adversarial recipes: they judge a picture by one number, a logit.
+
+SRGANDiscriminator
+    Paper: https://arxiv.org/abs/1609.04802 (Ledig et al., CVPR 2017, figure 4)
+    Reference: none was released by the authors.
+    Differs from the paper: no sigmoid, since losses take logits. 96x96 px: 23,565,505 parameters.
+VGGStyleDiscriminator
+    Paper: https://arxiv.org/abs/1809.00219 (Wang et al., ECCVW 2018; the paper leaves its layers open)
+    Reference: https://github.com/XPixelGroup/BasicSR (Apache-2.0)
+    Constructor words, defaults and state-dict keys are BasicSR's. 128x128 px: 14,499,401 parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from hfsr.errors import OptionsError
+from hfsr.registry import ARCHS
+
+from ._layers import has_convolutions
+from ._spec import ArchSpec, StateDict, records_arguments
+
+__all__ = ["SRGAN_SPEC", "VGG_SPEC", "SRGANDiscriminator", "VGGStyleDiscriminator"]
+
+
+def check_size(x: Tensor, input_size: int, name: str) -> None:
+    """A dense layer behind the convolutions fixes the size of the picture.
+
+    Raises:
+        OptionsError: another size.
+    """
+    height, width = x.shape[-2:]
+    if (height, width) != (input_size, input_size):
+        raise OptionsError(
+            f"{name} judges pictures of {input_size}x{input_size} px, not {width}x{height}: make gt_size and "
+            "input_size equal"
+        )
+
+
+@records_arguments
+class SRGANDiscriminator(nn.Module):
+    """Eight convolutions, every second one of stride 2, then two dense layers.
+
+    Args:
+        num_in_ch: channels of the input.
+        num_feat: width of the first convolution; it doubles three times.
+        input_size: side of the pictures it judges, in px; a multiple of 16.
+        num_hidden: width of the first dense layer.
+
+    Raises:
+        OptionsError: input_size is no multiple of 16.
+    """
+
+    def __init__(
+        self, *, num_in_ch: int = 3, num_feat: int = 64, input_size: int = 96, num_hidden: int = 1024
+    ) -> None:
+        super().__init__()
+        if input_size < 16 or input_size % 16:
+            raise OptionsError(f"input_size {input_size} is not a multiple of 16")
+        self.input_size = input_size
+        self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
+        widths = [num_feat * factor for factor in (1, 2, 2, 4, 4, 8, 8)]
+        layers: list[nn.Module] = []
+        before = num_feat
+        for i, width in enumerate(widths):
+            layers.append(
+                nn.Sequential(
+                    nn.Conv2d(before, width, 3, stride=1 if i % 2 else 2, padding=1),
+                    nn.BatchNorm2d(width),
+                    nn.LeakyReLU(0.2, inplace=True),
+                )
+            )
+            before = width
+        self.body = nn.Sequential(*layers)
+        self.linear1 = nn.Linear(before * (input_size // 16) ** 2, num_hidden)
+        self.linear2 = nn.Linear(num_hidden, 1)
+        self.lrelu = nn.LeakyReLU(0.2, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x: RGB in [0, 1], (B, 3, input_size, input_size). Returns: logits of "real", (B, 1)."""
+        check_size(x, self.input_size, type(self).__name__)
+        features = self.body(self.lrelu(self.conv_first(x * 2 - 1)))  # the paper's range is [-1, 1]
+        return self.linear2(self.lrelu(self.linear1(features.flatten(1))))
+
+
+@records_arguments
+class VGGStyleDiscriminator(nn.Module):
+    """Pairs of convolutions, the second of each pair 4x4 with stride 2, then two dense layers.
+
+    Args:
+        num_in_ch: channels of the input.
+        num_feat: width of the first pair; it doubles three times.
+        input_size: side of the pictures it judges, in px: 128 or 256.
+
+    Raises:
+        OptionsError: another input_size.
+    """
+
+    def __init__(self, *, num_in_ch: int = 3, num_feat: int = 64, input_size: int = 128) -> None:
+        super().__init__()
+        if input_size not in (128, 256):
+            raise OptionsError(f"input_size {input_size} is not supported: use 128 or 256")
+        self.input_size = input_size
+        widths = [num_feat * factor for factor in (1, 2, 4, 8, 8, 8)]
+        self.num_stage = 5 if input_size == 128 else 6
+        before = num_in_ch
+        for i, width in enumerate(widths[: self.num_stage]):
+            # The very first convolution has a bias and no norm; a norm makes every other bias pointless.
+            self.add_module(f"conv{i}_0", nn.Conv2d(before, width, 3, padding=1, bias=i == 0))
+            if i > 0:
+                self.add_module(f"bn{i}_0", nn.BatchNorm2d(width))
+            self.add_module(f"conv{i}_1", nn.Conv2d(width, width, 4, stride=2, padding=1, bias=False))
+            self.add_module(f"bn{i}_1", nn.BatchNorm2d(width))
+            before = width
+        self.linear1 = nn.Linear(before * 4 * 4, 100)
+        self.linear2 = nn.Linear(100, 1)
+        self.lrelu = nn.LeakyReLU(0.2, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x: RGB in [0, 1], (B, 3, input_size, input_size). Returns: logits of "real", (B, 1)."""
+        check_size(x, self.input_size, type(self).__name__)
+        features = x
+        for i in range(self.num_stage):
+            features = self.get_submodule(f"conv{i}_0")(features)
+            features = self.lrelu(self.get_submodule(f"bn{i}_0")(features) if i > 0 else features)
+            features = self.lrelu(self.get_submodule(f"bn{i}_1")(self.get_submodule(f"conv{i}_1")(features)))
+        return self.linear2(self.lrelu(self.linear1(features.flatten(1))))
+
+
+def infer_srgan(state_dict: StateDict) -> dict[str, Any] | None:
+    needed = ("conv_first.weight", "body.0.0.weight", "body.6.0.weight")
+    if not has_convolutions(state_dict, needed) or "linear1.weight" not in state_dict:
+        return None
+    num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
+    num_hidden, flat = state_dict["linear1.weight"].shape
+    side = round((flat / (8 * num_feat)) ** 0.5)
+    return {
+        "num_in_ch": num_in_ch,
+        "num_feat": num_feat,
+        "input_size": 16 * side,
+        "num_hidden": num_hidden,
+    }
+
+
+def infer_vgg(state_dict: StateDict) -> dict[str, Any] | None:
+    needed = ("conv0_0.weight", "conv0_1.weight", "conv4_1.weight")
+    if not has_convolutions(state_dict, needed) or "linear1.weight" not in state_dict:
+        return None
+    num_feat, num_in_ch = state_dict["conv0_0.weight"].shape[:2]
+    input_size = 256 if "conv5_1.weight" in state_dict else 128
+    return {"num_in_ch": num_in_ch, "num_feat": num_feat, "input_size": input_size}
+
+
+SRGAN_SPEC = ARCHS.register(
+    ArchSpec(
+        name="SRGANDiscriminator",
+        cls=SRGANDiscriminator,
+        role="discriminator",
+        title="Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
+        paper="https://arxiv.org/abs/1609.04802",
+        reference="none: the authors released no code",
+        licence="none stated",
+        scales=(),
+        presets={
+            "srgan_discriminator_96": {"num_feat": 64, "input_size": 96},
+            "srgan_discriminator_tiny": {"num_feat": 4, "input_size": 16, "num_hidden": 8},
+        },
+        radius=lambda args: args["input_size"],
+        infer=infer_srgan,
+    )
+)
+
+VGG_SPEC = ARCHS.register(
+    ArchSpec(
+        name="VGGStyleDiscriminator",
+        cls=VGGStyleDiscriminator,
+        role="discriminator",
+        title="ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks",
+        paper="https://arxiv.org/abs/1809.00219",
+        reference="https://github.com/XPixelGroup/BasicSR",
+        licence="Apache-2.0",
+        scales=(),
+        presets={
+            "vgg_discriminator_128": {"num_feat": 64, "input_size": 128},
+            "vgg_discriminator_256": {"num_feat": 64, "input_size": 256},
+            "vgg_discriminator_tiny": {"num_feat": 2, "input_size": 128},
+        },
+        radius=lambda args: args["input_size"],
+        infer=infer_vgg,
+    )
+)
