@@ -1,4 +1,4 @@
-"""The sample picture that comes with hfsr, and how it was drawn (`draw`): the project's own, free like its code."""
+"""The sample picture that comes with hfsr, and how it was drawn (`draw`): our own, free like the code."""
 
 from pathlib import Path
 
