@@ -39,9 +39,8 @@ class _CoreTracer(fx.Tracer):
     traced_func_name = "core"
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (Enlargement, PositionalEnlargement)) or super().is_leaf_module(
-            m, module_qualified_name
-        )
+        ours = isinstance(m, (Enlargement, PositionalEnlargement))
+        return ours or super().is_leaf_module(m, module_qualified_name)
 
 
 @dataclass

@@ -168,7 +168,7 @@ class Interpolate:
 
 @dataclass(frozen=True)
 class Project:
-    """Enlargement by a real number: output px i lies over input px floor(i / scale) and sees `margin` around."""
+    """Enlargement by a real number: output px i sees input px floor(i / scale) and `margin` px around it."""
 
     scale: float
     margin: int

@@ -17,7 +17,8 @@ class CoreTracer(fx.Tracer):
     traced_func_name = "core"
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (Enlargement, PositionalEnlargement)) or super().is_leaf_module(m, module_qualified_name)
+        ours = isinstance(m, (Enlargement, PositionalEnlargement))
+        return ours or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
