@@ -29,7 +29,7 @@ OTHERS = ((256, 10), (128, 10))
 """Tile and padding, LR px, that other tools ship with."""
 
 _PANEL, _GAP, _CAPTION = 640, 8, 24  # px: width of a panel of the difference picture, between, above
-_GAIN = 8
+_GAIN = 16
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,171 @@
+"""`hfsr evaluate`: numbers, JSON, tasks, tilings; bad input is one line and exit code 1."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import hfsr
+from hfsr import cli
+from hfsr.checkpoints import load_checkpoint, write_model_folder
+from hfsr.degradations import bicubic_down, bicubic_up
+from hfsr.evaluation import evaluate, find_pairs
+from hfsr.inference import Upscaler
+
+
+@pytest.fixture
+def model(tmp_path) -> str:
+    torch.manual_seed(0)
+    write_model_folder(hfsr.create_model("edsr_tiny"), tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    root = tmp_path / "Tiny" / "HR"
+    root.mkdir(parents=True)
+    (tmp_path / "Tiny" / "LR").mkdir()
+    for k, name in enumerate(("one", "two")):
+        gt = bicubic_up(np.random.default_rng(k).integers(0, 256, (6, 8, 3), np.uint8), 6)
+        Image.fromarray(gt).save(root / f"{name}.png")
+        Image.fromarray(bicubic_down(gt, 2)).save(root.parent / "LR" / f"{name}x2.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+def test_json_is_what_python_measures(model, folder, capsys):
+    assert cli.main(["evaluate", "-m", model, "--gt", str(folder), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    network = load_checkpoint(Path(model) / "model.safetensors")
+    expected = evaluate(Upscaler(network, tile=0, dtype="fp32").tensor, find_pairs(folder, scale=2), scale=2)
+    assert said["psnr_y"] == expected.psnr_y
+    assert (said["model"], said["set"], said["scale"], said["images"]) == (model, "Tiny", 2, 2)
+    assert (said["protocol"]["dtype"], said["protocol"]["tile"]) == ("fp32", 0)
+
+
+def test_given_lr_pictures_and_pieces_give_the_same_numbers(model, folder, capsys):
+    results = []
+    for more in ([], ["--lr", str(folder.parent / "LR")], ["--tile", "16"]):
+        assert cli.main(["evaluate", "-m", model, "--hr", str(folder), "--json", *more]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    assert results[1]["psnr_y"] == results[0]["psnr_y"]
+    assert results[1]["protocol"]["resize"] == "LQ pictures as given"
+    assert results[2]["psnr_y"] == pytest.approx(results[0]["psnr_y"], abs=1e-3)
+    assert results[2]["protocol"]["tile"] == 16
+
+
+def test_the_table_names_every_picture_and_the_protocol(model, folder, capsys):
+    assert cli.main(["evaluate", "-m", model, "--gt", str(folder)]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[3:6]] == ["one", "two", "mean"]
+    assert "bicubic PSNR-Y" in lines[2]
+    for stated in ("crop 2", "dtype fp32", "tile 0", f"hfsr {hfsr.__version__}", "MATLAB bicubic"):
+        assert stated in lines[-1]
+
+
+@pytest.mark.parametrize(("task", "stated"), [("denoise", ("sigma", 15.0)), ("jpeg", ("quality", 30))])
+def test_tasks_of_scale_one(tmp_path, folder, capsys, task, stated, monkeypatch):
+    class Same(torch.nn.Module):
+        scale = 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.weight
+
+    monkeypatch.setattr("hfsr.hub.from_pretrained", lambda name, scale: Same())
+    command = [
+        "evaluate",
+        "-m",
+        "same",
+        "--gt",
+        str(folder),
+        "--task",
+        task,
+        "--sigma",
+        "15",
+        "--quality",
+        "30",
+    ]
+    assert cli.main([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["protocol"][stated[0]] == stated[1]
+    assert said["psnr_y"] == said["bicubic_psnr_y"] < 45
+    assert cli.main(command) == 0
+    assert "input PSNR-Y" in capsys.readouterr().out
+
+
+def test_tilings(model, folder, capsys):
+    lr = str(folder.parent / "LR")
+    assert (
+        cli.main(["evaluate", "-m", model, "--compare-tiling", lr, "-o", "out", "--tile", "16", "--json"])
+        == 0
+    )
+    said = json.loads(capsys.readouterr().out)
+    assert [picture["input"] for picture in said["pictures"]] == ["onex2.png", "twox2.png"]
+    for picture in said["pictures"]:
+        assert [cut["method"] for cut in picture["cuts"]] == [
+            "independent tiles of 256 px, 10 px of padding",
+            "independent tiles of 128 px, 10 px of padding",
+            "hfsr in pieces of 16 px",
+        ]
+        assert picture["cuts"][2]["of_range"] <= 1e-5
+        with Image.open(picture["picture"]) as image:
+            assert image.width == 4 * 640 + 3 * 8
+    assert (
+        cli.main(["evaluate", "-m", model, "--compare-tiling", str(folder.parent / "LR" / "onex2.png")]) == 0
+    )
+    out = capsys.readouterr().out
+    assert "against the whole picture" in out
+    assert "results/onex2_tiling.png" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name the folder of good pictures with --gt"),
+        (["--gt", "nowhere"], "the GT folder 'nowhere' is not there"),
+        (["--gt", "{gt}", "--lq", "{gt}/../HR2"], "the LQ folder"),
+        (["--gt", "{gt}", "--lq", "{empty}"], "holds no pictures"),
+        (
+            ["--gt", "{gt}", "--task", "denoise"],
+            "--task denoise is for models of scale 1, this one enlarges x2",
+        ),
+        (["--compare-tiling", "{empty}"], "holds no pictures"),
+    ],
+)
+def test_bad_input_is_one_line(model, folder, tmp_path, capsys, arguments, message):
+    (tmp_path / "empty").mkdir()
+    given = [text.format(gt=folder, empty=tmp_path / "empty") for text in arguments]
+    assert cli.main(["evaluate", "-m", model, *given]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_without_a_model_the_scale_and_the_task_choose(monkeypatch, folder, capsys):
+    asked = []
+
+    def from_pretrained(name: str, scale: int | None) -> None:
+        asked.append(name)
+        raise hfsr.HfsrError("stop")
+
+    monkeypatch.setattr("hfsr.hub.from_pretrained", from_pretrained)
+    for more in ([], ["-s", "4"], ["--task", "denoise"], ["--task", "jpeg"]):
+        assert cli.main(["evaluate", "--gt", str(folder), *more]) == 1
+    assert asked == ["hfsr-x2", "hfsr-x4", "hfsr-denoise"]
+    assert "name one with -m" in capsys.readouterr().err

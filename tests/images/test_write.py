@@ -1,0 +1,169 @@
+"""What is written is read back equal; what cannot be written leaves the folder as it was."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from hfsr.errors import ImageError
+from hfsr.images import Picture, output_format, picture_to_pil, read_picture, replacing, write_picture
+
+
+def _picture(rng, *, gray=False, alpha=False, dtype=np.uint8, height=9, width=13, **more) -> Picture:
+    peak = np.iinfo(dtype).max
+    shape = (height, width) if gray else (height, width, 3)
+    opacity = rng.integers(0, peak, (height, width), dtype, endpoint=True) if alpha else None
+    return Picture(rng.integers(0, peak, shape, dtype, endpoint=True), opacity, **more)
+
+
+def _exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize(
+    ("ending", "dtype"), [("png", np.uint8), ("png", np.uint16), ("tif", np.uint8), ("webp", np.uint8)]
+)
+def test_lossless_round_trip(tmp_path, rng, ending, dtype, gray, alpha):
+    picture = _picture(rng, gray=gray, alpha=alpha, dtype=dtype, icc=b"a profile" * 40, exif=_exif())
+    write_picture(picture, tmp_path / f"a.{ending}")
+    back = read_picture(tmp_path / f"a.{ending}")
+    pixels = picture.pixels
+    if gray and ending == "webp":  # which has no gray
+        pixels = np.dstack([pixels] * 3)
+    np.testing.assert_array_equal(back.pixels, pixels)
+    if alpha:
+        np.testing.assert_array_equal(back.alpha, picture.alpha)
+    else:
+        assert back.alpha is None
+    assert back.icc == picture.icc
+    kept = Image.Exif()
+    kept.load(back.exif)
+    assert kept[0x010F] == "Maker"
+
+
+def test_gray_tiff_stays_sixteen_bit(tmp_path, rng):
+    picture = _picture(rng, gray=True, dtype=np.uint16)
+    write_picture(picture, tmp_path / "a.tiff")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tiff").pixels, picture.pixels)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp", "bmp"])
+def test_sixteen_bit_is_rounded_where_the_format_has_eight(tmp_path, ending):
+    values = np.full((16, 16, 3), 257 * 100 + 128, np.uint16)
+    write_picture(Picture(values), tmp_path / f"a.{ending}")
+    back = read_picture(tmp_path / f"a.{ending}")
+    assert back.bits == 8
+    assert np.abs(back.pixels.astype(int) - 100).max() <= 1
+    write_picture(Picture(values + 2), tmp_path / "b.bmp")
+    assert read_picture(tmp_path / "b.bmp").pixels[0, 0, 0] == 101
+
+
+def test_jpeg_quality_counts(tmp_path, rng):
+    picture = _picture(rng, height=64, width=64, icc=b"p", exif=_exif())
+    sizes = []
+    for quality in (10, 60, 95):
+        write_picture(picture, tmp_path / "a.jpg", jpeg_quality=quality)
+        sizes.append((tmp_path / "a.jpg").stat().st_size)
+    assert sizes == sorted(set(sizes))
+    back = read_picture(tmp_path / "a.jpg")
+    assert back.icc == b"p"
+    assert back.exif is not None
+    assert np.mean(np.abs(back.pixels.astype(float) - picture.pixels)) < 6
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif(tmp_path):
+    write_picture(Picture(np.full((16, 16, 3), 90, np.uint8)), tmp_path / "a.avif")
+    assert np.abs(read_picture(tmp_path / "a.avif").pixels.astype(int) - 90).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.jpg", {"alpha": True}, "transparency, which JPEG cannot hold; choose .png"),
+        ("a.bmp", {"alpha": True}, "which BMP cannot hold"),
+        ("a.tif", {"dtype": np.uint16}, "TIFF of 16 bit in gray only; choose .png"),
+        (
+            "a.webp",
+            {"width": 16_384, "height": 1},
+            "WEBP holds at most 16383 px a side, the picture is 16384x1",
+        ),
+        ("a.xyz", {}, r"ends in '.xyz'; hfsr writes .avif, .bmp, .jpeg"),
+        ("a", {}, "has no ending"),
+        ("missing/a.png", {}, "there is no folder"),
+        ("folder.png", {}, "is a folder"),
+    ],
+)
+def test_what_cannot_be_written_leaves_nothing(tmp_path, rng, name, options, message):
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ImageError, match=message) as caught:
+        write_picture(_picture(rng, **options), tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == ["folder.png"]
+
+
+def test_quality_out_of_range(tmp_path, rng):
+    with pytest.raises(ImageError, match="quality 101 is out of range"):
+        write_picture(_picture(rng), tmp_path / "a.jpg", jpeg_quality=101)
+
+
+def test_an_older_file_stays_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def fail_half_way() -> None:
+        with replacing(path) as file:
+            file.write(b"half")
+            assert path.read_bytes() == b"old"
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_half_way()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.bin"]
+    with replacing(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    path = tmp_path / "a.png"
+    with (
+        pytest.raises(ImageError, match=r"cannot be written \(No space left on device\); check"),
+        replacing(path),
+    ):
+        raise OSError(28, "No space left on device")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission(tmp_path, rng):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ImageError, match="Permission denied"):
+        write_picture(_picture(rng), tmp_path / "a.png")
+
+
+def test_formats():
+    assert output_format("x/Photo.JPG") == "JPEG"
+    assert output_format("photo.tiff") == "TIFF"
+
+
+def test_to_pillow(rng):
+    colour = _picture(rng, alpha=True, icc=b"p", exif=_exif())
+    image = picture_to_pil(colour)
+    assert image.mode == "RGBA"
+    assert image.info["icc_profile"] == b"p"
+    assert image.getexif()[0x010F] == "Maker"
+    np.testing.assert_array_equal(np.asarray(image), np.dstack([colour.pixels, colour.alpha]))
+    deep = _picture(rng, gray=True, dtype=np.uint16)
+    assert picture_to_pil(deep).mode == "L"
+    assert picture_to_pil(deep, deep_gray=True).mode == "I;16"
+    assert picture_to_pil(_picture(rng, gray=True, alpha=True)).mode == "LA"
