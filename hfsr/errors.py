@@ -73,7 +73,8 @@ class MissingDependencyError(HfsrError, ImportError):
     """
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}, which is not installed; run: pip install 'hfsr[{extra}]'")
+        command = f"pip install 'hfsr[{extra}]'"
+        super().__init__(f"{purpose} needs {package}, which is not installed; run: {command}")
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:

@@ -41,7 +41,9 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"hfsr {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below; COMMAND --help tells more")
+    parser.add_argument(
+        "command", choices=COMMANDS, metavar="COMMAND", help="one of those below; COMMAND --help tells more"
+    )
     if not argv:
         parser.print_help()
         return 2
@@ -50,10 +52,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_command(program: str, command: str, argv: list[str]) -> int:
-    """Runs one command of `program` (`hfsr` or `basicsr`): an HfsrError becomes one line on stderr and exit code 1."""
+    """Runs one command of `program` (`hfsr` or `basicsr`); an HfsrError becomes one line on stderr and a 1."""
     module_name, summary = COMMANDS[command]
     module = importlib.import_module(f"hfsr.cli.{module_name}")
-    parser = argparse.ArgumentParser(prog=f"{program} {command}", description=summary[0].upper() + summary[1:] + ".")
+    description = summary[0].upper() + summary[1:] + "."
+    parser = argparse.ArgumentParser(prog=f"{program} {command}", description=description)
     module.add_arguments(parser)
     args = parser.parse_args(argv)
     args.command = command

@@ -142,7 +142,7 @@ def _compute(frame: Frame, step: Step, buffers: dict[fx.Node, Tensor]) -> None:
 
 
 def _room(buffers: dict[fx.Node, Tensor], node: fx.Node, tail: Tensor, height: int) -> Tensor:
-    """A buffer of at least `height` rows that begins with those of `tail`, which may lie further down in it."""
+    """A buffer of at least `height` rows that begins with those of `tail`, even if they lie further down."""
     buffer = buffers.get(node)
     kept = tail.shape[2]
     if buffer is None or buffer.shape[2] < height:
