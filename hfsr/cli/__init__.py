@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_command(program: str, command: str, argv: list[str]) -> int:
-    """Runs one command of `program` (`hfsr` or `basicsr`); an HfsrError becomes one line on stderr and a 1."""
+    """Runs one command of `program` (`hfsr` or `basicsr`); an HfsrError is one line on stderr and a 1."""
     module_name, summary = COMMANDS[command]
     module = importlib.import_module(f"hfsr.cli.{module_name}")
     description = summary[0].upper() + summary[1:] + "."

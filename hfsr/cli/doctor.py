@@ -65,7 +65,7 @@ def _check_model(args: argparse.Namespace) -> int:
     name = f"{type(model).__name__} x{model.scale}"
     print(
         f"{name}: {program.kind}, radius {program.radius()} px, {len(program.stages)} stage(s); pieces of "
-        f"{args.tile} px differ from the whole {args.size + 7}x{args.size} image by {difference:.1e} of its peak"
+        f"{args.tile} px differ from the whole {args.size + 7}x{args.size} image by {difference:.1e}"
     )
     if difference > TOLERANCE:
         raise PlanError(

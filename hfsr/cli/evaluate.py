@@ -120,12 +120,12 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
         )
 
 
-def _degradation(args: argparse.Namespace, scale: int) -> Degradation:
+def _degradation(args: argparse.Namespace, scale: float) -> Degradation:
     from hfsr.evaluation import Bicubic, Jpeg, Noise
 
     if args.task != "sr" and scale != 1:
         raise OptionsError(
-            f"--task {args.task} is for models of scale 1, this one enlarges x{scale}; leave --task out"
+            f"--task {args.task} is for models of scale 1, this one enlarges x{scale:g}; leave --task out"
         )
     if args.task == "denoise":
         return Noise(args.sigma, args.seed)
@@ -136,7 +136,7 @@ def _table(report: Report) -> str:
     baseline = "bicubic" if report.scale > 1 else "input"
     width = max(len(report.set), 4, *(len(scores.name) for scores in report.per_image))
     head = f"{'':{width}}  PSNR-Y  SSIM-Y  PSNR-RGB  SSIM-RGB  {baseline} PSNR-Y"
-    lines = [f"{report.model} on {report.set}, x{report.scale}, {report.images} pictures", "", head]
+    lines = [f"{report.model} on {report.set}, x{report.scale:g}, {report.images} pictures", "", head]
     rows: list[tuple[str, Scores | Report]] = [(scores.name, scores) for scores in report.per_image]
     for name, s in [*rows, ("mean", report)]:
         lines.append(
@@ -154,6 +154,11 @@ def _compare_tiling(args: argparse.Namespace, name: str, whole: Upscaler, ours: 
     from hfsr.evaluation import compare_tiling
     from hfsr.images import eight_bit, read_picture, replacing
 
+    scale = int(whole.scale)
+    if scale != whole.scale:
+        raise OptionsError(
+            f"independent tiles need a whole scale, not {whole.scale:g}; choose another with -s"
+        )
     args.output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
 
@@ -165,7 +170,7 @@ def _compare_tiling(args: argparse.Namespace, name: str, whole: Upscaler, ours: 
         report = compare_tiling(
             path.name,
             eight_bit(read_picture(path).pixels),
-            scale=whole.scale,
+            scale=scale,
             whole=whole.tensor,
             ours=ours.tensor,
             ours_label=f"hfsr in pieces of {ours.tile} px",
@@ -178,7 +183,7 @@ def _compare_tiling(args: argparse.Namespace, name: str, whole: Upscaler, ours: 
         if not args.json:
             print(_tiling_table(report, name, target))
     if args.json:
-        print(json.dumps({"model": name, "scale": whole.scale, "dtype": whole.dtype_name, "pictures": rows}))
+        print(json.dumps({"model": name, "scale": scale, "dtype": whole.dtype_name, "pictures": rows}))
     return 0
 
 

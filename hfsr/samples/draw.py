@@ -93,13 +93,13 @@ def _pylons(pen: ImageDraw.ImageDraw, width: int, shore: int) -> None:
             half = tall * 0.12 * (1 - level / 7)
             up, down = y - tall * level / 7, y - tall * (level - 1) / 7
             pen.line([(x - half, up), (x + half + tall * 0.017, down)], fill=(24, 26, 36), width=FINE // 2)
-        for level_of_arm in (0.72, 0.86):
-            arm = y - tall * level_of_arm
-            pen.line([(x - tall * 0.2, arm), (x + tall * 0.2, arm)], fill=(24, 26, 36), width=FINE)
+        for high in (0.72, 0.86):
+            end = y - tall * high
+            pen.line([(x - tall * 0.2, end), (x + tall * 0.2, end)], fill=(24, 26, 36), width=FINE)
     for (x0, y0, t0), (x1, y1, t1) in itertools.pairwise(feet):
-        for high, side in ((0.72, -0.2), (0.72, 0.2), (0.86, -0.2), (0.86, 0.2)):
+        for high, reach in ((0.72, -0.2), (0.72, 0.2), (0.86, -0.2), (0.86, 0.2)):
             s = np.linspace(0, 1, 60)
-            xs = x0 + side * t0 + (x1 + side * t1 - x0 - side * t0) * s
+            xs = x0 + reach * t0 + (x1 + reach * t1 - x0 - reach * t0) * s
             ys = y0 - t0 * high + (y1 - t1 * high - y0 + t0 * high) * s + 4 * s * (1 - s) * t0 * 0.14
             pen.line(list(zip(xs.tolist(), ys.tolist(), strict=True)), fill=(30, 30, 40), width=FINE // 2)
 
