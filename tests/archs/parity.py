@@ -26,13 +26,13 @@ def assert_same_function(ours: nn.Module, theirs: nn.Module) -> None:
     assert list(ours.state_dict()) == list(theirs.state_dict())
     x = torch.rand(2, 3, 9, 14)
     for source, target in ((theirs, ours), (ours, theirs)):
-        _shake(source)
+        shake(source)
         target.load_state_dict(source.state_dict(), strict=True)
         with torch.no_grad():
             torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), rtol=0, atol=1e-6)
 
 
-def _shake(model: nn.Module) -> None:
+def shake(model: nn.Module) -> None:
     """Weights of ordinary size everywhere: a network that starts near zero hides its wiring."""
     with torch.no_grad():
         for parameter in model.parameters():
