@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["add_to_luma", "luma"]
+__all__ = ["add_to_luma", "luma", "with_luma"]
 
 _RED, _GREEN, _BLUE = 65.481 / 255, 128.553 / 255, 24.966 / 255
 _BLACK = 16 / 255
@@ -32,3 +32,8 @@ def luma(rgb: Tensor) -> Tensor:
 def add_to_luma(rgb: Tensor, difference: Tensor) -> Tensor:
     """Changes the luma of a picture by `difference`, (B, 1, H, W), and leaves its chroma as it is."""
     return rgb + difference * (1 / _RANGE)
+
+
+def with_luma(rgb: Tensor, y: Tensor) -> Tensor:
+    """The chroma of a picture, with the luma `y`, (B, 1, H, W)."""
+    return add_to_luma(rgb, y - luma(rgb))
