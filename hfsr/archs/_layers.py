@@ -22,6 +22,7 @@ __all__ = [
     "has_convolutions",
     "rename_keys",
     "scale_of_upsampler",
+    "shift_layer",
     "start_small",
 ]
 
@@ -60,6 +61,15 @@ class MeanShift(nn.Module):
 
     def inverse(self, x: Tensor) -> Tensor:
         return x / self.img_range + self.mean
+
+
+def shift_layer(offsets: Sequence[float]) -> nn.Conv2d:
+    """A 1x1 convolution that starts by adding `offsets`, one per channel, and is trained with the rest."""
+    layer = nn.Conv2d(len(offsets), len(offsets), 1)
+    nn.init.dirac_(layer.weight)
+    with torch.no_grad():
+        layer.get_parameter("bias").copy_(torch.tensor(tuple(offsets)))
+    return layer
 
 
 class ResidualBlock(nn.Module):

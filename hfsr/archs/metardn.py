@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._layers import DIV2K_MEAN
+from ._layers import DIV2K_MEAN, shift_layer
 from ._positional import EPSILON, PositionalEnlargement
 from ._spec import ArchSpec, StateDict, records_arguments
 from .rdn import ResidualDenseTrunk, infer_trunk
@@ -136,18 +136,10 @@ class MetaRDN(ResidualDenseTrunk):
         check_scale(upscale)
         self.scale = int(upscale) if upscale == int(upscale) else upscale
         self.img_range = img_range
-        self.sub_mean = nn.Conv2d(COLOURS, COLOURS, 1)
-        self.add_mean = nn.Conv2d(COLOURS, COLOURS, 1)
+        # As in the reference the mean layers are trained too.
+        self.sub_mean = shift_layer([-img_range * mean for mean in DIV2K_MEAN])
+        self.add_mean = shift_layer([img_range * mean for mean in DIV2K_MEAN])
         self.P2W = MetaUpscale(num_feat, self.scale)
-        self.start_with_the_mean()
-
-    @torch.no_grad()
-    def start_with_the_mean(self) -> None:
-        """The mean layers start as the shift by DIV2K's mean; as in the reference they are trained too."""
-        for layer, sign in ((self.sub_mean, -1), (self.add_mean, 1)):
-            nn.init.dirac_(layer.weight)
-            for colour, mean in enumerate(DIV2K_MEAN):
-                nn.init.constant_(layer.get_parameter("bias")[colour], sign * mean * self.img_range)
 
     def deep(self, x: Tensor) -> Tensor:
         return self.features(self.sub_mean(x * self.img_range))

@@ -42,6 +42,11 @@ COUNTS = {
     "dbpn_tiny": 9_378,
     **{f"drcn_x{s}": 1_775_121 for s in (2, 3, 4)},
     "drcn_tiny": 1_908,
+    "drn_s_x4": 4_804_065,
+    "drn_s_x8": 5_403_000,
+    "drn_l_x4": 9_825_893,
+    "drn_l_x8": 10_004_018,
+    "drn_tiny": 31_725,
     "edsr_baseline_x2": 1_369_859,
     "edsr_baseline_x3": 1_554_499,
     "edsr_baseline_x4": 1_517_571,
@@ -177,8 +182,8 @@ def test_any_size(preset: str, scale: int, size: tuple[int, int]) -> None:
 def test_every_parameter_gets_a_gradient(preset: str, scale: int) -> None:
     def idle(scale: int) -> set[str]:
         model = create_model(preset, scale=scale)
-        y = model(picture(2, 9, 7))
-        (y * torch.randn_like(y)).sum().backward()
+        outputs = getattr(model, "pyramid", lambda x: [model(x)])(picture(2, 9, 7))
+        sum((y * torch.randn_like(y)).sum() for y in outputs).backward()
         gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
         return {name for name, gradient in gradients.items() if gradient is None or not gradient.any()}
 
