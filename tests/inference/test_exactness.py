@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import hfsr
 from hfsr.archs._resize import Bicubic
+from hfsr.archs.metardn import MetaUpscale
 from hfsr.inference import Upscaler
 from hfsr.inference.execute import execute
 from hfsr.inference.graph import trace
@@ -162,6 +163,9 @@ def layer(kind: str, channels: int) -> nn.Module:
         "gate": lambda: Gate(channels),
         "statistics": MeanShiftByStatistics,
         "down-up": lambda: DownAndUp(channels),
+        "folded": lambda: nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2)
+        ),
     }[kind]()
 
 
@@ -174,6 +178,7 @@ ENLARGERS = {
     "matlab": (3, lambda _: Bicubic(3)),
     "reduced": (3, lambda c: nn.Sequential(nn.Conv2d(c, 16 * c, 1), nn.PixelShuffle(4), Bicubic(3, 4))),
     "trimmed": (2, Trimmed),
+    "meta": (2, lambda c: nn.Sequential(MetaUpscale(c, 2), nn.Conv2d(3, c, 1))),
     "deconv9": (3, lambda c: nn.ConvTranspose2d(c, c, 9, stride=3, padding=4, output_padding=2)),
     "deconv8": (4, lambda c: nn.ConvTranspose2d(c, c, 8, stride=4, padding=2)),
 }
@@ -198,7 +203,7 @@ class RandomNetwork(nn.Module):
         return self.core(x)
 
 
-KINDS = ["conv5", "grouped", "valid-free", "dilated", "residual", "gate", "statistics", "down-up"]
+KINDS = ["conv5", "grouped", "valid-free", "dilated", "residual", "gate", "statistics", "down-up", "folded"]
 
 
 @settings(
