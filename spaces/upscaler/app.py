@@ -31,7 +31,7 @@ from hfsr.samples import SAMPLE
 HERE = Path(__file__).resolve().parent
 MAX_UPLOAD = "50mb"
 MAX_PIXELS = 16_000_000  # of the picture given: a small file can decode to gigapixels
-MAX_SHOWN = 9_000_000  # px of the comparison: browsers choke on more; the download is always whole
+MAX_SHOWN = 12_000_000  # px of the comparison: browsers choke on more; the download is always whole
 MAX_WAITING = 8  # visitors in the queue; one job runs at a time
 KEEP_SECONDS = 3600  # how long uploads and results stay on the server
 
@@ -69,19 +69,15 @@ def restore(source: Path, png: Path, model: str, tile: str, dtype: str) -> Itera
         upscaler = hfsr.Upscaler(load(model), tile=tile, dtype=dtype)
         with closing(upscaler.steps(source, png, max_pixels=MAX_PIXELS)) as pieces:
             for piece in pieces:
-                left = f", about {in_words(piece.seconds_left)} left" if piece.seconds_left else ""
-                said = f"{piece.done} of {piece.total} pieces{left}"
-                yield progress(said, piece.done / piece.total), upscaler.summary
+                yield told(piece), upscaler.summary
 
 
 def process(source: Path, model: str, tile: str, dtype: str) -> Iterator[tuple[Any, Path | None, str]]:
     """Yields before and after, the PNG, and what to say; the first two are None until the last time."""
     started = time.monotonic()
-    yield None, None, progress("Getting ready")
-    with readable(source):
+    yield None, None, bar("Getting ready")
+    with readable(source), TemporaryDirectory(prefix="hfsr-") as folder:
         scale = load(model).scale
-    how = ""
-    with TemporaryDirectory(prefix="hfsr-") as folder:
         png = Path(folder, f"{source.stem}_x{scale:g}.png")
         with closing(restore(source, png, model, tile, dtype)) as news:
             for said, how in news:  # noqa: B007 - the last is told at the end
@@ -91,21 +87,22 @@ def process(source: Path, model: str, tile: str, dtype: str) -> Iterator[tuple[A
         yield (before, after), png, f"<p><strong>{sizes}</strong></p><p>{cost}. {how}.</p>"
 
 
-def compare(source: Path, png: Path, scale: float) -> tuple[Any, Any, str]:
-    """Before and after at one size, so that they lie on each other, and what to say of their sizes.
+def compare(source: Path, png: Path, scale: float) -> tuple[Path, Path, str]:
+    """Before and after as PNGs of one size, so that they lie on each other, and what to say of their sizes.
 
     Before is enlarged by bicubic, as any viewer would; both are reduced where they are too large to show.
     """
-    before = images.picture_to_pil(images.read_picture(source))
-    width, height = (int(side * scale + 1e-6) for side in before.size)
+    before, after = images.picture_to_pil(images.read_picture(source)), png
+    shown = width, height = [int(side * scale + 1e-6) for side in before.size]
     sizes = f"{before.width} × {before.height} px became {width} × {height} px."
-    if width * height <= MAX_SHOWN:
-        return before.resize((width, height)), png, sizes
-    after = images.picture_to_pil(images.read_picture(png, max_pixels=width * height))
-    shrink = (MAX_SHOWN / (width * height)) ** 0.5
-    shown = round(width * shrink), round(height * shrink)
-    sizes += " The comparison is reduced, the download is not."
-    return before.resize(shown), after.resize(shown), sizes
+    if width * height > MAX_SHOWN:
+        sizes += " The comparison is reduced, the download is not."
+        shown = [round(side * (MAX_SHOWN / (width * height)) ** 0.5) for side in shown]
+        whole = images.picture_to_pil(images.read_picture(png, max_pixels=width * height))
+        after = png.with_name("after.png")
+        whole.resize(shown).save(after, compress_level=1)  # level 1 is four times as fast as the default
+    before.resize(shown).save(png.with_name("before.png"), compress_level=1)
+    return png.with_name("before.png"), after, sizes
 
 
 # The words
@@ -120,11 +117,18 @@ def readable(source: Path) -> Iterator[None]:
         raise refusal(str(error).replace(f"{source.parent}/", "")) from error
 
 
+def told(piece: hfsr.Progress) -> str:
+    left = f", about {in_words(piece.seconds_left)} left" if piece.seconds_left else ""
+    ended = piece.done == piece.total
+    said = "Writing the PNG" if ended else f"{piece.done} of {piece.total} pieces{left}"
+    return bar(said, piece.done / piece.total)
+
+
 def refusal(message: str) -> gr.Error:
     return gr.Error(message, duration=None, print_exception=False)
 
 
-def progress(said: str, part: float | None = None) -> str:
+def bar(said: str, part: float | None = None) -> str:
     """A progress bar and what it means; without `part` (0 to 1) it only shows that something goes on."""
     value = "" if part is None else f' value="{part:.3f}"'
     return f'<progress{value} aria-label="Progress"></progress><p>{said}</p>'

@@ -45,7 +45,7 @@ def test_the_png_is_what_upscaler_writes(served, upscale, photo, tmp_path):
     with Image.open(before) as enlarged, Image.open(photo) as given:
         assert np.array_equal(np.asarray(enlarged), np.asarray(given.resize((600, 400))))
     assert "300 × 200 px became 600 × 400 px." in report
-    assert "tile 64 px, fp32, torch on" in report
+    assert "tile 64, fp32, torch on" in report
     assert served.jobs() == []
 
 

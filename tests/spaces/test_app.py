@@ -6,6 +6,7 @@ import gc
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -84,21 +85,37 @@ def test_time_in_words(app, seconds, words):
 
 
 def test_before_and_after_have_one_size(app, photo, tmp_path):
-    png = tmp_path / "after.png"
+    png = tmp_path / "photo_x2.png"
     Image.new("RGB", (600, 400)).save(png)
     before, after, sizes = app.compare(photo, png, 2)
-    assert before.size == (600, 400)
+    with Image.open(before) as shown, Image.open(photo) as given:
+        assert np.array_equal(
+            np.asarray(shown), np.asarray(given.resize((600, 400), Image.Resampling.BICUBIC))
+        )
     assert after == png
     assert sizes == "300 × 200 px became 600 × 400 px."
 
 
 def test_a_large_result_is_shown_reduced_and_said_to_be(app, photo, tmp_path, monkeypatch):
     monkeypatch.setattr(app, "MAX_SHOWN", 60_000)
-    png = tmp_path / "after.png"
+    png = tmp_path / "photo_x2.png"
     Image.new("RGB", (600, 400)).save(png)
     before, after, sizes = app.compare(photo, png, 2)
-    assert before.size == after.size == (300, 200)
+    with Image.open(before) as shown, Image.open(after) as result, Image.open(png) as whole:
+        assert shown.size == result.size == (300, 200)
+        assert whole.size == (600, 400)
     assert sizes.endswith("The comparison is reduced, the download is not.")
+
+
+def test_a_picture_shown_upright_keeps_lying_on_its_result(app, tmp_path):
+    lying = tmp_path / "lying.jpg"
+    exif = Image.Exif()
+    exif[274] = 6  # turn by 90 degrees to look at it
+    Image.new("RGB", (30, 20)).save(lying, exif=exif)
+    before, _, sizes = app.compare(lying, tmp_path / "lying_x3.png", 3)
+    assert sizes == "20 × 30 px became 60 × 90 px."
+    with Image.open(before) as shown:
+        assert shown.size == (60, 90)
 
 
 def test_an_error_is_told_without_the_place_of_uploads(app):
