@@ -75,9 +75,12 @@ def create_model(name: str, /, **arguments: Any) -> nn.Module:
 
 
 def _in_its_words(spec: ArchSpec, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Says `scale` as the constructor says it, and refuses what it does not know."""
+    """Says `scale` as the constructor says it, 2.0 as 2, and refuses what it does not know."""
     allowed = inspect.signature(spec.cls).parameters
     given = dict(arguments)
+    for word in ("scale", "upscale"):
+        if isinstance(given.get(word), float) and given[word].is_integer():
+            given[word] = int(given[word])
     if "scale" in given and "scale" not in allowed:
         scale = given.pop("scale")
         if "upscale" in allowed:

@@ -42,6 +42,11 @@ def test_arguments_override_the_preset_in_either_word(word):
     assert len(model.body) == 1
 
 
+def test_a_whole_scale_is_a_whole_number():
+    model = zoo.create_model("edsr_tiny", scale=3.0)
+    assert repr(model.scale) == repr(model.model_args["upscale"]) == "3"
+
+
 def test_create_model_builds_by_class_name():
     model = zoo.create_model("EDSR", scale=3, num_feat=4, num_block=1)
     assert (type(model).__name__, model.scale) == ("EDSR", 3)

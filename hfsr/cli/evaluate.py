@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="bad ones, NAME, NAMExS or NAME_LRBIxS (default: made from --gt)",
     )
-    add("-s", "--scale", type=int, help="scale of the model (default: the model's, or 2)")
+    add("-s", "--scale", type=float, help="scale of the model (default: the model's, or 2)")
     add(
         "--task",
         choices=("sr", "denoise", "jpeg"),
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 def _default_model(args: argparse.Namespace) -> str:
     if args.task == "jpeg":
         raise OptionsError("no model against JPEG artefacts is bundled; name one with -m")
-    return "hfsr-denoise" if args.task == "denoise" else f"hfsr-x{args.scale or 2}"
+    return "hfsr-denoise" if args.task == "denoise" else f"hfsr-x{args.scale or 2:g}"
 
 
 # Numbers

@@ -34,7 +34,7 @@ class Job:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("inputs", nargs="*", metavar="INPUT", help="pictures, folders (searched recursively) or globs")
-    add("-s", "--scale", type=int, help="2, 3 or 4: picks the bundled model (default 2)")
+    add("-s", "--scale", type=float, help="scale of the model; without -m 2, 3 or 4 (default 2)")
     add("-m", "--model", help="Hub id, model folder, checkpoint file or bundled name")
     add("-o", "--output", type=Path, help="a file for one picture, else a folder (default results/)")
     add("--tile", default="auto", help="side in input px of what one piece owns; 0 runs whole (default auto)")
@@ -86,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _default_model(command: str, scale: int | None) -> str:
-    return "hfsr-denoise" if command == "restore" and scale is None else f"hfsr-x{scale or 2}"
+def _default_model(command: str, scale: float | None) -> str:
+    return "hfsr-denoise" if command == "restore" and scale is None else f"hfsr-x{scale or 2:g}"
 
 
 # --- one picture ---
@@ -133,11 +133,13 @@ def _make_folder(folder: Path) -> None:
 
 
 def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
+    from hfsr.archs import enlarged_length
+
     width, height = _dimensions(job.source)
     plan = up.plan(width, height)
     return {
-        "width": width * up.scale,
-        "height": height * up.scale,
+        "width": enlarged_length(width, up.scale),
+        "height": enlarged_length(height, up.scale),
         "scale": up.scale,
         "tile": plan.parts,
         "dtype": up.dtype_name,

@@ -49,6 +49,16 @@ def test_one_picture_to_results(model, photo, capsys):
     assert "80x60 px" in capsys.readouterr().out
 
 
+def test_a_real_scale(photo, tmp_path, capsys):
+    write_model_folder(hfsr.create_model("metardn_tiny"), tmp_path / "meta")
+    for extra in (["--dry-run"], []):
+        command = ["upscale", str(photo), "-m", str(tmp_path / "meta"), "-s", "1.7", "--json", *extra]
+        assert cli.main(command) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["width"], told["height"], told["scale"]) == (68, 51, 1.7)
+    assert size("results/photo_x1.7.png") == (68, 51)
+
+
 def test_one_picture_to_a_named_file_is_what_python_gives(model, photo):
     assert cli.main(["upscale", str(photo), "-m", model, "-o", "out.png", "--dtype", "fp32"]) == 0
     expected = Upscaler(hfsr.load_checkpoint(model + "/model.safetensors"), dtype="fp32")(photo)
