@@ -17,6 +17,7 @@ from hfsr.errors import suggest
 from hfsr.optim import OPTIMIZERS, SCHEDULERS
 from hfsr.registry import ARCHS, DATASETS, LOSSES, METRICS, RECIPES
 
+from . import metrics  # noqa: F401  (registers them)
 from .models import DatasetOptions
 
 __all__ = ["Kind", "Problem", "TypedSection", "arguments_model", "kinds", "recipe_problem", "typed_sections"]
@@ -74,8 +75,7 @@ class TypedSection:
     def is_known(self) -> bool:
         """False when its type is registered nowhere."""
         name = self.section.get("type")
-        # Metrics belong to training: where that is not loaded, the registry is empty and nothing is checked.
-        return not isinstance(name, str) or not self.kind.items or name in self.kind.items
+        return not isinstance(name, str) or name in self.kind.items
 
     def words(self) -> list[str]:
         """Words known in this section."""

@@ -124,7 +124,7 @@ class LoggerOptions(Section):
     use_tb_logger: bool = True
     """Write curves for tensorboard under `tb_logger/<name>`."""
     push_to_hub: str | None = None
-    """`org/name` on the Hub that receives the best weights."""
+    """`org/name` on the Hub that receives the best weights when the run ends."""
     wandb: dict[str, Any] | None = None
     """Accepted for BasicSR's files."""
 

@@ -1,11 +1,11 @@
 """Training: one engine on accelerate, a recipe per `model_type`.
 
-Importing this package registers the recipes and the metrics.
+Importing this package registers the recipes.
 """
 
 from hfsr.options import find_option_file
 
-from . import metrics, recipes
+from . import recipes
 from .engine import train
 from .launch import is_worker, launch
 from .probe import ProbeReport, probe
@@ -18,7 +18,6 @@ __all__ = [
     "is_worker",
     "launch",
     "load_options",
-    "metrics",
     "probe",
     "recipes",
     "test",

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hfsr import hub
 from hfsr.checkpoints import load_weights
 from hfsr.data import Batch, Batches
-from hfsr.errors import CheckpointError, HfsrError
+from hfsr.errors import CheckpointError, HfsrError, HubError
 from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
@@ -258,7 +259,19 @@ class Engine:
                 f"{next(iter(self.validation.sets))}, PSNR-Y: bicubic {bicubic:.2f} dB, "
                 f"step 0 {start:.2f} dB, end {end:.2f} dB ({end - bicubic:+.2f} dB to bicubic); {self.best}"
             )
+        self._publish()
         self.log.line(f"done after {self.total:,} iterations; the weights are in '{self.folders.models}'")
+
+    def _publish(self) -> None:
+        """Sends the run's best weights to the Hub; one that is away costs no training."""
+        repository = self.options.logger.push_to_hub
+        if repository is None or not self.accelerator.is_main_process:
+            return
+        try:
+            self.log.line(f"published: {hub.push_to_hub(self.folders.experiment, repository)}")
+        except HubError as error:
+            retry = f"hfsr push {self.folders.experiment} {repository}"
+            logger.warning("not published: %s; the weights are safe, try again with: %s", error, retry)
 
     def _save(self, batches: Batches) -> None:
         if self.accelerator.is_main_process:

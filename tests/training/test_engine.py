@@ -8,9 +8,9 @@ import logging
 import pytest
 import torch
 
-from hfsr import training
+from hfsr import hub, training
 from hfsr.checkpoints import load_checkpoint, read_model_folder, read_state_dict
-from hfsr.errors import CheckpointError, HfsrError, OptionsError
+from hfsr.errors import CheckpointError, HfsrError, HubError, OptionsError
 from hfsr.training.engine import Engine
 
 
@@ -168,3 +168,24 @@ def test_mixed_precision_and_channels_last(tmp_path, options):
 def test_pictures_are_saved_when_asked_for(tmp_path, options):
     folder = training.train(options("val:save_img=true"), root=tmp_path)
     assert {p.name for p in (folder / "visualization" / "0").iterdir()} == {"0_0.png", "0_3.png", "0_6.png"}
+
+
+def test_the_best_weights_are_published_and_a_hub_that_is_away_costs_nothing(
+    tmp_path, options, monkeypatch, caplog
+):
+    sent = []
+
+    def push(folder, repository):
+        if repository == "org/away":
+            raise HubError("the Hub is out of reach")
+        sent.append((folder, repository))
+        return f"https://hub/{repository}"
+
+    monkeypatch.setattr(hub, "push_to_hub", push)
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        folder = training.train(options("logger:push_to_hub=org/tiny"), root=tmp_path)
+        training.train(options("logger:push_to_hub=org/away", "name=away"), root=tmp_path)
+    assert sent == [(folder, "org/tiny")]
+    assert "published: https://hub/org/tiny" in caplog.text
+    assert "not published: the Hub is out of reach" in caplog.text
+    assert (tmp_path / "experiments" / "away" / "training_states" / "6.state").is_file()

@@ -1,0 +1,84 @@
+"""The JSON schema of option files, from which editors complete them. `python -m hfsr.options` writes it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic.errors import PydanticInvalidForJsonSchema
+
+from .binding import Kind, kinds
+from .models import DatasetOptions, TrainOptions
+
+__all__ = ["schema_text"]
+
+_PLACES = {
+    ("TrainOptions", "network_g"): "network",
+    ("TrainOptions", "network_d"): "network",
+    ("TrainOptions", "datasets"): "dataset",
+    ("TrainingOptions", "optim_g"): "optimizer",
+    ("TrainingOptions", "scheduler"): "scheduler",
+    ("TrainingOptions", "pixel_opt"): "loss",
+    ("ValidationOptions", "metrics"): "metric",
+}
+"""Which kind of section stands under which word."""
+
+
+def schema_text() -> str:
+    """The schema, as the committed file holds it. Types of other packages are allowed with any words."""
+    schema = TrainOptions.model_json_schema(mode="validation")
+    definitions = schema["$defs"]
+    models = {"TrainOptions": schema, **definitions}
+    for (model, word), kind in _PLACES.items():
+        _point(models[model]["properties"][word], kind)
+    for name, kind in kinds().items():
+        own = definitions["DatasetOptions"]["properties"] if name == "dataset" else {}
+        definitions[name] = _of_kind(kind, {key: value for key, value in own.items() if key != "type"})
+    for unused in ("Typed", DatasetOptions.__name__):
+        del definitions[unused]
+    schema["title"] = "hfsr option file"
+    return json.dumps(schema, indent=1, sort_keys=True) + "\n"
+
+
+def _point(node: Any, kind: str) -> None:
+    """Turns every reference to a typed section under `node` into one to its kind."""
+    if isinstance(node, dict):
+        if str(node.get("$ref", "")).endswith(("/Typed", f"/{DatasetOptions.__name__}")):
+            node["$ref"] = f"#/$defs/{kind}"
+        for value in node.values():
+            _point(value, kind)
+    elif isinstance(node, list):
+        for value in node:
+            _point(value, kind)
+
+
+def _of_kind(kind: Kind, own: dict[str, Any]) -> dict[str, Any]:
+    names = [name for name in kind.items if _is_ours(kind.items[name])]
+    branches = [_of_type(kind, name, own) for name in names]
+    foreign = {"properties": {"type": {"not": {"enum": names}, "type": "string"}}, "required": ["type"]}
+    return {"anyOf": [*branches, foreign]}
+
+
+def _is_ours(item: Any) -> bool:
+    """BasicSR's types are registered or not, as the day may be; the schema must not depend on it."""
+    return getattr(item, "__module__", type(item).__module__).startswith(("hfsr.", "torch."))
+
+
+def _of_type(kind: Kind, name: str, own: dict[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = {"type": {"const": name}, **own}
+    required = ["type"]
+    model = kind.arguments(name)
+    if model is None:
+        return {"properties": properties, "required": required}
+    try:
+        arguments = model.model_json_schema(mode="validation")
+    except PydanticInvalidForJsonSchema:  # an argument that only code can give
+        arguments = {"properties": {word: {} for word in model.model_fields}}
+    properties |= arguments["properties"]
+    if "better" not in properties and kind.title == "metric":
+        properties["better"] = {"enum": ["higher", "lower"]}
+    return {
+        "additionalProperties": False,
+        "properties": properties,
+        "required": [*required, *arguments.get("required", [])],
+    }

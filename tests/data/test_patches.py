@@ -1,0 +1,200 @@
+"""Patches: aligned, augmented, and the same for the same index."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hfsr.data import Batches, ForeignSource, PatchCutter, PictureStore, pair_folders
+from hfsr.data.datasets import PairedImageDataset, SampleImageDataset
+from hfsr.errors import DataError, OptionsError
+
+from .conftest import save
+
+SQUARE = {"gt_size": 12, "use_hflip": True, "use_rot": True, "sampling": "picture", "seed": 1}
+
+
+@pytest.fixture
+def store(gt_folder):
+    return PictureStore(pair_folders([gt_folder], [], place="d"), scale=2)
+
+
+@pytest.fixture
+def nearest(store):
+    """LQ pictures whose pixels are exactly every second one of GT."""
+    store.pairs = [(gt[::2, ::2], gt) for _, gt in store.pairs]
+    return store
+
+
+def test_shapes_range_and_type(store):
+    batch = PatchCutter(store, **SQUARE).batch(0, np.arange(5))
+    assert batch["lq"].shape == (5, 3, 6, 6)
+    assert batch["gt"].shape == (5, 3, 12, 12)
+    assert batch["gt"].dtype == torch.float32
+    assert batch["gt"].min() >= 0
+    assert batch["gt"].max() <= 1
+
+
+def test_a_patch_depends_on_seed_epoch_and_index_alone(store):
+    cutter = PatchCutter(store, **SQUARE)
+    together = cutter.batch(3, np.arange(8))
+    cutter.batch(0, np.arange(100))
+    apart = PatchCutter(store, **SQUARE).batch(3, np.array([5, 2]))
+    for key in ("lq", "gt"):
+        assert torch.equal(apart[key], together[key][[5, 2]])
+    assert not torch.equal(cutter.batch(4, np.arange(8))["gt"], together["gt"])
+    assert not torch.equal(
+        PatchCutter(store, **{**SQUARE, "seed": 2}).batch(3, np.arange(8))["gt"], together["gt"]
+    )
+
+
+def test_lq_and_gt_show_the_same_place(nearest):
+    plain = {**SQUARE, "use_hflip": False, "use_rot": False}
+    batch = PatchCutter(nearest, **plain).batch(0, np.arange(40))
+    assert torch.equal(batch["lq"], batch["gt"][..., ::2, ::2])
+
+
+def test_every_position_is_reached(nearest):
+    lq, gt = nearest.pairs[1]
+    marked = np.arange(lq.shape[0] * lq.shape[1], dtype=np.uint32).reshape(lq.shape[:2])
+    coded = np.stack([marked % 256, marked // 256, marked * 0], -1).astype(np.uint8)
+    nearest.pairs = [(coded, gt)]
+    cutter = PatchCutter(nearest, **{**SQUARE, "use_hflip": False, "use_rot": False})
+    corners = (cutter.batch(0, np.arange(3000))["lq"][:, :, 0, 0] * 255).round().long()
+    reached = set((corners[:, 0] + 256 * corners[:, 1]).tolist())
+    expected = {int(marked[y, x]) for y in range(lq.shape[0] - 5) for x in range(lq.shape[1] - 5)}
+    assert reached == expected
+
+
+@pytest.mark.parametrize(("hflip", "rot", "count"), [(False, False, 1), (True, False, 2), (True, True, 8)])
+def test_symmetries(tmp_path, hflip, rot, count):
+    save(tmp_path / "one.png", 12, 12)
+    store = PictureStore(pair_folders([tmp_path], [], place="d"), scale=1)
+    cutter = PatchCutter(store, **{**SQUARE, "use_hflip": hflip, "use_rot": rot})
+    found = {patch.numpy().tobytes() for patch in cutter.batch(0, np.arange(80))["gt"].contiguous()}
+    whole = torch.from_numpy(store.pairs[0][1].copy()).permute(2, 0, 1).float() / 255
+    turned = [torch.rot90(t, k, (1, 2)) for t in (whole, whole.flip(2)) for k in range(4)]
+    assert len(found) == count
+    assert found <= {t.contiguous().numpy().tobytes() for t in turned}
+
+
+def test_area_draws_in_proportion_to_the_pixels(tmp_path):
+    save(tmp_path / "large.png", 60, 60)
+    (tmp_path / "small.png").write_bytes((tmp_path / "large.png").read_bytes())
+    save(tmp_path / "small.png", 20, 20, seed=1)
+    store = PictureStore(pair_folders([tmp_path], [], place="d"), scale=2)
+    store.pairs = [
+        (np.full_like(lq, 255 * k), np.full_like(gt, 255 * k)) for k, (lq, gt) in enumerate(store.pairs)
+    ]
+    for sampling, share in (("area", 0.1), ("picture", 0.5)):
+        cutter = PatchCutter(store, **{**SQUARE, "sampling": sampling})
+        drawn = cutter.batch(0, np.arange(2000))["gt"][:, 0, 0, 0]
+        assert float(drawn.mean()) == pytest.approx(share, abs=0.03)
+
+
+def test_pictures_smaller_than_a_patch_are_left_out(store):
+    cutter = PatchCutter(store, **{**SQUARE, "gt_size": 30})
+    assert (len(cutter), cutter.left_out) == (2, 1)
+    with pytest.raises(DataError, match="none of the 3 pictures is as large as gt_size 80"):
+        PatchCutter(store, **{**SQUARE, "gt_size": 80})
+    with pytest.raises(DataError, match="gt_size 13 is not a multiple of the scale 2; use 12"):
+        PatchCutter(store, **{**SQUARE, "gt_size": 13})
+
+
+class Numbers:
+    """A source whose patches are their epoch and index."""
+
+    left_out = 0
+
+    def __len__(self):
+        return 5
+
+    def batch(self, epoch, indices):
+        return {"gt": torch.tensor([[epoch, index] for index in indices.tolist()])}
+
+
+def drawn(steps, **arguments):
+    batches = Batches(Numbers(), **arguments)
+    return [batches.at(step * batches.global_batch)["gt"].tolist() for step in range(steps)]
+
+
+def test_epochs_follow_each_other_without_gap():
+    flat = [tuple(pair) for batch in drawn(10, batch_size=3) for pair in batch]
+    assert len(flat) == 30
+    for epoch in range(6):
+        assert {index for e, index in flat if e == epoch} == set(range(5))
+    assert [e for e, _ in flat] == sorted(e for e, _ in flat)
+
+
+def test_processes_share_what_one_would_see():
+    alone = drawn(7, batch_size=4)
+    first, second = (drawn(7, batch_size=2, rank=rank, world_size=2) for rank in (0, 1))
+    assert [a + b for a, b in zip(first, second, strict=True)] == alone
+
+
+def test_enlarging_makes_epochs_longer_and_order_can_be_kept():
+    flat = [index for batch in drawn(5, batch_size=2, enlarge=2, shuffle=False) for _, index in batch]
+    assert flat == list(range(10))
+    assert Batches(Numbers(), batch_size=1, enlarge=2).epoch_of(19) == 1
+
+
+class Theirs:
+    """A data set as BasicSR has them: it draws from the global generators."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        import random
+
+        value = torch.rand(3, 2, 2) + random.random() + np.random.rand()
+        return {"lq": value, "gt": value.repeat(1, 2, 2), "gt_path": "x"}
+
+
+def test_foreign_data_sets_are_made_a_function_of_the_index():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    source = ForeignSource(Theirs(), seed=1)
+    together = source.batch(2, np.arange(6))
+    assert torch.equal(source.batch(2, np.array([4]))["lq"], together["lq"][[4]])
+    assert len(together["lq"].unique()) == 6 * 12
+    assert torch.equal(torch.get_rng_state(), before)
+    assert together.keys() == {"lq", "gt"}
+
+
+def test_a_data_set_without_ground_truth_cannot_train():
+    class Single(Theirs):
+        def __getitem__(self, index):
+            return {"lq": torch.zeros(3, 2, 2)}
+
+    with pytest.raises(DataError, match="Single gives no 'gt'"):
+        ForeignSource(Single(), seed=0).batch(0, np.arange(2))
+
+
+def test_folders_of_an_option_file(gt_folder, tmp_path):
+    save(tmp_path / "more" / "x.png", 40, 40)
+    dataset = PairedImageDataset(dataroot_gt=[str(gt_folder), str(tmp_path / "more")], gt_size=16, scale=2)
+    assert len(dataset.files) == 4
+    assert len(dataset.patches(0)) == 4
+    with pytest.raises(OptionsError, match="gt_size"):
+        PairedImageDataset(dataroot_gt=str(gt_folder), scale=2).patches(0)
+    with pytest.raises(OptionsError, match="only 'type: disk' is read, not 'lmdb'"):
+        PairedImageDataset(dataroot_gt=str(gt_folder), io_backend={"type": "lmdb"})
+
+
+def test_a_meta_information_file_chooses(gt_folder, tmp_path):
+    listing = tmp_path / "meta.txt"
+    listing.write_text("00.png (33,40,3)\n02.png (64,29,3)\n")
+    dataset = PairedImageDataset(dataroot_gt=str(gt_folder), meta_info_file=str(listing))
+    assert [file.gt.name for file in dataset.files] == ["00.png", "02.png"]
+    listing.write_text("00.png\n07.png\n")
+    with pytest.raises(DataError, match="names 2 pictures, of which 1 are in dataroot_gt"):
+        PairedImageDataset(dataroot_gt=str(gt_folder), meta_info_file=str(listing))
+
+
+def test_photographs_of_scikit_image_need_no_download():
+    dataset = SampleImageDataset(names=["coffee.png"], gt_size=32, scale=2)
+    assert dataset.patches(0).batch(0, np.arange(2))["gt"].shape == (2, 3, 32, 32)
+    with pytest.raises(DataError, match=r"does not ship 'cofee.png'; did you mean 'coffee.png'"):
+        SampleImageDataset(names=["cofee.png"])

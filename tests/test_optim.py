@@ -1,0 +1,70 @@
+"""Learning rates over iterations, and optimizers by name."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR
+
+from hfsr.optim import OPTIMIZERS, build_optimizer, build_schedule
+
+BASE = 2e-4
+
+
+def torchs(scheduler, **arguments):
+    """The factors that a scheduler of torch gives in its first 40 iterations."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=BASE)
+    theirs = scheduler(optimizer, **arguments)
+    factors = []
+    for _ in range(40):
+        factors.append(optimizer.param_groups[0]["lr"] / BASE)
+        optimizer.step()
+        theirs.step()
+    return factors
+
+
+def ours(name, **arguments):
+    schedule = build_schedule(name, BASE, **arguments)
+    return [schedule(iteration) for iteration in range(1, 41)]
+
+
+def test_multi_step_is_torchs():
+    expected = torchs(MultiStepLR, milestones=[10, 25], gamma=0.5)
+    assert ours("MultiStepLR", milestones=[25, 10], gamma=0.5) == pytest.approx(expected)
+
+
+def test_cosine_is_torchs():
+    expected = torchs(CosineAnnealingLR, T_max=40, eta_min=1e-7)
+    assert ours("TrueCosineAnnealingLR", T_max=40, eta_min=1e-7) == pytest.approx(expected)
+
+
+def test_cosine_restarts_from_the_weight_of_each_period_and_stays_at_the_end():
+    schedule = build_schedule("CosineAnnealingRestartLR", BASE, periods=[10, 20], restart_weights=[1, 0.5])
+    assert schedule(1) == pytest.approx(1)
+    assert schedule(6) == pytest.approx(0.5)
+    assert schedule(11) == pytest.approx(0.5)
+    assert schedule(21) == pytest.approx(0.25)
+    assert schedule(31) == schedule(1000) == pytest.approx(0)
+
+
+def test_periods_need_their_weights():
+    with pytest.raises(ValueError, match="2 periods need as many restart_weights, not 3"):
+        build_schedule("CosineAnnealingRestartLR", BASE, periods=[1, 2], restart_weights=[1, 1, 1])
+
+
+def test_warm_up_rises_linearly():
+    schedule = build_schedule(None, BASE, warmup_iter=4)
+    assert [schedule(i) for i in range(1, 7)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+    assert all(math.isclose(build_schedule(None, BASE)(i), 1) for i in (1, 100))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_moves_downhill(name):
+    weight = torch.full((4,), 2.0, requires_grad=True)
+    optimizer = build_optimizer(name, [weight], lr=0.01)
+    weight.square().sum().backward()
+    optimizer.step()
+    assert bool((weight < 2).all())
+    assert optimizer.param_groups[0]["initial_lr"] == 0.01

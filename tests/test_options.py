@@ -1,0 +1,253 @@
+"""Option files: every one we ship, and what is said of a bad one."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from hfsr import training, zoo
+from hfsr.errors import OptionsError
+from hfsr.options import find_option_file, read_options
+from hfsr.options.schema import schema_text
+from hfsr.registry import ARCHS
+from hfsr.training.setup import build_network
+
+from .training.conftest import tiny_options, write_pictures
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted((ROOT / "options").rglob("*.yml"))
+
+
+def test_there_are_as_many_as_we_know_of():
+    assert len(FILES) == 5
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+class TestShipped:
+    def test_validates_and_builds_on_the_meta_device(self, file):
+        options = read_options(file)
+        assert options.name == file.stem
+        with torch.device("meta"):
+            network = build_network(options)
+        assert network.scale == options.scale
+
+    def test_opens_with_what_a_reader_needs(self, file):
+        lines = file.read_text().splitlines()
+        assert lines[0] == "# yaml-language-server: $schema=schema.json"
+        header = "\n".join(lines[: next(i for i, line in enumerate(lines) if line.startswith("name:"))])
+        for word in ("Data: ", f"Command: basicsr train -opt options/{file.name}", "Reaches: "):
+            assert word in header
+
+    def test_trains_two_iterations_at_tiny_size(self, file, tmp_path):
+        folder = write_pictures(tmp_path / "pictures")
+        shipped = read_options(file)
+        spec = ARCHS[shipped.network_g.type]
+        tiny = next(spec.presets[name] for name in spec.presets if name.endswith("_tiny"))
+        network = {**tiny, "type": spec.name, "upscale": shipped.scale}
+        train = {**tiny_options(folder)["datasets"]["train"], "gt_size": 8 * shipped.scale}
+        options = read_options(
+            file,
+            [
+                f"network_g={json.dumps(network)}",
+                f"datasets:train={json.dumps(train)}",
+                f"datasets:val={json.dumps(tiny_options(folder)['datasets']['val'])}",
+                "train:total_iter=2",
+                "logger:use_tb_logger=false",
+                "num_gpu=0",
+            ],
+        )
+        run = training.train(options, root=tmp_path)
+        assert (run / "models" / "net_g_latest" / "model.safetensors").is_file()
+
+
+def test_the_schema_is_not_stale():
+    committed = (ROOT / "options" / "schema.json").read_text()
+    assert committed == schema_text(), "run: python -m hfsr.options"
+
+
+def test_the_schema_completes_networks_and_forbids_other_words():
+    definitions = json.loads(schema_text())["$defs"]
+    branches = {b["properties"]["type"].get("const"): b for b in definitions["network"]["anyOf"]}
+    assert {"EDSR", "RCAN", "A2N", "MSRResNet"} <= branches.keys()
+    assert {"num_feat", "num_block", "upscale"} <= branches["EDSR"]["properties"].keys()
+    assert branches["EDSR"]["additionalProperties"] is False
+    datasets = {b["properties"]["type"].get("const"): b for b in definitions["dataset"]["anyOf"]}
+    assert {"dataroot_gt", "batch_size_per_gpu"} <= datasets["PairedImageDataset"]["properties"].keys()
+
+
+@pytest.fixture
+def content(tmp_path):
+    return tiny_options(tmp_path / "absent")
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="file.yml"):
+        path = tmp_path / name
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def test_every_error_is_told_at_once_with_its_place_and_the_nearest_word(content, write):
+    content["train"]["optim_g"]["lrr"] = 1
+    content["train"]["total_itr"] = 5
+    content["train"]["pixel_opt"]["type"] = "L1Los"
+    content["network_g"]["num_fet"] = 8
+    content["network_g"]["num_block"] = "many"
+    content["datasets"]["train"]["gt_sze"] = 8
+    content["model_type"] = "SRModl"
+    content["nme"] = content.pop("name")
+    with pytest.raises(OptionsError) as caught:
+        training.load_options(write(content))
+    told = str(caught.value)
+    assert "\n" not in told
+    for part in (
+        "file.yml: 9 errors: ",
+        "name: is missing",
+        "nme: unknown word; did you mean 'name'?",
+        "train.optim_g.lrr: unknown word; did you mean 'lr'?",
+        "train.total_itr: unknown word; did you mean 'total_iter'?",
+        "train.pixel_opt.type: no loss named 'L1Los'; did you mean 'L1Loss'?",
+        "network_g.num_fet: unknown word; did you mean 'num_feat'?",
+        "network_g.num_block: input should be a valid integer",
+        "datasets.train.gt_sze: unknown word; did you mean 'gt_size'?",
+        "model_type: no recipe named 'SRModl'; did you mean 'SRModel'?",
+    ):
+        assert part in told
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (
+            "scale",
+            "two",
+            "scale: input should be a valid integer, unable to parse string as an integer, not 'two'",
+        ),
+        ("network_g:upscale", 3, "network_g.upscale: is 3, but the file's scale is 2; make them equal"),
+        ("network_g:type", "EDRS", "network_g.type: no network named 'EDRS'; did you mean 'EDSR'?"),
+        ("datasets:training", {"type": "PairedImageDataset"}, "training: name data sets train, val"),
+        (
+            "datasets:train:accum_iter",
+            0,
+            "datasets.train.accum_iter: input should be greater than or equal to 1",
+        ),
+        ("train:optim_g:type", "Adm", "train.optim_g.type: no optimizer named 'Adm'; did you mean 'Adam'?"),
+        ("train:scheduler", {"type": "MultiStepLR"}, "train.scheduler.milestones: is missing"),
+        ("val:metrics", {"p": {"type": "calculate_psnr"}}, "val.metrics.p.crop_border: is missing"),
+        ("logger:print_frequency", 3, "logger.print_frequency: unknown word; did you mean 'print_freq'?"),
+        ("name", "a/b", "name: string should match pattern"),
+        ("train", 3, "train: input should be a valid dictionary"),
+    ],
+)
+def test_one_error(content, write, place, value, told):
+    *sections, word = place.split(":")
+    section = content
+    for name in sections:
+        section = section[name]
+    section[word] = value
+    with pytest.raises(OptionsError, match=re.escape(told)):
+        read_options(write(content))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: [", "is not YAML"),
+        ("- 1", "it must be a mapping"),
+        ("", "it must be a mapping"),
+        ("name: !!python/object/apply:os.system [ls]", "is not YAML"),
+        ("\x00", "is not YAML"),
+    ],
+)
+def test_what_is_no_option_file(write, text, told):
+    with pytest.raises(OptionsError, match=told):
+        read_options(write(text))
+
+
+def test_a_picture_is_no_option_file(tmp_path):
+    (tmp_path / "a.yml").write_bytes(b"\x89PNG\r\n\xff\xfe")
+    with pytest.raises(OptionsError, match="is not YAML"):
+        read_options(tmp_path / "a.yml")
+
+
+def test_numbers_as_basicsr_writes_them(content, write):
+    text = yaml.safe_dump(content) + "dist_params: ~\n"
+    for plain, theirs in (("lr: 0.001", "lr: !!float 1e-3"), ("val_freq: 3", "val_freq: !!float 5e3")):
+        assert plain in text
+        text = text.replace(plain, theirs)
+    options = read_options(write(text.replace("total_iter: 6", "total_iter: 3e5")))
+    assert options.train.optim_g.arguments["lr"] == 1e-3
+    assert options.val.val_freq == 5000
+    assert options.train.total_iter == 300_000
+    assert options.dist_params is None
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train:optim_g:lr=2e-4", 2e-4),
+        ("train:optim_g:lr=!!float 2e-4", 2e-4),
+        ("train:optim_g:betas=[0.9, 0.99]", [0.9, 0.99]),
+        ("val:tile_size=64", 64),
+        ("path:pretrain_network_g=~", None),
+        ("path:pretrain_network_g=a=b", "a=b"),
+        ("logger:push_to_hub=__import__('os').getcwd()", "__import__('os').getcwd()"),
+    ],
+)
+def test_overrides_are_yaml_and_nothing_is_evaluated(content, write, override, expected):
+    options = read_options(write(content), [override])
+    value = options.model_dump()
+    for word in override.partition("=")[0].split(":"):
+        value = value[word]
+    assert value == expected
+
+
+@pytest.mark.parametrize("override", ["train:total_iter", "=3", "train::x=3", "scale:x=3", "name=["])
+def test_what_is_no_override(content, write, override):
+    with pytest.raises(OptionsError, match="--force_yml"):
+        read_options(write(content), [override])
+
+
+def test_the_current_folder_comes_before_the_packaged_files(tmp_path, monkeypatch, content, write):
+    monkeypatch.chdir(tmp_path)
+    assert find_option_file("options/quickstart_x2.yml") == ROOT / "options" / "quickstart_x2.yml"
+    (tmp_path / "options").mkdir()
+    own = write(content, "options/quickstart_x2.yml")
+    assert find_option_file("options/quickstart_x2.yml").resolve() == own
+    with pytest.raises(
+        OptionsError, match=r"no option file 'options/quikstart_x2.yml'.*did you mean 'quickstart_x2.yml'"
+    ):
+        find_option_file("options/quikstart_x2.yml")
+
+
+def test_the_scale_of_the_file_is_the_networks(content, write):
+    content["scale"] = 3
+    assert build_network(read_options(write(content))).scale == 3
+
+
+def test_a_type_of_another_package_is_asked_for_once(content, write):
+    content["datasets"]["train"]["type"] = "TheirDataset"
+    asked = []
+    with pytest.raises(OptionsError, match="no data set type named 'TheirDataset'"):
+        read_options(write(content), more_types=lambda: asked.append(1))
+    assert asked == [1]
+    content["datasets"]["train"]["type"] = "PairedImageDataset"
+    read_options(write(content), more_types=lambda: asked.append(2))
+    assert asked == [1]
+
+
+def test_every_preset_can_be_written_in_an_option_file(content, write):
+    for name, spec in zoo.presets().items():
+        if spec.role == "restorer":
+            arguments = dict(spec.presets[name])
+            content["network_g"] = {"type": spec.name, **json.loads(json.dumps(arguments))}
+            content["scale"] = spec.scale_of(arguments)
+            read_options(write(content))
