@@ -192,6 +192,7 @@ def connect(
     models: dict[str, str], inputs: list[Any], start: gr.Button, stop: gr.Button, outputs: list[Any]
 ) -> None:
     """Says what the buttons do. Everything that a visitor or a program sends passes `upscale`."""
+    comparison, download, report = outputs
 
     def upscale(
         image: dict[str, Any] | None, model: str, tile: str, dtype: str
@@ -213,7 +214,7 @@ def connect(
             gr.DownloadButton(visible=done),
         ]
 
-    states = [start, stop, *outputs[:2]]
+    states = [start, stop, comparison, download]
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     pressed = start.click(lambda: state(busy=True), None, states, **quiet)
     job = pressed.then(
@@ -223,12 +224,11 @@ def connect(
         api_name="upscale",
         preprocess=False,  # the file as it came: hfsr says better than gradio what is wrong with it
         show_progress="minimal",
-        show_progress_on=outputs[2],
+        show_progress_on=report,
     )
     job.success(lambda: state(busy=False, done=True), None, states, **quiet)
-    nothing = {"fn": lambda: [*state(busy=False), IDLE], "outputs": [*states, outputs[2]], **quiet}
-    job.failure(**nothing)
-    stop.click(cancels=job, **nothing)
+    job.failure(lambda: [*state(busy=False), IDLE], None, [*states, report], **quiet)
+    stop.click(lambda: [*state(busy=False), IDLE], None, [*states, report], cancels=job, **quiet)
 
 
 def launch(

@@ -34,18 +34,22 @@ def _events(served, *data):
         return answer.read().decode()
 
 
-def test_the_png_is_what_upscaler_writes(served, upscale, photo, tmp_path):
+@pytest.mark.parametrize(
+    ("tile", "dtype"), [("256", "auto"), ("64", "fp32"), ("auto", "bf16"), ("512", "fp32")]
+)
+def test_the_png_is_what_upscaler_writes(served, upscale, photo, tmp_path, tile, dtype):
     (before, after), png, report = upscale(
-        image=client.handle_file(photo), model=served.quick, tile="64", dtype="fp32"
+        image=client.handle_file(photo), model=served.quick, tile=tile, dtype=dtype
     )
-    hfsr.Upscaler(hfsr.from_pretrained(served.quick), tile=64, dtype="fp32").file(photo, tmp_path / "own.png")
+    upscaler = hfsr.Upscaler(hfsr.from_pretrained(served.quick), tile=tile, dtype=dtype)
+    upscaler.file(photo, tmp_path / "own.png")
     with Image.open(png) as ours, Image.open(tmp_path / "own.png") as own, Image.open(after) as seen:
         assert np.array_equal(np.asarray(ours), np.asarray(own))
         assert np.array_equal(np.asarray(seen), np.asarray(own))
     with Image.open(before) as enlarged, Image.open(photo) as given:
         assert np.array_equal(np.asarray(enlarged), np.asarray(given.resize((600, 400))))
     assert "300 × 200 px became 600 × 400 px." in report
-    assert "tile 64, fp32, torch on" in report
+    assert upscaler.summary in report
     assert served.jobs() == []
 
 
