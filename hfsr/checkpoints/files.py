@@ -18,6 +18,8 @@ from torch import Tensor
 
 from hfsr.errors import CheckpointError, some_of
 
+from .matconvnet import read_matconvnet
+
 __all__ = ["first_line", "parse_config", "read_state_dict", "replacing", "write_safetensors"]
 
 _CONFIG_KEY = "hfsr_config"  # in the metadata of a safetensors file
@@ -26,7 +28,10 @@ _PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and by torch.compi
 
 
 def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads the tensors of a `.safetensors`, `.pth` or `.pt` file, on the CPU, under a network's own keys.
+    """Reads the tensors of a file on the CPU, under a network's own keys.
+
+    Args:
+        path: a `.safetensors`, `.pth` or `.pt` file, or a `.mat` file of MatConvNet.
 
     Returns:
         The tensors, and what else is known: `weights`, the entry that they were taken from ("params_ema"
@@ -35,6 +40,7 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
 
     Raises:
         CheckpointError: no such file, not a checkpoint, truncated, or a pickle that holds more than tensors.
+        MissingDependencyError: a `.mat` file without scipy.
     """
     path = Path(path)
     if not path.is_file():
@@ -44,8 +50,10 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
         tensors, config = _read_safetensors(path)
     elif path.suffix in {".pth", ".pt"}:
         tensors, config, weights = _read_pickle(path)
+    elif path.suffix == ".mat":
+        tensors, config = read_matconvnet(path), None
     else:
-        raise CheckpointError(f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth and .pt files")
+        raise CheckpointError(f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth, .pt and .mat files")
     if not tensors:
         raise CheckpointError(f"'{path}' holds no weights: save the network's state_dict()")
     for prefix in _PREFIXES:

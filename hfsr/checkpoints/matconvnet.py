@@ -1,0 +1,89 @@
+"""Networks that MatConvNet saved (`DagNN.saveobj`) in MATLAB's .mat files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hfsr.errors import CheckpointError, MissingDependencyError
+
+__all__ = ["read_matconvnet"]
+
+
+def read_matconvnet(path: Path) -> dict[str, Tensor]:
+    """Reads the parameters of a network, in PyTorch's order of axes.
+
+    A filter of a convolution comes as (outputs, inputs, height, width), that of a transposed one as (inputs,
+    outputs, height, width), and a bias as a vector.
+
+    Returns:
+        Tensors under "layer.parameter". A parameter that several layers share stands under each of them, one
+        that none uses under its name.
+
+    Raises:
+        CheckpointError: the file is no whole .mat file, or holds no such network.
+        MissingDependencyError: scipy is not installed.
+    """
+    content = _load(path)
+    network = content.get("net", content)
+    values = {_text(entry["name"]): entry["value"] for entry in _entries(network, "params")}
+    if not values:
+        raise CheckpointError(f"'{path}' holds no network of MatConvNet: a 'net' with 'params' and 'layers'")
+    tensors = {name: _tensor(path, name, value) for name, value in values.items()}
+    shared = {}
+    for layer in _entries(network, "layers"):
+        for name in (_text(parameter) for parameter in np.ravel(layer["params"])):
+            if name not in tensors:
+                raise CheckpointError(f"'{path}' is broken: its layers name '{name}', which it does not hold")
+            shared[f"{_text(layer['name'])}.{name}"] = tensors[name]
+    used = {key.rpartition(".")[2] for key in shared}
+    return {**shared, **{name: tensor for name, tensor in tensors.items() if name not in used}}
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        from scipy.io import loadmat
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("scipy", extra="train", purpose="reading a .mat file") from error
+    try:
+        return loadmat(path, squeeze_me=False, struct_as_record=True, mat_dtype=False)
+    except NotImplementedError as error:
+        raise CheckpointError(
+            f"'{path}' is a MATLAB file of version 7.3, which cannot be read; save it in MATLAB with '-v7'"
+        ) from error
+    except Exception as error:  # a file that is none fails in any way it likes
+        raise CheckpointError(f"'{path}' is not a whole MATLAB file; download or save it again") from error
+
+
+def _entries(network: Any, field: str) -> Iterator[Any]:
+    """The entries of an array of structs, as `struct('name', {...}, ...)` makes it."""
+    if isinstance(network, np.ndarray) and network.dtype.names and network.size == 1:
+        network = network.reshape(-1)[0]
+        names = network.dtype.names or ()
+    else:
+        names = tuple(network) if isinstance(network, Mapping) else ()
+    if field in names and isinstance(network[field], np.ndarray) and network[field].dtype.names:
+        yield from np.ravel(network[field])
+
+
+def _text(value: Any) -> str:
+    """A char array, perhaps inside a cell."""
+    while isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    return str(value)
+
+
+def _tensor(path: Path, name: str, value: Any) -> Tensor:
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.ndim > 4:
+        raise CheckpointError(f"'{path}' holds '{name}', which is no filter or bias")
+    if value.ndim == 2 and 1 in value.shape:
+        vector = np.ravel(value)
+        return torch.from_numpy(vector.astype(np.float32))
+    # MATLAB drops axes of length 1 at the end: a 3x3 filter of one input and one output has two axes.
+    filters = value.reshape(*value.shape, *[1] * (4 - value.ndim)).transpose(3, 2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(filters, np.float32))
