@@ -56,7 +56,7 @@ class MetaUpscale(PositionalEnlargement):
 
     def filters(self, row_offset: float, column_offsets: Tensor, scale: float) -> Tensor:
         """The weights for one row offset and each of n column offsets: (n, 9 * num_feat, 3)."""
-        place = torch.full((len(column_offsets), 3), 1 / scale, dtype=torch.float64)
+        place = column_offsets.new_full((len(column_offsets), 3), 1 / scale)
         place[:, 1] = row_offset
         place[:, 2] = column_offsets
         filters = self.meta_block(place.to(next(self.parameters())))
@@ -71,8 +71,9 @@ class MetaUpscale(PositionalEnlargement):
         column_kinds, kind_of_column = column_offsets.unique(return_inverse=True)
 
         pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)  # (B*h*w, C)
-        window = torch.arange(3)[:, None] * width + torch.arange(3)  # (3, 3)
-        first_px = torch.arange(batch)[:, None] * height * width + row_sources * width  # (B, rows)
+        side, pictures = (torch.arange(n, device=row_sources.device) for n in (3, batch))
+        window = side[:, None] * width + side  # (3, 3)
+        first_px = pictures[:, None] * height * width + row_sources * width  # (B, rows)
         at_once = max(1, _GATHERED // (batch * len(column_sources) * 9 * channels))
 
         order, parts = [], []

@@ -108,7 +108,7 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
     return {
         "architecture": spec.name,
         "model_args": dict(vars(model)["model_args"]),
-        "scale": model.scale,
+        "scale": _scale_of(model),
         "task": task or spec.task,
         "library": "hfsr",
         "hfsr_version": __version__,
@@ -183,11 +183,16 @@ def _build_from_config(config: Mapping[str, Any], source: str) -> nn.Module:
             f"{some_of(ARCHS.own(), 20)}, and what hfsr.register_arch adds"
         )
     model = _build(arch, arguments, source)
-    if config.get("scale", model.scale) != model.scale:
+    if config.get("scale", _scale_of(model)) != _scale_of(model):
         raise CheckpointError(
             f"{source} says scale {config['scale']}, but its model_args build x{model.scale}"
         )
     return model
+
+
+def _scale_of(model: nn.Module) -> float:
+    """Output px per input px; 1 for what makes no picture, like a discriminator."""
+    return getattr(model, "scale", 1)
 
 
 def _build(arch: str, arguments: Mapping[str, Any], source: str) -> nn.Module:

@@ -80,13 +80,19 @@ def _tell(told: dict[str, Any], facts: ModelFacts, args: argparse.Namespace) -> 
             ("task", facts.task),
             ("scale", f"{facts.scale:g}"),
             ("parameters", f"{facts.parameters:,}"),
-            ("multiply-adds", f"{_giga(facts.multiply_adds)} for a 1280x720 result"),
+            *_cost(facts),
             ("tiling", f"{facts.tiling}, radius {facts.radius} px, sizes padded to {facts.size_multiple}"),
             ("precision", _precision(facts)),
             ("constructor", ", ".join(f"{name}={value!r}" for name, value in facts.model_args.items())),
         ]
     )
     return 0
+
+
+def _cost(facts: ModelFacts) -> list[tuple[str, str]]:
+    if facts.multiply_adds is None:
+        return []
+    return [("multiply-adds", f"{_giga(facts.multiply_adds)} for a 1280x720 result")]
 
 
 def _preset_facts(name: str) -> ModelFacts:
@@ -115,8 +121,8 @@ def _precision(facts: ModelFacts) -> str:
     return ", ".join(["fp32", *(["bf16"] if facts.bf16 else []), *(["fp16"] if facts.fp16 else [])])
 
 
-def _giga(count: int) -> str:
-    return f"{count / 1e9:,.1f} G"
+def _giga(count: int | None) -> str:
+    return "none" if count is None else f"{count / 1e9:,.1f} G"
 
 
 def _value(value: Any) -> str:

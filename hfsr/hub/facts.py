@@ -33,8 +33,8 @@ class ModelFacts:
     multi_scale: bool
     """One set of weights serves every scale."""
     parameters: int
-    multiply_adds: int
-    """For one picture whose result is 1280x720."""
+    multiply_adds: int | None
+    """For one picture whose result is 1280x720; None of a network that is no restorer."""
     tiling: str
     radius: int
     """One-sided receptive field of the convolutions, global pools left out, in px of the input."""
@@ -77,7 +77,7 @@ def facts_of(model: nn.Module, *, task: str | None = None) -> ModelFacts:
         scale=config["scale"],
         multi_scale=spec.multi_scale,
         parameters=sum(p.numel() for p in model.parameters()),
-        multiply_adds=multiply_adds(name, arguments),
+        multiply_adds=multiply_adds(name, arguments) if spec.role == "restorer" else None,
         tiling=spec.tiling,
         radius=spec.radius(arguments),
         size_multiple=spec.size_multiple(arguments),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hfsr.archs.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
-from hfsr.checkpoints import identify
+from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 from hfsr.zoo import build, create_model
@@ -40,7 +40,7 @@ def test_one_logit_a_picture_and_every_parameter_learns(preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", TINY)
-def test_tensors_and_recorded_arguments_rebuild_it(preset: str) -> None:
+def test_tensors_and_recorded_arguments_rebuild_it(preset: str, tmp_path) -> None:
     model = create_model(preset).eval()
     spec, arguments, renamed = identify(model.state_dict())
     assert spec.cls is type(model)
@@ -49,6 +49,8 @@ def test_tensors_and_recorded_arguments_rebuild_it(preset: str) -> None:
     again.load_state_dict(renamed, strict=True)
     x = torch.rand(1, 3, model.input_size, model.input_size)
     assert torch.equal(again(x), model(x))
+    save_checkpoint(model, tmp_path / "judge.safetensors")
+    assert torch.equal(load_checkpoint(tmp_path / "judge.safetensors")(x), model(x))
 
 
 @pytest.mark.parametrize("input_size", [128, 256])

@@ -35,6 +35,11 @@ def test_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(told(capsys, "edsr_tiny", "--json"))["preset"] == "edsr_tiny"
 
 
+def test_a_discriminator(capsys: pytest.CaptureFixture[str]) -> None:
+    row = next(line for line in told(capsys, "SRGANDiscriminator").splitlines() if "discriminator_96" in line)
+    assert row.split() == ["srgan_discriminator_96", "x1", "23,565,505", "none", "96"]
+
+
 def test_a_model_folder_and_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     write_model_folder(create_model("edsr_tiny"), tmp_path / "model")
     save_checkpoint(create_model("edsr_tiny"), tmp_path / "tiny.safetensors")

@@ -19,6 +19,7 @@ from hfsr.zoo import create_model
         ("edsr_baseline_x2", 1_369_859, 316.25),  # 316.3 G in the literature
         ("edsr_baseline_x4", 1_517_571, 114.23),  # 114.0 G
         ("a2n_x2", 1_036_443, 247.47),  # 247.5 G
+        ("metardn_x2", 22_419_096, 5062.22),
     ],
 )
 def test_counts(preset: str, parameters: int, giga: float) -> None:
