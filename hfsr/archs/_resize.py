@@ -33,7 +33,6 @@ class Enlargement(nn.Module):
 
     support: int
     kernel: Callable[[Tensor], Tensor]
-    filters: Tensor
 
     def __init__(self, factor: int, divisor: int = 1) -> None:
         super().__init__()
@@ -45,8 +44,8 @@ class Enlargement(nn.Module):
         centres = (torch.arange(factor, dtype=torch.float64) + 0.5) * divisor / factor - 0.5
         taps = torch.arange(-self.margin, divisor + self.margin, dtype=torch.float64)
         weights = self.kernel((taps[None] - centres[:, None]) / stretch)  # (factor, taps)
-        weights = weights / weights.sum(1, keepdim=True)
-        self.register_buffer("filters", weights.float(), persistent=False)
+        # Plain numbers: a buffer would lose its last digits when the network is cast to a narrow type.
+        self.filters: list[list[float]] = (weights / weights.sum(1, keepdim=True)).tolist()
 
     def forward(self, x: Tensor) -> Tensor:
         """Args: x: (B, C, H, W). Returns: (B, C, H*factor/divisor, W*factor/divisor)."""
@@ -57,7 +56,7 @@ class Enlargement(nn.Module):
         padded = x.index_select(2, _mirrored(h, self.margin, x.device)).reshape(
             b * c, 1, h + 2 * self.margin, w
         )
-        filters = self.filters.to(x.dtype)[:, None, :, None]
+        filters = torch.tensor(self.filters, dtype=x.dtype, device=x.device)[:, None, :, None]
         phases = F.conv2d(padded, filters, stride=(self.divisor, 1))  # (B*C, factor, H/divisor, W)
         return phases.transpose(1, 2).reshape(b, c, h // self.divisor * self.factor, w)
 

@@ -17,6 +17,7 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._layers import count_indices, has_convolutions
+from ._resize import Bilinear
 from ._spec import ArchSpec, StateDict, records_arguments
 
 __all__ = ["A2N", "SPEC"]
@@ -118,6 +119,7 @@ class A2N(nn.Module):
         self.scale = upscale
         self.stage = 2 if upscale == 4 else upscale
         self.img_range = img_range
+        self.enlarge = Bilinear(upscale)
         self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
         self.AAB_trunk = nn.Sequential(
             *(AttentionInAttentionBlock(num_feat, non_attention_kernel) for _ in range(num_block))
@@ -141,8 +143,7 @@ class A2N(nn.Module):
         if self.scale == 4:
             features = self.upconv2(F.interpolate(features, scale_factor=self.stage, mode="nearest"))
             features = self.lrelu(self.HRconv2(self.lrelu(self.att2(features))))
-        skip = F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
-        return skip + self.conv_last(features) / self.img_range
+        return self.enlarge(x) + self.conv_last(features) / self.img_range
 
     def forward(self, x: Tensor) -> Tensor:
         """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: RGB, nominally [0, 1], (B, 3, H*scale, W*scale)."""

@@ -21,15 +21,12 @@ from .rows import schedule
 __all__ = ["Plan", "free_memory", "make_plan"]
 
 _TILES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
-_ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _BAND_AREA = {"cpu": 1 << 16, "cuda": 1 << 19}
 """Px of a band past which nothing is won: the arithmetic is busy, and on a CPU the caches overflow."""
 _MIDDLE = 1 << 19
 _FAR = Size(1 << 20, 1 << 20)
 _WORKSPACE = 1.25
 """What a convolution takes beyond its input and output, as a factor on both."""
-_CPU_BYTES = 768 << 20
-"""On a CPU a run that takes more than this for its parts is no faster."""
 _USABLE = 0.6
 """Share of the free memory that a run may take."""
 
@@ -93,13 +90,13 @@ def make_plan(program: Program, image: Size, device: torch.device, tile: int | N
     if tile is not None:
         return _in_pieces(program, image, tile, live, spill)
     budget = free if spill else free - live
-    if device.type == "cpu":
-        budget = min(budget, _CPU_BYTES)
-    largest = max(1, min(_BAND_AREA[device.type] // image.width, image.height))
-    for rows in reversed([rows for rows in _ROWS if rows <= largest]):
+    rows = max(1, min(_BAND_AREA[device.type] // image.width, image.height))
+    while rows >= 1:
         plan = _in_rows(program, image, rows, live, spill)
         if plan.part_bytes <= budget:
             return plan
+        # A little of a band's memory does not shrink with it; what is left to try is at most half.
+        rows = min(rows // 2, rows * budget // plan.part_bytes)
     sensible = [t for t in _TILES if t < 2 * max(image)] or [_TILES[0]]
     plans = [_in_pieces(program, image, t, live, spill) for t in sensible]
     fitting = [plan for plan in plans if plan.part_bytes <= budget] or plans[:1]
@@ -139,7 +136,9 @@ def _rows_bytes(program: Program, stage: Stage, image: Size, sizes: dict[fx.Node
             held[node] = (top, bottom)
             total += weigh(node, bottom - top)
 
+    waiting = set(stage.nodes)
     for band in schedule(program, stage, image, sizes, rows, owned_by):
+        before = peak
         for step in band.steps:
             top = held[step.node][0] if step.node in held else step.start
             hold(step.node, top, step.stop)
@@ -148,6 +147,9 @@ def _rows_bytes(program: Program, stage: Stage, image: Size, sizes: dict[fx.Node
                 hold(node, max(first, held[node][0]), held[node][1])
         for node, first in band.drops:
             hold(node, max(first, held[node][0]), held[node][1])
+        waiting.difference_update(step.node for step in band.steps)
+        if not waiting and peak == before:
+            break  # all maps flow: the bands that follow are alike
     return peak
 
 

@@ -97,25 +97,42 @@ def schedule(
 ) -> Iterator[Band]:
     """Which rows of which map are computed and let go, band by band."""
     done = dict.fromkeys(stage.nodes, 0)
-    readers = {node: [u for u in node.users if u in done] for node in stage.nodes}
+    readers = {node: [user for user in node.users if user in done] for node in stage.nodes}
     for top in range(0, image.height, rows):
         piece = Region(top, min(top + rows, image.height), 0, image.width)
         owned = owned_by(stage, piece)
-        needed = program.regions(stage, owned, sizes)
-        spans = {n: (done[n], needed[n].bottom) for n in done if n in needed and needed[n].bottom > done[n]}
+        stops = _stops(program, stage, owned, sizes)
+        spans = {node: (start, stops[node]) for node, start in done.items() if stops.get(node, 0) > start}
         done.update({node: stop for node, (_, stop) in spans.items()})
         last_reader = {s: node for node in spans for s in program.operators[node].sources if s in done}
         keep = {
-            node: min((_first_row(program, r, done[r], sizes) for r in readers[node]), default=_NEVER)
-            for node in done
+            source: min((_first_row(program, r, done[r], sizes) for r in readers[source]), default=_NEVER)
+            for source in {*last_reader, *owned}
+            if source in done
         }
         drops: dict[fx.Node, list[tuple[fx.Node, int]]] = {}
         for source, reader in last_reader.items():
             if source not in owned:
                 drops.setdefault(reader, []).append((source, keep[source]))
-        steps = [Step(n, start, stop, tuple(drops.get(n, ()))) for n, (start, stop) in spans.items()]
-        ends = tuple((n, min(keep[n], r.bottom)) for n, r in owned.items() if n in done)
+        steps = [Step(node, *span, tuple(drops.get(node, ()))) for node, span in spans.items()]
+        ends = tuple((node, min(keep[node], r.bottom)) for node, r in owned.items() if node in done)
         yield Band(piece, owned, steps, ends)
+
+
+def _stops(
+    program: Program, stage: Stage, owned: dict[fx.Node, Region], sizes: dict[fx.Node, Size]
+) -> dict[fx.Node, int]:
+    """Down to which row each map is needed, so that the targets reach the end of what they own."""
+    stops = {node: region.bottom for node, region in owned.items()}
+    inside = set(stage.nodes)
+    for node in reversed(stage.nodes):
+        if node in stops:
+            op = program.operators[node]
+            end = op.rows.needs(stops[node] - 1, stops[node])[1]
+            for source in op.sources:
+                if source in inside:
+                    stops[source] = max(stops.get(source, 0), min(end, sizes[source].height))
+    return stops
 
 
 def _first_row(program: Program, reader: fx.Node, done: int, sizes: dict[fx.Node, Size]) -> int:
