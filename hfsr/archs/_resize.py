@@ -41,9 +41,10 @@ class Enlargement(nn.Module):
         stretch = max(1.0, divisor / factor)
         # Input px before the first and after the last of a block of `divisor` that its outputs depend on.
         self.margin = -(-(2 * self.support * max(factor, divisor) + factor - divisor) // (2 * factor)) - 1
-        centres = (torch.arange(factor, dtype=torch.float64) + 0.5) * divisor / factor - 0.5
-        taps = torch.arange(-self.margin, divisor + self.margin, dtype=torch.float64)
-        weights = self.kernel((taps[None] - centres[:, None]) / stretch)  # (factor, taps)
+        with torch.device("cpu"):  # also while a network is built without memory, on the meta device
+            centres = (torch.arange(factor, dtype=torch.float64) + 0.5) * divisor / factor - 0.5
+            taps = torch.arange(-self.margin, divisor + self.margin, dtype=torch.float64)
+            weights = self.kernel((taps[None] - centres[:, None]) / stretch)  # (factor, taps)
         # Plain numbers: a buffer would lose its last digits when the network is cast to a narrow type.
         self.filters: list[list[float]] = (weights / weights.sum(1, keepdim=True)).tolist()
 
