@@ -1,0 +1,66 @@
+"""Networks of luma inside the contract for RGB."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hfsr.archs._luma import add_to_luma, luma, with_luma
+from hfsr.archs._resize import Bicubic
+from hfsr.images.colour import rgb_to_y
+from hfsr.zoo import create_model
+
+from .parity import shake
+
+LUMA_NETWORKS = [
+    f"{name}_tiny" for name in ("srcnn", "fsrcnn", "espcn", "vdsr", "drcn", "lapsrn", "mslapsrn")
+]
+every_luma_network = pytest.mark.parametrize("preset", LUMA_NETWORKS)
+
+
+def chroma(rgb: torch.Tensor) -> torch.Tensor:
+    """Cb and Cr as MATLAB's `rgb2ycbcr` makes them, less their 128."""
+    matrix = torch.tensor([[-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+    return torch.einsum("oc,bchw->bohw", matrix, rgb)
+
+
+def shaken(preset: str, scale: int = 2) -> nn.Module:
+    model = create_model(preset, scale=scale).eval()
+    shake(model)
+    return model
+
+
+def test_luma_is_the_benchmarks() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
+    ours = luma(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)[0, 0]
+    np.testing.assert_allclose(255 * ours.numpy(), rgb_to_y(pixels), rtol=0, atol=1e-4)
+
+
+def test_changing_the_luma_leaves_the_chroma() -> None:
+    rgb, y = torch.rand(2, 3, 5, 7), torch.rand(2, 1, 5, 7)
+    changed = with_luma(rgb, y)
+    torch.testing.assert_close(luma(changed), y)
+    torch.testing.assert_close(chroma(changed), chroma(rgb), rtol=0, atol=1e-6)
+    torch.testing.assert_close(changed, add_to_luma(rgb, y - luma(rgb)))
+
+
+@every_luma_network
+@pytest.mark.parametrize("scale", [2, 3])
+def test_grey_stays_grey(preset: str, scale: int) -> None:
+    grey = torch.rand(1, 1, 6, 9).expand(1, 3, 6, 9)
+    with torch.no_grad():
+        result = shaken(preset, scale)(grey)
+    assert (result - result.mean(1, keepdim=True)).abs().max() <= 1e-5
+    assert result.std() > 1e-2
+
+
+@every_luma_network
+def test_chroma_is_bicubic_and_the_luma_depends_on_luma_alone(preset: str) -> None:
+    model = shaken(preset)
+    x = torch.rand(1, 3, 6, 9)
+    with torch.no_grad():
+        result, of_grey = model(x), model(with_luma(torch.zeros_like(x), luma(x)))
+    torch.testing.assert_close(chroma(result), chroma(Bicubic(2)(x)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(luma(result), luma(of_grey), rtol=0, atol=1e-4)
