@@ -25,6 +25,7 @@ SAME_LIMIT, OURS_LIMIT = 0.97, 1.1
 CASES = {
     "EDSR baseline x2": ("edsr_arch", "EDSR", {"num_feat": 64, "num_block": 16, "upscale": 2}),
     "RCAN x2, 2 groups of 5": ("rcan_arch", "RCAN", {"num_group": 2, "num_block": 5, "upscale": 2}),
+    "RRDBNet x4, 2 blocks": ("rrdbnet_arch", "RRDBNet", {"num_block": 2, "scale": 4}),
     "MSRResNet x4": ("srresnet_arch", "MSRResNet", {"num_feat": 64, "num_block": 16, "upscale": 4}),
 }
 
