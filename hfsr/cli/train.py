@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from types import ModuleType
@@ -31,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
     training = load_training()
     if args.num_processes < 1:
         raise OptionsError(f"--num_processes {args.num_processes} is not allowed; use 1 or more")
+    if args.launcher == "slurm":
+        training.adopt_slurm()
     options = training.load_options(args.opt, args.force_yml)
     if args.debug:
         options = debugging(options)
@@ -49,7 +50,8 @@ def load_training() -> ModuleType:
     Raises:
         MissingDependencyError: the extra that training needs is not installed.
     """
-    logging.captureWarnings(True)
+    # Threads that wait for work sleep: where others use the machine too, spinning costs up to five times.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from hfsr import training
     except ModuleNotFoundError as error:

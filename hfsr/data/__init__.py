@@ -8,7 +8,7 @@ from .files import PairedFile, pair_folders, read_rgb
 from .foreign import ForeignSource, MapDataset
 from .loader import Batches
 from .patches import Batch, PatchCutter, PatchSource
-from .store import PictureStore
+from .store import PictureStore, Progress
 
 __all__ = [
     "Batch",
@@ -20,6 +20,7 @@ __all__ = [
     "PatchCutter",
     "PatchSource",
     "PictureStore",
+    "Progress",
     "SampleImageDataset",
     "pair_folders",
     "read_rgb",

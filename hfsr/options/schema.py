@@ -29,8 +29,8 @@ def schema_text() -> str:
     schema = TrainOptions.model_json_schema(mode="validation")
     definitions = schema["$defs"]
     models = {"TrainOptions": schema, **definitions}
-    for (model, word), kind in _PLACES.items():
-        _point(models[model]["properties"][word], kind)
+    for (model, word), name in _PLACES.items():
+        _point(models[model]["properties"][word], name)
     for name, kind in kinds().items():
         own = definitions["DatasetOptions"]["properties"] if name == "dataset" else {}
         definitions[name] = _of_kind(kind, {key: value for key, value in own.items() if key != "type"})
@@ -40,16 +40,16 @@ def schema_text() -> str:
     return json.dumps(schema, indent=1, sort_keys=True) + "\n"
 
 
-def _point(node: Any, kind: str) -> None:
-    """Turns every reference to a typed section under `node` into one to its kind."""
+def _point(node: Any, name: str) -> None:
+    """Turns every reference to a typed section under `node` into one to its kind, by name."""
     if isinstance(node, dict):
         if str(node.get("$ref", "")).endswith(("/Typed", f"/{DatasetOptions.__name__}")):
-            node["$ref"] = f"#/$defs/{kind}"
+            node["$ref"] = f"#/$defs/{name}"
         for value in node.values():
-            _point(value, kind)
+            _point(value, name)
     elif isinstance(node, list):
         for value in node:
-            _point(value, kind)
+            _point(value, name)
 
 
 def _of_kind(kind: Kind, own: dict[str, Any]) -> dict[str, Any]:

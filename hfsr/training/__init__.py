@@ -7,13 +7,14 @@ from hfsr.options import find_option_file
 
 from . import recipes
 from .engine import train
-from .launch import is_worker, launch
+from .launch import adopt_slurm, is_worker, launch
 from .probe import ProbeReport, probe
 from .setup import load_options
 from .testing import test
 
 __all__ = [
     "ProbeReport",
+    "adopt_slurm",
     "find_option_file",
     "is_worker",
     "launch",

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from hfsr import hub
-from hfsr.checkpoints import load_weights
 from hfsr.data import Batch, Batches
 from hfsr.errors import CheckpointError, HfsrError, HubError
 from hfsr.options import TrainOptions
@@ -26,13 +25,12 @@ from .checkpoints import Checkpoints
 from .folders import RunFolders
 from .logbook import Logbook, duration
 from .meter import Meter
-from .recipes import Recipe
+from .recipes import Recipe, restore, state_of
 from .setup import (
-    build_dataset,
+    build_batches,
     build_network,
     load_pretrained,
     make_accelerator,
-    patches_of,
     training_section,
 )
 from .state import State, newest_state, read_state
@@ -97,7 +95,8 @@ class Engine:
 
     def run(self, option_file: Path | None, *, auto_resume: bool) -> Path:
         """Trains to the end and returns the run's folder."""
-        batches, self.validation = self.batches(), Validation(self.options)
+        batches = build_batches(self.options, self.accelerator)
+        self.validation = Validation(self.options)
         state = self._earlier_state(auto_resume)
         self._make_folders(
             option_file, keep=state is not None or (auto_resume and not self.folders.holds_work())
@@ -114,19 +113,6 @@ class Engine:
             self._train(batches)
             self.accelerator.end_training()
         return folder
-
-    def batches(self) -> Batches:
-        """The batches of this process; reads the pictures."""
-        source = patches_of(build_dataset(self.options, "train"), self.options.manual_seed)
-        return Batches(
-            source,
-            batch_size=self.section.batch_size_per_gpu,
-            enlarge=self.section.dataset_enlarge_ratio,
-            shuffle=self.section.use_shuffle,
-            seed=self.options.manual_seed,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
 
     def step(self, batches: Batches) -> tuple[dict[str, Tensor], float]:
         """One iteration; returns its losses and the seconds spent on data."""
@@ -285,12 +271,10 @@ class Engine:
             "epoch": batches.epoch_of(self.seen),
             "seen": self.seen,
             "network_g": self.options.network_g.type,
-            "networks": {name: net.state_dict() for name, net in self.recipe.networks.items()},
-            "averages": {name: a.network.state_dict() for name, a in self.recipe.averages.items()},
-            "optimizers": {name: o.state_dict()["state"] for name, o in self.recipe.optimizers.items()},
             "scaler": scaler.state_dict() if scaler is not None else {},
             "best": asdict(self.best) if self.best else None,
             "story": self.story,
+            **state_of(self.recipe),
         }
 
     def _earlier_state(self, auto_resume: bool) -> State | None:
@@ -301,22 +285,13 @@ class Engine:
     def _restore(self, state: State) -> None:
         """Everything but the scaler, which accelerate makes later.
 
-        Hyperparameters come from the options, so a lower learning rate in the file counts.
-
         Raises:
             CheckpointError: the state is another network's.
         """
         source = f"the training state of iteration {state['iter']:,}"
-        missing = self.recipe.networks.keys() ^ state["networks"].keys()
-        if missing or state["network_g"] != self.options.network_g.type:
+        if state["network_g"] != self.options.network_g.type:
             raise CheckpointError(f"{source} is of {state['network_g']}: start this run under another name")
-        for name, network in self.recipe.networks.items():
-            load_weights(network, state["networks"][name], source=source)
-        for name, average in self.recipe.averages.items():
-            saved = state["averages"].get(name, state["networks"][name])
-            load_weights(average.network, saved, source=source)
-        for name, optimizer in self.recipe.optimizers.items():
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state["optimizers"][name]})
+        restore(self.recipe, state, source=source)
         self.iteration, self.seen = state["iter"], state["seen"]
         self.best = Best(**state["best"]) if state["best"] else None
         self.story = dict(state["story"])

@@ -7,16 +7,39 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["is_worker", "launch"]
+from hfsr.errors import OptionsError
+
+__all__ = ["adopt_slurm", "is_worker", "launch"]
 
 
 def is_worker() -> bool:
     """Whether this process was started by a launcher."""
     return "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def adopt_slurm() -> None:
+    """Tells torch what srun told this process: `--launcher slurm`.
+
+    Raises:
+        OptionsError: srun did not start this process.
+    """
+    given = os.environ
+    if "SLURM_PROCID" not in given:
+        raise OptionsError("--launcher slurm: this process was not started by srun; use --num_processes N")
+    given.setdefault("RANK", given["SLURM_PROCID"])
+    given.setdefault("WORLD_SIZE", given["SLURM_NTASKS"])
+    given.setdefault("LOCAL_RANK", given["SLURM_LOCALID"])
+    if "MASTER_ADDR" not in given:
+        command = ["scontrol", "show", "hostnames", given["SLURM_NODELIST"]]
+        given["MASTER_ADDR"] = subprocess.run(
+            command, capture_output=True, text=True, check=True
+        ).stdout.split()[0]
+    given.setdefault("MASTER_PORT", "29500")
 
 
 def launch(work: Callable[..., int], arguments: tuple[Any, ...], *, processes: int) -> int:

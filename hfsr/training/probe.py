@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 from hfsr.options import TrainOptions
 
 from .engine import Engine
+from .setup import build_batches
 from .validation import Validation
 
 __all__ = ["ProbeReport", "probe"]
@@ -57,34 +58,25 @@ def probe(options: TrainOptions) -> ProbeReport:
     )
     with tempfile.TemporaryDirectory() as nowhere:
         engine = Engine(options, Path(nowhere))
-        batches = engine.batches()
+        batches = build_batches(options, engine.accelerator)
         validation = Validation(options)
         engine.recipe.prepare(engine.accelerator)
         for _ in range(_WARM_UP):
             engine.step(batches)
-        begin = time.perf_counter()
+        peak, begin = 0, time.perf_counter()
         for _ in range(_TIMED):
             losses, _ = engine.step(batches)
+            peak = max(peak, psutil.Process().memory_info().rss)
         for value in losses.values():
             value.item()  # waits for the device
         seconds = (time.perf_counter() - begin) / _TIMED
     device = engine.accelerator.device
-    on_gpu = device.type == "cuda"
-    peak = (
-        torch.cuda.max_memory_allocated()
-        if on_gpu
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
     return ProbeReport(
         parameters=sum(p.numel() for p in engine.recipe.networks["net_g"].parameters()),
         pictures=len(batches.source),
         validation_pictures=sum(len(pairs) for pairs in validation.sets.values()),
         device=str(device),
         seconds_per_iteration=seconds,
-        peak_memory_bytes=peak,
+        peak_memory_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else peak,
         iterations=engine.total,
     )
-
-
-def _peak_resident_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

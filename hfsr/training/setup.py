@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -15,15 +16,17 @@ from accelerate.state import AcceleratorState
 from accelerate.tracking import TensorBoardTracker
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
+from tqdm import tqdm
 
 from hfsr import bridge, hub, zoo
 from hfsr.checkpoints import load_weights, read_state_dict
-from hfsr.data import ForeignSource, PairedFile, PatchSource
+from hfsr.data import Batches, ForeignSource, PairedFile, PatchSource, Progress
 from hfsr.errors import HfsrError, OptionsError, some_of
 from hfsr.options import DatasetOptions, TrainOptions, read_options
 from hfsr.registry import ARCHS, DATASETS
 
 __all__ = [
+    "build_batches",
     "build_dataset",
     "build_network",
     "files_of",
@@ -129,9 +132,37 @@ def build_dataset(options: TrainOptions, key: str) -> Any:
     return factory(copy.deepcopy(theirs))  # BasicSR's take words out of the dictionary
 
 
-def patches_of(dataset: Any, seed: int) -> PatchSource:
-    """What training draws from a data set."""
-    return dataset.patches(seed) if hasattr(dataset, "patches") else ForeignSource(dataset, seed=seed)
+def patches_of(dataset: Any, seed: int, progress: Progress | None = None) -> PatchSource:
+    """What training draws from a data set; `progress` is told while pictures are read."""
+    if hasattr(dataset, "patches"):
+        return cast(PatchSource, dataset.patches(seed, progress))
+    return ForeignSource(dataset, seed=seed)
+
+
+def build_batches(options: TrainOptions, accelerator: Accelerator) -> Batches:
+    """The training batches of this process; reads the pictures.
+
+    Raises:
+        DataError, ImageError: the pictures are missing, unreadable or do not pair.
+    """
+    section, dataset = training_section(options), build_dataset(options, "train")
+    silent = not accelerator.is_main_process or not sys.stderr.isatty()
+    with tqdm(desc="reading pictures", leave=False, disable=silent) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        source = patches_of(dataset, options.manual_seed, advance)
+    return Batches(
+        source,
+        batch_size=section.batch_size_per_gpu,
+        enlarge=section.dataset_enlarge_ratio,
+        shuffle=section.use_shuffle,
+        seed=options.manual_seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )
 
 
 def files_of(dataset: Any, key: str) -> list[PairedFile]:

@@ -1,6 +1,6 @@
 """What a `model_type` trains and how: one file per kind. Importing this package registers them."""
 
-from ._recipe import Recipe
+from ._recipe import Recipe, restore, state_of
 from .psnr import PsnrRecipe
 
-__all__ = ["PsnrRecipe", "Recipe"]
+__all__ = ["PsnrRecipe", "Recipe", "restore", "state_of"]

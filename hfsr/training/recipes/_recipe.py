@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from hfsr.checkpoints import load_weights
 from hfsr.data import Batch
+from hfsr.errors import CheckpointError, some_of
 from hfsr.optim import Schedule
 from hfsr.options import TrainOptions
 
 from ..ema import Ema
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "restore", "state_of"]
 
 
 class Recipe(ABC):
@@ -51,3 +54,40 @@ class Recipe(ABC):
         Returns:
             Detached scalars by BasicSR's names (`l_pix`), each the mean over the batches.
         """
+
+
+def state_of(recipe: Recipe) -> dict[str, Any]:
+    """Tensors and plain values from which `restore` makes the recipe go on exactly."""
+    return {
+        "networks": {name: network.state_dict() for name, network in recipe.networks.items()},
+        "averages": {name: average.network.state_dict() for name, average in recipe.averages.items()},
+        "optimizers": {
+            name: optimizer.state_dict()["state"] for name, optimizer in recipe.optimizers.items()
+        },
+    }
+
+
+def restore(recipe: Recipe, state: Mapping[str, Any], *, source: str) -> None:
+    """Puts a saved state into a recipe that is built but not prepared.
+
+    Hyperparameters are not part of the state: a lower learning rate in the option file counts.
+
+    Args:
+        recipe: built from options of the same networks.
+        state: from `state_of`.
+        source: where it comes from, to begin an error message.
+
+    Raises:
+        CheckpointError: the state is of other networks.
+    """
+    if recipe.networks.keys() != state["networks"].keys():
+        raise CheckpointError(
+            f"{source} has the networks {some_of(state['networks'])}, this run {some_of(recipe.networks)}: "
+            "start it under another name"
+        )
+    for name, network in recipe.networks.items():
+        load_weights(network, state["networks"][name], source=source)
+    for name, average in recipe.averages.items():
+        load_weights(average.network, state["averages"].get(name, state["networks"][name]), source=source)
+    for name, optimizer in recipe.optimizers.items():
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state["optimizers"][name]})
