@@ -13,6 +13,7 @@ from . import (
     lapsrn,
     mdsr,
     metardn,
+    mirnet,
     mslapsrn,
     msrresnet,
     rcan,
@@ -23,6 +24,7 @@ from . import (
     vdsr,
     zssr,
 )
+from ._blur import BlurPool
 from ._padding import padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
 from ._resize import Enlargement
@@ -30,6 +32,7 @@ from ._spec import ArchSpec
 
 __all__ = [
     "ArchSpec",
+    "BlurPool",
     "Enlargement",
     "PositionalEnlargement",
     "a2n",
@@ -45,6 +48,7 @@ __all__ = [
     "lapsrn",
     "mdsr",
     "metardn",
+    "mirnet",
     "mslapsrn",
     "msrresnet",
     "padded_indices",

@@ -57,7 +57,9 @@ class ArchSpec:
     tiling: Literal["local", "pooled", "windowed", "positional"] = "local"
     """How it may be cut in pieces; see `hfsr.inference`."""
     radius: Callable[[Arguments], int]
-    """One-sided receptive field of the convolutions in LR px, global pools left out."""
+    """One-sided receptive field of the convolutions in LR px, global pools left out; where sides must be a
+    multiple of something, what an aligned block of that many px sees beyond itself.
+    """
     infer: Callable[[StateDict], dict[str, Any] | None]
     """Constructor arguments from the tensors of a (renamed) state dict, or None when it is not this network.
     """

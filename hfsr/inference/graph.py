@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx, nn
 
-from hfsr.archs import Enlargement, PositionalEnlargement
 from hfsr.errors import PlanError
 
 from .operators import (
+    LEAVES,
     Convolution,
     MapOperator,
     Pointwise,
@@ -39,8 +39,7 @@ class _CoreTracer(fx.Tracer):
     traced_func_name = "core"
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        ours = isinstance(m, (Enlargement, PositionalEnlargement))
-        return ours or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, LEAVES) or super().is_leaf_module(m, module_qualified_name)
 
 
 @dataclass

@@ -19,12 +19,20 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from hfsr.archs import Enlargement, PositionalEnlargement
+from hfsr.archs import BlurPool, Enlargement, PositionalEnlargement
 from hfsr.errors import PlanError
 
 from .regions import AxisRule, Enlarge, Interpolate, Project, Reduce, Region, Size, Spread, Trim, Window
 
-__all__ = ["MapOperator", "Positional", "Workspace", "is_global_pool", "map_operator", "pool_keeps_dims"]
+__all__ = [
+    "LEAVES",
+    "MapOperator",
+    "Positional",
+    "Workspace",
+    "is_global_pool",
+    "map_operator",
+    "pool_keeps_dims",
+]
 
 POINTWISE = (Enlarge(), Enlarge())
 
@@ -134,6 +142,25 @@ class Convolution(MapOperator):
         top = region.top - inside.top if pad_rows else 0
         left = region.left - inside.left if pad_columns else 0
         return _crop(y, top, left, region).to(self.dtype)
+
+
+class Blur(MapOperator):
+    """A blur that keeps every second px, of a map that is reflected at its border."""
+
+    def __init__(self, node: fx.Node, sources: list[fx.Node], module: BlurPool) -> None:
+        axis = Window(kernel=3, stride=2, padding=1)
+        super().__init__(node, sources, (axis, axis))
+        self.module = module
+
+    def cost(self, channels: int) -> float:
+        return 2.0 * 9 * channels
+
+    def run(self, region: Region, work: Workspace) -> Tensor:
+        source, need = self.sources[0], self.needs(region)
+        inside = need.clipped(work.size(source))
+        # The px that is reflected into a margin lies in the window that reaches out there.
+        x = F.pad(work.patch(source, inside), _margins(need, inside), mode="reflect")
+        return self.module.reduce(x).to(self.dtype)
 
 
 class TransposedConvolution(MapOperator):
@@ -261,6 +288,8 @@ class Pointwise(MapOperator):
         if self.node.target is operator.getitem:
             channels: Any = self.node.args[1]
             return len(range(sources[0])[channels[1]])
+        if self.node.target in _OVER_CHANNELS:
+            return 1
         return max(sources)
 
     def prepare(self, device: torch.device) -> None:
@@ -312,8 +341,13 @@ _OUT_VARIANTS: dict[Any, Callable[..., Tensor]] = {
     operator.mul: torch.mul,
     operator.sub: torch.sub,
     torch.cat: torch.cat,
+    torch.addcmul: torch.addcmul,
 }
 """Functions that can put their result straight where it is kept."""
+
+
+_OVER_CHANNELS = (torch.amax, torch.amin, torch.mean, "amax", "amin", "mean")
+"""Functions that make one channel of all channels."""
 
 
 def _weights(
@@ -449,7 +483,24 @@ def _along_channels(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperat
     return _pointwise(node, sources, None)
 
 
-_KINDS: dict[type[nn.Module], Builder] = {Enlargement: _enlargement, PositionalEnlargement: Positional}
+def _over_channels(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperator:
+    """The largest, the smallest or the mean of all channels of each px."""
+    dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+    keeps = node.kwargs.get("keepdim", node.args[2] if len(node.args) > 2 else False)
+    if dim not in (1, -3, (1,), [1]) or not keeps:
+        raise PlanError(
+            f"'{node.name}': {node.target} over dimension {dim}; only over channels (1), with keepdim=True, "
+            "can be cut in pieces"
+        )
+    return _pointwise(node, sources, None)
+
+
+_KINDS: dict[type[nn.Module], Builder] = {
+    BlurPool: Blur,
+    Enlargement: _enlargement,
+    PositionalEnlargement: Positional,
+}
+LEAVES = tuple(_KINDS)
 """Modules of ours that are one node of a graph, their subclasses included."""
 _MODULES: dict[type[nn.Module], Builder] = {
     nn.Conv2d: Convolution,
@@ -468,6 +519,7 @@ _FUNCTIONS: dict[Any, Builder] = {
     operator.getitem: _slice,
     F.interpolate: _interpolate,
     F.pixel_shuffle: lambda n, s, _: _shuffle_by(n, s, _factor(n)),
+    **dict.fromkeys((torch.amax, torch.amin, torch.mean), _over_channels),
     **dict.fromkeys(
         (
             operator.add,
@@ -479,6 +531,7 @@ _FUNCTIONS: dict[Any, Builder] = {
             torch.sub,
             torch.mul,
             torch.div,
+            torch.addcmul,
             torch.relu,
             torch.sigmoid,
             torch.tanh,
@@ -491,9 +544,10 @@ _FUNCTIONS: dict[Any, Builder] = {
         _pointwise,
     ),
 }
-_METHODS: dict[str, Builder] = dict.fromkeys(
-    ("add", "sub", "mul", "div", "relu", "sigmoid", "tanh", "clamp"), _pointwise
-)
+_METHODS: dict[str, Builder] = {
+    **dict.fromkeys(("add", "sub", "mul", "div", "relu", "sigmoid", "tanh", "clamp"), _pointwise),
+    **dict.fromkeys(("amax", "amin", "mean"), _over_channels),
+}
 
 
 def map_operator(node: fx.Node, sources: list[fx.Node], modules: dict[str, nn.Module]) -> MapOperator:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from hfsr.errors import PlanError
 
@@ -66,10 +66,9 @@ def run_in_rows(frame: Frame, stage: Stage, rows: int, write: Write) -> Iterator
     while True:
         try:
             frame.begin(stage)
-            buffers: dict[fx.Node, Tensor] = {}
             for band in schedule(frame.program, stage, frame.image, frame.sizes, rows, frame.owned):
                 for step in band.steps:
-                    _compute(frame, step, buffers)
+                    _compute(frame, step)
                 frame.commit(stage, band.owned, write)
                 _drop(frame, band.drops)
                 yield band.piece
@@ -98,6 +97,7 @@ def schedule(
     """Which rows of which map are computed and let go, band by band."""
     done = dict.fromkeys(stage.nodes, 0)
     readers = {node: [user for user in node.users if user in done] for node in stage.nodes}
+    held_from = {node: 0 for node in program.targets(stage) if node in done}
     for top in range(0, image.height, rows):
         piece = Region(top, min(top + rows, image.height), 0, image.width)
         owned = owned_by(stage, piece)
@@ -107,23 +107,28 @@ def schedule(
         last_reader = {s: node for node in spans for s in program.operators[node].sources if s in done}
         keep = {
             source: min((_first_row(program, r, done[r], sizes) for r in readers[source]), default=_NEVER)
-            for source in {*last_reader, *owned}
-            if source in done
+            for source in {*last_reader, *held_from}
         }
         drops: dict[fx.Node, list[tuple[fx.Node, int]]] = {}
         for source, reader in last_reader.items():
-            if source not in owned:
+            if source not in held_from:
                 drops.setdefault(reader, []).append((source, keep[source]))
         steps = [Step(node, *span, tuple(drops.get(node, ()))) for node, span in spans.items()]
-        ends = tuple((node, min(keep[node], r.bottom)) for node, r in owned.items() if node in done)
-        yield Band(piece, owned, steps, ends)
+        ends = []
+        for node, top_row in held_from.items():
+            # Of a map smaller than the image a band may own nothing: its rows wait for one that does.
+            first = min(keep[node], piece.scaled(image, sizes[node]).bottom)
+            if top_row < min(first, done[node]):
+                ends.append((node, first))
+                held_from[node] = min(first, done[node])
+        yield Band(piece, owned, steps, tuple(ends))
 
 
 def _stops(
     program: Program, stage: Stage, owned: dict[fx.Node, Region], sizes: dict[fx.Node, Size]
 ) -> dict[fx.Node, int]:
     """Down to which row each map is needed, so that the targets reach the end of what they own."""
-    stops = {node: region.bottom for node, region in owned.items()}
+    stops = {node: region.bottom for node, region in owned.items() if region.area > 0}
     inside = set(stage.nodes)
     for node in reversed(stage.nodes):
         if node in stops:
@@ -142,37 +147,22 @@ def _first_row(program: Program, reader: fx.Node, done: int, sizes: dict[fx.Node
     return max(program.operators[reader].rows.needs(done, done + 1)[0], 0)
 
 
-def _compute(frame: Frame, step: Step, buffers: dict[fx.Node, Tensor]) -> None:
+def _compute(frame: Frame, step: Step) -> None:
     """Computes a step's rows and appends them to the rows of that map that are still held."""
     node, op = step.node, frame.program.operators[step.node]
-    width = frame.sizes[node].width
-    region = Region(step.start, step.stop, 0, width)
+    region = Region(step.start, step.stop, 0, frame.sizes[node].width)
     if node in frame.patches:
         tail, held = frame.patches[node]
         joined = held._replace(bottom=step.stop)
-        buffer = _room(buffers, node, tail, joined.height)
-        op.run_into(region, frame, buffer[..., held.height : joined.height, :])
-        frame.patches[node] = (buffer[..., : joined.height, :], joined)
+        _, channels, _, width = tail.shape
+        shape = (1, joined.height, width, channels)
+        rows = torch.empty(shape, dtype=tail.dtype, device=tail.device).permute(0, 3, 1, 2)
+        rows[..., : held.height, :] = tail
+        op.run_into(region, frame, rows[..., held.height :, :])
+        frame.patches[node] = (rows, joined)
     else:
         frame.patches[node] = (op.run(region, frame), region)
     _drop(frame, step.drops)
-
-
-def _room(buffers: dict[fx.Node, Tensor], node: fx.Node, tail: Tensor, height: int) -> Tensor:
-    """A buffer of at least `height` rows that begins with those of `tail`, even if they lie further down."""
-    buffer = buffers.get(node)
-    kept = tail.shape[2]
-    if buffer is None or buffer.shape[2] < height:
-        _, channels, _, width = tail.shape
-        shape = (1, height, width, channels)
-        buffer = torch.empty(shape, dtype=tail.dtype, device=tail.device).permute(0, 3, 1, 2)
-        buffers[node] = buffer
-    elif tail.data_ptr() == buffer.data_ptr():
-        return buffer
-    elif tail.data_ptr() - buffer.data_ptr() < tail.numel() * tail.element_size():
-        tail = tail.clone()  # the rows move by less than their number
-    buffer[..., :kept, :] = tail
-    return buffer
 
 
 def _drop(frame: Frame, drops: tuple[tuple[fx.Node, int], ...]) -> None:
@@ -182,4 +172,6 @@ def _drop(frame: Frame, drops: tuple[tuple[fx.Node, int], ...]) -> None:
         if first >= held.bottom:
             del frame.patches[node]
         elif first > held.top:
-            frame.patches[node] = (tensor[..., first - held.top :, :], held._replace(top=first))
+            # A copy, because a part of a tensor would keep the memory of the whole.
+            rest = tensor[..., first - held.top :, :].clone(memory_format=torch.channels_last)
+            frame.patches[node] = (rest, held._replace(top=first))

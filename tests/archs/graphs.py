@@ -7,17 +7,17 @@ import copy
 import torch
 from torch import fx, nn
 
-from hfsr.archs import Enlargement, PositionalEnlargement
+from hfsr.archs import BlurPool, Enlargement, PositionalEnlargement
 from hfsr.zoo import create_model, presets
 
 
 class CoreTracer(fx.Tracer):
-    """Traces `core`; an enlargement is one node, as the planner has it."""
+    """Traces `core`; an enlargement or a blur is one node, as the planner has it."""
 
     traced_func_name = "core"
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        ours = isinstance(m, (Enlargement, PositionalEnlargement))
+        ours = isinstance(m, (BlurPool, Enlargement, PositionalEnlargement))
         return ours or super().is_leaf_module(m, module_qualified_name)
 
 
@@ -33,8 +33,7 @@ def pools(graph: fx.GraphModule) -> list[fx.Node]:
         node
         for node in graph.graph.nodes
         if (node.op == "call_module" and isinstance(modules[node.target], nn.AdaptiveAvgPool2d))
-        or (node.op == "call_method" and node.target == "mean")
-        or (node.op == "call_function" and node.target is torch.mean)
+        or (node.target in ("mean", torch.mean) and node.args[1] != 1)  # of all channels, px by px
     ]
 
 
@@ -65,12 +64,12 @@ def positive(model: nn.Module) -> nn.Module:
 
 
 def measured_radius(model: nn.Module, side: int, multiple: int = 1) -> int:
-    """How many LR px the output above the middle px sees to any side, pools cut, by its gradient.
+    """How many LR px beyond it the output above the middle block sees to any side, pools cut; by gradients.
 
     Args:
         model: a network; its weights are replaced in a copy.
         side: side of the square image it sees, in LR px.
-        multiple: what the network divides sides by; each of so many px in the middle is tried.
+        multiple: what the network divides sides by: the side of the block, which begins at a multiple.
     """
     graph = trace(positive(model))
     for node in pools(graph):
@@ -80,14 +79,11 @@ def measured_radius(model: nn.Module, side: int, multiple: int = 1) -> int:
     graph.recompile()
     side, scale = side + -side % multiple, model.scale
     x = torch.ones(1, 3, side, side, dtype=torch.float64, requires_grad=True)
-    y = graph(x)
-    reach = 0
-    for middle in range(side // 2, side // 2 + multiple):
-        block = slice(middle * scale, (middle + 1) * scale)
-        [gradient] = torch.autograd.grad(y[..., block, block].sum(), x, retain_graph=True)
-        touched = gradient.abs().sum((0, 1)).nonzero()
-        reach = max(reach, int((touched - middle).abs().max()))
-    return reach
+    first = side // 2 - side // 2 % multiple
+    block = slice(first * scale, (first + multiple) * scale)
+    graph(x)[..., block, block].sum().backward()
+    touched = x.grad.abs().sum((0, 1)).nonzero()
+    return int(max(first - touched.min(), touched.max() - (first + multiple - 1)))
 
 
 def assert_radius(preset: str, **arguments: object) -> None:

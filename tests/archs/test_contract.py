@@ -80,6 +80,8 @@ COUNTS = {
     "metardn_x3": 22_419_096,
     "metardn_x4": 22_419_096,
     "metardn_tiny": 61_976,
+    "mirnet": 31_787_419,
+    "mirnet_tiny": 333_392,
     **{f"mslapsrn_d5r{r}_x{s}": 222_801 for r in (2, 5, 8) for s in (2, 3, 4, 8)},
     "mslapsrn_tiny": 1_921,
     "msrresnet_x2": 1_369_859,

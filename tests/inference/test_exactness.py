@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import hfsr
+from hfsr.archs import BlurPool
+from hfsr.archs._padding import pad_to_multiple
 from hfsr.archs._resize import Bicubic
 from hfsr.archs.metardn import MetaUpscale
 from hfsr.inference import Upscaler
@@ -39,6 +41,9 @@ def tiny(arch: str) -> nn.Module:
 
 def in_rows(model: nn.Module, image: Tensor, rows: int) -> Tensor:
     """Runs a network as a stream of rows; what nobody writes stays not a number."""
+    spec, size = ARCHS.get(type(model).__name__), image.shape[-2:]
+    if spec is not None:
+        image = pad_to_multiple(image, spec.size_multiple(model.model_args))
     height, width = image.shape[-2:]
     program = trace(model)
     program.prepare(torch.device("cpu"), torch.float32)
@@ -52,7 +57,7 @@ def in_rows(model: nn.Module, image: Tensor, rows: int) -> Tensor:
 
     for _ in execute(program, Size(height, width), read, write, rows=rows, device=torch.device("cpu")):
         pass
-    return result
+    return result[..., : size[0] * int(model.scale), : size[1] * int(model.scale)]
 
 
 def assert_equal(parts: Tensor, whole: Tensor) -> None:
@@ -133,6 +138,32 @@ class DownAndUp(nn.Module):
         return self.fuse(torch.cat([x, self.up(F.relu(self.down(x)))], 1))
 
 
+class BlurAndUp(nn.Module):
+    """Half size by a blur that is reflected at the border, pooled there, and back."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.down = nn.Sequential(
+            nn.PReLU(), BlurPool(), nn.Conv2d(channels, channels, 3, padding=1), Gate(channels)
+        )
+        self.up = nn.ConvTranspose2d(channels, channels, 3, stride=2, padding=1, output_padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(x, x, self.up(self.down(x)))
+
+
+class Spatial(nn.Module):
+    """Gates every px by the largest and the mean of the channels around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 5, padding=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        largest, mean = x.amax(1, keepdim=True), torch.mean(x, 1, keepdim=True)
+        return x * torch.sigmoid(4 * self.conv(torch.cat([largest, mean], 1)))
+
+
 class Trimmed(nn.Module):
     """A transposed convolution that overhangs on one side, where it is cut off."""
 
@@ -163,6 +194,8 @@ def layer(kind: str, channels: int) -> nn.Module:
         "gate": lambda: Gate(channels),
         "statistics": MeanShiftByStatistics,
         "down-up": lambda: DownAndUp(channels),
+        "blur-up": lambda: BlurAndUp(channels),
+        "spatial": Spatial,
         "folded": lambda: nn.Sequential(
             nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2)
         ),
@@ -203,7 +236,19 @@ class RandomNetwork(nn.Module):
         return self.core(x)
 
 
-KINDS = ["conv5", "grouped", "valid-free", "dilated", "residual", "gate", "statistics", "down-up", "folded"]
+KINDS = [
+    "blur-up",
+    "conv5",
+    "dilated",
+    "down-up",
+    "folded",
+    "gate",
+    "grouped",
+    "residual",
+    "spatial",
+    "statistics",
+    "valid-free",
+]
 
 
 @settings(
