@@ -40,7 +40,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.num_processes > 1 and not training.is_worker():
         return training.launch(_work, (args,), processes=args.num_processes)
-    training.train(options, option_file=training.find_option_file(args.opt), auto_resume=args.auto_resume)
+    training.train(
+        options,
+        option_file=training.find_option_file(args.opt),
+        overrides=args.force_yml,
+        auto_resume=args.auto_resume,
+    )
     return 0
 
 

@@ -16,7 +16,7 @@ from hfsr.errors import HfsrError, OptionsError, suggest
 from .binding import Problem, recipe_problem, typed_sections
 from .models import TrainOptions
 
-__all__ = ["find_option_file", "parse_value", "read_options"]
+__all__ = ["find_option_file", "parse_value", "read_options", "written_options"]
 
 
 class _Loader(yaml.SafeLoader):
@@ -90,6 +90,13 @@ def read_options(
         count = f"{len(problems)} errors: " if len(problems) > 1 else ""
         raise OptionsError(f"{file}: {count}{listed}")
     return options
+
+
+def written_options(options: TrainOptions, overrides: Sequence[str]) -> str:
+    """The text of an option file that gives these options, and the overrides they came from as a comment."""
+    told = "".join(f"#   {override}\n" for override in overrides)
+    content = options.model_dump(mode="json", exclude_unset=True)
+    return f"# With --force_yml:\n{told}{yaml.safe_dump(content, sort_keys=False)}"
 
 
 def _read_mapping(file: Path) -> dict[str, Any]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,12 +16,13 @@ from torch import Tensor, nn
 
 from hfsr import hub
 from hfsr.data import Batch, Batches
-from hfsr.errors import CheckpointError, HfsrError, HubError
-from hfsr.options import TrainOptions
+from hfsr.errors import CheckpointError, HubError
+from hfsr.options import TrainOptions, written_options
 from hfsr.registry import RECIPES
 
 from .checkpoints import Checkpoints
 from .folders import RunFolders
+from .guard import Guard
 from .logbook import Logbook, duration
 from .meter import Meter
 from .recipes import Recipe, restore, state_of
@@ -45,6 +45,7 @@ def train(
     options: TrainOptions,
     *,
     option_file: Path | None = None,
+    overrides: Sequence[str] = (),
     auto_resume: bool = False,
     root: Path | None = None,
 ) -> Path:
@@ -53,6 +54,7 @@ def train(
     Args:
         options: from `load_options`.
         option_file: copied into the run's folder.
+        overrides: changes that were made to it; the copy is then what was really trained.
         auto_resume: go on from the run's newest state where there is one.
         root: directory of `experiments` and `tb_logger`; the current one where not given.
 
@@ -62,9 +64,14 @@ def train(
     Raises:
         OptionsError: there is no `train` section or no training set.
         DataError, ImageError: the pictures are missing, unreadable or do not pair.
-        HfsrError: a loss is no longer a number; the last good state is kept.
+        HfsrError: a loss or a weight is no longer a number; the last good state is kept.
     """
-    return Engine(options, root or Path.cwd()).run(option_file, auto_resume=auto_resume)
+    engine = Engine(options, root or Path.cwd())
+    copy_of_options = None
+    if option_file is not None:
+        text = written_options(options, overrides) if overrides else option_file.read_text(encoding="utf-8")
+        copy_of_options = (option_file.name, text)
+    return engine.run(copy_of_options, auto_resume=auto_resume)
 
 
 class Engine:
@@ -91,10 +98,15 @@ class Engine:
         self._published = average.network if average else copy.deepcopy(network).eval()
         self.iteration = self.seen = 0
         self.best: Best | None = None
-        self.story: dict[str, float] = {}
+        self.landmarks: dict[str, float] = {}
 
-    def run(self, option_file: Path | None, *, auto_resume: bool) -> Path:
-        """Trains to the end and returns the run's folder."""
+    def run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
+        """Trains to the end and returns the run's folder.
+
+        Args:
+            option_file: name and text of what is kept there of the options.
+            auto_resume: go on from the newest state.
+        """
         batches = build_batches(self.options, self.accelerator)
         self.validation = Validation(self.options)
         state = self._earlier_state(auto_resume)
@@ -149,7 +161,7 @@ class Engine:
         self._introduce(batches)
         if self.iteration == 0:
             self._validate()
-        meter = Meter()
+        meter, guard = Meter(), Guard(self.folders.states)
         while self.iteration < self.total:
             meter.add(*self.step(batches))
             self.log.step()
@@ -158,7 +170,10 @@ class Engine:
             measure = self.iteration % val_freq == 0 or last
             save = self.iteration % frequencies.save_checkpoint_freq == 0 or last
             if report or measure or save:
-                losses = self._checked_losses(meter)
+                losses = meter.losses(self.accelerator)
+                guard.check_losses(losses, self.iteration)
+                if measure or save:
+                    guard.check_weights(self.recipe.networks, self.iteration)
                 if report:
                     self._report(losses, meter, batches)
                 with meter.paused():
@@ -184,22 +199,6 @@ class Engine:
         if self.iteration:
             self.log.line(f"resuming after iteration {self.iteration:,} of {self.total:,}")
 
-    def _checked_losses(self, meter: Meter) -> dict[str, float]:
-        """The means since the last report.
-
-        Raises:
-            HfsrError: one is not a number, the same in every process.
-        """
-        losses = meter.losses(self.accelerator)
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                raise HfsrError(
-                    f"the loss {name} is no longer a number at iteration {self.iteration}; the last good "
-                    f"state is kept in '{self.folders.states}': lower train.optim_g.lr or set "
-                    "train.clip_grad_norm and go on with --auto_resume"
-                )
-        return losses
-
     def _report(self, losses: dict[str, float], meter: Meter, batches: Batches) -> None:
         lr = self.recipe.optimizers["net_g"].param_groups[0]["lr"]
         left = duration((self.total - self.iteration) / meter.speed())
@@ -219,8 +218,8 @@ class Engine:
                 self.log.line(f"{where}: {measurement}")
                 self.log.values(self.iteration, measurement.values())
             first = measured[0].report
-            self.story |= {"bicubic": first.bicubic_psnr_y, "end": first.psnr_y}
-            self.story.setdefault("start", first.psnr_y)
+            self.landmarks |= {"bicubic": first.bicubic_psnr_y, "end": first.psnr_y}
+            self.landmarks.setdefault("start", first.psnr_y)
             best = self.validation.decide(measured, self.iteration, self.best)
             if best is not None:
                 self.best = best
@@ -239,8 +238,8 @@ class Engine:
         return picture_file
 
     def _conclude(self) -> None:
-        if self.story:
-            start, end, bicubic = (self.story[key] for key in ("start", "end", "bicubic"))
+        if self.landmarks:
+            start, end, bicubic = (self.landmarks[key] for key in ("start", "end", "bicubic"))
             self.log.line(
                 f"{next(iter(self.validation.sets))}, PSNR-Y: bicubic {bicubic:.2f} dB, "
                 f"step 0 {start:.2f} dB, end {end:.2f} dB ({end - bicubic:+.2f} dB to bicubic); {self.best}"
@@ -273,7 +272,7 @@ class Engine:
             "network_g": self.options.network_g.type,
             "scaler": scaler.state_dict() if scaler is not None else {},
             "best": asdict(self.best) if self.best else None,
-            "story": self.story,
+            "landmarks": self.landmarks,
             **state_of(self.recipe),
         }
 
@@ -294,15 +293,16 @@ class Engine:
         restore(self.recipe, state, source=source)
         self.iteration, self.seen = state["iter"], state["seen"]
         self.best = Best(**state["best"]) if state["best"] else None
-        self.story = dict(state["story"])
+        self.landmarks = dict(state["landmarks"])
 
-    def _make_folders(self, option_file: Path | None, *, keep: bool) -> None:
+    def _make_folders(self, option_file: tuple[str, str] | None, *, keep: bool) -> None:
         if self.accelerator.is_main_process:
             archived = self.folders.prepare(keep=keep)
             if archived is not None:
                 logger.warning("an earlier run of this name is now '%s'", archived)
             if option_file is not None:
-                (self.folders.experiment / option_file.name).write_bytes(option_file.read_bytes())
+                name, text = option_file
+                (self.folders.experiment / name).write_text(text, encoding="utf-8")
         self.accelerator.wait_for_everyone()
 
 

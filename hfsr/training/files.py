@@ -9,13 +9,19 @@ from typing import IO, Any
 
 import torch
 
+from hfsr.errors import CheckpointError
+
 __all__ = ["remove_leftovers", "save_atomically", "write_atomically"]
 
-_MARK = ".part"
+_MARK = ".partial"  # as files of weights have it (hfsr.checkpoints)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Calls `write` on a file beside `path`, flushes it to the disk and renames it to `path`."""
+    """Calls `write` on a file beside `path`, flushes it to the disk and renames it to `path`.
+
+    Raises:
+        CheckpointError: it cannot be written; what was there before stays.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}{_MARK}")
     try:
         with beside.open("wb") as stream:
@@ -23,6 +29,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(beside, path)
+    except (OSError, RuntimeError) as error:  # torch.save tells of a full disk by either
+        raise CheckpointError(
+            f"cannot write '{path}' ({' '.join(str(error).split())}); what was there before is kept: "
+            "make room and go on with --auto_resume"
+        ) from error
     finally:
         beside.unlink(missing_ok=True)
     if os.name == "posix":  # makes the new name itself survive a power cut
@@ -39,6 +50,6 @@ def save_atomically(path: Path, content: Any) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed process left half-written."""
-    for leftover in folder.glob(f".*{_MARK}"):
+    """Removes what a killed process left half-written in a folder and its subfolders."""
+    for leftover in folder.rglob(f".*{_MARK}"):
         leftover.unlink(missing_ok=True)

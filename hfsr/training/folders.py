@@ -62,7 +62,7 @@ class RunFolders:
                 _move_away(self.tb_logger / self.name, stamp)
         for folder in (self.models, self.states, self.visualization):
             folder.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(folder)
+        remove_leftovers(self.experiment)
         return archived
 
     def holds_work(self) -> bool:

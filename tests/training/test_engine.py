@@ -127,6 +127,34 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path, 
         assert all(bool(tensor.isfinite().all()) for tensor in read_state_dict(path)[0].values())
 
 
+def test_a_weight_that_is_no_number_is_not_saved(tmp_path, options, monkeypatch):
+    original = Engine.step
+
+    def step(self, batches):
+        result = original(self, batches)
+        if self.iteration == 4:
+            with torch.no_grad():
+                self.recipe.networks["net_g"].conv_last.bias[0] = float("inf")
+        return result
+
+    monkeypatch.setattr(Engine, "step", step)
+    with pytest.raises(HfsrError, match=r"net_g\.conv_last\.bias is no longer a number at iteration 4"):
+        training.train(options(), root=tmp_path)
+    assert [p.name for p in (tmp_path / "experiments/tiny/training_states").iterdir()] == ["2.state"]
+
+
+def test_the_copy_of_the_options_is_what_was_trained(tmp_path, options, option_file):
+    training.train(options(), option_file=option_file, root=tmp_path)
+    copy = tmp_path / "experiments" / "tiny" / "tiny.yml"
+    assert copy.read_bytes() == option_file.read_bytes()
+    overrides = ["name=other", "train:optim_g:lr=5e-4", "network_g:num_feat=6"]
+    changed = options(*overrides)
+    training.train(changed, option_file=option_file, overrides=overrides, root=tmp_path)
+    copy = tmp_path / "experiments" / "other" / "tiny.yml"
+    assert training.load_options(copy) == changed
+    assert "#   train:optim_g:lr=5e-4" in copy.read_text()
+
+
 def test_weights_to_start_from(tmp_path, options):
     folder = training.train(options(), root=tmp_path)
     source = folder / "models" / "net_g_latest"

@@ -55,14 +55,15 @@ def weights(root: Path) -> bytes:
     return (root / "experiments/tiny/models/net_g_latest/model.safetensors").read_bytes()
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path, option_file):
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path, option_file, kills):
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     undisturbed = start(option_file, alone, *LONG)
     seed = random.randrange(1000)
     rng = random.Random(seed)
-    for kill in range(3):
+    for kill in range(kills):
         run = start(option_file, killed, *LONG)
-        after = iterations_done(killed) + rng.randint(kill > 0, 30)
+        after = iterations_done(killed) + rng.randint(kill > 0, 100 // kills)
         kill_after(run, killed, after, rng.uniform(0, 0.02))
         assert iterations_done(killed) < TOTAL, f"seed {seed}"
     assert start(option_file, killed, *LONG).wait() == 0
@@ -72,7 +73,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path, option_fi
         read_state(root / f"experiments/tiny/training_states/{TOTAL}.state") for root in (alone, killed)
     )
     assert first["best"] == second["best"]
-    assert not list(killed.rglob("*.part"))
+    assert not list(killed.rglob("*.partial"))
 
 
 def test_a_truncated_newest_state_falls_back_to_the_one_before_and_says_so(tmp_path, options, caplog):
@@ -139,7 +140,7 @@ def test_a_full_disk_keeps_the_state_before(tmp_path, options, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CheckpointError, match=r"cannot write .*8.state.*No space left"):
         training.train(options("train:total_iter=8"), auto_resume=True, root=tmp_path)
     assert read_state(folder / "training_states" / "6.state")["iter"] == 6
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.partial"))

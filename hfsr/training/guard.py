@@ -1,0 +1,51 @@
+"""Stops a run whose numbers are no longer numbers, before anything of it is saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from hfsr.errors import HfsrError
+
+__all__ = ["Guard"]
+
+
+class Guard:
+    """Both checks give the same verdict in every process.
+
+    Args:
+        states: where the last good state is, for the message.
+    """
+
+    def __init__(self, states: Path) -> None:
+        self._states = states
+
+    def check_losses(self, losses: Mapping[str, float], iteration: int) -> None:
+        """
+        Raises:
+            HfsrError: one is infinite or not a number.
+        """
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise self._broken(f"the loss {name}", iteration)
+
+    def check_weights(self, networks: Mapping[str, nn.Module], iteration: int) -> None:
+        """A last step can spoil the weights while the losses before it were numbers.
+
+        Raises:
+            HfsrError: one is infinite or not a number.
+        """
+        for name, network in networks.items():
+            for weight, tensor in network.named_parameters():
+                if not bool(tensor.isfinite().all()):
+                    raise self._broken(f"the weight {name}.{weight}", iteration)
+
+    def _broken(self, what: str, iteration: int) -> HfsrError:
+        return HfsrError(
+            f"{what} is no longer a number at iteration {iteration}; the last good state is kept in "
+            f"'{self._states}': lower train.optim_g.lr or set train.clip_grad_norm, "
+            "and go on with --auto_resume"
+        )
