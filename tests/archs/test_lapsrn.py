@@ -80,10 +80,9 @@ def test_x3_is_x4_reduced(cls) -> None:
         torch.testing.assert_close(luma(three(x)), Bicubic(3, 4)(luma(four(x))), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("cls", [LapSRN, MSLapSRN])
 @pytest.mark.parametrize("tile", [8, 13])
-def test_x3_runs_in_exact_pieces(cls, tile) -> None:
-    model, x = shaken(cls, num_feat=4, num_conv=2, upscale=3), torch.rand(1, 3, 21, 34)
+def test_x3_runs_in_exact_pieces(tile) -> None:
+    model, x = shaken(LapSRN, num_feat=4, num_conv=1, upscale=3), torch.rand(1, 3, 13, 27)
     with torch.no_grad():
         whole = model(x)
         pieces = Upscaler(model, tile=tile, dtype="fp32", device="cpu").tensor(x)
