@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
 import numpy as np
@@ -23,6 +23,8 @@ __all__ = ["PictureStore", "Progress"]
 Pixels = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 """Called with (done, total) pictures."""
+
+_AHEAD = 32  # pictures
 
 
 class PictureStore:
@@ -58,13 +60,11 @@ class PictureStore:
         self.pairs = []
         limit = psutil.virtual_memory().available // 2 if memory_limit is None else memory_limit
         with _Shelf(limit) as shelf, ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = deque(pool.submit(self._read, file) for file in self.files)
             try:
-                for done in range(1, len(jobs) + 1):
-                    lq, gt = jobs.popleft().result()
+                for lq, gt in _in_order(pool, self._read, self.files):
                     self.pairs.append((shelf.keep(lq), shelf.keep(gt)))
                     if progress:
-                        progress(done, len(self.files))
+                        progress(len(self.pairs), len(self.files))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -84,6 +84,19 @@ class PictureStore:
                 f"has {width}x{height}; make the LQ pictures from these GT pictures"
             )
         return lq, gt
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, read: Callable[[PairedFile], tuple[Pixels, Pixels]], files: Sequence[PairedFile]
+) -> Iterator[tuple[Pixels, Pixels]]:
+    """The results in the order of the files, a few of them read ahead: more would fill the memory."""
+    ahead: deque[Future[tuple[Pixels, Pixels]]] = deque()
+    for file in files:
+        ahead.append(pool.submit(read, file))
+        if len(ahead) > _AHEAD:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
 
 
 class _Shelf:
