@@ -2,6 +2,7 @@
 
 from . import (
     a2n,
+    biggan,
     dbpn,
     discriminators,
     drcn,
@@ -36,6 +37,7 @@ __all__ = [
     "Enlargement",
     "PositionalEnlargement",
     "a2n",
+    "biggan",
     "dbpn",
     "discriminators",
     "drcn",
