@@ -77,6 +77,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | N
 def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
     """The tensors, the config stored beside them, and the names of the entries they were found under."""
     content = _load_tensors_only(path)
+    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
+        # Several networks in one file, as DRN's dual ones: their keys begin with the place in the list.
+        content = {f"{i}.{key}": value for i, part in enumerate(content) for key, value in part.items()}
     config = content.get("config") if isinstance(content, Mapping) else None
     entries = []
     while isinstance(content, Mapping):

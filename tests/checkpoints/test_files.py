@@ -137,10 +137,17 @@ def test_whole_pickled_network_is_refused(tmp_path, refused, edsr) -> None:
         load_checkpoint(tmp_path / "net.pth")
 
 
+def test_a_list_of_state_dicts_is_numbered(tmp_path) -> None:
+    torch.save([TENSORS, OTHER], tmp_path / "nets.pt")
+    tensors, _ = read_state_dict(tmp_path / "nets.pt")
+    assert sorted(tensors) == ["0.conv.bias", "0.conv.weight", "1.conv.bias", "1.conv.weight"]
+    assert torch.equal(tensors["1.conv.weight"], OTHER["conv.weight"])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([TENSORS], "holds a list: save the network's state_dict"),
+        ([*TENSORS.values()], "holds a list: save the network's state_dict"),
         (torch.ones(3), "holds a Tensor: save the network's state_dict"),
         ({}, "holds no weights"),
         ({"params": {}}, "holds no weights"),
