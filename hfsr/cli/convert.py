@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         type=Path,
         metavar="CHECKPOINT",
-        help="a .pth, .pt or .safetensors file, ours or as released",
+        help="a .pth, .pt, .mat or .safetensors file, ours or as released",
     )
     add("folder", type=Path, metavar="OUT_DIR", help="gets config.json, model.safetensors and README.md")
     add("--arch", metavar="NAME", help="the network, where the tensors alone do not tell it")

@@ -9,7 +9,7 @@ from hfsr.archs._luma import luma
 from hfsr.archs._resize import Bicubic
 from hfsr.archs.vdsr import VDSR
 from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
-from hfsr.errors import OptionsError
+from hfsr.errors import CheckpointError, OptionsError
 
 from .parity import shake
 
@@ -70,6 +70,13 @@ def test_layout_of_the_port(tmp_path, parallel) -> None:
     torch.save({prefix + key: value for key, value in state.items()}, tmp_path / "model_epoch_50.pth")
     loaded = load_checkpoint(tmp_path / "model_epoch_50.pth", scale=3)
     assert loaded.model_args == {"num_feat": 64, "num_block": 18, "bias": False, "upscale": 3}
+
+
+def test_a_pickled_network_is_refused_with_what_to_do(tmp_path) -> None:
+    """As the port saves it: the module itself, whose loading would run the code of its classes."""
+    torch.save({"epoch": 50, "model": VDSR(num_feat=4, bias=False)}, tmp_path / "model_epoch_50.pth")
+    with pytest.raises(CheckpointError, match=r"is refused: it holds .*VDSR.* save its state dict alone"):
+        load_checkpoint(tmp_path / "model_epoch_50.pth", scale=4)
 
 
 def test_older_layout_of_the_port() -> None:
