@@ -72,10 +72,7 @@ def make_accelerator(options: TrainOptions, root: Path) -> Accelerator:
         cpu=options.num_gpu == 0 or not torch.cuda.is_available(),
         dynamo_backend="inductor" if options.use_compile else None,
         log_with=trackers or None,
-        # Each process updates its own buffers; the main one's are saved.
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-        ],
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
 
 

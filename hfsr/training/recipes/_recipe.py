@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from hfsr.checkpoints import load_weights
 from hfsr.data import Batch
@@ -18,7 +19,7 @@ from hfsr.options import TrainOptions
 
 from ..ema import Ema
 
-__all__ = ["Recipe", "restore", "state_of"]
+__all__ = ["Recipe", "prepare_pair", "restore", "state_of"]
 
 
 class Recipe(ABC):
@@ -54,6 +55,18 @@ class Recipe(ABC):
         Returns:
             Detached scalars by BasicSR's names (`l_pix`), each the mean over the batches.
         """
+
+
+def prepare_pair(
+    accelerator: Accelerator, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """A network and its optimizer as accelerate wraps them."""
+    wrapped, optimizer = accelerator.prepare(network, optimizer)
+    if isinstance(wrapped, DistributedDataParallel):
+        # Every process updates its own buffers and the main one's are saved; sending them round at each step
+        # costs time, and fails for a lone buffer in channels-last order.
+        wrapped.broadcast_buffers = False
+    return wrapped, optimizer
 
 
 def state_of(recipe: Recipe) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hfsr.options import TrainOptions
 from hfsr.registry import LOSSES, RECIPES
 
 from ..ema import Ema
-from ._recipe import Recipe
+from ._recipe import Recipe, prepare_pair
 
 __all__ = ["PsnrRecipe"]
 
@@ -49,8 +49,8 @@ class PsnrRecipe(Recipe):
 
     def prepare(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
-        self.net_g, self.optimizers["net_g"] = accelerator.prepare(
-            self.networks["net_g"], self.optimizers["net_g"]
+        self.net_g, self.optimizers["net_g"] = prepare_pair(
+            accelerator, self.networks["net_g"], self.optimizers["net_g"]
         )
         self.criterion.to(accelerator.device)
 
