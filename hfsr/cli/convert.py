@@ -35,16 +35,17 @@ def run(args: argparse.Namespace) -> int:
     from hfsr.registry import ARCHS
 
     model = load_checkpoint(args.checkpoint, arch=args.arch, scale=args.scale)
+    spec = ARCHS[type(model).__name__]
     # Read before anything is written: OUT_DIR may be where the checkpoint is.
     provenance = provenance_of(args.checkpoint, licence=args.licence)
     card = make_card(model, name=str(args.folder), provenance=provenance)
     hub.save_pretrained(model, args.folder, card=card)
     print_pairs(
         [
-            ("network", type(model).__name__),
-            ("scale", f"{model.scale:g}"),
+            ("network", spec.name),
+            ("scale", f"{model.scale:g}") if spec.role == "restorer" else ("role", spec.role),
             ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
-            *(("note", note) for note in ARCHS[type(model).__name__].notes),
+            *(("note", note) for note in spec.notes),
             ("folder", args.folder),
         ]
     )

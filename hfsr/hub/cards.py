@@ -143,13 +143,14 @@ def make_card(
         license=words.get("license"),
         license_name=words.get("license_name"),
         datasets=list(training.datasets) or None,
-        tags=[facts.task, facts.architecture.lower(), f"x{facts.scale:g}", "image-restoration"],
+        tags=_tags(facts),
         model_name=name.rstrip("/").rsplit("/", 1)[-1] if results else None,
         eval_results=results or None,
     )
     body = _template().render(
         name=name,
         facts=facts,
+        restores=facts.role == "restorer",
         purpose=_purpose(facts),
         degradation=_degradation(training),
         constructor=_constructor(facts),
@@ -235,7 +236,16 @@ def _licence_words(licence: str | None) -> dict[str, str]:
     return {"license": known} if known in HUB_LICENCES else {"license": "other", "license_name": licence}
 
 
+def _tags(facts: ModelFacts) -> list[str]:
+    scale = [f"x{facts.scale:g}"] if facts.role == "restorer" else [facts.role]
+    return [facts.task, facts.architecture.lower(), *scale, "image-restoration"]
+
+
 def _purpose(facts: ModelFacts) -> str:
+    if facts.role != "restorer":
+        return (
+            f"This {facts.architecture} serves training and priors ({facts.role}); alone it restores nothing."
+        )
     does = TASKS.get(facts.task, f"is for {facts.task}").format(scale=f"{facts.scale:g}")
     return f"This {facts.architecture} {does}."
 
@@ -253,6 +263,8 @@ def _constructor(facts: ModelFacts) -> str:
 
 def _limits(facts: ModelFacts, training: Training) -> list[str]:
     """What follows from the network and its training; no opinion about quality."""
+    if facts.role != "restorer":
+        return []
     limits = []
     if training.degradation:
         limits.append(

@@ -24,6 +24,8 @@ class ModelFacts:
     """The facts of one built network; those of its system come from its `ArchSpec`."""
 
     architecture: str
+    role: str
+    """ "restorer", or what serves training and priors."""
     title: str
     paper: str
     reference: str
@@ -69,6 +71,7 @@ def facts_of(model: nn.Module, *, task: str | None = None) -> ModelFacts:
     spec = ARCHS[name]
     return ModelFacts(
         architecture=name,
+        role=spec.role,
         title=spec.title,
         paper=spec.paper,
         reference=spec.reference,

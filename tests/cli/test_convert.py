@@ -42,6 +42,22 @@ def test_a_released_checkpoint_becomes_a_model_folder(
         assert torch.equal(from_pretrained("out/edsr")(x), model(x))
 
 
+@pytest.mark.parametrize(
+    ("preset", "role"), [("biggan_discriminator_tiny", "discriminator"), ("drn_dual_tiny", "generator")]
+)
+def test_what_restores_nothing_is_converted_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], preset: str, role: str
+) -> None:
+    model = create_model(preset)
+    torch.save(model.state_dict(), tmp_path / "released.pth")
+    assert main(["convert", str(tmp_path / "released.pth"), str(tmp_path / "out")]) == 0
+    lines = [line.split(None, 1) for line in capsys.readouterr().out.splitlines()]
+    assert ["role", role] in lines
+    again = from_pretrained(str(tmp_path / "out"))
+    assert type(again) is type(model)
+    assert again.model_args == model.model_args
+
+
 def test_the_scale_is_asked_for_where_tensors_hide_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

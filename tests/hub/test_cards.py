@@ -72,6 +72,23 @@ def test_every_network_has_a_card(arch: str) -> None:
     check_card(card)
 
 
+@pytest.mark.parametrize(
+    "arch", sorted(name for name, spec in ARCHS.own().items() if spec.role != "restorer")
+)
+def test_what_restores_nothing_says_so(arch: str) -> None:
+    spec = ARCHS[arch]
+    tiny = next(name for name in spec.presets if name.endswith("_tiny"))
+    model = create_model(tiny)
+    card = make_card(model, name="org/model")
+    assert f"({spec.role}); alone it restores nothing." in card
+    assert f"| parameters | {sum(p.numel() for p in model.parameters()):,} |" in card
+    assert f"[{spec.title}]({spec.paper})" in card
+    assert front_matter(card)["tags"][2] == spec.role
+    for word in ("Upscaler", "hfsr upscale", "hfsr evaluate", "| scale", "None", "{{", "\n\n\n"):
+        assert word not in card
+    check_card(card)
+
+
 def test_nothing_is_invented() -> None:
     """No number stands on a card that nobody gave but those that are counted from the network."""
     card = make_card(create_model("edsr_tiny"), name="org/model")
