@@ -154,6 +154,8 @@ class Engine:
 
     def _to_device(self, batch: Batch) -> Batch:
         device, form = self.accelerator.device, self.memory_format
+        if device.type == "cuda" and self.section.pin_memory:
+            batch = {key: value.pin_memory() for key, value in batch.items()}
         return {key: value.to(device, memory_format=form, non_blocking=True) for key, value in batch.items()}
 
     def _train(self, batches: Batches) -> None:
