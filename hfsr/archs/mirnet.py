@@ -331,5 +331,6 @@ SPEC = ARCHS.register(
         radius=lambda args: args["num_rrg"] * (args["num_msrb"] * 56 + 1) + 2,
         infer=infer,
         rename=rename,
+        notes=("released for denoising, enhancement and RealSR alike: its tensors do not tell the task",),
     )
 )
