@@ -241,6 +241,22 @@ def test_an_unknown_operator_is_named_and_whole_still_works():
     assert Upscaler(model, tile=0, dtype="fp32").tensor(torch.rand(1, 3, 20, 20)).shape == (1, 3, 20, 20)
 
 
+class AlongRows(nn.Module):
+    """The largest px of each row, which no part of the row knows."""
+
+    scale = 1
+
+    def core(self, x):
+        return x - x.amax(3, keepdim=True)
+
+    forward = core
+
+
+def test_statistics_along_a_side_are_refused_in_pieces():
+    with pytest.raises(PlanError, match=r"over dimension 3; only over channels \(1\)"):
+        Upscaler(AlongRows(), tile=16, dtype="fp32").tensor(torch.rand(1, 3, 20, 20))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
