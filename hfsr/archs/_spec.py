@@ -56,6 +56,9 @@ class ArchSpec:
     """False where activations overflow 65504."""
     tiling: Literal["local", "pooled", "windowed", "positional"] = "local"
     """How it may be cut in pieces; see `hfsr.inference`."""
+    window: int = 0
+    """Side in LR px of what a network with whole-image attention ("windowed") is meant to see at once.
+    Neutral: 0."""
     radius: Callable[[Arguments], int]
     """One-sided receptive field of the convolutions in LR px, global pools left out; where sides must be a
     multiple of something, what an aligned block of that many px sees beyond itself.

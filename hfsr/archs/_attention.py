@@ -1,0 +1,199 @@
+"""Attention between the 3x3 patches of feature maps, in memory that grows no faster than the maps do.
+
+Every patch of a map is compared with every candidate patch; the softmax of their likeness weighs the values
+of the candidates, and where the weighed patches overlap they add up. Two things make that affordable:
+
+- Neighbouring patches share their px. The product of two patches is a sum of nine products of px, and a px of
+  the result a sum over nine pasted patches: both sum over shifts that move place and candidate alike. So px
+  are multiplied once, not patches: a ninth of the arithmetic.
+- Likenesses exist for one block of places and candidates at a time. A first walk over the blocks finds, by
+  the online softmax, the logarithm of every place's sum of exponentials; a second one weighs and pastes. For
+  gradients each block is computed again on the way back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from ._spec import StateDict
+
+__all__ = ["FLOOR", "drop_floor", "embedding", "full_precision", "patch_attention"]
+
+FLOOR = 1e-4
+"""A candidate's key is divided by its length, or by this where it is shorter."""
+
+_SIDES = {"cpu": 48, "meta": 1 << 16}
+"""Side of a block in px, whose fourth power it holds; on the meta device it takes no memory."""
+_SIDE = 64
+"""The same on any other device."""
+
+
+def embedding(in_channels: int, out_channels: int) -> nn.Sequential:
+    """What makes queries, keys and values: a 1x1 convolution and a PReLU."""
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.PReLU())
+
+
+def drop_floor(state_dict: StateDict) -> StateDict:
+    """Leaves out the buffers `escape_NaN` of released checkpoints where they hold the constant `FLOOR`."""
+
+    def is_floor(key: str) -> bool:
+        return key.endswith("escape_NaN") and bool((state_dict[key] - FLOOR).abs().max() < FLOOR * 1e-3)
+
+    return {key: value for key, value in state_dict.items() if not is_floor(key)}
+
+
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Inside, autocast leaves attention alone: exponentials of half precision would keep two digits."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
+
+
+def patch_attention(
+    query: Tensor, candidates: Sequence[tuple[Tensor, Tensor]], *, sharpness: float
+) -> Tensor:
+    """Rebuilds a map from the candidate patches that its own 3x3 patches resemble.
+
+    Patches lie around every px, zeros beyond the border. The keys of a candidate are divided by their length.
+
+    Args:
+        query: (B, D, H, W).
+        candidates: maps of keys (B, D, h, w) and of values (B, C, h, w); sizes may differ from pair to pair.
+        sharpness: what likenesses are multiplied by before the softmax over all candidates.
+
+    Returns:
+        (B, C, H, W), the sums of up to nine patches that overlap at a px.
+    """
+    dtype = torch.promote_types(query.dtype, torch.float32)
+    with full_precision(query.device):
+        results = []
+        for i in range(len(query)):
+            levels = [_Level.of(key[i].to(dtype), value[i].to(dtype)) for key, value in candidates]
+            results.append(_attend(query[i].to(dtype) * sharpness, levels))
+        return torch.stack(results).to(query.dtype)
+
+
+class _Level(NamedTuple):
+    """The candidate patches of one map."""
+
+    keys: Tensor
+    """(D, h + 2, w + 2): with a border of zeros."""
+    inverse_lengths: Tensor
+    """(h, w): of the key patches."""
+    values: Tensor
+    """(C, h, w)."""
+
+    @classmethod
+    def of(cls, keys: Tensor, values: Tensor) -> _Level:
+        squares = keys.square().sum(0)[None, None]
+        squares = F.avg_pool2d(squares, 3, stride=1, padding=1, divisor_override=1)[0, 0]
+        return cls(F.pad(keys, (1,) * 4), squares.clamp(min=FLOOR**2).rsqrt(), values)
+
+
+_Tile = tuple[slice, slice]
+"""Rows and columns of a part of a map."""
+
+
+def _attend(query: Tensor, levels: list[_Level]) -> Tensor:
+    """Attention of one map (D, H, W)."""
+    size = query.shape[1:]
+    side = _SIDES.get(query.device.type, _SIDE)
+    blocks = [(level, part) for level in levels for part in _tiles(level.inverse_lengths.shape, side)]
+    query = F.pad(query, (1,) * 4)
+
+    def log_sums_at(place: _Tile) -> Tensor:
+        parts = (_run(_log_sums, query, level, place, part) for level, part in blocks)
+        return functools.reduce(torch.logaddexp, parts)
+
+    log_sums = _mosaic(size, side, log_sums_at)
+
+    def pasted_at(place: _Tile) -> Tensor:
+        parts = (_run(_pasted, query, log_sums, level, place, part) for level, part in blocks)
+        return functools.reduce(torch.add, parts)
+
+    return _mosaic(size, side, pasted_at)
+
+
+def _run(block: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Computes a block; with gradients again on the way back, so that nothing of it is kept."""
+    if torch.is_grad_enabled():
+        return checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
+    return block(*arguments)
+
+
+def _log_sums(query: Tensor, level: _Level, place: _Tile, part: _Tile) -> Tensor:
+    """Logarithms of the sums of exponentials over a part of the candidates, for each px of a place."""
+    return (_products(query, level, place, part) * level.inverse_lengths[part]).logsumexp((2, 3))
+
+
+def _pasted(query: Tensor, log_sums: Tensor, level: _Level, place: _Tile, part: _Tile) -> Tensor:
+    """What the values in a part of the candidates' map add to a place, (C, height, width)."""
+    # Patches around a place reach into it, and with them the candidates around a part reach into that.
+    limits = (*log_sums.shape, *level.inverse_lengths.shape)
+    spans = list(zip((*place, *part), limits, strict=True))
+    rows, columns, *others = (slice(max(s.start - 1, 0), min(s.stop + 1, limit)) for s, limit in spans)
+    places, parts = (rows, columns), (others[0], others[1])
+    outside = [int(edge) for s, limit in reversed(spans) for edge in (s.start == 0, s.stop == limit)]
+
+    products = _products(query, level, places, parts)
+    scores = torch.addcmul(-log_sums[places][..., None, None], products, level.inverse_lengths[parts])
+    weights = _DiagonalSums.apply(F.pad(scores.exp_(), outside))
+    values = level.values[:, part[0], part[1]].flatten(1)
+    return (values @ weights.flatten(2).flatten(0, 1).T).unflatten(1, weights.shape[:2])
+
+
+def _products(query: Tensor, level: _Level, place: _Tile, part: _Tile) -> Tensor:
+    """Products of the patches of a place with those of a part, (height, width, height, width)."""
+    q, k = _with_border(query, place), _with_border(level.keys, part)
+    px = q.flatten(1).T @ k.flatten(1)
+    return _DiagonalSums.apply(px.view(*q.shape[1:], *k.shape[1:]))
+
+
+class _DiagonalSums(torch.autograd.Function):
+    """Sums over the nine shifts by up to one px that move place and candidate alike."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Args: x: (Y, X, y, x). Returns: (Y - 2, X - 2, y - 2, x - 2)."""
+        beside = x[:, :-2, :, :-2] + x[:, 1:-1, :, 1:-1]
+        beside += x[:, 2:, :, 2:]
+        total = beside[:-2, :, :-2] + beside[1:-1, :, 1:-1]
+        total += beside[2:, :, 2:]
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _DiagonalSums.apply(F.pad(gradient, (2,) * 8))
+
+
+def _with_border(bordered: Tensor, tile: _Tile) -> Tensor:
+    """A tile and one px around it, of a map that was given a border of one px."""
+    rows, columns = tile
+    return bordered[:, rows.start : rows.stop + 2, columns.start : columns.stop + 2]
+
+
+def _mosaic(size: Sequence[int], side: int, tile: Callable[[_Tile], Tensor]) -> Tensor:
+    """Puts a map (..., height, width) together from its tiles."""
+    rows, columns = (_spans(length, side) for length in size)
+    return torch.cat([torch.cat([tile((row, column)) for column in columns], -1) for row in rows], -2)
+
+
+def _tiles(size: Sequence[int], side: int) -> list[_Tile]:
+    rows, columns = (_spans(length, side) for length in size)
+    return list(itertools.product(rows, columns))
+
+
+def _spans(length: int, side: int) -> list[slice]:
+    """Cuts a side into near-equal parts of at most `side` px."""
+    count = -(-length // side)
+    edges = [length * i // count for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
