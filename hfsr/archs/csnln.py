@@ -47,17 +47,20 @@ class InScaleAttention(nn.Module):
         self.value = embedding(num_feat, num_feat)
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        maps = (self.query(x), self.key(x), self.value(x))
+        query, key, value = (_as_rows(part(x)) for part in (self.query, self.key, self.value))
+        # PyTorch streams the softmax where all three have the same width; zeros change no product.
+        extra = value.shape[-1] - query.shape[-1]
         with full_precision(x.device):
-            query, key, value = (
-                m.to(dtype).flatten(2).transpose(1, 2)[:, None] for m in maps
-            )  # (B, 1, H*W, C)
-            # PyTorch streams the softmax only where all three have the same width; zeros change no product.
-            extra = value.shape[-1] - query.shape[-1]
-            query, key = F.pad(query, (0, extra)), F.pad(key, (0, extra))
-            mean = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+            mean = F.scaled_dot_product_attention(
+                F.pad(query, (0, extra)), F.pad(key, (0, extra)), value, scale=1.0
+            )
         return mean[:, 0].transpose(1, 2).unflatten(2, x.shape[-2:]).to(x.dtype)
+
+
+def _as_rows(x: Tensor) -> Tensor:
+    """A map (B, C, H, W) as (B, 1, H*W, C), in single precision at least."""
+    rows = x.flatten(2).transpose(1, 2)[:, None].contiguous()
+    return rows.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class CrossScaleAttention(nn.Module):

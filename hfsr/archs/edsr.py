@@ -103,6 +103,8 @@ def rename(state_dict: StateDict) -> StateDict:
     """Renames the official layout (head.0, body.i.body.0|2, body.N, tail.0|1) and absorbs its mean layers."""
     if any(key not in state_dict for key in ("head.0.weight", "body.0.body.0.weight", "tail.1.weight")):
         return state_dict
+    if any(".conv_assembly." in key for key in state_dict):
+        return state_dict  # PA-EDSR has the same and an attention
     rules = (
         (r"^head\.0\.", "conv_first."),
         (r"^body\.(\d+)\.body\.0\.", r"body.\1.conv1."),
