@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hfsr import images
-from hfsr.archs import enlarged_length
+from hfsr.archs import ArchSpec, enlarged_length
 from hfsr.errors import ImageError, OptionsError, PlanError
 from hfsr.registry import ARCHS
 
@@ -26,6 +26,7 @@ from .padding import padded, padded_size
 from .plan import Plan, make_plan
 from .precision import choose_device, choose_dtype, dtype_name
 from .regions import Region, Size
+from .windowed import Windowed, WindowPlan
 
 __all__ = ["Progress", "Upscaler"]
 
@@ -57,14 +58,16 @@ class Upscaler:
         model: a restorer (see `hfsr.from_pretrained`, `hfsr.create_model`). It is not changed.
         tile: largest side in LR px of what one piece owns; "auto" picks it from the free memory, 0 runs
         whole.
-            The result does not depend on it: within 1e-5 of the range in fp32.
+            The result does not depend on it: within 1e-5 of the range in fp32. Only a network with attention
+            over the whole image runs in tiles that are an approximation; `used_tile` says so.
         dtype: "fp32", "bf16", "fp16", or "auto": bf16 where the device has it natively and the network allows
         it. backend: "torch". device: "cpu", "cuda", "cuda:N"; None takes CUDA where there is one.
 
     Attributes:
         scale: output px per input px.
         used_tile: how the last picture was run: a tile's side in px, 0 for whole, "rows:32" for bands of 32
-        rows. summary: network, scale, that, dtype, backend and device in one line.
+            rows, "windowed:64" for overlapping tiles of 64 px that approximate the whole.
+        summary: network, scale, that, dtype, backend and device in one line.
 
     Raises:
         OptionsError: a value that is not allowed, or not on this machine.
@@ -89,6 +92,10 @@ class Upscaler:
         self.scale: int | float = getattr(model, "scale", 1)
         self.used_tile: int | str = "auto" if self.tile is None else self.tile
         self._program: Program | None = None
+        spec = _spec(self.model)
+        self._windowed: Windowed | None = None
+        if spec is not None and spec.tiling == "windowed":
+            self._windowed = Windowed(self.model, window=spec.window, device=self.device, dtype=self.dtype)
 
     @property
     def dtype_name(self) -> str:
@@ -180,8 +187,10 @@ class Upscaler:
         """Height and width of the result of a picture."""
         return Size(*(enlarged_length(side, self.scale) for side in size))
 
-    def plan(self, width: int, height: int) -> Plan:
+    def plan(self, width: int, height: int) -> Plan | WindowPlan:
         """What running a picture of this size will take: the piece size, memory and arithmetic."""
+        if self._windowed is not None:
+            return self._windowed.plan(Size(height, width), self.tile)
         size = padded_size(Size(height, width), _size_multiple(self.model))
         return make_plan(self._programmed(), size, self.device, self.tile or None)
 
@@ -228,7 +237,9 @@ class Upscaler:
     @torch.inference_mode()  # as a decorator: between two yields the caller's mode is its own
     def _run(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
         small = self.tile is None and size.height * size.width <= _SMALL
-        if (self.tile == _WHOLE or small) and self.dtype == torch.float32:
+        if self._windowed is not None:
+            yield from self._run_windowed(self._windowed, size, read, write)
+        elif (self.tile == _WHOLE or small) and self.dtype == torch.float32:
             self.used_tile = _WHOLE
             image = read(Region(0, size.height, 0, size.width))
             height, width = self.result_size(size)
@@ -236,6 +247,13 @@ class Upscaler:
             yield Progress(1, 1, 0.0)
         else:
             yield from self._run_program(size, read, write)
+
+    def _run_windowed(self, windowed: Windowed, size: Size, read: Read, write: Write) -> Iterator[Progress]:
+        started = time.monotonic()
+        for step in windowed.run(size, read, write, tile=self.tile):
+            self.used_tile = f"windowed:{step.tile}" if step.tile else _WHOLE
+            left = (1 / step.share - 1) * (time.monotonic() - started)
+            yield Progress(step.done, step.total, left)
 
     def _run_program(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
         program = self._programmed()
@@ -321,9 +339,14 @@ def _ready(model: nn.Module, device: torch.device) -> nn.Module:
     return copy.deepcopy(model).to(device=device, dtype=torch.float32).eval()
 
 
+def _spec(model: nn.Module) -> ArchSpec | None:
+    """The facts of a network that is registered here."""
+    return next((spec for spec in ARCHS.own().values() if spec.cls is type(model)), None)
+
+
 def _size_multiple(model: nn.Module) -> int:
     """Of what `core` wants the sides of a picture to be multiples; `forward` pads them itself."""
-    spec = next((spec for spec in ARCHS.own().values() if spec.cls is type(model)), None)
+    spec = _spec(model)
     return 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
 
 
