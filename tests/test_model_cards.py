@@ -1,4 +1,4 @@
-"""Every bundled model has a card, and every card is true of its weights, its option file and its own table."""
+"""Every bundled model has a card, and every card is true of its weights, its option file and its table."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._layers import count_indices
+from ._layers import count_indices, has_convolutions
 from ._spec import ArchSpec, StateDict, records_arguments
 
 __all__ = ["DISCRIMINATOR_SPEC", "GENERATOR_SPEC", "BigGANDiscriminator", "BigGANGenerator"]
@@ -368,6 +368,11 @@ def infer_generator(state_dict: StateDict) -> dict[str, Any] | None:
     needed = ("shared.weight", "linear.u0", "blocks.0.0.bn1.gain.weight", "output_layer.0.stored_mean")
     if resolution is None or any(key not in state_dict for key in needed):
         return None
+    if (
+        not has_convolutions(state_dict, ["blocks.0.0.conv1.weight"])
+        or state_dict["shared.weight"].dim() != 2
+    ):
+        return None
     num_class, shared_dim = state_dict["shared.weight"].shape
     return {
         "resolution": resolution,
@@ -383,6 +388,8 @@ def infer_discriminator(state_dict: StateDict) -> dict[str, Any] | None:
     if resolution is None or any(
         key not in state_dict for key in ("embed.weight", "linear.u0", "blocks.0.0.conv1.u0")
     ):
+        return None
+    if not has_convolutions(state_dict, ["blocks.0.0.conv1.weight"]):
         return None
     return {
         "resolution": resolution,
