@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, fx
 
 from .graph import Program, Stage
-from .operators import pool_keeps_dims
 from .regions import Region, Size
+from .rules import pool_keeps_dims
 
 __all__ = ["Frame", "Patch", "Read", "Spill", "Write", "is_out_of_memory"]
 

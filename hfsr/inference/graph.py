@@ -17,17 +17,9 @@ from torch import fx, nn
 
 from hfsr.errors import PlanError
 
-from .operators import (
-    LEAVES,
-    Convolution,
-    MapOperator,
-    Pointwise,
-    Positional,
-    TransposedConvolution,
-    is_global_pool,
-    map_operator,
-)
+from .operators import Convolution, MapOperator, Pointwise, Positional, TransposedConvolution
 from .regions import Region, Size
+from .rules import LEAVES, is_global_pool, map_operator
 
 __all__ = ["Program", "Stage", "trace"]
 

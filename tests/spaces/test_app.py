@@ -123,3 +123,9 @@ def test_an_error_is_told_without_the_place_of_uploads(app):
     with pytest.raises(gradio.Error) as caught, app.readable(source):
         raise ImageError(f"'{source}' is empty (0 bytes); get the file again")
     assert caught.value.message == "'photo.png' is empty (0 bytes); get the file again"
+
+
+def test_every_model_on_the_menu_without_an_owner_is_bundled(app):
+    local = [name for name in app.offered().values() if "/" not in name]
+    assert local
+    assert set(local) <= set(_resources.bundled_models())
