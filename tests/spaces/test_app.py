@@ -66,7 +66,7 @@ def test_front_matter_names_the_models_of_the_hub(app, front_matter):
 
 def test_requirements_name_hfsr_with_its_extra():
     lines = (SPACE / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if not line.startswith("#")] == ["--find-links .", "hfsr[demo]>=0.1"]
+    assert [line for line in lines if not line.startswith("#")] == ["hfsr[demo]>=0.1"]
 
 
 def test_the_menu_is_read_in_the_order_of_the_file(app, tmp_path):
