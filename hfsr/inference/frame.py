@@ -78,14 +78,6 @@ class Frame:
             if node not in self.live:
                 self.live[node] = self._allocate(node)
 
-    def owned(self, stage: Stage, piece: Region) -> dict[fx.Node, Region]:
-        """The part of each of the stage's targets that a part of the image owns."""
-        targets = self.program.targets(stage)
-        if any(pool.all_input_nodes[0] is self.program.source for pool in stage.pools):
-            targets = [*targets, self.program.source]
-        owned = {node: piece.scaled(self.image, self.sizes[node]) for node in targets}
-        return {node: region for node, region in owned.items() if region.area > 0}
-
     def commit(self, stage: Stage, owned: dict[fx.Node, Region], write: Write) -> None:
         """Takes finished parts of the targets out of `patches`: to the live maps, the pools, the result."""
         for node in stage.keeps:

@@ -86,6 +86,14 @@ class Program:
         wanted = [*stage.keeps, *pooled]
         return list(dict.fromkeys([*wanted, self.output] if self.output in stage.nodes else wanted))
 
+    def owned(self, stage: Stage, piece: Region, sizes: dict[fx.Node, Size]) -> dict[fx.Node, Region]:
+        """What a part of the image owns of the targets, and of the image where that is pooled itself."""
+        targets = self.targets(stage)
+        if any(pool.all_input_nodes[0] is self.source for pool in stage.pools):
+            targets = [*targets, self.source]
+        owned = {node: piece.scaled(sizes[self.source], sizes[node]) for node in targets}
+        return {node: region for node, region in owned.items() if region.area > 0}
+
     def regions(
         self, stage: Stage, owned: dict[fx.Node, Region], sizes: dict[fx.Node, Size]
     ) -> dict[fx.Node, Region]:

@@ -43,7 +43,7 @@ def run_in_pieces(frame: Frame, stage: Stage, tile: int, write: Write) -> Iterat
 def _run(
     frame: Frame, stage: Stage, piece: Region, last_use: dict[fx.Node, list[fx.Node]], write: Write
 ) -> None:
-    owned = frame.owned(stage, piece)
+    owned = frame.program.owned(stage, piece, frame.sizes)
     try:
         _compute(frame, stage, owned, last_use)
     except (RuntimeError, MemoryError) as error:

@@ -112,18 +112,15 @@ def _in_rows(program: Program, image: Size, rows: int, live: int, spill: Path | 
         )
         for stage in program.stages
     )
-    peak = max(_rows_bytes(program, stage, image, sizes, rows) for stage in program.stages)
+    peak = max(_rows_bytes(program, stage, sizes, rows) for stage in program.stages)
     return Plan(None, rows, peak, live, flops, spill)
 
 
-def _rows_bytes(program: Program, stage: Stage, image: Size, sizes: dict[fx.Node, Size], rows: int) -> int:
+def _rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], rows: int) -> int:
     """Peak bytes of the rows held while a stage runs, followed step by step without computing."""
 
     def weigh(node: fx.Node, height: int) -> int:
         return height * sizes[node].width * program.channels[node] * program.operators[node].dtype.itemsize
-
-    def owned_by(stage: Stage, piece: Region) -> dict[fx.Node, Region]:
-        return {node: piece.scaled(image, sizes[node]) for node in program.targets(stage)}
 
     held: dict[fx.Node, tuple[int, int]] = {}
     total = peak = 0
@@ -137,7 +134,7 @@ def _rows_bytes(program: Program, stage: Stage, image: Size, sizes: dict[fx.Node
             total += weigh(node, bottom - top)
 
     waiting = set(stage.nodes)
-    for band in schedule(program, stage, image, sizes, rows, owned_by):
+    for band in schedule(program, stage, sizes, rows):
         before = peak
         for step in band.steps:
             top = held[step.node][0] if step.node in held else step.start
@@ -168,7 +165,7 @@ def _piece(program: Program, stage: Stage, piece: Size, image: Size) -> tuple[in
     limits = program.sizes(image)
     sizes = program.sizes(_FAR)
     region = Region(_MIDDLE, _MIDDLE + piece.height, _MIDDLE, _MIDDLE + piece.width)
-    owned = {node: region.scaled(_FAR, sizes[node]) for node in program.targets(stage)}
+    owned = program.owned(stage, region, sizes)
     needed = program.regions(stage, owned, sizes)
 
     def area(node: fx.Node) -> int:

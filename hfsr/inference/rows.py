@@ -7,7 +7,7 @@ the depth of the network; what it costs instead is a few rows of every map, over
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,6 @@ from .regions import Region, Size
 
 __all__ = ["Band", "Step", "run_in_rows", "schedule"]
 
-OwnedBy = Callable[[Stage, Region], dict[fx.Node, Region]]
 _NEVER = 1 << 62
 """A row that no map has: nothing above it is needed."""
 
@@ -66,7 +65,7 @@ def run_in_rows(frame: Frame, stage: Stage, rows: int, write: Write) -> Iterator
     while True:
         try:
             frame.begin(stage)
-            for band in schedule(frame.program, stage, frame.image, frame.sizes, rows, frame.owned):
+            for band in schedule(frame.program, stage, frame.sizes, rows):
                 for step in band.steps:
                     _compute(frame, step)
                 frame.commit(stage, band.owned, write)
@@ -89,18 +88,17 @@ def run_in_rows(frame: Frame, stage: Stage, rows: int, write: Write) -> Iterator
 def schedule(
     program: Program,
     stage: Stage,
-    image: Size,
     sizes: dict[fx.Node, Size],
     rows: int,
-    owned_by: OwnedBy,
 ) -> Iterator[Band]:
     """Which rows of which map are computed and let go, band by band."""
+    image = sizes[program.source]
     done = dict.fromkeys(stage.nodes, 0)
     readers = {node: [user for user in node.users if user in done] for node in stage.nodes}
     held_from = {node: 0 for node in program.targets(stage) if node in done}
     for top in range(0, image.height, rows):
         piece = Region(top, min(top + rows, image.height), 0, image.width)
-        owned = owned_by(stage, piece)
+        owned = program.owned(stage, piece, sizes)
         stops = _stops(program, stage, owned, sizes)
         spans = {node: (start, stops[node]) for node, start in done.items() if stops.get(node, 0) > start}
         done.update({node: stop for node, (_, stop) in spans.items()})
@@ -128,7 +126,7 @@ def _stops(
     program: Program, stage: Stage, owned: dict[fx.Node, Region], sizes: dict[fx.Node, Size]
 ) -> dict[fx.Node, int]:
     """Down to which row each map is needed, so that the targets reach the end of what they own."""
-    stops = {node: region.bottom for node, region in owned.items() if region.area > 0}
+    stops = {node: region.bottom for node, region in owned.items()}
     inside = set(stage.nodes)
     for node in reversed(stage.nodes):
         if node in stops:
