@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 from hfsr.cli._table import print_table
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     elif not rows:
         print("no models are bundled with this installation; 'hfsr list' names the networks")
     elif args.models:
-        _print(("name", "architecture", "scale", "task", "parameters"), rows)
+        _print_models(rows)
     else:
         _print(("name", "task", "scales", "tiling", "paper", "presets"), rows)
         print("\n'hfsr info NAME' tells more of a network, of one of its presets, or of a model.")
@@ -32,6 +36,26 @@ def run(args: argparse.Namespace) -> int:
 def _print(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
     table = [{**row, "presets": _shortened(row.get("presets", []))} for row in rows]
     print_table(columns, ([_cell(row[column]) for column in columns] for row in table))
+
+
+def _print_models(rows: list[dict[str, Any]]) -> None:
+    header = ("name", "task", "architecture", "scale", "parameters", "MB", "s per Mpx here", "PSNR-Y, dB")
+    print_table(
+        header,
+        (
+            (
+                row["name"],
+                row["task"],
+                row["architecture"],
+                row["scale"],
+                f"{row['parameters']:,}",
+                f"{row['bytes'] / 1e6:.1f}",
+                f"{row['seconds_per_megapixel']:.2f}",
+                ", ".join(f"{name} {psnr:.2f}" for name, psnr in row["psnr_y"].items()) or "not measured",
+            )
+            for row in rows
+        ),
+    )
 
 
 def _cell(value: Any) -> str:
@@ -73,25 +97,59 @@ def _networks() -> list[dict[str, Any]]:
 
 
 def _models() -> list[dict[str, Any]]:
-    """Every bundled model, by its config; the parameters are counted on the meta device."""
+    """Every bundled model: its config, the numbers of its card, and how fast it is here."""
+    from hfsr import zoo
+
+    return [_model(name) for name in zoo.list_models()]
+
+
+def _model(name: str) -> dict[str, Any]:
+    from hfsr import _resources
+    from hfsr.checkpoints import read_model_folder
+
+    folder = _resources.path("weights", name)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    model = read_model_folder(folder)
+    return {
+        "name": name,
+        "architecture": config["architecture"],
+        "scale": config["scale"],
+        "task": config["task"],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "bytes": sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+        "psnr_y": _measured(name),
+        "seconds_per_megapixel": _speed(model),
+        "folder": str(folder),
+    }
+
+
+def _measured(name: str) -> dict[str, float]:
+    """PSNR-Y in dB by set (and setting, where a set was measured in several), as the card states it."""
+    from hfsr import _resources
+    from hfsr.hub.results import reports_of, setting_of
+
+    card = _resources.folder("model_cards") / f"{name}.md"
+    if not card.is_file():
+        return {}  # weights that somebody put there, without a card
+    reports = reports_of(card.read_text(encoding="utf-8"))
+    return {
+        report["set"] if report["scale"] > 1 else f"{report['set']} {setting_of(report)}": report["psnr_y"]
+        for report in reports
+    }
+
+
+def _speed(model: nn.Module) -> float:
+    """Seconds for one megapixel of result on this machine, with the settings that `upscale` chooses."""
     import torch
 
-    from hfsr import _resources, zoo
+    from hfsr.inference import Upscaler
 
-    rows = []
-    for name in zoo.list_models():
-        folder = _resources.path("weights", name)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        with torch.device("meta"):
-            model = zoo.build(config["architecture"], **config["model_args"])
-        rows.append(
-            {
-                "name": name,
-                "architecture": config["architecture"],
-                "scale": config["scale"],
-                "task": config["task"],
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "folder": str(folder),
-            }
-        )
-    return rows
+    up = Upscaler(model)
+    side = max(64, round(512 / up.scale))
+    lq = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    seconds = []
+    for _ in range(3):  # the first one warms up
+        start = time.perf_counter()
+        result = up.tensor(lq)
+        seconds.append(time.perf_counter() - start)
+    return round(min(seconds) * 1e6 / (result.shape[-1] * result.shape[-2]), 3)

@@ -7,9 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from huggingface_hub import EvalResult
+from huggingface_hub import EvalResult, ModelCard
 
-__all__ = ["ReportJson", "Row", "columns_of", "eval_results", "protocol_sentences", "table"]
+__all__ = [
+    "ReportJson",
+    "Row",
+    "columns_of",
+    "eval_results",
+    "protocol_sentences",
+    "reports_of",
+    "setting_of",
+    "table",
+]
 
 ReportJson = Mapping[str, Any]
 """What `hfsr.evaluation.Report.to_json()` gives and `hfsr evaluate --json` prints."""
@@ -31,7 +40,8 @@ class Row:
     """One line of the table: one set, every measure."""
 
     set: str
-    scale: str
+    setting: str
+    """What was undone: "x2", "sigma 25", "quality 40"."""
     images: str
     cells: list[str]
     baseline: str
@@ -53,7 +63,7 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
                     task_name=f"restoration at scale {report['scale']:g}",
                     dataset_type=re.sub(r"[^a-z0-9]+", "-", report["set"].lower()).strip("-"),
                     dataset_name=report["set"],
-                    dataset_config=f"x{report['scale']:g}",
+                    dataset_config=setting_of(report),
                     dataset_args={"images": report["images"], "scale": report["scale"]},
                     metric_type=kind,
                     metric_name=name,
@@ -62,6 +72,38 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
                 )
             )
     return results
+
+
+def setting_of(report: ReportJson) -> str:
+    """What was undone, in a word: "x2", "sigma 25" for noise, "quality 40" for JPEG."""
+    for word in ("sigma", "quality"):
+        if (value := report["protocol"].get(word)) is not None:
+            return f"{word} {value:g}"
+    return f"x{report['scale']:g}"
+
+
+def reports_of(card: str) -> list[dict[str, Any]]:
+    """The reports that a card was made of: the way back from `eval_results`, without the single pictures.
+
+    Args:
+        card: text of the card; one that says nothing of measurements gives an empty list.
+    """
+    keys = {name: key for key, (_, name, _, _) in MEASURES.items()}
+    reports: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for result in ModelCard(card, ignore_metadata_errors=True).data.get("eval_results") or []:
+        if result.metric_name not in keys:
+            continue
+        facts = dict(result.dataset_args or {})
+        protocol = dict(result.metric_args or {})
+        baseline = protocol.pop(BASELINE, None)
+        report = reports.setdefault(
+            (result.dataset_name, result.dataset_config),
+            {"set": result.dataset_name, **facts, "protocol": protocol},
+        )
+        report[keys[result.metric_name]] = result.metric_value
+        if baseline is not None:
+            report["bicubic_psnr_y"] = baseline
+    return list(reports.values())
 
 
 def columns_of(results: Sequence[EvalResult]) -> list[str]:
@@ -86,7 +128,7 @@ def table(results: Sequence[EvalResult]) -> list[Row]:
         rows.append(
             Row(
                 set=first.dataset_name,
-                scale=f"x{facts['scale']:g}" if "scale" in facts else "",
+                setting=first.dataset_config or "",
                 images=str(facts.get("images", "")),
                 cells=[
                     formats[name].format(measured[name].metric_value) if name in measured else ""

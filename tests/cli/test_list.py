@@ -45,7 +45,21 @@ def test_models(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
     monkeypatch.setattr(_resources, "path", lambda kind, name: tmp_path / name)
     assert main(["list", "--models"]) == 0
     head, row = capsys.readouterr().out.splitlines()
-    assert head.split() == ["NAME", "ARCHITECTURE", "SCALE", "TASK", "PARAMETERS"]
-    assert row.split() == ["small", "EDSR", "2", "super-resolution", "5,699"]
+    assert head.split()[:5] == ["NAME", "TASK", "ARCHITECTURE", "SCALE", "PARAMETERS"]
+    assert row.split()[:5] == ["small", "super-resolution", "EDSR", "2", "5,699"]
+    assert row.endswith("not measured")
     assert main(["list", "--models", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["folder"] == str(tmp_path / "small")
+
+
+def test_bundled_models_show_their_cards_numbers_and_their_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--models", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == _resources.bundled_models()
+    for row in rows:
+        assert row["seconds_per_megapixel"] > 0
+        assert row["bytes"] > 4 * row["parameters"]
+        text = _resources.path("model_cards", f"{row['name']}.md").read_text()
+        assert row["psnr_y"]
+        for psnr in row["psnr_y"].values():
+            assert f" {psnr:.2f} |" in text

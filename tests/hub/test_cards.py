@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from hfsr.errors import HubError
 from hfsr.hub.cards import Provenance, Training, check_card, make_card, with_name, with_results
-from hfsr.hub.results import eval_results, table
+from hfsr.hub.results import eval_results, reports_of, table
 from hfsr.registry import ARCHS
 from hfsr.zoo import create_model
 
@@ -190,3 +190,26 @@ def test_another_name() -> None:
 def test_cards_that_the_hub_would_refuse(card: str) -> None:
     with pytest.raises(HubError, match=r"front matter"):
         check_card(card)
+
+
+def test_the_way_back_from_a_card() -> None:
+    noise = {"channel": "Y: luma", "crop": 0, "noise": "Gaussian", "sigma": 25, "seed": 0}
+    reports = [report(), report(set="Set14", images=14), report(set="Set14", scale=1, protocol=noise)]
+    card = make_card(create_model("edsr_tiny"), name="org/m", reports=reports)
+    assert "| Set14 | sigma 25 | 5 |" in card
+    back = reports_of(card)
+    assert [(r["set"], r["scale"], r["images"]) for r in back] == [
+        ("Set5", 2, 5),
+        ("Set14", 2, 14),
+        ("Set14", 1, 5),
+    ]
+    for before, after in zip(reports, back, strict=True):
+        assert after["protocol"] == before["protocol"]
+        assert after["bicubic_psnr_y"] == before["bicubic_psnr_y"]
+        assert after["psnr_y"] == pytest.approx(before["psnr_y"], abs=5e-5)
+        assert after["ssim_rgb"] == before["ssim_rgb"]
+
+
+def test_a_card_without_measurements_gives_no_reports() -> None:
+    assert reports_of(make_card(create_model("edsr_tiny"), name="m")) == []
+    assert reports_of("no front matter at all") == []
