@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,13 @@ def test_measures_have_the_names_that_cards_use() -> None:
     [result] = eval_results([report])
     assert result.metric_name == "PSNR (Y)"
     assert result.metric_args == {"crop": 2, "baseline_psnr_y": 0.5}
+
+
+def test_the_readme_says_what_the_cards_say() -> None:
+    root = _resources.folder("model_cards").parent
+    readme = (root / "README.md").read_text()
+    script = runpy.run_path(str(root / "model_cards" / "readme.py"))
+    for name in _resources.bundled_models():
+        assert f"| [`{name}`](model_cards/{name}.md) |" in readme
+    assert script["with_table"](readme) == readme
+    assert script["with_table"](readme.replace("37.", "99.")) == readme
