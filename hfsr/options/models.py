@@ -52,7 +52,7 @@ class DatasetOptions(Typed):
     dataset_enlarge_ratio: int = Field(1, ge=1)
     """Patches drawn per picture and epoch; only the meaning of "epoch" depends on it."""
     num_worker_per_gpu: int = Field(0, ge=0)
-    """Accepted for BasicSR's files: decoded pictures lie in memory, so reading needs no processes."""
+    """Threads that cut batches ahead of the training; 0 cuts them in step. Data sets of others: in step."""
     use_shuffle: bool = True
     """Draw the pictures of an epoch in a new order each time."""
     prefetch_mode: Literal["cpu", "cuda"] | None = None
@@ -69,11 +69,20 @@ class PathOptions(Section):
     pretrain_network_g: str | None = None
     """Checkpoint, model folder, bundled name or Hub id to start from."""
     param_key_g: str | None = None
-    """Accepted for BasicSR's files; `params_ema` is read where there is one, else `params`."""
+    """Entry of a `.pth` to start from, `params` or `params_ema`; `~`: the latter, if there."""
     strict_load_g: bool = True
     """False copies the tensors that fit and lists the rest."""
     resume_state: str | None = None
     """A `.state` file to go on from; `--auto_resume` finds the newest by itself."""
+
+
+class ParameterGroup(Section):
+    """Parameters of `network_g` that learn at a rate of their own."""
+
+    match: str
+    """Pattern of their names, as `upsample.*`; the first group that matches counts."""
+    lr_mul: float = Field(ge=0)
+    """Factor on the learning rate; 0 freezes them."""
 
 
 class TrainingOptions(Section):
@@ -93,6 +102,8 @@ class TrainingOptions(Section):
     """Loss between output and ground truth."""
     clip_grad_norm: float | None = Field(None, gt=0)
     """Largest norm of all gradients together; `~` for no clipping."""
+    param_groups: list[ParameterGroup] = []
+    """Parts of `network_g` with a learning rate of their own, or frozen; the rest learns at the full rate."""
 
 
 class ValidationOptions(Section):
@@ -112,6 +123,37 @@ class ValidationOptions(Section):
     """Name -> metric; the first one decides which weights are the best."""
 
 
+class WandbOptions(Section):
+    """Weights & Biases; used where `project` is given."""
+
+    project: str | None = None
+    """Project; `~` for no tracking there."""
+    resume_id: str | None = None
+    """Run to go on with; a resumed run finds its own."""
+    mode: Literal["online", "offline"] | None = None
+    """`offline` writes to `wandb/`, to be sent later; `~` is what WANDB_MODE says."""
+
+
+class TrackioOptions(Section):
+    """Trackio: a local tracker, with a Space on the Hub where one is named."""
+
+    project: str
+    """Project."""
+    space_id: str | None = None
+    """`org/name` of a Space that shows the curves; `~` keeps them on this machine."""
+
+
+class VisdomOptions(Section):
+    """A visdom server."""
+
+    server: str = "http://localhost"
+    """Its address."""
+    port: int = Field(8097, ge=1, le=65535)
+    """Its port."""
+    env: str | None = None
+    """Environment that shows the curves; the run's name where absent."""
+
+
 class LoggerOptions(Section):
     """What is written while training."""
 
@@ -124,9 +166,15 @@ class LoggerOptions(Section):
     use_tb_logger: bool = True
     """Write curves for tensorboard under `tb_logger/<name>`."""
     push_to_hub: str | None = None
-    """`org/name` on the Hub that receives the best weights when the run ends."""
-    wandb: dict[str, Any] | None = None
-    """Accepted for BasicSR's files."""
+    """`org/name` on the Hub that receives weights and card at each new best, while training goes on."""
+    wandb: WandbOptions | None = None
+    """Curves for Weights & Biases."""
+    trackio: TrackioOptions | None = None
+    """Curves for trackio."""
+    visdom: VisdomOptions | None = None
+    """Curves for visdom."""
+    grid_images: int = Field(4, ge=0)
+    """Pictures of the first validation set that trackers show, LQ, SR and GT side by side; 0 for none."""
 
 
 class TrainOptions(Section):
@@ -150,6 +198,8 @@ class TrainOptions(Section):
     """Memory order NHWC, faster for convolutions on CPUs and recent GPUs."""
     use_compile: bool = False
     """Compile the network with torch.compile."""
+    use_checkpointing: bool = False
+    """Compute the repeated blocks of `network_g` again in the backward pass: less memory, more time."""
     dist_params: dict[str, Any] | None = None
     """Accepted for BasicSR's files; processes come from the launcher."""
     datasets: dict[str, DatasetOptions]
