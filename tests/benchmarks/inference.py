@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import importlib.util
 import json
 import resource
 import statistics
@@ -85,15 +84,11 @@ def ours(model: nn.Module, **words: Any) -> Peer:
 
 def peers() -> dict[str, Callable[[nn.Module], Peer]]:
     """The rows of the table; the first is what the others are compared with. A backend adds its rows here."""
-    rows: dict[str, Callable[[nn.Module], Peer]] = {
+    return {
         "realesrgan tiling fp32": realesrgan_tiling,
         "hfsr fp32": lambda model: ours(model, dtype="fp32"),
         "hfsr auto": ours,
     }
-    if importlib.util.find_spec("openvino") is not None:
-        rows["hfsr openvino fp32"] = lambda model: ours(model, dtype="fp32", backend="openvino")
-        rows["hfsr openvino bf16"] = lambda model: ours(model, dtype="bf16", backend="openvino")
-    return rows
 
 
 # --- measurements ---
