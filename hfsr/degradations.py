@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from hfsr.errors import ImageError
 
-__all__ = ["bicubic_down", "bicubic_up", "gaussian_noise", "jpeg", "modcrop", "seed_of"]
+__all__ = [
+    "bicubic_down",
+    "bicubic_up",
+    "cubic_taps",
+    "gaussian_noise",
+    "jpeg",
+    "kernel_centres",
+    "kernel_down",
+    "modcrop",
+    "seed_of",
+]
 
 _BLOCK = 1 << 17  # values of one block of output rows; as float64 they stay in the processor's cache
 
@@ -80,6 +90,53 @@ def bicubic_up(image: NDArray, scale: float) -> NDArray:
     _check(image, scale)
     height, width = (math.floor(side * scale + 1e-6) for side in image.shape[:2])
     return _resize(image, height, width, scale, round_between=False)
+
+
+def kernel_down(
+    image: NDArray, kernel: NDArray, scale: float | tuple[float, float], *, shift: bool = True
+) -> NDArray:
+    """Blurs by a kernel and takes every `scale`-th px, rounded once at the end; edges are mirrored.
+
+    Args:
+        image: uint8 or uint16, shape (H, W) or (H, W, C), any channel order.
+        kernel: weights over px of `image` around each LR px, not flipped (correlation), shape (h, w), sum 1.
+        scale: at least 1; two numbers for across and down.
+        shift: see `kernel_centres`.
+
+    Returns:
+        Shape (ceil(H/down), ceil(W/across)[, C]), same dtype, C-contiguous.
+
+    Raises:
+        ImageError: another dtype or shape, an empty picture, or a scale below 1.
+    """
+    across, down = scale if isinstance(scale, tuple) else (scale, scale)
+    _check(image, min(across, down))
+    pixels = image.reshape(*image.shape[:2], -1).astype(np.float64)
+    top, left = (side // 2 for side in kernel.shape)
+    bottom, right = (side - 1 - side // 2 for side in kernel.shape)
+    padded = np.pad(pixels, ((top, bottom), (left, right), (0, 0)), mode="symmetric")
+    blurred = np.zeros_like(pixels)
+    for (y, x), weight in np.ndenumerate(kernel):
+        blurred += weight * padded[y : y + image.shape[0], x : x + image.shape[1]]
+    for size, factor, axis in ((image.shape[0], down, 0), (image.shape[1], across, 1)):
+        length = math.ceil(size / factor - 1e-9)
+        taps = cubic_taps(kernel_centres(kernel, length, factor, axis=axis, shift=shift), size)
+        blurred = np.ascontiguousarray(_mix(blurred, *taps).swapaxes(0, 1))
+    return _to_integers(blurred, image.dtype).reshape(*blurred.shape[:2], *image.shape[2:])
+
+
+def kernel_centres(kernel: NDArray, length: int, factor: float, *, axis: int, shift: bool = True) -> NDArray:
+    """Where along an axis a blurred picture is read for each LR px, in its px, counted from the first one.
+
+    With `shift`, so that the kernel's centre of mass comes to lie in the middle of the `factor` px that an LR
+    px stands for: the LR picture is then in place, whatever the kernel. Without, at every `factor`-th px from
+    the first on, as plain subsampling does; the kernel's middle, (h // 2, w // 2), lies there.
+    """
+    if not shift:
+        return np.arange(length) * float(factor)
+    marginal = np.asarray(kernel, np.float64).sum(axis=1 - axis)
+    mass = float((marginal * np.arange(marginal.size)).sum() / marginal.sum())
+    return (np.arange(length) + 0.5) * factor - 0.5 - (mass - marginal.size // 2)
 
 
 def gaussian_noise(image: NDArray, sigma: float, *, seed: int) -> NDArray:
@@ -167,9 +224,21 @@ def _mix(lines: NDArray, sources: NDArray, weights: NDArray) -> NDArray:
 
 
 def _taps(size: int, length: int, factor: float) -> tuple[NDArray, NDArray]:
-    """The inputs that each output reads, mirrored at the ends, and their weights: both (length, taps)."""
-    shrink = min(factor, 1.0)  # a reduction widens the kernel: that is the antialiasing
-    centres = (np.arange(length) + 0.5) / factor - 0.5
+    """The taps of resizing `size` px to `length` px, `factor` px for each."""
+    return cubic_taps((np.arange(length) + 0.5) / factor - 0.5, size, min(factor, 1.0))
+
+
+def cubic_taps(centres: NDArray, size: int, shrink: float = 1.0) -> tuple[NDArray, NDArray]:
+    """What reading a line of px between them, by cubic convolution, adds up.
+
+    Args:
+        centres: where to read, in px, the first px being at 0; shape (N,).
+        size: px of the line; it is mirrored at its ends.
+        shrink: at most 1; below, the kernel is widened by 1 / shrink, as antialiasing a reduction wants.
+
+    Returns:
+        The px that each place reads, and their weights, which sum to 1: both (N, taps).
+    """
     reach = 2 / shrink
     first = np.floor(centres - reach)
     positions = first[:, None] + np.arange(math.ceil(2 * reach) + 2)

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfsr import degradations
-from hfsr.degradations import bicubic_down, bicubic_up, gaussian_noise, jpeg, modcrop, seed_of
+from hfsr.degradations import (
+    bicubic_down,
+    bicubic_up,
+    gaussian_noise,
+    jpeg,
+    kernel_down,
+    modcrop,
+    seed_of,
+)
 from hfsr.errors import ImageError
 
 
@@ -202,3 +210,38 @@ def test_bad_input_is_one_line(call, message):
     with pytest.raises(ImageError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+# Reduction by a given kernel
+
+
+def _lopsided(height: int = 5, width: int = 4) -> np.ndarray:
+    kernel = np.random.default_rng(1).random((height, width)) ** 3
+    return kernel / kernel.sum()
+
+
+@pytest.mark.parametrize("shape", [(11, 14), (11, 14, 3)])
+def test_without_shift_a_kernel_blurs_and_every_second_px_is_taken(shape):
+    image, kernel = _picture(*shape), _lopsided()
+    padded = np.pad(image.astype(float), [(2, 2), (2, 1), (0, 0)][: image.ndim], mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape, axis=(0, 1))
+    expected = np.floor((windows * kernel).sum((-2, -1))[::2, ::2] + 0.5)
+    np.testing.assert_array_equal(kernel_down(image, kernel, 2, shift=False), expected)
+
+
+@pytest.mark.parametrize("scale", [2, 3, (1.5, 2.0), (1.0, 2.5)])
+def test_with_shift_the_picture_stays_in_place_whatever_the_kernel(scale):
+    y, x = np.mgrid[:60, :90]
+    ramp = (100 * (y + 2 * x + 20)).astype(np.uint16)
+    across, down = scale if isinstance(scale, tuple) else (scale, scale)
+    found = kernel_down(ramp, _lopsided(), scale)
+    assert found.shape == (math.ceil(60 / down), math.ceil(90 / across))
+    rows, columns = ((np.arange(n) + 0.5) * f - 0.5 for n, f in zip(found.shape, (down, across), strict=True))
+    expected = 100 * (rows[:, None] + 2 * columns + 20)
+    inner = (slice(4, -4), slice(4, -4))
+    np.testing.assert_allclose(found[inner].astype(float), expected[inner], atol=0.51)
+
+
+def test_a_flat_picture_stays_flat_under_a_kernel():
+    image = np.full((7, 1, 3), 201, np.uint8)
+    assert (kernel_down(image, _lopsided(9, 9), 3) == 201).all()
