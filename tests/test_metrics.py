@@ -1,15 +1,19 @@
-"""PSNR and SSIM against scikit-image with the same settings, and against hand-made numbers."""
+"""PSNR and SSIM against scikit-image with the same settings, and hand-made numbers; other metrics."""
 
 from __future__ import annotations
 
 import math
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
+import torch
 
-from hfsr.errors import ImageError
+from hfsr._compat import import_torchvision
+from hfsr.errors import HfsrError, ImageError
 from hfsr.images.colour import rgb_to_y
-from hfsr.metrics import psnr, ssim
+from hfsr.metrics import dists, lpips, ms_ssim, perceptual, psnr, ssim, zncc
 
 
 def _pair(*shape: int, noise: float = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -86,3 +90,91 @@ def test_what_cannot_be_measured_is_one_line(sr, gt, options, message):
 def test_an_unknown_channel_is_refused():
     with pytest.raises(ValueError, match="choose 'y' or 'rgb'"):
         psnr(np.zeros((9, 9, 3)), np.zeros((9, 9, 3)), channel="luma")
+
+
+def test_zncc_is_blind_to_brightness_and_contrast():
+    sr, gt = (x.astype(np.float64) for x in _pair(30, 32, 3))
+    assert zncc(0.4 * gt + 50, gt) == pytest.approx(1)
+    assert zncc(255 - gt, gt, channel="rgb") == pytest.approx(-1)
+    assert zncc(np.full_like(gt, 9), gt) == 0
+    expected = np.mean([np.corrcoef(sr[..., k].ravel(), gt[..., k].ravel())[0, 1] for k in range(3)])
+    assert zncc(sr, gt, channel="rgb") == pytest.approx(expected)
+
+
+def test_ms_ssim_is_its_formula():
+    sr, gt = _pair(176, 180, 3)
+    a, b = rgb_to_y(sr), rgb_to_y(gt)
+    product = 1.0
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        full = _ssim_parts(a, b)
+        product *= full[0 if scale == 4 else 1] ** weight
+        a, b = (x[: x.shape[0] // 2 * 2, : x.shape[1] // 2 * 2] for x in (a, b))
+        a, b = (x.reshape(x.shape[0] // 2, 2, -1, 2).mean(axis=(1, 3)) for x in (a, b))
+    assert ms_ssim(sr, gt) == pytest.approx(product, abs=1e-9)
+    assert ms_ssim(gt, gt, channel="rgb") == pytest.approx(1)
+    with pytest.raises(ImageError, match="at least 176 px"):
+        ms_ssim(sr, gt, crop=1)
+
+
+def _ssim_parts(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Means of SSIM and of its contrast and structure part, over whole windows."""
+    window = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window = np.outer(window, window) / window.sum() ** 2
+
+    def smooth(x):
+        return np.einsum("ijkl,kl->ij", np.lib.stride_tricks.sliding_window_view(x, (11, 11)), window)
+
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_a, mean_b = smooth(a), smooth(b)
+    contrast = (2 * (smooth(a * b) - mean_a * mean_b) + c2) / (
+        smooth(a * a) - mean_a**2 + smooth(b * b) - mean_b**2 + c2
+    )
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return float(np.mean(luminance * contrast)), float(np.mean(contrast))
+
+
+@pytest.fixture
+def torch_home(tmp_path, monkeypatch):
+    """An empty place for torchvision's weights, and no network to fetch them from."""
+    import_torchvision()
+    pytest.importorskip("torchmetrics")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", _no_network)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    for network in (perceptual._lpips_network, perceptual._dists_network):
+        network.cache_clear()
+    yield folder
+    for network in (perceptual._lpips_network, perceptual._dists_network):
+        network.cache_clear()
+
+
+def _no_network(*_: object, **__: object) -> None:
+    raise urllib.error.URLError("no network")
+
+
+def test_weights_that_cannot_be_had_are_one_line(torch_home):
+    sr, gt = _pair(64, 64, 3)
+    before = torch.random.get_rng_state()
+    for measure, name in (
+        (lpips, "LPIPS needs the weights alexnet"),
+        (dists, "DISTS needs the weights vgg16"),
+    ):
+        told = rf"{name}-\w+\.pth, .*checkpoints' .*no network.*put https"
+        with pytest.raises(HfsrError, match=told) as caught:
+            measure(sr, gt)
+        assert "\n" not in str(caught.value)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_lpips_looks_through_the_network_that_is_there(torch_home):
+    torchvision = import_torchvision()
+    network = torchvision.models.squeezenet1_1(weights=None)
+    address = torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url
+    torch.save(network.state_dict(), torch_home / address.rsplit("/", 1)[-1])
+    sr, gt = _pair(70, 66, 3)
+    assert lpips(gt, gt, net="squeeze") == 0
+    far, near = (lpips(x, gt, net="squeeze", crop=2) for x in (sr, (0.9 * gt + 0.1 * sr).astype(np.uint8)))
+    assert 0 < near < far
+    with pytest.raises(ImageError, match="at least 32 px"):
+        lpips(sr[:31], gt[:31], net="squeeze")

@@ -1,6 +1,7 @@
-"""PSNR and SSIM under BasicSR's names and words, for `val.metrics`.
+"""The metrics of option files, for `val.metrics`, under BasicSR's names and words.
 
-Like BasicSR's metrics they take BGR uint8 (H, W, 3) pictures, so an option file means the same in both.
+Like BasicSR's metrics they take BGR uint8 (H, W, 3) pictures, so an option file means the same in both. The
+default of `better` says which way is up. NIQE is BasicSR's own `calculate_niqe`.
 """
 
 from __future__ import annotations
@@ -10,35 +11,89 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hfsr.metrics import psnr, ssim
+from hfsr.metrics import Channel, LpipsNet, dists, lpips, ms_ssim, psnr, ssim, zncc
 from hfsr.registry import METRICS
 
-__all__ = ["calculate_psnr", "calculate_ssim"]
+__all__ = [
+    "calculate_dists",
+    "calculate_lpips",
+    "calculate_msssim",
+    "calculate_psnr",
+    "calculate_ssim",
+    "calculate_zncc",
+]
+
+Better = Literal["higher", "lower"]
+Pixels = NDArray[np.uint8]
 
 
 @METRICS.register
 def calculate_psnr(
-    img: NDArray[np.uint8],
-    img2: NDArray[np.uint8],
+    img: Pixels,
+    img2: Pixels,
     *,
     crop_border: int,
     input_order: Literal["HWC"] = "HWC",
     test_y_channel: bool = False,
-    better: Literal["higher", "lower"] = "higher",
+    better: Better = "higher",
 ) -> float:
     """PSNR in dB of `img` against `img2`, `crop_border` px cut from each side, on luma or on all channels."""
-    return psnr(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel="y" if test_y_channel else "rgb")
+    return psnr(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
 
 
 @METRICS.register
 def calculate_ssim(
-    img: NDArray[np.uint8],
-    img2: NDArray[np.uint8],
+    img: Pixels,
+    img2: Pixels,
     *,
     crop_border: int,
     input_order: Literal["HWC"] = "HWC",
     test_y_channel: bool = False,
-    better: Literal["higher", "lower"] = "higher",
+    better: Better = "higher",
 ) -> float:
     """SSIM of `img` against `img2`; arguments as `calculate_psnr`."""
-    return ssim(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel="y" if test_y_channel else "rgb")
+    return ssim(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
+
+
+@METRICS.register
+def calculate_msssim(
+    img: Pixels,
+    img2: Pixels,
+    *,
+    crop_border: int,
+    test_y_channel: bool = False,
+    better: Better = "higher",
+) -> float:
+    """MS-SSIM of `img` against `img2`; arguments as `calculate_psnr`."""
+    return ms_ssim(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
+
+
+@METRICS.register
+def calculate_zncc(
+    img: Pixels,
+    img2: Pixels,
+    *,
+    crop_border: int,
+    test_y_channel: bool = False,
+    better: Better = "higher",
+) -> float:
+    """Zero-mean normalised cross-correlation of the two; arguments as `calculate_psnr`."""
+    return zncc(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
+
+
+@METRICS.register
+def calculate_lpips(
+    img: Pixels, img2: Pixels, *, crop_border: int = 0, net: LpipsNet = "alex", better: Better = "lower"
+) -> float:
+    """LPIPS between the two on RGB, through AlexNet, SqueezeNet or VGG16."""
+    return lpips(img[..., ::-1], img2[..., ::-1], crop=crop_border, net=net)
+
+
+@METRICS.register
+def calculate_dists(img: Pixels, img2: Pixels, *, crop_border: int = 0, better: Better = "lower") -> float:
+    """DISTS between the two on RGB."""
+    return dists(img[..., ::-1], img2[..., ::-1], crop=crop_border)
+
+
+def _channel(luma: bool) -> Channel:
+    return "y" if luma else "rgb"
