@@ -1,18 +1,20 @@
 """Pictures: from files and Pillow, to files, and to and from what networks take."""
 
 from hfsr.images.picture import Picture, eight_bit, from_rgb_float, quantise, to_rgb_float
-from hfsr.images.read import MAX_PIXELS, SUFFIXES, list_pictures, picture_from_pil, read_picture
-from hfsr.images.write import output_format, picture_to_pil, replacing, write_picture
+from hfsr.images.read import MAX_PIXELS, SUFFIXES, list_pictures, picture_from_pil, picture_size, read_picture
+from hfsr.images.write import check_target, output_format, picture_to_pil, replacing, write_picture
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "Picture",
+    "check_target",
     "eight_bit",
     "from_rgb_float",
     "list_pictures",
     "output_format",
     "picture_from_pil",
+    "picture_size",
     "picture_to_pil",
     "quantise",
     "read_picture",

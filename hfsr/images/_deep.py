@@ -16,7 +16,13 @@ from PIL import Image
 
 from hfsr.errors import ImageError
 
-__all__ = ["deep_samples"]
+__all__ = ["TIFF_LAYOUTS", "deep_samples"]
+
+TIFF_LAYOUTS = {
+    (prefix, 1, (1,), 1, (16, 16), (2,)): ("RGBA", f"LA;16{order}")
+    for prefix, order in ((b"II", "L"), (b"MM", "B"))
+}
+"""Gray and alpha of 16 bit, which Pillow's table of TIFF layouts lacks: its keys, and modes for this module."""
 
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
@@ -44,9 +50,10 @@ def deep_samples(image: Image.Image, again: Image.Image) -> NDArray[np.uint16] |
     if len(modes) != 1:
         return None
     mode = modes.pop()
-    if mode == "LA;16B":  # four bytes a pixel, as RGBA has: one decoding gives them all
+    if mode[:-1] == "LA;16":  # four bytes a pixel, as RGBA has: one decoding gives them all
         _rename(image, lambda _: "RGBA")
-        return np.array(image).view(">u2").astype(np.uint16)
+        order = ">" if mode[-1] == "B" or (mode[-1] == "N" and sys.byteorder == "big") else "<"
+        return np.array(image).view(order + "u2").astype(np.uint16)
     if mode[:-1] not in {"RGB;16", "RGBX;16", "RGBA;16", "RGBa;16"}:
         return None
     for opened in (image, again):  # "RGBa" would divide by alpha in 8 bit

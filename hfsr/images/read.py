@@ -1,7 +1,8 @@
 """From a file, or from Pillow, to a Picture; whatever goes wrong is one line.
 
 Kept: 8 and 16 bit, gray, alpha, the colour profile, EXIF. Changed, and said in `Picture.notes`: CMYK and Lab
-become RGB without their profile; of several pages the first is read. AVIF of 10 or 12 bit is read as 8 bit.
+become sRGB, CMYK by its profile; of several pages the first is read. An animation is refused. AVIF of 10 or
+12 bit is read as 8 bit.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import codecs
 import functools
 import os
+import stat
 import struct
 import threading
 import warnings
@@ -20,13 +22,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from hfsr.errors import ImageError
-from hfsr.images._deep import deep_samples
+from hfsr.images._deep import TIFF_LAYOUTS, deep_samples
 from hfsr.images.picture import Picture
+from hfsr.images.profile import to_srgb
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "list_pictures", "picture_from_pil", "read_picture"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "list_pictures", "picture_from_pil", "picture_size", "read_picture"]
 
 MAX_PIXELS = 1 << 28
 """Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
@@ -82,6 +85,22 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
             raise ImageError(f"'{path}' is damaged or cut short ({error}); get the file again") from error
 
 
+def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height in px, upright, from the start of the file alone.
+
+    Raises:
+        ImageError: as of `read_picture`, but for what only decoding can tell.
+    """
+    path = Path(path)
+    _check_file(path)
+    with _pillow_limit_lifted(), _opened(path) as image:
+        _check_size(path, image, max_pixels)
+        # of a TIFF, some versions of Pillow turn the size already
+        tags: Any = getattr(image, "tag_v2", {})
+        width, height = tags.get(256, image.width), tags.get(257, image.height)
+        return (height, width) if _exif(image)[0] >= 5 else (width, height)
+
+
 def picture_from_pil(image: Image.Image) -> Picture:
     """Pillow's picture as ours, upright; an animation or 16-bit colour is what Pillow holds of it.
 
@@ -114,15 +133,21 @@ def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise ImageError(f"'{path}' is a folder; name a picture in it")
-    if not path.exists():
-        raise ImageError(f"'{path}' is not there; check the path")
+    """Says in words what no picture can be read from; opens nothing that could make it wait, like a pipe."""
     try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            raise ImageError(f"'{path}' is a folder; name a picture in it")
+        if not stat.S_ISREG(kind):
+            raise ImageError(f"'{path}' is a device or a pipe; name a picture file")
         with path.open("rb") as file:
-            start = file.read(512)
+            start = file.read(1)
+    except FileNotFoundError as error:
+        raise ImageError(f"'{path}' is not there; check the path") from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageError(f"{str(path)!r} is no path ({error})") from error
     except OSError as error:
-        raise ImageError(f"'{path}' cannot be opened ({error.strerror}); check its permissions") from error
+        raise ImageError(f"'{path}' cannot be opened ({error.strerror}); check the path") from error
     if not start:
         raise ImageError(f"'{path}' is empty (0 bytes); get the file again")
 
@@ -133,13 +158,24 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     # from a name, Pillow would map an uncompressed file into memory, and then forgets to turn a TIFF upright
     with path.open("rb") as file:
         try:
-            with _quiet():
+            with _quiet(), _more_tiff_layouts():
                 image = Image.open(file, formats=_formats())
         except _BROKEN as error:
             formats = ", ".join(_formats())
             raise ImageError(f"'{path}' is no picture: {_guess(path)}; readable are {formats}") from error
         with image:
             yield image
+
+
+@contextmanager
+def _more_tiff_layouts() -> Iterator[None]:
+    """Lets Pillow open what `deep_samples` decodes; only while `_quiet` keeps other threads out."""
+    TiffImagePlugin.OPEN_INFO.update(TIFF_LAYOUTS)
+    try:
+        yield
+    finally:
+        for layout in TIFF_LAYOUTS:
+            del TiffImagePlugin.OPEN_INFO[layout]
 
 
 def _guess(path: Path) -> str:
@@ -184,23 +220,37 @@ def _formats() -> tuple[str, ...]:
 def _picture(image: Image.Image, deep: NDArray | None) -> Picture:
     """Makes a Picture of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
     notes = []
+    icc = image.info.get("icc_profile") or None
     if image.mode in {"CMYK", "LAB"}:
-        notes.append(f"{image.mode} was converted to RGB without its colour profile")
+        pixels, note = _from_inks(image, icc)
+        alpha, icc = None, None
+        notes.append(note)
+    else:
+        pixels, alpha = _split(image, deep)
     if image.format == "TIFF" and (pages := _pages(image)) > 1:
         notes.append(f"only the first of {pages} pages was read")
-    pixels, alpha = _split(image, deep)
     orientation, exif, damaged = _exif(image)
     if damaged:
         notes.append("its EXIF is damaged and was left out")
-    icc = image.info.get("icc_profile") if image.mode not in {"CMYK", "LAB"} else None
     return Picture(
         pixels=_turned(pixels, orientation),
         alpha=None if alpha is None else _turned(alpha, orientation),
-        icc=icc or None,
+        icc=icc,
         exif=exif,
         format="JPEG" if image.format == "MPO" else image.format or "",
         notes=tuple(notes),
     )
+
+
+def _from_inks(image: Image.Image, icc: bytes | None) -> tuple[NDArray[np.uint8], str]:
+    """RGB (H, W, 3) of CMYK or Lab, and what to say about it."""
+    if image.mode == "LAB":
+        return np.array(image.convert("RGB")), "Lab was converted to sRGB"
+    converted = to_srgb(image, icc)
+    if converted is not None:
+        return np.array(converted), "CMYK was converted to sRGB by its colour profile"
+    why = "its colour profile cannot be used" if icc else "it has no colour profile"
+    return np.array(image.convert("RGB")), f"CMYK was converted to RGB by rule of thumb, as {why}"
 
 
 def _split(image: Image.Image, deep: NDArray | None) -> tuple[NDArray, NDArray | None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +16,10 @@ from PIL import Image, features
 from hfsr.errors import ImageError
 from hfsr.images.picture import Picture, eight_bit
 from hfsr.images.png import PngWriter
+from hfsr.images.profile import is_gray_profile, to_srgb
+from hfsr.images.tiff import TiffWriter
 
-__all__ = ["output_format", "picture_to_pil", "replacing", "write_picture"]
+__all__ = ["check_target", "output_format", "picture_to_pil", "replacing", "write_picture"]
 
 _FORMATS = {
     ".avif": "AVIF",
@@ -27,15 +31,18 @@ _FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
+_ROW_WRITERS: dict[str, type[PngWriter] | type[TiffWriter]] = {"PNG": PngWriter, "TIFF": TiffWriter}
 _WITHOUT_ALPHA = {"JPEG", "BMP"}
+_WITHOUT_GRAY = {"WEBP", "AVIF"}
 _LARGEST_SIDE = {"JPEG": 65_535, "WEBP": 16_383, "AVIF": 65_536}  # px; the formats have no room for more
 
 
 def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_quality: int = 95) -> None:
     """Writes a picture in the format that the path's ending names; an older file is replaced at the end.
 
-    PNG, WebP and TIFF (deflate) are written without loss. 16 bit stays 16 bit in PNG, and in gray TIFF; JPEG,
-    WebP, BMP and AVIF hold 8 bit, so values are rounded. Profile and EXIF go along, but for BMP.
+    PNG, WebP and TIFF (deflate) are written without loss. 16 bit stays 16 bit in PNG and TIFF; JPEG, WebP, BMP
+    and AVIF hold 8 bit, so values are rounded. Profile and EXIF go along, but for BMP. WebP and AVIF have no
+    gray: the three channels are equal, and a profile of gray is applied.
 
     Args:
         picture: what to write.
@@ -48,17 +55,51 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_qualit
     """
     path = Path(path)
     kind = output_format(path)
-    _check(picture, path, kind, jpeg_quality)
+    check_target(
+        path,
+        width=picture.width,
+        height=picture.height,
+        alpha=picture.alpha is not None,
+        jpeg_quality=jpeg_quality,
+    )
     with replacing(path) as file:
-        if kind == "PNG":
-            _write_png(picture, file)
+        if kind in _ROW_WRITERS:
+            _write_rows(picture, file, _ROW_WRITERS[kind])
         else:
-            try:
-                picture_to_pil(picture, deep_gray=kind == "TIFF").save(
-                    file, kind, **_options(picture, kind, jpeg_quality)
-                )
-            except (ValueError, RuntimeError) as error:
-                raise ImageError(f"'{path}' cannot be written as {kind} ({error}); choose .png") from error
+            _write_by_pillow(picture, file, kind, jpeg_quality, path)
+
+
+def check_target(
+    path: str | os.PathLike[str], *, width: int, height: int, alpha: bool = False, jpeg_quality: int = 95
+) -> None:
+    """Says before the work what would stop a picture from being written.
+
+    Args:
+        path: where it is to go.
+        width: px.
+        height: px.
+        alpha: whether it has transparency.
+        jpeg_quality: 1 to 100.
+
+    Raises:
+        ImageError: the ending is unknown, the format cannot hold such a picture, the quality is out of range,
+            or the place is a folder, a device, write-protected, or in no folder that can be written to.
+    """
+    path = Path(path)
+    kind = output_format(path)
+    if alpha and kind in _WITHOUT_ALPHA:
+        raise ImageError(
+            f"'{path}': the picture has transparency, which {kind} cannot hold; choose .png, .webp or .tif"
+        )
+    side = max(width, height)
+    if side > _LARGEST_SIDE.get(kind, side):
+        raise ImageError(
+            f"'{path}': {kind} holds at most {_LARGEST_SIDE[kind]} px a side, the picture is "
+            f"{width}x{height} px; choose .png or .tif"
+        )
+    if not 1 <= jpeg_quality <= 100:
+        raise ImageError(f"JPEG quality {jpeg_quality} is out of range; choose 1 to 100")
+    _check_place(path)
 
 
 def output_format(path: str | os.PathLike[str]) -> str:
@@ -77,17 +118,16 @@ def output_format(path: str | os.PathLike[str]) -> str:
     return kind
 
 
-def picture_to_pil(picture: Picture, *, deep_gray: bool = False) -> Image.Image:
+def picture_to_pil(picture: Picture) -> Image.Image:
     """Pillow's picture of modes L, LA, RGB or RGBA, 8 bit, with profile and EXIF in its `info`.
 
     Args:
         picture: 16-bit values are rounded to 8 bit.
-        deep_gray: 16-bit gray without alpha stays 16 bit (mode I;16) instead.
     """
-    pixels, alpha = picture.pixels, picture.alpha
-    if not (deep_gray and picture.is_gray and alpha is None):
-        pixels, alpha = eight_bit(pixels), None if alpha is None else eight_bit(alpha)
-    image = Image.fromarray(pixels if alpha is None else np.dstack([pixels, alpha]))
+    pixels = eight_bit(picture.pixels)
+    image = Image.fromarray(
+        pixels if picture.alpha is None else np.dstack([pixels, eight_bit(picture.alpha)])
+    )
     if picture.icc:
         image.info["icc_profile"] = picture.icc
     if picture.exif:
@@ -103,13 +143,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         ImageError: the place cannot be written (no such folder, a folder, no permission, disk full).
     """
     path = Path(path)
-    if path.is_dir():
-        raise ImageError(f"'{path}' is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise ImageError(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it first")
-    part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    _check_place(path)
+    # a name of its own, so that two runs with one target do not meet; short, as names have a largest length
+    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             yield file
         os.replace(part, path)
     except OSError as error:
@@ -121,48 +159,74 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def _check(picture: Picture, path: Path, kind: str, jpeg_quality: int) -> None:
-    if picture.alpha is not None and kind in _WITHOUT_ALPHA:
-        raise ImageError(
-            f"'{path}': the picture has transparency, which {kind} cannot hold; choose .png, .webp or .tif"
-        )
-    if kind == "TIFF" and picture.bits == 16 and not (picture.is_gray and picture.alpha is None):
-        raise ImageError(
-            f"'{path}': hfsr writes TIFF of 16 bit in gray only; choose .png, which keeps 16-bit colour"
-        )
-    side = max(picture.width, picture.height)
-    if side > _LARGEST_SIDE.get(kind, side):
-        raise ImageError(
-            f"'{path}': {kind} holds at most {_LARGEST_SIDE[kind]} px a side, the picture is "
-            f"{picture.width}x{picture.height} px; choose .png or .tif"
-        )
-    if not 1 <= jpeg_quality <= 100:
-        raise ImageError(f"JPEG quality {jpeg_quality} is out of range; choose 1 to 100")
+def _check_place(path: Path) -> None:
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        _check_folder(path)
+        return
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(f"'{path}' cannot be written ({reason}); choose another place") from error
+    if stat.S_ISDIR(kind):
+        raise ImageError(f"'{path}' is a folder; name a file in it")
+    if not stat.S_ISREG(kind):
+        raise ImageError(f"'{path}' is a device or a pipe; name a file")
+    if not kind & 0o222:
+        raise ImageError(f"'{path}' is there and write-protected; choose another place, or unprotect it")
+    _check_folder(path)
 
 
-def _options(picture: Picture, kind: str, jpeg_quality: int) -> dict[str, Any]:
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ImageError(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ImageError(f"'{path}' cannot be written (Permission denied); choose another folder")
+
+
+def _write_by_pillow(picture: Picture, file: BinaryIO, kind: str, jpeg_quality: int, path: Path) -> None:
+    image = picture_to_pil(picture)
+    icc = picture.icc
+    if kind in _WITHOUT_GRAY and is_gray_profile(icc):
+        image, icc = _without_gray(image, icc), None
+    try:
+        image.save(file, kind, **_options(kind, icc, picture.exif, jpeg_quality))
+    except (ValueError, RuntimeError) as error:
+        raise ImageError(f"'{path}' cannot be written as {kind} ({error}); choose .png") from error
+
+
+def _without_gray(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Gray, perhaps with alpha, as sRGB by its profile; as it is where that is damaged."""
+    alpha = image.getchannel("A") if image.mode == "LA" else None
+    colour = to_srgb(image.getchannel("L"), icc)
+    if colour is None:
+        return image
+    if alpha is not None:
+        colour.putalpha(alpha)
+    return colour
+
+
+def _options(kind: str, icc: bytes | None, exif: bytes | None, jpeg_quality: int) -> dict[str, Any]:
     by_format: dict[str, dict[str, Any]] = {
         "JPEG": {"quality": jpeg_quality, "subsampling": 0 if jpeg_quality >= 90 else 2},
         # `quality` is the effort of lossless WebP: 20 is three times faster than the default at the same size
         "WEBP": {"lossless": True, "exact": True, "quality": 20, "method": 2},
         "AVIF": {"quality": jpeg_quality},
-        "TIFF": {"compression": "tiff_adobe_deflate"},
         "BMP": {},
     }
     options = by_format[kind]
     if kind != "BMP":
-        options |= {"icc_profile": picture.icc} if picture.icc else {}
-        options |= {"exif": picture.exif} if picture.exif else {}
+        options |= {"icc_profile": icc} if icc else {}
+        options |= {"exif": exif} if exif else {}
     return options
 
 
-def _write_png(picture: Picture, file: BinaryIO) -> None:
-    channels = (1 if picture.is_gray else 3) + (picture.alpha is not None)
-    writer = PngWriter(
+def _write_rows(picture: Picture, file: BinaryIO, make: type[PngWriter] | type[TiffWriter]) -> None:
+    writer = make(
         file,
         picture.width,
         picture.height,
-        channels=channels,
+        channels=(1 if picture.is_gray else 3) + (picture.alpha is not None),
         bits=picture.bits,
         icc=picture.icc,
         exif=picture.exif,

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from hfsr.errors import ImageError
-from hfsr.images import list_pictures, picture_from_pil, read_picture
+from hfsr.images import list_pictures, picture_from_pil, picture_size, read_picture
 
+from . import profiles
 from .conftest import chunk, encode_png, encode_tiff
 
 
@@ -88,12 +89,34 @@ def test_palette_one_bit_and_transparent_colours(tmp_path):
     assert rgb.alpha.tolist() == [[0, 255], [255, 255]]
 
 
-def test_cmyk_becomes_rgb_and_says_so(tmp_path):
+@pytest.mark.parametrize("name", ["a.tif", "a.jpg"])
+def test_inks_become_light_by_their_profile(tmp_path, name):
+    for inks, expected in (((255, 0, 0, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))):
+        cmyk = Image.new("CMYK", (8, 8), inks)
+        picture = read_picture(_saved(tmp_path / name, cmyk, icc_profile=profiles.red_cyan()))
+        assert np.abs(picture.pixels.astype(int) - expected).max() <= 3
+        assert picture.icc is None
+        assert picture.notes == ("CMYK was converted to sRGB by its colour profile",)
+
+
+@pytest.mark.parametrize(
+    ("icc", "why"), [(None, "it has no colour profile"), (b"of inks", "its colour profile cannot be used")]
+)
+def test_inks_without_a_profile_that_helps(tmp_path, icc, why):
     cmyk = Image.new("CMYK", (4, 3), (0, 255, 255, 0))
-    picture = read_picture(_saved(tmp_path / "a.tif", cmyk, icc_profile=b"of inks"))
-    np.testing.assert_array_equal(picture.pixels[0, 0], [255, 0, 0])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = read_picture(_saved(tmp_path / "a.jpg", cmyk, icc_profile=icc, exif=exif, quality=100))
+    assert (picture.width, picture.height) == (3, 4)
+    assert np.abs(picture.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 2
     assert picture.icc is None
-    assert picture.notes == ("CMYK was converted to RGB without its colour profile",)
+    assert picture.notes == (f"CMYK was converted to RGB by rule of thumb, as {why}",)
+
+
+def test_lab(tmp_path):
+    picture = read_picture(_saved(tmp_path / "a.tif", Image.new("LAB", (4, 3), (255, 128, 128))))
+    assert picture.pixels.min() >= 254
+    assert picture.notes == ("Lab was converted to sRGB",)
 
 
 # 16 bit
@@ -190,6 +213,7 @@ def test_orientation_is_applied_and_reset(tmp_path, rng, name, orientation):
     picture = read_picture(path)
     np.testing.assert_array_equal(picture.pixels, upright[..., :3])
     np.testing.assert_array_equal(picture.alpha, upright[..., 3])
+    assert picture_size(path) == (picture.width, picture.height)
     kept = Image.Exif()
     kept.load(picture.exif)
     assert kept[0x010E] == "a description"

@@ -1,0 +1,43 @@
+"""Pixels into sRGB by the colour profile that describes them."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image, ImageCms, features
+
+__all__ = ["is_gray_profile", "to_srgb"]
+
+
+def is_gray_profile(icc: bytes | None) -> bool:
+    """Whether a profile describes one channel, and so fits nothing but gray pixels."""
+    return icc is not None and icc[16:20] == b"GRAY"
+
+
+def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image | None:
+    """Converts by a profile, relative colorimetric with black point compensation, as editors do by default.
+
+    Args:
+        image: CMYK, L or RGB, 8 bit.
+        icc: the profile of those pixels.
+
+    Returns:
+        RGB, 8 bit. None: there is no profile, it is damaged or of another colour space, or this Pillow was
+        built without LittleCMS.
+    """
+    if not icc or not features.check("littlecms2"):
+        return None
+    try:
+        converted = ImageCms.profileToProfile(
+            image,
+            ImageCms.ImageCmsProfile(io.BytesIO(icc)),
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+    if converted is not None:
+        converted.info.clear()  # among them a profile of what needs none
+    return converted
