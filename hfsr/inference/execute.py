@@ -6,17 +6,20 @@ so all parts go on in step and the result is the whole image's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
 from .frame import Frame, Read, Spill, Write
-from .graph import Program
+from .graph import Program, Stage
 from .pieces import run_in_pieces
 from .regions import Region, Size
 from .rows import run_in_rows
 
-__all__ = ["execute"]
+__all__ = ["RunStage", "execute"]
+
+RunStage = Callable[[Frame, Stage, Write], Iterator[Region]]
+"""Runs one stage, yielding the region of the image that each finished part owns."""
 
 
 def execute(
@@ -29,6 +32,7 @@ def execute(
     rows: int | None = None,
     device: torch.device,
     spill: Spill = lambda _: None,
+    run_stage: RunStage | None = None,
 ) -> Iterator[tuple[int, Region]]:
     """Runs `program`, yielding (stage, region of the image) after each part.
 
@@ -40,13 +44,16 @@ def execute(
         rows: ... as a stream of bands of so many rows.
         device: where maps are computed and kept.
         spill: where live maps go that are too large for memory.
+        run_stage: runs each stage where that is another backend's, in parts of its own choice.
 
     Raises:
         PlanError: not even the smallest part fits into memory.
     """
     frame = Frame(program, image, read, device, spill)
     for index, stage in enumerate(program.stages):
-        if rows is not None:
+        if run_stage is not None:
+            parts = run_stage(frame, stage, write)
+        elif rows is not None:
             parts = run_in_rows(frame, stage, rows, write)
         else:
             parts = run_in_pieces(frame, stage, tile or max(image), write)
