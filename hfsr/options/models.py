@@ -101,7 +101,9 @@ class TrainingOptions(Section):
     pixel_opt: Typed | None = None
     """Loss between output and ground truth."""
     clip_grad_norm: float | None = Field(None, gt=0)
-    """Largest norm of all gradients together; `~` for no clipping."""
+    """Largest norm of the gradients of a network together; `~` for no clipping."""
+    clip_grad_step: float | None = Field(None, gt=0)
+    """Each gradient is clipped to this over the learning rate (VDSR's adjustable clipping); `~`: not."""
     param_groups: list[ParameterGroup] = []
     """Parts of `network_g` with a learning rate of their own, or frozen; the rest learns at the full rate."""
 

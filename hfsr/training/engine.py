@@ -141,7 +141,7 @@ class Engine:
             parts.append(self._to_device(batches.at(self.seen)))
             self.seen += batches.global_batch
         data_time = time.perf_counter() - begin
-        losses = self.recipe.step(parts)
+        losses = self.recipe.step(parts, self.iteration)
         for average in self.recipe.averages.values():
             average.update(self.iteration)
         return losses, data_time

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from hfsr.checkpoints import load_weights
 from hfsr.data import Batch
@@ -18,55 +17,70 @@ from hfsr.optim import Schedule
 from hfsr.options import TrainOptions
 
 from ..ema import Ema
+from ._learner import Learner
 
-__all__ = ["Recipe", "prepare_pair", "restore", "state_of"]
+__all__ = ["Recipe", "restore", "state_of"]
 
 
 class Recipe(ABC):
-    """Networks, their optimizers and schedules by name, and what one iteration does with a batch.
+    """The networks that learn, by name, and what one iteration does with a batch.
 
-    The engine saves and restores everything in these mappings, sets the learning rates before each step and
-    updates the averages after it. `net_g` is the network that is validated and published.
+    The engine saves and restores every learner, sets the learning rates before each step and updates the
+    averages after it. `net_g` is the network that is validated and published. Nothing that changes lives
+    outside the learners: what depends on time is a function of the iteration's number.
     """
 
-    networks: dict[str, nn.Module]
-    """By BasicSR's names (`net_g`, `net_d`), as built: training runs through wrappers of them."""
-    optimizers: dict[str, torch.optim.Optimizer]
-    schedules: dict[str, Schedule]
-    """Factor on the learning rate of the optimizer of the same name."""
-    averages: dict[str, Ema]
-    """Averaged weights by network; those of `net_g` are validated where there are any."""
+    learners: dict[str, Learner]
+    """By BasicSR's names: `net_g`, and `net_d`, `net_dual`, ... where there are such."""
+    criteria: Sequence[nn.Module] = ()
+    """Losses with tensors of their own."""
 
     @abstractmethod
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
-        """Builds the losses, further networks and optimizers that the options name."""
+        """Builds losses, further networks and learners as the options say; `net_g` is on its device."""
 
-    @abstractmethod
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """As built: training runs through wrappers of them."""
+        return {name: learner.network for name, learner in self.learners.items()}
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One for each network; as accelerate wraps them, once prepared."""
+        return {name: learner.optimizer for name, learner in self.learners.items()}
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """Factor on the learning rates of the optimizer of the same name."""
+        return {name: learner.schedule for name, learner in self.learners.items()}
+
+    @property
+    def averages(self) -> dict[str, Ema]:
+        """Averaged weights by network; those of `net_g` are validated where there are any."""
+        return {name: each.average for name, each in self.learners.items() if each.average is not None}
+
     def prepare(self, accelerator: Accelerator) -> None:
         """Hands networks and optimizers to accelerate; called once, with the networks on their device."""
+        self.accelerator = accelerator
+        for learner in self.learners.values():
+            learner.prepare(accelerator)
+        for criterion in self.criteria:
+            criterion.to(accelerator.device)
 
     @abstractmethod
-    def step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
         """One iteration: forward, backward and update.
 
         Args:
-            batches: one per accumulation step, on the device.
+            batches: one per accumulation step, on the device. Beside `lq` and `gt` a batch may hold `scale`
+                (one number, where batches differ in it) and `unpaired` (LQ patches without GT, from
+                `datasets.unpaired`).
+            iteration: its number, from 1 on.
 
         Returns:
-            Detached scalars by BasicSR's names (`l_pix`), each the mean over the batches.
+            Detached scalars by BasicSR's names (`l_pix`), each the mean over the batches; the same names in
+            every iteration and process.
         """
-
-
-def prepare_pair(
-    accelerator: Accelerator, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """A network and its optimizer as accelerate wraps them."""
-    wrapped, optimizer = accelerator.prepare(network, optimizer)
-    if isinstance(wrapped, DistributedDataParallel):
-        # Every process updates its own buffers and the main one's are saved; sending them round at each step
-        # costs time, and fails for a lone buffer in channels-last order.
-        wrapped.broadcast_buffers = False
-    return wrapped, optimizer
 
 
 def state_of(recipe: Recipe) -> dict[str, Any]:
