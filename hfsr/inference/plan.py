@@ -18,7 +18,7 @@ from .operators import Convolution, TransposedConvolution
 from .regions import Region, Size
 from .rows import schedule
 
-__all__ = ["Plan", "free_memory", "make_plan"]
+__all__ = ["Plan", "free_memory", "live_bytes", "make_plan", "piece_cost"]
 
 _TILES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 _BAND_AREA = {"cpu": 1 << 16, "cuda": 1 << 19}
@@ -85,7 +85,7 @@ def make_plan(program: Program, image: Size, device: torch.device, tile: int | N
         PlanError: the live maps fit neither into memory nor on the disk.
     """
     free = int(free_memory(device) * _USABLE)
-    live = _live_bytes(program, image)
+    live = live_bytes(program, image)
     spill = _spill_folder(live, device, free) if live > free // 2 else None
     if tile is not None:
         return _in_pieces(program, image, tile, live, spill)
@@ -153,12 +153,12 @@ def _rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], rows
 def _in_pieces(program: Program, image: Size, tile: int, live: int, spill: Path | None) -> Plan:
     height, width = (min(tile, -(-side // -(-side // tile))) for side in image)
     pieces = -(-image.height // tile) * -(-image.width // tile)
-    costs = [_piece(program, stage, Size(height, width), image) for stage in program.stages]
+    costs = [piece_cost(program, stage, Size(height, width), image) for stage in program.stages]
     flops = tuple(pieces * flops for _, flops in costs)
     return Plan(tile, None, max(size for size, _ in costs), live, flops, spill)
 
 
-def _piece(program: Program, stage: Stage, piece: Size, image: Size) -> tuple[int, float]:
+def piece_cost(program: Program, stage: Stage, piece: Size, image: Size) -> tuple[int, float]:
     """Peak bytes and floating-point operations of one piece of one stage, away from the border where it can
     be.
     """
@@ -200,7 +200,7 @@ def _piece(program: Program, stage: Stage, piece: Size, image: Size) -> tuple[in
     return peak, flops
 
 
-def _live_bytes(program: Program, image: Size) -> int:
+def live_bytes(program: Program, image: Size) -> int:
     """Peak bytes of the maps kept whole between stages."""
     sizes = program.sizes(image)
     held = peak = 0
