@@ -40,9 +40,9 @@ _LARGEST_SIDE = {"JPEG": 65_535, "WEBP": 16_383, "AVIF": 65_536}  # px; the form
 def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_quality: int = 95) -> None:
     """Writes a picture in the format that the path's ending names; an older file is replaced at the end.
 
-    PNG, WebP and TIFF (deflate) are written without loss. 16 bit stays 16 bit in PNG and TIFF; JPEG, WebP, BMP
-    and AVIF hold 8 bit, so values are rounded. Profile and EXIF go along, but for BMP. WebP and AVIF have no
-    gray: the three channels are equal, and a profile of gray is applied.
+    PNG, WebP and TIFF (deflate) are written without loss. 16 bit stays 16 bit in PNG and TIFF; JPEG, WebP,
+    BMP and AVIF hold 8 bit, so values are rounded. Profile and EXIF go along, but for BMP. WebP and AVIF have
+    no gray: the three channels are equal, and a profile of gray is applied.
 
     Args:
         picture: what to write.
