@@ -20,6 +20,7 @@ from hfsr.archs import ArchSpec, enlarged_length
 from hfsr.errors import ImageError, OptionsError, PlanError
 from hfsr.registry import ARCHS
 
+from .ensemble import VIEWS, Mean
 from .execute import Read, Write, execute
 from .graph import Program, trace
 from .padding import padded, padded_size
@@ -62,11 +63,14 @@ class Upscaler:
             over the whole image runs in tiles that are an approximation; `used_tile` says so.
         dtype: "fp32", "bf16", "fp16", or "auto": bf16 where the device has it natively and the network allows
         it. backend: "torch". device: "cpu", "cuda", "cuda:N"; None takes CUDA where there is one.
+        self_ensemble: average the results of the eight flips and transposes, in float: eight times the work,
+            and one float32 copy of the result in memory (or in a file).
 
     Attributes:
         scale: output px per input px.
         used_tile: how the last picture was run: a tile's side in px, 0 for whole, "rows:32" for bands of 32
             rows, "windowed:64" for overlapping tiles of 64 px that approximate the whole.
+        notes: what reading the last picture had to change, in words ("only the first of 3 pages was read").
         summary: network, scale, that, dtype, backend and device in one line.
 
     Raises:
@@ -81,6 +85,7 @@ class Upscaler:
         dtype: str = "auto",
         backend: str = "torch",
         device: str | torch.device | None = None,
+        self_ensemble: bool = False,
     ) -> None:
         if backend not in ("torch", "auto"):
             raise OptionsError(f"backend '{backend}' is unknown; use torch")
@@ -91,6 +96,10 @@ class Upscaler:
         self.model = _ready(model, self.device)
         self.scale: int | float = getattr(model, "scale", 1)
         self.used_tile: int | str = "auto" if self.tile is None else self.tile
+        self.notes: tuple[str, ...] = ()
+        self.self_ensemble = self_ensemble
+        if self_ensemble and self.scale != int(self.scale):
+            raise OptionsError(f"self-ensemble needs a whole scale, not {self.scale:g}: flips would not align")
         self._program: Program | None = None
         spec = _spec(self.model)
         self._windowed: Windowed | None = None
@@ -135,6 +144,7 @@ class Upscaler:
             raise ImageError(
                 f"got {type(image).__name__}; an image is a PIL picture, a path or a numpy array"
             )
+        self.notes = picture.notes
         return images.picture_to_pil(_drain(self._picture_steps(picture), progress))
 
     def tensor(self, x: Tensor, progress: Callable[[Progress], None] | None = None) -> Tensor:
@@ -175,13 +185,20 @@ class Upscaler:
         The target appears when the last piece is done; closing the generator before leaves nothing behind.
 
         Raises:
-            ImageError: the source cannot be read, or the target cannot be written.
+            ImageError: the source cannot be read, or the target cannot be written; said before the work where
+                that is known.
         """
         target = Path(target)
-        images.output_format(target)  # an ending that cannot be written is said before the work
+        images.output_format(target)
         limit = {} if max_pixels is None else {"max_pixels": max_pixels}
-        picture = yield from self._picture_steps(images.read_picture(Path(source), **limit))
-        images.write_picture(picture, target, jpeg_quality=jpeg_quality)
+        picture = images.read_picture(Path(source), **limit)
+        self.notes = picture.notes
+        height, width = self.result_size(Size(picture.height, picture.width))
+        images.check_target(
+            target, width=width, height=height, alpha=picture.alpha is not None, jpeg_quality=jpeg_quality
+        )
+        result = yield from self._picture_steps(picture)
+        images.write_picture(result, target, jpeg_quality=jpeg_quality)
 
     def result_size(self, size: Size) -> Size:
         """Height and width of the result of a picture."""
@@ -198,8 +215,10 @@ class Upscaler:
         """Runs a picture; opacity runs by itself first, and colour premultiplied by it, so that nothing
         fringes.
         """
-        if picture.alpha is None:
-            return replace(picture, pixels=(yield from self._array_steps(picture.pixels)))
+        if picture.alpha is None or picture.alpha.min() == picture.alpha.max():
+            pixels = yield from self._array_steps(picture.pixels)
+            same = None if picture.alpha is None else np.full(pixels.shape[:2], picture.alpha[0, 0])
+            return replace(picture, pixels=pixels, alpha=same)
         alpha = yield from _pass(0, 2, self._array_steps(picture.alpha))
         pixels = yield from _pass(1, 2, self._array_steps(picture.pixels, _Opacity(picture.alpha, alpha)))
         return replace(picture, pixels=pixels, alpha=alpha)
@@ -218,14 +237,13 @@ class Upscaler:
         def read(r: Region) -> Tensor:
             part = pixels[r.top : r.bottom, r.left : r.right].astype(np.float32)
             values = torch.from_numpy(part).to(self.device).div_(peak)
-            if opacity is not None:
-                values = values * opacity.before(r).to(self.device)[..., None]
-            return values.expand(1, 3, -1, -1) if gray else values.permute(2, 0, 1)[None]
+            planes = values.expand(1, 3, -1, -1) if gray else values.permute(2, 0, 1)[None]
+            return planes if opacity is None else planes * opacity.before(r).to(self.device)
 
         def write(r: Region, part: Tensor) -> None:
-            values = part[0].mean(0) if gray else part[0].permute(1, 2, 0)
             if opacity is not None:
-                values = values / opacity.after(r).to(self.device).clamp(min=1 / peak)[..., None]
+                part = part / opacity.after(r).to(part.device).clamp(min=1 / peak)
+            values = part[0].mean(0) if gray else part[0].permute(1, 2, 0)
             done = images.quantise(values, pixels.dtype) if integer else values.cpu().numpy()
             result[r.top : r.bottom, r.left : r.right] = done
 
@@ -236,6 +254,16 @@ class Upscaler:
 
     @torch.inference_mode()  # as a decorator: between two yields the caller's mode is its own
     def _run(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
+        if not self.self_ensemble:
+            yield from self._run_once(size, read, write)
+            return
+        mean = Mean(self.result_size(size))
+        for index, view in enumerate(VIEWS):
+            run = self._run_once(view.size(size), view.reader(size, read), mean.writer(view))
+            yield from _pass(index, len(VIEWS), run)
+        mean.hand_over(write, self.device)
+
+    def _run_once(self, size: Size, read: Read, write: Write) -> Generator[Progress, None, None]:
         small = self.tile is None and size.height * size.width <= _SMALL
         if self._windowed is not None:
             yield from self._run_windowed(self._windowed, size, read, write)
