@@ -15,7 +15,7 @@ from hfsr.errors import UnknownNameError, suggest
 if TYPE_CHECKING:
     from hfsr.archs._spec import ArchSpec
 
-__all__ = ["ARCHS", "DATASETS", "LOSSES", "METRICS", "RECIPES", "SUFFIX", "Registry"]
+__all__ = ["ARCHS", "DATASETS", "DEGRADATIONS", "LOSSES", "METRICS", "RECIPES", "SUFFIX", "Registry"]
 
 SUFFIX = "_hfsr"
 """Ends our name in BasicSR where the plain one is taken; understood here too: one option file serves both."""
@@ -96,5 +96,6 @@ class Registry(Mapping[str, T], Generic[T]):
 ARCHS: Registry[ArchSpec] = Registry("network")
 LOSSES: Registry[Callable[..., Any]] = Registry("loss")
 DATASETS: Registry[Callable[..., Any]] = Registry("data set type")
+DEGRADATIONS: Registry[Callable[..., Any]] = Registry("degradation")
 METRICS: Registry[Callable[..., Any]] = Registry("metric")
 RECIPES: Registry[Callable[..., Any]] = Registry("model_type")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from hfsr.errors import OptionsError
 
 if TYPE_CHECKING:
-    from hfsr.evaluation import Degradation, Report, Scores, TilingReport
+    from hfsr.degradations import Seeded
+    from hfsr.evaluation import Report, Scores, TilingReport
     from hfsr.inference import Upscaler
 
 OUR_TILE = 128
@@ -41,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is done to --gt where --lq is not given",
     )
     add("--sigma", type=float, default=25.0, metavar="N", help="denoise: grey levels of noise (default 25)")
+    add(
+        "--unclipped",
+        action="store_true",
+        help="denoise: neither clamp nor round the noisy picture, as many papers do",
+    )
     add("--quality", type=int, default=40, metavar="N", help="jpeg: quality (default 40)")
     add("--seed", type=int, default=0, metavar="N", help="denoise: seed of the noise (default 0)")
     add("--dtype", default="fp32", help="fp32 (default), bf16, fp16 or auto")
@@ -120,16 +126,16 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
         )
 
 
-def _degradation(args: argparse.Namespace, scale: float) -> Degradation:
-    from hfsr.evaluation import Bicubic, Jpeg, Noise
+def _degradation(args: argparse.Namespace, scale: float) -> Seeded:
+    from hfsr.degradations import Bicubic, GaussianNoise, Jpeg, Seeded
 
     if args.task != "sr" and scale != 1:
         raise OptionsError(
             f"--task {args.task} is for models of scale 1, this one enlarges x{scale:g}; leave --task out"
         )
     if args.task == "denoise":
-        return Noise(args.sigma, args.seed)
-    return Jpeg(args.quality) if args.task == "jpeg" else Bicubic(scale)
+        return Seeded(GaussianNoise(sigma=args.sigma, clip=not args.unclipped), args.seed)
+    return Seeded(Jpeg(quality=args.quality) if args.task == "jpeg" else Bicubic(scale=scale), args.seed)
 
 
 def _table(report: Report) -> str:

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Literal
 
+from hfsr.degradations import Chain, Seeded, build_chain
 from hfsr.errors import DataError, MissingDependencyError, OptionsError, suggest
 from hfsr.registry import DATASETS
 
@@ -17,12 +18,16 @@ __all__ = ["PairedImageDataset", "SampleImageDataset"]
 
 
 Sampling = Literal["picture", "area"]
+Degradation = dict[str, Any] | list[dict[str, Any]]
+"""Sections with a `type`, one for each step."""
 
 
 class _Pictures:
     """Files that are either cut into patches (training) or measured whole (validation)."""
 
     files: list[PairedFile]
+    degradation: Seeded
+    """Makes the LQ pictures that are not given when whole pictures are measured."""
 
     def __init__(
         self,
@@ -33,8 +38,12 @@ class _Pictures:
         use_hflip: bool,
         use_rot: bool,
         sampling: Sampling,
+        degradation: Degradation | None,
+        seed: int,
     ) -> None:
         self.files, self.scale = files, scale
+        self.chain: Chain = build_chain(degradation, scale)
+        self.degradation = Seeded(self.chain, seed)
         self.gt_size, self.use_hflip, self.use_rot, self.sampling = gt_size, use_hflip, use_rot, sampling
 
     def patches(self, seed: int, progress: Progress | None = None) -> PatchCutter:
@@ -48,8 +57,10 @@ class _Pictures:
             raise OptionsError(
                 "datasets.train.gt_size: is missing; the side of a GT patch in px, for example 96"
             )
+        beforehand, each_time = self.chain.split()
         return PatchCutter(
-            PictureStore(self.files, scale=self.scale, progress=progress),
+            PictureStore(self.files, scale=self.scale, degradation=beforehand, progress=progress),
+            degradation=each_time,
             gt_size=self.gt_size,
             use_hflip=self.use_hflip,
             use_rot=self.use_rot,
@@ -72,6 +83,10 @@ class PairedImageDataset(_Pictures):
         io_backend: accepted for BasicSR's files; only `type: disk` is read.
         meta_info_file: a text file that names one picture per line, relative to `dataroot_gt`; only these
             are read.
+        degradation: what makes LQ from GT: a section with a `type`, or a list of them, done in this order;
+            MATLAB bicubic where not given.
+        seed: of what it draws when whole pictures are measured; each picture draws by its name. Training
+            draws by `manual_seed`, anew for each patch.
         scale, phase: passed by the engine.
     """
 
@@ -87,9 +102,15 @@ class PairedImageDataset(_Pictures):
         sampling: Sampling = "picture",
         io_backend: dict[str, Any] | None = None,
         meta_info_file: str | None = None,
+        degradation: Degradation | None = None,
+        seed: int = 0,
         scale: int = 1,
         phase: str = "train",
     ) -> None:
+        if degradation is not None and dataroot_lq is not None:
+            raise OptionsError(
+                f"datasets.{phase}: dataroot_lq gives the LQ pictures, degradation makes them; leave one out"
+            )
         if io_backend is not None and io_backend.get("type", "disk") != "disk":
             raise OptionsError(
                 f"datasets.{phase}.io_backend: only 'type: disk' is read, not {io_backend['type']!r}"
@@ -104,7 +125,14 @@ class PairedImageDataset(_Pictures):
         if meta_info_file is not None:
             files = _listed(files, Path(meta_info_file).expanduser(), phase)
         super().__init__(
-            files, scale=scale, gt_size=gt_size, use_hflip=use_hflip, use_rot=use_rot, sampling=sampling
+            files,
+            scale=scale,
+            gt_size=gt_size,
+            use_hflip=use_hflip,
+            use_rot=use_rot,
+            sampling=sampling,
+            degradation=degradation,
+            seed=seed,
         )
 
 
@@ -114,7 +142,7 @@ class SampleImageDataset(_Pictures):
 
     Args:
         names: files of `skimage/data`, with their ending.
-        gt_size, use_hflip, use_rot, sampling, scale, phase: as `PairedImageDataset`.
+        gt_size, use_hflip, use_rot, sampling, degradation, seed, scale, phase: as `PairedImageDataset`.
     """
 
     def __init__(
@@ -125,6 +153,8 @@ class SampleImageDataset(_Pictures):
         use_hflip: bool = True,
         use_rot: bool = True,
         sampling: Sampling = "area",
+        degradation: Degradation | None = None,
+        seed: int = 0,
         scale: int = 1,
         phase: str = "train",
     ) -> None:
@@ -138,9 +168,15 @@ class SampleImageDataset(_Pictures):
             raise DataError(
                 f"datasets:{phase}: scikit-image does not ship '{missing[0]}'{suggest(missing[0], shipped)}"
             )
-        files = [PairedFile(folder / name) for name in names]
         super().__init__(
-            files, scale=scale, gt_size=gt_size, use_hflip=use_hflip, use_rot=use_rot, sampling=sampling
+            [PairedFile(folder / name) for name in names],
+            scale=scale,
+            gt_size=gt_size,
+            use_hflip=use_hflip,
+            use_rot=use_rot,
+            sampling=sampling,
+            degradation=degradation,
+            seed=seed,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hfsr.degradations import Chain
 from hfsr.errors import DataError
 
 from .randomness import uniforms
@@ -34,7 +36,7 @@ class PatchSource(Protocol):
 
 
 class PatchCutter:
-    """Random crop and the eight symmetries of the square, by slicing.
+    """Random crop and the eight symmetries of the square, by slicing; then what degrades each patch anew.
 
     Args:
         store: decoded pictures.
@@ -43,6 +45,7 @@ class PatchCutter:
         use_rot: rotate by multiples of 90 degrees at random (with `use_hflip`, all eight symmetries).
         sampling: "picture" draws every picture equally often, "area" in proportion to its pixels.
         seed: of all that is random here.
+        degradation: done to each LQ patch after cutting and turning it.
 
     Pictures smaller than a patch are left out; `left_out` counts them.
 
@@ -59,14 +62,17 @@ class PatchCutter:
         use_rot: bool,
         sampling: Literal["picture", "area"],
         seed: int,
+        degradation: Chain | None = None,
     ) -> None:
         scale = store.scale
+        self.degradation = degradation or Chain([])
+        self.reduction = self.degradation.scale
         if gt_size % scale:
             raise DataError(
                 f"gt_size {gt_size} is not a multiple of the scale {scale}; use {gt_size - gt_size % scale}"
             )
         side = gt_size // scale
-        self.pairs = [(lq, gt) for lq, gt in store.pairs if min(lq.shape[:2]) >= side]
+        self.pairs = [(lq, gt) for lq, gt in store.pairs if min(lq.shape[:2]) >= side * self.reduction]
         if not self.pairs:
             raise DataError(
                 f"none of the {len(store)} pictures is as large as gt_size {gt_size}; lower gt_size"
@@ -81,35 +87,84 @@ class PatchCutter:
         return len(self.pairs)
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        side, scale = self.side, self.scale
-        draws = uniforms(self.seed, epoch, indices, 6)
-        lq = np.empty((len(indices), side, side, 3), np.uint8)
-        gt = np.empty((len(indices), side * scale, side * scale, 3), np.uint8)
+        side, size = self.side, self.side * self.scale
+        draws = uniforms(self.seed, epoch, indices, 7)
+        lq: list[NDArray] = []
+        gt = np.empty((len(indices), size, size, 3), np.uint8)
         for row, (index, draw) in enumerate(zip(indices.tolist(), draws.tolist(), strict=True)):
             low, high = self.pairs[self._picture(index, draw[0])]
-            top = int(draw[1] * (low.shape[0] - side + 1))
-            left = int(draw[2] * (low.shape[1] - side + 1))
-            lq[row] = self._turn(low[top : top + side, left : left + side], draw[3:])
-            top, left, size = top * scale, left * scale, side * scale
-            gt[row] = self._turn(high[top : top + size, left : left + size], draw[3:])
-        return {"lq": _to_tensor(lq), "gt": _to_tensor(gt)}
+            top = int(draw[1] * (low.shape[0] // self.reduction - side + 1))
+            left = int(draw[2] * (low.shape[1] // self.reduction - side + 1))
+            turn = _Turn(
+                self.use_hflip and draw[3] < 0.5,
+                self.use_rot and draw[4] < 0.5,
+                self.use_rot and draw[5] < 0.5,
+            )
+            lq.append(self._bad(low, top, left, turn, draw[6]))
+            top, left = top * self.scale, left * self.scale
+            gt[row] = turn(high[top : top + size, left : left + size])
+        return {"lq": _to_tensor(np.stack(lq)), "gt": _to_tensor(gt)}
 
     def _picture(self, index: int, draw: float) -> int:
         if self._shares is None:
             return index % len(self.pairs)
         return min(int(np.searchsorted(self._shares, draw, side="right")), len(self.pairs) - 1)
 
-    def _turn(self, patch: NDArray[np.uint8], draw: list[float]) -> NDArray[np.uint8]:
-        if self.use_hflip and draw[0] < 0.5:
+    def _bad(self, low: NDArray[np.uint8], top: int, left: int, turn: _Turn, draw: float) -> NDArray:
+        """The LQ patch at (top, left): what surrounds it is degraded with it as far as it matters."""
+        side, chain = self.side * self.reduction, self.degradation
+        rows, columns = (
+            _around(corner * self.reduction, side, length, chain.reach, chain.grid)
+            for corner, length in zip((top, left), low.shape[:2], strict=True)
+        )
+        region = turn(low[rows, columns])
+        if not chain.steps:
+            return region
+        inside = top * self.reduction - rows.start, left * self.reduction - columns.start
+        top, left = (
+            place // self.reduction
+            for place in turn.corner(*inside, (rows.stop - rows.start, columns.stop - columns.start), side)
+        )
+        # One draw with 53 random bits seeds all that this patch draws.
+        bad = chain(np.ascontiguousarray(region), np.random.default_rng(int(draw * 2**53)))
+        return bad[top : top + self.side, left : left + self.side]
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One of the eight symmetries of the square: mirrored, turned over, transposed, in this order."""
+
+    mirror: bool
+    over: bool
+    transpose: bool
+
+    def __call__(self, patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.mirror:
             patch = patch[:, ::-1]
-        if self.use_rot and draw[1] < 0.5:
+        if self.over:
             patch = patch[::-1]
-        if self.use_rot and draw[2] < 0.5:
-            patch = patch.transpose(1, 0, 2)
-        return patch
+        return patch.transpose(1, 0, 2) if self.transpose else patch
+
+    def corner(self, top: int, left: int, size: tuple[int, int], side: int) -> tuple[int, int]:
+        """Where the upper left corner of a square of `side` px in a picture of `size` comes to lie."""
+        if self.mirror:
+            left = size[1] - side - left
+        if self.over:
+            top = size[0] - side - top
+        return (left, top) if self.transpose else (top, left)
 
 
-def _to_tensor(patches: NDArray[np.uint8]) -> Tensor:
+def _around(start: int, side: int, length: int, reach: int, grid: int) -> slice:
+    """`side` px from `start` on and `reach` px on both sides, as far as the line has them; on the grid."""
+    reach = -(-reach // grid) * grid
+    before = min(reach, start // grid * grid)
+    after = min(reach, (length - start - side) // grid * grid)
+    return slice(start - before, start + side + after)
+
+
+def _to_tensor(patches: NDArray) -> Tensor:
+    """uint8, or float32 in [0, 1] as it is."""
     # NumPy, one thread: at this size torch's threads wait for each other longer than they work.
-    scaled = np.divide(patches, np.float32(255), dtype=np.float32)
-    return torch.from_numpy(scaled).permute(0, 3, 1, 2)
+    if patches.dtype == np.uint8:
+        patches = np.divide(patches, np.float32(255), dtype=np.float32)
+    return torch.from_numpy(np.ascontiguousarray(patches)).permute(0, 3, 1, 2)

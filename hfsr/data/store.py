@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from hfsr.degradations import bicubic_down, modcrop
+from hfsr.degradations import Chain, build_chain, modcrop
 from hfsr.errors import DataError
 
 from .files import PairedFile, read_rgb
@@ -30,12 +30,14 @@ _AHEAD = 32  # pictures
 class PictureStore:
     """All pictures of a data set, decoded.
 
-    GT is cropped to a multiple of the scale. An LQ that is not given is the MATLAB bicubic reduction of the
-    whole GT picture, bit-equal to the released LR files.
+    GT is cropped to a multiple of the scale. An LQ that is not given is made of the whole GT picture: by
+    MATLAB's bicubic reduction, bit-equal to the released LR files, unless another degradation is given.
 
     Args:
         files: the pictures.
-        scale: enlargement between `lq` and `gt`.
+        scale: enlargement between the two, as training sees them.
+        degradation: what is done here to a GT picture whose LQ is not given; draws nothing. What it leaves
+            to be reduced, patches reduce.
         memory_limit: bytes above which further pictures go to a memory-mapped temporary file; half of what
             is free where not given.
         progress: told after each picture.
@@ -46,23 +48,27 @@ class PictureStore:
     """
 
     pairs: list[tuple[Pixels, Pixels]]
-    """LQ and GT of every file, in order: RGB uint8, (h, w, 3) and (h*scale, w*scale, 3)."""
+    """LQ and GT of every file, in order: RGB uint8, (h, w, 3) and (h*scale, w*scale, 3); one and the same array
+    where nothing is done to it."""
 
     def __init__(
         self,
         files: Sequence[PairedFile],
         *,
         scale: int,
+        degradation: Chain | None = None,
         memory_limit: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.files, self.scale = list(files), scale
+        self._degradation = build_chain(None, scale) if degradation is None else degradation
         self.pairs = []
         limit = psutil.virtual_memory().available // 2 if memory_limit is None else memory_limit
         with _Shelf(limit) as shelf, ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
                 for lq, gt in _in_order(pool, self._read, self.files):
-                    self.pairs.append((shelf.keep(lq), shelf.keep(gt)))
+                    kept = shelf.keep(gt)
+                    self.pairs.append((kept if lq is gt else shelf.keep(lq), kept))
                     if progress:
                         progress(len(self.pairs), len(self.files))
             except BaseException:
@@ -75,7 +81,7 @@ class PictureStore:
     def _read(self, file: PairedFile) -> tuple[Pixels, Pixels]:
         gt = modcrop(read_rgb(file.gt), self.scale)
         if file.lq is None:
-            return (bicubic_down(gt, self.scale) if self.scale > 1 else gt), gt
+            return self._degradation(gt, np.random.default_rng(0)), gt
         lq = read_rgb(file.lq)
         height, width = (side // self.scale for side in gt.shape[:2])
         if lq.shape[:2] != (height, width):

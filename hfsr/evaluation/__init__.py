@@ -5,16 +5,11 @@ where none is given, the result clamped and rounded to 8 bit, MATLAB's luma, `sc
 side.
 """
 
-from hfsr.evaluation.degrade import Bicubic, Degradation, Jpeg, Noise
 from hfsr.evaluation.pairs import Pair, find_pairs, set_name
 from hfsr.evaluation.report import Report, Scores, evaluate, measure, summarise
 from hfsr.evaluation.tiling import TilingReport, compare_tiling
 
 __all__ = [
-    "Bicubic",
-    "Degradation",
-    "Jpeg",
-    "Noise",
     "Pair",
     "Report",
     "Scores",

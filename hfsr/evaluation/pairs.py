@@ -9,9 +9,8 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from hfsr.degradations import modcrop
+from hfsr.degradations import Seeded, modcrop
 from hfsr.errors import DataError, ImageError, some_of
-from hfsr.evaluation.degrade import Degradation
 from hfsr.images import SUFFIXES, eight_bit, list_pictures, read_picture
 
 __all__ = ["Pair", "find_pairs", "set_name"]
@@ -28,11 +27,12 @@ class Pair:
     gt: Path | NDArray
     lq: Path | NDArray | None = None
 
-    def load(self, degradation: Degradation, scale: float) -> tuple[NDArray, NDArray]:
+    def load(self, degradation: Seeded, scale: float) -> tuple[NDArray, NDArray]:
         """Reads both.
 
         Returns:
-            LQ and GT, uint8, RGB (H, W, 3) or gray (H, W); GT cropped to a multiple of the scale.
+            LQ and GT, uint8, RGB (H, W, 3) or gray (H, W); GT cropped to a multiple of the scale. An LQ
+            that is made here without rounding is float32, nominally in [0, 1].
 
         Raises:
             ImageError: one cannot be read.

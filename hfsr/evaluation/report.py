@@ -11,16 +11,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 import hfsr
-from hfsr.degradations import bicubic_up
+from hfsr.degradations import Bicubic, Seeded, bicubic_up
 from hfsr.errors import DataError, ImageError
-from hfsr.evaluation.degrade import Bicubic, Degradation
 from hfsr.evaluation.pairs import Pair
-from hfsr.images import from_rgb_float, to_rgb_float
+from hfsr.images import from_rgb_float, quantise, to_rgb_float
 from hfsr.metrics import psnr, ssim
 
 __all__ = ["Report", "Restore", "Scores", "evaluate", "measure", "summarise"]
@@ -71,7 +71,7 @@ def evaluate(
     pairs: Sequence[Pair],
     *,
     scale: float,
-    degradation: Degradation | None = None,
+    degradation: Seeded | None = None,
     crop: int | None = None,
     model: str = "",
     set_name: str = "",
@@ -97,14 +97,14 @@ def evaluate(
         DataError: there are no pairs, sizes do not fit, or the model has another scale.
         ImageError: a picture cannot be read, or is too small to be measured.
     """
-    degradation = degradation or Bicubic(scale)
+    degradation = degradation or Seeded(Bicubic(scale=scale))
     border = default_crop(scale) if crop is None else crop
     measured: list[Scores] = []
     for pair in pairs:
         lq, gt = pair.load(degradation, scale)
         with torch.inference_mode():
-            sr = from_rgb_float(restore(to_rgb_float(lq)))
-        measured.append(measure(pair.name, sr, lq, gt, scale=scale, crop=border))
+            sr = from_rgb_float(restore(_network_input(lq)))
+        measured.append(measure(pair.name, sr, _rounded(lq), gt, scale=scale, crop=border))
         if progress:
             progress(len(measured), len(pairs), measured[-1])
     given = bool(pairs) and all(pair.lq is not None for pair in pairs)
@@ -180,7 +180,7 @@ def protocol_of(
     """The statement that goes with every number.
 
     Args:
-        degradation: `Degradation.protocol()`, or what else says where the LQ pictures come from.
+        degradation: `Seeded.protocol()`, or what else says where the LQ pictures come from.
     """
     return {
         "channel": "Y: MATLAB BT.601 luma; RGB: all three",
@@ -208,6 +208,17 @@ def source_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None  # no git here, or it refuses this folder: the version alone is stated
     return done.stdout.strip() or None
+
+
+def _network_input(lq: NDArray) -> Tensor:
+    if lq.dtype != np.float32:
+        return to_rgb_float(lq)
+    return torch.from_numpy(lq).permute(2, 0, 1)[None].contiguous()
+
+
+def _rounded(lq: NDArray) -> NDArray:
+    """What the baseline is made from: an LQ picture of other than integers is rounded like a result."""
+    return quantise(torch.from_numpy(lq)) if lq.dtype == np.float32 else lq
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from hfsr import data, losses  # noqa: F401  (they register their types)
+from hfsr import data, degradations, losses  # noqa: F401  (they register their types)
 from hfsr.archs import ArchSpec
 from hfsr.errors import suggest
 from hfsr.optim import OPTIMIZERS, SCHEDULERS
-from hfsr.registry import ARCHS, DATASETS, LOSSES, METRICS, RECIPES
+from hfsr.registry import ARCHS, DATASETS, DEGRADATIONS, LOSSES, METRICS, RECIPES
 
 from . import metrics  # noqa: F401  (registers them)
 from .models import DatasetOptions
@@ -54,6 +54,7 @@ def kinds() -> dict[str, Kind]:
         "dataset": Kind(
             "data set type", DATASETS, frozenset({"scale", "phase"}), frozenset(DatasetOptions.model_fields)
         ),
+        "degradation": Kind("degradation", DEGRADATIONS),
         "optimizer": Kind("optimizer", OPTIMIZERS, frozenset({"params"})),
         "scheduler": Kind("scheduler", SCHEDULERS, frozenset({"base"})),
         "loss": Kind("loss", LOSSES),
@@ -117,6 +118,11 @@ def typed_sections(raw: Mapping[str, Any]) -> Iterator[TypedSection]:
     }
     for key, section in _mapping(raw.get("datasets")).items():
         places["datasets", str(key)] = (section, known["dataset"])
+        steps = _mapping(section).get("degradation")
+        for number, step in enumerate(steps if isinstance(steps, list) else []):
+            places["datasets", str(key), "degradation", str(number)] = (step, known["degradation"])
+        if isinstance(steps, Mapping):
+            places["datasets", str(key), "degradation"] = (steps, known["degradation"])
     for key, section in _mapping(_mapping(raw.get("val")).get("metrics")).items():
         places["val", "metrics", str(key)] = (section, known["metric"])
     for place, (section, kind) in places.items():

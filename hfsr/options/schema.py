@@ -75,6 +75,9 @@ def _of_type(kind: Kind, name: str, own: dict[str, Any]) -> dict[str, Any]:
     except PydanticInvalidForJsonSchema:  # an argument that only code can give
         arguments = {"properties": {word: {} for word in model.model_fields}}
     properties |= arguments["properties"]
+    if "degradation" in properties:
+        step = {"$ref": "#/$defs/degradation"}
+        properties["degradation"] = {"anyOf": [step, {"items": step, "type": "array"}, {"type": "null"}]}
     if "better" not in properties and kind.title == "metric":
         properties["better"] = {"enum": ["higher", "lower"]}
     return {

@@ -198,3 +198,37 @@ def test_photographs_of_scikit_image_need_no_download():
     assert dataset.patches(0).batch(0, np.arange(2))["gt"].shape == (2, 3, 32, 32)
     with pytest.raises(DataError, match=r"does not ship 'cofee.png'; did you mean 'coffee.png'"):
         SampleImageDataset(names=["cofee.png"])
+
+
+def test_noise_is_drawn_anew_for_each_patch_and_is_the_same_for_the_same_index(gt_folder):
+    words = {"type": "GaussianNoise", "sigma": [0, 50]}
+    dataset = PairedImageDataset(dataroot_gt=str(gt_folder), gt_size=16, degradation=words)
+    source = dataset.patches(4)
+    assert all(low is high for low, high in source.pairs)
+    first = source.batch(1, np.arange(6))
+    again = dataset.patches(4).batch(1, np.array([3, 0]))
+    for key in ("lq", "gt"):
+        assert torch.equal(again[key], first[key][[3, 0]])
+    noise = (first["lq"] - first["gt"]).flatten(1)
+    assert len({round(float(level), 5) for level in noise.std(1)}) == 6
+    later = source.batch(2, np.arange(6))
+    assert not torch.equal((later["lq"] - later["gt"]).flatten(1), noise)
+    plain = PairedImageDataset(dataroot_gt=str(gt_folder), gt_size=16).patches(4).batch(1, np.arange(6))
+    assert torch.equal(plain["gt"], first["gt"])
+    assert torch.equal(plain["lq"], plain["gt"])
+
+
+def test_unrounded_noise_reaches_the_network_as_it_is(gt_folder):
+    words = {"type": "GaussianNoise", "sigma": 50, "clip": False}
+    dataset = PairedImageDataset(dataroot_gt=str(gt_folder), gt_size=16, degradation=words)
+    lq = dataset.patches(0).batch(0, np.arange(4))["lq"]
+    assert lq.dtype == torch.float32
+    assert lq.min() < 0
+    assert lq.max() > 1
+
+
+def test_lq_pictures_are_given_or_made(gt_folder):
+    with pytest.raises(OptionsError, match=r"datasets.train: dataroot_lq gives the LQ pictures"):
+        PairedImageDataset(
+            dataroot_gt=str(gt_folder), dataroot_lq=str(gt_folder), degradation={"type": "Jpeg"}
+        )

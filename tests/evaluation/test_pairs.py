@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hfsr.degradations import bicubic_down
+from hfsr.degradations import Bicubic, GaussianNoise, Seeded, bicubic_down
 from hfsr.errors import DataError
-from hfsr.evaluation import Bicubic, Noise, Pair, find_pairs, set_name
+from hfsr.evaluation import Pair, find_pairs, set_name
 
 
 @pytest.fixture
@@ -80,25 +80,25 @@ def test_missing_empty_and_ambiguous_folders(folders):
 
 def test_loading_crops_gt_and_makes_what_is_missing():
     gt = np.random.default_rng(0).integers(0, 256, (13, 11, 3), np.uint8)
-    lq, cropped = Pair("a", gt).load(Bicubic(4), 4)
+    lq, cropped = Pair("a", gt).load(Seeded(Bicubic(scale=4)), 4)
     np.testing.assert_array_equal(cropped, gt[:12, :8])
     np.testing.assert_array_equal(lq, bicubic_down(gt[:12, :8], 4))
-    same, _ = Pair("a", gt, lq).load(Noise(25), 4)
+    same, _ = Pair("a", gt, lq).load(Seeded(GaussianNoise()), 4)
     assert same is lq
 
 
 def test_files_are_read_as_eight_bit_without_alpha(tmp_path):
     Image.fromarray(np.full((4, 4), 257 * 9, np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGBA", (4, 4), (1, 2, 3, 4)).save(tmp_path / "clear.png")
-    deep = find_pairs(tmp_path / "deep.png")[0].load(Bicubic(1), 1)[1]
+    deep = find_pairs(tmp_path / "deep.png")[0].load(Seeded(Bicubic()), 1)[1]
     assert (deep.dtype, deep.shape, deep[0, 0]) == (np.uint8, (4, 4), 9)
-    assert find_pairs(tmp_path / "clear.png")[0].load(Bicubic(1), 1)[1][0, 0].tolist() == [1, 2, 3]
+    assert find_pairs(tmp_path / "clear.png")[0].load(Seeded(Bicubic()), 1)[1][0, 0].tolist() == [1, 2, 3]
 
 
 def test_an_lq_picture_of_another_scale_is_refused():
     gt, lq = np.zeros((12, 8, 3), np.uint8), np.zeros((6, 4, 3), np.uint8)
     with pytest.raises(DataError, match="'a': LQ has 4x6 px, but GT divided by 4 has 2x3"):
-        Pair("a", gt, lq).load(Bicubic(4), 4)
+        Pair("a", gt, lq).load(Seeded(Bicubic(scale=4)), 4)
 
 
 def test_names_of_sets(tmp_path):

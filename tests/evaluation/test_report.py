@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 
 import hfsr
-from hfsr.degradations import bicubic_down, bicubic_up, modcrop
+from hfsr.degradations import GaussianNoise, Seeded, bicubic_down, bicubic_up, modcrop
 from hfsr.errors import DataError, ImageError
-from hfsr.evaluation import Noise, Pair, Scores, evaluate, summarise
+from hfsr.evaluation import Pair, Scores, evaluate, summarise
 from hfsr.evaluation import report as module
 from hfsr.metrics import psnr, ssim
 
@@ -74,13 +74,13 @@ def test_the_protocol_is_stated():
 
 def test_scale_one_measures_against_the_degraded_picture_and_crops_nothing():
     pairs = [Pair(name, _smooth(k)) for k, name in enumerate("abc")]
-    report = evaluate(lambda x: x, pairs, scale=1, degradation=Noise(25, seed=1))
+    report = evaluate(lambda x: x, pairs, scale=1, degradation=Seeded(GaussianNoise(sigma=25), 1))
     assert report.protocol["crop"] == 0
     assert report.protocol["baseline"] == "the LQ picture"
     assert report.protocol["sigma"] == 25
     assert report.psnr_y == report.bicubic_psnr_y
     assert 20 < report.psnr_rgb < 23
-    turned = evaluate(lambda x: x, pairs[::-1], scale=1, degradation=Noise(25, seed=1))
+    turned = evaluate(lambda x: x, pairs[::-1], scale=1, degradation=Seeded(GaussianNoise(sigma=25), 1))
     assert turned.per_image == report.per_image[::-1]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfsr import degradations
+import hfsr.degradations.resize
 from hfsr.degradations import (
     bicubic_down,
     bicubic_up,
@@ -118,12 +118,12 @@ def test_channels_are_independent_and_blocks_do_not_show(height, width, scale, b
     whole = bicubic_down(image, scale)
     assert whole.shape == (math.ceil(height / scale), math.ceil(width / scale), 3)
     assert bicubic_up(image, scale).shape == (height * scale, width * scale, 3)
-    before = degradations._BLOCK
-    degradations._BLOCK = block
+    before = hfsr.degradations.resize._BLOCK
+    hfsr.degradations.resize._BLOCK = block
     try:
         np.testing.assert_array_equal(bicubic_down(image, scale), whole)
     finally:
-        degradations._BLOCK = before
+        hfsr.degradations.resize._BLOCK = before
     for k in range(3):
         np.testing.assert_array_equal(bicubic_down(image[..., k], scale), whole[..., k])
 

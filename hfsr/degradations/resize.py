@@ -1,4 +1,4 @@
-"""How a good picture becomes a bad one: MATLAB's bicubic, noise, JPEG; the type of the pixels is kept.
+"""MATLAB's bicubic, and reduction by a given kernel; the type of the pixels is kept.
 
 MATLAB's `imresize` on an integer picture resizes the heights, rounds, resizes the widths and rounds again.
 So the LR pictures of the benchmarks were made, and `bicubic_down` repeats them bit for bit (a floating-point
@@ -9,25 +9,22 @@ on the machine.
 
 from __future__ import annotations
 
-import io
 import math
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import ImageError
 
+from ._pixels import check, to_integers
+
 __all__ = [
     "bicubic_down",
     "bicubic_up",
     "cubic_taps",
-    "gaussian_noise",
-    "jpeg",
     "kernel_centres",
     "kernel_down",
     "modcrop",
-    "seed_of",
 ]
 
 _BLOCK = 1 << 17  # values of one block of output rows; as float64 they stay in the processor's cache
@@ -68,7 +65,7 @@ def bicubic_down(image: NDArray, scale: float) -> NDArray:
     Raises:
         ImageError: another dtype or shape, an empty picture, or a scale below 1.
     """
-    _check(image, scale)
+    check(image, scale)
     height, width = (math.ceil(side / scale - 1e-9) for side in image.shape[:2])
     return _resize(image, height, width, 1 / scale, round_between=True)
 
@@ -87,7 +84,7 @@ def bicubic_up(image: NDArray, scale: float) -> NDArray:
     Raises:
         ImageError: another dtype or shape, an empty picture, or a scale below 1.
     """
-    _check(image, scale)
+    check(image, scale)
     height, width = (math.floor(side * scale + 1e-6) for side in image.shape[:2])
     return _resize(image, height, width, scale, round_between=False)
 
@@ -110,7 +107,7 @@ def kernel_down(
         ImageError: another dtype or shape, an empty picture, or a scale below 1.
     """
     across, down = scale if isinstance(scale, tuple) else (scale, scale)
-    _check(image, min(across, down))
+    check(image, min(across, down))
     pixels = image.reshape(*image.shape[:2], -1).astype(np.float64)
     top, left = (side // 2 for side in kernel.shape)
     bottom, right = (side - 1 - side // 2 for side in kernel.shape)
@@ -122,7 +119,7 @@ def kernel_down(
         length = math.ceil(size / factor - 1e-9)
         taps = cubic_taps(kernel_centres(kernel, length, factor, axis=axis, shift=shift), size)
         blurred = np.ascontiguousarray(_mix(blurred, *taps).swapaxes(0, 1))
-    return _to_integers(blurred, image.dtype).reshape(*blurred.shape[:2], *image.shape[2:])
+    return to_integers(blurred, image.dtype).reshape(*blurred.shape[:2], *image.shape[2:])
 
 
 def kernel_centres(kernel: NDArray, length: int, factor: float, *, axis: int, shift: bool = True) -> NDArray:
@@ -137,60 +134,6 @@ def kernel_centres(kernel: NDArray, length: int, factor: float, *, axis: int, sh
     marginal = np.asarray(kernel, np.float64).sum(axis=1 - axis)
     mass = float((marginal * np.arange(marginal.size)).sum() / marginal.sum())
     return (np.arange(length) + 0.5) * factor - 0.5 - (mass - marginal.size // 2)
-
-
-def gaussian_noise(image: NDArray, sigma: float, *, seed: int) -> NDArray:
-    """Adds white Gaussian noise, the same for the same seed; the sum is rounded and clamped to the dtype.
-
-    Args:
-        image: uint8 or uint16, any shape.
-        sigma: standard deviation in grey levels of 8 bit, whatever the dtype.
-        seed: any non-negative integer; see `seed_of`.
-    """
-    _check(image, 1)
-    peak = np.iinfo(image.dtype).max
-    noise = np.random.default_rng(seed).standard_normal(image.shape)
-    return _to_integers(image + noise * (sigma * peak / 255), image.dtype)
-
-
-def jpeg(image: NDArray, quality: int) -> NDArray:
-    """Sends the picture through a JPEG file in memory (libjpeg, 4:2:0 chroma).
-
-    Args:
-        image: uint8, shape (H, W) or RGB (H, W, 3).
-        quality: 1 (worst) to 100.
-
-    Raises:
-        ImageError: not an 8-bit gray or RGB picture, or no such quality.
-    """
-    if image.dtype != np.uint8 or image.shape[2:] not in {(), (3,)}:
-        raise ImageError(
-            f"JPEG holds 8-bit gray or RGB, not {image.dtype} of shape {image.shape}; convert it first"
-        )
-    if not 1 <= quality <= 100:
-        raise ImageError(f"JPEG quality {quality} is out of range; choose 1 to 100")
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=2)
-    with Image.open(buffer) as decoded:
-        return np.array(decoded)
-
-
-def seed_of(name: str, seed: int) -> int:
-    """One picture's seed, from its name and the seed of the set: the order of a set does not matter."""
-    return zlib.crc32(name.encode(), seed & 0xFFFFFFFF)
-
-
-def _check(image: NDArray, scale: float) -> None:
-    if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
-        raise ImageError(
-            f"got {image.dtype} of shape {image.shape}; need uint8 or uint16 of shape (H, W) or (H, W, C)"
-        )
-    if image.size == 0:
-        raise ImageError(f"the picture has no pixels (shape {image.shape})")
-    if not 1 <= scale < math.inf:
-        raise ImageError(f"scale {scale:g} is not possible; need a number from 1 on")
 
 
 def _largest_side(side: int, scale: float) -> int:
@@ -208,9 +151,9 @@ def _resize(image: NDArray, height: int, width: int, factor: float, *, round_bet
         block = slice(start, start + step)
         tall = _mix(pixels, rows[block], row_weights[block])
         if round_between:
-            tall = _to_integers(tall, image.dtype)
+            tall = to_integers(tall, image.dtype)
         wide = _mix(np.ascontiguousarray(tall.swapaxes(0, 1)), columns, column_weights)
-        result[block] = _to_integers(wide, image.dtype).swapaxes(0, 1)
+        result[block] = to_integers(wide, image.dtype).swapaxes(0, 1)
     return result.reshape(height, width, *image.shape[2:])
 
 
@@ -256,11 +199,3 @@ def _cubic(x: NDArray) -> NDArray:
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
     return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
-
-
-def _to_integers(values: NDArray, dtype: np.dtype) -> NDArray:
-    """Rounds half up, in place, as MATLAB does to what the clamp leaves, and clamps to `dtype`."""
-    values += 0.5
-    np.floor(values, out=values)
-    np.clip(values, 0, np.iinfo(dtype).max, out=values)
-    return values.astype(dtype)

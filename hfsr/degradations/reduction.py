@@ -1,0 +1,36 @@
+"""Steps that make pictures smaller."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hfsr.registry import DEGRADATIONS
+
+from .resize import bicubic_down
+from .step import Step, Words
+
+__all__ = ["Bicubic"]
+
+
+@DEGRADATIONS.register
+class Bicubic(Step):
+    """MATLAB's bicubic reduction, bit-equal to the released LR pictures; at scale 1, nothing.
+
+    Args:
+        scale: in an option file the file's, where not given.
+    """
+
+    beforehand = True
+
+    def __init__(self, *, scale: float = 1) -> None:
+        self.scale = scale  # type: ignore[assignment]  # evaluation also measures Meta-SR
+        self.reach = math.ceil(2 * scale)
+
+    def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
+        return bicubic_down(pixels, self.scale)
+
+    def protocol(self) -> Words:
+        return {"resize": "MATLAB bicubic, antialiased, 8 bit"}
