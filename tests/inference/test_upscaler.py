@@ -78,7 +78,7 @@ def test_progress_counts_every_piece_of_every_stage(pixels):
 
 
 def test_progress_of_alpha_and_colour_is_one_count(model):
-    picture = Image.fromarray(np.full((24, 24, 4), 128, np.uint8))
+    picture = Image.fromarray(np.arange(24 * 24 * 4, dtype=np.uint32).astype(np.uint8).reshape(24, 24, 4))
     steps = []
     Upscaler(model, tile=12)(picture, progress=steps.append)
     assert [s.done for s in steps] == list(range(1, 9))
