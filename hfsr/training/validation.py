@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hfsr.data import read_rgb
-from hfsr.degradations import modcrop
+from hfsr.degradations import Seeded, modcrop
 from hfsr.evaluation import Pair, Report, Scores, evaluate
 from hfsr.images import Picture, from_rgb_float, write_picture
 from hfsr.inference import Upscaler
@@ -71,9 +71,12 @@ class Validation:
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
         self.sets: dict[str, list[Pair]] = {}
+        self._degradations: dict[str, Seeded | None] = {}
         for key, section in options.validation_sets().items():
-            files = files_of(build_dataset(options, key), key)
-            self.sets[section.name or key] = [Pair(file.gt.stem, file.gt, file.lq) for file in files]
+            dataset = build_dataset(options, key)
+            name, files = section.name or key, files_of(dataset, key)
+            self.sets[name] = [Pair(file.gt.stem, file.gt, file.lq) for file in files]
+            self._degradations[name] = getattr(dataset, "degradation", None)
 
     def measure(
         self, network: nn.Module, *, save: Callable[[str, str], Path] | None = None
@@ -112,7 +115,15 @@ class Validation:
             if sums:
                 self._add_metrics(sums, pairs[done - 1], restore.result)
 
-        report = evaluate(restore, pairs, scale=scale, set_name=name, tile=tile, progress=finish)
+        report = evaluate(
+            restore,
+            pairs,
+            scale=scale,
+            degradation=self._degradations[name],
+            set_name=name,
+            tile=tile,
+            progress=finish,
+        )
         return Measurement(name, report, {metric: fmean(values) for metric, values in sums.items()})
 
     def _add_metrics(self, sums: dict[str, list[float]], pair: Pair, result: Tensor) -> None:
