@@ -48,7 +48,7 @@ class PictureStore:
     """
 
     pairs: list[tuple[Pixels, Pixels]]
-    """LQ and GT of every file, in order: RGB uint8, (h, w, 3) and (h*scale, w*scale, 3); one and the same array
+    """LQ and GT of every file, in order: RGB uint8, (h, w, 3) and (h*scale, w*scale, 3); the same array
     where nothing is done to it."""
 
     def __init__(
