@@ -12,7 +12,7 @@ from hfsr.archs import ArchSpec
 from hfsr.errors import HfsrError, OptionsError, UnknownNameError, suggest
 from hfsr.registry import ARCHS
 
-__all__ = ["build", "create_model", "list_archs", "list_models", "presets", "register_arch"]
+__all__ = ["build", "create_model", "list_archs", "list_models", "presets", "register_arch", "spec_of"]
 
 
 def list_archs() -> list[str]:
@@ -43,6 +43,12 @@ def register_arch(spec: ArchSpec) -> ArchSpec:
         if known.get(preset, spec) is not spec:
             raise ValueError(f"preset '{preset}' is already registered; choose another name")
     return ARCHS.register(spec)
+
+
+def spec_of(model: nn.Module) -> ArchSpec | None:
+    """The facts of a network: those registered for its class, else those it carries itself as `spec`."""
+    registered = (spec for spec in ARCHS.own().values() if spec.cls is type(model))
+    return next(registered, getattr(model, "spec", None))
 
 
 def build(arch: str, /, **arguments: Any) -> nn.Module:

@@ -28,13 +28,15 @@ from . import (
     zssr,
 )
 from ._blur import BlurPool
-from ._padding import padded_indices
+from ._luma import luma, with_luma
+from ._padding import pad_to_multiple, padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
-from ._resize import Enlargement
+from ._resize import Bicubic, Enlargement
 from ._spec import ArchSpec
 
 __all__ = [
     "ArchSpec",
+    "Bicubic",
     "BlurPool",
     "Enlargement",
     "PositionalEnlargement",
@@ -51,11 +53,13 @@ __all__ = [
     "espcn",
     "fsrcnn",
     "lapsrn",
+    "luma",
     "mdsr",
     "metardn",
     "mirnet",
     "mslapsrn",
     "msrresnet",
+    "pad_to_multiple",
     "padded_indices",
     "pyramid_attention",
     "rcan",
@@ -65,5 +69,6 @@ __all__ = [
     "srcnn",
     "srresnet",
     "vdsr",
+    "with_luma",
     "zssr",
 ]

@@ -54,11 +54,13 @@ class ArchSpec:
     """True guarantees that bfloat16 inference stays within 50 dB of float32."""
     fp16: bool = True
     """False where activations overflow 65504."""
-    tiling: Literal["local", "pooled", "windowed", "positional"] = "local"
-    """How it may be cut in pieces; see `hfsr.inference`."""
+    tiling: Literal["local", "pooled", "windowed", "positional", "traced"] = "local"
+    """How it may be cut in pieces; see `hfsr.inference`. "traced" leaves it to the network's graph: exact
+    where that can be read, else overlapping tiles."""
     window: int = 0
-    """Side in LR px of what a network with whole-image attention ("windowed") is meant to see at once.
-    Neutral: 0."""
+    """Side in LR px of what a network that runs in overlapping tiles is meant to see at once. Neutral: 0."""
+    overlap: int = 16
+    """LR px that two such tiles have in common."""
     radius: Callable[[Arguments], int]
     """One-sided receptive field of the convolutions in LR px, global pools left out; where sides must be a
     multiple of something, what an aligned block of that many px sees beyond itself.

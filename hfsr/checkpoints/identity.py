@@ -15,11 +15,15 @@ from hfsr.archs import ArchSpec
 from hfsr.errors import CheckpointError, some_of
 from hfsr.registry import ARCHS
 
-__all__ = ["identify", "identify_as", "load_weights", "settle_scale"]
+__all__ = ["UnclaimedError", "identify", "identify_as", "load_weights", "settle_scale"]
 
 _log = logging.getLogger(__name__)
 
 Identity = tuple[ArchSpec, dict[str, Any], dict[str, Tensor]]
+
+
+class UnclaimedError(CheckpointError):
+    """Tensors that are no registered network's."""
 
 
 def identify(state_dict: Mapping[str, Tensor]) -> Identity:
@@ -30,12 +34,13 @@ def identify(state_dict: Mapping[str, Tensor]) -> Identity:
         The arguments lack `upscale` where tensors cannot tell it.
 
     Raises:
-        CheckpointError: no registered network, or more than one, has these tensors.
+        UnclaimedError: no registered network has these tensors.
+        CheckpointError: more than one has.
     """
     specs = ARCHS.own().values()
     found = [identity for spec in specs if (identity := _claim(spec, state_dict)) is not None]
     if not found:
-        raise CheckpointError(
+        raise UnclaimedError(
             f"these tensors are no registered network's ({some_of(state_dict)}); "
             f"known are {some_of((spec.name for spec in specs), 20)}"
         )

@@ -15,7 +15,8 @@ from hfsr.errors import CheckpointError, HfsrError, some_of
 from hfsr.registry import ARCHS
 
 from .files import first_line, parse_config, read_state_dict, replacing, write_safetensors
-from .identity import identify, identify_as, load_weights, settle_scale
+from .foreign import load_foreign
+from .identity import UnclaimedError, identify, identify_as, load_weights, settle_scale
 
 __all__ = [
     "CONFIG_NAME",
@@ -41,10 +42,12 @@ def load_checkpoint(path: str | Path, *, arch: str | None = None, scale: float |
         scale: the scale, where the tensors cannot tell it or serve every scale; else it must agree.
 
     Returns:
-        The network on the CPU, in float32, in evaluation mode.
+        The network on the CPU, in float32, in evaluation mode. Weights that no registered network claims are
+        read as one of spandrel's families, and come as a `ForeignNetwork`.
 
     Raises:
         CheckpointError: the file cannot be read, or its weights do not fit.
+        MissingDependencyError: the weights are no registered network's, and spandrel is not installed.
         UnknownNameError: no network is called `arch`.
     """
     path = Path(path)
@@ -67,8 +70,8 @@ def at_scale(model: nn.Module, scale: float, *, source: str) -> nn.Module:
     Raises:
         CheckpointError: its weights are those of one scale, or the network cannot be built for this one.
     """
-    spec = ARCHS[type(model).__name__]
-    if not spec.multi_scale:
+    spec = zoo.spec_of(model)
+    if spec is None or not spec.multi_scale:
         raise CheckpointError(f"{source} enlarges by {model.scale}, not by {scale:g}")
     other = _build(spec.name, {**vars(model)["model_args"], "upscale": scale}, source)
     reference = next(model.parameters())
@@ -84,6 +87,8 @@ def _load_file(path: Path, arch: str | None, scale: float | None) -> nn.Module:
         try:
             spec, arguments, state_dict = identify_as(arch, state_dict) if arch else identify(state_dict)
             arguments = settle_scale(spec, arguments, scale, path.stem)
+        except UnclaimedError:
+            return load_foreign(state_dict, source=f"'{path}'")
         except CheckpointError as error:
             raise CheckpointError(f"'{path}': {error}") from error
         model = _build(spec.name, arguments, f"'{path}'")
@@ -103,7 +108,8 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
     """
     spec = next((spec for spec in ARCHS.own().values() if spec.cls is type(model)), None)
     if spec is None:
-        name = type(model).__name__
+        carried = zoo.spec_of(model)
+        name = type(model).__name__ if carried is None else carried.name
         raise CheckpointError(f"{name} is not a registered network: add it with hfsr.register_arch first")
     return {
         "architecture": spec.name,

@@ -29,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from hfsr import hub
-    from hfsr.checkpoints import load_checkpoint
+    from hfsr.checkpoints import config_of, load_checkpoint
     from hfsr.hub.cards import make_card
     from hfsr.hub.sources import provenance_of
     from hfsr.registry import ARCHS
 
     model = load_checkpoint(args.checkpoint, arch=args.arch, scale=args.scale)
-    spec = ARCHS[type(model).__name__]
+    spec = ARCHS[config_of(model)["architecture"]]
     # Read before anything is written: OUT_DIR may be where the checkpoint is.
     provenance = provenance_of(args.checkpoint, licence=args.licence)
     card = make_card(model, name=str(args.folder), provenance=provenance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from hfsr.cli._table import print_pairs, print_table
 from hfsr.errors import UnknownNameError, suggest
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from hfsr.archs import ArchSpec
     from hfsr.hub.facts import ModelFacts
 
@@ -114,7 +117,19 @@ def _model_facts(name: str) -> ModelFacts:
         raise UnknownNameError(
             f"no network, preset, bundled model, file or folder '{name}'{suggest(name, known)}"
         )
-    return facts_of(hub.from_pretrained(name))
+    model = hub.from_pretrained(name)
+    facts = facts_of(model)
+    return _read_graph(model, facts) if facts.tiling == "traced" else facts
+
+
+def _read_graph(model: nn.Module, facts: ModelFacts) -> ModelFacts:
+    """Fills in what the network's graph decides."""
+    from hfsr.inference.graph import is_exact, trace
+
+    if not is_exact(model):
+        return dataclasses.replace(facts, tiling="windowed")
+    program = trace(model)
+    return dataclasses.replace(facts, tiling=program.kind, radius=program.radius())
 
 
 def _precision(facts: ModelFacts) -> str:

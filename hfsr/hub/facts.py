@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hfsr import zoo
-from hfsr.checkpoints import config_of
+from hfsr.errors import CheckpointError
 from hfsr.registry import ARCHS
 
 __all__ = ["ModelFacts", "facts_of", "multiply_adds"]
@@ -36,7 +36,7 @@ class ModelFacts:
     """One set of weights serves every scale."""
     parameters: int
     multiply_adds: int | None
-    """For one picture whose result is 1280x720; None of a network that is no restorer."""
+    """For one picture whose result is 1280x720; None of a network that is no restorer or not registered."""
     tiling: str
     radius: int
     """One-sided receptive field of the convolutions, global pools left out, in px of the input."""
@@ -64,23 +64,25 @@ def facts_of(model: nn.Module, *, task: str | None = None) -> ModelFacts:
         task: what its weights are for; the network's usual task when None.
 
     Raises:
-        CheckpointError: the network is not a registered one, so nothing is known about it.
+        CheckpointError: the network is not a registered one and says nothing of itself.
     """
-    config = config_of(model, task=task)
-    name, arguments = config["architecture"], config["model_args"]
-    spec = ARCHS[name]
+    spec = zoo.spec_of(model)
+    if spec is None:
+        raise CheckpointError(f"{type(model).__name__} is not a registered network: nothing is known of it")
+    arguments = dict(vars(model)["model_args"])
+    counted = spec.role == "restorer" and spec in ARCHS.own().values()
     return ModelFacts(
-        architecture=name,
+        architecture=spec.name,
         role=spec.role,
         title=spec.title,
         paper=spec.paper,
         reference=spec.reference,
         reference_licence=spec.licence,
-        task=config["task"],
-        scale=config["scale"],
+        task=task or spec.task,
+        scale=getattr(model, "scale", 1),
         multi_scale=spec.multi_scale,
         parameters=sum(p.numel() for p in model.parameters()),
-        multiply_adds=multiply_adds(name, arguments) if spec.role == "restorer" else None,
+        multiply_adds=multiply_adds(spec.name, arguments) if counted else None,
         tiling=spec.tiling,
         radius=spec.radius(arguments),
         size_multiple=spec.size_multiple(arguments),

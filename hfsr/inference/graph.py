@@ -9,22 +9,30 @@ enlarged input, out of memory.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
+from hfsr.archs import pad_to_multiple
 from hfsr.errors import PlanError
+from hfsr.zoo import spec_of
 
 from .operators import Convolution, MapOperator, Pointwise, Positional, TransposedConvolution
 from .regions import Region, Size
 from .rules import LEAVES, is_global_pool, map_operator
 
-__all__ = ["Program", "Stage", "trace"]
+__all__ = ["EXACT_FROM", "Program", "Stage", "is_exact", "trace"]
 
 _FAR = 1 << 20
 """An image so large, in px, that a region in its middle meets no border."""
+
+
+_PROBES = (Size(17, 23), Size(30, 19), Size(16, 32))
+EXACT_FROM = 16
+"""Px of the shorter side from which `is_exact` looks: below, a network may pad by a rule of its own."""
 
 
 class _CoreTracer(fx.Tracer):
@@ -181,8 +189,10 @@ def trace(model: nn.Module) -> Program:
     """
     try:
         graph = _CoreTracer().trace(model)
-    except (torch.fx.proxy.TraceError, TypeError, AttributeError) as error:
-        raise PlanError(f"{type(model).__name__} cannot be traced: {error}; run it whole (tile 0)") from error
+    except Exception as error:  # whatever Python a network runs meets a value that has no value yet
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        name = type(model).__name__
+        raise PlanError(f"{name} cannot be traced: {told[0]}; run it whole (tile 0)") from error
     module = fx.GraphModule(model, graph)
     graph.eliminate_dead_code()
     modules = dict(module.named_modules())
@@ -203,6 +213,37 @@ def trace(model: nn.Module) -> Program:
         raise PlanError(f"{type(model).__name__} does not return a map")
     stages = _stages(graph, source, output, operators, vectors)
     return Program(module, source, output, operators, channels, stages)
+
+
+def is_exact(model: nn.Module) -> bool:
+    """Whether a network that was not written for the planner can be cut in exact pieces all the same.
+
+    It can where its graph has nothing but known operators, and gives what the network gives at several sizes:
+    tracing takes what Python decided once for the truth. Pictures of less than `EXACT_FROM` px are left out.
+    """
+    traced = copy.deepcopy(model)
+    try:
+        program = trace(traced)
+        program.sizes(Size(_FAR, _FAR))
+    except PlanError:
+        return False
+    if any(isinstance(value, fx.Proxy) for module in traced.modules() for value in vars(module).values()):
+        return False  # it keeps what it computes: tracing would leave it broken
+    spec = spec_of(model)
+    multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
+    reference = next(model.parameters())
+    return all(_agrees(model, program, torch.rand(1, 3, *size).to(reference), multiple) for size in _PROBES)
+
+
+def _agrees(model: nn.Module, program: Program, x: Tensor, multiple: int) -> bool:
+    with torch.inference_mode():
+        expected = model(x)
+        try:
+            found = program.module(pad_to_multiple(x, multiple))
+        except RuntimeError:  # the network pads small pictures by a rule of its own, and needs to
+            return False
+    found = found[..., : expected.shape[2], : expected.shape[3]]
+    return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def _ends(graph: fx.Graph) -> tuple[fx.Node, fx.Node]:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hfsr.errors import OptionsError, suggest
-from hfsr.registry import ARCHS
+from hfsr.zoo import spec_of
 
 __all__ = ["DTYPES", "choose_device", "choose_dtype", "dtype_name", "is_native_bf16"]
 
@@ -39,7 +39,7 @@ def choose_dtype(name: str, model: nn.Module, device: torch.device) -> torch.dty
         OptionsError: an unknown name, or a format that overflows in this network or does not run on this
         device.
     """
-    spec = ARCHS.get(type(model).__name__)
+    spec = spec_of(model)
     if name == "auto":
         return torch.bfloat16 if spec is not None and spec.bf16 and is_native_bf16(device) else torch.float32
     if name not in DTYPES:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from hfsr import images
 from hfsr.archs import ArchSpec, enlarged_length
 from hfsr.errors import ImageError, OptionsError, PlanError
-from hfsr.registry import ARCHS
+from hfsr.zoo import spec_of
 
 from .ensemble import VIEWS, Mean
 from .execute import Read, Write, execute
-from .graph import Program, trace
+from .graph import EXACT_FROM, Program, is_exact, trace
 from .padding import padded, padded_size
 from .plan import Plan, make_plan
 from .precision import choose_device, choose_dtype, dtype_name
@@ -34,6 +34,8 @@ __all__ = ["Progress", "Upscaler"]
 T = TypeVar("T")
 
 _WHOLE = 0
+_WINDOW = 256
+"""Side in LR px of the windows of a network that says nothing of them."""
 _SMALL = 128 * 128
 """Up to so many px an image runs whole: reading the graph would take longer than running it."""
 
@@ -99,12 +101,16 @@ class Upscaler:
         self.notes: tuple[str, ...] = ()
         self.self_ensemble = self_ensemble
         if self_ensemble and self.scale != int(self.scale):
-            raise OptionsError(f"self-ensemble needs a whole scale, not {self.scale:g}: flips would not align")
+            raise OptionsError(
+                f"self-ensemble needs a whole scale, not {self.scale:g}: flips would not align"
+            )
         self._program: Program | None = None
-        spec = _spec(self.model)
         self._windowed: Windowed | None = None
-        if spec is not None and spec.tiling == "windowed":
-            self._windowed = Windowed(self.model, window=spec.window, device=self.device, dtype=self.dtype)
+        self._exact = True
+        spec = spec_of(self.model)
+        if spec is not None and spec.tiling in ("windowed", "traced"):
+            self._windowed = _windowed(self.model, spec, self.device, self.dtype)
+            self._exact = spec.tiling == "traced" and is_exact(self.model)
 
     @property
     def dtype_name(self) -> str:
@@ -112,11 +118,14 @@ class Upscaler:
         return dtype_name(self.dtype)
 
     @property
+    def name(self) -> str:
+        """The network and its scale: "EDSR x2"."""
+        spec = spec_of(self.model)
+        return f"{type(self.model).__name__ if spec is None else spec.name} x{self.scale:g}"
+
+    @property
     def summary(self) -> str:
-        name = type(self.model).__name__
-        return (
-            f"{name} x{self.scale}, tile {self.used_tile}, {self.dtype_name}, {self.backend} on {self.device}"
-        )
+        return f"{self.name}, tile {self.used_tile}, {self.dtype_name}, {self.backend} on {self.device}"
 
     # Pictures
 
@@ -206,8 +215,8 @@ class Upscaler:
 
     def plan(self, width: int, height: int) -> Plan | WindowPlan:
         """What running a picture of this size will take: the piece size, memory and arithmetic."""
-        if self._windowed is not None:
-            return self._windowed.plan(Size(height, width), self.tile)
+        if (windowed := self._windowed_for(Size(height, width))) is not None:
+            return windowed.plan(Size(height, width), self.tile)
         size = padded_size(Size(height, width), _size_multiple(self.model))
         return make_plan(self._programmed(), size, self.device, self.tile or None)
 
@@ -265,8 +274,8 @@ class Upscaler:
 
     def _run_once(self, size: Size, read: Read, write: Write) -> Generator[Progress, None, None]:
         small = self.tile is None and size.height * size.width <= _SMALL
-        if self._windowed is not None:
-            yield from self._run_windowed(self._windowed, size, read, write)
+        if (windowed := self._windowed_for(size)) is not None:
+            yield from self._run_windowed(windowed, size, read, write)
         elif (self.tile == _WHOLE or small) and self.dtype == torch.float32:
             self.used_tile = _WHOLE
             image = read(Region(0, size.height, 0, size.width))
@@ -275,6 +284,10 @@ class Upscaler:
             yield Progress(1, 1, 0.0)
         else:
             yield from self._run_program(size, read, write)
+
+    def _windowed_for(self, size: Size) -> Windowed | None:
+        """What runs a picture that cannot be cut in exact pieces."""
+        return None if self._exact and min(size) >= EXACT_FROM else self._windowed
 
     def _run_windowed(self, windowed: Windowed, size: Size, read: Read, write: Write) -> Iterator[Progress]:
         started = time.monotonic()
@@ -307,7 +320,7 @@ class Upscaler:
             self._program = trace(self.model)
             found = self._program.scale()
             if abs(found - self.scale) > 1e-5:
-                raise PlanError(f"{type(self.model).__name__} says x{self.scale:g} but enlarges x{found:g}")
+                raise PlanError(f"{self.name} enlarges x{found:g}; correct its attribute 'scale'")
             self._program.prepare(self.device, self.dtype)
         return self._program
 
@@ -367,14 +380,21 @@ def _ready(model: nn.Module, device: torch.device) -> nn.Module:
     return copy.deepcopy(model).to(device=device, dtype=torch.float32).eval()
 
 
-def _spec(model: nn.Module) -> ArchSpec | None:
-    """The facts of a network that is registered here."""
-    return next((spec for spec in ARCHS.own().values() if spec.cls is type(model)), None)
+def _windowed(model: nn.Module, spec: ArchSpec, device: torch.device, dtype: torch.dtype) -> Windowed:
+    return Windowed(
+        model,
+        window=spec.window or _WINDOW,
+        overlap=spec.overlap,
+        multiple=spec.size_multiple(vars(model)["model_args"]),
+        linear=spec.tiling == "traced",
+        device=device,
+        dtype=dtype,
+    )
 
 
 def _size_multiple(model: nn.Module) -> int:
     """Of what `core` wants the sides of a picture to be multiples; `forward` pads them itself."""
-    spec = _spec(model)
+    spec = spec_of(model)
     return 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
 
 

@@ -1,9 +1,9 @@
-"""Networks with attention over the whole image: whole where that is affordable, else in overlapping tiles.
+"""Networks that no graph can cut in pieces: whole where that is affordable, else in overlapping tiles.
 
-Every px of theirs depends on every other, so no halo makes a tile exact. Their memory grows with the area of
-what they see, their time with its square: a picture of a few windows runs whole, a larger one in tiles, each
-of which sees a window of it. Neighbours overlap, and fade into each other where they do. That is an
-approximation, and `Step.tile` says where it was made.
+Where every px depends on every other, as under attention over the whole image, no halo makes a tile exact.
+Memory grows with the area of what such a network sees, time with its square: a picture of a few windows runs
+whole, a larger one in tiles, each of which sees a window of it. Neighbours overlap, and fade into each other
+where they do. That is an approximation, and `Step.tile` says where it was made.
 """
 
 from __future__ import annotations
@@ -29,12 +29,9 @@ from .regions import Region, Size, cut
 
 __all__ = ["Span", "Step", "WindowPlan", "Windowed", "spans"]
 
-_BLURRED = 3
-"""Px at the edge of a window that are thrown away: zeros beyond the edge show in them most."""
 _FADE = 5
-"""Px on either side of a join over which one tile fades into the next."""
-_MARGIN = _FADE + _BLURRED
-"""Px that a window sees around the tile it owns."""
+"""Px on either side of a join over which one tile fades into the next. What a window sees beyond them is
+thrown away: zeros beyond the edge show there most."""
 _WHOLE_WINDOWS = 8
 """A picture of up to so many windows runs whole: exact, and for a few times the seconds of tiles."""
 _SMALLEST_TILE = 16
@@ -92,19 +89,35 @@ class WindowPlan:
 
 
 class Windowed:
-    """Runs a network with whole-image attention on pictures of any size.
+    """Runs a network that sees more than a halo on pictures of any size.
 
     Args:
         model: a restorer that enlarges by a whole number, in evaluation mode, on `device`.
         window: side in LR px of what it is meant to see at once.
+        overlap: LR px that two windows have in common.
+        multiple: of which windows begin on, so that a grid inside the network lies as in the whole picture.
+        linear: its arithmetic grows with the area of a window, and not with the area's square.
         device: where it runs.
         dtype: float32, or what autocast computes in.
     """
 
-    def __init__(self, model: nn.Module, *, window: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        window: int,
+        overlap: int = 16,
+        multiple: int = 1,
+        linear: bool = False,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
         self.model = model
         self.scale = int(getattr(model, "scale", 1))
         self.window = window
+        self.margin = overlap // 2
+        self.multiple = multiple
+        self.linear = linear
         self.device = device
         self.dtype = dtype
 
@@ -178,7 +191,7 @@ class Windowed:
     @property
     def _default(self) -> int:
         """Side of what a tile owns when its window is as large as the network is meant to see."""
-        return self.window - 2 * _MARGIN
+        return self.window - 2 * self.margin
 
     def _choose(self, size: Size, tile: int | None) -> int:
         """The tile to run with; 0 for whole."""
@@ -191,23 +204,39 @@ class Windowed:
         if area <= min(_WHOLE_WINDOWS * self.window**2, affordable):
             return 0
         chosen = self._default
-        while chosen >= 2 * _SMALLEST_TILE and (chosen + 2 * _MARGIN) ** 2 > affordable:
+        while chosen >= 2 * _SMALLEST_TILE and (chosen + 2 * self.margin) ** 2 > affordable:
             chosen //= 2
         return chosen
 
     def _spans(self, size: Size, tile: int) -> tuple[list[Span], list[Span]]:
-        rows, columns = (spans(side, tile or side, self.scale, self.device) for side in size)
-        return rows, columns
+        def cut_side(side: int) -> list[Span]:
+            return spans(
+                side, tile or side, self.scale, self.device, margin=self.margin, multiple=self.multiple
+            )
+
+        return cut_side(size.height), cut_side(size.width)
+
+    @property
+    def _bytes_per_px(self) -> int:
+        """Peak memory per px of the picture."""
+        return self._probed[0]
 
     @functools.cached_property
-    def _bytes_per_px(self) -> int:
-        """Peak memory per px of the picture, measured on a small one: it grows linearly."""
-        with torch.inference_mode(), _LiveBytes() as live:
-            self._restore(torch.zeros(1, 3, _PROBE, _PROBE, device=self.device))
-        return live.peak // _PROBE**2 + 1
+    def _probed(self) -> tuple[int, float]:
+        """Peak memory and floating-point operations per px, measured on a small picture.
+
+        Memory grows linearly with the area everywhere, arithmetic where the network is `linear`.
+        """
+        side = _PROBE + -_PROBE % self.multiple
+        counter = FlopCounterMode(display=False)
+        with torch.inference_mode(), _LiveBytes() as live, counter:
+            self._restore(torch.zeros(1, 3, side, side, device=self.device))
+        return live.peak // side**2 + 1, counter.get_total_flops() / side**2
 
     def _flops(self, size: Size) -> float:
-        """Floating-point operations of one window, counted without computing."""
+        """Floating-point operations of one window, counted without computing where they are not linear."""
+        if self.linear:
+            return self._probed[1] * size.height * size.width
         tensors = dict([*self.model.named_parameters(), *self.model.named_buffers()])
         shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -244,7 +273,15 @@ def _tensors(values: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
-def spans(length: int, tile: int, scale: int, device: torch.device | None = None) -> list[Span]:
+def spans(
+    length: int,
+    tile: int,
+    scale: int,
+    device: torch.device | None = None,
+    *,
+    margin: int = 8,
+    multiple: int = 1,
+) -> list[Span]:
     """Cuts a side into windows that own at most `tile` px each and fade into their neighbours.
 
     Args:
@@ -252,13 +289,17 @@ def spans(length: int, tile: int, scale: int, device: torch.device | None = None
         tile: most px that a window owns.
         scale: of the network.
         device: for the weights.
+        margin: px that a window sees to either side of what it owns.
+        multiple: of which windows begin on; they see a little more for it.
     """
     edges = [(part.top, part.bottom) for part in cut(Size(length, 1), tile)]
-    fade = min(_FADE, min(stop - start for start, stop in edges) // 2)
+    fade = min(_FADE, margin, min(stop - start for start, stop in edges) // 2)
     rising = (torch.arange(2 * fade * scale, device=device) + 0.5) / max(1, 2 * fade * scale)
+    beyond = margin - min(_FADE, margin)
     result = []
     for start, stop in edges:
-        first, end = max(0, start - fade - _BLURRED), min(length, stop + fade + _BLURRED)
+        first, end = max(0, start - fade - beyond), min(length, stop + fade + beyond)
+        first -= first % multiple
         weights = torch.ones((end - first) * scale, device=device)
         if start > 0:
             join = (start - first) * scale

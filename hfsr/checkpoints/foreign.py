@@ -1,0 +1,138 @@
+"""Networks that are none of ours, as the package spandrel knows them, under our contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hfsr._compat import import_torchvision
+from hfsr.archs import ArchSpec, Bicubic, luma, with_luma
+from hfsr.errors import CheckpointError, MissingDependencyError, some_of
+
+__all__ = ["ForeignNetwork", "load_foreign"]
+
+_WINDOW, _OVERLAP = 256, 64
+"""Side and overlap in LR px of the tiles of what no graph can cut: the window transformers' own test scripts
+take about as much."""
+
+
+class ForeignNetwork(nn.Module):
+    """A network of spandrel: RGB float [0, 1], (B, 3, H, W) -> (B, 3, H*scale, W*scale), for any H, W >= 1.
+
+    A network of one channel makes the luma, and the colours are enlarged by bicubic interpolation.
+
+    Attributes:
+        network: spandrel's module, with the checkpoint's own weights.
+        scale: output px per input px.
+        model_args: the family's short name under "architecture", and what else the checkpoint's tensors told.
+        spec: what `hfsr.archs.ArchSpec` says of a registered network.
+    """
+
+    def __init__(self, descriptor: Any) -> None:
+        super().__init__()
+        self.network: nn.Module = descriptor.model
+        self.scale = int(descriptor.scale)
+        self.model_args: dict[str, Any] = {
+            "architecture": descriptor.architecture.id,
+            **{
+                name: value
+                for name, value in getattr(descriptor.model, "hyperparameters", {}).items()
+                if isinstance(value, (bool, int, float, str, list, tuple))
+            },
+        }
+        needs = descriptor.size_requirements
+        self._minimum, self._multiple, self._square = needs.minimum, needs.multiple_of, needs.square
+        # The public call clamps and forbids gradients; this is the part of it that knows the network.
+        self._call: Callable[[nn.Module, Tensor], Tensor] = descriptor._call_fn
+        self.enlarge = Bicubic(self.scale) if descriptor.input_channels == 1 else None
+        self.spec = _spec_of(descriptor)
+
+    def core(self, x: Tensor) -> Tensor:
+        if self.enlarge is not None:
+            return with_luma(self.enlarge(x), self._call(self.network, luma(x)))
+        return self._call(self.network, x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: RGB, nominally [0, 1], (B, 3, H*scale, W*scale)."""
+        height, width = x.shape[-2:]
+        x = x.clone()  # several families scale their input in place
+        for dim, side in enumerate(self._sides(height, width), start=2):
+            if side != x.shape[dim]:
+                x = x.index_select(dim, torch.tensor(_padded(x.shape[dim], side), device=x.device))
+        return self.core(x)[..., : height * self.scale, : width * self.scale]
+
+    def _sides(self, height: int, width: int) -> tuple[int, int]:
+        """The size that the network can take."""
+        least = [max(side, self._minimum) for side in (height, width)]
+        padded = [side + -side % self._multiple for side in least]
+        return (max(padded), max(padded)) if self._square else (padded[0], padded[1])
+
+
+def _padded(length: int, padded: int) -> list[int]:
+    """For each px of a padded side the px it shows: reflected while there are any, then repeated, as in spandrel."""
+    last = length - 1
+    return [*range(length), *(max(last - i, 0) for i in range(1, padded - last))]
+
+
+def load_foreign(state_dict: Mapping[str, Tensor], *, source: str) -> ForeignNetwork:
+    """Builds the network that spandrel finds in a state dict, with its weights, in evaluation mode.
+
+    Args:
+        state_dict: tensors that no registered network claims.
+        source: where they come from, to begin an error message.
+
+    Raises:
+        CheckpointError: spandrel does not know the tensors either, or the network restores no picture.
+        MissingDependencyError: spandrel is not installed.
+    """
+    nobody = f"{source}: these tensors are no registered network's ({some_of(state_dict)})"
+    try:
+        import_torchvision()
+        import spandrel
+    except ModuleNotFoundError as error:
+        purpose = f"{nobody}; looking among some forty more families"
+        raise MissingDependencyError("spandrel", extra="spandrel", purpose=purpose) from error
+    try:
+        descriptor = spandrel.MAIN_REGISTRY.load(dict(state_dict))
+    except Exception as error:  # tensors that only resemble a family's fail in any way they like
+        told = "hfsr list names those that hfsr knows"
+        raise CheckpointError(f"{nobody}, nor those of a family that spandrel knows; {told}") from error
+    name, purpose = descriptor.architecture.name, descriptor.purpose
+    if purpose not in ("SR", "Restoration"):
+        raise CheckpointError(
+            f"{source} is a {name} network ({purpose}), which restores no picture by itself; "
+            "hfsr runs super-resolution and restoration"
+        )
+    channels = (descriptor.input_channels, descriptor.output_channels)
+    if channels not in ((3, 3), (1, 1)):
+        raise CheckpointError(
+            f"{source} is a {name} network from {channels[0]} to {channels[1]} channels; "
+            "hfsr runs RGB and gray"
+        )
+    return ForeignNetwork(descriptor).eval()
+
+
+def _spec_of(descriptor: Any) -> ArchSpec:
+    multiple = descriptor.size_requirements.multiple_of
+    return ArchSpec(
+        name=f"{descriptor.architecture.id} (spandrel)",
+        cls=ForeignNetwork,
+        task="super-resolution" if descriptor.scale > 1 else "restoration",
+        title=descriptor.architecture.name,
+        paper="",
+        reference="https://github.com/chaiNNer-org/spandrel",
+        licence="see there, each family has its own",
+        scales=(descriptor.scale,),
+        presets={},
+        size_multiple=lambda _: multiple,
+        bf16=False,  # not measured
+        fp16=descriptor.supports_half,
+        tiling="traced",
+        window=_WINDOW,
+        overlap=_OVERLAP,
+        radius=lambda _: 0,  # its graph tells
+        infer=lambda _: None,
+    )

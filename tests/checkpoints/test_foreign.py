@@ -1,0 +1,254 @@
+"""Weights of families that are none of ours, read by spandrel and run under our contract."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hfsr
+from hfsr._compat import import_torchvision
+from hfsr.archs import Bicubic, luma
+from hfsr.checkpoints.foreign import ForeignNetwork
+from hfsr.cli import main
+from hfsr.errors import CheckpointError, MissingDependencyError
+from hfsr.inference import Upscaler
+from hfsr.registry import ARCHS
+
+if find_spec("spandrel") is None:
+    pytest.skip("spandrel is not installed: it comes with hfsr[spandrel]", allow_module_level=True)
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "Compact": {"num_feat": 8, "num_conv": 3, "upscale": 4},
+    "SwinIR": {
+        "embed_dim": 12,
+        "depths": [2],
+        "num_heads": [2],
+        "window_size": 8,
+        "img_size": 64,
+        "mlp_ratio": 2,
+        "upsampler": "pixelshuffledirect",
+        "upscale": 2,
+    },
+    "DnCNN": {"in_nc": 3, "out_nc": 3, "nc": 8, "nb": 17, "act_mode": "R"},
+}
+EXACT = ("Compact", "DnCNN")
+
+
+def theirs(family: str, **arguments: Any) -> nn.Module:
+    """A small network of a family with random weights."""
+    import_torchvision()
+    module = importlib.import_module(f"spandrel.architectures.{family}")
+    return getattr(module, family)(**(arguments or FAMILIES[family])).eval()
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[..., Path]:
+    def save(family: str, **arguments: Any) -> Path:
+        path = tmp_path / f"{family.lower()}.pth"
+        torch.save({"params": theirs(family, **arguments).state_dict()}, path)
+        return path
+
+    return save
+
+
+def by_spandrel(path: Path, x: Tensor) -> Tensor:
+    from spandrel import ModelLoader
+
+    return ModelLoader().load_from_file(path)(x.clone())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pictures_are_those_of_spandrel(family: str, saved) -> None:
+    path = saved(family)
+    model = hfsr.from_pretrained(path)
+    assert type(model) is ForeignNetwork
+    assert not model.training
+    assert model.model_args["architecture"] == family
+    for size in ((24, 40), (21, 26), (9, 7)):
+        x = torch.rand(1, 3, *size)
+        kept = x.clone()
+        with torch.no_grad():
+            found = model(x)
+        assert torch.equal(x, kept)
+        assert found.shape == (1, 3, size[0] * model.scale, size[1] * model.scale)
+        torch.testing.assert_close(found.clamp(0, 1), by_spandrel(path, x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_single_px_has_a_picture_too(family: str, saved) -> None:
+    model = hfsr.load_checkpoint(saved(family))
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, 1, 1)).shape == (1, 3, model.scale, model.scale)
+
+
+@pytest.mark.parametrize("family", EXACT)
+@pytest.mark.parametrize("tile", [16, 33])
+def test_what_traces_is_exact_in_pieces(family: str, tile: int, saved) -> None:
+    model = hfsr.load_checkpoint(saved(family))
+    x = torch.rand(1, 3, 50, 61)
+    up = Upscaler(model, tile=tile, dtype="fp32")
+    with torch.no_grad():
+        torch.testing.assert_close(up.tensor(x), model(x), rtol=0, atol=1e-5)
+        apart = torch.cat([model(x[..., :30]), model(x[..., 30:])], 3)
+    assert up.used_tile == tile
+    assert (apart - model(x)).abs().max() > 1e-3
+
+
+def test_the_rest_runs_in_tiles_that_say_so(saved) -> None:
+    model = hfsr.load_checkpoint(saved("SwinIR"))
+    x = torch.rand(1, 3, 48, 90)
+    up = Upscaler(model, tile=32, dtype="fp32")
+    with torch.no_grad():
+        whole = model(x)
+    found = up.tensor(x)
+    assert up.used_tile == "windowed:32"
+    assert up.summary.startswith("SwinIR (spandrel) x2, tile windowed:32")
+    assert 0 < (found - whole).abs().mean() < 0.01 * whole.abs().max()
+    plan = up.plan(400, 300)
+    assert plan.parts.endswith("an approximation")
+    assert plan.flops > 0
+    assert torch.equal(Upscaler(model, dtype="fp32").tensor(x), whole)
+
+
+def test_tiles_begin_on_the_grid_of_the_network(saved, monkeypatch) -> None:
+    """A window transformer cuts what it sees from its first px on: elsewhere its windows would be others."""
+    path = saved("DnCNN")
+    model = hfsr.load_checkpoint(path)
+    starts = set()
+    monkeypatch.setattr("hfsr.inference.upscaler.is_exact", lambda _: False)
+    object.__setattr__(model.spec, "size_multiple", lambda _: 8)
+    up = Upscaler(model, tile=20, dtype="fp32")
+    rows, columns = up._windowed._spans(type(up.result_size((1, 1)))(100, 130), 20)
+    starts = {span.start for span in (*rows, *columns)}
+    assert len(starts) > 4
+    assert all(start % 8 == 0 for start in starts)
+
+
+def test_a_network_that_tracing_would_break_is_left_whole() -> None:
+    from hfsr.inference.graph import is_exact
+
+    class Keeper(nn.Module):
+        scale, model_args = 1, {}  # noqa: RUF012
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1)
+            self.mean: Any = torch.zeros(1)
+
+        def core(self, x: Tensor) -> Tensor:
+            self.mean = x * 0
+            return self.conv(x) + self.mean
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.core(x)
+
+    class Chooser(Keeper):
+        def core(self, x: Tensor) -> Tensor:
+            return self.conv(x) * (1 if isinstance(x, Tensor) else 2)
+
+    for kind in (Keeper, Chooser):
+        model = kind().eval()
+        assert not is_exact(model)
+        assert model(torch.rand(1, 3, 4, 4)).shape == (1, 3, 4, 4)
+
+
+def test_gray_networks_make_the_luma(tmp_path) -> None:
+    net = theirs("DnCNN", in_nc=1, out_nc=1, nc=8, nb=17, act_mode="R")
+    torch.save(net.state_dict(), tmp_path / "gray.pth")
+    model = hfsr.load_checkpoint(tmp_path / "gray.pth")
+    x = torch.rand(1, 3, 20, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(luma(model(x)), net(luma(Bicubic(1)(x))), rtol=0, atol=1e-5)
+        torch.testing.assert_close(Upscaler(model, tile=16).tensor(x), model(x), rtol=0, atol=1e-5)
+
+
+def test_ours_come_first(tmp_path, edsr) -> None:
+    torch.save(edsr.state_dict(), tmp_path / "net.pth")
+    assert type(hfsr.from_pretrained(tmp_path / "net.pth")) is type(edsr)
+    assert all(spec.cls is not ForeignNetwork for spec in ARCHS.values())
+
+
+def test_nobody_s_tensors(tmp_path, refused) -> None:
+    torch.save({"a.weight": torch.ones(3, 3)}, tmp_path / "net.pth")
+    with refused(
+        r"net\.pth': these tensors are no registered network's \(a\.weight\), nor those of a family"
+    ):
+        hfsr.load_checkpoint(tmp_path / "net.pth")
+    with refused("are not those of EDSR"):
+        hfsr.load_checkpoint(tmp_path / "net.pth", arch="EDSR")
+
+
+def test_what_restores_nothing_is_refused(monkeypatch, tmp_path, refused) -> None:
+    import spandrel
+
+    torch.save({"a.weight": torch.ones(3, 3)}, tmp_path / "net.pth")
+    for purpose, channels, message in (
+        ("FaceSR", 3, r"is a Thing network \(FaceSR\), which restores no picture by itself"),
+        ("SR", 4, r"is a Thing network from 4 to 4 channels; hfsr runs RGB and gray"),
+    ):
+        found = SimpleNamespace(
+            architecture=SimpleNamespace(name="Thing"),
+            purpose=purpose,
+            input_channels=channels,
+            output_channels=channels,
+        )
+        monkeypatch.setattr(spandrel, "MAIN_REGISTRY", SimpleNamespace(load=lambda _, found=found: found))
+        with refused(message):
+            hfsr.load_checkpoint(tmp_path / "net.pth")
+
+
+def test_without_the_extra_it_says_what_to_install(saved, monkeypatch) -> None:
+    path, real = saved("Compact"), builtins.__import__
+
+    def without_spandrel(name, *args, **kwargs):
+        if name.partition(".")[0] == "spandrel":
+            raise ModuleNotFoundError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_spandrel)
+    with pytest.raises(MissingDependencyError) as caught:
+        hfsr.from_pretrained(path)
+    assert str(caught.value).startswith(f"'{path}': these tensors are no registered network's (body.0.weight")
+    assert str(caught.value).endswith("run: pip install 'hfsr[spandrel]'")
+    assert "\n" not in str(caught.value)
+
+
+def test_its_scale_is_its_own(saved, refused) -> None:
+    assert hfsr.load_checkpoint(saved("Compact"), scale=4).scale == 4
+    with refused("enlarges by 4, not by 2"):
+        hfsr.from_pretrained(saved("Compact"), scale=2)
+
+
+def test_it_is_neither_converted_nor_published(saved, tmp_path, capsys) -> None:
+    model = hfsr.load_checkpoint(saved("Compact"))
+    with pytest.raises(CheckpointError, match=r"Compact \(spandrel\) is not a registered network"):
+        hfsr.save_pretrained(model, tmp_path / "model")
+    assert main(["convert", str(saved("Compact")), str(tmp_path / "model")]) == 1
+    assert "Compact (spandrel) is not a registered network" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "told"),
+    [("Compact", "local", "pieces of 24 px"), ("SwinIR", "windowed", "an approximation")],
+)
+def test_info_and_doctor(family: str, kind: str, told: str, saved, capsys) -> None:
+    path = str(saved(family))
+    assert main(["info", path, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["architecture"], facts["tiling"]) == (f"{family} (spandrel)", kind)
+    assert facts["radius"] == (5 if family == "Compact" else 0)
+    assert main(["info", path]) == 0
+    assert "paper" not in capsys.readouterr().out
+    assert main(["doctor", path, "--size", "48", "--tile", "24"]) == 0
+    assert told in capsys.readouterr().out
