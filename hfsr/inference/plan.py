@@ -18,7 +18,7 @@ from .operators import Convolution, TransposedConvolution
 from .regions import Region, Size
 from .rows import schedule
 
-__all__ = ["Plan", "free_memory", "live_bytes", "make_plan", "piece_cost"]
+__all__ = ["Plan", "free_memory", "live_bytes", "make_plan", "piece_cost", "spill_place", "usable_memory"]
 
 _TILES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 _BAND_AREA = {"cpu": 1 << 16, "cuda": 1 << 19}
@@ -75,6 +75,11 @@ def free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def usable_memory(device: torch.device) -> int:
+    """Bytes of the free memory that a run may take."""
+    return int(free_memory(device) * _USABLE)
+
+
 def make_plan(program: Program, image: Size, device: torch.device, tile: int | None = None) -> Plan:
     """Plans one image: in pieces of `tile` px where that is given, else in the fastest way that fits into
     memory.
@@ -84,9 +89,9 @@ def make_plan(program: Program, image: Size, device: torch.device, tile: int | N
     Raises:
         PlanError: the live maps fit neither into memory nor on the disk.
     """
-    free = int(free_memory(device) * _USABLE)
+    free = usable_memory(device)
     live = live_bytes(program, image)
-    spill = _spill_folder(live, device, free) if live > free // 2 else None
+    spill = spill_place(live, device, free) if live > free // 2 else None
     if tile is not None:
         return _in_pieces(program, image, tile, live, spill)
     budget = free if spill else free - live
@@ -216,7 +221,12 @@ def _map_bytes(program: Program, sizes: dict[fx.Node, Size], node: fx.Node) -> i
     return size.height * size.width * program.channels[node] * program.operators[node].dtype.itemsize
 
 
-def _spill_folder(live: int, device: torch.device, free: int) -> Path:
+def spill_place(live: int, device: torch.device, free: int) -> Path:
+    """The folder for `live` bytes of maps that are too many for `free` bytes of memory.
+
+    Raises:
+        PlanError: they do not fit on the disk either.
+    """
     folder = Path(tempfile.gettempdir())
     disk = shutil.disk_usage(folder).free
     if device.type != "cpu" or disk < live * 1.2:

@@ -1,0 +1,49 @@
+"""Which backend runs a picture: the one asked for, or for "auto" the fastest one that is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+from torch import nn
+
+from hfsr.errors import MissingDependencyError, OptionsError, suggest
+from hfsr.zoo import spec_of
+
+__all__ = ["BACKENDS", "choose_backend"]
+
+BACKENDS = ("torch", "openvino")
+_PIECEWISE = ("local", "pooled")
+"""Kinds of networks whose stages can be compiled for one window shape."""
+
+
+def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
+    """The named backend; "auto" is OpenVINO where it is installed and can run this network, else torch.
+
+    Args:
+        name: "torch", "openvino" or "auto".
+        model: a restorer.
+        device: where it is to run.
+
+    Raises:
+        OptionsError: an unknown name, or a backend that does not run this network or device.
+        MissingDependencyError: OpenVINO is asked for but not installed.
+    """
+    if name not in (*BACKENDS, "auto"):
+        raise OptionsError(f"backend '{name}' is unknown{suggest(name, [*BACKENDS, 'auto'])}")
+    if name == "torch":
+        return name
+    spec = spec_of(model)
+    tiling = "local" if spec is None else spec.tiling
+    installed = importlib.util.find_spec("openvino") is not None
+    if name == "auto":
+        return "openvino" if installed and device.type == "cpu" and tiling in _PIECEWISE else "torch"
+    if not installed:
+        raise MissingDependencyError("openvino", extra="openvino", purpose="the backend openvino")
+    if device.type != "cpu":
+        raise OptionsError(f"backend openvino runs on the CPU, not on {device}; use --device cpu, or torch")
+    if tiling not in _PIECEWISE:
+        raise OptionsError(
+            f"backend openvino runs local and pooled networks; {type(model).__name__} is {tiling}: use torch"
+        )
+    return name
