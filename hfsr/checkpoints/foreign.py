@@ -72,7 +72,7 @@ class ForeignNetwork(nn.Module):
 
 
 def _padded(length: int, padded: int) -> list[int]:
-    """For each px of a padded side the px it shows: reflected while there are any, then repeated, as in spandrel."""
+    """For each px of a padded side the px it shows: reflected, then repeated, as spandrel has it."""
     last = length - 1
     return [*range(length), *(max(last - i, 0) for i in range(1, padded - last))]
 

@@ -138,7 +138,7 @@ def test_a_network_that_tracing_would_break_is_left_whole() -> None:
     from hfsr.inference.graph import is_exact
 
     class Keeper(nn.Module):
-        scale, model_args = 1, {}  # noqa: RUF012
+        scale, model_args = 1, {}
 
         def __init__(self) -> None:
             super().__init__()
