@@ -21,6 +21,7 @@ from hfsr.checkpoints import (
     write_model_folder,
 )
 from hfsr.checkpoints.files import parse_config, replacing
+from hfsr.degradations import build_chain
 from hfsr.errors import CheckpointError, HfsrError, suggest
 
 from .cards import Provenance, Training, check_card, make_card, with_name, with_results
@@ -274,17 +275,24 @@ def training_of(option_file: Path) -> Training:
     train = _section(options, "train")
     roots = data.get("dataroot_gt") or []
     folders = [Path(str(root)).name for root in (roots if isinstance(roots, list) else [roots])]
-    made_here = data.get("type") in {"PairedImageDataset", "SampleImageDataset"} and not data.get(
-        "dataroot_lq"
-    )
     told = ", ".join(str(part) for part in (data.get("name"), *folders) if part)
     total = train.get("total_iter")
     return Training(
-        degradation=f"MATLAB bicubic reduction by {options['scale']}"
-        if made_here and "scale" in options
-        else None,
+        degradation=_degradation(options, data),
         data=told or None,
         recipe=option_file.name,
         iterations=total if isinstance(total, int) else None,
         loss=_section(train, "pixel_opt").get("type"),
     )
+
+
+def _degradation(options: dict[str, Any], data: dict[str, Any]) -> str | None:
+    """What made the LQ pictures, where hfsr made them."""
+    ours = data.get("type") in {"PairedImageDataset", "SampleImageDataset"}
+    scale = options.get("scale", 1)
+    if not ours or data.get("dataroot_lq"):
+        return None
+    if not data.get("degradation"):
+        return f"MATLAB bicubic reduction by {scale}" if scale > 1 else None
+    words = build_chain(data["degradation"], scale).protocol()
+    return "; ".join(f"{word} {value}" for word, value in words.items())

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from hfsr import _resources
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError, HubError
-from hfsr.hub.sources import open_source, stage
+from hfsr.hub.sources import open_source, stage, training_of
 from hfsr.zoo import create_model
 
 OPTIONS = """
@@ -146,3 +147,13 @@ def test_things_that_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "model" / "README.md").write_text("no front matter")
     with pytest.raises(HubError, match="front matter"):
         stage(open_source(tmp_path / "model"), name="org/model")
+
+
+def test_a_card_tells_the_degradation_of_the_option_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.yml"
+    steps = [{"type": "Bicubic"}, {"type": "GaussianNoise", "sigma": [0, 50]}]
+    data = {"type": "PairedImageDataset", "dataroot_gt": "a", "degradation": steps}
+    file.write_text(yaml.safe_dump({"scale": 2, "datasets": {"train": data}}))
+    told = training_of(file).degradation or ""
+    for part in ("resize MATLAB bicubic", "noise Gaussian", "sigma 0 to 50"):
+        assert part in told
