@@ -27,11 +27,14 @@ _WRAPPERS = ("params_ema", "params", "state_dict", "model")  # the first that is
 _PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and by torch.compile
 
 
-def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_state_dict(
+    path: str | Path, *, entry: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Reads the tensors of a file on the CPU, under a network's own keys.
 
     Args:
         path: a `.safetensors`, `.pth` or `.pt` file, or a `.mat` file of MatConvNet.
+        entry: of a `.pth` that holds several networks ("params"), where it has that one.
 
     Returns:
         The tensors, and what else is known: `weights`, the entry that they were taken from ("params_ema"
@@ -49,7 +52,7 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     if path.suffix == ".safetensors":
         tensors, config = _read_safetensors(path)
     elif path.suffix in {".pth", ".pt"}:
-        tensors, config, weights = _read_pickle(path)
+        tensors, config, weights = _read_pickle(path, entry)
     elif path.suffix == ".mat":
         tensors, config = read_matconvnet(path), None
     else:
@@ -74,7 +77,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | N
     return tensors, None if text is None else parse_config(text, f"the metadata of '{path}'")
 
 
-def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
+def _read_pickle(
+    path: Path, entry: str | None
+) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
     """The tensors, the config stored beside them, and the names of the entries they were found under."""
     content = _load_tensors_only(path)
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
@@ -83,7 +88,8 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, 
     config = content.get("config") if isinstance(content, Mapping) else None
     entries = []
     while isinstance(content, Mapping):
-        inner = next((name for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        wrappers = (entry, *_WRAPPERS)
+        inner = next((name for name in wrappers if isinstance(content.get(name), Mapping)), None)
         if inner is None:
             break
         entries.append(inner)
@@ -170,6 +176,8 @@ def replacing(path: Path) -> Iterator[Path]:
         mode = partial.stat().st_mode  # what the umask gives; safetensors takes others' right to read away
         yield partial
         partial.chmod(mode)
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())  # else a power cut could leave the new name without the new bytes
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot write '{path}': {first_line(error)}") from error

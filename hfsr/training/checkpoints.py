@@ -6,6 +6,7 @@ from torch import nn
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.options import TrainOptions
+from hfsr.registry import ARCHS
 
 from .files import save_atomically
 from .folders import RunFolders
@@ -25,14 +26,20 @@ class Checkpoints:
         """Saves every network under its iteration and as `latest`, then the state, whose weights so exist."""
         for name in self.recipe.networks:
             self._write_pth(name, str(iteration))
+            if name != "net_g":
+                self._write_pth(name, "latest")
         self.save_network("latest", published)
         write_state(self.folders.states, state, keep=self.options.logger.keep_states)
         self._remove_old()
 
     def save_network(self, label: str, published: nn.Module) -> None:
-        """Saves `net_g` under a label: `.pth`, and a model folder with the weights that are published."""
+        """Saves `net_g` under a label: `.pth`, and a model folder with the weights that are published.
+
+        Networks of other packages have no model folder: nobody could build them from it.
+        """
         self._write_pth("net_g", label)
-        write_model_folder(published, self.folders.models / f"net_g_{label}")
+        if self.options.network_g.type in ARCHS:
+            write_model_folder(published, self.folders.models / f"net_g_{label}")
 
     def _write_pth(self, name: str, label: str) -> None:
         content = {"params": self.recipe.networks[name].state_dict()}

@@ -7,34 +7,40 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hfsr import hub
 from hfsr.data import Batch, Batches
-from hfsr.errors import CheckpointError, HubError
 from hfsr.options import TrainOptions, written_options
 from hfsr.registry import RECIPES
 
+from .ahead import Ahead
+from .checkpointing import checkpoint_blocks
 from .checkpoints import Checkpoints
 from .folders import RunFolders
+from .grids import Grid
 from .guard import Guard
 from .logbook import Logbook, duration
 from .meter import Meter
-from .recipes import Recipe, restore, state_of
+from .progress import Progress
+from .publisher import Publisher
+from .recipes import Recipe
 from .setup import (
     build_batches,
     build_network,
+    in_words_of_the_compiler,
     load_pretrained,
     make_accelerator,
     training_section,
+    without_effect,
 )
 from .state import State, newest_state, read_state
-from .validation import Best, Validation
+from .trackers import build_trackers, check_trackers, run_names, show_picture
+from .validation import Validation
 
 __all__ = ["Engine", "train"]
 
@@ -84,21 +90,28 @@ class Engine:
 
     def __init__(self, options: TrainOptions, root: Path) -> None:
         self.section = training_section(options)
+        check_trackers(options)
         self.options, self.folders = options, RunFolders(options.name, root)
-        self.accelerator = make_accelerator(options, root)
+        self.accelerator = make_accelerator(options)
         self.total = options.train.total_iter if options.train else 0
         _seed_all(options.manual_seed)
         network = build_network(options)
         load_pretrained(options, network)
         self.memory_format = torch.channels_last if options.use_channels_last else torch.contiguous_format
-        network = network.to(self.accelerator.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.recipe: Recipe = RECIPES[options.model_type](options, network)
+        self.recipe: Recipe = RECIPES[options.model_type](options, self._placed(network))
+        for part in (*self.recipe.networks.values(), *(a.network for a in self.recipe.averages.values())):
+            self._placed(part)
         average = self.recipe.averages.get("net_g")
         # A copy that accelerate does not wrap: what is measured and published runs in float32.
         self._published = average.network if average else copy.deepcopy(network).eval()
-        self.iteration = self.seen = 0
-        self.best: Best | None = None
-        self.landmarks: dict[str, float] = {}
+        if options.use_checkpointing:
+            checkpoint_blocks(network)
+        self.progress = Progress()
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done."""
+        return self.progress.iteration
 
     def run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
         """Trains to the end and returns the run's folder.
@@ -108,27 +121,39 @@ class Engine:
             auto_resume: go on from the newest state.
         """
         batches = build_batches(self.options, self.accelerator)
-        self.validation = Validation(self.options)
+        self.validation = Validation(self.options, self.accelerator)
+        repository = self.options.logger.push_to_hub if self.accelerator.is_main_process else None
+        self.publisher = Publisher(self.folders.experiment, repository) if repository else None
         state = self._earlier_state(auto_resume)
         self._make_folders(
             option_file, keep=state is not None or (auto_resume and not self.folders.holds_work())
         )
         if state is not None:
-            self._restore(state)
+            self.progress = Progress.restored(state, self.recipe, network_g=self.options.network_g.type)
         self.recipe.prepare(self.accelerator)
         if state is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.checkpoints = Checkpoints(self.options, self.folders, self.recipe)
         folder, name = self.folders.experiment, self.options.name
-        with Logbook(self.accelerator, folder, name=name, start=self.iteration, total=self.total) as self.log:
-            self.accelerator.init_trackers(name)
-            self._train(batches)
+        with (
+            closing(Ahead(batches, self.section.num_worker_per_gpu)) as stream,
+            Logbook(self.accelerator, folder, name=name, start=self.iteration, total=self.total) as self.log,
+        ):
+            self._start_trackers()
+            try:
+                self._train(stream)
+            except BaseException:
+                for tracker in self.accelerator.trackers:
+                    tracker.finish()
+                if self.publisher:
+                    self.publisher.abandon()
+                raise
             self.accelerator.end_training()
         return folder
 
-    def step(self, batches: Batches) -> tuple[dict[str, Tensor], float]:
-        """One iteration; returns its losses and the seconds spent on data."""
-        self.iteration += 1
+    def step(self, stream: Ahead) -> tuple[dict[str, Tensor], float]:
+        """One iteration; returns its losses and the seconds spent on waiting for data."""
+        self.progress.iteration += 1
         seed = self.options.manual_seed
         _seed_all((seed * 1_000_003 + self.iteration) * 1009 + self.accelerator.process_index)
         for name, optimizer in self.recipe.optimizers.items():
@@ -138,10 +163,11 @@ class Engine:
         begin = time.perf_counter()
         parts = []
         for _ in range(self.section.accum_iter):
-            parts.append(self._to_device(batches.at(self.seen)))
-            self.seen += batches.global_batch
+            parts.append(self._to_device(stream.at(self.progress.seen)))
+            self.progress.seen += stream.batches.global_batch
         data_time = time.perf_counter() - begin
-        losses = self.recipe.step(parts, self.iteration)
+        with in_words_of_the_compiler(self.options.use_compile):
+            losses = self.recipe.step(parts, self.iteration)
         for average in self.recipe.averages.values():
             average.update(self.iteration)
         return losses, data_time
@@ -150,22 +176,43 @@ class Engine:
         """The network as it is measured and published: averaged where there is an average."""
         if "net_g" not in self.recipe.averages:
             self._published.load_state_dict(self.recipe.networks["net_g"].state_dict())
+        if self.accelerator.num_processes > 1:
+            # Each process has statistics of its own; those of the main one are saved, so they are measured.
+            for buffer in self._published.buffers():
+                torch.distributed.broadcast(buffer, 0)
         return self._published
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        """On the device, in the memory order that was asked for; its parameters stay the same objects."""
+        return network.to(self.accelerator.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def _to_device(self, batch: Batch) -> Batch:
         device, form = self.accelerator.device, self.memory_format
         if device.type == "cuda" and self.section.pin_memory:
             batch = {key: value.pin_memory() for key, value in batch.items()}
-        return {key: value.to(device, memory_format=form, non_blocking=True) for key, value in batch.items()}
+        return {
+            key: value.to(device, memory_format=form, non_blocking=True)
+            if value.ndim == 4
+            else value.to(device, non_blocking=True)
+            for key, value in batch.items()
+        }
 
-    def _train(self, batches: Batches) -> None:
+    def _start_trackers(self) -> None:
+        """Once the run's folder is there and it is known where the run begins."""
+        names = run_names(self.options, self.progress.trackers)
+        self.progress.trackers = names
+        root = self.folders.root
+        self.accelerator.log_with = build_trackers(self.options, root, names=names, start=self.iteration)
+        self.accelerator.init_trackers(self.options.name)
+
+    def _train(self, stream: Ahead) -> None:
         frequencies, val_freq = self.options.logger, self.options.val.val_freq
-        self._introduce(batches)
+        self._introduce(stream.batches)
         if self.iteration == 0:
             self._validate()
         meter, guard = Meter(), Guard(self.folders.states)
         while self.iteration < self.total:
-            meter.add(*self.step(batches))
+            meter.add(*self.step(stream))
             self.log.step()
             last = self.iteration == self.total
             report = self.iteration % frequencies.print_freq == 0 or last
@@ -175,14 +222,14 @@ class Engine:
                 losses = meter.losses(self.accelerator)
                 guard.check_losses(losses, self.iteration)
                 if measure or save:
-                    guard.check_weights(self.recipe.networks, self.iteration)
+                    guard.check_weights(self.recipe, self.iteration)
                 if report:
-                    self._report(losses, meter, batches)
+                    self._report(losses, meter, stream.batches)
                 with meter.paused():
                     if measure:
                         self._validate()
                     if save:
-                        self._save(batches)
+                        self._save(stream.batches)
                 if report:
                     meter.clear()
         self._conclude()
@@ -190,42 +237,55 @@ class Engine:
     def _introduce(self, batches: Batches) -> None:
         network = self.recipe.networks["net_g"]
         parameters = sum(parameter.numel() for parameter in network.parameters())
+        frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
         source, processes = batches.source, self.accelerator.num_processes
         self.log.line(
-            f"{self.options.network_g.type} x{self.options.scale}, {parameters:,} parameters, on "
+            f"{self.options.network_g.type} x{self.options.scale}, {parameters:,} parameters"
+            f"{f' ({frozen:,} frozen)' if frozen else ''}, on "
             f"{self.accelerator.device} in {processes} process(es), "
             f"precision {self.accelerator.mixed_precision}; "
             f"{len(source)} pictures ({source.left_out} smaller than a patch left out), "
             f"batch {batches.global_batch * self.section.accum_iter}"
         )
+        if words := without_effect(self.options, source):
+            self.log.line(f"accepted from BasicSR's files, without effect here: {', '.join(words)}")
         if self.iteration:
             self.log.line(f"resuming after iteration {self.iteration:,} of {self.total:,}")
 
     def _report(self, losses: dict[str, float], meter: Meter, batches: Batches) -> None:
-        lr = self.recipe.optimizers["net_g"].param_groups[0]["lr"]
+        lr = max(group["lr"] for group in self.recipe.optimizers["net_g"].param_groups)
         left = duration((self.total - self.iteration) / meter.speed())
         shown = ", ".join(f"{name} {value:.4e}" for name, value in losses.items())
         self.log.values(self.iteration, {**losses, "lr": lr, "it_per_s": meter.speed()})
         self.log.line(
-            f"epoch {batches.epoch_of(self.seen)}, iter {self.iteration:,}: lr {lr:.3e}, {shown}, "
+            f"epoch {batches.epoch_of(self.progress.seen)}, iter {self.iteration:,}: lr {lr:.3e}, {shown}, "
             f"{meter.speed():.2f} it/s, data {meter.data_share():.1%}, time left {left}"
         )
         self.log.beside_the_bar(shown)
+        if self.publisher:
+            self.publisher.poll()
 
     def _validate(self) -> None:
-        if self.accelerator.is_main_process and self.validation.sets:
-            where = f"iter {self.iteration:,}" if self.iteration else "before training"
-            measured = self.validation.measure(self.published(), save=self._picture_file())
-            for measurement in measured:
-                self.log.line(f"{where}: {measurement}")
-                self.log.values(self.iteration, measurement.values())
-            first = measured[0].report
-            self.landmarks |= {"bicubic": first.bicubic_psnr_y, "end": first.psnr_y}
-            self.landmarks.setdefault("start", first.psnr_y)
-            best = self.validation.decide(measured, self.iteration, self.best)
-            if best is not None:
-                self.best = best
-                self.checkpoints.save_network("best", self.published())
+        """All processes measure their share; the main one tells, and keeps the best weights."""
+        if not self.validation.sets:
+            return
+        grid = Grid(self.options.logger.grid_images if self.accelerator.trackers else 0)
+        network = self.published()
+        measured = self.validation.measure(network, save=self._picture_file(), show=grid.add)
+        where = f"iter {self.iteration:,}" if self.iteration else "before training"
+        for measurement in measured:
+            self.log.line(f"{where}: {measurement}")
+            self.log.values(self.iteration, measurement.values())
+        if (picture := grid.picture()) is not None and self.accelerator.is_main_process:
+            show_picture(self.accelerator, f"{measured[0].set}: lq, sr, gt", picture, self.iteration)
+        self.progress.note(measured[0].report)
+        best = self.validation.decide(measured, self.iteration, self.progress.best)
+        if best is not None:
+            self.progress.best = best
+            if self.accelerator.is_main_process:
+                self.checkpoints.save_network("best", network)
+            if self.publisher:
+                self.publisher.submit([measurement.report for measurement in measured])
         self.accelerator.wait_for_everyone()
 
     def _picture_file(self) -> Callable[[str, str], Path] | None:
@@ -240,62 +300,29 @@ class Engine:
         return picture_file
 
     def _conclude(self) -> None:
-        if self.landmarks:
-            start, end, bicubic = (self.landmarks[key] for key in ("start", "end", "bicubic"))
-            self.log.line(
-                f"{next(iter(self.validation.sets))}, PSNR-Y: bicubic {bicubic:.2f} dB, "
-                f"step 0 {start:.2f} dB, end {end:.2f} dB ({end - bicubic:+.2f} dB to bicubic); {self.best}"
-            )
-        self._publish()
+        if summary := self.progress.summary(self.validation.sets):
+            self.log.line(summary)
+        self.log.draw_curve()
+        if self.publisher:
+            self.publisher.finish()
         self.log.line(f"done after {self.total:,} iterations; the weights are in '{self.folders.models}'")
 
-    def _publish(self) -> None:
-        """Sends the run's best weights to the Hub; one that is away costs no training."""
-        repository = self.options.logger.push_to_hub
-        if repository is None or not self.accelerator.is_main_process:
-            return
-        try:
-            self.log.line(f"published: {hub.push_to_hub(self.folders.experiment, repository)}")
-        except HubError as error:
-            retry = f"hfsr push {self.folders.experiment} {repository}"
-            logger.warning("not published: %s; the weights are safe, try again with: %s", error, retry)
-
     def _save(self, batches: Batches) -> None:
+        network = self.published()
         if self.accelerator.is_main_process:
-            self.checkpoints.save(self.iteration, self.published(), self._state(batches))
+            state = self.progress.state(
+                self.recipe,
+                network_g=self.options.network_g.type,
+                epoch=batches.epoch_of(self.progress.seen),
+                scaler=self.accelerator.scaler,
+            )
+            self.checkpoints.save(self.iteration, network, state)
         self.accelerator.wait_for_everyone()
-
-    def _state(self, batches: Batches) -> State:
-        scaler = self.accelerator.scaler
-        return {
-            "iter": self.iteration,
-            "epoch": batches.epoch_of(self.seen),
-            "seen": self.seen,
-            "network_g": self.options.network_g.type,
-            "scaler": scaler.state_dict() if scaler is not None else {},
-            "best": asdict(self.best) if self.best else None,
-            "landmarks": self.landmarks,
-            **state_of(self.recipe),
-        }
 
     def _earlier_state(self, auto_resume: bool) -> State | None:
         if self.options.path.resume_state is not None:
             return read_state(Path(self.options.path.resume_state).expanduser())
         return newest_state(self.folders.states) if auto_resume else None
-
-    def _restore(self, state: State) -> None:
-        """Everything but the scaler, which accelerate makes later.
-
-        Raises:
-            CheckpointError: the state is another network's.
-        """
-        source = f"the training state of iteration {state['iter']:,}"
-        if state["network_g"] != self.options.network_g.type:
-            raise CheckpointError(f"{source} is of {state['network_g']}: start this run under another name")
-        restore(self.recipe, state, source=source)
-        self.iteration, self.seen = state["iter"], state["seen"]
-        self.best = Best(**state["best"]) if state["best"] else None
-        self.landmarks = dict(state["landmarks"])
 
     def _make_folders(self, option_file: tuple[str, str] | None, *, keep: bool) -> None:
         if self.accelerator.is_main_process:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
-
 from hfsr.errors import HfsrError
+
+from .recipes import Recipe
 
 __all__ = ["Guard"]
 
@@ -32,14 +32,15 @@ class Guard:
             if not math.isfinite(value):
                 raise self._broken(f"the loss {name}", iteration)
 
-    def check_weights(self, networks: Mapping[str, nn.Module], iteration: int) -> None:
-        """A last step can spoil the weights while the losses before it were numbers.
+    def check_weights(self, recipe: Recipe, iteration: int) -> None:
+        """A last step can spoil weights, statistics or averages while the losses before it were numbers.
 
         Raises:
             HfsrError: one is infinite or not a number.
         """
-        for name, network in networks.items():
-            for weight, tensor in network.named_parameters():
+        averages = {f"{name} (averaged)": average.network for name, average in recipe.averages.items()}
+        for name, network in {**recipe.networks, **averages}.items():
+            for weight, tensor in network.state_dict().items():
                 if not bool(tensor.isfinite().all()):
                     raise self._broken(f"the weight {name}.{weight}", iteration)
 

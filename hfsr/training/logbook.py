@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from .files import write_atomically
+from .plot import draw_curve
 
 __all__ = ["Curve", "Logbook", "duration"]
 
@@ -73,7 +74,7 @@ class Logbook:
             form = logging.Formatter("%(asctime)s %(levelname)s: %(message)s")
             stamp = time.strftime("%Y%m%d_%H%M%S")
             path = self.folder / f"train_{self.name}_{stamp}.log"
-            self._handlers = [logging.FileHandler(path, encoding="utf-8"), _AboveTheBar()]
+            self._handlers = [_LogFile(path, encoding="utf-8"), _AboveTheBar()]
             for handler in self._handlers:
                 handler.setFormatter(form)
                 logger.addHandler(handler)
@@ -114,6 +115,21 @@ class Logbook:
         if self.main:
             self.curve.add(iteration, values)
             self.accelerator.log(dict(values), step=iteration)
+
+    def draw_curve(self) -> None:
+        """Draws the curve so far as `training_curve.png`."""
+        if self.main:
+            draw_curve(self.curve.rows, self.folder / "training_curve.png", title=self.name)
+
+
+class _LogFile(logging.FileHandler):
+    """A log that stops growing when the disk is full, where the training itself may go on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        if isinstance(sys.exc_info()[1], OSError):
+            self.setLevel(logging.CRITICAL + 1)
+        else:
+            super().handleError(record)
 
 
 class _AboveTheBar(logging.StreamHandler[Any]):

@@ -12,6 +12,7 @@ import torch
 
 from hfsr.options import TrainOptions
 
+from .ahead import Ahead
 from .engine import Engine
 from .setup import build_batches
 from .validation import Validation
@@ -61,11 +62,12 @@ def probe(options: TrainOptions) -> ProbeReport:
         batches = build_batches(options, engine.accelerator)
         validation = Validation(options)
         engine.recipe.prepare(engine.accelerator)
+        stream = Ahead(batches, 0)
         for _ in range(_WARM_UP):
-            engine.step(batches)
+            engine.step(stream)
         peak, begin = 0, time.perf_counter()
         for _ in range(_TIMED):
-            losses, _ = engine.step(batches)
+            losses, _ = engine.step(stream)
             peak = max(peak, psutil.Process().memory_info().rss)
         for value in losses.values():
             value.item()  # waits for the device

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.tracking import TensorBoardTracker
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from tqdm import tqdm
@@ -30,14 +30,19 @@ __all__ = [
     "build_dataset",
     "build_network",
     "files_of",
+    "in_words_of_the_compiler",
     "load_options",
     "load_pretrained",
     "make_accelerator",
     "patches_of",
     "training_section",
+    "without_effect",
 ]
 
 logger = logging.getLogger("hfsr")
+
+_SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
+"""What `accelerate launch` sets ACCELERATE_USE_... for."""
 
 
 def load_options(path: str | Path, overrides: Sequence[str] = ()) -> TrainOptions:
@@ -54,26 +59,63 @@ def load_options(path: str | Path, overrides: Sequence[str] = ()) -> TrainOption
     return read_options(path, overrides, more_types=more_types)
 
 
-def make_accelerator(options: TrainOptions, root: Path) -> Accelerator:
-    """The device, the processes, the precision and the trackers.
+def make_accelerator(options: TrainOptions) -> Accelerator:
+    """The device, the processes and the precision.
 
     Args:
         options: `num_gpu: 0` forces the CPU.
-        root: directory of `tb_logger`.
+
+    Raises:
+        OptionsError: a sharding engine, or a precision that the device does not have.
     """
+    sharding = [name for name in _SHARDING if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
+    if sharding:
+        raise OptionsError(
+            f"accelerate is told to shard the network ({sharding[0]}); these networks fit on one device: "
+            "launch with --multi_gpu instead, which trains with DDP"
+        )
+    cpu = options.num_gpu == 0 or not torch.cuda.is_available()
+    if options.use_amp and not options.amp_bf16 and cpu:
+        raise OptionsError("amp_bf16: false means float16, which needs a GPU; on a CPU use amp_bf16: true")
     AcceleratorState._reset_state()  # else one process could not train twice with different precisions
-    precision = ("bf16" if options.amp_bf16 else "fp16") if options.use_amp else "no"
-    trackers = []
-    if options.logger.use_tb_logger:
-        # As an object: by name accelerate looks for the package tensorboard, which here is tb-nightly.
-        trackers.append(TensorBoardTracker(options.name, str(root / "tb_logger")))
     return Accelerator(
-        mixed_precision=precision,
-        cpu=options.num_gpu == 0 or not torch.cuda.is_available(),
+        mixed_precision=("bf16" if options.amp_bf16 else "fp16") if options.use_amp else "no",
+        cpu=cpu,
         dynamo_backend="inductor" if options.use_compile else None,
-        log_with=trackers or None,
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
+
+
+@contextlib.contextmanager
+def in_words_of_the_compiler(compiled: bool) -> Iterator[None]:
+    """
+    Raises:
+        HfsrError: torch.compile cannot compile here, for want of a compiler for instance.
+    """
+    if not compiled:
+        yield
+        return
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    try:
+        yield
+    except BackendCompilerFailed as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise HfsrError(f"use_compile: torch cannot compile here ({reason}); set it to false") from error
+
+
+def without_effect(options: TrainOptions, source: PatchSource) -> list[str]:
+    """Words of the file that are accepted and change nothing, for BasicSR's sake."""
+    section, wandb = training_section(options), options.logger.wandb
+    given = {
+        "datasets.train.num_worker_per_gpu": section.num_worker_per_gpu and isinstance(source, ForeignSource),
+        "datasets.train.prefetch_mode": section.prefetch_mode,
+        "datasets.train.num_prefetch_queue": section.num_prefetch_queue,
+        "val.pbar": options.val.pbar,
+        "logger.wandb (without a project)": wandb is not None and wandb.project is None and wandb.resume_id,
+        "dist_params (the launcher decides)": options.dist_params,
+    }
+    return [word for word, value in given.items() if value]
 
 
 def training_section(options: TrainOptions) -> DatasetOptions:
@@ -90,8 +132,11 @@ def training_section(options: TrainOptions) -> DatasetOptions:
 
 
 def build_network(options: TrainOptions) -> nn.Module:
-    """`network_g` with fresh weights; its scale is the file's."""
-    return zoo.build(options.network_g.type, **{"scale": options.scale, **options.network_g.arguments})
+    """`network_g` with fresh weights; ours has the file's scale, those of others what their words say."""
+    name, arguments = options.network_g.type, options.network_g.arguments
+    if name in ARCHS:
+        return zoo.build(name, **{"scale": options.scale, **arguments})
+    return bridge.find_network(name)(**arguments)
 
 
 def load_pretrained(options: TrainOptions, network: nn.Module) -> None:
@@ -105,7 +150,12 @@ def load_pretrained(options: TrainOptions, network: nn.Module) -> None:
         return
     path = Path(name).expanduser()
     if path.is_file():
-        tensors = dict(ARCHS[options.network_g.type].rename(read_state_dict(path)[0]))
+        wanted = options.path.param_key_g
+        tensors, found = read_state_dict(path, entry=wanted)
+        if wanted and found["weights"] not in (None, wanted):
+            logger.warning("'%s' has no '%s'; its '%s' is read", name, wanted, found["weights"])
+        if options.network_g.type in ARCHS:
+            tensors = dict(ARCHS[options.network_g.type].rename(tensors))
     else:
         tensors = hub.from_pretrained(name).state_dict()
     if not options.path.strict_load_g:

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hfsr.data import read_rgb
 from hfsr.degradations import Seeded, modcrop
-from hfsr.evaluation import Pair, Report, Scores, evaluate
+from hfsr.errors import OptionsError
+from hfsr.evaluation import Pair, Report, Scores, evaluate, summarise
 from hfsr.images import Picture, from_rgb_float, write_picture
 from hfsr.inference import Upscaler
 from hfsr.options import TrainOptions
-from hfsr.registry import METRICS
+from hfsr.options.models import Typed
+from hfsr.registry import ARCHS, METRICS
 
 from .setup import build_dataset, files_of
 
 __all__ = ["Best", "Measurement", "Validation"]
+
+Pixels = NDArray[np.uint8]
+Show = Callable[[Pixels, Pixels, Pixels], None]
+"""Takes LQ, SR and GT of a picture: RGB, (H, W, 3)."""
+SaveTo = Callable[[str, str], Path]
+"""The file for the restored picture, from the names of set and picture."""
+
+_LOWER_IS_BETTER = frozenset({"calculate_niqe", "calculate_fid"})
+"""Among BasicSR's metrics, which do not say so."""
+_TRIAL = 208
+"""px: side of the picture that metrics are tried on; enough for MS-SSIM and NIQE with a border cut off."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +81,19 @@ class Validation:
 
     Args:
         options: `datasets` other than `train`, and `val`.
+        accelerator: the pictures are shared among its processes; this one measures all of them when None.
 
     Raises:
         DataError: a folder is missing or its pictures do not pair.
+        OptionsError: pieces are asked for, of a network that cannot be cut.
+        HfsrError: a metric cannot be measured here.
     """
 
-    def __init__(self, options: TrainOptions) -> None:
+    def __init__(self, options: TrainOptions, accelerator: Accelerator | None = None) -> None:
         self.options = options
+        self.metrics = options.val.metrics or {}
+        self._rank = accelerator.process_index if accelerator else 0
+        self._processes = accelerator.num_processes if accelerator else 1
         self.sets: dict[str, list[Pair]] = {}
         self._degradations: dict[str, Seeded | None] = {}
         for key, section in options.validation_sets().items():
@@ -77,68 +101,110 @@ class Validation:
             name, files = section.name or key, files_of(dataset, key)
             self.sets[name] = [Pair(file.gt.stem, file.gt, file.lq) for file in files]
             self._degradations[name] = getattr(dataset, "degradation", None)
+        if options.val.tile_size and options.network_g.type not in ARCHS:
+            raise OptionsError(
+                f"val.tile_size: {options.network_g.type} is another package's network and is not cut; use 0"
+            )
+        if self.sets:
+            _try_out(self.metrics)
 
     def measure(
-        self, network: nn.Module, *, save: Callable[[str, str], Path] | None = None
+        self, network: nn.Module, *, save: SaveTo | None = None, show: Show | None = None
     ) -> list[Measurement]:
-        """Restores and measures every picture, in float32.
+        """Restores and measures every picture, in float32; all processes get the same answer.
 
         Args:
             network: in evaluation mode.
-            save: gives the file for the restored picture of a set, where they are to be written.
+            save: gives the files for restored pictures, where they are to be written.
+            show: told every picture of the first set that this process measures.
         """
-        return [self._measure_set(network, name, save) for name in self.sets]
+        first = next(iter(self.sets), None)
+        return [self._measure_set(network, name, save, show if name == first else None) for name in self.sets]
 
     def decide(self, measured: list[Measurement], iteration: int, best: Best | None) -> Best | None:
         """The new best, or None when the old one stands."""
         if not measured:
             return None
-        first, metrics = measured[0], self.options.val.metrics or {}
-        metric = next(iter(metrics), "psnr_y")
+        first = measured[0]
+        metric = next(iter(self.metrics), "psnr_y")
         value = first.values()[f"{first.set}/{metric}"]
-        lower = metric in metrics and metrics[metric].arguments.get("better") == "lower"
+        lower = metric in self.metrics and _lower_is_better(self.metrics[metric])
         if best is None or (value < best.value if lower else value > best.value):
             return Best(value, iteration, first.set, metric)
         return None
 
     def _measure_set(
-        self, network: nn.Module, name: str, save: Callable[[str, str], Path] | None
+        self, network: nn.Module, name: str, save: SaveTo | None, show: Show | None
     ) -> Measurement:
         scale, tile = self.options.scale, self.options.val.tile_size
         restore = _Remembering(network, tile)
-        pairs = self.sets[name]
-        sums: dict[str, list[float]] = {metric: [] for metric in self.options.val.metrics or {}}
+        pairs = self.sets[name][self._rank :: self._processes]
+        measured: list[tuple[Scores, dict[str, float]]] = []
 
         def finish(done: int, total: int, scores: Scores) -> None:
+            sr = from_rgb_float(restore.result)
             if save is not None:
-                write_picture(Picture(from_rgb_float(restore.result)), save(name, scores.name))
-            if sums:
-                self._add_metrics(sums, pairs[done - 1], restore.result)
+                write_picture(Picture(sr), save(name, scores.name))
+            gt = modcrop(read_rgb(Path(str(pairs[done - 1].gt))), scale) if self.metrics or show else None
+            if show is not None and gt is not None:
+                show(from_rgb_float(restore.lq), sr, gt)
+            values = {} if gt is None else {key: _measured(m, sr, gt) for key, m in self.metrics.items()}
+            measured.append((scores, values))
 
-        report = evaluate(
-            restore,
-            pairs,
-            scale=scale,
-            degradation=self._degradations[name],
-            set_name=name,
-            tile=tile,
-            progress=finish,
-        )
-        return Measurement(name, report, {metric: fmean(values) for metric, values in sums.items()})
+        protocol = {}
+        if pairs:
+            protocol = evaluate(
+                restore,
+                pairs,
+                scale=scale,
+                degradation=self._degradations[name],
+                tile=tile,
+                progress=finish,
+            ).protocol
+        if self._processes > 1:
+            shares = gather_object([(measured, protocol)])
+            protocol = shares[0][1]
+            measured = _interleaved([share for share, _ in shares])
+        report = summarise([scores for scores, _ in measured], scale=scale, set_name=name, protocol=protocol)
+        means = {metric: fmean(values[metric] for _, values in measured) for metric in self.metrics}
+        return Measurement(name, report, means)
 
-    def _add_metrics(self, sums: dict[str, list[float]], pair: Pair, result: Tensor) -> None:
-        """BasicSR's metrics take BGR uint8 pictures."""
-        gt = modcrop(read_rgb(Path(str(pair.gt))), self.options.scale)
-        sr = from_rgb_float(result)
-        for name, values in sums.items():
-            section = (self.options.val.metrics or {})[name]
-            arguments = {key: value for key, value in section.arguments.items() if key != "better"}
-            values.append(float(METRICS[section.type](sr[..., ::-1], gt[..., ::-1], **arguments)))
+
+def _interleaved(shares: list[list[Any]]) -> list[Any]:
+    """Every n-th picture went to the same process; here they are in their order again."""
+    longest = max(len(share) for share in shares)
+    return [share[place] for place in range(longest) for share in shares if place < len(share)]
+
+
+def _measured(metric: Typed, sr: Pixels, gt: Pixels) -> float:
+    """One of `val.metrics`, which take BGR uint8 pictures as BasicSR's do."""
+    arguments = {key: value for key, value in metric.arguments.items() if key != "better"}
+    return float(METRICS[metric.type](img=sr[..., ::-1], img2=gt[..., ::-1], **arguments))
+
+
+def _lower_is_better(metric: Typed) -> bool:
+    """As the file says, else as the metric's own default does."""
+    parameter = inspect.signature(METRICS[metric.type]).parameters.get("better")
+    default = parameter.default if parameter else None
+    if default is None and metric.type in _LOWER_IS_BETTER:
+        default = "lower"
+    return metric.arguments.get("better", default) == "lower"
+
+
+def _try_out(metrics: Mapping[str, Typed]) -> None:
+    """Measures a picture made up here, so that what is missing is said before training and not after."""
+    y, x = np.mgrid[:_TRIAL, :_TRIAL]
+    noise = (x * 37 + y * 101 + (x * y) % 53 * 17) % 64
+    gray = (96 + 48 * np.sin(x / 9) * np.cos(y / 7) + noise).astype(np.uint8)
+    gt = np.repeat(gray[..., None], 3, axis=2)
+    for metric in metrics.values():
+        _measured(metric, gt ^ np.uint8(1), gt)
 
 
 class _Remembering:
-    """The network on one picture; keeps the last result."""
+    """The network on one picture; keeps what went in and what came out."""
 
+    lq: Tensor
     result: Tensor
 
     def __init__(self, network: nn.Module, tile: int) -> None:
@@ -149,5 +215,6 @@ class _Remembering:
         )
 
     def __call__(self, lq: Tensor) -> Tensor:
+        self.lq = lq
         self.result = self._network(lq.to(self._device)).float().cpu()
         return self.result

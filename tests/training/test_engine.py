@@ -8,9 +8,9 @@ import logging
 import pytest
 import torch
 
-from hfsr import hub, training
+from hfsr import training
 from hfsr.checkpoints import load_checkpoint, read_model_folder, read_state_dict
-from hfsr.errors import CheckpointError, HfsrError, HubError, OptionsError
+from hfsr.errors import CheckpointError, HfsrError, OptionsError
 from hfsr.training.engine import Engine
 
 
@@ -29,6 +29,7 @@ def test_a_run_leaves_what_basicsr_leaves(tmp_path, options, option_file):
     assert names - logs == {
         "tiny.yml",
         "training_curve.csv",
+        "training_curve.png",
         *(f"models/net_g_{label}.pth" for label in (*labels, 2, 4, 6)),
         *(
             f"models/net_g_{label}/{part}"
@@ -111,8 +112,8 @@ def test_old_states_go_and_their_weights_with_them(tmp_path, options):
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path, options, monkeypatch):
     original = Engine.step
 
-    def step(self, batches):
-        losses, seconds = original(self, batches)
+    def step(self, stream):
+        losses, seconds = original(self, stream)
         if self.iteration == 4:
             with torch.no_grad():
                 self.recipe.networks["net_g"].conv_first.weight.fill_(float("nan"))
@@ -130,8 +131,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path, 
 def test_a_weight_that_is_no_number_is_not_saved(tmp_path, options, monkeypatch):
     original = Engine.step
 
-    def step(self, batches):
-        result = original(self, batches)
+    def step(self, stream):
+        result = original(self, stream)
         if self.iteration == 4:
             with torch.no_grad():
                 self.recipe.networks["net_g"].conv_last.bias[0] = float("inf")
@@ -196,24 +197,3 @@ def test_mixed_precision_and_channels_last(tmp_path, options):
 def test_pictures_are_saved_when_asked_for(tmp_path, options):
     folder = training.train(options("val:save_img=true"), root=tmp_path)
     assert {p.name for p in (folder / "visualization" / "0").iterdir()} == {"0_0.png", "0_3.png", "0_6.png"}
-
-
-def test_the_best_weights_are_published_and_a_hub_that_is_away_costs_nothing(
-    tmp_path, options, monkeypatch, caplog
-):
-    sent = []
-
-    def push(folder, repository):
-        if repository == "org/away":
-            raise HubError("the Hub is out of reach")
-        sent.append((folder, repository))
-        return f"https://hub/{repository}"
-
-    monkeypatch.setattr(hub, "push_to_hub", push)
-    with caplog.at_level(logging.INFO, logger="hfsr"):
-        folder = training.train(options("logger:push_to_hub=org/tiny"), root=tmp_path)
-        training.train(options("logger:push_to_hub=org/away", "name=away"), root=tmp_path)
-    assert sent == [(folder, "org/tiny")]
-    assert "published: https://hub/org/tiny" in caplog.text
-    assert "not published: the Hub is out of reach" in caplog.text
-    assert (tmp_path / "experiments" / "away" / "training_states" / "6.state").is_file()

@@ -1,0 +1,57 @@
+"""Pictures for the trackers: LQ, SR and GT side by side, a row each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["Grid"]
+
+Pixels = NDArray[np.uint8]
+
+_SIDE = 320
+"""Largest side of a picture in px; of larger ones the middle is shown."""
+_GAP = 4
+"""White px between pictures."""
+
+
+class Grid:
+    """Collects pictures, up to a number.
+
+    Args:
+        rows: how many.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._left = rows
+        self._rows: list[list[Pixels]] = []
+
+    def add(self, lq: Pixels, sr: Pixels, gt: Pixels) -> None:
+        """Adds a row while there is room: RGB, (h, w, 3), (H, W, 3) and (H, W, 3)."""
+        if self._left < 1:
+            return
+        self._left -= 1
+        height, width = gt.shape[:2]
+        large = Image.fromarray(lq).resize((width, height), Image.Resampling.NEAREST)
+        self._rows.append([_middle(picture) for picture in (np.asarray(large), sr, gt)])
+
+    def picture(self) -> Pixels | None:
+        """The rows below each other, on white; None where there are none."""
+        if not self._rows:
+            return None
+        strips = [np.concatenate([_framed(picture) for picture in row], axis=1) for row in self._rows]
+        width = max(strip.shape[1] for strip in strips)
+        return np.concatenate(
+            [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in strips]
+        )
+
+
+def _middle(picture: Pixels) -> Pixels:
+    height, width = picture.shape[:2]
+    top, left = max(0, height - _SIDE) // 2, max(0, width - _SIDE) // 2
+    return picture[top : top + _SIDE, left : left + _SIDE]
+
+
+def _framed(picture: Pixels) -> Pixels:
+    return np.pad(picture, ((_GAP, 0), (_GAP, 0), (0, 0)), constant_values=255)

@@ -1,0 +1,171 @@
+"""Where curves and pictures are shown: accelerate's trackers, as `logger` chooses, and one of ours for visdom."""
+
+from __future__ import annotations
+
+import importlib
+import uuid
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.tracking import (
+    GeneralTracker,
+    TensorBoardTracker,
+    TrackioTracker,
+    WandBTracker,
+    on_main_process,
+)
+from numpy.typing import NDArray
+
+from hfsr.errors import HfsrError, MissingDependencyError
+from hfsr.options import TrainOptions
+from hfsr.options.models import VisdomOptions
+
+__all__ = ["VisdomTracker", "build_trackers", "check_trackers", "run_names", "show_picture"]
+
+RunNames = dict[str, str]
+"""By tracker: what it calls this run, so that a resumed run goes on there."""
+
+
+def check_trackers(options: TrainOptions) -> None:
+    """
+    Raises:
+        MissingDependencyError, HfsrError: a tracker that was chosen is not installed.
+    """
+    chosen = options.logger
+    for package, wanted in (("wandb", _project(options)), ("trackio", chosen.trackio)):
+        if wanted and find_spec(package) is None:
+            raise MissingDependencyError(package, extra="trackers", purpose=f"logger.{package}")
+    if chosen.visdom is not None and find_spec("visdom") is None:
+        raise HfsrError("logger.visdom needs visdom, which is not installed; run: pip install visdom")
+    if chosen.use_tb_logger and find_spec("tensorboard") is None:
+        raise HfsrError(
+            "logger.use_tb_logger needs tensorboard, which is not installed; run: pip install tensorboard, "
+            "or set it to false"
+        )
+
+
+def run_names(options: TrainOptions, earlier: Mapping[str, str]) -> RunNames:
+    """Names for the trackers that give each run one: those of the resumed run, else new ones."""
+    section = options.logger.wandb
+    given = {"wandb": section.resume_id} if section and section.resume_id else {}
+    fresh = uuid.uuid4().hex[:8]
+    names = {"wandb": fresh, "trackio": f"{options.name}-{fresh}"}
+    return {tracker: given.get(tracker) or earlier.get(tracker, name) for tracker, name in names.items()}
+
+
+def build_trackers(options: TrainOptions, root: Path, *, names: RunNames, start: int) -> list[GeneralTracker]:
+    """The trackers that `logger` names; accelerate starts them.
+
+    Args:
+        options: their sections.
+        root: directory of `tb_logger` and `wandb`.
+        names: from `run_names`.
+        start: iterations done; what tensorboard holds of later ones is dropped.
+    """
+    chosen = options.logger
+    trackers: list[GeneralTracker] = []
+    if chosen.use_tb_logger:
+        # As an object: by name accelerate looks for the package tensorboard, which here is tb-nightly.
+        purge = start + 1 if start else None
+        trackers.append(TensorBoardTracker(options.name, str(root / "tb_logger"), purge_step=purge))
+    if chosen.wandb is not None and (project := _project(options)):
+        trackers.append(
+            WandBTracker(
+                project,
+                name=options.name,
+                id=names["wandb"],
+                resume="allow",
+                dir=str(root),
+                mode=chosen.wandb.mode,
+            )
+        )
+    if chosen.trackio is not None:
+        trackers.append(
+            TrackioTracker(
+                chosen.trackio.project,
+                name=names["trackio"],
+                resume="allow",
+                space_id=chosen.trackio.space_id,
+            )
+        )
+    if chosen.visdom is not None:
+        trackers.append(VisdomTracker(chosen.visdom, options.name))
+    return trackers
+
+
+def show_picture(accelerator: Accelerator, name: str, pixels: NDArray[np.uint8], iteration: int) -> None:
+    """Gives a picture to every tracker.
+
+    Args:
+        accelerator: holds them.
+        name: of the picture, the same each time.
+        pixels: RGB, (H, W, 3).
+        iteration: of the weights that made it.
+    """
+    for tracker in accelerator.trackers:
+        if isinstance(tracker, TensorBoardTracker):
+            tracker.log_images({name: pixels[None]}, step=iteration, dataformats="NHWC")
+        elif isinstance(tracker, WandBTracker | VisdomTracker):
+            tracker.log_images({name: [pixels]}, step=iteration)
+        elif isinstance(tracker, TrackioTracker):
+            tracker.log({name: importlib.import_module("trackio").Image(pixels)}, step=iteration)
+
+
+class VisdomTracker(GeneralTracker):
+    """Curves and pictures on a visdom server.
+
+    Args:
+        section: where it is.
+        run: name of the run: the environment, unless the section names one.
+    """
+
+    name = "visdom"
+    requires_logging_directory = False
+
+    def __init__(self, section: VisdomOptions, run: str) -> None:
+        super().__init__()
+        self.section, self.env = section, section.env or run
+
+    @property
+    def tracker(self) -> Any:
+        return self.client
+
+    @on_main_process
+    def start(self) -> None:
+        """
+        Raises:
+            HfsrError: nobody answers there.
+        """
+        where = f"{self.section.server}:{self.section.port}"
+        visdom = importlib.import_module("visdom")
+        try:
+            self.client = visdom.Visdom(server=self.section.server, port=self.section.port, env=self.env)
+            answers = self.client.check_connection(timeout_seconds=3)
+        except (OSError, ConnectionError):
+            answers = False
+        if not answers:
+            raise HfsrError(
+                f"logger.visdom: no server answers at {where}; start one with: python -m visdom.server"
+            )
+
+    @on_main_process
+    def log(self, values: dict[str, Any], step: int | None = None, **kwargs: Any) -> None:
+        for name, value in values.items():
+            line = {"win": name, "update": "append", "opts": {"title": name}}
+            self.client.line(Y=np.array([value]), X=np.array([step]), **line)
+
+    @on_main_process
+    def log_images(self, values: dict[str, list[NDArray[np.uint8]]], step: int | None = None) -> None:
+        for name, pictures in values.items():
+            for number, pixels in enumerate(pictures):
+                title = {"title": f"{name}, iteration {step}"}
+                self.client.image(pixels.transpose(2, 0, 1), win=f"{name} {number}", opts=title)
+
+
+def _project(options: TrainOptions) -> str | None:
+    section = options.logger.wandb
+    return section.project if section else None
