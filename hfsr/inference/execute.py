@@ -6,7 +6,7 @@ so all parts go on in step and the result is the whole image's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -15,6 +15,7 @@ from .graph import Program, Stage
 from .pieces import run_in_pieces
 from .regions import Region, Size
 from .rows import run_in_rows
+from .schedule import Bands
 
 __all__ = ["RunStage", "execute"]
 
@@ -29,7 +30,7 @@ def execute(
     write: Write,
     *,
     tile: int | None = None,
-    rows: int | None = None,
+    bands: Sequence[Bands] | None = None,
     device: torch.device,
     spill: Spill = lambda _: None,
     run_stage: RunStage | None = None,
@@ -41,7 +42,7 @@ def execute(
         image: size of the input.
         read, write: where regions of the image come from and regions of the result go.
         tile: run in pieces that own at most so many px of the image in height and width, or else ...
-        rows: ... as a stream of bands of so many rows.
+        bands: ... as a stream of rows, in these bands for each stage.
         device: where maps are computed and kept.
         spill: where live maps go that are too large for memory.
         run_stage: runs each stage where that is another backend's, in parts of its own choice.
@@ -53,8 +54,8 @@ def execute(
     for index, stage in enumerate(program.stages):
         if run_stage is not None:
             parts = run_stage(frame, stage, write)
-        elif rows is not None:
-            parts = run_in_rows(frame, stage, rows, write)
+        elif bands is not None:
+            parts = run_in_rows(frame, stage, bands[index], write)
         else:
             parts = run_in_pieces(frame, stage, tile or max(image), write)
         for part in parts:

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from .graph import Program, Stage
+from .memory import is_out_of_memory as is_out_of_memory
 from .regions import Region, Size
 from .rules import pool_keeps_dims
 
-__all__ = ["Frame", "Patch", "Read", "Spill", "Write", "is_out_of_memory"]
+__all__ = ["Frame", "Patch", "Read", "Spill", "Write"]
 
 Read = Callable[[Region], Tensor]
 """Gives a region of the image: RGB float32 in [0, 1], (1, 3, height, width), on the program's device."""
 Write = Callable[[Region, Tensor], None]
 """Takes a region of the result, in output px: RGB float32, nominally [0, 1], (1, 3, height, width)."""
-Spill = Callable[[int], "Path | None"]
-"""Given the bytes of a live map: a folder for a file to hold it, or None to hold it in memory."""
+Spill = Callable[[int], "Path | str | None"]
+"""Given the bytes of a live map: a folder for a file to hold it, "host" for the memory beside a GPU's, or
+None to hold it on the device."""
 Patch = tuple[Tensor, Region]
 """A part of a map, (1, C, height, width), and where it lies."""
 
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_SUMMED = 1 << 18
+"""Numbers that are summed at once: what a narrow type is widened to stays in the processor's cache."""
 
 
 class Frame:
@@ -66,28 +70,44 @@ class Frame:
             return _part(tensor, region, held)
         if node is self.program.source:
             return self.read(region)
-        return self.live[node][..., region.top : region.bottom, region.left : region.right]
+        part = self.live[node][..., region.top : region.bottom, region.left : region.right]
+        return part if part.device == self.device else part.to(self.device)
 
     # The life of a stage
 
-    def begin(self, stage: Stage) -> None:
-        """Makes room for what the stage keeps; also starts a stage again."""
+    def begin(self, stage: Stage, heirs: Mapping[fx.Node, fx.Node] = MappingProxyType({})) -> None:
+        """Makes room for what the stage keeps.
+
+        Args:
+            heirs: kept maps that take the memory of a map which nobody reads after this stage.
+        """
         self.patches.clear()
         self._sums.clear()
         for node in stage.keeps:
-            if node not in self.live:
+            if node in heirs:
+                self.live[node] = self.live[heirs[node]]
+            elif node not in self.live:
                 self.live[node] = self._allocate(node)
+
+    def keep(self, node: fx.Node, region: Region) -> None:
+        """Computes a part of a kept map into its place."""
+        op = self.program.operators[node]
+        place = self.live[node][..., region.top : region.bottom, region.left : region.right]
+        if place.device == self.device:
+            op.run_into(region, self, place)
+        else:
+            place.copy_(op.run(region, self))
 
     def commit(self, stage: Stage, owned: dict[fx.Node, Region], write: Write) -> None:
         """Takes finished parts of the targets out of `patches`: to the live maps, the pools, the result."""
         for node in stage.keeps:
-            if node in owned:
+            if node in owned and node in self.patches:  # else it was computed into its place
                 r = owned[node]
                 self.live[node][..., r.top : r.bottom, r.left : r.right] = self.patch(node, r)
         for pool in stage.pools:
             pooled = pool.all_input_nodes[0]
             if pooled in owned:
-                total = self.patch(pooled, owned[pooled]).sum((2, 3), dtype=torch.float32).double()
+                total = _sum(self.patch(pooled, owned[pooled]))
                 self._sums[pool] = self._sums[pool] + total if pool in self._sums else total
         if self.program.output in owned:
             region = owned[self.program.output]
@@ -113,6 +133,8 @@ class Frame:
         folder = self.spill(count * dtype.itemsize)
         if folder is None:
             return torch.empty(shape, dtype=dtype, device=self.device).permute(0, 3, 1, 2)
+        if folder == "host":
+            return torch.empty(shape, dtype=dtype, pin_memory=True).permute(0, 3, 1, 2)
         with tempfile.NamedTemporaryFile(dir=folder, prefix="hfsr-") as file:
             # The mapping outlives the name: the file disappears with the map.
             file.truncate(count * dtype.itemsize)
@@ -137,11 +159,11 @@ class Frame:
         return node.target(*args, **kwargs)  # type: ignore[operator]
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch or Python says that memory ran out."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        phrase in str(error).lower() for phrase in _OUT_OF_MEMORY
-    )
+def _sum(part: Tensor) -> Tensor:
+    """Sum over height and width in float64, (1, C): of float32 sums over a few rows each."""
+    rows = max(1, _SUMMED // (part.shape[1] * part.shape[3]))
+    sums = [band.sum((2, 3), dtype=torch.float32) for band in part.split(rows, 2)]
+    return torch.stack(sums).double().sum(0)
 
 
 def _part(tensor: Tensor, region: Region, held: Region) -> Tensor:

@@ -13,8 +13,9 @@ from torch import fx
 
 from hfsr.errors import PlanError
 
-from .frame import Frame, Write, is_out_of_memory
+from .frame import Frame, Write
 from .graph import Stage
+from .memory import is_out_of_memory
 from .regions import Region, cut, split
 
 __all__ = ["run_in_pieces"]

@@ -23,6 +23,7 @@ from hfsr.zoo import spec_of
 from .ensemble import VIEWS, Mean
 from .execute import Read, Write, execute
 from .graph import EXACT_FROM, Program, is_exact, trace
+from .memory import kept_heap
 from .padding import padded, padded_size
 from .plan import Plan, make_plan
 from .precision import choose_device, choose_dtype, dtype_name
@@ -309,11 +310,12 @@ class Upscaler:
             read,
             write,
             tile=plan.tile,
-            rows=plan.rows,
+            bands=plan.bands or None,
             device=self.device,
             spill=plan.spill_folder,
         )
-        yield from _timed(run, plan, size)
+        with kept_heap():
+            yield from _timed(run, plan, size)
 
     def _programmed(self) -> Program:
         if self._program is None:

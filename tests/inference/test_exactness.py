@@ -20,6 +20,7 @@ from hfsr.inference import Upscaler
 from hfsr.inference.execute import execute
 from hfsr.inference.graph import trace
 from hfsr.inference.regions import Region, Size
+from hfsr.inference.schedule import Bands
 from hfsr.registry import ARCHS
 
 from .conftest import independent_tiles, loud, uneven_image
@@ -55,7 +56,8 @@ def in_rows(model: nn.Module, image: Tensor, rows: int) -> Tensor:
     def write(r: Region, part: Tensor) -> None:
         result[..., r.top : r.bottom, r.left : r.right] = part
 
-    for _ in execute(program, Size(height, width), read, write, rows=rows, device=torch.device("cpu")):
+    bands = [Bands(rows, -(-rows // 2))] * len(program.stages)
+    for _ in execute(program, Size(height, width), read, write, bands=bands, device=torch.device("cpu")):
         pass
     return result[..., : size[0] * int(model.scale), : size[1] * int(model.scale)]
 
