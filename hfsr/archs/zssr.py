@@ -53,12 +53,16 @@ class ZSSRNet(nn.Module):
         self.convs = nn.ModuleList(convs)
         self.relu = nn.ReLU(inplace=True)
 
-    def refine(self, enlarged: Tensor) -> Tensor:
-        """Adds what is missing to a picture that has its final size, however it got there, (B, 3, H, W)."""
+    def residual(self, enlarged: Tensor) -> Tensor:
+        """What is missing in a picture that has its final size, however it got there, (B, 3, H, W)."""
         features = enlarged
         for conv in self.convs[:-1]:
             features = self.relu(conv(features))
-        return enlarged + self.convs[-1](features)
+        return self.convs[-1](features)
+
+    def refine(self, enlarged: Tensor) -> Tensor:
+        """Adds it, (B, 3, H, W)."""
+        return enlarged + self.residual(enlarged)
 
     def core(self, x: Tensor) -> Tensor:
         return self.refine(self.enlarge(x))

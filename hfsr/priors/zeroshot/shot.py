@@ -1,0 +1,371 @@
+"""`ZeroShot`: enlarges a picture by a network that learns from that picture alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from hfsr import images
+from hfsr.archs.zssr import ZSSRNet
+from hfsr.errors import ImageError, OptionsError
+from hfsr.images.colour import rgb_to_y
+from hfsr.inference.plan import free_memory
+from hfsr.inference.precision import DTYPES, choose_device, choose_dtype, dtype_name
+from hfsr.priors.progress import Clock, FitProgress
+
+from .enlarging import Enlarger
+from .estimate import estimate_kernel
+from .kernels import checked_kernel, read_kernel, rescaled
+from .learning import Fathers, Learner, Recipe
+from .scaling import Scaling
+
+__all__ = ["Forecast", "ZeroShot"]
+
+SMALLEST = 16
+"""Px of the shorter side below which there is nothing to learn from."""
+LARGEST_SCALE = 8
+_REAL_NOISE = 0.0125 * 255
+"""Grey levels: what the paper adds to the sons of a photograph whose kernel and noise nobody knows."""
+_REAL_SMALLEST = 0.75
+_USABLE = 0.4
+"""Share of the free memory that enlarging may take."""
+_TELL_EVERY = 10
+"""Iterations between two reports."""
+_BYTES_PER_PX = 64 * 4 * 8 * 3
+"""What learning keeps for one px of a father: eight maps of 64 channels, their gradients, and a copy."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What one picture will take.
+
+    Attributes:
+        width, height: of the result, px.
+        seconds: at most, from a few trial steps on this machine just now; learning may end sooner.
+        bytes: peak memory, beside the program itself.
+        parts: "whole" or "3 bands".
+    """
+
+    width: int
+    height: int
+    seconds: float
+    bytes: int
+    parts: str
+
+
+class ZeroShot:
+    """Enlarges pictures without any weights: for each, a small network learns to undo its reduction.
+
+    Args:
+        scale: SR px per LR px, 1 to 8, real; two numbers for across and down.
+        kernel: how the picture was reduced: "bicubic" (antialiased, as MATLAB's), "estimate" (roughly, from
+            the picture; whole scales only), a file (.npy, .txt, .mat, .png), or weights over SR px, (h, w).
+        shift: whether the kernel's centre of mass is put into the middle of an LR px; False for pictures that
+            were blurred and then plainly subsampled from their first px on.
+        noise: standard deviation of the picture's noise in grey levels of 8 bit: it is not enlarged. None: 0,
+            or 3.2 with `real`.
+        gradual: in six steps of growing scale, each learning from the results of those before: slower, a
+            little better.
+        real: a photograph of which nothing is known: one copy, no back-projection, milder fathers.
+        dtype: of the convolutions: "fp32", "bf16", or "auto": bf16 where the device has it natively.
+        device: "cpu", "cuda", "cuda:N"; None takes CUDA where there is one.
+        seed: of weights and fathers: the same gives the same result on the same machine.
+        recipe: how long and how fast to learn.
+
+    Raises:
+        OptionsError: a value that is not allowed, or a kernel that is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: float | tuple[float, float] = 2,
+        kernel: str | Path | NDArray = "bicubic",
+        shift: bool = True,
+        noise: float | None = None,
+        gradual: bool = False,
+        real: bool = False,
+        dtype: str = "auto",
+        device: str | torch.device | None = None,
+        seed: int = 0,
+        recipe: Recipe | None = None,
+    ) -> None:
+        self.across, self.down = _checked_scale(scale)
+        self.device = choose_device(device)
+        if dtype == "fp16":
+            raise OptionsError("dtype 'fp16' is too narrow to learn in; use bf16 or fp32")
+        self.dtype = choose_dtype(dtype, ZSSRNet(num_feat=8, num_conv=2), self.device)
+        self.kernel = _checked_source(kernel, self.across, self.down)
+        self.shift = shift
+        self.noise = _checked_noise(_REAL_NOISE * real if noise is None else noise) / 255
+        self.gradual = gradual
+        self.real = real
+        self.seed = seed
+        recipe = recipe or Recipe()
+        self.recipe = replace(recipe, smallest=max(recipe.smallest, _REAL_SMALLEST)) if real else recipe
+
+    @property
+    def dtype_name(self) -> str:
+        """fp32 or bf16."""
+        return dtype_name(self.dtype)
+
+    @property
+    def scale_name(self) -> str:
+        """ "2", or "1.5x2" where it differs across and down."""
+        across, down = f"{self.across:g}", f"{self.down:g}"
+        return across if across == down else f"{across}x{down}"
+
+    # Pictures
+
+    def __call__(
+        self,
+        image: Image.Image | str | Path | NDArray,
+        progress: Callable[[FitProgress], None] | None = None,
+    ) -> Image.Image | NDArray:
+        """Enlarges one picture.
+
+        Args:
+            image: a PIL picture or a path (gives a PIL picture, 8 bit), or an array (H, W, 3) or (H, W), RGB,
+                uint8, uint16 or float32 in [0, 1] (gives an array of the same type).
+            progress: called while it learns and enlarges.
+
+        Raises:
+            ImageError: not a picture, or one too small to learn from.
+        """
+        if isinstance(image, np.ndarray):
+            return _drain(self._array_steps(image), progress)
+        if isinstance(image, (str, Path)):
+            picture = images.read_picture(Path(image))
+        elif isinstance(image, Image.Image):
+            picture = images.picture_from_pil(image)
+        else:
+            raise ImageError(
+                f"got {type(image).__name__}; an image is a PIL picture, a path or a numpy array"
+            )
+        return images.picture_to_pil(_drain(self.picture_steps(picture), progress))
+
+    def file(self, source: str | Path, target: str | Path, *, jpeg_quality: int = 95) -> None:
+        """Enlarges a picture file to a picture file; see `steps`."""
+        for _ in self.steps(source, target, jpeg_quality=jpeg_quality):
+            pass
+
+    def steps(
+        self, source: str | Path, target: str | Path, *, jpeg_quality: int = 95
+    ) -> Generator[FitProgress, None, None]:
+        """Enlarges a picture file to a picture file, yielding while it learns and enlarges.
+
+        The target appears at the end; closing the generator before leaves nothing behind.
+
+        Raises:
+            ImageError: the source cannot be read, is too small, or the target cannot be written.
+        """
+        target = Path(target)
+        images.output_format(target)  # an ending that cannot be written is said before the work
+        picture = yield from self.picture_steps(images.read_picture(Path(source)))
+        images.write_picture(picture, target, jpeg_quality=jpeg_quality)
+
+    def picture_steps(self, picture: images.Picture) -> Generator[FitProgress, None, images.Picture]:
+        """Enlarges a picture; opacity by bicubic, and colour premultiplied by it, so that nothing fringes."""
+        dtype, gray = picture.pixels.dtype, picture.is_gray
+        lq = images.to_rgb_float(picture.pixels)
+        alpha = None
+        if picture.alpha is not None:
+            opacity = images.to_rgb_float(picture.alpha)
+            lq = lq * opacity
+            scaling = self._scaling(None)
+            alpha = scaling.enlarge(opacity, scaling.sr_size(picture.height, picture.width)).clamp_(0, 1)
+        sr = yield from self._tensor_steps(lq)
+        if alpha is not None:
+            sr = sr / alpha.clamp(min=1 / float(np.iinfo(dtype).max))
+            return replace(
+                picture,
+                pixels=images.from_rgb_float(sr, dtype, gray=gray),
+                alpha=images.from_rgb_float(alpha, dtype, gray=True),
+            )
+        return replace(picture, pixels=images.from_rgb_float(sr, dtype, gray=gray))
+
+    def forecast(self, width: int, height: int) -> Forecast:
+        """What a picture of this size will take, from a few trial steps.
+
+        Raises:
+            ImageError: it is too small to learn from.
+        """
+        self._check_size(width, height)
+        side = min(width, height, self.recipe.crop)
+        lq = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+        learner = self._learner(self._network(), self._scaling(None), [lq])
+        run = learner.run()
+        next(run)
+        started = time.monotonic()
+        for _ in zip(range(3), run, strict=False):
+            pass
+        iteration = (time.monotonic() - started) / 3
+        enlarger = self._enlarger(learner)
+        sr_size = learner.scaling.sr_size(side, side)
+        started = time.monotonic()
+        for _ in enlarger.steps(lq, torch.empty(1, 3, *sr_size)):
+            pass
+        px = (time.monotonic() - started) / (side * side)
+        bands = enlarger.bands(height, width)
+        rows = sum(band.last - band.first for band in bands)
+        rounds = len(self._schedule(None))
+        sr_height, sr_width = learner.scaling.sr_size(height, width)
+        largest = max(band.last - band.first for band in bands)
+        return Forecast(
+            width=sr_width,
+            height=sr_height,
+            seconds=rounds * (iteration * self.recipe.iterations + px * rows * width),
+            bytes=int(
+                max(enlarger.row_bytes(width) * largest, _BYTES_PER_PX * side * side)
+                + 12 * sr_height * sr_width
+            ),
+            parts="whole" if len(bands) == 1 else f"{len(bands)} bands",
+        )
+
+    # The run
+
+    def _array_steps(self, pixels: NDArray) -> Generator[FitProgress, None, NDArray]:
+        if pixels.dtype != np.float32:
+            return (yield from self.picture_steps(images.Picture(pixels))).pixels
+        if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
+            raise ImageError(f"got an array of shape {pixels.shape}; use (H, W, 3) RGB or (H, W) gray")
+        if not np.isfinite(pixels).all():
+            raise ImageError("the array holds NaN or infinite values; replace them first")
+        values = torch.from_numpy(pixels)
+        lq = values.expand(1, 3, -1, -1) if pixels.ndim == 2 else values.permute(2, 0, 1)[None]
+        sr = (yield from self._tensor_steps(lq.contiguous()))[0]
+        return (sr.mean(0) if pixels.ndim == 2 else sr.permute(1, 2, 0).contiguous()).numpy()
+
+    def _tensor_steps(self, lq: Tensor) -> Generator[FitProgress, None, Tensor]:
+        """Learns from a picture and enlarges it, (1, 3, h, w) to (1, 3, H, W), float32."""
+        self._check_size(lq.shape[3], lq.shape[2])
+        kernel: NDArray | None
+        if isinstance(self.kernel, str):
+            yield FitProgress("estimating the kernel", 0, 1)
+            kernel = estimate_kernel(_luma(lq), round(self.down), seed=self.seed)
+        else:
+            kernel = self.kernel
+        network = self._network()
+        schedule = self._schedule(kernel)
+        known = [lq]
+        for number, scaling in enumerate(schedule, start=1):
+            of = f" {number}/{len(schedule)}" if len(schedule) > 1 else ""
+            learner = self._learner(network, scaling, known)
+            yield from self._learn(learner, Clock(f"learning{of}", self.recipe.iterations))
+            sr = torch.empty(1, 3, *scaling.sr_size(lq.shape[2], lq.shape[3]))
+            clock: Clock | None = None
+            for done, total in self._enlarger(learner).steps(lq, sr):
+                clock = clock or Clock(f"enlarging{of}", total)
+                yield clock.at(done)
+            known.append(sr.clamp(0, 1))
+        return sr
+
+    def _learn(self, learner: Learner, clock: Clock) -> Generator[FitProgress, None, None]:
+        loss = None
+        for loss in learner.run():
+            if learner.iteration % _TELL_EVERY == 0:
+                yield clock.at(learner.iteration, loss)
+        yield FitProgress(clock.stage, learner.iteration, learner.iteration, loss, 0.0)
+
+    def _network(self) -> ZSSRNet:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = ZSSRNet()
+        return network.to(self.device, memory_format=torch.channels_last)
+
+    def _learner(self, network: ZSSRNet, scaling: Scaling, known: list[Tensor]) -> Learner:
+        pictures = [picture.to(self.device) for picture in known]
+        fathers = Fathers(pictures, self.recipe, np.random.default_rng(self.seed))
+        return Learner(network, scaling, fathers, pictures[0], noise=self.noise, dtype=self.dtype)
+
+    def _enlarger(self, learner: Learner) -> Enlarger:
+        return Enlarger(
+            learner.network,
+            learner.scaling,
+            folds=1 if self.real else 8,
+            projects=not self.real and self.noise == 0,  # it would put the noise back
+            dtype=self.dtype_name,
+            device=self.device,
+            memory=_USABLE * free_memory(torch.device("cpu")),
+        )
+
+    def _scaling(self, kernel: NDArray | None) -> Scaling:
+        return Scaling(self.across, self.down, kernel, self.shift)
+
+    def _schedule(self, kernel: NDArray | None) -> list[Scaling]:
+        """The enlargements to learn, one after the other; the last one is the one wanted."""
+        if not self.gradual:
+            return [self._scaling(kernel)]
+        middles = (1 + self.across) / 2, (1 + self.down) / 2
+        steps = [(0, 1), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
+        found = []
+        for x, y in steps:
+            across, down = (1.0, middles[0], self.across)[x], (1.0, middles[1], self.down)[y]
+            own = None if kernel is None else rescaled(kernel, down / self.down, across / self.across)
+            found.append(Scaling(across, down, own, self.shift))
+        return found
+
+    def _check_size(self, width: int, height: int) -> None:
+        need = max(SMALLEST, round(4 * max(self.across, self.down)))
+        if min(width, height) < need:
+            raise ImageError(
+                f"a picture of {width}x{height} px is too small to learn from; need {need}x{need} px, "
+                "or upscale it with a model"
+            )
+
+
+def _luma(lq: Tensor) -> Tensor:
+    """Luma in [0, 1], (1, 1, h, w)."""
+    pixels = lq[0].permute(1, 2, 0).numpy() * 255
+    return torch.from_numpy(rgb_to_y(pixels) / 255).float()[None, None]
+
+
+def _checked_scale(scale: float | tuple[float, float]) -> tuple[float, float]:
+    across, down = scale if isinstance(scale, tuple) else (scale, scale)
+    if not (1 <= across <= LARGEST_SCALE and 1 <= down <= LARGEST_SCALE) or across * down == 1:
+        raise OptionsError(
+            f"scale {scale} is not possible; use 1 to {LARGEST_SCALE}, or two such numbers (across, down)"
+        )
+    return float(across), float(down)
+
+
+def _checked_noise(noise: float) -> float:
+    if not 0 <= noise <= 100:
+        raise OptionsError(f"noise {noise:g} is out of range; use 0 to 100 grey levels")
+    return noise
+
+
+def _checked_source(kernel: str | Path | NDArray, across: float, down: float) -> NDArray | str | None:
+    """The kernel's weights, None for bicubic, or "estimate"."""
+    if isinstance(kernel, np.ndarray):
+        return checked_kernel(kernel)
+    if kernel == "bicubic":
+        return None
+    if kernel != "estimate":
+        return read_kernel(kernel)
+    if across != down or not float(across).is_integer():
+        raise OptionsError(
+            f"a kernel can be estimated for a whole scale alone, not for {across:g}x{down:g}; name a file"
+        )
+    return "estimate"
+
+
+def _drain(
+    steps: Generator[FitProgress, None, images.Picture], progress: Callable[[FitProgress], None] | None
+) -> images.Picture:
+    """Runs steps to the end and returns what they return."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        if progress is not None:
+            progress(step)
