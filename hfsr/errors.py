@@ -2,7 +2,8 @@
 
 HfsrError
 ├── UnknownNameError       a network, loss, option or model name that nobody registered
-├── OptionsError           an option file or a command's arguments
+├── OptionsError           an option file or an argument
+├── UsageError             a command line that asks for what the command does not do (exit code 2)
 ├── CheckpointError        weights or a model folder that cannot be read or do not fit
 ├── ImageError             a picture that cannot be read or written
 ├── DataError              a data set that is missing, empty or does not pair
@@ -26,6 +27,7 @@ __all__ = [
     "OptionsError",
     "PlanError",
     "UnknownNameError",
+    "UsageError",
     "some_of",
     "suggest",
 ]
@@ -41,6 +43,10 @@ class UnknownNameError(HfsrError, ValueError):
 
 class OptionsError(HfsrError, ValueError):
     """An option file or an argument that does not validate."""
+
+
+class UsageError(HfsrError, ValueError):
+    """A command line that asks for what the command does not do; the command exits with 2."""
 
 
 class CheckpointError(HfsrError, ValueError):

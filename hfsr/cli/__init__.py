@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
+import signal
 import sys
+from typing import NoReturn
 
 from hfsr import __version__
-from hfsr.errors import HfsrError
+from hfsr.errors import HfsrError, UsageError
 
 __all__ = ["COMMANDS", "main", "run_command"]
 
@@ -31,10 +35,17 @@ COMMANDS = {
 """Command -> (module under hfsr.cli, one-line summary)."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; {self.prog} --help tells more\n")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `hfsr`. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hfsr",
         description="Image restoration: upscale, train, publish.",
         epilog="commands:\n" + "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()),
@@ -52,19 +63,31 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_command(program: str, command: str, argv: list[str]) -> int:
-    """Runs one command of `program` (`hfsr` or `basicsr`); an HfsrError is one line on stderr and a 1."""
+    """Runs one command of `program` (`hfsr` or `basicsr`); what goes wrong is one line on stderr.
+
+    Returns:
+        The exit code: 0, 1 for an HfsrError, 2 for wrong usage, 128 and the signal's number when stopped.
+    """
     module_name, summary = COMMANDS[command]
     module = importlib.import_module(f"hfsr.cli.{module_name}")
-    description = summary[0].upper() + summary[1:] + "."
-    parser = argparse.ArgumentParser(prog=f"{program} {command}", description=description)
+    name = f"{program} {command}"
+    parser = _Parser(prog=name, description=summary[0].upper() + summary[1:] + ".")
     module.add_arguments(parser)
     args = parser.parse_args(argv)
     args.command = command
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         return module.run(args)
     except HfsrError as error:
-        print(f"{program} {command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except MemoryError:
+        print(f"{name}: not enough memory; close other programs, or give smaller pictures", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"{program} {command}: interrupted", file=sys.stderr)
-        return 130
+    except BrokenPipeError:  # whoever reads our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at the end
+        return 1
+    except KeyboardInterrupt as stop:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 128 + getattr(stop, "signal", signal.SIGINT)

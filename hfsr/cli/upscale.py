@@ -3,49 +3,59 @@
 from __future__ import annotations
 
 import argparse
-import glob
+import contextlib
 import json
+import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.errors import HfsrError, ImageError, OptionsError, some_of
+from hfsr.cli._jobs import WRITTEN, Job, find_jobs
+from hfsr.cli._progress import show_progress, stoppable
+from hfsr.errors import HfsrError, ImageError, UsageError
 from hfsr.samples import SAMPLE
 
 if TYPE_CHECKING:
     from hfsr.inference import Upscaler
 
-KEPT_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to read and where its result goes."""
-
-    source: Path
-    target: Path
+RESULTS = Path("results")
+KEYS = (
+    *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
+    *("seconds", "peak_memory_bytes", "notes", "error"),
+)
+"""Of a picture's JSON object, in this order; null where there is nothing to say."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("inputs", nargs="*", metavar="INPUT", help="pictures, folders (searched recursively) or globs")
-    add("-s", "--scale", type=float, help="scale of the model; without -m 2, 3 or 4 (default 2)")
+    add("-s", "--scale", type=_positive(float), help="scale of the model; without -m 2, 3 or 4 (default 2)")
     add("-m", "--model", help="Hub id, model folder, checkpoint file or bundled name")
     add("-o", "--output", type=Path, help="a file for one picture, else a folder (default results/)")
-    add("--tile", default="auto", help="side in input px of what one piece owns; 0 runs whole (default auto)")
-    add("--dtype", default="auto", help="auto, fp32, bf16 or fp16 (default auto)")
+    add(
+        "--tile",
+        type=_tile,
+        default="auto",
+        help="side in input px of what one piece owns; 0 runs whole (default auto)",
+    )
+    add("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default auto")
     add("--backend", default="torch", help="torch (default) or auto")
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add("--self-ensemble", action="store_true", help="average over eight flips: better, eight times the work")
     add("--suffix", help="added to the name of each result (default _x2 and the like)")
-    add("--ext", help="format of the results: png, jpg, webp, tif (default: as the input)")
-    add("--jpeg-quality", type=int, default=95, metavar="Q", help="1 to 100 (default 95)")
+    add("--ext", type=_ending, help=f"format of the results: {_formats()} (default: as the input)")
+    add("--jpeg-quality", type=_quality, default=95, metavar="Q", help="1 to 100 (default 95)")
     add("--skip-existing", action="store_true", help="leave results alone that are there already")
-    add("--max-pixels", type=int, metavar="N", help="refuse pictures with more px (default 268 million)")
+    add(
+        "--max-pixels",
+        type=_positive(int),
+        metavar="N",
+        help="refuse pictures with more px (default 268 million)",
+    )
     add("--dry-run", action="store_true", help="print what each picture would take; write nothing")
     add("--sample", action="store_true", help="upscale the sample picture that comes with hfsr")
     add("--json", action="store_true", help="one JSON object per picture on stdout, nothing else")
@@ -58,9 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if args.sample:
         args.inputs = [*args.inputs, str(SAMPLE)]
     if not args.inputs:
-        raise OptionsError("nothing to upscale; name pictures or folders, or try --sample")
-    if not 1 <= args.jpeg_quality <= 100:
-        raise OptionsError(f"--jpeg-quality {args.jpeg_quality} is not allowed; use 1 to 100")
+        raise UsageError("nothing to upscale; name pictures or folders, or try --sample")
     name = args.model or _default_model(args.command, args.scale)
     up = Upscaler(
         hub.from_pretrained(name, scale=args.scale),
@@ -68,21 +76,20 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         backend=args.backend,
         device=args.device,
+        self_ensemble=args.self_ensemble,
     )
-    jobs = _jobs(args, f"_x{up.scale}" if up.scale > 1 else "_restored")
-    failed = 0
-    for job in jobs:
-        report: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
-        try:
-            report |= _dry_run(up, job, args) if args.dry_run else _upscale(up, job, args)
-        except HfsrError as error:
-            failed += 1
-            report["error"] = " ".join(str(error).split())
-            if not args.json:
-                print(f"hfsr {args.command}: {report['error']}", file=sys.stderr)
-        _tell(report | {"model": str(name)}, args)
+    own = f"_x{up.scale:g}" if up.scale > 1 else "_restored"
+    jobs = find_jobs(
+        args.inputs,
+        output=args.output,
+        default=RESULTS,
+        suffix=own if args.suffix is None else args.suffix,
+        ext=args.ext,
+    )
+    with stoppable():
+        failed = sum([not _do(up, job, str(name), args) for job in jobs])
     if failed and len(jobs) > 1 and not args.json:
-        print(f"hfsr {args.command}: {failed} of {len(jobs)} pictures failed", file=sys.stderr)
+        print(f"hfsr {args.command}: {failed} of {len(jobs)} inputs failed", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -93,23 +100,34 @@ def _default_model(command: str, scale: float | None) -> str:
 # --- one picture ---
 
 
-def _upscale(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
-    from tqdm import tqdm
+def _do(up: Upscaler, job: Job, model: str, args: argparse.Namespace) -> bool:
+    """Runs one picture and says what came of it; whether that went well."""
+    report: dict[str, Any] = dict.fromkeys(KEYS)
+    report |= {
+        "input": str(job.source),
+        "output": job.target and str(job.target),
+        "model": model,
+        "notes": [],
+    }
+    try:
+        report |= _dry_run(up, job, args) if args.dry_run else _upscale(up, job, args)
+    except HfsrError as error:
+        report["error"] = " ".join(str(error).split())
+    except MemoryError:
+        report["error"] = f"'{job.source}': not enough memory for it; close other programs or cut it in parts"
+    _tell(report, args)
+    return report["error"] is None
 
-    if args.skip_existing and job.target.exists():
-        return {"skipped": True}
+
+def _upscale(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
+    width, height, target = _expected(up, job, args)
+    if args.skip_existing and os.path.exists(target):
+        return {"notes": ["the result is there already and was left alone"]}
     started = time.monotonic()
-    steps = up.steps(job.source, job.target, jpeg_quality=args.jpeg_quality, max_pixels=args.max_pixels)
-    quiet = args.json or not sys.stderr.isatty()
-    with closing(steps), tqdm(desc=job.source.name, unit="piece", disable=quiet, leave=False) as bar:
-        for step in steps:
-            if step.done == 1:
-                _make_folder(
-                    job.target.parent
-                )  # not before: a picture that cannot be read leaves no empty folder
-            bar.total = step.total
-            bar.update(step.done - bar.n)
-    width, height = _dimensions(job.target)
+    with _folder_of(target):
+        steps = up.steps(job.source, target, jpeg_quality=args.jpeg_quality, max_pixels=args.max_pixels)
+        with closing(steps):
+            show_progress(steps, name=job.source.name, pixels=width * height, quiet=args.json)
     return {
         "width": width,
         "height": height,
@@ -120,10 +138,41 @@ def _upscale(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]
         "device": str(up.device),
         "seconds": round(time.monotonic() - started, 3),
         "peak_memory_bytes": _peak_memory(up),
+        "notes": list(up.notes),
     }
 
 
-def _make_folder(folder: Path) -> None:
+def _expected(up: Upscaler, job: Job, args: argparse.Namespace) -> tuple[int, int, Path]:
+    """Width and height of the result in px, and its place.
+
+    Raises:
+        ImageError: the input holds no picture.
+    """
+    from hfsr.archs import enlarged_length
+    from hfsr.images import MAX_PIXELS, picture_size
+
+    if job.target is None:
+        raise ImageError(f"no pictures in '{job.source}'; allowed endings: {', '.join(WRITTEN)}")
+    width, height = picture_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
+    return enlarged_length(width, up.scale), enlarged_length(height, up.scale), job.target
+
+
+@contextmanager
+def _folder_of(target: Path) -> Iterator[None]:
+    """Makes the folder of a result; where none comes, what was made is gone again at the end."""
+    folder = target.parent
+    made = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    try:
+        _make(folder)
+        yield
+    finally:
+        if not os.path.lexists(target):
+            for each in made:
+                with contextlib.suppress(OSError):  # never made, or another run has put something there
+                    each.rmdir()
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -133,31 +182,22 @@ def _make_folder(folder: Path) -> None:
 
 
 def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
-    from hfsr.archs import enlarged_length
+    from hfsr.images import picture_size
 
-    width, height = _dimensions(job.source)
-    plan = up.plan(width, height)
+    width, height, _ = _expected(up, job, args)
+    plan = up.plan(*picture_size(job.source))
+    runs, held = (8, 12 * width * height) if args.self_ensemble else (1, 0)
     return {
-        "width": enlarged_length(width, up.scale),
-        "height": enlarged_length(height, up.scale),
+        "width": width,
+        "height": height,
         "scale": up.scale,
         "tile": plan.parts,
         "dtype": up.dtype_name,
-        "predicted_bytes": plan.part_bytes + plan.live_bytes,
-        "gflops": round(plan.flops / 1e9, 1),
+        "backend": up.backend,
+        "device": str(up.device),
+        "predicted_bytes": plan.part_bytes + plan.live_bytes + held,
+        "gflops": round(runs * plan.flops / 1e9, 1),
     }
-
-
-def _dimensions(path: Path) -> tuple[int, int]:
-    """Width and height in px, upright, without decoding."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ImageOps.ExifTags.Base.Orientation, 1) >= 5
-            return (image.height, image.width) if turned else image.size
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ImageError(f"'{path}' cannot be read ({error}); give a picture file") from error
 
 
 def _peak_memory(up: Upscaler) -> int:
@@ -173,79 +213,61 @@ def _peak_memory(up: Upscaler) -> int:
 def _tell(report: dict[str, Any], args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(report), flush=True)
-    elif "error" in report:
-        return
-    elif report.get("skipped"):
-        print(f"{report['output']} is there already, left alone")
-    elif args.dry_run:
-        print(
-            f"{report['input']} -> {report['width']}x{report['height']} px by {report['model']}: "
-            f"{report['tile']}, {report['dtype']}, {report['gflops']} GFLOP, about "
-            f"{report['predicted_bytes'] / 2**20:.0f} MiB beside the pictures"
-        )
+    elif report["error"] is not None:
+        print(f"hfsr {args.command}: {report['error']}", file=sys.stderr)
     else:
-        print(
-            f"{report['output']}: {report['width']}x{report['height']} px by {report['model']} in "
-            f"{report['seconds']:.1f} s (tile {report['tile']}, {report['dtype']}, {report['device']}, "
-            f"peak memory {report['peak_memory_bytes'] / 2**20:.0f} MiB)"
+        notes = "".join(f"; {note}" for note in report["notes"])
+        print(" ".join(f"{_summary(report, args)}{notes}".split()), flush=True)
+
+
+def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
+    if report["width"] is None:
+        return str(report["output"])
+    size = f"{report['width']}x{report['height']} px by {report['model']}"
+    if args.dry_run:
+        return (
+            f"{report['input']} -> {size}: {report['tile']}, {report['dtype']}, {report['gflops']} GFLOP, "
+            f"about {report['predicted_bytes'] / 2**20:.0f} MiB beside the pictures"
         )
+    return (
+        f"{report['output']}: {size} in {report['seconds']:.1f} s (tile {report['tile']}, {report['dtype']}, "
+        f"{report['device']}, peak memory {report['peak_memory_bytes'] / 2**20:.0f} MiB)"
+    )
 
 
-# --- which pictures, and where to ---
+# --- words of the command line ---
 
 
-def _jobs(args: argparse.Namespace, default_suffix: str) -> list[Job]:
-    """Pairs every input with its result, so that no result is another's or an input.
-
-    Raises:
-        OptionsError: nothing found, or two results that would have one name.
-    """
-    found = [item for text in args.inputs for item in _expand(text)]
-    if not found:
-        raise OptionsError(
-            f"no pictures in {some_of(args.inputs)}; allowed endings: {', '.join(KEPT_ENDINGS)}"
-        )
-    output: Path | None = args.output
-    to_file = output is not None and output.suffix.lower() in KEPT_ENDINGS and not output.is_dir()
-    if to_file and (len(found) > 1 or any(Path(text).is_dir() for text in args.inputs)):
-        raise OptionsError(f"-o {output} names a file, but there are several inputs; name a folder")
-    suffix = default_suffix if args.suffix is None else args.suffix
-    folder = output or Path("results")
-    jobs = []
-    for source, relative in found:
-        target = output if to_file and output else folder / _result_name(relative, suffix, args.ext)
-        jobs.append(Job(source, target))
-    sources = {job.source.resolve() for job in jobs}
-    seen: dict[Path, Path] = {}
-    for job in jobs:
-        target = job.target.resolve()
-        if target in sources:
-            raise OptionsError(f"'{job.target}' would overwrite an input; choose another -o or --suffix")
-        if target in seen:
-            raise OptionsError(
-                f"'{seen[target]}' and '{job.source}' would both become '{job.target}'; rename one"
-            )
-        seen[target] = job.source
-    return jobs
+def _tile(text: str) -> int | str:
+    if text == "auto" or (text.isdecimal() and (int(text) == 0 or int(text) >= 8)):
+        return text if text == "auto" else int(text)
+    raise argparse.ArgumentTypeError(f"'{text}' is not allowed; use auto, 0 (whole) or at least 8 px")
 
 
-def _result_name(relative: Path, suffix: str, ext: str | None) -> Path:
-    kept = relative.suffix if relative.suffix.lower() in KEPT_ENDINGS else ".png"
-    ending = kept if ext is None else "." + ext.lstrip(".").lower()
-    return relative.with_name(f"{relative.stem}{suffix}{ending}")
+def _quality(text: str) -> int:
+    if text.isdecimal() and 1 <= int(text) <= 100:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is not allowed; use 1 to 100")
 
 
-def _expand(text: str) -> Iterator[tuple[Path, Path]]:
-    """The pictures an argument stands for, each with its path relative to where results go."""
-    path = Path(text)
-    if path.is_dir():
-        for picture in sorted(path.rglob("*")):
-            hidden = any(part.startswith(".") for part in picture.relative_to(path).parts)
-            if picture.is_file() and not hidden and picture.suffix.lower() in (*KEPT_ENDINGS, ".gif", ".ppm"):
-                yield picture, picture.relative_to(path)
-    elif not path.exists() and glob.has_magic(text):
-        for name in sorted(glob.glob(text, recursive=True)):
-            if Path(name).is_file():
-                yield Path(name), Path(Path(name).name)
-    else:
-        yield path, Path(path.name)
+def _ending(text: str) -> str:
+    if "." + text.lstrip(".").lower() in WRITTEN:
+        return text
+    raise argparse.ArgumentTypeError(f"hfsr does not write '{text}'; use {_formats()}")
+
+
+def _formats() -> str:
+    return ", ".join(ending[1:] for ending in WRITTEN)
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = 0
+        if 0 < number < float("inf"):
+            return number
+        raise argparse.ArgumentTypeError(f"'{text}' is not allowed; use a number above 0")
+
+    return parse

@@ -1,0 +1,83 @@
+"""What a run shows of itself on a terminal, and how it is stopped."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hfsr.inference import Progress
+
+__all__ = ["Terminated", "show_progress", "stoppable"]
+
+_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} pieces{postfix}"
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end, by something else than Ctrl-C.
+
+    Attributes:
+        signal: the number of what asked.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
+
+
+def show_progress(steps: Iterator[Progress], *, name: str, pixels: int, quiet: bool) -> None:
+    """Runs a picture to its end behind a bar: pieces, speed and the time that is left.
+
+    Args:
+        steps: from `Upscaler.steps`.
+        name: of the picture.
+        pixels: of the result; the speed is in megapixels of it.
+        quiet: run without a bar.
+    """
+    from tqdm import tqdm
+
+    started = time.monotonic()
+    hidden = quiet or not sys.stderr.isatty()
+    with tqdm(desc=name, bar_format=_FORMAT, disable=hidden, leave=False) as bar:
+        for step in steps:
+            bar.total = step.total
+            speed = pixels * step.done / step.total / 1e6 / max(time.monotonic() - started, 1e-9)
+            bar.set_postfix_str(f"{speed:.2f} MP/s{_left(step.seconds_left)}", refresh=False)
+            bar.update(step.done - bar.n)
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f", {minutes}:{rest:02} left"
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Within the block, SIGTERM and SIGHUP end a run as Ctrl-C does: what is half written goes away.
+
+    Raises:
+        Terminated: in the block, when such a signal arrives.
+    """
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's business
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated(number)
+
+    numbers = [getattr(signal, name) for name in names]
+    before = [(number, signal.signal(number, stop)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
