@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from hfsr.errors import HfsrError
     from hfsr.hub import from_pretrained, push_to_hub, save_pretrained
     from hfsr.inference import Progress, Upscaler
+    from hfsr.priors import ZeroShot
     from hfsr.zoo import create_model, list_archs, list_models, register_arch
 
 _HOMES = {
     "HfsrError": "hfsr.errors",
     "Progress": "hfsr.inference",
     "Upscaler": "hfsr.inference",
+    "ZeroShot": "hfsr.priors",
     "create_model": "hfsr.zoo",
     "from_pretrained": "hfsr.hub",
     "list_archs": "hfsr.zoo",
@@ -35,6 +37,7 @@ __all__ = [
     "HfsrError",
     "Progress",
     "Upscaler",
+    "ZeroShot",
     "__version__",
     "create_model",
     "from_pretrained",

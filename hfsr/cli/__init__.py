@@ -26,6 +26,8 @@ COMMANDS = {
     "list": ("list", "networks, presets and bundled models"),
     "info": ("info", "facts of a network or model"),
     "doctor": ("doctor", "check this installation, or that a model is exact in pieces"),
+    "zeroshot": ("zeroshot", "enlarge a picture by what it holds itself, without weights"),
+    "prior": ("prior", "restore and change pictures by what a generator knows"),
     "convert": ("convert", "a released checkpoint to a model folder"),
     "push": ("push", "publish a model on the Hub"),
     "train": ("train", "train from an option file"),

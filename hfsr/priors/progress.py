@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import TypeVar
 
-__all__ = ["Clock", "FitProgress"]
+__all__ = ["Clock", "FitProgress", "drain"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,3 +47,14 @@ class Clock:
         """Where it stands after so many steps."""
         left = (self.total - done) * (time.monotonic() - self._started) / done if done else None
         return FitProgress(self.stage, done, self.total, loss, left)
+
+
+def drain(steps: Generator[FitProgress, None, T], progress: Callable[[FitProgress], None] | None) -> T:
+    """Runs steps to the end, tells of each, and returns what they return."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        if progress is not None:
+            progress(step)

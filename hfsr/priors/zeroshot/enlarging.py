@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.inference import Upscaler
+from hfsr.priors.scaling import Origin, Scaling
 
 from .learning import turned, turned_back
-from .scaling import Origin, Scaling
 
 __all__ = ["Band", "Enlarger", "bands_of"]
 
@@ -48,7 +48,7 @@ class Band:
 
 
 def bands_of(height: int, rows: int, halo: int) -> list[Band]:
-    """Cuts a picture of so many rows into bands that own at most `rows` and see `halo` more on either side."""
+    """Cuts so many rows into bands that own at most `rows` and see `halo` more on either side."""
     return [
         Band(start, min(start + rows, height), max(start - halo, 0), min(start + rows + halo, height))
         for start in range(0, height, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,12 @@ def read_kernel(path: str | Path) -> NDArray[np.float64]:
         MissingDependencyError: a `.mat` file without scipy.
     """
     path = Path(path)
-    readers = {".mat": _from_mat, ".npy": _from_npy, ".png": _from_png, ".txt": np.loadtxt}
+    readers: dict[str, Callable[[Path], NDArray]] = {
+        ".mat": _from_mat,
+        ".npy": _from_npy,
+        ".png": _from_png,
+        ".txt": np.loadtxt,
+    }
     if path.suffix.lower() not in readers:
         raise OptionsError(
             f"kernel '{path}' is no file of a known kind; use {', '.join(readers)}, 'bicubic' or 'estimate'"

@@ -6,7 +6,6 @@ al., CVPR 2018 (arXiv 1712.06087), section 3, and its reference code's settings.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hfsr.archs.zssr import ZSSRNet
-
-from .scaling import Scaling
+from hfsr.priors.scaling import Scaling
 
 __all__ = ["Fathers", "Learner", "Recipe", "should_slow_down"]
 
@@ -174,7 +172,7 @@ class Learner:
         self._generator = torch.Generator().manual_seed(int(self.fathers.rng.integers(1 << 62)))
 
     def run(self) -> Iterator[float]:
-        """Learns until the rate has fallen below the smallest or the iterations are used up; yields losses."""
+        """Learns until the rate is below the smallest or the iterations are used up; yields losses."""
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.rate)
         errors: list[float] = []
         changed = 0

@@ -1,0 +1,140 @@
+"""`hfsr zeroshot`: enlarges one picture by what it holds itself, without any weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfsr.cli._fit import show_fit, stopped
+from hfsr.errors import OptionsError
+
+if TYPE_CHECKING:
+    from hfsr.priors import ZeroShot
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("image", type=Path, metavar="IMAGE", help="a picture")
+    add("-s", "--scale", type=_scale, default=2.0, help="1 to 8, real; 1.5x2 is across x down (default 2)")
+    add("-o", "--output", type=Path, help="the result (default results/NAME_zeroshot_xS.png)")
+    add(
+        "--kernel",
+        default="bicubic",
+        metavar="FILE|bicubic|estimate",
+        help="how the picture was reduced: weights over output px that sum to 1 (.npy, .txt, .mat, or .png, "
+        "which is divided by its sum), bicubic, or estimate it from the picture, roughly (default bicubic)",
+    )
+    add(
+        "--kernel-shift",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="put the kernel's centre of mass into the middle of an input px; without, the picture was "
+        "blurred and then subsampled from its first px on",
+    )
+    add("--noise", type=float, metavar="STD", help="the picture's noise in grey levels of 8 bit (default 0)")
+    add("--gradual", action="store_true", help="in six steps of growing scale: slower, a little better")
+    add("--real", action="store_true", help="a photograph of unknown kernel: no ensemble, milder copies")
+    add("--iterations", type=int, metavar="N", help="learn at most so long (default 3000); it may end sooner")
+    add("--seed", type=int, default=0, help="of weights and copies (default 0)")
+    add("--dtype", default="auto", help="auto, fp32 or bf16 (default auto)")
+    add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add("--jpeg-quality", type=int, default=95, metavar="Q", help="1 to 100 (default 95)")
+    add("--dry-run", action="store_true", help="try a few steps and tell time and memory; write nothing")
+    add("--json", action="store_true", help="one JSON object on stdout, nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    from hfsr.priors import ZeroShot
+    from hfsr.priors.zeroshot import Recipe
+
+    if args.iterations is not None and args.iterations < 1:
+        raise OptionsError(f"--iterations {args.iterations} is not allowed; use 1 or more")
+    shot = ZeroShot(
+        scale=args.scale,
+        kernel=args.kernel,
+        shift=args.kernel_shift,
+        noise=args.noise,
+        gradual=args.gradual,
+        real=args.real,
+        dtype=args.dtype,
+        device=args.device,
+        seed=args.seed,
+        recipe=Recipe() if args.iterations is None else Recipe(iterations=args.iterations),
+    )
+    target = args.output or Path("results") / f"{args.image.stem}_zeroshot_x{shot.scale_name}.png"
+    report: dict[str, Any] = {"input": str(args.image), "output": str(target)}
+    try:
+        report |= _forecast(shot, args.image) if args.dry_run else _enlarge(shot, args, target)
+    except KeyboardInterrupt:
+        return stopped("hfsr zeroshot")
+    report |= {
+        "scale": shot.across if shot.across == shot.down else [shot.across, shot.down],
+        "kernel": args.kernel,
+        "dtype": shot.dtype_name,
+        "device": str(shot.device),
+    }
+    _tell(report, args)
+    return 0
+
+
+def _scale(text: str) -> float | tuple[float, float]:
+    """A number, or two with an x between."""
+    across, x, down = text.partition("x")
+    return (float(across), float(down)) if x else float(text)
+
+
+def _enlarge(shot: ZeroShot, args: argparse.Namespace, target: Path) -> dict[str, Any]:
+    from hfsr import images
+
+    started = time.monotonic()
+    if args.output is None:
+        images.picture_size(args.image)  # a picture that is none leaves no empty folder
+        target.parent.mkdir(exist_ok=True)
+    steps = shot.steps(args.image, target, jpeg_quality=args.jpeg_quality)
+    with closing(steps):
+        last = show_fit(steps, name=args.image.name, quiet=args.json)
+    width, height = images.picture_size(target)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "width": width,
+        "height": height,
+        "iterations": sum(step.done for step in last if step.stage.startswith("learning")),
+        "seconds": round(time.monotonic() - started, 3),
+        "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
+    }
+
+
+def _forecast(shot: ZeroShot, image: Path) -> dict[str, Any]:
+    from hfsr import images
+
+    forecast = shot.forecast(*images.picture_size(image))
+    return {
+        "width": forecast.width,
+        "height": forecast.height,
+        "predicted_seconds": round(forecast.seconds, 1),
+        "predicted_bytes": forecast.bytes,
+        "parts": forecast.parts,
+    }
+
+
+def _tell(report: dict[str, Any], args: argparse.Namespace) -> None:
+    if args.json:
+        print(json.dumps(report))
+    elif args.dry_run:
+        print(
+            f"{report['input']} -> {report['width']}x{report['height']} px, {report['parts']}: at most "
+            f"{report['predicted_seconds']:.0f} s, about {report['predicted_bytes'] / 2**20:.0f} MiB "
+            f"({report['dtype']} on {report['device']}); it may learn faster and end sooner"
+        )
+    else:
+        print(
+            f"{report['output']}: {report['width']}x{report['height']} px, learned in {report['iterations']} "
+            f"iterations, {report['seconds']:.1f} s in all (kernel {report['kernel']}, {report['dtype']} on "
+            f"{report['device']}, peak memory {report['peak_memory_bytes'] / 2**20:.0f} MiB)"
+        )
