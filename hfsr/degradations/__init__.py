@@ -4,27 +4,42 @@ Functions on pixels, and steps that the `degradation` of an option file chains. 
 registers the steps.
 """
 
+from .blur import GaussianBlur, KernelBlur
 from .compression import Jpeg, jpeg
-from .noise import GaussianNoise, gaussian_noise
-from .reduction import Bicubic
+from .kernels import blurred, gaussian_kernel, read_kernels, sinc_kernel
+from .mosaic import Mosaic
+from .noise import GaussianNoise, PoissonNoise, gaussian_noise, poisson_noise
+from .reduction import Bicubic, Subsample
 from .resize import bicubic_down, bicubic_up, cubic_taps, kernel_centres, kernel_down, modcrop
+from .second_order import SecondOrder
 from .step import Chain, Seeded, Step, build_chain, seed_of
 
 __all__ = [
     "Bicubic",
     "Chain",
+    "GaussianBlur",
     "GaussianNoise",
     "Jpeg",
+    "KernelBlur",
+    "Mosaic",
+    "PoissonNoise",
+    "SecondOrder",
     "Seeded",
     "Step",
+    "Subsample",
     "bicubic_down",
     "bicubic_up",
+    "blurred",
     "build_chain",
     "cubic_taps",
+    "gaussian_kernel",
     "gaussian_noise",
     "jpeg",
     "kernel_centres",
     "kernel_down",
     "modcrop",
+    "poisson_noise",
+    "read_kernels",
     "seed_of",
+    "sinc_kernel",
 ]

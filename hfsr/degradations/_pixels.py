@@ -1,4 +1,4 @@
-"""What the operations on integer pixels share."""
+"""What the operations on pixels share: integers, or float32 in [0, 1] between steps that do not round."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hfsr.errors import ImageError
 
-__all__ = ["check", "to_integers"]
+__all__ = ["as_float", "as_uint8", "check", "like", "to_integers"]
 
 
 def check(image: NDArray, scale: float) -> None:
@@ -30,3 +30,20 @@ def to_integers(values: NDArray, dtype: np.dtype) -> NDArray:
     np.floor(values, out=values)
     np.clip(values, 0, np.iinfo(dtype).max, out=values)
     return values.astype(dtype)
+
+
+def as_float(pixels: NDArray) -> NDArray[np.float64]:
+    """uint8, uint16 or float to float64 in [0, 1]."""
+    return pixels / np.float64(np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1)
+
+
+def as_uint8(pixels: NDArray) -> NDArray[np.uint8]:
+    """Float in [0, 1] clamped and rounded; uint8 is given back as it is."""
+    return pixels if pixels.dtype == np.uint8 else to_integers(pixels * np.float64(255), np.dtype(np.uint8))
+
+
+def like(values: NDArray[np.float64], pixels: NDArray) -> NDArray:
+    """Float64 in [0, 1], rounded to the integers that `pixels` are of, or as float32 where they are float."""
+    if pixels.dtype.kind != "u":
+        return values.astype(np.float32)
+    return to_integers(values * np.iinfo(pixels.dtype).max, pixels.dtype)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hfsr.errors import ImageError
 from hfsr.registry import DEGRADATIONS
 
+from ._pixels import as_uint8
 from .step import Interval, Step, Words, drawn, interval, told
 
 __all__ = ["Jpeg", "jpeg"]
@@ -55,7 +56,7 @@ class Jpeg(Step):
         self.beforehand = self.quality[0] == self.quality[1]
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
-        return jpeg(pixels, round(drawn(self.quality, rng)))
+        return jpeg(as_uint8(pixels), round(drawn(self.quality, rng)))
 
     def protocol(self) -> Words:
         return {"jpeg": "libjpeg, 4:2:0", "quality": told(self.quality)}

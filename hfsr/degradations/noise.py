@@ -7,32 +7,46 @@ from numpy.typing import NDArray
 
 from hfsr.registry import DEGRADATIONS
 
-from ._pixels import check, to_integers
+from ._pixels import as_float, as_uint8, check, like, to_integers
 from .step import Interval, Step, Words, drawn, interval, told
 
-__all__ = ["GaussianNoise", "gaussian_noise"]
+__all__ = ["GaussianNoise", "PoissonNoise", "gaussian_noise", "poisson_noise"]
+
+_PHOTONS = 256  # counted where a channel is white
 
 
-def gaussian_noise(
-    image: NDArray, sigma: float, *, seed: int | np.random.Generator, clip: bool = True
-) -> NDArray:
+def gaussian_noise(image: NDArray, sigma: float, *, seed: int | np.random.Generator) -> NDArray:
     """Adds white Gaussian noise, each value its own, the same for the same seed.
 
     Args:
-        image: uint8 or uint16, any shape.
+        image: uint8 or uint16, (H, W) or (H, W, C).
         sigma: standard deviation in grey levels of 8 bit, whatever the dtype.
         seed: any non-negative integer (see `seed_of`), or a generator, which is advanced.
-        clip: clamp and round the sum to the dtype, as a file would hold it; else it is left as it is.
 
     Returns:
-        Same shape; same dtype, or with `clip` false float32 on the scale where 1 is the dtype's peak.
+        Same shape and dtype; the sum is rounded and clamped.
     """
     check(image, 1)
     peak = np.iinfo(image.dtype).max
     noise = np.random.default_rng(seed).standard_normal(image.shape)
     noise *= sigma * peak / 255
     noise += image
-    return to_integers(noise, image.dtype) if clip else (noise / peak).astype(np.float32)
+    return to_integers(noise, image.dtype)
+
+
+def poisson_noise(values: NDArray, scale: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Adds the noise of counting photons, of which a white px has 256.
+
+    Args:
+        values: float in [0, 1], any shape.
+        scale: factor on the noise.
+        rng: drawn from.
+
+    Returns:
+        Same shape, neither clamped nor rounded.
+    """
+    expected = np.clip(values, 0, 1) * _PHOTONS
+    return values + (rng.poisson(expected) - expected) * (scale / _PHOTONS)
 
 
 @DEGRADATIONS.register
@@ -53,8 +67,43 @@ class GaussianNoise(Step):
         self.clip = clip
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
-        return gaussian_noise(pixels, drawn(self.sigma, rng), seed=rng, clip=self.clip)
+        sigma = drawn(self.sigma, rng)
+        if self.clip and pixels.dtype.kind == "u":
+            return gaussian_noise(pixels, sigma, seed=rng)
+        noisy = as_float(pixels) + rng.standard_normal(pixels.shape) * (sigma / 255)
+        return as_uint8(noisy) if self.clip else noisy.astype(np.float32)
 
     def protocol(self) -> Words:
-        rounding = "clamped and rounded to 8 bit" if self.clip else "neither clamped nor rounded"
-        return {"noise": f"Gaussian, {rounding}", "sigma": told(self.sigma)}
+        return {"noise": f"Gaussian, {_rounding(self.clip)}", "sigma": told(self.sigma)}
+
+
+@DEGRADATIONS.register
+class PoissonNoise(Step):
+    """Noise of counting photons, of which a white px has 256: it grows with the root of the brightness.
+
+    Args:
+        strength: factor on that noise, or [lowest, highest]: each patch draws its own.
+        clip: clamp and round to 8 bit; false leaves the sum as it is.
+
+    Raises:
+        OptionsError: strength is not within 0 to 16.
+    """
+
+    def __init__(self, *, strength: Interval = 1.0, clip: bool = True) -> None:
+        self.strength = interval(strength, 0, 16, "strength of Poisson noise")
+        self.clip = clip
+
+    def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
+        strength = drawn(self.strength, rng)
+        noisy = poisson_noise(as_float(pixels), strength, rng)
+        return like(noisy, pixels) if self.clip else noisy.astype(np.float32)
+
+    def protocol(self) -> Words:
+        return {
+            "noise": f"Poisson, {_PHOTONS} photons where white, {_rounding(self.clip)}",
+            "strength": told(self.strength),
+        }
+
+
+def _rounding(clip: bool) -> str:
+    return "clamped and rounded to 8 bit" if clip else "neither clamped nor rounded"

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from hfsr.registry import DEGRADATIONS
 
+from ._pixels import as_uint8
 from .resize import bicubic_down
 from .step import Step, Words
 
-__all__ = ["Bicubic"]
+__all__ = ["Bicubic", "Subsample"]
 
 
 @DEGRADATIONS.register
@@ -30,7 +31,27 @@ class Bicubic(Step):
         self.reach = math.ceil(2 * scale)
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
-        return bicubic_down(pixels, self.scale)
+        return bicubic_down(as_uint8(pixels), self.scale)
 
     def protocol(self) -> Words:
         return {"resize": "MATLAB bicubic, antialiased, 8 bit"}
+
+
+@DEGRADATIONS.register
+class Subsample(Step):
+    """Every `scale`-th px from the first one on, and nothing in between: what follows the blur of "BD".
+
+    Args:
+        scale: in an option file the file's, where not given.
+    """
+
+    beforehand = True
+
+    def __init__(self, *, scale: int = 1) -> None:
+        self.scale = scale
+
+    def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
+        return np.ascontiguousarray(pixels[:: self.scale, :: self.scale])
+
+    def protocol(self) -> Words:
+        return {"resize": f"one of {self.scale} px, the first one first"}

@@ -132,7 +132,7 @@ def _build(section: Mapping[str, Any], scale: int) -> Step:
 
 
 def interval(
-    value: Interval, lowest: float, highest: float, what: str, unit: str = ""
+    value: Interval | Sequence[float], lowest: float, highest: float, what: str, unit: str = ""
 ) -> tuple[float, float]:
     """Both ends of an interval; a number is both.
 

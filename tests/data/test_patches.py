@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hfsr.data import Batches, ForeignSource, PatchCutter, PictureStore, pair_folders
 from hfsr.data.datasets import PairedImageDataset, SampleImageDataset
@@ -232,3 +233,56 @@ def test_lq_pictures_are_given_or_made(gt_folder):
         PairedImageDataset(
             dataroot_gt=str(gt_folder), dataroot_lq=str(gt_folder), degradation={"type": "Jpeg"}
         )
+
+
+def windows(picture, side):
+    """Every patch of a picture, turned in every way."""
+    whole = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
+    turned = [torch.rot90(t, k, (1, 2)) for t in (whole, whole.flip(2)) for k in range(4)]
+    return {
+        patch.contiguous().numpy().tobytes()
+        for t in turned
+        for patch in t.unfold(1, side, 1).unfold(2, side, 1).permute(1, 2, 0, 3, 4).flatten(0, 1)
+    }
+
+
+@pytest.mark.parametrize(("beforehand", "scale"), [(True, 3), (False, 3), (False, 1)])
+def test_patches_are_degraded_as_the_whole_picture_is(tmp_path, beforehand, scale):
+    """A symmetric blur and a shrinking: what surrounds the patch is seen, and nothing that is not there."""
+    pixels = save(tmp_path / "one.png", 36, 30)
+    steps = [{"type": "GaussianBlur", "kernel_size": 5, "sigma": 1.2}]
+    steps += [{"type": "Bicubic"}] if scale > 1 else []
+    dataset = PairedImageDataset(dataroot_gt=str(tmp_path), degradation=steps, scale=scale, gt_size=12)
+    for step in dataset.chain.steps:
+        step.beforehand = beforehand
+    cutter = dataset.patches(0)
+    assert len(cutter.degradation.steps) == (0 if beforehand else len(steps))
+    expected = windows(dataset.chain(pixels, np.random.default_rng(0)), 12 // scale)
+    batch = cutter.batch(0, np.arange(200))
+    found = {patch.contiguous().numpy().tobytes() for patch in batch["lq"]}
+    # MATLAB's rounding between heights and widths does not commute with turning a picture by 90 degrees.
+    assert len(found & expected) >= (0.4 if scale > 1 and not beforehand else 1) * len(found)
+    assert len(found) > 20
+
+
+def test_the_mosaic_of_a_turned_patch_begins_as_every_mosaic_does(gt_folder):
+    words = {"type": "Mosaic", "pattern": "RGGB"}
+    dataset = PairedImageDataset(dataroot_gt=str(gt_folder), gt_size=15, degradation=words)
+    batch = dataset.patches(0).batch(0, np.arange(40))
+    for channel, rows, columns in ((0, 0, 0), (1, 0, 1), (1, 1, 0), (2, 1, 1)):
+        spot = (slice(None), channel, slice(rows, None, 2), slice(columns, None, 2))
+        assert torch.equal(batch["lq"][spot], batch["gt"][spot])
+    assert int((batch["lq"] != 0).sum(dim=1).max()) == 1
+
+
+def test_a_chain_that_shrinks_at_random_keeps_its_place(tmp_path):
+    """The patch lies where its GT lies, also in the corners of a picture and however it is turned."""
+    ramp = np.zeros((96, 64, 3), np.uint8)
+    ramp[..., 0] = np.arange(96)[:, None] * 2
+    ramp[..., 1] = np.arange(64)[None] * 3
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    steps = [{"type": "GaussianBlur", "kernel_size": 5, "sigma": [0.5, 1.0]}, {"type": "Bicubic"}]
+    dataset = PairedImageDataset(dataroot_gt=str(tmp_path), degradation=steps, scale=2, gt_size=24)
+    batch = dataset.patches(0).batch(0, np.arange(60))
+    mean = torch.nn.functional.avg_pool2d(batch["gt"], 2)
+    assert float((batch["lq"] - mean)[:, :2].abs().max()) < 4 / 255

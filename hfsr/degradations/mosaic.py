@@ -1,0 +1,41 @@
+"""What a sensor behind colour filters sees."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hfsr.errors import ImageError
+from hfsr.registry import DEGRADATIONS
+
+from .step import Step, Words
+
+__all__ = ["Mosaic"]
+
+
+@DEGRADATIONS.register
+class Mosaic(Step):
+    """A Bayer mosaic: every px keeps one of its colours, the other two become 0.
+
+    Args:
+        pattern: colours of the first two px of the first row, then of the second row.
+    """
+
+    period = 2
+
+    def __init__(self, *, pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB") -> None:
+        self.pattern = pattern
+
+    def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
+        if pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ImageError(f"a mosaic is made of RGB pictures, not of shape {pixels.shape}")
+        result = np.zeros_like(pixels)
+        for place, colour in enumerate(self.pattern):
+            spot = (slice(place // 2, None, 2), slice(place % 2, None, 2), "RGB".index(colour))
+            result[spot] = pixels[spot]
+        return result
+
+    def protocol(self) -> Words:
+        return {"mosaic": f"Bayer {self.pattern}, missing colours 0"}
