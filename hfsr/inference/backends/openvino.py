@@ -66,7 +66,9 @@ class OpenVino:
         if key not in self._compiled:
             model = self._convert(name, _StageModule(program, stage, io), program, io)
             compiled = self._core.compile_model(self._typed(model, program, io), "CPU", self._settings)
-            self._compiled[key] = CompiledStage(self._ov, compiled)
+            shapes = [(1, *s, program.channels[n]) for n, s in zip(io.outputs, io.results, strict=True)]
+            types = [_dtype(program, node) for node in io.outputs]
+            self._compiled[key] = CompiledStage(self._ov, compiled, shapes, types)
         return self._compiled[key]
 
     def forget(self) -> None:
@@ -77,13 +79,12 @@ class OpenVino:
         """The stage as a model of OpenVINO, for the shape of its windows."""
         if name not in self._converted:
             self._converted[name] = _traced(self._ov, module, _inputs(program, io, small=True))
-        shaped = self._converted[name]
         inputs = _inputs(program, io)
-        if shaped is None:
-            return _exported(self._ov, module, inputs)
-        model = shaped.clone()
-        model.reshape({i: list(x.shape) for i, x in enumerate(inputs)})
-        return model
+        if self._converted[name] is not None:
+            model = self._converted[name].clone()
+            model.reshape({i: list(x.shape) for i, x in enumerate(inputs)})
+            return model
+        return _exported(self._ov, module, inputs)
 
     def _typed(self, model: Any, program: Program, io: StageIO) -> Any:
         """The model with maps of the live maps' own type at its ends."""
@@ -97,11 +98,21 @@ class OpenVino:
 
 
 class CompiledStage:
-    """A stage for windows of one shape."""
+    """A stage for windows of one shape.
 
-    def __init__(self, ov: Any, compiled: Any) -> None:
+    Args:
+        ov: the package openvino.
+        compiled: OpenVINO's model.
+        shapes: of what it gives, (1, h, w, C) each.
+        types: of the same.
+    """
+
+    def __init__(
+        self, ov: Any, compiled: Any, shapes: Sequence[tuple[int, ...]], types: Sequence[torch.dtype]
+    ) -> None:
         self._ov = ov
         self._compiled = compiled
+        self._ends = list(zip(shapes, types, strict=True))
         self._request: Any = None
         self._results: list[Tensor] = []
 
@@ -122,9 +133,8 @@ class CompiledStage:
 
     def _begin(self) -> None:
         self._request = self._compiled.create_infer_request()
-        for index, output in enumerate(self._compiled.outputs):
-            dtype = torch.bfloat16 if output.get_element_type() == self._ov.Type.bf16 else torch.float32
-            result = torch.empty(tuple(output.get_shape()), dtype=dtype)
+        for index, (shape, dtype) in enumerate(self._ends):
+            result = torch.empty(shape, dtype=dtype)
             self._request.set_output_tensor(index, self._shared(result))
             self._results.append(result)
 

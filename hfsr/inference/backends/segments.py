@@ -30,6 +30,8 @@ _FIRST_TOUCH = 2.5
 """Moves that the first use of a byte of memory costs."""
 _COPIES = 3
 """Times that a byte of a map is moved to get into a window or out of it."""
+_LARGEST = 3 << 29
+"""Bytes that a window may take when it is chosen: what larger ones win, they lose in memory."""
 _PLACES = 10
 """Places at which a stage may be cut: looking at more takes time and finds little."""
 
@@ -60,6 +62,8 @@ def choose_segments(
     free = usable_memory(device)
     live = live_bytes(program, image)
     budget = free - min(live, free // 2)
+    if tile is None:
+        budget = min(budget, _LARGEST)
     tiles = [tile] if tile else [t for t in _TILES if t < 2 * max(image)] or [_TILES[0]]
     best: tuple[float, int, list[tuple[Stage, _Costs]]] | None = None
     for side in tiles:

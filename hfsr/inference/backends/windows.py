@@ -15,8 +15,6 @@ from typing import Protocol
 
 from torch import Tensor, fx
 
-from hfsr.errors import PlanError
-
 from ..frame import Frame, Write
 from ..graph import Program, Stage
 from ..regions import Region, Size, cut
@@ -25,6 +23,10 @@ __all__ = ["Compiled", "Engine", "StageIO", "WindowedRun"]
 
 _EXAMPLE = 16
 """Px of the image from which a stage can be traced."""
+_FAR = 2**12 * 3**3 * 5 * 7
+"""A side that any usual fraction of it divides."""
+_COARSEST = 64
+"""Px of the image that one px of a map may stand for."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class StageIO:
         examples: smaller sizes that fit together as well.
         vectors: read by the stage, with their values.
         outputs: maps that the stage must give.
+        results: sizes of what a window gives of each.
     """
 
     maps: list[fx.Node]
@@ -44,6 +47,7 @@ class StageIO:
     examples: list[Size]
     vectors: dict[fx.Node, Tensor]
     outputs: list[fx.Node]
+    results: list[Size]
 
 
 class Compiled(Protocol):
@@ -85,10 +89,11 @@ class WindowedRun:
                 yield piece
             frame.end(stage)
             return
-        grid = _grid(frame, stage)
+        steps = _steps(program, stage)
+        grid = Size(*(math.lcm(*sides) for sides in zip(*steps.values(), strict=True)))
         pieces = list(cut(frame.image, self.tile))
         owned = [program.owned(stage, piece, frame.sizes) for piece in pieces]
-        needs = [_needed(frame, stage, owns, grid) for owns in owned]
+        needs = [_needed(frame, stage, owns, steps, grid) for owns in owned]
         shape = Size(max(r.height for r in needs), max(r.width for r in needs))
         io = _stage_io(frame, stage, shape, grid)
         run = self.engine.compile(program, stage, io)
@@ -96,10 +101,7 @@ class WindowedRun:
             window = _shifted(need, shape, frame.image)
             maps = [frame.patch(node, _scaled(window, frame, node)) for node in io.maps]
             for node, result in zip(io.outputs, run([*maps, *io.vectors.values()]), strict=True):
-                region = _scaled(window, frame, node)
-                if result.shape[2:] != (region.height, region.width):
-                    raise PlanError(f"'{node.name}' does not grow with the image; use the backend torch")
-                frame.patches[node] = (result, region)
+                frame.patches[node] = (result, _scaled(window, frame, node))
             frame.commit(stage, owns, write)
             frame.patches.clear()
             yield piece
@@ -114,36 +116,39 @@ def _stage_io(frame: Frame, stage: Stage, shape: Size, grid: Size) -> StageIO:
     maps = [n for n in read if n not in inside and (n is program.source or n in program.operators)]
     vectors = [n for n in read if n not in inside and n not in maps and n.op != "get_attr"]
     small = Size(*(min(-(-_EXAMPLE // g) * g, s) for g, s in zip(grid, shape, strict=True)))
-    sizes, examples = (
-        [_size(_scaled(Region(0, s.height, 0, s.width), frame, n)) for n in maps] for s in (shape, small)
-    )
     outputs = [node for node in program.targets(stage) if node in inside]
-    return StageIO(maps, sizes, examples, {n: frame.value(n) for n in vectors}, outputs)
+
+    def seen(window: Size, nodes: list[fx.Node]) -> list[Size]:
+        return [_size(_scaled(Region(0, window.height, 0, window.width), frame, node)) for node in nodes]
+
+    values = {node: frame.value(node) for node in vectors}
+    return StageIO(maps, seen(shape, maps), seen(small, maps), values, outputs, seen(shape, outputs))
 
 
 def _size(region: Region) -> Size:
     return Size(region.height, region.width)
 
 
-def _grid(frame: Frame, stage: Stage) -> Size:
-    """Of how many px of the image a window's edges must be multiples to fall between px of every map."""
-    sources = [s for node in stage.nodes for s in frame.program.operators[node].sources]
-    nodes = {*stage.nodes, *sources}
-    return Size(*(math.lcm(*(_step(frame, node, axis) for node in nodes)) for axis in (0, 1)))
+def _steps(program: Program, stage: Stage) -> dict[fx.Node, Size]:
+    """For the maps of a stage whose size is the image's times a fraction: how many px of the image make
+    whole px of theirs.
+
+    A map that is a margin larger or smaller, before it is trimmed, has none, and needs none where neither a
+    window begins nor a result ends.
+    """
+    sizes = program.sizes(Size(_FAR, _FAR))
+    sources = [s for node in stage.nodes for s in program.operators[node].sources]
+    steps = {node: Size(*(_FAR // math.gcd(_FAR, side) for side in sizes[node])) for node in sources}
+    steps |= {node: Size(*(_FAR // math.gcd(_FAR, side) for side in sizes[node])) for node in stage.nodes}
+    return {node: step for node, step in steps.items() if max(step) <= _COARSEST}
 
 
-def _step(frame: Frame, node: fx.Node, axis: int) -> int:
-    image, size = frame.image[axis], frame.sizes[node][axis]
-    step = image // math.gcd(image, size)
-    if step > 64:
-        raise PlanError(f"'{node.name}' is no whole fraction of the image; use the backend torch")
-    return step
-
-
-def _needed(frame: Frame, stage: Stage, owned: dict[fx.Node, Region], grid: Size) -> Region:
+def _needed(
+    frame: Frame, stage: Stage, owned: dict[fx.Node, Region], steps: dict[fx.Node, Size], grid: Size
+) -> Region:
     """The part of the image, on the grid, that everything a piece depends on lies in."""
     needed = frame.program.regions(stage, owned, frame.sizes)
-    spans = [_unscaled(region, frame, node, grid) for node, region in needed.items()]
+    spans = [_unscaled(region, frame, node, grid) for node, region in needed.items() if node in steps]
     reach = spans[0]
     for span in spans[1:]:
         reach = reach.union(span)
