@@ -111,7 +111,8 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: 
         source: where they come from, to begin an error message.
 
     Raises:
-        CheckpointError: keys are missing or unexpected, or shapes differ; names up to five and the total.
+        CheckpointError: keys are missing or unexpected, shapes differ, or values are no finite numbers; names up
+            to five and the total.
     """
     own = model.state_dict()
     derived = {name: buffer for name, buffer in model.named_buffers() if name not in own}
@@ -126,6 +127,8 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: 
         "unexpected keys": [key for key in given if key not in own],
         "other shapes": [f"{key}: {_shape(given[key])} for {_shape(own[key])}" for key in misshapen],
     }
+    if not any(problems.values()):
+        problems["values that are no finite floats"] = [k for k in own if not _is_usable(given[k], own[k])]
     told = [f"{what} {some_of(keys)}" for what, keys in problems.items() if keys]
     if told:
         raise CheckpointError(
@@ -133,6 +136,13 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: 
             "check the network, its arguments and the scale"
         )
     model.load_state_dict(given, strict=True)
+
+
+def _is_usable(given: Tensor, own: Tensor) -> bool:
+    """Whether values can take the place of a network's: floats for floats, none of them NaN or infinite."""
+    if not own.is_floating_point():
+        return True
+    return given.is_floating_point() and bool(given.float().isfinite().all())
 
 
 def _shape(tensor: Tensor) -> str:
