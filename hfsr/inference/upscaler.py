@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ T = TypeVar("T")
 _WHOLE = 0
 _WINDOW = 256
 """Side in LR px of the windows of a network that says nothing of them."""
+_BEYOND = 0.5
+"""How far beyond [0, 1] floats may be: what other networks overshoot, not what is counted to 255."""
 _SMALL = 128 * 128
 """Up to so many px an image runs whole: reading the graph would take longer than running it."""
 
@@ -417,8 +420,14 @@ def _check_array(pixels: NDArray) -> None:
         raise ImageError(f"got an array of shape {pixels.shape}; use (H, W, 3) RGB or (H, W) gray")
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):
         raise ImageError(f"got an array of {pixels.dtype}; use uint8, uint16 or float32 in [0, 1]")
-    if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
-        raise ImageError("the array holds NaN or infinite values; replace them first")
+    if pixels.dtype == np.float32:
+        low, high = float(pixels.min()), float(pixels.max())  # NaN if there is one
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ImageError("the array holds NaN or infinite values; replace them first")
+        if low < -_BEYOND or high > 1 + _BEYOND:
+            raise ImageError(
+                f"floats are in [0, 1], and this array runs from {low:g} to {high:g}; divide it by 255 or the like"
+            )
 
 
 def _drain(steps: Generator[Progress, None, T], progress: Callable[[Progress], None] | None) -> T:
