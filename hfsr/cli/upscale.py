@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="side in input px of what one piece owns; 0 runs whole (default auto)",
     )
     add("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default auto")
-    add("--backend", default="torch", help="torch (default) or auto")
+    add("--backend", default="torch", help="torch (default), openvino or auto: the faster one installed")
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     add("--self-ensemble", action="store_true", help="average over eight flips: better, eight times the work")
     add("--suffix", help="added to the name of each result (default _x2 and the like)")
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         args.inputs = [*args.inputs, str(SAMPLE)]
     if not args.inputs:
         raise UsageError("nothing to upscale; name pictures or folders, or try --sample")
-    name = args.model or _default_model(args.command, args.scale)
+    name = _default_model(args.command, args.scale) if args.model is None else args.model
     up = Upscaler(
         hub.from_pretrained(name, scale=args.scale),
         tile=args.tile,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import stat
@@ -189,10 +190,14 @@ def _write_by_pillow(picture: Picture, file: BinaryIO, kind: str, jpeg_quality: 
     icc = picture.icc
     if kind in _WITHOUT_GRAY and is_gray_profile(icc):
         image, icc = _without_gray(image, icc), None
+    encoded = (
+        io.BytesIO()
+    )  # given the file itself, Pillow does not notice when a full disk takes a part alone
     try:
-        image.save(file, kind, **_options(kind, icc, picture.exif, jpeg_quality))
-    except (ValueError, RuntimeError) as error:
+        image.save(encoded, kind, **_options(kind, icc, picture.exif, jpeg_quality))
+    except (ValueError, RuntimeError, OSError) as error:
         raise ImageError(f"'{path}' cannot be written as {kind} ({error}); choose .png") from error
+    file.write(encoded.getbuffer())
 
 
 def _without_gray(image: Image.Image, icc: bytes | None) -> Image.Image:

@@ -113,47 +113,6 @@ def test_the_sample_is_a_picture_whose_double_is_2k():
     assert 2 * height >= 1080
 
 
-BAD = {
-    "missing": (["gone.png"], "gone.png"),
-    "text": (["text.png"], "text.png"),
-    "empty file": (["empty.png"], "empty"),
-    "truncated": (["cut.png"], "cut.png"),
-    "no input": ([], "nothing to upscale"),
-    "empty folder": (["."], "no pictures"),
-    "overwrites": (["PHOTO", "-o", "PHOTO"], "overwrite an input"),
-    "file for two": (["PHOTO", "cut.png", "-o", "out.png"], "names a file"),
-    "quality": (["PHOTO", "--jpeg-quality", "0"], "--jpeg-quality 0"),
-    "tile": (["PHOTO", "--tile", "many"], "tile 'many'"),
-    "dtype": (["PHOTO", "--dtype", "fp8"], "dtype 'fp8'"),
-    "backend": (["PHOTO", "--backend", "abacus"], "backend"),
-    "device": (["PHOTO", "--device", "toaster"], "toaster"),
-    "too large": (["PHOTO", "--max-pixels", "100"], "100"),
-    "scale of another": (["PHOTO", "-s", "3"], "scale"),
-    "model": (["PHOTO", "-m", "no/such/model/at/all"], "no/such/model"),
-    "folder is a file": (["PHOTO", "-o", "text.png/deeper"], "text.png/deeper"),
-    "unknown ext": (["PHOTO", "--ext", "docx"], "docx"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_leaves_nothing(case, model, photo, capsys):
-    words, message = BAD[case]
-    if case != "empty folder":
-        Path("text.png").write_text("hello")
-        Path("empty.png").touch()
-        Path("cut.png").write_bytes(photo.read_bytes()[:300])
-    before = sorted(Path().rglob("*"))
-    words = [str(photo) if word == "PHOTO" else word for word in words]
-    code = cli.main(["upscale", *words, *([] if "-m" in words else ["-m", model])])
-    out, err = capsys.readouterr()
-    assert code == 1
-    assert out == ""
-    assert message in err
-    assert len(err.strip().splitlines()) == 1
-    assert "Traceback" not in err
-    assert sorted(Path().rglob("*")) == before
-
-
 def test_two_results_of_one_name_are_refused_before_the_work(model, photo, capsys):
     for folder in ("a", "b"):
         Path(folder).mkdir()

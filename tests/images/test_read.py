@@ -343,6 +343,8 @@ def test_missing_and_folder(tmp_path):
         read_picture(tmp_path / "nothing.png")
     with pytest.raises(ImageError, match="is a folder"):
         read_picture(tmp_path)
+    with pytest.raises(ImageError, match="is no path"):
+        read_picture("a\0b.png")
 
 
 def test_the_limit_is_ours_and_pillow_stays_silent(tmp_path, monkeypatch):

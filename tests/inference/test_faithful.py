@@ -187,7 +187,7 @@ def test_nothing_bleeds_from_under_transparent_pixels(tmp_path):
     """A red disc on green that cannot be seen: blurred as it is, its edge would turn yellow."""
     y, x = np.mgrid[:32, :32]
     disc = (y - 16) ** 2 + (x - 16) ** 2 < 100
-    pixels = np.where(disc[..., None], (255, 0, 0), (0, 255, 0)).astype(np.uint8)
+    pixels = np.where(disc[..., None], (255, 0, 0), (0, 255, 0))
     for bits, dtype in ((8, np.uint8), (16, np.uint16)):
         step = 1 if bits == 8 else 257
         given = Picture((pixels * step).astype(dtype), (disc * 255 * step).astype(dtype))
