@@ -20,7 +20,7 @@ from .schedule import Bands, bands_of
 __all__ = ["Plan", "free_memory", "live_bytes", "make_plan", "piece_cost", "spill_place", "usable_memory"]
 
 _TILES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
-_BAND_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
+_BAND_BYTES = {"cpu": 10 << 20, "cuda": 256 << 20}
 """Bytes of a map's band past which nothing is won: the arithmetic is busy, and on a CPU caches overflow."""
 _USABLE = 0.6
 """Share of the free memory that a run may take."""
