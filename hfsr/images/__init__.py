@@ -2,7 +2,15 @@
 
 from hfsr.images.picture import Picture, eight_bit, from_rgb_float, quantise, to_rgb_float
 from hfsr.images.read import MAX_PIXELS, SUFFIXES, list_pictures, picture_from_pil, picture_size, read_picture
-from hfsr.images.write import check_target, output_format, picture_to_pil, replacing, write_picture
+from hfsr.images.write import (
+    check_target,
+    open_rows,
+    output_format,
+    picture_to_pil,
+    replacing,
+    takes_rows,
+    write_picture,
+)
 
 __all__ = [
     "MAX_PIXELS",
@@ -12,6 +20,7 @@ __all__ = [
     "eight_bit",
     "from_rgb_float",
     "list_pictures",
+    "open_rows",
     "output_format",
     "picture_from_pil",
     "picture_size",
@@ -19,6 +28,7 @@ __all__ = [
     "quantise",
     "read_picture",
     "replacing",
+    "takes_rows",
     "to_rgb_float",
     "write_picture",
 ]

@@ -20,7 +20,15 @@ from hfsr.images.png import PngWriter
 from hfsr.images.profile import is_gray_profile, to_srgb
 from hfsr.images.tiff import TiffWriter
 
-__all__ = ["check_target", "output_format", "picture_to_pil", "replacing", "write_picture"]
+__all__ = [
+    "check_target",
+    "open_rows",
+    "output_format",
+    "picture_to_pil",
+    "replacing",
+    "takes_rows",
+    "write_picture",
+]
 
 _FORMATS = {
     ".avif": "AVIF",
@@ -63,11 +71,47 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_qualit
         alpha=picture.alpha is not None,
         jpeg_quality=jpeg_quality,
     )
+    if kind in _ROW_WRITERS:
+        with open_rows(path, like=picture, width=picture.width, height=picture.height) as writer:
+            _write_rows(picture, writer)
+        return
     with replacing(path) as file:
-        if kind in _ROW_WRITERS:
-            _write_rows(picture, file, _ROW_WRITERS[kind])
-        else:
-            _write_by_pillow(picture, file, kind, jpeg_quality, path)
+        _write_by_pillow(picture, file, kind, jpeg_quality, path)
+
+
+def takes_rows(path: str | os.PathLike[str]) -> bool:
+    """Whether `open_rows` can write the format that a path's ending names."""
+    return output_format(path) in _ROW_WRITERS
+
+
+@contextmanager
+def open_rows(
+    path: str | os.PathLike[str], *, like: Picture, width: int, height: int
+) -> Iterator[PngWriter | TiffWriter]:
+    """A PNG or TIFF that is given its rows from top to bottom; it appears when the block ends well.
+
+    Args:
+        path: ending in .png, .tif or .tiff.
+        like: whose channels, bits, profile and EXIF it gets.
+        width: px.
+        height: px.
+
+    Raises:
+        ImageError: the place cannot be written, or rows are missing at the end.
+    """
+    path = Path(path)
+    with replacing(path) as file:
+        writer = _ROW_WRITERS[output_format(path)](
+            file,
+            width,
+            height,
+            channels=(1 if like.is_gray else 3) + (like.alpha is not None),
+            bits=like.bits,
+            icc=like.icc,
+            exif=like.exif,
+        )
+        yield writer
+        writer.close()
 
 
 def check_target(
@@ -226,19 +270,9 @@ def _options(kind: str, icc: bytes | None, exif: bytes | None, jpeg_quality: int
     return options
 
 
-def _write_rows(picture: Picture, file: BinaryIO, make: type[PngWriter] | type[TiffWriter]) -> None:
-    writer = make(
-        file,
-        picture.width,
-        picture.height,
-        channels=(1 if picture.is_gray else 3) + (picture.alpha is not None),
-        bits=picture.bits,
-        icc=picture.icc,
-        exif=picture.exif,
-    )
+def _write_rows(picture: Picture, writer: PngWriter | TiffWriter) -> None:
     rows = max(1, (1 << 20) // picture.width)
     for start in range(0, picture.height, rows):
         band = slice(start, start + rows)
         pixels = picture.pixels[band]
         writer.write(pixels if picture.alpha is None else np.dstack([pixels, picture.alpha[band]]))
-    writer.close()
