@@ -50,6 +50,8 @@ def show_progress(steps: Iterator[Progress], *, name: str, pixels: int, quiet: b
             speed = pixels * step.done / step.total / 1e6 / max(time.monotonic() - started, 1e-9)
             bar.set_postfix_str(f"{speed:.2f} MP/s{_left(step.seconds_left)}", refresh=False)
             bar.update(step.done - bar.n)
+            if step.done == step.total:
+                bar.refresh()  # seen while the result is written
 
 
 def _left(seconds: float | None) -> str:

@@ -22,7 +22,7 @@ TIFF_LAYOUTS: dict[Any, tuple[str, str]] = {
     (prefix, 1, (1,), 1, (16, 16), (2,)): ("RGBA", f"LA;16{order}")
     for prefix, order in ((b"II", "L"), (b"MM", "B"))
 }
-"""Gray and alpha of 16 bit, which Pillow's table of TIFF layouts lacks: as its keys, with modes known here."""
+"""Gray and alpha of 16 bit, which Pillow's table of TIFF layouts lacks; the modes are known here alone."""
 
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 

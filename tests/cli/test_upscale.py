@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,24 +84,143 @@ def test_globs(model, photo):
     assert sorted(p.name for p in Path("results").iterdir()) == ["a1_x2.png", "a2_x2.png"]
 
 
+JSON_KEYS = [
+    *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
+    *("seconds", "peak_memory_bytes", "notes", "error"),
+]
+
+
 def test_json_is_one_object_per_picture_and_nothing_else(model, photo, capsys):
     Path("broken.png").write_bytes(photo.read_bytes()[:200])
-    assert cli.main(["upscale", "broken.png", str(photo), "-m", model, "--json", "--tile", "16"]) == 1
+    command = ["upscale", "broken.png", "empty*", str(photo), "-m", model, "--json", "--tile", "16"]
+    assert cli.main(command) == 1
     out, err = capsys.readouterr()
-    broken, fine = [json.loads(line) for line in out.splitlines()]
+    broken, empty, fine = told = [json.loads(line) for line in out.splitlines()]
     assert err == ""
+    assert [list(each) for each in told] == [JSON_KEYS] * 3
     assert "broken.png" in broken["error"]
+    assert broken["width"] is None
+    assert (empty["input"], empty["output"]) == ("empty*", None)
+    assert "no pictures in 'empty*'" in empty["error"]
     assert (fine["width"], fine["height"], fine["scale"], fine["tile"]) == (80, 60, 2, 16)
+    assert (fine["input"], fine["output"], fine["model"]) == (str(photo), "results/photo_x2.png", model)
+    assert (fine["backend"], fine["device"], fine["notes"], fine["error"]) == ("torch", "cpu", [], None)
     assert fine["peak_memory_bytes"] > 10 << 20
-    assert {"input", "output", "model", "dtype", "backend", "device", "seconds"} <= set(fine)
+
+
+def test_notes_are_told(model, capsys):
+    Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save("inks.jpg")
+    note = "CMYK was converted to RGB by rule of thumb, as it has no colour profile"
+    assert cli.main(["upscale", "inks.jpg", "-m", model, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == [note]
+    assert cli.main(["upscale", "inks.jpg", "-m", model]) == 0
+    assert f"; {note}\n" in capsys.readouterr().out
+
+
+def test_one_failure_stops_nothing_and_sets_the_exit_code(model, photo, capsys):
+    for name in ("a.png", "c.png"):
+        Image.open(photo).save(name)
+    Path("b.png").write_text("no picture")
+    Path("album").mkdir()
+    assert cli.main(["upscale", "a.png", "b.png", "album", "c.png", "-m", model]) == 1
+    out, err = capsys.readouterr()
+    assert sorted(os.listdir("results")) == ["a_x2.png", "c_x2.png"]
+    assert len(out.splitlines()) == 2
+    assert [line.split(": ")[1][:14] for line in err.splitlines()] == [
+        "'b.png' is no ",
+        "no pictures in",
+        "2 of 4 inputs ",
+    ]
 
 
 def test_skip_existing(model, photo, capsys):
     Path("results").mkdir()
     Path("results/photo_x2.png").write_bytes(b"mine")
-    assert cli.main(["upscale", str(photo), "-m", model, "--skip-existing"]) == 0
+    Image.open(photo).save("other.png")
+    command = ["upscale", str(photo), "other.png", "-m", model, "--skip-existing"]
+    assert cli.main(command) == 0
     assert Path("results/photo_x2.png").read_bytes() == b"mine"
-    assert "left alone" in capsys.readouterr().out
+    assert size("results/other_x2.png") == (80, 60)
+    assert "results/photo_x2.png; the result is there already and was left alone" in capsys.readouterr().out
+    assert cli.main([*command, "--json"]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        assert json.loads(line)["notes"] == ["the result is there already and was left alone"]
+
+
+def test_an_older_result_is_replaced(model, photo):
+    Path("out.png").write_bytes(b"old")
+    assert cli.main(["upscale", str(photo), "-m", model, "-o", "out.png"]) == 0
+    assert size("out.png") == (80, 60)
+
+
+def test_globs_keep_the_folders_below_their_first_star(model, photo):
+    for name in ("album/a/x.png", "album/b/x.png", "album/b/deep/y.png", "album/notes.txt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(photo).save(name, "PNG")
+    assert cli.main(["upscale", "album/**/*.png", "-m", model, "-o", "out"]) == 0
+    assert sorted(str(path) for path in Path("out").rglob("*.png")) == [
+        "out/a/x_x2.png",
+        "out/b/deep/y_x2.png",
+        "out/b/x_x2.png",
+    ]
+
+
+def test_results_inside_the_folder_are_not_upscaled_again(model, photo):
+    Image.open(photo).save("a.png")
+    os.symlink(".", "again")
+    for _ in range(2):
+        assert cli.main(["upscale", ".", "-m", model]) == 0
+    assert os.listdir("results") == ["a_x2.png"]
+
+
+def test_an_input_named_twice_is_one(model, photo, capsys):
+    assert cli.main(["upscale", str(photo), str(photo), "-m", model]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("out.jpg", "out.jpg"),
+        ("OUT.TIF", "OUT.TIF"),
+        ("new/folder/out.webp", "new/folder/out.webp"),
+        ("folder.v2", "folder.v2/photo_x2.png"),
+        ("there.png", "there.png/photo_x2.png"),
+    ],
+)
+def test_what_o_names(model, photo, output, expected):
+    Path("there.png").mkdir()
+    assert cli.main(["upscale", str(photo), "-m", model, "-o", output]) == 0
+    assert size(expected) == (80, 60)
+
+
+def test_self_ensemble_is_what_python_gives(model, photo):
+    command = ["upscale", str(photo), "-m", model, "-o", "out.png", "--dtype", "fp32", "--self-ensemble"]
+    assert cli.main(command) == 0
+    network = hfsr.load_checkpoint(model)
+    expected = Upscaler(network, dtype="fp32", self_ensemble=True)(photo)
+    np.testing.assert_array_equal(np.asarray(Image.open("out.png")), np.asarray(expected))
+    assert not np.array_equal(np.asarray(expected), np.asarray(Upscaler(network, dtype="fp32")(photo)))
+
+
+def test_a_result_larger_than_pillow_s_limit_is_no_error(model, photo, monkeypatch, capsys):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert cli.main(["upscale", str(photo), "-m", model]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_sees_pieces_speed_and_the_time_left(model, photo, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert cli.main(["upscale", str(photo), "-m", model, "--tile", "8"]) == 0
+    said = sys.stderr.getvalue()
+    assert "photo.png: 100%" in said
+    for shown in ("/20 pieces", " MP/s", " left"):
+        assert shown in said
+    assert said.endswith("\r")  # the bar is gone at the end
 
 
 def test_dry_run_writes_nothing(model, photo, capsys):
