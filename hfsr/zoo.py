@@ -12,7 +12,16 @@ from hfsr.archs import ArchSpec
 from hfsr.errors import HfsrError, OptionsError, UnknownNameError, suggest
 from hfsr.registry import ARCHS
 
-__all__ = ["build", "create_model", "list_archs", "list_models", "presets", "register_arch", "spec_of"]
+__all__ = [
+    "build",
+    "create_model",
+    "is_luma_network",
+    "list_archs",
+    "list_models",
+    "presets",
+    "register_arch",
+    "spec_of",
+]
 
 
 def list_archs() -> list[str]:
@@ -49,6 +58,12 @@ def spec_of(model: nn.Module) -> ArchSpec | None:
     """The facts of a network: those registered for its class, else those it carries itself as `spec`."""
     registered = (spec for spec in ARCHS.own().values() if spec.cls is type(model))
     return next(registered, getattr(model, "spec", None))
+
+
+def is_luma_network(model: nn.Module) -> bool:
+    """Whether a network makes the luma alone, and is measured by it."""
+    spec = spec_of(model)
+    return spec is not None and spec.luma
 
 
 def build(arch: str, /, **arguments: Any) -> nn.Module:

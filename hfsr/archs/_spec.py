@@ -42,6 +42,9 @@ class ArchSpec:
     """Licence of the reference code ("none stated" where it has none); ours is our own."""
     scales: tuple[int, ...]
     """Scales it is built for; of a network for any real scale, the whole ones among them."""
+    luma: bool = False
+    """True of a network that makes the luma alone, whose paper measures that luma: so does `hfsr.evaluation`.
+    Neutral: False."""
     multi_scale: bool = False
     """True when one set of weights serves every scale: it may be chosen when loading. Neutral: False."""
     in_channels: int = 3

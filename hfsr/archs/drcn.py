@@ -126,6 +126,7 @@ SPEC = ARCHS.register(
         paper="https://arxiv.org/abs/1511.04491",
         reference="https://cv.snu.ac.kr/research/DRCN",
         licence="none stated",
+        luma=True,
         scales=_SCALES,
         presets={
             **{f"drcn_x{s}": {"num_feat": 256, "num_recursion": 16, "upscale": s} for s in (2, 3, 4)},

@@ -79,6 +79,7 @@ SPEC = ARCHS.register(
         paper="https://arxiv.org/abs/1609.05158",
         reference="https://github.com/yjn870/ESPCN-pytorch",
         licence="none stated",
+        luma=True,
         scales=(2, 3, 4, 8),
         presets={
             **{f"espcn_x{s}": {"num_feat": [64, 32], "upscale": s} for s in (2, 3, 4)},

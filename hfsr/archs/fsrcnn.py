@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._layers import count_indices, has_convolutions
+from ._layers import count_indices, has_convolutions, rename_keys
 from ._luma import luma, with_luma
 from ._resize import Bicubic
 from ._spec import ArchSpec, StateDict, records_arguments
@@ -86,6 +86,21 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     }
 
 
+def rename(state_dict: StateDict) -> StateDict:
+    """Renames the layout that calls every step by its name."""
+    if not has_convolutions(state_dict, ("feature_extraction.0.weight", "map.0.weight", "deconv.weight")):
+        return state_dict
+    steps = count_indices(state_dict, "map")
+    rules = [
+        (r"^feature_extraction\.", "first_part."),
+        (r"^shrink\.", "mid_part."),
+        (r"^deconv\.", "last_part."),
+    ]
+    rules += [(rf"^map\.{i}\.", f"mid_part.{2 + i}.") for i in range(steps)]
+    rules += [(rf"^expand\.{i}\.", f"mid_part.{2 + steps + i}.") for i in range(2)]
+    return rename_keys(state_dict, rules)
+
+
 def _reach_of_deconvolution(upscale: int) -> int:
     """LR px to either side of an LR px that the 9x9 deconvolution needs for its block of output px."""
     return max(4 // upscale, (upscale + 3) // upscale)
@@ -99,6 +114,7 @@ SPEC = ARCHS.register(
         paper="https://arxiv.org/abs/1608.00367",
         reference="https://github.com/yjn870/FSRCNN-pytorch",
         licence="none stated",
+        luma=True,
         scales=(2, 3, 4),
         presets={
             **{
@@ -114,6 +130,7 @@ SPEC = ARCHS.register(
         tiling="local",
         radius=lambda args: 2 + args["num_map"] + _reach_of_deconvolution(args["upscale"]),
         infer=infer,
+        rename=rename,
         notes=("the tensors of all scales are alike: the scale must be told",),
     )
 )

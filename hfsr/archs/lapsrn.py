@@ -194,8 +194,9 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
         "deconv_kernel": state_dict["levels.0.up_features.conv.weight"].shape[-1],
         "bias": "conv_first.bias" in state_dict,
     }
-    # Two levels are those of x4 and of x3 alike: that scale must be told.
-    return arguments if levels == 2 else {**arguments, "upscale": 2**levels}
+    # Two levels are those of x4 and of x3 alike: that scale must be told. The port knows x4 alone.
+    told = levels != 2 or not (arguments["bias"] or arguments["deconv_kernel"] == 3)
+    return {**arguments, "upscale": 2**levels} if told else arguments
 
 
 def rename(state_dict: StateDict) -> StateDict:
@@ -255,6 +256,7 @@ SPEC = ARCHS.register(
         paper="https://arxiv.org/abs/1704.03915",
         reference="https://github.com/phoenix104104/LapSRN",
         licence="none stated",
+        luma=True,
         scales=tuple(LEVELS),
         presets={
             **{f"lapsrn_x{s}": {"num_feat": 64, "num_conv": 10, "upscale": s} for s in LEVELS},

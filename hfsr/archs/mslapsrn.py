@@ -137,6 +137,7 @@ SPEC = ARCHS.register(
         paper="https://arxiv.org/abs/1710.01992",
         reference="https://github.com/phoenix104104/LapSRN",
         licence="none stated",
+        luma=True,
         scales=tuple(LEVELS),
         multi_scale=True,
         presets={

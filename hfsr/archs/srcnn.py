@@ -120,6 +120,7 @@ SPEC = ARCHS.register(
         paper="https://arxiv.org/abs/1501.00092",
         reference="https://github.com/yjn870/SRCNN-pytorch",
         licence="none stated",
+        luma=True,
         scales=_SCALES,
         presets={
             **_presets(),

@@ -97,8 +97,19 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     }
 
 
+_EVERY_SECOND = [(rf"^layers\.{i}\.", f"features.{2 * i}.") for i in range(64)]
+
+
 def rename(state_dict: StateDict) -> StateDict:
-    """Renames the older layout of the port: one chain `features.0`, `features.2`, ... of convolutions."""
+    """Renames what others call the chain of convolutions.
+
+    `features.0`, `features.2`, ... in the common port's older layout, `layers.0`, `layers.1`, ... in the
+    authors' .mat file, `conv1`, `trunk.0`, ..., `conv2` in another port.
+    """
+    if has_convolutions(state_dict, ("conv1.0.weight", "trunk.0.conv.weight", "conv2.weight")):
+        named = [(r"^conv1\.0\.", "input."), (r"^trunk\.", "residual_layer."), (r"^conv2\.", "output.")]
+        return rename_keys(state_dict, named)
+    state_dict = rename_keys(state_dict, _EVERY_SECOND) if "layers.0.weight" in state_dict else state_dict
     convolutions = count_indices(state_dict, "features")
     last = 2 * (convolutions - 1)
     ends = ("features.0.weight", f"features.{last}.weight")
@@ -117,6 +128,7 @@ SPEC = ARCHS.register(
         paper="https://arxiv.org/abs/1511.04587",
         reference="https://github.com/twtygqyy/pytorch-vdsr",
         licence="none stated",
+        luma=True,
         scales=_SCALES,
         multi_scale=True,
         presets={

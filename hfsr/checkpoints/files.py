@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 from hfsr.errors import CheckpointError, some_of
 
 from .matconvnet import read_matconvnet
+from .pickled import ForeignCallError, read_pickled_network
 
 __all__ = ["first_line", "parse_config", "read_state_dict", "replacing", "write_safetensors"]
 
@@ -33,7 +33,8 @@ def read_state_dict(
     """Reads the tensors of a file on the CPU, under a network's own keys.
 
     Args:
-        path: a `.safetensors`, `.pth` or `.pt` file, or a `.mat` file of MatConvNet.
+        path: a `.safetensors`, `.pth` or `.pt` file, or a `.mat` file of MatConvNet. A network that was
+            pickled whole gives its tensors too; none of its code is run.
         entry: of a `.pth` that holds several networks ("params"), where it has that one.
 
     Returns:
@@ -42,7 +43,7 @@ def read_state_dict(
         None.
 
     Raises:
-        CheckpointError: no such file, not a checkpoint, truncated, or a pickle that holds more than tensors.
+        CheckpointError: no such file, not a checkpoint, truncated, or a pickle that wants something called.
         MissingDependencyError: a `.mat` file without scipy.
     """
     path = Path(path)
@@ -81,7 +82,7 @@ def _read_pickle(
     path: Path, entry: str | None
 ) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
     """The tensors, the config stored beside them, and the names of the entries they were found under."""
-    content = _load_tensors_only(path)
+    content = _load_inert(path)
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
         # Several networks in one file, as DRN's dual ones: their keys begin with the place in the list.
         content = {f"{i}.{key}": value for i, part in enumerate(content) for key, value in part.items()}
@@ -103,16 +104,21 @@ def _read_pickle(
     return tensors, config if isinstance(config, dict) else None, ".".join(entries) or None
 
 
-def _load_tensors_only(path: Path) -> Any:
+def _load_inert(path: Path) -> Any:
+    """What a file of PyTorch holds, read without running anything of it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:  # there is more in it than tensors, or it is broken
+            return read_pickled_network(path)
+    except CheckpointError:
+        raise
+    except ForeignCallError as error:
+        raise CheckpointError(
+            f"'{path}' is refused: it holds '{error.name}' beside tensors, and loading that could run "
+            "code; where you trust its origin, save its state dict alone"
+        ) from error
     except Exception as error:  # a file that is no checkpoint fails in any way it likes
-        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if foreign and isinstance(error, pickle.UnpicklingError):
-            raise CheckpointError(
-                f"'{path}' is refused: it holds '{foreign[1]}' beside tensors, and loading that could run "
-                "code; where you trust its origin, save its state dict alone"
-            ) from error
         raise CheckpointError(
             f"'{path}' is not a whole checkpoint of PyTorch ({first_line(error)}); download or save it again"
         ) from error

@@ -1,4 +1,4 @@
-"""Networks that MatConvNet saved (`DagNN.saveobj`) in MATLAB's .mat files."""
+"""Networks in MATLAB's .mat files: those that MatConvNet saved (`DagNN.saveobj`), and plain chains."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ def read_matconvnet(path: Path) -> dict[str, Tensor]:
     outputs, height, width), and a bias as a vector.
 
     Returns:
-        Tensors under "layer.parameter". A parameter that several layers share stands under each of them, one
-        that none uses under its name.
+        Tensors under "layer.parameter"; "layers.0.weight", ... of a `model` with cells `weight` and
+        `bias`. A parameter that several layers share stands under each of them, one that none uses under its
+        name.
 
     Raises:
         CheckpointError: the file is no whole .mat file, or holds no such network.
         MissingDependencyError: scipy is not installed.
     """
     content = _load(path)
+    if "model" in content:
+        return _chain(path, content["model"])
     network = content.get("net", content)
     values = {_text(entry["name"]): entry["value"] for entry in _entries(network, "params")}
     if not values:
@@ -43,6 +46,19 @@ def read_matconvnet(path: Path) -> dict[str, Tensor]:
             shared[f"{_text(layer['name'])}.{name}"] = tensors[name]
     used = {key.rpartition(".")[2] for key in shared}
     return {**shared, **{name: tensor for name, tensor in tensors.items() if name not in used}}
+
+
+def _chain(path: Path, model: Any) -> dict[str, Tensor]:
+    """A chain of convolutions: `model.weight{i}` and `model.bias{i}`, as VDSR's weights go round."""
+    names = getattr(getattr(model, "dtype", None), "names", None) or ()
+    if not {"weight", "bias"} <= set(names) or model.size != 1:
+        raise CheckpointError(f"'{path}' holds a 'model' without the cells 'weight' and 'bias'")
+    cells = {name: np.ravel(model.reshape(-1)[0][name]) for name in ("weight", "bias")}
+    return {
+        f"layers.{i}.{name}": _tensor(path, f"{name}{{{i + 1}}}", value)
+        for name, values in cells.items()
+        for i, value in enumerate(values)
+    }
 
 
 def _load(path: Path) -> Mapping[str, Any]:

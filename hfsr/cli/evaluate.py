@@ -104,6 +104,7 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
     from tqdm import tqdm
 
     from hfsr.evaluation import evaluate, find_pairs, set_name
+    from hfsr.zoo import is_luma_network
 
     degradation = _degradation(args, up.scale)
     pairs = find_pairs(args.gt, args.lq, up.scale)
@@ -122,6 +123,7 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
             set_name=set_name(args.gt),
             dtype=up.dtype_name,
             tile=args.tile if args.tile == "auto" else int(args.tile),
+            luma=is_luma_network(up.model),
             progress=show,
         )
 

@@ -88,6 +88,7 @@ def measure(model: nn.Module, gt: Path, name: str) -> dict[str, Any]:
 
     from hfsr.evaluation import evaluate, find_pairs, set_name
     from hfsr.inference import Upscaler
+    from hfsr.zoo import is_luma_network
 
     up = Upscaler(model, tile=0, dtype="fp32")
     pairs = find_pairs(gt, scale=up.scale)
@@ -97,7 +98,13 @@ def measure(model: nn.Module, gt: Path, name: str) -> dict[str, Any]:
             bar.update(done - bar.n)
 
         report = evaluate(
-            up.tensor, pairs, scale=up.scale, model=name, set_name=set_name(gt), progress=advance
+            up.tensor,
+            pairs,
+            scale=up.scale,
+            model=name,
+            set_name=set_name(gt),
+            luma=is_luma_network(model),
+            progress=advance,
         )
     better = f"{report.psnr_y:.2f} dB (baseline {report.bicubic_psnr_y:.2f} dB)"
     print(f"{report.set}, {report.images} pictures: PSNR-Y {better}")

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import hfsr
+from hfsr.archs import luma as luma_of
 from hfsr.degradations import Bicubic, Seeded, bicubic_up
 from hfsr.errors import DataError, ImageError
 from hfsr.evaluation.pairs import Pair
 from hfsr.images import from_rgb_float, quantise, to_rgb_float
-from hfsr.metrics import psnr, ssim
+from hfsr.images.colour import rgb_to_y
+from hfsr.metrics import Channel, psnr, ssim
 
 __all__ = ["Report", "Restore", "Scores", "evaluate", "measure", "summarise"]
 
@@ -77,6 +79,7 @@ def evaluate(
     set_name: str = "",
     dtype: str = "fp32",
     tile: int | str = 0,
+    luma: bool = False,
     progress: Callable[[int, int, Scores], None] | None = None,
 ) -> Report:
     """Restores every pair's LQ picture and measures the result against GT.
@@ -91,6 +94,9 @@ def evaluate(
         set_name: name for the report.
         dtype: what `restore` computes in, for the protocol.
         tile: what `restore` cuts, for the protocol; 0 is whole.
+        luma: the network makes the luma alone (`hfsr.zoo.is_luma_network`). Y is then measured as its papers
+            do: the network's own, rounded to 8 bit, against GT's, rounded too. Through RGB each of them would
+            be rounded in three channels, which blurs the rounding: 0.03 dB for FSRCNN x3 on Set5.
         progress: called after each picture with (done, total, its scores).
 
     Raises:
@@ -103,17 +109,29 @@ def evaluate(
     for pair in pairs:
         lq, gt = pair.load(degradation, scale)
         with torch.inference_mode():
-            sr = from_rgb_float(restore(_network_input(lq)))
-        measured.append(measure(pair.name, sr, _rounded(lq), gt, scale=scale, crop=border))
+            restored = restore(_network_input(lq))
+        sr, y = from_rgb_float(restored), _own_luma(restored) if luma else None
+        measured.append(measure(pair.name, sr, _rounded(lq), gt, scale=scale, crop=border, luma=y))
         if progress:
             progress(len(measured), len(pairs), measured[-1])
     given = bool(pairs) and all(pair.lq is not None for pair in pairs)
     stated = {"resize": "LQ pictures as given"} if given else degradation.protocol()
     protocol = protocol_of(scale=scale, crop=border, dtype=dtype, tile=tile, degradation=stated)
+    if luma:
+        protocol["channel"] += "; Y is the network's own, it and GT's rounded to 8 bit"
     return summarise(measured, scale=scale, model=model, set_name=set_name, protocol=protocol)
 
 
-def measure(name: str, sr: NDArray, lq: NDArray, gt: NDArray, *, scale: float, crop: int) -> Scores:
+def measure(
+    name: str,
+    sr: NDArray,
+    lq: NDArray,
+    gt: NDArray,
+    *,
+    scale: float,
+    crop: int,
+    luma: NDArray | None = None,
+) -> Scores:
     """Measures one result.
 
     Args:
@@ -123,6 +141,7 @@ def measure(name: str, sr: NDArray, lq: NDArray, gt: NDArray, *, scale: float, c
         gt: uint8, RGB or gray; gray is measured as RGB of three equal channels.
         scale: GT px per LQ px.
         crop: px left out on each side.
+        luma: the Y of a network that makes nothing else, uint8 (H, W): measured against GT's in 8 bit.
 
     Raises:
         DataError: the result has another size than GT.
@@ -134,11 +153,13 @@ def measure(name: str, sr: NDArray, lq: NDArray, gt: NDArray, *, scale: float, c
             f"evaluate it at its own scale (-s), not at {scale:g}"
         )
     baseline = bicubic_up(lq, scale) if scale > 1 else lq
+    channel: Channel = "y" if luma is None else "rgb"  # two gray pictures count as they are
+    pair = (sr, gt) if luma is None else (luma, _eight_bit_luma(gt))
     try:
         return Scores(
             name=name,
-            psnr_y=psnr(sr, gt, crop=crop),
-            ssim_y=ssim(sr, gt, crop=crop),
+            psnr_y=psnr(*pair, crop=crop, channel=channel),
+            ssim_y=ssim(*pair, crop=crop, channel=channel),
             psnr_rgb=psnr(sr, gt, crop=crop, channel="rgb"),
             ssim_rgb=ssim(sr, gt, crop=crop, channel="rgb"),
             bicubic_psnr_y=psnr(baseline, gt, crop=crop),
@@ -208,6 +229,16 @@ def source_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None  # no git here, or it refuses this folder: the version alone is stated
     return done.stdout.strip() or None
+
+
+def _own_luma(restored: Tensor) -> NDArray:
+    """Y of a result that has not been rounded, uint8 (H, W)."""
+    return quantise(luma_of(restored)[0, 0])
+
+
+def _eight_bit_luma(picture: NDArray) -> NDArray:
+    colours = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+    return np.floor(rgb_to_y(colours) + 0.5).astype(np.uint8)
 
 
 def _network_input(lq: NDArray) -> Tensor:

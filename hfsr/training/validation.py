@@ -25,6 +25,7 @@ from hfsr.inference import Upscaler
 from hfsr.options import TrainOptions
 from hfsr.options.models import Typed
 from hfsr.registry import ARCHS, METRICS
+from hfsr.zoo import is_luma_network
 
 from .setup import build_dataset, files_of
 
@@ -159,6 +160,7 @@ class Validation:
                 scale=scale,
                 degradation=self._degradations[name],
                 tile=tile,
+                luma=is_luma_network(network),
                 progress=finish,
             ).protocol
         if self._processes > 1:

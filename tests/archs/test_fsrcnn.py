@@ -67,6 +67,22 @@ def test_released_layout(tmp_path) -> None:
         load_checkpoint(tmp_path / "weights.pth")
 
 
+def test_layout_of_another_port() -> None:
+    state = FSRCNN(num_map=2).state_dict()
+    places = ("shrink.0", "shrink.1", "map.0", "map.1", "map.2", "map.3", "expand.0", "expand.1")
+    theirs = {}
+    for key, value in state.items():
+        key = key.replace("first_part", "feature_extraction").replace("last_part", "deconv")
+        if key.startswith("mid_part"):
+            _, number, tensor = key.split(".")
+            key = f"{places[int(number)]}.{tensor}"
+        theirs[key] = value
+    spec, arguments, renamed = identify(theirs)
+    assert (spec.cls, arguments) == (FSRCNN, {"num_feat": 56, "num_shrunk": 12, "num_map": 2})
+    assert renamed.keys() == state.keys()
+    assert all(torch.equal(renamed[key], value) for key, value in state.items())
+
+
 @pytest.mark.parametrize(("scale", "radius"), [(2, 8), (3, 8), (4, 7)])
 def test_radius_of_the_paper_s_network(scale, radius) -> None:
     assert_radius("fsrcnn_tiny", num_map=4, scale=scale)

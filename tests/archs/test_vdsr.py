@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,7 +10,8 @@ from hfsr.archs._luma import luma
 from hfsr.archs._resize import Bicubic
 from hfsr.archs.vdsr import VDSR
 from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
-from hfsr.errors import CheckpointError, OptionsError
+from hfsr.errors import OptionsError
+from hfsr.hub import from_pretrained
 
 from .parity import shake
 
@@ -72,11 +74,38 @@ def test_layout_of_the_port(tmp_path, parallel) -> None:
     assert loaded.model_args == {"num_feat": 64, "num_block": 18, "bias": False, "upscale": 3}
 
 
-def test_a_pickled_network_is_refused_with_what_to_do(tmp_path) -> None:
-    """As the port saves it: the module itself, whose loading would run the code of its classes."""
-    torch.save({"epoch": 50, "model": VDSR(num_feat=4, bias=False)}, tmp_path / "model_epoch_50.pth")
-    with pytest.raises(CheckpointError, match=r"is refused: it holds .*VDSR.* save its state dict alone"):
-        load_checkpoint(tmp_path / "model_epoch_50.pth", scale=4)
+def test_layout_of_another_port() -> None:
+    model = VDSR(num_feat=4, num_block=3, bias=False)
+    theirs = {
+        key.replace("input.", "conv1.0.").replace("residual_layer", "trunk").replace("output", "conv2"): value
+        for key, value in model.state_dict().items()
+    }
+    spec, arguments, renamed = identify(theirs)
+    assert (spec.cls, arguments) == (VDSR, {"num_feat": 4, "num_block": 3, "bias": False})
+    assert all(torch.equal(renamed[key], value) for key, value in model.state_dict().items())
+
+
+def test_weights_of_matlab(tmp_path) -> None:
+    """`model.weight{i}` (height, width, inputs, outputs) and `model.bias{i}`, trailing axes of 1 dropped."""
+    io = pytest.importorskip("scipy.io", reason="scipy comes with hfsr[train]")
+    model = VDSR(upscale=3).eval()
+    shake(model)
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    order = [model.input, *(layer.conv for layer in model.residual_layer), model.output]
+    assert set(order) == set(convs)
+    weight, bias = np.empty((1, 20), object), np.empty((1, 20), object)
+    for i, conv in enumerate(order):
+        value = conv.weight.detach().numpy().transpose(2, 3, 1, 0)
+        weight[0, i] = value[..., 0] if value.shape[3] == 1 else value
+        bias[0, i] = conv.bias.detach().numpy()[:, None]
+    io.savemat(tmp_path / "VDSR_Official.mat", {"model": {"weight": weight, "bias": bias}})
+    x = torch.rand(1, 3, 5, 7)
+    for loaded in (
+        load_checkpoint(tmp_path / "VDSR_Official.mat", scale=3),
+        from_pretrained(tmp_path / "VDSR_Official.mat", scale=3),
+    ):
+        with torch.no_grad():
+            assert torch.equal(loaded(x), model(x))
 
 
 def test_older_layout_of_the_port() -> None:

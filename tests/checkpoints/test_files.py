@@ -131,12 +131,6 @@ def test_malicious_plain_pickle_does_nothing(tmp_path, refused) -> None:
     assert not trace.exists()
 
 
-def test_whole_pickled_network_is_refused(tmp_path, refused, edsr) -> None:
-    torch.save(edsr, tmp_path / "net.pth")
-    with refused("is refused: it holds '.*EDSR' beside tensors.*save its state dict alone"):
-        load_checkpoint(tmp_path / "net.pth")
-
-
 def test_a_list_of_state_dicts_is_numbered(tmp_path) -> None:
     torch.save([TENSORS, OTHER], tmp_path / "nets.pt")
     tensors, _ = read_state_dict(tmp_path / "nets.pt")

@@ -161,3 +161,28 @@ def test_the_commit_is_absent_outside_a_checkout(tmp_path, monkeypatch):
         assert module.source_commit() is None
     finally:
         module.source_commit.cache_clear()
+
+
+def test_a_luma_network_is_measured_by_its_own_luma() -> None:
+    """Y in 8 bit against Y in 8 bit; the same pictures through RGB give another number."""
+    from hfsr.archs import luma, with_luma
+    from hfsr.images.colour import rgb_to_y
+
+    rng = np.random.default_rng(0)
+    gt = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    noise = torch.from_numpy(rng.normal(0, 3 / 255, (1, 1, 24, 24))).float()
+
+    def restore(x: torch.Tensor) -> torch.Tensor:
+        return with_luma(x, luma(x) + noise)
+
+    measured = {
+        own: evaluate(restore, [Pair("a", gt, gt)], scale=1, crop=2, luma=own) for own in (True, False)
+    }
+    y = rgb_to_y(gt)
+    made = np.clip(np.floor(y + 255 * noise[0, 0].numpy() + 0.5), 0, 255)
+    error = np.mean((made - np.floor(y + 0.5))[2:-2, 2:-2] ** 2)
+    assert measured[True].psnr_y == pytest.approx(10 * math.log10(255**2 / error), abs=1e-3)
+    assert abs(measured[True].psnr_y - measured[False].psnr_y) > 0.01
+    assert measured[True].psnr_rgb == measured[False].psnr_rgb
+    assert "the network's own" in measured[True].protocol["channel"]
+    assert "the network's own" not in measured[False].protocol["channel"]
