@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,41 +19,30 @@ from hfsr.archs import ArchSpec, enlarged_length
 from hfsr.errors import ImageError, OptionsError, PlanError
 from hfsr.zoo import spec_of
 
+from .backends import CompiledNetwork, choose_backend, is_worth_compiling
 from .ensemble import VIEWS, Mean
-from .execute import Read, Write, execute
+from .execute import Read, RunStage, Write, execute
 from .graph import EXACT_FROM, Program, is_exact, trace
 from .memory import kept_heap
 from .padding import padded, padded_size
+from .pixels import Opacity, Pixels, RowOrder, new_array
 from .plan import Plan, make_plan
 from .precision import choose_device, choose_dtype, dtype_name
+from .progress import Progress, drain, one_pass, timed
 from .regions import Region, Size
+from .transfer import Overlapped
 from .windowed import Windowed, WindowPlan
 
 __all__ = ["Progress", "Upscaler"]
 
-T = TypeVar("T")
+Put = Callable[[Region, NDArray], None]
+"""Takes a part of the result, in output px and in the picture's own type."""
 
 _WHOLE = 0
 _WINDOW = 256
 """Side in LR px of the windows of a network that says nothing of them."""
-_BEYOND = 0.5
-"""How far beyond [0, 1] floats may be: what other networks overshoot, not what is counted to 255."""
 _SMALL = 128 * 128
 """Up to so many px an image runs whole: reading the graph would take longer than running it."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands.
-
-    Attributes:
-        done, total: pieces finished and pieces in all; a network with global pools visits each place many
-        times. seconds_left: estimate from the arithmetic still to do, None before the first piece has ended.
-    """
-
-    done: int
-    total: int
-    seconds_left: float | None
 
 
 class Upscaler:
@@ -67,8 +54,11 @@ class Upscaler:
         whole.
             The result does not depend on it: within 1e-5 of the range in fp32. Only a network with attention
             over the whole image runs in tiles that are an approximation; `used_tile` says so.
-        dtype: "fp32", "bf16", "fp16", or "auto": bf16 where the device has it natively and the network allows
-        it. backend: "torch". device: "cpu", "cuda", "cuda:N"; None takes CUDA where there is one.
+        dtype: "fp32", "bf16", "fp16", or "auto": bf16 where the device has it natively and the network
+            allows it.
+        backend: "torch"; "openvino", which compiles for each size of picture (local and pooled networks on a
+            CPU, needs hfsr[openvino]); "auto" takes that where it is installed and the picture is worth it.
+        device: "cpu", "cuda", "cuda:N"; None takes CUDA where there is one.
         self_ensemble: average the results of the eight flips and transposes, in float: eight times the work,
             and one float32 copy of the result in memory (or in a file).
 
@@ -76,6 +66,7 @@ class Upscaler:
         scale: output px per input px.
         used_tile: how the last picture was run: a tile's side in px, 0 for whole, "rows:32" for bands of 32
             rows, "windowed:64" for overlapping tiles of 64 px that approximate the whole.
+        backend: what ran the last picture, or will run the first.
         notes: what reading the last picture had to change, in words ("only the first of 3 pages was read").
         summary: network, scale, that, dtype, backend and device in one line.
 
@@ -93,12 +84,12 @@ class Upscaler:
         device: str | torch.device | None = None,
         self_ensemble: bool = False,
     ) -> None:
-        if backend not in ("torch", "auto"):
-            raise OptionsError(f"backend '{backend}' is unknown; use torch")
         self.tile = _parse_tile(tile)
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, model, self.device)
-        self.backend = "torch"
+        self.backend = choose_backend(backend, model, self.device)
+        self._compiles = self.backend != "torch"
+        self._compiles_always = backend == self.backend != "torch"
         self.model = _ready(model, self.device)
         self.scale: int | float = getattr(model, "scale", 1)
         self.used_tile: int | str = "auto" if self.tile is None else self.tile
@@ -109,6 +100,7 @@ class Upscaler:
                 f"self-ensemble needs a whole scale, not {self.scale:g}: flips would not align"
             )
         self._program: Program | None = None
+        self._compiled: CompiledNetwork | None = None
         self._windowed: Windowed | None = None
         self._exact = True
         spec = spec_of(self.model)
@@ -148,7 +140,7 @@ class Upscaler:
             ImageError: not a picture, or one with NaN in it.
         """
         if isinstance(image, np.ndarray):
-            return _drain(self._array_steps(image), progress)
+            return drain(self._array_steps(image), progress)
         if isinstance(image, (str, Path)):
             picture = images.read_picture(Path(image))
         elif isinstance(image, Image.Image):
@@ -158,7 +150,7 @@ class Upscaler:
                 f"got {type(image).__name__}; an image is a PIL picture, a path or a numpy array"
             )
         self.notes = picture.notes
-        return images.picture_to_pil(_drain(self._picture_steps(picture), progress))
+        return images.picture_to_pil(drain(self._picture_steps(picture), progress))
 
     def tensor(self, x: Tensor, progress: Callable[[Progress], None] | None = None) -> Tensor:
         """Upscales one picture given as a tensor.
@@ -210,6 +202,10 @@ class Upscaler:
         images.check_target(
             target, width=width, height=height, alpha=picture.alpha is not None, jpeg_quality=jpeg_quality
         )
+        if images.takes_rows(target):
+            with images.open_rows(target, like=picture, width=width, height=height) as writer:
+                yield from self._row_steps(picture, writer.write)
+            return
         result = yield from self._picture_steps(picture)
         images.write_picture(result, target, jpeg_quality=jpeg_quality)
 
@@ -222,65 +218,91 @@ class Upscaler:
         if (windowed := self._windowed_for(Size(height, width))) is not None:
             return windowed.plan(Size(height, width), self.tile)
         size = padded_size(Size(height, width), _size_multiple(self.model))
-        return make_plan(self._programmed(), size, self.device, self.tile or None)
+        return self._arranged(size)[1]
 
     def _picture_steps(self, picture: images.Picture) -> Generator[Progress, None, images.Picture]:
-        """Runs a picture; opacity runs by itself first, and colour premultiplied by it, so that nothing
-        fringes.
-        """
-        if picture.alpha is None or picture.alpha.min() == picture.alpha.max():
-            pixels = yield from self._array_steps(picture.pixels)
-            same = None if picture.alpha is None else np.full(pixels.shape[:2], picture.alpha[0, 0])
-            return replace(picture, pixels=pixels, alpha=same)
-        alpha = yield from _pass(0, 2, self._array_steps(picture.alpha))
-        pixels = yield from _pass(1, 2, self._array_steps(picture.pixels, _Opacity(picture.alpha, alpha)))
+        """Runs a picture; yields progress and returns the whole result."""
+        height, width = self.result_size(Size(picture.height, picture.width))
+        shape = (height, width, *picture.pixels.shape[2:])
+        pixels = new_array(shape, picture.pixels.dtype)
+
+        def put(r: Region, values: NDArray) -> None:
+            pixels[r.top : r.bottom, r.left : r.right] = values
+
+        alpha = yield from self._put_steps(picture, lambda _: put)
         return replace(picture, pixels=pixels, alpha=alpha)
 
-    def _array_steps(
-        self, pixels: NDArray, opacity: _Opacity | None = None
-    ) -> Generator[Progress, None, NDArray]:
-        """Runs an array; yields progress and returns an array of the same type."""
-        _check_array(pixels)
-        gray = pixels.ndim == 2
-        integer = pixels.dtype.kind == "u"
-        peak = float(np.iinfo(pixels.dtype).max) if integer else 1.0
-        size = Size(*pixels.shape[:2])
-        result = np.empty((*self.result_size(size), *pixels.shape[2:]), pixels.dtype)
+    def _row_steps(
+        self, picture: images.Picture, take: Callable[[NDArray], None]
+    ) -> Generator[Progress, None, None]:
+        """Runs a picture and hands over the rows of the result as they come, alpha beside the colours."""
+        width = self.result_size(Size(picture.height, picture.width)).width
+        yield from self._put_steps(picture, lambda alpha: RowOrder(width, take, alpha).write)
 
-        def read(r: Region) -> Tensor:
-            part = pixels[r.top : r.bottom, r.left : r.right].astype(np.float32)
-            values = torch.from_numpy(part).to(self.device).div_(peak)
-            planes = values.expand(1, 3, -1, -1) if gray else values.permute(2, 0, 1)[None]
-            return planes if opacity is None else planes * opacity.before(r).to(self.device)
+    def _put_steps(
+        self, picture: images.Picture, put_beside: Callable[[NDArray | None], Put]
+    ) -> Generator[Progress, None, NDArray | None]:
+        """Runs a picture and returns the alpha of the result, which `put_beside` is given before the colours.
+
+        Opacity runs by itself first, and colour premultiplied by it, so that nothing fringes.
+        """
+        alpha = picture.alpha
+        if alpha is None or alpha.min() == alpha.max():
+            size = self.result_size(Size(picture.height, picture.width))
+            same = None if alpha is None else np.broadcast_to(alpha[0, 0], size)
+            yield from self._pixel_steps(Pixels(picture.pixels, self.device), put_beside(same))
+            return same
+        enlarged = yield from one_pass(0, 2, self._array_steps(alpha))
+        pixels = Pixels(picture.pixels, self.device, Opacity(alpha, enlarged))
+        yield from one_pass(1, 2, self._pixel_steps(pixels, put_beside(enlarged)))
+        return enlarged
+
+    def _array_steps(self, array: NDArray) -> Generator[Progress, None, NDArray]:
+        """Runs an array; yields progress and returns an array of the same type."""
+        pixels = Pixels(array, self.device)
+        result = new_array((*self.result_size(pixels.size), *array.shape[2:]), array.dtype)
+
+        def put(r: Region, values: NDArray) -> None:
+            result[r.top : r.bottom, r.left : r.right] = values
+
+        yield from self._pixel_steps(pixels, put)
+        return result
+
+    def _pixel_steps(self, pixels: Pixels, put: Put) -> Generator[Progress, None, None]:
+        """Runs an array and hands over each part of the result."""
 
         def write(r: Region, part: Tensor) -> None:
-            if opacity is not None:
-                part = part / opacity.after(r).to(part.device).clamp(min=1 / peak)
-            values = part[0].mean(0) if gray else part[0].permute(1, 2, 0)
-            done = images.quantise(values, pixels.dtype) if integer else values.cpu().numpy()
-            result[r.top : r.bottom, r.left : r.right] = done
+            put(r, pixels.values(r, part))
 
-        yield from self._run(size, read, write)
-        return result
+        yield from self._run(pixels.size, pixels.read, write)
 
     # The run
 
     @torch.inference_mode()  # as a decorator: between two yields the caller's mode is its own
     def _run(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
+        if self.device.type == "cuda":
+            overlapped = Overlapped(self.device, write)
+            yield from self._run_views(size, read, overlapped.write)
+            overlapped.finish()
+        else:
+            yield from self._run_views(size, read, write)
+
+    def _run_views(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
         if not self.self_ensemble:
             yield from self._run_once(size, read, write)
             return
         mean = Mean(self.result_size(size))
         for index, view in enumerate(VIEWS):
             run = self._run_once(view.size(size), view.reader(size, read), mean.writer(view))
-            yield from _pass(index, len(VIEWS), run)
+            yield from one_pass(index, len(VIEWS), run)
         mean.hand_over(write, self.device)
 
     def _run_once(self, size: Size, read: Read, write: Write) -> Generator[Progress, None, None]:
-        small = self.tile is None and size.height * size.width <= _SMALL
+        small = self.tile is None and size.height * size.width <= _SMALL and not self._compiles_always
         if (windowed := self._windowed_for(size)) is not None:
             yield from self._run_windowed(windowed, size, read, write)
-        elif (self.tile == _WHOLE or small) and self.dtype == torch.float32:
+        elif (small or (self.tile == _WHOLE and not self._compiles)) and self.dtype == torch.float32:
+            self.backend = "torch"
             self.used_tile = _WHOLE
             image = read(Region(0, size.height, 0, size.width))
             height, width = self.result_size(size)
@@ -301,11 +323,10 @@ class Upscaler:
             yield Progress(step.done, step.total, left)
 
     def _run_program(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
-        program = self._programmed()
         multiple = _size_multiple(self.model)
         if padded_size(size, multiple) != size:
             size, read, write = padded(size, read, write, multiple=multiple, result=self.result_size(size))
-        plan = make_plan(program, size, self.device, max(size) if self.tile == _WHOLE else self.tile)
+        program, plan, run_stage = self._arranged(size)
         self.used_tile = f"rows:{plan.rows}" if plan.tile is None else self.tile or plan.tile
         run = execute(
             program,
@@ -316,9 +337,23 @@ class Upscaler:
             bands=plan.bands or None,
             device=self.device,
             spill=plan.spill_folder,
+            run_stage=run_stage,
         )
         with kept_heap():
-            yield from _timed(run, plan, size)
+            yield from timed(run, plan, size)
+
+    def _arranged(self, size: Size) -> tuple[Program, Plan, RunStage | None]:
+        """The program as it runs an image of this size, the plan, and what runs its stages if not torch."""
+        program = self._programmed()
+        plan = make_plan(program, size, self.device, max(size) if self.tile == _WHOLE else self.tile)
+        if not (self._compiles_always or (self._compiles and is_worth_compiling(plan))):
+            self.backend = "torch"
+            return program, plan, None
+        if self._compiled is None:
+            self._compiled = CompiledNetwork(program, self.dtype)
+        self.backend = "openvino"
+        program, plan = self._compiled.plan(size, self.device, self.tile)
+        return program, plan, self._compiled.runner(plan)
 
     def _programmed(self) -> Program:
         if self._program is None:
@@ -328,52 +363,6 @@ class Upscaler:
                 raise PlanError(f"{self.name} enlarges x{found:g}; correct its attribute 'scale'")
             self._program.prepare(self.device, self.dtype)
         return self._program
-
-
-@dataclass(frozen=True)
-class _Opacity:
-    """The alpha of a picture and of its result, both (H, W) of one integer type."""
-
-    source: NDArray
-    result: NDArray
-
-    def before(self, r: Region) -> Tensor:
-        return _fraction(self.source, r)
-
-    def after(self, r: Region) -> Tensor:
-        return _fraction(self.result, r)
-
-
-def _fraction(values: NDArray, r: Region) -> Tensor:
-    part = values[r.top : r.bottom, r.left : r.right].astype(np.float32)
-    return torch.from_numpy(part).div_(float(np.iinfo(values.dtype).max))
-
-
-def _pass(index: int, count: int, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
-    """Progress of one of `count` equal passes, counted over all of them."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return end.value
-        left = (
-            None if step.seconds_left is None else step.seconds_left + (count - 1 - index) * step.seconds_left
-        )
-        yield Progress(step.done + index * step.total, step.total * count, left)
-
-
-def _timed(run: Iterator[tuple[int, Region]], plan: Plan, size: Size) -> Iterator[Progress]:
-    """Counts parts, and tells the time left from the arithmetic done so far."""
-    if plan.tile is not None:
-        parts = -(-size.height // plan.tile) * -(-size.width // plan.tile)
-    else:
-        parts = -(-size.height // (plan.rows or size.height))
-    total = parts * len(plan.stage_flops)
-    started, spent = time.monotonic(), 0.0
-    for done, (stage, part) in enumerate(run, start=1):
-        spent += plan.stage_flops[stage] * part.area / (size.height * size.width)
-        elapsed = time.monotonic() - started
-        yield Progress(min(done, total), total, max(plan.flops / spent - 1, 0.0) * elapsed if spent else None)
 
 
 def _ready(model: nn.Module, device: torch.device) -> nn.Module:
@@ -413,29 +402,3 @@ def _parse_tile(tile: int | str) -> int | None:
     if number < 0 or 0 < number < 8:
         raise OptionsError(f"tile {tile!r} is not allowed; use auto, 0 (whole) or a side of at least 8 px")
     return number
-
-
-def _check_array(pixels: NDArray) -> None:
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
-        raise ImageError(f"got an array of shape {pixels.shape}; use (H, W, 3) RGB or (H, W) gray")
-    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
-        raise ImageError(f"got an array of {pixels.dtype}; use uint8, uint16 or float32 in [0, 1]")
-    if pixels.dtype == np.float32:
-        low, high = float(pixels.min()), float(pixels.max())  # NaN if there is one
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ImageError("the array holds NaN or infinite values; replace them first")
-        if low < -_BEYOND or high > 1 + _BEYOND:
-            raise ImageError(
-                f"floats are in [0, 1], and this array runs from {low:g} to {high:g}; divide it by 255 or the like"
-            )
-
-
-def _drain(steps: Generator[Progress, None, T], progress: Callable[[Progress], None] | None) -> T:
-    """Runs steps to the end and returns what they return."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return end.value
-        if progress is not None:
-            progress(step)

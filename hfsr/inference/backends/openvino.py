@@ -68,7 +68,7 @@ class OpenVino:
             compiled = self._core.compile_model(self._typed(model, program, io), "CPU", self._settings)
             shapes = [(1, *s, program.channels[n]) for n, s in zip(io.outputs, io.results, strict=True)]
             types = [_dtype(program, node) for node in io.outputs]
-            self._compiled[key] = CompiledStage(self._ov, compiled, shapes, types)
+            self._compiled[key] = CompiledStage(self._ov, compiled, len(io.maps), shapes, types)
         return self._compiled[key]
 
     def forget(self) -> None:
@@ -103,15 +103,22 @@ class CompiledStage:
     Args:
         ov: the package openvino.
         compiled: OpenVINO's model.
+        maps: how many of its inputs are maps; they come first.
         shapes: of what it gives, (1, h, w, C) each.
         types: of the same.
     """
 
     def __init__(
-        self, ov: Any, compiled: Any, shapes: Sequence[tuple[int, ...]], types: Sequence[torch.dtype]
+        self,
+        ov: Any,
+        compiled: Any,
+        maps: int,
+        shapes: Sequence[tuple[int, ...]],
+        types: Sequence[torch.dtype],
     ) -> None:
         self._ov = ov
         self._compiled = compiled
+        self._maps = maps
         self._ends = list(zip(shapes, types, strict=True))
         self._request: Any = None
         self._results: list[Tensor] = []
@@ -120,7 +127,9 @@ class CompiledStage:
         """Maps (1, C, h, w) and vectors in, the targets out, (1, C, h, w), valid until the next call."""
         if self._request is None:
             self._begin()
-        held = [_nhwc(x) for x in inputs]  # until it has run: the request reads them where they are
+        maps = [x.permute(_TO_NHWC) for x in inputs[: self._maps]]
+        # Held until it has run: the request reads them where they are.
+        held = [x.contiguous() for x in (*maps, *inputs[self._maps :])]
         for index, x in enumerate(held):
             self._request.set_input_tensor(index, self._shared(x))
         self._request.infer()
@@ -198,7 +207,3 @@ def _exported(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
         except RuntimeError as error:
             raise PlanError(f"a stage cannot be exported ({error}); use the backend torch") from error
         return ov.convert_model(exported)
-
-
-def _nhwc(x: Tensor) -> Tensor:
-    return x.permute(_TO_NHWC).contiguous() if x.ndim == 4 and x.shape[2:] != (1, 1) else x.contiguous()
