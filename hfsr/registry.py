@@ -15,7 +15,17 @@ from hfsr.errors import UnknownNameError, suggest
 if TYPE_CHECKING:
     from hfsr.archs._spec import ArchSpec
 
-__all__ = ["ARCHS", "DATASETS", "DEGRADATIONS", "LOSSES", "METRICS", "RECIPES", "SUFFIX", "Registry"]
+__all__ = [
+    "ARCHS",
+    "DATASETS",
+    "DEGRADATIONS",
+    "FOREIGN_ARCHS",
+    "LOSSES",
+    "METRICS",
+    "RECIPES",
+    "SUFFIX",
+    "Registry",
+]
 
 SUFFIX = "_hfsr"
 """Ends our name in BasicSR where the plain one is taken; understood here too: one option file serves both."""
@@ -94,6 +104,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 ARCHS: Registry[ArchSpec] = Registry("network")
+FOREIGN_ARCHS: Registry[Callable[..., Any]] = Registry("network of another package")
+"""Empty until the bridge lends it; what is there keeps no contract of ours, so it stands apart from ARCHS."""
 LOSSES: Registry[Callable[..., Any]] = Registry("loss")
 DATASETS: Registry[Callable[..., Any]] = Registry("data set type")
 DEGRADATIONS: Registry[Callable[..., Any]] = Registry("degradation")

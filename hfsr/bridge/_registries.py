@@ -11,7 +11,7 @@ from torch import nn
 import hfsr.archs  # importing registers our networks
 import hfsr.losses  # noqa: F401  and our losses
 from hfsr.errors import UnknownNameError, suggest
-from hfsr.registry import ARCHS, DATASETS, LOSSES, METRICS, SUFFIX, Registry
+from hfsr.registry import ARCHS, DATASETS, FOREIGN_ARCHS, LOSSES, METRICS, SUFFIX, Registry
 
 from ._cures import import_basicsr
 
@@ -41,8 +41,19 @@ class _Foreign(Mapping[str, Any]):
         short = {name.removesuffix(_THEIR_SUFFIX): item for name, item in full.items()}
         return {**short, **full}
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """As `[]`; `<Name>_basicsr` is theirs of that name, where ours has it too."""
+        items = self._items()
+        return items.get(name, items.get(name.removesuffix(_THEIR_SUFFIX), default))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
     def __getitem__(self, name: str) -> Any:
-        return self._items()[name]
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items())
@@ -60,7 +71,8 @@ def install() -> dict[str, str]:
     Our networks, losses and metrics go into BasicSR's under their plain name where it is free, else as
     `<Name>_hfsr`; a foreign entry is never replaced. BasicSR's data sets, losses and metrics, and those of
     any plugin imported before or after, are found in our registries where we hold no such name ourselves.
-    Networks of others are found by `find_network`, not in ARCHS: they keep no contract that we could state.
+    Networks of others are found by `find_network` and in FOREIGN_ARCHS, not in ARCHS: they keep no contract
+    that we could state.
 
     Returns:
         the name of each of our networks in BasicSR's registry.
@@ -73,6 +85,7 @@ def install() -> dict[str, str]:
 
     if not _foreign:
         _foreign["ARCH"] = _Foreign(theirs.ARCH_REGISTRY, lambda: [spec.cls for spec in ARCHS.values()])
+        FOREIGN_ARCHS.borrow(_foreign["ARCH"])
         for kind, ours in (("DATASET", DATASETS), ("LOSS", LOSSES), ("METRIC", METRICS)):
             _foreign[kind] = _Foreign(getattr(theirs, f"{kind}_REGISTRY"), _values_of(ours))
             ours.borrow(_foreign[kind])
@@ -98,7 +111,7 @@ def find_network(name: str) -> Callable[..., nn.Module]:
         return ARCHS[name].cls
     install()
     foreign = _foreign["ARCH"]
-    found = foreign.get(name) or foreign.get(name.removesuffix(_THEIR_SUFFIX))
+    found = foreign.get(name)
     if found is None:
         raise UnknownNameError(f"no network named '{name}'{suggest(name, {*ARCHS, *foreign})}")
     return found

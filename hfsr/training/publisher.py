@@ -14,13 +14,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hfsr.errors import HubError
+from hfsr.errors import HubError, OptionsError
 from hfsr.evaluation import Report
 from hfsr.hub.publishing import check_repo_id, require_token
+from hfsr.options import TrainOptions
+from hfsr.registry import ARCHS
 
 from .files import write_atomically
 
-__all__ = ["Publisher"]
+__all__ = ["Publisher", "check_push"]
 
 logger = logging.getLogger("hfsr")
 
@@ -42,19 +44,30 @@ _PATIENCE = 300.0
 """Seconds that one push may take once the training is over."""
 
 
+def check_push(options: TrainOptions) -> None:
+    """
+    Raises:
+        OptionsError: `logger.push_to_hub` is no id, or the network is one that nobody could load from there.
+    """
+    if options.logger.push_to_hub is None:
+        return
+    check_repo_id(options.logger.push_to_hub)
+    if options.network_g.type not in ARCHS:
+        raise OptionsError(
+            f"logger.push_to_hub: {options.network_g.type} is another package's network, which hfsr cannot "
+            "load from the Hub; push its .pth by other means"
+        )
+
+
 class Publisher:
     """Sends a run's best weights, each time they got better; of several waiting pushes only the last is made.
 
     Args:
         folder: of the run; its `best.json` holds the reports that go on the card.
         repository: `org/name`.
-
-    Raises:
-        OptionsError: `repository` has another form.
     """
 
     def __init__(self, folder: Path, repository: str) -> None:
-        check_repo_id(repository)
         self.folder, self.repository = folder, repository
         self.reports = folder / "best.json"
         self._child: subprocess.Popen[str] | None = None
@@ -62,7 +75,7 @@ class Publisher:
         """Whether something is not on the Hub yet, or may not be."""
         self._wanted = False
         """Whether a push begins as soon as none is under way; one that failed waits for the next best."""
-        self._locked_out()
+        self._may_push = not self._locked_out()
 
     def submit(self, reports: Sequence[Report]) -> None:
         """New best weights are in the run's folder: they will be pushed, with these numbers on the card."""
@@ -75,7 +88,7 @@ class Publisher:
         """Tells how a push ended, and starts the next one that is due; takes no time."""
         if self._child is not None and self._child.poll() is not None:
             self._tell(final=False)
-        if self._child is None and self._wanted:
+        if self._child is None and self._wanted and self._may_push:
             self._start()
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Where curves and pictures are shown: accelerate's trackers, as `logger` chooses, and one of ours for visdom."""
+"""Where curves and pictures are shown: accelerate's trackers, as `logger` chooses; visdom's is ours."""
 
 from __future__ import annotations
 

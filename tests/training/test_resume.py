@@ -130,17 +130,41 @@ def test_a_state_holds_tensors_and_plain_values_only(tmp_path, options):
     assert {"networks", "averages", "optimizers", "best", "epoch"} <= state.keys()
 
 
-def test_a_full_disk_keeps_the_state_before(tmp_path, options, monkeypatch):
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from hfsr import training
+from hfsr.errors import HfsrError
+file, root, limit = sys.argv[1:]
+options = training.load_options(file, ["train:total_iter=8"])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+try:
+    training.train(options, auto_resume=True, root=Path(root))
+except HfsrError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("full", ["state", "model.safetensors"])
+def test_a_disk_that_is_full_keeps_the_state_before(tmp_path, options, option_file, full):
+    """The kernel refuses every file beyond a size, as a full disk does."""
     folder = training.train(options(), root=tmp_path)
-    original = torch.save
-
-    def save(content, stream):
-        original(content, stream)
-        if "iter" in content:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(CheckpointError, match=r"cannot write .*8.state.*No space left"):
-        training.train(options("train:total_iter=8"), auto_resume=True, root=tmp_path)
-    assert read_state(folder / "training_states" / "6.state")["iter"] == 6
+    before = read_state(folder / "training_states" / "6.state")
+    sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    limit = sizes["6.state" if full == "state" else full] - 100
+    command = [sys.executable, "-c", FULL_DISK, str(option_file), str(tmp_path), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert "cannot write" in told
+    assert full in told
+    assert "File too large" in told
     assert not list(tmp_path.rglob("*.partial"))
+    assert {path.name for path in (folder / "training_states").iterdir()} == {"2.state", "4.state", "6.state"}
+    after = read_state(folder / "training_states" / "6.state")
+    assert all(
+        torch.equal(tensor, after["networks"]["net_g"][key])
+        for key, tensor in before["networks"]["net_g"].items()
+    )
+    training.train(options("train:total_iter=8"), auto_resume=True, root=tmp_path)
+    assert read_state(folder / "training_states" / "8.state")["iter"] == 8

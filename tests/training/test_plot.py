@@ -1,0 +1,57 @@
+"""The picture of the training curve."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from hfsr.training.plot import _COLOURS, _linear_axis, _log_axis, draw_curve
+
+ROWS = [
+    {"iter": "0", "a/psnr_y": "30", "b/psnr_y": "28"},
+    {"iter": "100", "l_pix": "0.1", "lr": "1e-4", "it_per_s": "3"},
+    {"iter": "200", "l_pix": "0.01", "lr": "1e-4", "a/psnr_y": "inf", "b/psnr_y": "29", "a/ssim_y": "0.9"},
+]
+
+
+def colours(path):
+    with Image.open(path) as picture:
+        return {tuple(colour) for colour in np.asarray(picture).reshape(-1, 3)}
+
+
+def rgb(text):
+    return tuple(int(text[k : k + 2], 16) for k in (1, 3, 5))
+
+
+def test_a_panel_for_losses_and_one_for_each_metric(tmp_path):
+    draw_curve(ROWS, tmp_path / "curve.png", title="run")
+    with Image.open(tmp_path / "curve.png") as picture:
+        assert picture.size == (1200, 3 * 420)
+    assert {rgb(_COLOURS[0]), rgb(_COLOURS[1])} <= colours(tmp_path / "curve.png")
+    assert rgb(_COLOURS[2]) not in colours(tmp_path / "curve.png")
+
+
+def test_nothing_to_draw_leaves_nothing(tmp_path):
+    draw_curve([{"iter": "0"}, {"iter": "1", "lr": "1"}], tmp_path / "curve.png", title="run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_higher_is_higher(tmp_path):
+    draw_curve([{"iter": "0", "x": "-1"}, {"iter": "10", "x": "2"}], tmp_path / "c.png", title="run")
+    with Image.open(tmp_path / "c.png") as picture:
+        pixels = np.asarray(picture).astype(int)
+    y, x = np.nonzero(np.abs(pixels[60:] - rgb(_COLOURS[0])).sum(axis=2) == 0)
+    assert y[x < 300].min() > y[x > 900].max()
+
+
+def test_axes_hold_their_values_and_have_ticks():
+    for values in ([1.0, 1.0], [-3.0, 8.0], [28.1, 28.2]):
+        low, high, ticks = _linear_axis(values)
+        assert low < min(values) <= max(values) < high
+        assert 3 <= len(ticks) <= 8
+        assert all(low <= tick <= high for tick in ticks)
+    for values in ([1e-5, 1e3], [0.02, 0.03], [0.5, 0.5]):
+        low, high, ticks = _log_axis(values)
+        assert 10**low < min(values) <= max(values) < 10**high
+        assert len(ticks) >= 3
+        assert all(10**low <= tick <= 10**high for tick in ticks)
