@@ -1,0 +1,67 @@
+"""Where a run stands, told after each of its parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from .plan import Plan
+from .regions import Region, Size
+
+__all__ = ["Progress", "drain", "one_pass", "timed"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        done, total: pieces finished and pieces in all; a network with global pools visits each place many
+        times. seconds_left: estimate from the arithmetic still to do, None before the first piece has ended.
+    """
+
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+def drain(steps: Generator[Progress, None, T], progress: Callable[[Progress], None] | None) -> T:
+    """Runs steps to the end and returns what they return."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        if progress is not None:
+            progress(step)
+
+
+def one_pass(index: int, count: int, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+    """Progress of one of `count` equal passes, counted over all of them."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        left = (
+            None if step.seconds_left is None else step.seconds_left + (count - 1 - index) * step.seconds_left
+        )
+        yield Progress(step.done + index * step.total, step.total * count, left)
+
+
+def timed(run: Iterator[tuple[int, Region]], plan: Plan, size: Size) -> Iterator[Progress]:
+    """Counts parts, and tells the time left from the arithmetic done so far."""
+    if plan.tile is not None:
+        parts = -(-size.height // plan.tile) * -(-size.width // plan.tile)
+    else:
+        parts = -(-size.height // (plan.rows or size.height))
+    total = parts * len(plan.stage_flops)
+    started, spent = time.monotonic(), 0.0
+    for done, (stage, part) in enumerate(run, start=1):
+        spent += plan.stage_flops[stage] * part.area / (size.height * size.width)
+        elapsed = time.monotonic() - started
+        yield Progress(min(done, total), total, max(plan.flops / spent - 1, 0.0) * elapsed if spent else None)
