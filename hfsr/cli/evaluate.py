@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from hfsr.errors import OptionsError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from hfsr.degradations import Seeded
     from hfsr.evaluation import Report, Scores, TilingReport
     from hfsr.inference import Upscaler
@@ -52,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dtype", default="fp32", help="fp32 (default), bf16, fp16 or auto")
     add("--tile", default="0", help="side in input px of what one piece owns; 0 runs whole (default 0)")
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add("--self-ensemble", action="store_true", help="average over eight flips")
     add("--json", action="store_true", help="one JSON object on stdout, nothing else")
     add(
         *("--compare-tiling",),
@@ -72,7 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from hfsr import hub
-    from hfsr.inference import Upscaler
 
     name = args.model or _default_model(args)
     if args.compare_tiling is None and args.gt is None:
@@ -80,15 +83,23 @@ def run(args: argparse.Namespace) -> int:
     network = hub.from_pretrained(name, scale=args.scale)
     if args.compare_tiling is not None:
         tile = args.tile if args.tile not in ("0", "auto") else str(OUR_TILE)
-        whole, ours = (Upscaler(network, tile=t, dtype=args.dtype, device=args.device) for t in ("0", tile))
+        whole, ours = (_upscaler(network, t, args) for t in ("0", tile))
         return _compare_tiling(args, str(name), whole, ours)
-    up = Upscaler(network, tile=args.tile, dtype=args.dtype, device=args.device)
+    up = _upscaler(network, args.tile, args)
     report = _evaluate(args, str(name), up)
     if args.json:
         print(json.dumps(report.to_json()))
     else:
         print(_table(report))
     return 0
+
+
+def _upscaler(network: nn.Module, tile: str, args: argparse.Namespace) -> Upscaler:
+    from hfsr.inference import Upscaler
+
+    return Upscaler(
+        network, tile=tile, dtype=args.dtype, device=args.device, self_ensemble=args.self_ensemble
+    )
 
 
 def _default_model(args: argparse.Namespace) -> str:
@@ -110,11 +121,14 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
     pairs = find_pairs(args.gt, args.lq, up.scale)
     with tqdm(total=len(pairs), unit="picture", leave=False, disable=not _talkative(args)) as bar:
 
+        tiles: dict[int | str, None] = {}  # as pictures were really run, in the order they came
+
         def show(done: int, total: int, scores: Scores) -> None:
+            tiles[up.used_tile] = None
             bar.set_postfix_str(f"{scores.name} {scores.psnr_y:.2f} dB")
             bar.update()
 
-        return evaluate(
+        report = evaluate(
             up.tensor,
             pairs,
             scale=up.scale,
@@ -122,10 +136,13 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
             model=name,
             set_name=set_name(args.gt),
             dtype=up.dtype_name,
-            tile=args.tile if args.tile == "auto" else int(args.tile),
             luma=is_luma_network(up.model),
             progress=show,
         )
+    run = {"tile": next(iter(tiles)) if len(tiles) == 1 else ", ".join(map(str, tiles))}
+    if up.self_ensemble:
+        run["self_ensemble"] = "mean of 8 flips and transposes"
+    return dataclasses.replace(report, protocol={**report.protocol, **run})
 
 
 def _degradation(args: argparse.Namespace, scale: float) -> Seeded:
