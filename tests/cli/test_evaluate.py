@@ -64,6 +64,24 @@ def test_given_lr_pictures_and_pieces_give_the_same_numbers(model, folder, capsy
     assert results[2]["protocol"]["tile"] == 16
 
 
+def test_the_protocol_states_how_it_was_run(model, folder, capsys):
+    plain, banded, eight = (
+        (
+            cli.main(["evaluate", "-m", model, "--gt", str(folder), "--json", *more]),
+            json.loads(capsys.readouterr().out),
+        )[1]
+        for more in ([], ["--tile", "auto", "--dtype", "bf16"], ["--self-ensemble"])
+    )
+    assert plain["protocol"]["tile"] == 0
+    assert str(banded["protocol"]["tile"]).startswith("rows:")
+    assert "self_ensemble" not in plain["protocol"]
+    assert eight["protocol"]["self_ensemble"] == "mean of 8 flips and transposes"
+    network = load_checkpoint(Path(model) / "model.safetensors")
+    up = Upscaler(network, tile=0, dtype="fp32", self_ensemble=True)
+    assert eight["psnr_y"] == evaluate(up.tensor, find_pairs(folder, scale=2), scale=2).psnr_y
+    assert eight["psnr_y"] != plain["psnr_y"]
+
+
 def test_the_table_names_every_picture_and_the_protocol(model, folder, capsys):
     assert cli.main(["evaluate", "-m", model, "--gt", str(folder)]) == 0
     out = capsys.readouterr().out
