@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +12,10 @@ from hfsr.degradations import Chain, Seeded, build_chain
 from hfsr.errors import DataError, MissingDependencyError, OptionsError, suggest
 from hfsr.registry import DATASETS
 
-from .files import PairedFile, as_folders, pair_folders
+from .cache import PictureCache, default_folder
+from .files import PairedFile, Place, StoredPair, as_folders, pair_folders
 from .patches import PatchCutter
+from .scales import MixedScales
 from .store import PictureStore, Progress
 
 __all__ = ["PairedImageDataset", "SampleImageDataset"]
@@ -22,6 +26,23 @@ Degradation = dict[str, Any] | list[dict[str, Any]]
 """Sections with a `type`, one for each step."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """How pictures are read, cut and degraded: the words that every type of data set has."""
+
+    scale: int
+    gt_size: int | None
+    use_hflip: bool
+    use_rot: bool
+    sampling: Sampling
+    degradation: Degradation | None
+    seed: int
+    scales: list[float] | None = None
+    lq_size: int | None = None
+    skip_unreadable: bool = False
+    cache: PictureCache | None = None
+
+
 class _Pictures:
     """Files that are either cut into patches (training) or measured whole (validation)."""
 
@@ -29,43 +50,52 @@ class _Pictures:
     degradation: Seeded
     """Makes the LQ pictures that are not given when whole pictures are measured."""
 
-    def __init__(
-        self,
-        files: list[PairedFile],
-        *,
-        scale: int,
-        gt_size: int | None,
-        use_hflip: bool,
-        use_rot: bool,
-        sampling: Sampling,
-        degradation: Degradation | None,
-        seed: int,
-    ) -> None:
-        self.files, self.scale = files, scale
-        self.chain: Chain = build_chain(degradation, scale)
-        self.degradation = Seeded(self.chain, seed)
-        self.gt_size, self.use_hflip, self.use_rot, self.sampling = gt_size, use_hflip, use_rot, sampling
+    def __init__(self, files: Sequence[PairedFile | StoredPair], reading: _Reading) -> None:
+        self.sources, self.reading = list(files), reading
+        self.files = [file for file in files if isinstance(file, PairedFile)]
+        self.scale = reading.scale
+        self.chain: Chain = build_chain(reading.degradation, reading.scale)
+        self.degradation = Seeded(self.chain, reading.seed)
 
-    def patches(self, seed: int, progress: Progress | None = None) -> PatchCutter:
+    def patches(self, seed: int, progress: Progress | None = None) -> PatchCutter | MixedScales:
         """Decodes the pictures; the patches then come from memory.
 
         Raises:
             OptionsError: no `gt_size` was given.
-            ImageError, DataError: a picture cannot be read or is too small.
+            ImageError, DataError: a picture cannot be read or is too small, or pairs do not match.
         """
-        if self.gt_size is None:
+        how = self.reading
+        cutting: dict[str, Any] = {
+            "use_hflip": how.use_hflip,
+            "use_rot": how.use_rot,
+            "sampling": how.sampling,
+        }
+        if how.scales:
+            store = self._store(Chain([]), 1, progress)
+            return MixedScales(
+                store,
+                scales=how.scales,
+                gt_size=how.gt_size,
+                lq_size=how.lq_size,
+                seed=seed,
+                cutting=cutting,
+            )
+        if how.gt_size is None:
             raise OptionsError(
                 "datasets.train.gt_size: is missing; the side of a GT patch in px, for example 96"
             )
         beforehand, each_time = self.chain.split()
-        return PatchCutter(
-            PictureStore(self.files, scale=self.scale, degradation=beforehand, progress=progress),
-            degradation=each_time,
-            gt_size=self.gt_size,
-            use_hflip=self.use_hflip,
-            use_rot=self.use_rot,
-            sampling=self.sampling,
-            seed=seed,
+        store = self._store(beforehand, self.scale, progress)
+        return PatchCutter(store, gt_size=how.gt_size, degradation=each_time, seed=seed, **cutting)
+
+    def _store(self, beforehand: Chain, scale: int, progress: Progress | None) -> PictureStore:
+        return PictureStore(
+            self.sources,
+            scale=scale,
+            degradation=beforehand,
+            skip_unreadable=self.reading.skip_unreadable,
+            cache=self.reading.cache,
+            progress=progress,
         )
 
 
@@ -74,13 +104,20 @@ class PairedImageDataset(_Pictures):
     """Folders of good pictures, and folders of bad ones or MATLAB bicubic reductions made here.
 
     Args:
-        dataroot_gt: folder or list of folders, searched with their subfolders.
+        dataroot_gt: folder or list of folders, searched with their subfolders; for training also containers
+            of pictures: `.pack`, `.lmdb` (as BasicSR's), `.h5`.
         dataroot_lq: likewise; `~` makes LQ from GT.
         filename_tmpl: LQ name from the GT name, without ending.
         gt_size: side of a GT patch in px; training only.
         use_hflip, use_rot: random mirroring and rotation by 90 degrees.
         sampling: draw every "picture" equally often, or in proportion to its "area".
-        io_backend: accepted for BasicSR's files; only `type: disk` is read.
+        scales: real numbers of which each batch draws one, instead of the file's scale; LQ is then MATLAB's
+            bicubic reduction of the GT patch. For VDSR, MDSR, MS-LapSRN and Meta-RDN.
+        lq_size: beside `scales`, instead of `gt_size`: side of an LQ patch in px.
+        unreadable: "stop" before training at a picture that cannot be read, or "skip" such pictures.
+        cache: keep decoded pictures for the next start: true for the user's cache folder, or a folder.
+        cache_gb: size of that folder above which the sets used least lately are removed from it.
+        io_backend: accepted for BasicSR's files; what `dataroot_gt` is called decides.
         meta_info_file: a text file that names one picture per line, relative to `dataroot_gt`; only these
             are read.
         degradation: what makes LQ from GT: a section with a `type`, or a list of them, done in this order;
@@ -100,6 +137,11 @@ class PairedImageDataset(_Pictures):
         use_hflip: bool = True,
         use_rot: bool = True,
         sampling: Sampling = "picture",
+        scales: list[float] | None = None,
+        lq_size: int | None = None,
+        unreadable: Literal["stop", "skip"] = "stop",
+        cache: bool | str = False,
+        cache_gb: float = 20.0,
         io_backend: dict[str, Any] | None = None,
         meta_info_file: str | None = None,
         degradation: Degradation | None = None,
@@ -111,9 +153,13 @@ class PairedImageDataset(_Pictures):
             raise OptionsError(
                 f"datasets.{phase}: dataroot_lq gives the LQ pictures, degradation makes them; leave one out"
             )
-        if io_backend is not None and io_backend.get("type", "disk") != "disk":
+        if scales and (degradation is not None or dataroot_lq is not None):
             raise OptionsError(
-                f"datasets.{phase}.io_backend: only 'type: disk' is read, not {io_backend['type']!r}"
+                f"datasets.{phase}: scales makes the LQ; leave dataroot_lq and degradation out"
+            )
+        if io_backend is not None and io_backend.get("type", "disk") not in ("disk", "lmdb", "hdf5"):
+            raise OptionsError(
+                f"datasets.{phase}.io_backend: {io_backend['type']!r} is not read; allowed: disk, lmdb, hdf5"
             )
         files = pair_folders(
             as_folders(dataroot_gt),
@@ -122,17 +168,25 @@ class PairedImageDataset(_Pictures):
             template=filename_tmpl,
             scale=scale,
         )
+        if phase != "train" and any(isinstance(file, StoredPair) for file in files):
+            raise OptionsError(f"datasets.{phase}: pictures that are measured must be files in a folder")
         if meta_info_file is not None:
             files = _listed(files, Path(meta_info_file).expanduser(), phase)
         super().__init__(
             files,
-            scale=scale,
-            gt_size=gt_size,
-            use_hflip=use_hflip,
-            use_rot=use_rot,
-            sampling=sampling,
-            degradation=degradation,
-            seed=seed,
+            _Reading(
+                scale=scale,
+                gt_size=gt_size,
+                use_hflip=use_hflip,
+                use_rot=use_rot,
+                sampling=sampling,
+                degradation=degradation,
+                seed=seed,
+                scales=scales,
+                lq_size=lq_size,
+                skip_unreadable=unreadable == "skip",
+                cache=_cache(cache, cache_gb),
+            ),
         )
 
 
@@ -170,17 +224,28 @@ class SampleImageDataset(_Pictures):
             )
         super().__init__(
             [PairedFile(folder / name) for name in names],
-            scale=scale,
-            gt_size=gt_size,
-            use_hflip=use_hflip,
-            use_rot=use_rot,
-            sampling=sampling,
-            degradation=degradation,
-            seed=seed,
+            _Reading(
+                scale=scale,
+                gt_size=gt_size,
+                use_hflip=use_hflip,
+                use_rot=use_rot,
+                sampling=sampling,
+                degradation=degradation,
+                seed=seed,
+            ),
         )
 
 
-def _listed(files: list[PairedFile], meta_info: Path, phase: str) -> list[PairedFile]:
+def _cache(where: bool | str, gigabytes: float) -> PictureCache | None:
+    if not where:
+        return None
+    folder = default_folder() if where is True else Path(where).expanduser()
+    return PictureCache(folder, round(gigabytes * 1e9))
+
+
+def _listed(
+    files: Sequence[PairedFile | StoredPair], meta_info: Path, phase: str
+) -> list[PairedFile | StoredPair]:
     """The pictures that a meta information file names: the first word of each line."""
     try:
         lines = meta_info.read_text(encoding="utf-8").splitlines()
@@ -189,7 +254,13 @@ def _listed(files: list[PairedFile], meta_info: Path, phase: str) -> list[Paired
             f"datasets.{phase}.meta_info_file: cannot read '{meta_info}': {error.strerror}"
         ) from error
     named = {line.split()[0] for line in lines if line.strip()}
-    kept = [file for file in files if any(file.gt.as_posix().endswith("/" + name) for name in named)]
+    kept = [file for file in files if not named.isdisjoint(_names(file.gt))]
     if len(kept) != len(named):
         raise DataError(f"'{meta_info}' names {len(named)} pictures, of which {len(kept)} are in dataroot_gt")
     return kept
+
+
+def _names(place: Place) -> list[str]:
+    """What a list may call a picture: its name, and that with the folders it lies in."""
+    parts = place.parts if isinstance(place, Path) else tuple(place.name.split("/"))
+    return ["/".join(parts[start:]) for start in range(len(parts))]

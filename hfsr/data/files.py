@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from hfsr.errors import DataError, some_of
 from hfsr.images import SUFFIXES, eight_bit, read_picture
 
-__all__ = ["PairedFile", "as_folders", "find_pictures", "pair_folders", "read_rgb"]
+from .containers import Entry, is_container, open_container
+
+__all__ = ["PairedFile", "Place", "StoredPair", "as_folders", "find_pictures", "pair_folders", "read_rgb"]
+
+Place = Path | Entry
+"""Where a picture is: a file, or a place in a container."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,14 @@ class PairedFile:
     """The good picture."""
     lq: Path | None = None
     """The bad picture, or None when it is made from the good one."""
+
+
+@dataclass(frozen=True)
+class StoredPair:
+    """One picture of a data set of which a part lies in containers."""
+
+    gt: Place
+    lq: Place | None = None
 
 
 def as_folders(roots: str | Sequence[str] | None) -> list[Path]:
@@ -57,12 +70,12 @@ def find_pictures(folder: Path, place: str) -> list[Path]:
 
 def pair_folders(
     gt: Sequence[Path], lq: Sequence[Path], *, place: str, template: str = "{}", scale: int = 1
-) -> list[PairedFile]:
+) -> list[PairedFile | StoredPair]:
     """Pairs the good pictures with the bad ones of the same name.
 
     Args:
-        gt: folders of good pictures.
-        lq: as many folders of bad ones, or none: then every LQ is made from its GT.
+        gt: folders of good pictures, or containers (`.pack`, `.lmdb`, `.h5`).
+        lq: as many of bad ones, or none: then every LQ is made from its GT.
         place: the section of the option file, for the error.
         template: name of the LQ file from that of the GT file, both without ending ("{}_blurred").
         scale: S in `NAMExS`, which is found too.
@@ -74,21 +87,21 @@ def pair_folders(
         raise DataError(
             f"{place}: {len(gt)} folders in dataroot_gt need as many in dataroot_lq, not {len(lq)}"
         )
-    pairs: list[PairedFile] = []
+    pairs: list[PairedFile | StoredPair] = []
     unpaired: list[str] = []
     for index, folder in enumerate(gt):
-        pictures = find_pictures(folder, f"{place}:dataroot_gt")
+        pictures = _places(folder, f"{place}:dataroot_gt")
         if not lq:
-            pairs += [PairedFile(picture) for picture in pictures]
+            pairs += [_pair(picture, None) for picture in pictures]
             continue
-        partners = {p.stem: p for p in find_pictures(lq[index], f"{place}:dataroot_lq")}
+        partners = {p.stem: p for p in _places(lq[index], f"{place}:dataroot_lq")}
         for picture in pictures:
             names = (template.format(picture.stem), f"{picture.stem}x{scale}")
             partner = next((partners[name] for name in names if name in partners), None)
             if partner is None:
                 unpaired.append(picture.name)
             else:
-                pairs.append(PairedFile(picture, partner))
+                pairs.append(_pair(picture, partner))
     if unpaired:
         raise DataError(
             f"{place}: dataroot_lq has no picture for {some_of(unpaired)}; "
@@ -97,11 +110,24 @@ def pair_folders(
     return pairs
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def _places(root: Path, place: str) -> Sequence[Place]:
+    if not is_container(root):
+        return find_pictures(root, place)
+    container = open_container(root)
+    return [Entry(container, name) for name in container.names]
+
+
+def _pair(gt: Place, lq: Place | None) -> PairedFile | StoredPair:
+    if isinstance(gt, Path) and (lq is None or isinstance(lq, Path)):
+        return PairedFile(gt, lq)
+    return StoredPair(gt, lq)
+
+
+def read_rgb(path: Place) -> NDArray[np.uint8]:
     """Decodes a picture to 8-bit RGB, shape (H, W, 3); gray is repeated, alpha dropped.
 
     Raises:
         ImageError: not a picture, or truncated.
     """
-    pixels = eight_bit(read_picture(path).pixels)
+    pixels = path.read() if isinstance(path, Entry) else eight_bit(read_picture(path).pixels)
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)

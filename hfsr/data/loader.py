@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from .patches import Batch, PatchSource
 from .randomness import epoch_order
+from .scales import MixedScales
 
 __all__ = ["Batches"]
 
@@ -59,11 +60,16 @@ class Batches:
         while left:
             epoch, position = divmod(start, self.epoch_length)
             indices = self._epoch(epoch)[position : position + left]
-            parts.append(self.source.batch(epoch, indices))
+            parts.append(self._patches(epoch, indices, seen // self.global_batch))
             start, left = start + len(indices), left - len(indices)
         if len(parts) == 1:
             return parts[0]
         return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+    def _patches(self, epoch: int, indices: NDArray[np.int64], step: int) -> Batch:
+        if isinstance(self.source, MixedScales):
+            return self.source.batch(epoch, indices, step)
+        return self.source.batch(epoch, indices)
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:

@@ -180,8 +180,8 @@ def test_folders_of_an_option_file(gt_folder, tmp_path):
     assert len(dataset.patches(0)) == 4
     with pytest.raises(OptionsError, match="gt_size"):
         PairedImageDataset(dataroot_gt=str(gt_folder), scale=2).patches(0)
-    with pytest.raises(OptionsError, match="only 'type: disk' is read, not 'lmdb'"):
-        PairedImageDataset(dataroot_gt=str(gt_folder), io_backend={"type": "lmdb"})
+    with pytest.raises(OptionsError, match="'memcached' is not read; allowed: disk, lmdb, hdf5"):
+        PairedImageDataset(dataroot_gt=str(gt_folder), io_backend={"type": "memcached"})
 
 
 def test_a_meta_information_file_chooses(gt_folder, tmp_path):

@@ -1,0 +1,92 @@
+"""Decoded pictures on disk, for the next start: packs named by what they hold, in a folder with a limit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hfsr.errors import DataError, HfsrError
+
+from .pack import Pack, writing_pack
+
+__all__ = ["PictureCache", "default_folder"]
+
+logger = logging.getLogger("hfsr")
+
+Pairs = list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+
+_SUFFIX = ".cache.pack"
+
+
+def default_folder() -> Path:
+    """`hfsr/pictures` where this user's programs keep what can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hfsr" / "pictures"
+
+
+@dataclass(frozen=True)
+class PictureCache:
+    """LQ and GT of data sets, decoded; the sets used least lately make room for new ones."""
+
+    folder: Path
+    limit: int
+    """Bytes of all packs together."""
+
+    def key(self, sources: Sequence[Path], words: dict[str, Any]) -> str:
+        """Names a set by its files as they are now (place, size, time) and by what is done to them."""
+        facts = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in sources]
+        return hashlib.sha256(json.dumps([facts, words], sort_keys=True).encode()).hexdigest()[:24]
+
+    def load(self, key: str, count: int) -> Pairs | None:
+        """The pairs of a set, mapped from disk; None where they are not there."""
+        path = self.folder / f"{key}{_SUFFIX}"
+        if not path.is_file():
+            return None
+        try:
+            pack = Pack(path)
+            pairs = [(pack.read(f"{k}.lq"), pack.read(f"{k}.gt")) for k in range(count)]
+            os.utime(path)
+        except (DataError, KeyError, OSError) as error:
+            logger.warning("the cache '%s' is made again: %s", path, error)
+            return None
+        return pairs
+
+    def store(self, key: str, pairs: Pairs) -> Pairs:
+        """Writes the pairs of a set and gives them back mapped; as they are where there is no room."""
+        size = sum(lq.nbytes + gt.nbytes for lq, gt in pairs)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make_room(size)
+            free = shutil.disk_usage(self.folder).free
+            if size > self.limit or size > free // 2:
+                logger.warning(
+                    "decoded pictures (%.1f GB) are not cached: limit %.1f GB, half of the free disk %.1f GB",
+                    *(number / 1e9 for number in (size, self.limit, free / 2)),
+                )
+                return pairs
+            with writing_pack(self.folder / f"{key}{_SUFFIX}", {}) as writer:
+                for k, (lq, gt) in enumerate(pairs):
+                    writer.add(f"{k}.lq", lq)
+                    writer.add(f"{k}.gt", gt)
+        except (HfsrError, OSError) as error:
+            logger.warning("the decoded pictures are not cached: %s", error)
+            return pairs
+        return self.load(key, len(pairs)) or pairs
+
+    def _make_room(self, size: int) -> None:
+        packs = sorted(self.folder.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime)
+        used = sum(path.stat().st_size for path in packs)
+        for path in packs:
+            if used + size <= self.limit:
+                return
+            used -= path.stat().st_size
+            path.unlink()

@@ -1,0 +1,156 @@
+"""Pictures that lie in one file: packs, BasicSR's LMDB, HDF5."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hfsr.errors import DataError, ImageError, MissingDependencyError
+from hfsr.images import eight_bit, picture_from_pil
+
+from .pack import Pack
+
+__all__ = ["Container", "Entry", "Hdf5", "Lmdb", "is_container", "open_container"]
+
+_SUFFIXES = (".pack", ".lmdb", ".h5", ".hdf5")
+
+
+class Container(Protocol):
+    """Pictures by name."""
+
+    path: Path
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pictures."""
+
+    def read(self, name: str) -> NDArray:
+        """A picture: uint8, RGB (H, W, 3) or gray (H, W)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A picture in a container."""
+
+    container: Container
+    name: str
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending."""
+        return PurePosixPath(self.name).stem
+
+    def read(self) -> NDArray:
+        """Its pixels: uint8, RGB (H, W, 3) or gray (H, W)."""
+        return self.container.read(self.name)
+
+    def __str__(self) -> str:
+        return f"{self.container.path}:{self.name}"
+
+
+class Lmdb:
+    """A folder `*.lmdb` as BasicSR's scripts write it: encoded pictures, named in `meta_info.txt`.
+
+    Raises:
+        DataError: missing or not of this layout.
+        MissingDependencyError: lmdb is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            import lmdb
+        except ImportError as error:
+            raise MissingDependencyError("lmdb", extra="train", purpose="reading LMDB") from error
+        try:
+            lines = (path / "meta_info.txt").read_text(encoding="utf-8").splitlines()
+            self._database = lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False)
+        except (OSError, lmdb.Error) as error:
+            raise DataError(
+                f"'{path}' is no LMDB of pictures ({error}); make one: hfsr prepare lmdb"
+            ) from error
+        self.names = [line.split(" ")[0] for line in lines if line.strip()]
+
+    def read(self, name: str) -> NDArray:
+        with self._database.begin(write=False) as transaction:
+            encoded = transaction.get(os.path.splitext(name)[0].encode("ascii", "backslashreplace"))
+        if encoded is None:
+            raise ImageError(f"'{self.path}' holds no '{name}', which its meta_info.txt names")
+        try:
+            with Image.open(io.BytesIO(encoded)) as image:
+                image.load()
+                return eight_bit(picture_from_pil(image).pixels)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise ImageError(f"'{self.path}:{name}' is damaged ({error}); make it again") from error
+
+
+class Hdf5:
+    """An HDF5 file: data sets of shape (H, W), (H, W, 3) or (N, H, W, 3), uint8, are a picture or N of them.
+
+    Raises:
+        DataError: missing or no HDF5.
+        MissingDependencyError: h5py is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            import h5py
+        except ImportError as error:
+            raise MissingDependencyError("h5py", extra="train", purpose="reading HDF5") from error
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise DataError(f"'{path}' is no HDF5 file ({error}); make one: hfsr prepare h5") from error
+        self._places: dict[str, tuple[str, int | None]] = {}
+        self._lock = threading.Lock()
+        self._file.visititems(self._found)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._places)
+
+    def read(self, name: str) -> NDArray:
+        place, index = self._places[name]
+        try:
+            with self._lock:  # h5py's own calls are not meant for several threads at once
+                return np.asarray(self._file[place][... if index is None else index])
+        except OSError as error:
+            raise ImageError(f"'{self.path}:{name}' is damaged ({error}); make it again") from error
+
+    def _found(self, name: str, item: Any) -> None:
+        shape = getattr(item, "shape", None)
+        if shape is None or item.dtype != np.uint8:
+            return
+        if len(shape) == 2 or (len(shape) == 3 and shape[2] == 3):
+            self._places[name] = (name, None)
+        elif len(shape) == 4 and shape[3] == 3:
+            self._places |= {f"{name}/{k:06}": (name, k) for k in range(shape[0])}
+
+
+def is_container(root: Path) -> bool:
+    """Whether a `dataroot` is one of these and not a folder of pictures."""
+    return root.suffix.lower() in _SUFFIXES
+
+
+def open_container(root: Path) -> Container:
+    """Opens what a `dataroot` names.
+
+    Raises:
+        DataError: missing, unreadable or empty.
+        MissingDependencyError: the package that reads it is not installed.
+    """
+    suffix = root.suffix.lower()
+    kind = Pack if suffix == ".pack" else Lmdb if suffix == ".lmdb" else Hdf5
+    container: Container = kind(root)
+    if not container.names:
+        raise DataError(f"'{root}' holds no pictures")
+    return container

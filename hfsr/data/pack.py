@@ -1,0 +1,109 @@
+"""A pack: many pictures in one file, decoded, which is mapped into memory and read without any work.
+
+Layout: 64 bytes of head (`HFSRPACK`, version, place and length of the index, little-endian), the pixels of
+every picture (uint8, rows of RGB, each picture on a multiple of 64 bytes), then the index as JSON:
+`{"pictures": [{"name", "height", "width", "offset"}, ...], "made": {...}}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hfsr.errors import DataError
+from hfsr.images import replacing
+
+__all__ = ["Pack", "PackWriter", "writing_pack"]
+
+Pixels = NDArray[np.uint8]
+
+_HEAD = struct.Struct("<8sIxxxxQQ")
+_MAGIC, _VERSION, _ALIGN = b"HFSRPACK", 1, 64
+
+
+class Pack:
+    """A pack, opened; its pictures are views of the file.
+
+    Raises:
+        DataError: missing, no pack, cut short, or of a later version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._bytes = np.memmap(path, np.uint8, "r")
+            magic, version, place, length = _HEAD.unpack(bytes(self._bytes[: _HEAD.size]))
+            if magic != _MAGIC or version != _VERSION:
+                raise ValueError(f"it begins with {magic!r}, version {version}")
+            index = json.loads(bytes(self._bytes[place : place + length]))
+            self._entries: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in index["pictures"]}
+            if any(self._end(entry) > len(self._bytes) for entry in self._entries.values()):
+                raise ValueError("it is cut short")
+        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+            raise DataError(f"'{path}' is no pack ({error}); make one: hfsr prepare pack") from error
+        self.made: dict[str, Any] = index["made"]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pictures, in the order in which they were written."""
+        return list(self._entries)
+
+    def read(self, name: str) -> Pixels:
+        """A picture, RGB, (H, W, 3); not to be written to."""
+        entry = self._entries[name]
+        flat = self._bytes[entry["offset"] : self._end(entry)]
+        return flat.reshape(entry["height"], entry["width"], 3)
+
+    @staticmethod
+    def _end(entry: Mapping[str, Any]) -> int:
+        return int(entry["offset"]) + 3 * int(entry["height"]) * int(entry["width"])
+
+
+class PackWriter:
+    """Writes the pictures of a pack one after the other; see `writing_pack`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._entries: list[dict[str, Any]] = []
+        self.size = _ALIGN
+        file.write(bytes(_ALIGN))
+
+    def add(self, name: str, pixels: Pixels) -> None:
+        """Appends a picture, RGB, (H, W, 3)."""
+        height, width = pixels.shape[:2]
+        self._entries.append({"name": name, "height": height, "width": width, "offset": self.size})
+        fill = -pixels.nbytes % _ALIGN
+        self._file.write(np.ascontiguousarray(pixels).data)
+        self._file.write(bytes(fill))
+        self.size += pixels.nbytes + fill
+
+    def finish(self, made: Mapping[str, Any]) -> None:
+        """Writes index and head."""
+        index = json.dumps({"pictures": self._entries, "made": dict(made)}).encode()
+        self._file.write(index)
+        self._file.seek(0)
+        self._file.write(_HEAD.pack(_MAGIC, _VERSION, self.size, len(index)))
+
+
+@contextlib.contextmanager
+def writing_pack(path: Path, made: Mapping[str, Any]) -> Iterator[PackWriter]:
+    """A new pack, which takes its place when the block ends well.
+
+    Args:
+        path: of the pack.
+        made: plain values that tell how it was made.
+
+    Raises:
+        ImageError: it cannot be written.
+    """
+    with replacing(path) as file:
+        writer = PackWriter(file)
+        yield writer
+        writer.finish(made)

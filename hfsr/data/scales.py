@@ -1,0 +1,88 @@
+"""Batches of different scales: one scale per batch, as VDSR's mixing and Meta-SR train."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hfsr.degradations import Bicubic, Chain, Step
+from hfsr.degradations.step import Words
+from hfsr.errors import OptionsError
+
+from .patches import Batch, PatchCutter
+from .randomness import uniforms
+from .store import PictureStore
+
+__all__ = ["MixedScales"]
+
+
+class _Alone(Step):
+    """A step on a patch that is a picture of its own: it is reduced without what surrounds it."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
+        return self.step(pixels, rng)
+
+    def protocol(self) -> Words:
+        return self.step.protocol()
+
+
+class MixedScales:
+    """Patches at one of several scales; which, the number of the step decides.
+
+    LQ is the MATLAB bicubic reduction of the GT patch, so a scale may be any real number. A batch holds,
+    beside `lq` and `gt`, its `scale`, shape (B, 1, 1, 1).
+
+    Args:
+        store: pictures at scale 1.
+        scales: all drawn equally often.
+        gt_size: side of a GT patch in px, cut to what a whole LQ patch stands for; or
+        lq_size: side of an LQ patch in px, GT being `floor(lq_size * scale)`.
+        cutting: the other words of `PatchCutter`.
+
+    Raises:
+        OptionsError: a scale below 1, none, or both sizes or neither.
+        DataError: every picture is smaller than the largest patch.
+    """
+
+    def __init__(
+        self,
+        store: PictureStore,
+        *,
+        scales: Sequence[float],
+        gt_size: int | None,
+        lq_size: int | None,
+        seed: int,
+        cutting: dict[str, Any],
+    ) -> None:
+        if not scales or min(scales) < 1:
+            raise OptionsError(
+                f"datasets.train.scales: {list(scales)} is not possible; give numbers from 1 on"
+            )
+        if (gt_size is None) == (lq_size is None):
+            raise OptionsError("datasets.train: give one of gt_size and lq_size beside scales")
+        self.scales, self.seed = list(scales), seed
+        self.cutters: list[PatchCutter] = []
+        for scale in self.scales:
+            side = math.floor(gt_size / scale + 1e-6) if gt_size is not None else lq_size or 0
+            size = math.floor(side * scale + 1e-6)
+            chain = Chain([_Alone(Bicubic(scale=scale))] if scale > 1 else [])
+            self.cutters.append(PatchCutter(store, gt_size=size, seed=seed, degradation=chain, **cutting))
+        self.left_out = max(cutter.left_out for cutter in self.cutters)
+
+    def __len__(self) -> int:
+        return min(len(cutter) for cutter in self.cutters)
+
+    def batch(self, epoch: int, indices: NDArray[np.int64], step: int = 0) -> Batch:
+        """The patches of these indices of an epoch, at the scale of a step."""
+        draw = uniforms(self.seed ^ 0x5CA1E, 0, np.array([step]), 1)[0, 0]
+        which = min(int(draw * len(self.scales)), len(self.scales) - 1)
+        patches = self.cutters[which].batch(epoch, indices)
+        return {**patches, "scale": torch.full((len(indices), 1, 1, 1), float(self.scales[which]))}
