@@ -9,10 +9,12 @@ from .foreign import ForeignSource, MapDataset
 from .loader import Batches
 from .patches import Batch, PatchCutter, PatchSource
 from .store import PictureStore, Progress
+from .unpaired import BatchesBesideUnpaired, SingleImageDataset
 
 __all__ = [
     "Batch",
     "Batches",
+    "BatchesBesideUnpaired",
     "ForeignSource",
     "MapDataset",
     "PairedFile",
@@ -22,6 +24,7 @@ __all__ = [
     "PictureStore",
     "Progress",
     "SampleImageDataset",
+    "SingleImageDataset",
     "pair_folders",
     "read_rgb",
 ]

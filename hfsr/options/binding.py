@@ -25,6 +25,9 @@ __all__ = ["Kind", "Problem", "TypedSection", "arguments_model", "kinds", "recip
 Problem = Mapping[str, Any]
 """An error in pydantic's form: `type`, `loc`, `msg`, `input`."""
 Located = tuple[tuple[str, ...], Problem]
+OPTIMIZER_WORDS = ("optim_g", "optim_d", "optim_dual")
+LOSS_WORDS = ("pixel_opt", "perceptual_opt", "texture_opt", "gan_opt", "dual_opt")
+"""Sections of `train` that hold an optimizer, and those that hold a loss."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,10 @@ def typed_sections(raw: Mapping[str, Any]) -> Iterator[TypedSection]:
     places: dict[tuple[str, ...], tuple[Any, Kind]] = {
         ("network_g",): (raw.get("network_g"), known["network"]),
         ("network_d",): (raw.get("network_d"), known["network"]),
-        ("train", "optim_g"): (train.get("optim_g"), known["optimizer"]),
+        ("network_dual",): (raw.get("network_dual"), known["network"]),
         ("train", "scheduler"): (train.get("scheduler"), known["scheduler"]),
-        ("train", "pixel_opt"): (train.get("pixel_opt"), known["loss"]),
+        **{("train", word): (train.get(word), known["optimizer"]) for word in OPTIMIZER_WORDS},
+        **{("train", word): (train.get(word), known["loss"]) for word in LOSS_WORDS},
     }
     for key, section in _mapping(raw.get("datasets")).items():
         places["datasets", str(key)] = (section, known["dataset"])

@@ -71,7 +71,19 @@ class PathOptions(Section):
     param_key_g: str | None = None
     """Entry of a `.pth` to start from, `params` or `params_ema`; `~`: the latter, if there."""
     strict_load_g: bool = True
-    """False copies the tensors that fit and lists the rest."""
+    """False copies the tensors that fit and lists the rest: how weights of another scale are started from."""
+    pretrain_network_d: str | None = None
+    """What `network_d` starts from: a checkpoint or a model folder."""
+    param_key_d: str | None = None
+    """As `param_key_g`."""
+    strict_load_d: bool = True
+    """As `strict_load_g`."""
+    pretrain_network_dual: str | None = None
+    """What `network_dual` starts from: a checkpoint or a model folder."""
+    param_key_dual: str | None = None
+    """As `param_key_g`."""
+    strict_load_dual: bool = True
+    """As `strict_load_g`."""
     resume_state: str | None = None
     """A `.state` file to go on from; `--auto_resume` finds the newest by itself."""
 
@@ -85,11 +97,33 @@ class ParameterGroup(Section):
     """Factor on the learning rate; 0 freezes them."""
 
 
+class MixupOptions(Section):
+    """Blends pairs of a batch with each other."""
+
+    alpha: float = Field(1.2, gt=0)
+    """The share of one of them is drawn from Beta(alpha, alpha), once for each batch."""
+    start_iter: int = Field(0, ge=0)
+    """Iterations without it."""
+
+
+class RecursionOptions(Section):
+    """How much the pictures of all recursions count beside the final one."""
+
+    alpha: float = Field(1.0, ge=0, le=1)
+    """Their share at the first iteration."""
+    decay_iter: int = Field(50000, ge=1)
+    """Iterations until it is 0, in a straight line."""
+
+
 class TrainingOptions(Section):
     """How the network learns."""
 
     optim_g: Typed
-    """Optimizer: a class of torch.optim and its arguments."""
+    """Optimizer: a class of torch.optim, or one of timm by its name there, and its arguments."""
+    optim_d: Typed | None = None
+    """Optimizer of `network_d`."""
+    optim_dual: Typed | None = None
+    """Optimizer of `network_dual`."""
     total_iter: int = Field(ge=1)
     """Iterations in all."""
     scheduler: Typed | None = None
@@ -100,6 +134,24 @@ class TrainingOptions(Section):
     """Decay of the averaged weights that are validated and published; 0 for none."""
     pixel_opt: Typed | None = None
     """Loss between output and ground truth."""
+    perceptual_opt: Typed | None = None
+    """Loss between features of output and ground truth."""
+    texture_opt: Typed | None = None
+    """Loss between textures of output and ground truth."""
+    gan_opt: Typed | None = None
+    """Loss of the logits of `network_d`."""
+    dual_opt: Typed | None = None
+    """Loss between what `network_dual` makes of the output, and the input."""
+    net_d_iters: int = Field(1, ge=1)
+    """Iterations of `network_d` for each one of `network_g`."""
+    net_d_init_iters: int = Field(0, ge=0)
+    """Iterations in which `network_d` learns alone."""
+    ragan: Literal["half", "sum"] = "half"
+    """ESRGANModel: both adversarial terms count by half, as in BasicSR, or fully, as in the paper."""
+    mixup: MixupOptions | None = None
+    """Blend pairs of a batch with each other (MIRNet)."""
+    recursion: RecursionOptions = RecursionOptions()
+    """RecursiveModel: supervision of every recursion (DRCN)."""
     clip_grad_norm: float | None = Field(None, gt=0)
     """Largest norm of the gradients of a network together; `~` for no clipping."""
     clip_grad_step: float | None = Field(None, gt=0)
@@ -205,11 +257,13 @@ class TrainOptions(Section):
     dist_params: dict[str, Any] | None = None
     """Accepted for BasicSR's files; processes come from the launcher."""
     datasets: dict[str, DatasetOptions]
-    """`train`, and any number of `val`, `val_1`, `test_1`, ..."""
+    """`train`, perhaps `unpaired` (LQ pictures alone, to adapt to), and any number of `val`, `test_1`, ..."""
     network_g: Typed
     """The network that is trained."""
     network_d: Typed | None = None
     """The discriminator of adversarial recipes."""
+    network_dual: Typed | None = None
+    """The networks of DualModel that lead back from the output to the input."""
     path: PathOptions = PathOptions()
     train: TrainingOptions | None = None
     val: ValidationOptions = ValidationOptions()
@@ -218,10 +272,10 @@ class TrainOptions(Section):
     @model_validator(mode="after")
     def _phases(self) -> TrainOptions:
         for phase in self.datasets:
-            if phase.split("_")[0] not in {"train", "val", "test"}:
+            if phase.split("_")[0] not in {"train", "unpaired", "val", "test"}:
                 raise ValueError(f"datasets.{phase}: name data sets train, val, val_1, test_1, ...")
         return self
 
     def validation_sets(self) -> dict[str, DatasetOptions]:
         """The data sets that are measured, by their key in `datasets`."""
-        return {key: value for key, value in self.datasets.items() if key.split("_")[0] != "train"}
+        return {key: value for key, value in self.datasets.items() if key.split("_")[0] in {"val", "test"}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from .binding import Kind, kinds
+from .binding import LOSS_WORDS, OPTIMIZER_WORDS, Kind, kinds
 from .models import DatasetOptions, TrainOptions
 
 __all__ = ["schema_text"]
@@ -16,9 +16,10 @@ _PLACES = {
     ("TrainOptions", "network_g"): "network",
     ("TrainOptions", "network_d"): "network",
     ("TrainOptions", "datasets"): "dataset",
-    ("TrainingOptions", "optim_g"): "optimizer",
+    ("TrainOptions", "network_dual"): "network",
     ("TrainingOptions", "scheduler"): "scheduler",
-    ("TrainingOptions", "pixel_opt"): "loss",
+    **{("TrainingOptions", word): "optimizer" for word in OPTIMIZER_WORDS},
+    **{("TrainingOptions", word): "loss" for word in LOSS_WORDS},
     ("ValidationOptions", "metrics"): "metric",
 }
 """Which kind of section stands under which word."""

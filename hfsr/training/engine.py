@@ -26,6 +26,7 @@ from .grids import Grid
 from .guard import Guard
 from .logbook import Logbook, duration
 from .meter import Meter
+from .pretrained import load_pretrained
 from .progress import Progress
 from .publisher import Publisher
 from .recipes import Recipe
@@ -33,7 +34,6 @@ from .setup import (
     build_batches,
     build_network,
     in_words_of_the_compiler,
-    load_pretrained,
     make_accelerator,
     training_section,
     without_effect,
@@ -96,7 +96,7 @@ class Engine:
         self.total = options.train.total_iter if options.train else 0
         _seed_all(options.manual_seed)
         network = build_network(options)
-        load_pretrained(options, network)
+        self.start = load_pretrained(options, network)
         self.memory_format = torch.channels_last if options.use_channels_last else torch.contiguous_format
         self.recipe: Recipe = RECIPES[options.model_type](options, self._placed(network))
         for part in (*self.recipe.networks.values(), *(a.network for a in self.recipe.averages.values())):
@@ -249,6 +249,8 @@ class Engine:
         )
         if words := without_effect(self.options, source):
             self.log.line(f"accepted from BasicSR's files, without effect here: {', '.join(words)}")
+        if self.start and not self.iteration:
+            self.log.line(f"net_g: {self.start}")
         if self.iteration:
             self.log.line(f"resuming after iteration {self.iteration:,} of {self.total:,}")
 

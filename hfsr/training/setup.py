@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -18,21 +19,20 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from tqdm import tqdm
 
-from hfsr import bridge, hub, zoo
-from hfsr.checkpoints import load_weights, read_state_dict
-from hfsr.data import Batches, ForeignSource, PairedFile, PatchSource, Progress
-from hfsr.errors import HfsrError, OptionsError, some_of
-from hfsr.options import DatasetOptions, TrainOptions, read_options
+from hfsr import bridge, zoo
+from hfsr.data import Batches, BatchesBesideUnpaired, ForeignSource, PairedFile, PatchSource, Progress
+from hfsr.errors import HfsrError, OptionsError
+from hfsr.options import DatasetOptions, TrainOptions, Typed, read_options
 from hfsr.registry import ARCHS, DATASETS
 
 __all__ = [
     "build_batches",
     "build_dataset",
     "build_network",
+    "build_section",
     "files_of",
     "in_words_of_the_compiler",
     "load_options",
-    "load_pretrained",
     "make_accelerator",
     "patches_of",
     "training_section",
@@ -133,38 +133,14 @@ def training_section(options: TrainOptions) -> DatasetOptions:
 
 def build_network(options: TrainOptions) -> nn.Module:
     """`network_g` with fresh weights; ours has the file's scale, those of others what their words say."""
-    name, arguments = options.network_g.type, options.network_g.arguments
-    if name in ARCHS:
-        return zoo.build(name, **{"scale": options.scale, **arguments})
-    return bridge.find_network(name)(**arguments)
+    return build_section(options.network_g, scale=options.scale)
 
 
-def load_pretrained(options: TrainOptions, network: nn.Module) -> None:
-    """Copies the weights that `path.pretrain_network_g` names, if it names any.
-
-    Raises:
-        CheckpointError, HubError: they cannot be found or read, or do not fit while `strict_load_g` is true.
-    """
-    name = options.path.pretrain_network_g
-    if name is None:
-        return
-    path = Path(name).expanduser()
-    if path.is_file():
-        wanted = options.path.param_key_g
-        tensors, found = read_state_dict(path, entry=wanted)
-        if wanted and found["weights"] not in (None, wanted):
-            logger.warning("'%s' has no '%s'; its '%s' is read", name, wanted, found["weights"])
-        if options.network_g.type in ARCHS:
-            tensors = dict(ARCHS[options.network_g.type].rename(tensors))
-    else:
-        tensors = hub.from_pretrained(name).state_dict()
-    if not options.path.strict_load_g:
-        own = network.state_dict()
-        left = [key for key in own if key not in tensors or tensors[key].shape != own[key].shape]
-        if left:
-            logger.warning("'%s' does not fit everywhere; left as initialised: %s", name, some_of(left))
-        tensors = {key: own[key] if key in left else tensors[key] for key in own}
-    load_weights(network, tensors, source=f"'{name}'")
+def build_section(section: Typed, **defaults: Any) -> nn.Module:
+    """The network of a section, with fresh weights; ours also knows `defaults`."""
+    if section.type in ARCHS:
+        return zoo.build(section.type, **{**defaults, **section.arguments})
+    return bridge.find_network(section.type)(**section.arguments)
 
 
 def build_dataset(options: TrainOptions, key: str) -> Any:
@@ -192,7 +168,17 @@ def build_batches(options: TrainOptions, accelerator: Accelerator) -> Batches:
     Raises:
         DataError, ImageError: the pictures are missing, unreadable or do not pair.
     """
-    section, dataset = training_section(options), build_dataset(options, "train")
+    batches = _batches_of("train", build_dataset(options, "train"), options, accelerator)
+    if "unpaired" not in options.datasets:
+        return batches
+    alone = build_dataset(options, "unpaired")
+    if getattr(alone, "lq_size", 0) is None:
+        alone.lq_size = batches.source.batch(0, np.zeros(1, np.int64))["lq"].shape[-1]
+    return BatchesBesideUnpaired(batches, _batches_of("unpaired", alone, options, accelerator))
+
+
+def _batches_of(key: str, dataset: Any, options: TrainOptions, accelerator: Accelerator) -> Batches:
+    section = options.datasets[key]
     silent = not accelerator.is_main_process or not sys.stderr.isatty()
     with tqdm(desc="reading pictures", leave=False, disable=silent) as bar:
 

@@ -14,7 +14,8 @@ from hfsr.options import TrainOptions
 
 from .files import write_atomically
 from .folders import RunFolders
-from .setup import build_network, load_pretrained
+from .pretrained import load_pretrained
+from .setup import build_network
 from .validation import Measurement, Validation
 
 __all__ = ["test"]

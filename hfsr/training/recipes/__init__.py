@@ -2,6 +2,20 @@
 
 from ._learner import Learner
 from ._recipe import Recipe, restore, state_of
+from .dual import DualRecipe
+from .gan import EsrganRecipe, SrganRecipe
 from .psnr import PsnrRecipe
+from .supervised import PyramidRecipe, RecursiveRecipe
 
-__all__ = ["Learner", "PsnrRecipe", "Recipe", "restore", "state_of"]
+__all__ = [
+    "DualRecipe",
+    "EsrganRecipe",
+    "Learner",
+    "PsnrRecipe",
+    "PyramidRecipe",
+    "Recipe",
+    "RecursiveRecipe",
+    "SrganRecipe",
+    "restore",
+    "state_of",
+]

@@ -15,24 +15,9 @@ from hfsr.optim import Schedule, build_optimizer, build_schedule, parameter_grou
 from hfsr.options.models import ParameterGroup, TrainingOptions, Typed
 
 from ..ema import Ema
+from ._running import Running, leaves_some_idle
 
-__all__ = ["Learner", "Method"]
-
-
-class Method(nn.Module):
-    """Runs a method of a network by a call: what wraps a network for training (DDP) wraps its `forward`.
-
-    Args:
-        network: shared, not copied.
-        method: name of a method that takes and returns tensors.
-    """
-
-    def __init__(self, network: nn.Module, method: str) -> None:
-        super().__init__()
-        self.network, self.method = network, method
-
-    def forward(self, *inputs: Any) -> Any:
-        return getattr(self.network, self.method)(*inputs)
+__all__ = ["Learner"]
 
 
 class Learner:
@@ -44,7 +29,7 @@ class Learner:
         train: schedule, warm-up and clipping.
         groups: parameters with a rate of their own, or frozen.
         ema_decay: of the averaged weights; 0 for none.
-        runs: what is called in training where it is not the network's `forward`, as a `Method` of it.
+        runs: what is called in training, where it is not the network itself.
     """
 
     network: nn.Module
@@ -81,6 +66,9 @@ class Learner:
     def prepare(self, accelerator: Accelerator) -> None:
         """Hands network and optimizer to accelerate."""
         self._accelerator = accelerator
+        if accelerator.ddp_handler is not None and accelerator.num_processes > 1:
+            idle = isinstance(self._runs, Running) and leaves_some_idle(self._runs)
+            accelerator.ddp_handler.find_unused_parameters = idle
         self._runs, self.optimizer = accelerator.prepare(self._runs, self.optimizer)
         if isinstance(self._runs, DistributedDataParallel):
             # Every process updates its own buffers and the main one's are saved; sending them round at each

@@ -1,50 +1,98 @@
-"""SRModel: one network, a pixel loss. What the PSNR-oriented networks are trained with."""
+"""SRModel: one network, losses against the ground truth. What the PSNR-oriented networks are trained with."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from hfsr.data import Batch
-from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions
-from hfsr.registry import LOSSES, RECIPES
+from hfsr.registry import RECIPES
 
+from ._content import Content, training_of
 from ._learner import Learner
 from ._recipe import Recipe
+from ._running import Running
 
-__all__ = ["PsnrRecipe"]
+__all__ = ["PsnrRecipe", "SingleRecipe", "scale_of"]
 
 
-class PsnrRecipe(Recipe):
-    """Minimises `train.pixel_opt` between the network's output and the ground truth."""
+class SingleRecipe(Recipe):
+    """One network that descends on the sum of some losses; a subclass says which.
 
-    def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
-        train = options.train
-        if train is None or train.pixel_opt is None:
-            raise OptionsError(
-                "train.pixel_opt: is missing; SRModel needs a pixel loss, for example {type: L1Loss}"
-            )
-        self.criterion = LOSSES[train.pixel_opt.type](**train.pixel_opt.arguments)
-        self.criteria = [self.criterion]
+    Where batches have a scale each, the network runs at that scale.
+
+    Args:
+        options: `train.optim_g` and what is around it.
+        net_g: the network.
+        method: what of it is run.
+    """
+
+    def __init__(self, options: TrainOptions, net_g: nn.Module, method: str = "forward") -> None:
+        self.train = training_of(options)
         self.learners = {
             "net_g": Learner(
-                net_g, train.optim_g, train, groups=train.param_groups, ema_decay=train.ema_decay
+                net_g,
+                self.train.optim_g,
+                self.train,
+                groups=self.train.param_groups,
+                ema_decay=self.train.ema_decay,
+                runs=Running(net_g, method),
             )
         }
 
+    @abstractmethod
+    def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
+        """Scalars whose sum is minimised, by name."""
+
     def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
         net_g = self.learners["net_g"]
-        total = torch.zeros((), device=self.accelerator.device)
+        total: dict[str, Tensor] = {}
         for number, batch in enumerate(batches, 1):
             with net_g.synchronised(number == len(batches)):
-                loss = self.criterion(net_g(batch["lq"]), batch["gt"]) / len(batches)
-                self.accelerator.backward(loss)
-            total += loss.detach()
+                found = {k: v / len(batches) for k, v in self.losses(batch, iteration).items()}
+                self.accelerator.backward(torch.stack(list(found.values())).sum())
+            for name, value in found.items():
+                total[name] = total.get(name, 0) + value.detach()
         net_g.update()
-        return {"l_pix": total}
+        return total
+
+
+class PsnrRecipe(SingleRecipe):
+    """Minimises `train.pixel_opt` and, where given, `perceptual_opt` and `texture_opt`.
+
+    `train.mixup` blends the pairs of a batch before.
+    """
+
+    def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
+        super().__init__(options, net_g)
+        self.content = Content(self.train)
+        self.criteria = [self.content]
+
+    def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
+        lq, gt = batch["lq"], batch["gt"]
+        mixup = self.train.mixup
+        if mixup is not None and iteration > mixup.start_iter:
+            lq, gt = mixed_up(lq, gt, mixup.alpha)
+        return self.content(self.learners["net_g"](lq, scale_of(batch)), gt)
+
+
+def scale_of(batch: Batch) -> float | None:
+    """The scale of a batch, where batches differ in it."""
+    if "scale" not in batch:
+        return None
+    scale = float(batch["scale"].flatten()[0])
+    return int(scale) if scale.is_integer() else scale
+
+
+def mixed_up(lq: Tensor, gt: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Blends each pair with another one of the batch, with a share drawn from Beta(alpha, alpha) (MixUp)."""
+    share = torch.distributions.Beta(alpha, alpha).sample().item()
+    order = torch.randperm(len(lq), device=lq.device)
+    return share * lq + (1 - share) * lq[order], share * gt + (1 - share) * gt[order]
 
 
 RECIPES.register(PsnrRecipe, name="SRModel")

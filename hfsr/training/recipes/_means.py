@@ -1,0 +1,46 @@
+"""Means over all processes that gradients pass through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+__all__ = ["global_mean"]
+
+
+def global_mean(x: Tensor) -> Tensor:
+    """The mean of `x` over its elements and all processes, which hold as many each.
+
+    Its gradient is right where gradients of parameters are averaged over the processes, as DDP does: what a
+    process's `x` changes in the losses of the others comes back to it.
+    """
+    mean = x.mean()
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        mean = _MeanOfProcesses.apply(mean)
+    return mean
+
+
+class _MeanOfProcesses(torch.autograd.Function):
+    """Averages over the processes, and averages gradients likewise.
+
+    With N processes, the loss is the mean of the losses L_p, and m the mean of the x_q. DDP divides by N what
+    process q computes, so that q must compute d(sum of L_p)/dx_q = 1/N * sum over p of dL_p/dm: the mean of
+    the gradients that arrive here.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _average(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _average(gradient)
+
+
+def _average(x: Tensor) -> Tensor:
+    total = x.detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()

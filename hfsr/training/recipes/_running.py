@@ -1,0 +1,70 @@
+"""How a network runs in training: by any of its methods, at any of its scales."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hfsr import zoo
+from hfsr.errors import OptionsError
+from hfsr.registry import ARCHS
+
+__all__ = ["Running", "leaves_some_idle"]
+
+
+class Running(nn.Module):
+    """Runs a method of a network, at the scale it was built for or at another, by a call.
+
+    What wraps a network for training (DDP, mixed precision) wraps its `forward`, so everything goes through
+    this one. The networks of other scales share the parameters of the given one; there are such for networks
+    whose weights serve every scale (VDSR, MDSR, MS-LapSRN), unless `forward` takes the scale (Meta-RDN).
+
+    Args:
+        network: shared, not copied.
+        method: name of a method that takes a batch of pictures.
+    """
+
+    def __init__(self, network: nn.Module, method: str = "forward") -> None:
+        super().__init__()
+        self.network, self.method = network, method
+        self._others: dict[float, nn.Module] = {}  # in a dict: not to be found as parts of this one
+
+    def forward(self, x: Any, scale: float | None = None) -> Any:
+        """Args: x: what the method takes. scale: another scale than the network's own."""
+        if scale is None or scale == getattr(self.network, "scale", scale):
+            return getattr(self.network, self.method)(x)
+        if self.method == "forward" and "upscale" in inspect.signature(self.network.forward).parameters:
+            return self.network(x, scale)
+        if scale not in self._others:
+            self._others[scale] = self._at(scale)
+        return getattr(self._others[scale], self.method)(x)
+
+    def _at(self, scale: float) -> nn.Module:
+        name = type(self.network).__name__
+        if name not in ARCHS or not ARCHS[name].multi_scale:
+            raise OptionsError(f"{name} has weights for one scale, x{self.network.scale:g}; train it on that")
+        arguments = {**vars(self.network)["model_args"], "upscale": scale}
+        other = zoo.build(name, **arguments).to(next(self.network.parameters()).device)
+        for path, module in self.network.named_modules():
+            for key, parameter in module.named_parameters(recurse=False):
+                setattr(other.get_submodule(path), key, parameter)
+        return other.train(self.network.training)
+
+
+def leaves_some_idle(running: Running) -> bool:
+    """Whether one pass leaves parameters without a gradient, as MDSR's for other scales: DDP must be told."""
+    network = running.network
+    if type(network).__name__ not in ARCHS or not ARCHS[type(network).__name__].multi_scale:
+        return False
+    trial = copy.deepcopy(network)
+    trial.zero_grad()
+    first = next(trial.parameters())
+    results: Tensor | list[Tensor] = getattr(trial, running.method)(
+        torch.rand(1, 3, 8, 8, device=first.device, dtype=first.dtype)
+    )
+    sum(result.sum() for result in ([results] if isinstance(results, Tensor) else results)).backward()  # type: ignore[union-attr]
+    return any(p.grad is None for p in trial.parameters() if p.requires_grad)

@@ -1,0 +1,36 @@
+"""The ground truth at smaller scales, for losses at several."""
+
+from __future__ import annotations
+
+from functools import cache
+from math import gcd
+
+from torch import Tensor
+
+from hfsr.archs import Bicubic
+
+__all__ = ["at_scales"]
+
+
+def at_scales(gt: Tensor, scales: list[int], of: int) -> list[Tensor]:
+    """Reduces the ground truth by MATLAB's bicubic, to 8 bit, as pictures on a disk would be.
+
+    Args:
+        gt: RGB in [0, 1], (B, 3, H, W), sides multiples of `of`.
+        scales: those wanted, at most `of`.
+        of: the scale of `gt`.
+
+    Returns:
+        One picture for each scale s, (B, 3, H * s / of, W * s / of); `gt` itself for `of`.
+    """
+    return [gt if scale == of else _eight_bit(_reduction(scale, of)(gt)) for scale in scales]
+
+
+@cache
+def _reduction(scale: int, of: int) -> Bicubic:
+    common = gcd(scale, of)
+    return Bicubic(scale // common, of // common)
+
+
+def _eight_bit(x: Tensor) -> Tensor:
+    return (x.clamp(0, 1) * 255).round() / 255

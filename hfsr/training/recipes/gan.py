@@ -1,0 +1,148 @@
+"""Adversarial training: a discriminator learns to tell outputs from ground truth, and the network to pass.
+
+SRGANModel: SRGAN (Ledig et al., CVPR 2017, https://arxiv.org/abs/1609.04802); with `texture_opt` EnhanceNet
+(Sajjadi et al., ICCV 2017, https://arxiv.org/abs/1612.07919).
+ESRGANModel: ESRGAN (Wang et al., ECCVW 2018, https://arxiv.org/abs/1809.00219), whose discriminator says
+by how much a picture is more real than the mean of the other kind.
+Words and names in logs are BasicSR's.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hfsr.data import Batch
+from hfsr.options import TrainOptions
+from hfsr.registry import RECIPES
+
+from ._content import Content, build_loss, training_of
+from ._learner import Learner
+from ._means import global_mean
+from ._partner import build_partner, needed
+from ._recipe import Recipe
+from ._running import Running
+
+__all__ = ["EsrganRecipe", "GanRecipe", "SrganRecipe"]
+
+Scores = dict[str, Tensor]
+
+
+class GanRecipe(Recipe):
+    """One step of the network, one of the discriminator, each over all batches of the iteration."""
+
+    def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
+        self.train = train = training_of(options)
+        section = needed(train.gan_opt, "train.gan_opt", options, "{type: GANLoss, gan_type: vanilla}")
+        optim_d = needed(train.optim_d, "train.optim_d", options, "{type: Adam, lr: 1e-4}")
+        net_d = build_partner(options, "d", "{type: VGGStyleDiscriminator}", like=net_g)
+        self.content, self.adversarial = Content(train, "l_g_"), build_loss(section)
+        self.criteria = [self.content, self.adversarial]
+        self.learners = {
+            "net_g": Learner(
+                net_g,
+                train.optim_g,
+                train,
+                groups=train.param_groups,
+                ema_decay=train.ema_decay,
+                runs=Running(net_g),
+            ),
+            "net_d": Learner(net_d, optim_d, train, runs=_OnBoth(net_d)),
+        }
+
+    @abstractmethod
+    def generator_loss(self, sr: Tensor, gt: Tensor) -> Tensor:
+        """What the discriminator's view of the outputs costs."""
+
+    @abstractmethod
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """What its logits of real and of fake pictures cost the discriminator."""
+
+    def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
+        train = self.train
+        learns = iteration > train.net_d_init_iters and iteration % train.net_d_iters == 0
+        net_g, net_d = self.learners["net_g"], self.learners["net_d"]
+        total: Scores = {}
+        outputs = []
+        for number, batch in enumerate(batches, 1):
+            with net_g.synchronised(learns and number == len(batches)), torch.set_grad_enabled(learns):
+                sr = net_g(batch["lq"])
+                losses = {**self.content(sr, batch["gt"]), "l_g_gan": self.generator_loss(sr, batch["gt"])}
+                if learns:
+                    self.accelerator.backward(torch.stack(list(losses.values())).sum() / len(batches))
+            outputs.append(sr.detach())
+            _add(total, losses, len(batches))
+        if learns:
+            net_g.update()
+        for number, (batch, sr) in enumerate(zip(batches, outputs, strict=True), 1):
+            with net_d.synchronised(number == len(batches)):
+                real, fake = net_d(batch["gt"], sr)
+                l_real, l_fake = self.discriminator_losses(real, fake)
+                self.accelerator.backward((l_real + l_fake) / len(batches))
+            scores = {"l_d_real": l_real, "l_d_fake": l_fake}
+            scores |= {"out_d_real": real.mean(), "out_d_fake": fake.mean()}
+            _add(total, scores, len(batches))
+        net_d.update()
+        return total
+
+
+class _OnBoth(nn.Module):
+    """Runs a discriminator on two batches, each with statistics of its own, in one pass of what wraps it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network(real), self.network(fake)
+
+
+class SrganRecipe(GanRecipe):
+    """The discriminator judges each picture by itself."""
+
+    def generator_loss(self, sr: Tensor, gt: Tensor) -> Tensor:
+        return self.adversarial(self.learners["net_d"].judge(sr), True)
+
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        return self.adversarial(real, True, is_disc=True), self.adversarial(fake, False, is_disc=True)
+
+
+class EsrganRecipe(GanRecipe):
+    """The discriminator judges each picture beside the mean of the other kind, over all processes' batches.
+
+    `ragan: sum` is the paper: both terms count, and the discriminator's gradient goes through the means too.
+    `ragan: half` is BasicSR: half of each, and the discriminator takes the means as given. Where gradients
+    are accumulated, a mean is over one accumulation step.
+    """
+
+    def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
+        super().__init__(options, net_g)
+        self.share = {"half": 0.5, "sum": 1.0}[self.train.ragan]
+
+    def generator_loss(self, sr: Tensor, gt: Tensor) -> Tensor:
+        with torch.no_grad():
+            real = self.learners["net_d"].judge(gt)
+        fake = self.learners["net_d"].judge(sr)
+        beside_fake = self.adversarial(real - global_mean(fake), False)
+        beside_real = self.adversarial(fake - global_mean(real), True)
+        return self.share * (beside_fake + beside_real)
+
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        mean_real, mean_fake = global_mean(real), global_mean(fake)
+        if self.train.ragan == "half":
+            mean_real, mean_fake = mean_real.detach(), mean_fake.detach()
+        l_real = self.adversarial(real - mean_fake, True, is_disc=True)
+        l_fake = self.adversarial(fake - mean_real, False, is_disc=True)
+        return self.share * l_real, self.share * l_fake
+
+
+def _add(total: Scores, values: Scores, parts: int) -> None:
+    for name, value in values.items():
+        total[name] = total.get(name, 0) + value.detach() / parts
+
+
+RECIPES.register(SrganRecipe, name="SRGANModel")
+RECIPES.register(EsrganRecipe, name="ESRGANModel")

@@ -1,0 +1,74 @@
+"""Losses on every picture that a network makes on its way, not on the last one alone.
+
+PyramidModel: LapSRN and MS-LapSRN (Lai et al., CVPR 2017, https://arxiv.org/abs/1704.03915).
+RecursiveModel: DRCN (Kim, Lee, Lee, CVPR 2016, https://arxiv.org/abs/1511.04491).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hfsr.data import Batch
+from hfsr.errors import OptionsError
+from hfsr.options import TrainOptions
+from hfsr.registry import RECIPES
+
+from ._content import build_loss
+from ._targets import at_scales
+from .psnr import SingleRecipe, scale_of
+
+__all__ = ["PyramidRecipe", "RecursiveRecipe"]
+
+
+class _EveryPicture(SingleRecipe):
+    """A network with a method that returns all its pictures, the final one last."""
+
+    method: str
+
+    def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
+        if not hasattr(net_g, self.method):
+            raise OptionsError(
+                f"model_type {options.model_type} needs a network with a method '{self.method}', which "
+                f"{type(net_g).__name__} has not; use SRModel"
+            )
+        super().__init__(options, net_g, self.method)
+        if self.train.pixel_opt is None:
+            raise OptionsError(f"train.pixel_opt: is missing; {options.model_type} needs a pixel loss")
+        self.pixel = build_loss(self.train.pixel_opt)
+        self.criteria = [self.pixel]
+
+
+class PyramidRecipe(_EveryPicture):
+    """Minimises the sum of `train.pixel_opt` over the levels, each against the ground truth reduced to it."""
+
+    method = "pyramid"
+
+    def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
+        gt, scale = batch["gt"], scale_of(batch)
+        pictures = self.learners["net_g"](batch["lq"], scale)
+        width = batch["lq"].shape[-1]
+        scales = [picture.shape[-1] // width for picture in pictures]
+        targets = at_scales(gt, scales, scales[-1])
+        levels = [self.pixel(picture, target) for picture, target in zip(pictures, targets, strict=True)]
+        return {"l_pix": torch.stack(levels).sum()}
+
+
+class RecursiveRecipe(_EveryPicture):
+    """Minimises `alpha * mean over recursions + (1 - alpha) * final`, both of `train.pixel_opt`.
+
+    alpha sinks from `train.recursion.alpha` to 0 in a straight line; the paper says only that it sinks.
+    """
+
+    method = "predictions"
+
+    def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
+        section = self.train.recursion
+        alpha = section.alpha * max(0.0, 1 - (iteration - 1) / section.decay_iter)
+        *states, final = self.learners["net_g"](batch["lq"], scale_of(batch))
+        recursions = torch.stack([self.pixel(state, batch["gt"]) for state in states]).mean()
+        return {"l_pix": (1 - alpha) * self.pixel(final, batch["gt"]), "l_recursions": alpha * recursions}
+
+
+RECIPES.register(PyramidRecipe, name="PyramidModel")
+RECIPES.register(RecursiveRecipe, name="RecursiveModel")
