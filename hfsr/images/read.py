@@ -57,6 +57,10 @@ _BULKY_TAGS = frozenset(
 )  # XMP, IPTC, Photoshop's own, the profile (kept by itself)
 
 
+_CAMERA = 0x8769  # EXIF's own directory, and in it the size of the picture it was made for
+_SIZE_TAGS = (0xA002, 0xA003)
+
+
 def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Reads one picture, upright.
 
@@ -298,6 +302,9 @@ def _exif(image: Image.Image) -> tuple[int, bytes | None, bool]:
                 del exif[tag]
             if _ORIENTATION in exif:
                 exif[_ORIENTATION] = 1
+            if _CAMERA in exif:
+                for tag in _SIZE_TAGS:
+                    exif.get_ifd(_CAMERA).pop(tag, None)
             kept = exif.tobytes() if len(exif) else None
     except _BROKEN:
         return 1, None, True
