@@ -68,7 +68,7 @@ class _StandIn(metaclass=_NoCalls):
         self.state = state
 
 
-def _stand_in_for(module: str, name: str) -> type[_StandIn]:
+def _stand_in_for(module: str, name: str) -> type:
     return _NoCalls(name, (_StandIn,), {"__slots__": (), "origin": f"{module}.{name}"})
 
 

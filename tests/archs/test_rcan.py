@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
+from hfsr._compat import import_torchvision
 from hfsr.archs.rcan import RCAB, RCAN
+from hfsr.checkpoints import load_checkpoint
 from hfsr.errors import OptionsError
 
 from .graphs import assert_radius, pools, trace
@@ -62,6 +66,24 @@ def test_official_layout(scale: int) -> None:
     model = assert_converts(official, official, cls=RCAN)
     assert model.model_args["squeeze_factor"] == 4
     assert torch.equal(model.conv_first.weight, official.tensors["head.0.weight"])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.parametrize("drift", [0, 0.02])
+def test_official_layout_gives_the_picture_of_spandrel(scale: int, drift: float, tmp_path) -> None:
+    if find_spec("spandrel") is None:
+        pytest.skip("spandrel is not installed: it comes with hfsr[spandrel]")
+    import_torchvision()
+    from spandrel import ModelLoader
+
+    official = OfficialRCAN(2, 3, 16, scale, mean=MEAN, drift=drift)
+    torch.save(official.tensors, tmp_path / f"RCAN_BIX{scale}.pt")
+    ours = load_checkpoint(tmp_path / f"RCAN_BIX{scale}.pt")
+    theirs = ModelLoader().load_from_state_dict(dict(official.tensors)).model.eval()
+    x = torch.rand(1, 3, 9, 14)
+    with torch.no_grad():
+        assert type(ours) is RCAN
+        torch.testing.assert_close(ours(x), theirs(x.clone()), rtol=0, atol=1e-5)
 
 
 def test_drifted_mean_layers_are_absorbed_exactly() -> None:
