@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from .files import read_state_dict
 from .identity import identify, load_weights
+from .interpolation import interpolate
 from .models import (
     CONFIG_NAME,
     WEIGHTS_NAME,
@@ -18,6 +19,7 @@ from .models import (
     load_checkpoint,
     read_model_folder,
     save_checkpoint,
+    save_pth,
     write_model_folder,
 )
 
@@ -27,10 +29,12 @@ __all__ = [
     "at_scale",
     "config_of",
     "identify",
+    "interpolate",
     "load_checkpoint",
     "load_weights",
     "read_model_folder",
     "read_state_dict",
     "save_checkpoint",
+    "save_pth",
     "write_model_folder",
 ]

@@ -26,6 +26,7 @@ __all__ = [
     "load_checkpoint",
     "read_model_folder",
     "save_checkpoint",
+    "save_pth",
     "write_model_folder",
 ]
 
@@ -131,6 +132,16 @@ def save_checkpoint(model: nn.Module, path: str | Path, *, task: str | None = No
     if path.suffix != ".safetensors":
         raise CheckpointError(f"'{path}' must end in .safetensors")
     write_safetensors(model.state_dict(), path, config=config_of(model, task=task))
+
+
+def save_pth(model: nn.Module, path: str | Path) -> None:
+    """Writes weights as BasicSR does: a `.pth` that holds them under `params`.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    with replacing(Path(path)) as partial:
+        torch.save({"params": model.state_dict()}, partial)
 
 
 def write_model_folder(model: nn.Module, folder: str | Path, *, task: str | None = None) -> None:

@@ -29,6 +29,7 @@ COMMANDS = {
     "zeroshot": ("zeroshot", "enlarge a picture by what it holds itself, without weights"),
     "prior": ("prior", "restore and change pictures by what a generator knows"),
     "convert": ("convert", "a released checkpoint to a model folder"),
+    "interpolate": ("interpolate", "a network between two trainings of it"),
     "push": ("push", "publish a model on the Hub"),
     "train": ("train", "train from an option file"),
     "test": ("test", "repeat a run's validation"),

@@ -68,6 +68,8 @@ class Training:
     """The option file, as "options/rcan_x4.yml"."""
     iterations: int | None = None
     loss: str | None = None
+    interpolation: str | None = None
+    """What the weights were mixed of, as "0.2 × `a` + 0.8 × `b`"."""
     machine: str | None = None
     """What it was trained on and for how long."""
 
@@ -80,6 +82,7 @@ class Training:
             "option file": f"`{self.recipe}`" if self.recipe else None,
             "iterations": f"{self.iterations:,}" if self.iterations else None,
             "loss": self.loss,
+            "interpolated": self.interpolation,
             "machine and time": self.machine,
         }
         return [(label, value) for label, value in told.items() if value]

@@ -1,0 +1,54 @@
+"""Between two trainings of one network (network interpolation, section 3.4 of ESRGAN, arXiv 1809.00219)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from hfsr.errors import CheckpointError, OptionsError, some_of
+
+__all__ = ["interpolate"]
+
+
+def interpolate(
+    a: nn.Module, b: nn.Module, alpha: float, *, names: tuple[str, str] = ("A", "B")
+) -> nn.Module:
+    """The network whose every weight is `(1 - alpha) * A + alpha * B`.
+
+    That is a network worth having only where one was trained on from the other, or both from a third.
+
+    Args:
+        a, b: two networks of one kind and size; left as they are.
+        alpha: 0 gives A, 1 gives B.
+        names: what to call them in an error.
+
+    Returns:
+        A new network; tensors of whole numbers are A's.
+
+    Raises:
+        OptionsError: alpha is not between 0 and 1.
+        CheckpointError: they are not of one kind and size.
+    """
+    if not 0 <= alpha <= 1:
+        raise OptionsError(f"alpha {alpha:g} is not between 0 (the first) and 1 (the second)")
+    ours, theirs = a.state_dict(), b.state_dict()
+    kinds = [f"{type(model).__name__} x{getattr(model, 'scale', 1):g}" for model in (a, b)]
+    differing = [k for k in ours if k not in theirs or ours[k].shape != theirs[k].shape]
+    differing += [k for k in theirs if k not in ours]
+    if kinds[0] != kinds[1] or differing:
+        where = f", whose tensors differ: {some_of(differing)}" if kinds[0] == kinds[1] else ""
+        raise CheckpointError(
+            f"'{names[0]}' is {kinds[0]} and '{names[1]}' is {kinds[1]}{where}; "
+            "only two trainings of one network can be interpolated"
+        )
+    mixed = copy.deepcopy(a)
+    mixed.load_state_dict({key: _between(tensor, theirs[key], alpha) for key, tensor in ours.items()})
+    return mixed
+
+
+def _between(a: Tensor, b: Tensor, alpha: float) -> Tensor:
+    if not a.is_floating_point():
+        return a
+    return ((1 - alpha) * a.to(torch.float64) + alpha * b.to(torch.float64)).to(a.dtype)
