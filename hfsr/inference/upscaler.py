@@ -198,6 +198,8 @@ class Upscaler:
         limit = {} if max_pixels is None else {"max_pixels": max_pixels}
         picture = images.read_picture(Path(source), **limit)
         self.notes = picture.notes
+        if picture.bits == 16 and self.dtype != torch.float32:
+            self.notes += (f"computed in {self.dtype_name}, which is coarser than 16 bit; fp32 is not",)
         height, width = self.result_size(Size(picture.height, picture.width))
         images.check_target(
             target, width=width, height=height, alpha=picture.alpha is not None, jpeg_quality=jpeg_quality
