@@ -32,6 +32,7 @@ from ._blur import BlurPool
 from ._luma import luma, with_luma
 from ._padding import pad_to_multiple, padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
+from ._quantised import QuantisedConv2d, input_ranges, quantise_layers
 from ._resize import Bicubic, Enlargement
 from ._spec import ArchSpec
 
@@ -41,6 +42,7 @@ __all__ = [
     "BlurPool",
     "Enlargement",
     "PositionalEnlargement",
+    "QuantisedConv2d",
     "a2n",
     "biggan",
     "csnln",
@@ -53,6 +55,7 @@ __all__ = [
     "enlarged_length",
     "espcn",
     "fsrcnn",
+    "input_ranges",
     "lapsrn",
     "luma",
     "mdsr",
@@ -64,6 +67,7 @@ __all__ = [
     "pad_to_multiple",
     "padded_indices",
     "pyramid_attention",
+    "quantise_layers",
     "rcan",
     "rdn",
     "rrdbnet",

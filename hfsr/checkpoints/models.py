@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hfsr import __version__, zoo
+from hfsr.archs import input_ranges, quantise_layers
 from hfsr.errors import CheckpointError, HfsrError, some_of
 from hfsr.registry import ARCHS
 
@@ -32,6 +33,8 @@ __all__ = [
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+_QUANTISED = "int8_input_ranges"
+"""In a config: the scale and zero point of the input of each layer of 8-bit integers."""
 
 
 def load_checkpoint(path: str | Path, *, arch: str | None = None, scale: float | None = None) -> nn.Module:
@@ -112,7 +115,7 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
         carried = zoo.spec_of(model)
         name = type(model).__name__ if carried is None else carried.name
         raise CheckpointError(f"{name} is not a registered network: add it with hfsr.register_arch first")
-    return {
+    config = {
         "architecture": spec.name,
         "model_args": dict(vars(model)["model_args"]),
         "scale": _scale_of(model),
@@ -120,6 +123,8 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
         "library": "hfsr",
         "hfsr_version": __version__,
     }
+    ranges = input_ranges(model)
+    return config | {_QUANTISED: ranges} if ranges else config
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, *, task: str | None = None) -> None:
@@ -200,6 +205,11 @@ def _build_from_config(config: Mapping[str, Any], source: str) -> nn.Module:
             f"{some_of(ARCHS.own(), 20)}, and what hfsr.register_arch adds"
         )
     model = _build(arch, arguments, source)
+    if config.get(_QUANTISED):
+        try:
+            quantise_layers(model, config[_QUANTISED])
+        except (HfsrError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{source}: {first_line(error)}; quantise the model again") from error
     if config.get("scale", _scale_of(model)) != _scale_of(model):
         raise CheckpointError(
             f"{source} says scale {config['scale']}, but its model_args build x{model.scale}"

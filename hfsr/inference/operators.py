@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from hfsr.archs import BlurPool, PositionalEnlargement
+from hfsr.archs import BlurPool, PositionalEnlargement, QuantisedConv2d
 from hfsr.errors import PlanError
 
 from .regions import AxisRule, Enlarge, Interpolate, Project, Reduce, Region, Size, Spread, Window
@@ -107,7 +107,7 @@ class MapOperator:
 class Convolution(MapOperator):
     """nn.Conv2d with zero padding."""
 
-    def __init__(self, node: fx.Node, sources: list[fx.Node], conv: nn.Conv2d) -> None:
+    def __init__(self, node: fx.Node, sources: list[fx.Node], conv: nn.Conv2d | QuantisedConv2d) -> None:
         if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
             raise PlanError(
                 f"'{node.name}': only convolutions with a numeric zero padding can be cut in pieces"
@@ -128,11 +128,17 @@ class Convolution(MapOperator):
     def prepare(self, device: torch.device) -> None:
         self.weight, self.bias = _weights(self.conv, device, self.compute)
 
+    def rounded(self, x: Tensor) -> Tensor:
+        """The input as it is multiplied."""
+        if isinstance(self.conv, QuantisedConv2d):
+            x = self.conv.rounded(x)
+        return x.to(self.weight.dtype)
+
     def run(self, region: Region, work: Workspace) -> Tensor:
         source, conv = self.sources[0], self.conv
         need = self.needs(region)
         inside = need.clipped(work.size(source))
-        x = work.patch(source, inside).to(self.weight.dtype)
+        x = self.rounded(work.patch(source, inside))
         if inside != need and max(conv.stride) > 1:
             x = F.pad(x, _margins(need, inside))
             inside = need
@@ -355,9 +361,10 @@ OVER_CHANNELS = (torch.amax, torch.amin, torch.mean, "amax", "amin", "mean")
 
 
 def _weights(
-    conv: nn.Conv2d | nn.ConvTranspose2d, device: torch.device, dtype: torch.dtype | None
+    conv: nn.Conv2d | nn.ConvTranspose2d | QuantisedConv2d, device: torch.device, dtype: torch.dtype | None
 ) -> tuple[Tensor, Tensor | None]:
-    weight = conv.weight.detach().to(device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    values = conv.dequantised() if isinstance(conv, QuantisedConv2d) else conv.weight.detach()
+    weight = values.to(device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
     return weight, None if conv.bias is None else conv.bias.detach().to(device=device, dtype=dtype)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from hfsr.archs import BlurPool, Enlargement, PositionalEnlargement
+from hfsr.archs import BlurPool, Enlargement, PositionalEnlargement, QuantisedConv2d
 from hfsr.errors import PlanError
 
 from .operators import (
@@ -152,6 +152,7 @@ _KINDS: dict[type[nn.Module], Builder] = {
     BlurPool: Blur,
     Enlargement: _enlargement,
     PositionalEnlargement: Positional,
+    QuantisedConv2d: Convolution,
 }
 LEAVES = tuple(_KINDS)
 """Modules of ours that are one node of a graph, their subclasses included."""

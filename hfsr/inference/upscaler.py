@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hfsr import images
-from hfsr.archs import ArchSpec, enlarged_length
+from hfsr.archs import ArchSpec, enlarged_length, input_ranges
 from hfsr.errors import ImageError, OptionsError, PlanError
 from hfsr.zoo import spec_of
 
@@ -352,7 +352,7 @@ class Upscaler:
             self.backend = "torch"
             return program, plan, None
         if self._compiled is None:
-            self._compiled = CompiledNetwork(program, self.dtype)
+            self._compiled = CompiledNetwork(program, self.dtype, quantised=bool(input_ranges(self.model)))
         self.backend = "openvino"
         program, plan = self._compiled.plan(size, self.device, self.tile)
         return program, plan, self._compiled.runner(plan)

@@ -1,0 +1,90 @@
+"""Convolutions of 8-bit integers, as they are kept in a quantised model.
+
+The layer computes in floating point what integers give: its input is rounded to 256 levels and its weights to
+255, so that any backend runs it. OpenVINO recognises both roundings and multiplies integers; torch does not,
+and is no faster for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hfsr.errors import OptionsError
+
+__all__ = ["QuantisedConv2d", "input_ranges", "quantise_layers"]
+
+
+class QuantisedConv2d(nn.Module):
+    """A convolution of an input of 256 levels with weights of 255.
+
+    Args:
+        conv: gives everything but the values of the weights.
+        scale: between two levels of the input.
+        zero_point: the level, 0 to 255, that stands for zero.
+    """
+
+    weight: Tensor
+    weight_scale: Tensor
+
+    def __init__(self, conv: nn.Conv2d, scale: float, zero_point: int) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
+        self.kernel_size, self.stride, self.dilation = conv.kernel_size, conv.stride, conv.dilation
+        self.padding, self.padding_mode, self.groups = conv.padding, conv.padding_mode, conv.groups
+        self.scale, self.zero_point = scale, zero_point
+        self.register_buffer("weight", torch.zeros(conv.weight.shape, dtype=torch.int8))
+        self.register_buffer("weight_scale", torch.ones(conv.out_channels))
+        self.bias = nn.Parameter(torch.zeros(conv.out_channels), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x: (B, in, H, W). Returns: (B, out, H', W'), as nn.Conv2d gives it."""
+        zeros = torch.zeros(self.out_channels, dtype=torch.int32)
+        # The weights are rounded already; said once more, so that a compiler sees the levels.
+        weight = torch.fake_quantize_per_channel_affine(
+            self.dequantised(), self.weight_scale, zeros, 0, -127, 127
+        )
+        y = self.rounded(x)
+        return F.conv2d(y, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """The input on its 256 levels, float32."""
+        return torch.fake_quantize_per_tensor_affine(x.float(), self.scale, self.zero_point, 0, 255)
+
+    def dequantised(self) -> Tensor:
+        """The weights as floats, (out, in / groups, kh, kw)."""
+        return self.weight.float() * self.weight_scale[:, None, None, None]
+
+
+def quantise_layers(model: nn.Module, ranges: Mapping[str, Sequence[float]]) -> None:
+    """Puts a `QuantisedConv2d`, still without values, in the place of each named convolution.
+
+    Args:
+        model: changed in place.
+        ranges: (scale, zero point) of the input of each layer, by its name.
+
+    Raises:
+        OptionsError: a name that is no convolution, or no range.
+    """
+    for name, given in ranges.items():
+        parent, _, attribute = name.rpartition(".")
+        try:
+            conv = model.get_submodule(name)
+            scale, zero_point = float(given[0]), int(given[1])
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise OptionsError(f"quantised layer '{name}' cannot be made ({error})") from error
+        if not isinstance(conv, nn.Conv2d) or not scale > 0 or not 0 <= zero_point <= 255:
+            raise OptionsError(f"quantised layer '{name}' with {scale:g}, {zero_point} is no convolution's")
+        setattr(model.get_submodule(parent), attribute, QuantisedConv2d(conv, scale, zero_point))
+
+
+def input_ranges(model: nn.Module) -> dict[str, list[float]]:
+    """What `quantise_layers` takes to make this model's quantised layers; empty where it has none."""
+    return {
+        name: [module.scale, module.zero_point]
+        for name, module in model.named_modules()
+        if isinstance(module, QuantisedConv2d)
+    }
