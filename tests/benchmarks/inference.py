@@ -37,6 +37,7 @@ from torch import nn
 import hfsr
 from hfsr.inference import Upscaler
 from hfsr.inference.graph import trace
+from hfsr.inference.quantise import quantise
 from hfsr.inference.regions import Size
 
 Peer = Callable[[NDArray], NDArray]
@@ -82,12 +83,22 @@ def ours(model: nn.Module, **words: Any) -> Peer:
     return lambda picture: np.asarray(up(picture))
 
 
+def in_8_bit(model: nn.Module) -> Peer:
+    """The quantised model; calibrated on noise, as the time does not depend on the ranges."""
+    side = 96
+    samples = [torch.from_numpy(picture(Size(side, side)).astype(np.float32).transpose(2, 0, 1)[None] / 255)]
+    return ours(quantise(model, samples), backend="openvino")
+
+
 def peers() -> dict[str, Callable[[nn.Module], Peer]]:
     """The rows of the table; the first is what the others are compared with. A backend adds its rows here."""
     return {
         "realesrgan tiling fp32": realesrgan_tiling,
         "hfsr fp32": lambda model: ours(model, dtype="fp32"),
         "hfsr auto": ours,
+        "hfsr openvino fp32": lambda model: ours(model, dtype="fp32", backend="openvino"),
+        "hfsr openvino auto": lambda model: ours(model, backend="openvino"),
+        "hfsr openvino int8": in_8_bit,
     }
 
 
