@@ -15,7 +15,7 @@ from hfsr import data, degradations, losses  # noqa: F401  (they register their 
 from hfsr.archs import ArchSpec
 from hfsr.errors import suggest
 from hfsr.optim import OPTIMIZERS, SCHEDULERS
-from hfsr.registry import ARCHS, DATASETS, DEGRADATIONS, LOSSES, METRICS, RECIPES
+from hfsr.registry import ARCHS, DATASETS, DEGRADATIONS, FOREIGN_ARCHS, LOSSES, METRICS, RECIPES
 
 from . import metrics  # noqa: F401  (registers them)
 from .models import DatasetOptions
@@ -50,10 +50,29 @@ class Kind:
         return arguments_model(factory, self.supplied)
 
 
+class _Networks(Mapping[str, Any]):
+    """Ours, then those of other packages; iterating names ours, which are meant when a name is mistyped."""
+
+    def __getitem__(self, name: str) -> Any:
+        return ARCHS[name] if name in ARCHS else FOREIGN_ARCHS[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in ARCHS or name in FOREIGN_ARCHS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ARCHS)
+
+    def __len__(self) -> int:
+        return len(ARCHS)
+
+
+_NETWORKS = _Networks()
+
+
 def kinds() -> dict[str, Kind]:
     """The kinds of sections that have a `type`."""
     return {
-        "network": Kind("network", ARCHS),
+        "network": Kind("network", _NETWORKS),
         "dataset": Kind(
             "data set type", DATASETS, frozenset({"scale", "phase"}), frozenset(DatasetOptions.model_fields)
         ),
@@ -102,7 +121,8 @@ class TypedSection:
                 model.model_validate(arguments)
         except ValidationError as error:
             yield from (((*self.place, *map(str, item["loc"])), item) for item in error.errors())
-        for word in {"upscale", "scale"} & arguments.keys() if self.kind.items is ARCHS else ():
+        ours = isinstance(self.kind.items[name], ArchSpec)
+        for word in {"upscale", "scale"} & arguments.keys() if ours else ():
             if arguments[word] != self.scale:
                 message = f"is {arguments[word]}, but the file's scale is {self.scale}; make them equal"
                 yield (*self.place, word), {"type": "value_error", "msg": message}

@@ -28,7 +28,7 @@ from .logbook import Logbook, duration
 from .meter import Meter
 from .pretrained import load_pretrained
 from .progress import Progress
-from .publisher import Publisher
+from .publisher import Publisher, check_push
 from .recipes import Recipe
 from .setup import (
     build_batches,
@@ -91,6 +91,7 @@ class Engine:
     def __init__(self, options: TrainOptions, root: Path) -> None:
         self.section = training_section(options)
         check_trackers(options)
+        check_push(options)
         self.options, self.folders = options, RunFolders(options.name, root)
         self.accelerator = make_accelerator(options)
         self.total = options.train.total_iter if options.train else 0
