@@ -29,8 +29,11 @@ COMMANDS = {
     "zeroshot": ("zeroshot", "enlarge a picture by what it holds itself, without weights"),
     "prior": ("prior", "restore and change pictures by what a generator knows"),
     "convert": ("convert", "a released checkpoint to a model folder"),
+    "quantize": ("quantize", "a model folder in 8-bit integers, and what that costs"),
+    "export": ("export", "a model as an ONNX file, for any height and width"),
     "interpolate": ("interpolate", "a network between two trainings of it"),
     "push": ("push", "publish a model on the Hub"),
+    "prepare": ("prepare", "make data sets ready: crops, LR pictures, containers, pairs of published sets"),
     "train": ("train", "train from an option file"),
     "test": ("test", "repeat a run's validation"),
     "demo": ("demo", "start the Space in a browser"),
@@ -86,11 +89,14 @@ def run_command(program: str, command: str, argv: list[str]) -> int:
     except HfsrError as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    except MemoryError:
-        print(f"{name}: not enough memory; close other programs, or give smaller pictures", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # whoever reads our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at the end
+        return 1
+    except OSError as error:  # a name or a place that the system refuses
+        print(f"{name}: {error.strerror or error}: '{error.filename}'; check the path", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print(f"{name}: not enough memory; close other programs, or give smaller pictures", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print(f"{name}: interrupted", file=sys.stderr)

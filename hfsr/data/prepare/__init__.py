@@ -1,0 +1,23 @@
+"""Data sets made ready before training: sub-images, LR pictures, containers, and pairs of published sets."""
+
+from .crops import pack_crops, subimages
+from .layouts import LAYOUTS, Found, find_layout, link_pairs
+from .making import Outcome, Task, run_tasks
+from .reduced import lr_pictures
+from .stores import to_h5, to_lmdb, write_meta_info
+
+__all__ = [
+    "LAYOUTS",
+    "Found",
+    "Outcome",
+    "Task",
+    "find_layout",
+    "link_pairs",
+    "lr_pictures",
+    "pack_crops",
+    "run_tasks",
+    "subimages",
+    "to_h5",
+    "to_lmdb",
+    "write_meta_info",
+]

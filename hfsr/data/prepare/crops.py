@@ -1,0 +1,171 @@
+"""Crops of large pictures: all of them as files, or the richest ones in a pack."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hfsr.errors import DataError, OptionsError
+from hfsr.images import picture_size
+
+from ..files import read_rgb
+from ..pack import writing_pack
+from ..store import Progress
+from .making import Task, names_in, pictures_of, write_png
+
+__all__ = ["pack_crops", "subimages"]
+
+_SCALE = re.compile(r"x[2348]$")
+
+
+def subimages(
+    source: Path,
+    folder: Path,
+    *,
+    size: int = 480,
+    step: int = 240,
+    thresh_size: int = 0,
+    compression: int = 3,
+) -> list[Task]:
+    """Crops of every picture, on a grid and once more at the far edges; named `NAME_s001.png`, as BasicSR's.
+
+    Args:
+        source: folder of pictures; NAMEx2 and the like become NAME, so that LR crops pair with HR crops.
+        folder: gets the crops.
+        size: side of a crop in px.
+        step: px between crops; divide both by the scale for LR pictures.
+        thresh_size: px left over at the far edge above which there is one more crop.
+        compression: of the PNG files, 0 to 9.
+
+    Raises:
+        DataError: the source is missing or empty.
+        ImageError: a picture cannot be read.
+        OptionsError: a size or step below 1.
+    """
+    if size < 1 or step < 1:
+        raise OptionsError(f"size {size} and step {step} must be 1 or more")
+    pictures = pictures_of(source)
+    tasks = []
+    for picture, name in zip(pictures, names_in(source, pictures), strict=True):
+        width, height = picture_size(picture)
+        corners = [
+            (top, left)
+            for top in _starts(height, size, step, thresh_size)
+            for left in _starts(width, size, step, thresh_size)
+        ]
+        stem = _SCALE.sub("", name)
+        targets = tuple(folder / f"{stem}_s{number:03}.png" for number in range(1, len(corners) + 1))
+        make = partial(_cut, picture, targets, corners, size, compression)
+        tasks.append(Task(picture, targets, make))
+    return tasks
+
+
+def _starts(length: int, size: int, step: int, thresh_size: int) -> list[int]:
+    starts = list(range(0, length - size + 1, step))
+    if starts and length - (starts[-1] + size) > thresh_size:
+        starts.append(length - size)
+    return starts
+
+
+def _cut(
+    picture: Path, targets: Sequence[Path], corners: Sequence[tuple[int, int]], size: int, compression: int
+) -> None:
+    if not targets:
+        return
+    pixels = read_rgb(picture)
+    for target, (top, left) in zip(targets, corners, strict=True):
+        write_png(target, pixels[top : top + size, left : left + size], compression=compression)
+
+
+@dataclass(frozen=True, order=True)
+class _Crop:
+    """A candidate: by its rank within its picture, then the richest first."""
+
+    rank: int
+    poverty: float
+    name: str
+    top: int
+    left: int
+
+
+def pack_crops(
+    sources: Sequence[Path],
+    target: Path,
+    *,
+    size: int = 128,
+    megabytes: float = 40.0,
+    progress: Progress | None = None,
+) -> int:
+    """The crops with the most to learn from, in one file: of each picture the best, then the second, ...
+
+    How rich a crop is, the mean absolute difference of neighbouring luma px says. The choice depends on the
+    pictures alone, and the pack on nothing else.
+
+    Args:
+        sources: folders of pictures.
+        target: the pack, replaced where it is there.
+        size: side of a crop in px; crops do not overlap.
+        megabytes: size of the pack at most (10^6 bytes).
+        progress: told after each picture, twice.
+
+    Returns:
+        How many crops it holds.
+
+    Raises:
+        DataError: a source is missing, no picture is large enough, or not one crop fits.
+        ImageError: a picture cannot be read, or the pack cannot be written.
+    """
+    # 64 bytes of alignment and 200 of index for each crop, and of the head
+    room = int((megabytes * 1e6 - 4096) // (3 * size * size + 264))
+    pictures = _by_name(sources)
+    candidates: list[_Crop] = []
+    for done, (name, path) in enumerate(pictures.items(), 1):
+        candidates += _candidates(name, read_rgb(path), size)
+        if progress:
+            progress(done, 2 * len(pictures))
+    chosen = sorted(candidates)[: max(0, room)]
+    if not chosen:
+        raise DataError(f"no crop of {size} px: the pictures are smaller, or {megabytes:g} MB are too few")
+    wanted: dict[str, list[_Crop]] = {}
+    for crop in chosen:
+        wanted.setdefault(crop.name, []).append(crop)
+    with writing_pack(
+        target, {"size": size, "pictures": len(pictures), "chosen": "richest luma gradient"}
+    ) as pack:
+        for done, (name, path) in enumerate(pictures.items(), 1):
+            pixels = read_rgb(path) if name in wanted else np.zeros((0, 0, 3), np.uint8)
+            for crop in sorted(wanted.get(name, []), key=lambda crop: (crop.top, crop.left)):
+                part = pixels[crop.top : crop.top + size, crop.left : crop.left + size]
+                pack.add(f"{name}_{crop.top}_{crop.left}", part)
+            if progress:
+                progress(len(pictures) + done, 2 * len(pictures))
+    return len(chosen)
+
+
+def _by_name(sources: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for source in sources:
+        pictures = pictures_of(source)
+        prefix = f"{source.name}/" if len(sources) > 1 else ""
+        named = {prefix + name: path for name, path in zip(names_in(source, pictures), pictures, strict=True)}
+        if doubles := found.keys() & named.keys():
+            raise DataError(f"two sources hold '{min(doubles)}'; name folders of different names")
+        found |= named
+    return found
+
+
+def _candidates(name: str, pixels: NDArray[np.uint8], size: int) -> list[_Crop]:
+    luma = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    scored = []
+    for top in range(0, luma.shape[0] - size + 1, size):
+        for left in range(0, luma.shape[1] - size + 1, size):
+            part = luma[top : top + size, left : left + size]
+            gradient = np.abs(np.diff(part, axis=0)).mean() + np.abs(np.diff(part, axis=1)).mean()
+            scored.append((-round(float(gradient), 3), top, left))
+    return [_Crop(rank, poverty, name, *corner) for rank, (poverty, *corner) in enumerate(sorted(scored))]

@@ -1,0 +1,40 @@
+"""LR pictures in folders, as DIV2K has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from hfsr.degradations import bicubic_down, modcrop
+
+from ..files import read_rgb
+from .making import Task, names_in, pictures_of, write_png
+
+__all__ = ["lr_pictures"]
+
+
+def lr_pictures(source: Path, folder: Path, *, scales: Sequence[int], compression: int = 3) -> list[Task]:
+    """MATLAB's bicubic reduction of every picture: `X2/NAMEx2.png`, `X3/NAMEx3.png`, ...
+
+    Args:
+        source: folder of HR pictures; their right and bottom edges are cut to a multiple of the scale.
+        folder: gets one folder for each scale.
+        scales: whole numbers from 2 on.
+        compression: of the PNG files, 0 to 9.
+
+    Raises:
+        DataError: the source is missing or empty.
+    """
+    pictures = pictures_of(source)
+    tasks = []
+    for picture, name in zip(pictures, names_in(source, pictures), strict=True):
+        targets = tuple(folder / f"X{scale}" / f"{name}x{scale}.png" for scale in scales)
+        tasks.append(Task(picture, targets, partial(_reduce, picture, scales, targets, compression)))
+    return tasks
+
+
+def _reduce(picture: Path, scales: Sequence[int], targets: Sequence[Path], compression: int) -> None:
+    pixels = read_rgb(picture)
+    for scale, target in zip(scales, targets, strict=True):
+        write_png(target, bicubic_down(modcrop(pixels, scale), scale), compression=compression)

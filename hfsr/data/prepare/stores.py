@@ -1,0 +1,124 @@
+"""Lists of pictures, and pictures in LMDB and HDF5."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+
+from hfsr.errors import DataError, MissingDependencyError
+from hfsr.images import picture_size, replacing
+
+from ..files import read_rgb
+from ..store import Progress
+from .making import folder_for, names_in, pictures_of
+
+__all__ = ["to_h5", "to_lmdb", "write_meta_info"]
+
+_COMMIT = 500  # pictures
+
+
+def write_meta_info(source: Path, target: Path, *, progress: Progress | None = None) -> int:
+    """BasicSR's list of a folder: `NAME.png (height,width,channels)`, one line for each picture.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        DataError: the source is missing or empty.
+        ImageError: a picture cannot be read, or the list cannot be written.
+    """
+    pictures = pictures_of(source)
+    lines = []
+    for done, picture in enumerate(pictures, 1):
+        height, width, channels = read_rgb(picture).shape
+        lines.append(f"{picture.relative_to(source).as_posix()} ({height},{width},{channels})\n")
+        if progress:
+            progress(done, len(pictures))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as file:
+        file.write("".join(lines).encode())
+    return len(lines)
+
+
+def to_lmdb(source: Path, target: Path, *, compression: int = 1, progress: Progress | None = None) -> int:
+    """A folder `*.lmdb` as BasicSR's scripts make it: PNG pictures by their names, and `meta_info.txt`.
+
+    Returns:
+        How many pictures it holds.
+
+    Raises:
+        DataError: the source is missing or empty, or there is something at the target.
+        ImageError: a picture cannot be read.
+        MissingDependencyError: lmdb is not installed.
+    """
+    try:
+        import lmdb
+    except ImportError as error:
+        raise MissingDependencyError("lmdb", extra="train", purpose="writing LMDB") from error
+    if target.suffix != ".lmdb":
+        raise DataError(f"'{target}' must end with .lmdb, as BasicSR wants it")
+    pictures = pictures_of(source)
+    names = names_in(source, pictures)
+    lines = []
+    with folder_for(target) as part:
+        # Decoded size bounds the encoded one; the file grows to what is used only.
+        room = max(1 << 24, 2 * sum(4 * _pixels(picture) for picture in pictures))
+        with lmdb.open(str(part), map_size=room) as database:
+            transaction = database.begin(write=True)
+            for done, (picture, name) in enumerate(zip(pictures, names, strict=True), 1):
+                pixels = read_rgb(picture)
+                encoded = io.BytesIO()
+                Image.fromarray(pixels).save(encoded, "PNG", compress_level=compression)
+                transaction.put(name.encode("ascii", "backslashreplace"), encoded.getvalue())
+                lines.append(f"{name}.png ({pixels.shape[0]},{pixels.shape[1]},3) {compression}\n")
+                if done % _COMMIT == 0:
+                    transaction.commit()
+                    transaction = database.begin(write=True)
+                if progress:
+                    progress(done, len(pictures))
+            transaction.commit()
+        (part / "meta_info.txt").write_text("".join(lines), encoding="utf-8")
+    return len(pictures)
+
+
+def to_h5(sources: Mapping[str, Path], target: Path, *, progress: Progress | None = None) -> int:
+    """An HDF5 file: one group for each source, in it every picture under its name, uint8, RGB (H, W, 3).
+
+    Args:
+        sources: folders by the name of their group, for example gt and lq.
+        target: the file, replaced where it is there.
+        progress: told after each picture.
+
+    Returns:
+        How many pictures it holds.
+
+    Raises:
+        DataError: a source is missing or empty.
+        ImageError: a picture cannot be read, or the file cannot be written.
+        MissingDependencyError: h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingDependencyError("h5py", extra="train", purpose="writing HDF5") from error
+    listed = [
+        (group, name, picture)
+        for group, folder in sources.items()
+        for pictures in [pictures_of(folder)]
+        for name, picture in zip(names_in(folder, pictures), pictures, strict=True)
+    ]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as file, h5py.File(file, "w") as store:
+        for done, (group, name, picture) in enumerate(listed, 1):
+            store[f"{group}/{name}"] = read_rgb(picture)
+            if progress:
+                progress(done, len(listed))
+    return len(listed)
+
+
+def _pixels(picture: Path) -> int:
+    width, height = picture_size(picture)
+    return width * height
