@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import platform
 
@@ -21,8 +22,15 @@ TOLERANCE = 1e-5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", help="also check that this model is exact in pieces")
-    parser.add_argument("--size", type=int, default=192, help="side of the test image in px (default 192)")
-    parser.add_argument("--tile", type=int, default=48, help="side of the pieces in px (default 48)")
+    size, tile = functools.partial(_side, least=16), functools.partial(_side, least=8)
+    parser.add_argument("--size", type=size, default=192, help="side of the test image in px (default 192)")
+    parser.add_argument("--tile", type=tile, default=48, help="side of the pieces in px (default 48)")
+
+
+def _side(text: str, *, least: int) -> int:
+    if text.isdecimal() and int(text) >= least:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"'{text}' is not allowed; use at least {least} px")
 
 
 def run(args: argparse.Namespace) -> int:

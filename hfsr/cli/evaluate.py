@@ -120,7 +120,6 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
     degradation = _degradation(args, up.scale)
     pairs = find_pairs(args.gt, args.lq, up.scale)
     with tqdm(total=len(pairs), unit="picture", leave=False, disable=not _talkative(args)) as bar:
-
         tiles: dict[int | str, None] = {}  # as pictures were really run, in the order they came
 
         def show(done: int, total: int, scores: Scores) -> None:
@@ -184,7 +183,6 @@ def _compare_tiling(args: argparse.Namespace, name: str, whole: Upscaler, ours: 
         raise OptionsError(
             f"independent tiles need a whole scale, not {whole.scale:g}; choose another with -s"
         )
-    args.output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
 
     def show(way: str) -> None:
@@ -202,6 +200,7 @@ def _compare_tiling(args: argparse.Namespace, name: str, whole: Upscaler, ours: 
             progress=show,
         )
         target = args.output / f"{path.stem}_tiling.png"
+        args.output.mkdir(parents=True, exist_ok=True)
         with replacing(target) as file:
             report.picture.save(file, "PNG")
         rows.append({**report.to_json(), "picture": str(target)})

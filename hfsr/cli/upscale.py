@@ -113,6 +113,8 @@ def _do(up: Upscaler, job: Job, model: str, args: argparse.Namespace) -> bool:
         report |= _dry_run(up, job, args) if args.dry_run else _upscale(up, job, args)
     except HfsrError as error:
         report["error"] = " ".join(str(error).split())
+    except OSError as error:  # a name or a place that the system refuses
+        report["error"] = f"'{job.source}': {error.strerror or error}; check the path"
     except MemoryError:
         report["error"] = f"'{job.source}': not enough memory for it; close other programs or cut it in parts"
     _tell(report, args)

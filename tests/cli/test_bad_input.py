@@ -341,7 +341,7 @@ def contents() -> dict[str, bytes | None]:
     }
 
 
-def refuse(capsys, words: list[str], code: int, *messages: str) -> None:
+def refuse(capsys, words: list[str], code: int, *messages: str, command: str = "upscale") -> None:
     """Runs a command that must fail with one line, and touch nothing."""
     before = contents()
     try:
@@ -351,9 +351,9 @@ def refuse(capsys, words: list[str], code: int, *messages: str) -> None:
     out, err = capsys.readouterr()
     assert (result, out) == (code, "")
     assert err.count("\n") == 1
-    assert err.startswith("hfsr upscale: ")
+    assert err.startswith(f"hfsr {command}: " if command else "hfsr: ")
     assert any(message in err for message in messages), err
-    assert len(err) < 600
+    assert len(err) < 700
     assert contents() == before
 
 
@@ -389,6 +389,7 @@ def test_bad_models(case, model, tmp_path, capsys):
         ("picture.pth", photo("PNG"), "picture.pth"),
         ("empty.safetensors", b"", "empty.safetensors"),
         ("odd.bin", b"hello", "odd.bin"),
+        ("x" * 300, None, "File name too long"),
         ("no such model", None, "no model 'no such model'"),
         ("", None, "no model|is no model folder"),
     ],
@@ -397,6 +398,30 @@ def test_bad_checkpoints(name, content, message, capsys):
     if content is not None:
         Path(name).write_bytes(content)
     refuse(capsys, ["upscale", good(), "-m", name], 1, *message.split("|"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["info", "x" * 300], 1, "File name too long"),
+        (["info", "a\nb"], 1, "no network, preset, bundled model, file or folder 'a b'"),
+        (["doctor", "gone.pth"], 1, "there is no checkpoint file"),
+        (["doctor", "MODEL", "--size", "0"], 2, "'0' is not allowed; use at least 16 px"),
+        (["doctor", "MODEL", "--tile", "3"], 2, "'3' is not allowed; use at least 8 px"),
+        (["evaluate", "-m", "MODEL", "--gt", "x" * 300], 1, "File name too long"),
+        (["evaluate", "-m", "MODEL", "--gt", "text.png"], 1, "it holds text"),
+        (["evaluate", "-m", "MODEL", "--gt", "/dev/null"], 1, "is not a folder"),
+        (["evaluate", "-m", "MODEL", "--gt", "a.png", "--tile", "x"], 1, "tile 'x'"),
+        (["evaluate", "-m", "MODEL", "--compare-tiling", "a.png", "-o", "text.png"], 1, "File exists"),
+        (["evaluate", "-m", "MODEL", "--compare-tiling", "gone.png"], 1, "'gone.png' is not there"),
+        (["nonsense"], 2, "invalid choice: 'nonsense'"),
+    ],
+)
+def test_other_commands(words, code, message, model, capsys):
+    Path("text.png").write_text("hello")
+    good()
+    words = [str(model) if word == "MODEL" else word for word in words]
+    refuse(capsys, words, code, message, command=words[0] if words[0] in cli.COMMANDS else "")
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp", "bmp"])
