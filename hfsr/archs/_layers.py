@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ __all__ = [
     "Upsampler",
     "absorb_mean_layers",
     "count_indices",
+    "ends_of",
     "has_convolutions",
     "rename_keys",
     "scale_of_upsampler",
@@ -139,6 +141,24 @@ def count_indices(keys: Iterable[str], prefix: str) -> int:
     dotted = prefix + "."
     found = {key[len(dotted) :].split(".", 1)[0] for key in keys if key.startswith(dotted)}
     return sum(1 for index in found if index.isdigit())
+
+
+def ends_of(state_dict: StateDict, *, first: str = "conv_first", last: str = "conv_last") -> dict[str, Any]:
+    """The constructor arguments that the two ends of an EDSR-like network show: channels, width and mean.
+
+    Args:
+        state_dict: the network's keys, its mean layers absorbed.
+        first, last: keys of the first and the last convolution.
+    """
+    num_feat, num_in_ch = state_dict[f"{first}.weight"].shape[:2]
+    ends: dict[str, Any] = {
+        "num_in_ch": num_in_ch,
+        "num_out_ch": state_dict[f"{last}.weight"].shape[0],
+        "num_feat": num_feat,
+    }
+    if "shift.mean" in state_dict:
+        ends["rgb_mean"] = state_dict["shift.mean"].flatten().tolist()
+    return ends
 
 
 def rename_keys(state_dict: StateDict, rules: Iterable[tuple[str, str]]) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._attention import drop_floor, embedding, full_precision, patch_attention
-from ._layers import DIV2K_MEAN, MeanShift, absorb_mean_layers, has_convolutions, rename_keys
+from ._layers import DIV2K_MEAN, MeanShift, absorb_mean_layers, ends_of, has_convolutions, rename_keys
 from ._padding import pad_to_multiple
 from ._spec import ArchSpec, StateDict, records_arguments
 
@@ -232,18 +232,12 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     down, query = "cell.stages.0.down.0.weight", "cell.stages.0.project.cross_scale.query.0.weight"
     if not has_convolutions(state_dict, ("head.0.0.weight", down, query, "conv_last.weight")):
         return None
-    num_feat, num_in_ch = state_dict["head.0.0.weight"].shape[:2]
-    num_out_ch, estimates = state_dict["conv_last.weight"].shape[:2]
-    arguments: dict[str, Any] = {
-        "num_in_ch": num_in_ch,
-        "num_out_ch": num_out_ch,
-        "num_feat": num_feat,
-        "num_recurrence": estimates // num_feat,
+    ends = ends_of(state_dict, first="head.0.0")
+    return {
+        **ends,
+        "num_recurrence": state_dict["conv_last.weight"].shape[1] // ends["num_feat"],
         "upscale": 4 if "cell.stages.1.down.0.weight" in state_dict else state_dict[down].shape[-1] // 3,
     }
-    if "shift.mean" in state_dict:
-        arguments["rgb_mean"] = state_dict["shift.mean"].flatten().tolist()
-    return arguments
 
 
 def rename(state_dict: StateDict) -> StateDict:

@@ -22,6 +22,7 @@ from ._layers import (
     Upsampler,
     absorb_mean_layers,
     count_indices,
+    ends_of,
     has_convolutions,
     rename_keys,
     scale_of_upsampler,
@@ -84,19 +85,14 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     needed = ("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight", "conv_last.weight")
     if not has_convolutions(state_dict, needed) or count_indices(state_dict, "pre_process"):
         return None  # MDSR has the same and more
-    num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
-    arguments: dict[str, Any] = {
-        "num_in_ch": num_in_ch,
-        "num_out_ch": state_dict["conv_last.weight"].shape[0],
-        "num_feat": num_feat,
+    ends = ends_of(state_dict)
+    return {
+        **ends,
         "num_block": count_indices(state_dict, "body"),
-        "upscale": scale_of_upsampler(state_dict, num_feat),
+        "upscale": scale_of_upsampler(state_dict, ends["num_feat"]),
         # Shapes do not show it: 0.1 is the released recipe of the large model.
-        "res_scale": 0.1 if num_feat == 256 else 1.0,
+        "res_scale": 0.1 if ends["num_feat"] == 256 else 1.0,
     }
-    if "shift.mean" in state_dict:
-        arguments["rgb_mean"] = state_dict["shift.mean"].flatten().tolist()
-    return arguments
 
 
 def rename(state_dict: StateDict) -> StateDict:

@@ -23,6 +23,7 @@ from ._layers import (
     Upsampler,
     absorb_mean_layers,
     count_indices,
+    ends_of,
     has_convolutions,
     rename_keys,
 )
@@ -95,16 +96,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     needed = ("conv_first.weight", "pre_process.2.0.conv1.weight", "body.0.conv1.weight", "conv_last.weight")
     if not has_convolutions(state_dict, needed):
         return None
-    num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
-    arguments: dict[str, Any] = {
-        "num_in_ch": num_in_ch,
-        "num_out_ch": state_dict["conv_last.weight"].shape[0],
-        "num_feat": num_feat,
-        "num_block": count_indices(state_dict, "body"),
-    }
-    if "shift.mean" in state_dict:
-        arguments["rgb_mean"] = state_dict["shift.mean"].flatten().tolist()
-    return arguments
+    return {**ends_of(state_dict), "num_block": count_indices(state_dict, "body")}
 
 
 def rename(state_dict: StateDict) -> StateDict:

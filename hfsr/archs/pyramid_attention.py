@@ -30,6 +30,7 @@ from ._layers import (
     Upsampler,
     absorb_mean_layers,
     count_indices,
+    ends_of,
     has_convolutions,
     rename_keys,
     scale_of_upsampler,
@@ -222,11 +223,8 @@ def infer_paedsr(state_dict: StateDict) -> dict[str, Any] | None:
     arguments = _infer_trunk(state_dict)
     if arguments is None or "act.weight" in state_dict:
         return None
-    arguments["num_out_ch"] = state_dict["conv_last.weight"].shape[0]
-    arguments["upscale"] = scale_of_upsampler(state_dict, arguments["num_feat"])
-    if "shift.mean" in state_dict:
-        arguments["rgb_mean"] = state_dict["shift.mean"].flatten().tolist()
-    return arguments
+    upscale = scale_of_upsampler(state_dict, arguments["num_feat"])
+    return {**arguments, **ends_of(state_dict), "upscale": upscale}
 
 
 def _infer_trunk(state_dict: StateDict) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from ._layers import (
     Upsampler,
     absorb_mean_layers,
     count_indices,
+    ends_of,
     has_convolutions,
     rename_keys,
     scale_of_upsampler,
@@ -141,19 +142,14 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     gate = "body.0.residual_group.0.rcab.3.attention.1.weight"
     if not has_convolutions(state_dict, ("conv_first.weight", gate, "conv_last.weight")):
         return None
-    num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
-    arguments: dict[str, Any] = {
-        "num_in_ch": num_in_ch,
-        "num_out_ch": state_dict["conv_last.weight"].shape[0],
-        "num_feat": num_feat,
+    ends = ends_of(state_dict)
+    return {
+        **ends,
         "num_group": count_indices(state_dict, "body"),
         "num_block": count_indices(state_dict, "body.0.residual_group"),
-        "squeeze_factor": num_feat // state_dict[gate].shape[0],
-        "upscale": scale_of_upsampler(state_dict, num_feat),
+        "squeeze_factor": ends["num_feat"] // state_dict[gate].shape[0],
+        "upscale": scale_of_upsampler(state_dict, ends["num_feat"]),
     }
-    if "shift.mean" in state_dict:
-        arguments["rgb_mean"] = state_dict["shift.mean"].flatten().tolist()
-    return arguments
 
 
 def rename(state_dict: StateDict) -> StateDict:
