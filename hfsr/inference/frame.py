@@ -39,6 +39,7 @@ class Frame:
         live: maps that a later stage reads, whole.
         values: constants, and vectors made from pooled statistics.
         patches: the parts of this stage's maps that are at hand.
+        tails: memory for the last rows of this stage's maps, when they run as a stream.
     """
 
     def __init__(self, program: Program, image: Size, read: Read, device: torch.device, spill: Spill) -> None:
@@ -51,6 +52,7 @@ class Frame:
         self.live: dict[fx.Node, Tensor] = {}
         self.values: dict[fx.Node, Tensor] = {}
         self.patches: dict[fx.Node, Patch] = {}
+        self.tails: dict[fx.Node, Tensor] = {}
         self._sums: dict[fx.Node, Tensor] = {}
         self._modules = dict(program.module.named_modules())
 
@@ -82,6 +84,7 @@ class Frame:
             heirs: kept maps that take the memory of a map which nobody reads after this stage.
         """
         self.patches.clear()
+        self.tails.clear()
         self._sums.clear()
         for node in stage.keeps:
             if node in heirs:
@@ -124,6 +127,7 @@ class Frame:
         for node in stage.frees:
             del self.live[node]
         self.patches.clear()
+        self.tails.clear()
 
     def _allocate(self, node: fx.Node) -> Tensor:
         """Memory for a live map, laid out px by px; in a file where `spill` says so."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from hfsr.errors import PlanError
 
@@ -93,5 +93,17 @@ def _drop(frame: Frame, drops: tuple[tuple[fx.Node, int], ...]) -> None:
             del frame.patches[node]
         elif first > held.top:
             # A copy, because a part of a tensor would keep the memory of the whole.
-            rest = tensor[..., first - held.top :, :].clone(memory_format=torch.channels_last)
+            rest = _saved(frame, node, tensor[..., first - held.top :, :])
             frame.patches[node] = (rest, held._replace(top=first))
+
+
+def _saved(frame: Frame, node: fx.Node, rows: Tensor) -> Tensor:
+    """A copy of a map's last rows, where the last band's lay: new memory for every small copy would leave
+    holes between the large tensors, into which the next ones do not fit.
+    """
+    place = frame.tails.get(node)
+    reads_itself = place is not None and place.untyped_storage()._cdata == rows.untyped_storage()._cdata
+    if place is None or place.shape != rows.shape or reads_itself:
+        place = torch.empty_like(rows, memory_format=torch.channels_last)
+        frame.tails[node] = place
+    return place.copy_(rows)
