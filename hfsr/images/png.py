@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import ImageError
+from hfsr.images._rows import check_rows
 
 __all__ = ["PngWriter"]
 
@@ -68,12 +69,7 @@ class PngWriter:
             ImageError: another shape or dtype, or more rows than the picture has.
         """
         width, channels = self._shape
-        if rows.dtype != f"uint{self._bits}" or rows.shape[1:] not in {(width, channels)[: rows.ndim - 1]}:
-            raise ImageError(
-                f"rows are {rows.dtype} of {rows.shape}; need uint{self._bits} of (n, {width}, {channels})"
-            )
-        if len(rows) > self._missing:
-            raise ImageError(f"{len(rows)} rows where the picture has room for {self._missing}")
+        check_rows(rows, width=width, channels=channels, bits=self._bits, missing=self._missing)
         self._missing -= len(rows)
         step = max(1, _BAND // len(self._above))
         for start in range(0, len(rows), step):

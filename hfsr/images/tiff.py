@@ -17,6 +17,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from hfsr.errors import ImageError
+from hfsr.images._rows import check_rows
 
 __all__ = ["TiffWriter"]
 
@@ -77,12 +78,7 @@ class TiffWriter:
             ImageError: another shape or dtype, more rows than the picture has, or a file past 4 GiB.
         """
         width, channels = self._shape
-        if rows.dtype != f"uint{self._bits}" or rows.shape[1:] not in {(width, channels)[: rows.ndim - 1]}:
-            raise ImageError(
-                f"rows are {rows.dtype} of {rows.shape}; need uint{self._bits} of (n, {width}, {channels})"
-            )
-        if len(rows) > self._missing:
-            raise ImageError(f"{len(rows)} rows where the picture has room for {self._missing}")
+        check_rows(rows, width=width, channels=channels, bits=self._bits, missing=self._missing)
         self._missing -= len(rows)
         rows = rows.reshape(len(rows), width, channels)
         while len(rows):
