@@ -14,7 +14,7 @@ from hfsr.errors import OptionsError
 if TYPE_CHECKING:
     from torch import nn
 
-    from hfsr.degradations import Seeded
+    from hfsr.degradations import Seeded, Step
     from hfsr.evaluation import Report, Scores, TilingReport
     from hfsr.inference import Upscaler
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-s", "--scale", type=float, help="scale of the model (default: the model's, or 2)")
     add(
         "--task",
-        choices=("sr", "denoise", "jpeg"),
+        choices=("sr", "denoise", "jpeg", "demosaic"),
         default="sr",
         help="what is done to --gt where --lq is not given",
     )
@@ -51,7 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="denoise: neither clamp nor round the noisy picture, as many papers do",
     )
     add("--quality", type=int, default=40, metavar="N", help="jpeg: quality (default 40)")
-    add("--seed", type=int, default=0, metavar="N", help="denoise: seed of the noise (default 0)")
+    add("--pattern", default="RGGB", metavar="P", help="demosaic: Bayer pattern (default RGGB)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the noise (default 0)")
+    add(
+        "--degradation",
+        metavar="YAML",
+        help="instead of --task: what an option file says of it, as "
+        "'[{type: GaussianBlur, kernel_size: 7, sigma: 1.6}, {type: Subsample}]'",
+    )
     add("--dtype", default="fp32", help="fp32 (default), bf16, fp16 or auto")
     add("--tile", default="0", help="side in input px of what one piece owns; 0 runs whole (default 0)")
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
@@ -103,8 +110,9 @@ def _upscaler(network: nn.Module, tile: str, args: argparse.Namespace) -> Upscal
 
 
 def _default_model(args: argparse.Namespace) -> str:
-    if args.task == "jpeg":
-        raise OptionsError("no model against JPEG artefacts is bundled; name one with -m")
+    if args.task in ("jpeg", "demosaic") or args.degradation:
+        what = {"jpeg": "against JPEG artefacts", "demosaic": "for demosaicing"}.get(args.task, "for this")
+        raise OptionsError(f"no model {what} is bundled; name one with -m")
     return "hfsr-denoise" if args.task == "denoise" else f"hfsr-x{args.scale or 2:g}"
 
 
@@ -145,15 +153,42 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
 
 
 def _degradation(args: argparse.Namespace, scale: float) -> Seeded:
-    from hfsr.degradations import Bicubic, GaussianNoise, Jpeg, Seeded
+    from hfsr.degradations import Bicubic, GaussianNoise, Jpeg, Mosaic, Seeded
 
+    if args.degradation:
+        return Seeded(_chain(args.degradation, scale), args.seed)
     if args.task != "sr" and scale != 1:
         raise OptionsError(
             f"--task {args.task} is for models of scale 1, this one enlarges x{scale:g}; leave --task out"
         )
+    step: Step = Bicubic(scale=scale)
     if args.task == "denoise":
-        return Seeded(GaussianNoise(sigma=args.sigma, clip=not args.unclipped), args.seed)
-    return Seeded(Jpeg(quality=args.quality) if args.task == "jpeg" else Bicubic(scale=scale), args.seed)
+        step = GaussianNoise(sigma=args.sigma, clip=not args.unclipped)
+    elif args.task == "jpeg":
+        step = Jpeg(quality=args.quality)
+    elif args.task == "demosaic":
+        step = Mosaic(pattern=args.pattern)
+    return Seeded(step, args.seed)
+
+
+def _chain(text: str, scale: float) -> Step:
+    """The steps that a command line says in the words of option files."""
+    import yaml
+
+    from hfsr.degradations import build_chain
+
+    if scale != int(scale):
+        raise OptionsError(f"--degradation needs a whole scale, not {scale:g}")
+    try:
+        sections = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise OptionsError(f"--degradation is not YAML: {error}") from error
+    listed = sections if isinstance(sections, list) else [sections]
+    if not listed or not all(isinstance(section, dict) for section in listed):
+        raise OptionsError(
+            f"--degradation {text!r} is no step; write for example '{{type: Jpeg, quality: 40}}'"
+        )
+    return build_chain(listed, int(scale))
 
 
 def _table(report: Report) -> str:

@@ -7,12 +7,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hfsr.errors import ImageError
+from hfsr.errors import ImageError, OptionsError
 from hfsr.registry import DEGRADATIONS
 
 from .step import Step, Words
 
 __all__ = ["Mosaic"]
+
+PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
 
 @DEGRADATIONS.register
@@ -21,11 +23,16 @@ class Mosaic(Step):
 
     Args:
         pattern: colours of the first two px of the first row, then of the second row.
+
+    Raises:
+        OptionsError: another pattern.
     """
 
     period = 2
 
     def __init__(self, *, pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB") -> None:
+        if pattern not in PATTERNS:
+            raise OptionsError(f"no Bayer pattern '{pattern}'; allowed: {', '.join(PATTERNS)}")
         self.pattern = pattern
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:

@@ -92,7 +92,16 @@ def test_the_table_names_every_picture_and_the_protocol(model, folder, capsys):
         assert stated in lines[-1]
 
 
-@pytest.mark.parametrize(("task", "stated"), [("denoise", ("sigma", 15.0)), ("jpeg", ("quality", 30))])
+@pytest.mark.parametrize(
+    ("task", "stated"),
+    [
+        (["--task", "denoise"], ("sigma", 15.0)),
+        (["--task", "denoise", "--unclipped"], ("noise", "Gaussian, neither clamped nor rounded")),
+        (["--task", "jpeg"], ("quality", 30)),
+        (["--task", "demosaic", "--pattern", "GRBG"], ("mosaic", "Bayer GRBG, missing colours 0")),
+        (["--degradation", "[{type: GaussianBlur, sigma: 3}, {type: Jpeg}]"], ("blur_sigma", 3)),
+    ],
+)
 def test_tasks_of_scale_one(tmp_path, folder, capsys, task, stated, monkeypatch):
     class Same(torch.nn.Module):
         scale = 1
@@ -111,8 +120,7 @@ def test_tasks_of_scale_one(tmp_path, folder, capsys, task, stated, monkeypatch)
         "same",
         "--gt",
         str(folder),
-        "--task",
-        task,
+        *task,
         "--sigma",
         "15",
         "--quality",
@@ -159,6 +167,12 @@ def test_tilings(model, folder, capsys):
         (["--gt", "{gt}", "--lq", "{gt}/../HR2"], "the LQ folder"),
         (["--gt", "{gt}", "--lq", "{empty}"], "holds no pictures"),
         (
+            ["--gt", "{gt}", "--degradation", "{{type: Jpg}}"],
+            "no degradation named 'Jpg'; did you mean 'Jpeg'?",
+        ),
+        (["--gt", "{gt}", "--degradation", "jpeg"], "--degradation 'jpeg' is no step"),
+        (["--gt", "{gt}", "--degradation", "["], "--degradation is not YAML"),
+        (
             ["--gt", "{gt}", "--task", "denoise"],
             "--task denoise is for models of scale 1, this one enlarges x2",
         ),
@@ -183,7 +197,7 @@ def test_without_a_model_the_scale_and_the_task_choose(monkeypatch, folder, caps
         raise hfsr.HfsrError("stop")
 
     monkeypatch.setattr("hfsr.hub.from_pretrained", from_pretrained)
-    for more in ([], ["-s", "4"], ["--task", "denoise"], ["--task", "jpeg"]):
+    for more in ([], ["-s", "4"], ["--task", "denoise"], ["--task", "jpeg"], ["--task", "demosaic"]):
         assert cli.main(["evaluate", "--gt", str(folder), *more]) == 1
     assert asked == ["hfsr-x2", "hfsr-x4", "hfsr-denoise"]
     assert "name one with -m" in capsys.readouterr().err
