@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hfsr.archs import _attention, pyramid_attention
+from hfsr.archs import _attention, _pyramid
 from hfsr.archs._attention import patch_attention
-from hfsr.archs.pyramid_attention import PAEDSR, PyramidAttention, PyramidAttentionNet, pyramid
+from hfsr.archs._pyramid import PyramidAttention, pyramid
+from hfsr.archs.pa_edsr import PAEDSR
+from hfsr.archs.pyramid_attention import PyramidAttentionNet
 from hfsr.checkpoints import identify, load_weights
 from hfsr.errors import CheckpointError, OptionsError
 from hfsr.zoo import create_model
@@ -321,7 +323,7 @@ def test_sizes_of_the_papers_networks() -> None:
 
 @pytest.mark.parametrize("preset", ["panet_tiny", "pa_edsr_tiny"])
 def test_radius_of_the_convolutions(preset: str, monkeypatch) -> None:
-    monkeypatch.setattr(pyramid_attention.PyramidAttention, "forward", lambda self, x: x)
+    monkeypatch.setattr(_pyramid.PyramidAttention, "forward", lambda self, x: x)
     assert_radius(preset)
     assert_radius(preset, num_block=4)
 

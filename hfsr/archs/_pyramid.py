@@ -1,0 +1,128 @@
+"""What the two pyramid attention networks share: the attention, and what surrounds it in released files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hfsr.errors import OptionsError
+
+from ._attention import embedding, patch_attention
+from ._layers import count_indices, has_convolutions
+from ._spec import StateDict
+
+__all__ = [
+    "SYSTEM",
+    "PyramidAttention",
+    "blocks_before_attention",
+    "check_trunk",
+    "infer_trunk",
+    "pyramid",
+    "trunk_rules",
+]
+
+SHARPNESS = 10.0
+"""What scores are multiplied by before the softmax."""
+OVERLAP = 4.0
+"""What sums of overlapping patches are divided by; nine overlap, but that is how it was released."""
+LEVELS = 5
+"""Sizes of the pyramid: the map's own, then a tenth less each."""
+
+
+class PyramidAttention(nn.Module):
+    """Rebuilds every 3x3 patch of a map from the patches that resemble it, at its own and at smaller sizes.
+
+    Args:
+        num_feat: channels of the map and of the values.
+        reduction: queries and keys have num_feat // reduction channels.
+        res_scale: what the map is multiplied by where it is added to the result.
+    """
+
+    def __init__(self, num_feat: int, reduction: int, res_scale: float) -> None:
+        super().__init__()
+        self.res_scale = res_scale
+        self.query = embedding(num_feat, num_feat // reduction)
+        self.key = embedding(num_feat, num_feat // reduction)
+        self.value = embedding(num_feat, num_feat)
+
+    def forward(self, x: Tensor) -> Tensor:
+        candidates = [(self.key(level), self.value(level)) for level in pyramid(x)]
+        rebuilt = patch_attention(self.query(x), candidates, sharpness=SHARPNESS)
+        return rebuilt / OVERLAP + x * self.res_scale
+
+
+def pyramid(x: Tensor) -> Iterator[Tensor]:
+    """The map, then bicubically resized to 0.9, 0.8, 0.7 and 0.6 of its size, rounded down to 1 px at least.
+
+    Px are placed by the rounded sizes, as they were in the PyTorch that the released weights were trained in.
+    """
+    yield x
+    for i in range(1, LEVELS):
+        size = [max(1, math.floor(side * (1 - i / 10))) for side in x.shape[-2:]]
+        yield F.interpolate(x, size, mode="bicubic", align_corners=False)
+
+
+def check_trunk(num_feat: int, num_block: int, reduction: int) -> None:
+    if num_block % 2:
+        raise OptionsError(
+            f"num_block {num_block} is odd: half of the blocks lie on each side of the attention"
+        )
+    if not 1 <= reduction <= num_feat:
+        raise OptionsError(f"reduction {reduction} is not between 1 and num_feat ({num_feat})")
+
+
+def infer_trunk(state_dict: StateDict) -> dict[str, Any] | None:
+    query = "attention.query.0.weight"
+    needed = (
+        "conv_first.weight",
+        "before.0.conv1.weight",
+        query,
+        "conv_after_body.weight",
+        "conv_last.weight",
+    )
+    if not has_convolutions(state_dict, needed):
+        return None
+    num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
+    return {
+        "num_in_ch": num_in_ch,
+        "num_feat": num_feat,
+        "num_block": count_indices(state_dict, "before") + count_indices(state_dict, "after"),
+        "reduction": num_feat // state_dict[query].shape[0],
+    }
+
+
+def blocks_before_attention(state_dict: StateDict) -> int:
+    """How many blocks an official trunk has before its attention; 0 where it is no such trunk."""
+    blocks = sum(key.startswith("body.") and key.endswith(".body.0.weight") for key in state_dict)
+    names = (f"body.{blocks // 2}.conv_assembly.0.weight", "msa.conv_assembly.0.weight")
+    return blocks // 2 if any(name in state_dict for name in names) else 0
+
+
+def trunk_rules(middle: int) -> list[tuple[str, str]]:
+    rules = [
+        (r"^head\.0\.", "conv_first."),
+        (rf"^body\.{middle}\.conv_match_L_base\.", "attention.query."),
+        (rf"^body\.{middle}\.conv_match\.", "attention.key."),
+        (rf"^body\.{middle}\.conv_assembly\.", "attention.value."),
+        (r"^body\.\d+\.(weight|bias)$", r"conv_after_body.\1"),
+    ]
+    for i in range(middle):
+        for official, ours in ((i, f"before.{i}"), (middle + 1 + i, f"after.{i}")):
+            rules.append((rf"^body\.{official}\.body\.0\.", f"{ours}.conv1."))
+            rules.append((rf"^body\.{official}\.body\.2\.", f"{ours}.conv2."))
+    return rules
+
+
+SYSTEM: dict[str, Any] = {
+    "title": "Pyramid Attention Networks for Image Restoration",
+    "paper": "https://arxiv.org/abs/2004.13824",
+    "reference": "https://github.com/SHI-Labs/Pyramid-Attention-Networks",
+    "licence": "MIT",
+    "bf16": False,  # sharp scores of rounded features pick other patches
+    "tiling": "windowed",
+    "window": 80,  # the authors cut pictures into tiles of at most 6400 px
+}
