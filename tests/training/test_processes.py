@@ -13,13 +13,17 @@ import yaml
 
 from .conftest import tiny_options, write_pictures
 
-STEPS = ("train:total_iter=20", "train:ema_decay=0", "val:val_freq=50", "logger:save_checkpoint_freq=50")
+STEPS = (
+    *("train:total_iter=20", "train:ema_decay=0", "val:val_freq=50", "logger:save_checkpoint_freq=50"),
+    "val:metrics={zncc: {type: calculate_zncc, crop_border: 2}}",
+)
+MEASURED = ("held_out/psnr_y", "held_out/ssim_y", "held_out/zncc")
 
 
 def train(
     folder: Path, option_file: Path, *arguments: str, launcher: tuple[str, ...] = ()
-) -> tuple[str, list]:
-    """Trains in a process of its own; returns what it told and the losses."""
+) -> tuple[str, list, list]:
+    """Trains in a process of its own; returns what it told, the losses, and the first measurement."""
     folder.mkdir()
     command = [sys.executable, *(launcher or ("-m",)), "hfsr", "train", "-opt", str(option_file), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -28,7 +32,9 @@ def train(
     )
     assert done.returncode == 0, done.stderr
     with (folder / "experiments" / "tiny" / "training_curve.csv").open(newline="") as stream:
-        return done.stderr, [float(row["l_pix"]) for row in csv.DictReader(stream) if row["l_pix"]]
+        rows = list(csv.DictReader(stream))
+    losses = [float(row["l_pix"]) for row in rows if row["l_pix"]]
+    return done.stderr, losses, [rows[0][name] for name in MEASURED]
 
 
 @pytest.fixture(scope="module")
@@ -42,29 +48,42 @@ def option_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def one_process(option_file):
     batch = "datasets:train:batch_size_per_gpu=8"
-    told, losses = train(option_file.parent / "one", option_file, "--force_yml", *STEPS, batch)
+    told, losses, measured = train(option_file.parent / "one", option_file, "--force_yml", *STEPS, batch)
     assert "in 1 process(es)" in told
-    return losses
+    return losses, measured
 
 
 def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(tmp_path, option_file, one_process):
     arguments = ("--num_processes", "2", "--force_yml", *STEPS)
-    told, losses = train(tmp_path / "two", option_file, *arguments)
+    told, losses, measured = train(tmp_path / "two", option_file, *arguments)
     assert "in 2 process(es)" in told
     assert "Warning" not in told
     assert len(losses) == 20
-    assert losses == pytest.approx(one_process, rel=1e-5)
+    assert losses == pytest.approx(one_process[0], rel=1e-5)
+    assert measured == one_process[1], "three pictures, shared by two processes"
 
 
-def test_the_launcher_of_accelerate_gives_the_same(tmp_path, option_file, one_process):
-    launcher = (
-        *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
-        *("--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no", "--module"),
-    )
-    overrides = ("--force_yml", *STEPS, "use_channels_last=true")
-    told, losses = train(tmp_path / "two", option_file, *overrides, launcher=launcher)
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "-m"),
+        pytest.param(
+            (
+                *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+                *("--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no"),
+                *("--dynamo_backend", "no", "--module"),
+            ),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["torchrun", "accelerate"],
+)
+def test_the_launchers_of_others_give_the_same(tmp_path, option_file, one_process, launcher):
+    overrides = ("--launcher", "pytorch", "--force_yml", *STEPS, "use_channels_last=true")
+    told, losses, measured = train(tmp_path / "two", option_file, *overrides, launcher=launcher)
     assert "in 2 process(es)" in told
-    assert losses == pytest.approx(one_process, rel=1e-5)
+    assert losses == pytest.approx(one_process[0], rel=1e-5)
+    assert [float(x) for x in measured] == pytest.approx([float(x) for x in one_process[1]], rel=1e-5)
 
 
 def test_an_error_in_the_processes_is_one_line(tmp_path, option_file):
