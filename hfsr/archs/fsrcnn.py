@@ -4,7 +4,7 @@ Paper: https://arxiv.org/abs/1608.00367
 Reference: https://github.com/yjn870/FSRCNN-pytorch (no licence stated); the authors' own code is MATLAB.
 State-dict keys are that port's. Differs from the paper: none. FSRCNN (56, 12, 4): 12,809 parameters, of which
 12,464 are weights; FSRCNN-s (32, 5, 1): 4,086. The port's x3 weights measure 32.570 dB on Set5 and 29.196 dB
-on Set14 by their own luma in 8 bit, as papers of luma networks measure (`hfsr evaluate`); 0.03 dB more in RGB.
+on Set14 by their own luma in 8 bit, as papers of luma networks do (`hfsr evaluate`); 0.03 dB more by RGB.
 """
 
 from __future__ import annotations
