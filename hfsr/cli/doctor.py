@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 def _print_device() -> None:
     import torch
 
-    from hfsr.inference.plan import free_memory
+    from hfsr.inference.memory import free_memory
     from hfsr.inference.precision import choose_device, is_native_bf16
 
     device = choose_device(None)

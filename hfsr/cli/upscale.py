@@ -187,8 +187,8 @@ def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]
     from hfsr.images import picture_size
 
     width, height, _ = _expected(up, job, args)
-    plan = up.plan(*picture_size(job.source))
-    runs, held = (8, 12 * width * height) if args.self_ensemble else (1, 0)
+    plan, forecast = up.plan(*picture_size(job.source)), up.forecast(*picture_size(job.source))
+    runs = 8 if args.self_ensemble else 1
     return {
         "width": width,
         "height": height,
@@ -197,7 +197,8 @@ def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]
         "dtype": up.dtype_name,
         "backend": up.backend,
         "device": str(up.device),
-        "predicted_bytes": plan.part_bytes + plan.live_bytes + held,
+        "predicted_bytes": forecast.peak_bytes,
+        "predicted_seconds": round(forecast.seconds, 1),
         "gflops": round(runs * plan.flops / 1e9, 1),
     }
 
@@ -229,7 +230,7 @@ def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
     if args.dry_run:
         return (
             f"{report['input']} -> {size}: {report['tile']}, {report['dtype']}, {report['gflops']} GFLOP, "
-            f"about {report['predicted_bytes'] / 2**20:.0f} MiB beside the pictures"
+            f"about {report['predicted_seconds']:.1f} s, {report['predicted_bytes'] / 2**20:.0f} MiB in all"
         )
     return (
         f"{report['output']}: {size} in {report['seconds']:.1f} s (tile {report['tile']}, {report['dtype']}, "

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .frame import Read, Write
-from .plan import free_memory
+from .memory import free_memory
 from .regions import Region, Size
 
 __all__ = ["VIEWS", "Mean", "View"]

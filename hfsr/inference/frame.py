@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, fx
 
 from .graph import Program, Stage
-from .memory import is_out_of_memory as is_out_of_memory
 from .regions import Region, Size
 from .rules import pool_keeps_dims
 

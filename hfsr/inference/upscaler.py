@@ -22,8 +22,9 @@ from hfsr.zoo import spec_of
 from .backends import CompiledNetwork, choose_backend, is_worth_compiling
 from .ensemble import VIEWS, Mean
 from .execute import Read, RunStage, Write, execute
+from .forecast import Forecast, memory_of_run, seconds_of_run, seconds_of_writing
 from .graph import EXACT_FROM, Program, is_exact, trace
-from .memory import kept_heap
+from .memory import kept_heap, resident_memory
 from .padding import padded, padded_size
 from .pixels import Opacity, Pixels, RowOrder, new_array
 from .plan import Plan, make_plan
@@ -221,6 +222,33 @@ class Upscaler:
             return windowed.plan(Size(height, width), self.tile)
         size = padded_size(Size(height, width), _size_multiple(self.model))
         return self._arranged(size)[1]
+
+    @torch.inference_mode()
+    def forecast(self, width: int, height: int) -> Forecast:
+        """Memory and time that a picture file of this size will take to become a PNG, measured and counted.
+
+        The first call for a size takes a second or a few: every distinct operator runs on a band.
+        """
+        size, runs = Size(height, width), len(VIEWS) if self.self_ensemble else 1
+        result, resident = self.result_size(size), resident_memory()
+        plan = self.plan(width, height)
+        held = (4 * 3 * result.height * result.width) if self.self_ensemble else 0
+        if isinstance(plan, WindowPlan):
+            held += plan.part_bytes
+            seconds = self._windowed_seconds(plan)
+        else:
+            held += plan.memory_bytes
+            padded_to = padded_size(size, _size_multiple(self.model))
+            with kept_heap():
+                seconds = seconds_of_run(self._programmed(), plan, padded_to, self.device)
+        peak = memory_of_run(held, resident, size, result, on_cpu=self.device.type == "cpu")
+        return Forecast(peak, runs * seconds + seconds_of_writing(result))
+
+    def _windowed_seconds(self, plan: WindowPlan) -> float:
+        windowed = self._windowed
+        if windowed is None:
+            return 0.0
+        return windowed.flops_seconds() * plan.flops
 
     def _picture_steps(self, picture: images.Picture) -> Generator[Progress, None, images.Picture]:
         """Runs a picture; yields progress and returns the whole result."""

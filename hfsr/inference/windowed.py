@@ -9,6 +9,7 @@ where they do. That is an approximation, and `Step.tile` says where it was made.
 from __future__ import annotations
 
 import functools
+import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hfsr.errors import PlanError
 
-from .frame import Read, Write, is_out_of_memory
-from .plan import free_memory
+from .frame import Read, Write
+from .memory import free_memory, is_out_of_memory
 from .regions import Region, Size, cut
 
 __all__ = ["Span", "Step", "WindowPlan", "Windowed", "spans"]
@@ -185,6 +186,17 @@ class Windowed:
     def _restore(self, x: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             return self.model(x).float()
+
+    def flops_seconds(self) -> float:
+        """Seconds of one floating-point operation, measured on a small picture."""
+        side = 2 * _PROBE + -_PROBE % self.multiple
+        image = torch.zeros(1, 3, side, side, device=self.device)
+        self._restore(image)
+        started = time.perf_counter()
+        self._restore(image)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return (time.perf_counter() - started) / max(1.0, self._flops(Size(side, side)))
 
     # What it takes
 
