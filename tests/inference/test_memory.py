@@ -1,0 +1,170 @@
+"""Memory: what is free within the limits of a container, what is written over, what lies in a file, what is
+said before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import hfsr
+from hfsr.errors import PlanError
+from hfsr.inference import Upscaler, memory, pixels, upscaler
+from hfsr.inference.costs import live_bytes
+from hfsr.inference.graph import trace
+from hfsr.inference.operators import Convolution
+from hfsr.inference.pixels import RowOrder, new_array
+from hfsr.inference.regions import Region, Size, cut
+from hfsr.inference.schedule import heirs
+
+from .conftest import loud, uneven_image
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_containers_limit_counts(version, tmp_path, monkeypatch):
+    folder = tmp_path / "memory" if version == 1 else tmp_path
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    limit, usage, cache = names if version == 1 else ("memory.max", "memory.current", "inactive_file")
+    folder.mkdir(exist_ok=True)
+    (folder / limit).write_text(f"{300 << 20}\n")
+    (folder / usage).write_text(f"{250 << 20}\n")
+    (folder / "memory.stat").write_text(f"anon 1\n{cache} {40 << 20}\n")
+    own = tmp_path / "cgroup"
+    own.write_text("4:memory:/of/the/host\n" if version == 1 else "0::/of/the/host\n")
+    honest = memory.Path
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(memory, "Path", lambda name: own if name == "/proc/self/cgroup" else honest(name))
+    assert memory.free_memory(torch.device("cpu")) == 90 << 20
+
+
+def test_a_group_without_a_limit_limits_nothing(tmp_path, monkeypatch):
+    (tmp_path / "memory.max").write_text("max\n")
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path)
+    assert memory._cgroup_left(tmp_path, "memory.max", "memory.current", "inactive_file") is None
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("shapes do not match"), False),
+    ],
+)
+def test_what_says_that_memory_ran_out(error, expected):
+    assert memory.is_out_of_memory(error) is expected
+
+
+def test_new_maps_take_the_place_of_old_ones():
+    program = trace(hfsr.create_model("rcan_tiny").eval())
+    image = Size(64, 64)
+    assert any(heirs(program, stage, program.sizes(image)) for stage in program.stages)
+    assert live_bytes(program, image, in_place=True) < live_bytes(program, image)
+
+
+@pytest.mark.parametrize("kind", [MemoryError, torch.OutOfMemoryError])
+@pytest.mark.parametrize("arch", ["rcan_tiny", "a2n_tiny", "drn_tiny", "mirnet_tiny"])
+def test_running_out_now_and_then_changes_nothing(arch, kind, monkeypatch):
+    """Maps are written over each other: a band that is done again must not read what is gone."""
+    monkeypatch.setattr(upscaler, "_SMALL", 0)
+    torch.manual_seed(3)
+    model, image = loud(hfsr.create_model(arch).eval()), uneven_image(44, 36)
+    whole = model(image)
+    honest, calls = Convolution.run, [0]
+
+    def sometimes(self, region, work):
+        calls[0] += 1
+        if calls[0] in (5, 11, 19, 40):
+            raise kind("out of memory")
+        return honest(self, region, work)
+
+    monkeypatch.setattr(Convolution, "run", sometimes)
+    parts = Upscaler(model, dtype="fp32", device="cpu").tensor(image)
+    assert calls[0] > 19
+    assert (parts - whole).abs().max() <= 1e-5 * max(1.0, whole.abs().max())
+
+
+def test_a_row_that_never_fits_is_an_error(monkeypatch):
+    monkeypatch.setattr(upscaler, "_SMALL", 0)
+
+    def never(self, region, work):
+        raise MemoryError
+
+    monkeypatch.setattr(Convolution, "run", never)
+    with pytest.raises(PlanError, match="not enough memory for a row"):
+        Upscaler(hfsr.create_model("edsr_tiny").eval(), dtype="fp32").tensor(torch.rand(1, 3, 40, 40))
+
+
+@pytest.mark.parametrize("tile", [7, 16, 100])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_rows_come_whole_and_in_order(tile, alpha):
+    values = np.random.default_rng(0).integers(0, 256, (30, 41, 3), np.uint8)
+    opacity = values[..., 0].copy() if alpha else None
+    taken: list[np.ndarray] = []
+    order = RowOrder(41, lambda rows: taken.append(rows.copy()), opacity)
+    for r in cut(Size(30, 41), tile):
+        order.write(r, values[r.top : r.bottom, r.left : r.right])
+    expected = values if opacity is None else np.dstack([values, opacity])
+    np.testing.assert_array_equal(np.concatenate(taken), expected)
+
+
+def test_parts_of_a_strip_may_come_in_any_order():
+    taken: list[np.ndarray] = []
+    order = RowOrder(4, lambda rows: taken.append(rows.copy()))
+    order.write(Region(0, 2, 2, 4), np.full((2, 2), 1, np.uint8))
+    order.write(Region(1, 3, 0, 2), np.full((2, 2), 2, np.uint8))
+    assert not taken
+    order.write(Region(0, 1, 0, 2), np.full((1, 2), 3, np.uint8))
+    order.write(Region(2, 3, 2, 4), np.full((1, 2), 4, np.uint8))
+    assert np.concatenate(taken).tolist() == [[3, 3, 1, 1], [2, 2, 1, 1], [2, 2, 4, 4]]
+
+
+def test_a_large_result_lies_in_a_file(monkeypatch):
+    assert not isinstance(new_array((4, 4), np.dtype(np.uint8)), np.memmap)
+    monkeypatch.setattr(pixels, "_FILE_FROM", 0)
+    model, array = hfsr.create_model("edsr_tiny").eval(), np.full((20, 20, 3), 9, np.uint8)
+    result = Upscaler(model)(array)
+    assert isinstance(result, np.memmap)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(result, Upscaler(model)(array))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
+@pytest.mark.parametrize("tile", [16, "auto"])
+@pytest.mark.parametrize("ending", [".png", ".tif", ".webp"])
+def test_a_file_written_row_by_row_is_the_picture(mode, tile, ending, tmp_path, monkeypatch):
+    monkeypatch.setattr(upscaler, "_SMALL", 0)
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    values = np.random.default_rng(0).integers(0, 256, (37, 29, channels), np.uint8).squeeze()
+    picture = Image.fromarray(values)
+    picture.save(tmp_path / "in.png")
+    up = Upscaler(hfsr.create_model("edsr_tiny").eval(), tile=tile, dtype="fp32")
+    up.file(tmp_path / "in.png", tmp_path / f"out{ending}")
+    with Image.open(tmp_path / f"out{ending}") as written:
+        expected = up(picture).convert(written.mode)
+        np.testing.assert_array_equal(np.asarray(written), np.asarray(expected))
+
+
+@pytest.mark.parametrize("preset", ["edsr_tiny", "rcan_tiny", "a2n_tiny", "metardn_tiny"])
+def test_a_forecast_is_made_without_the_picture(preset):
+    forecast = Upscaler(hfsr.create_model(preset).eval(), device="cpu").forecast(200, 150)
+    assert forecast.peak_bytes > memory.resident_memory() // 2
+    assert forecast.seconds > 0
+
+
+def test_more_work_is_forecast_to_take_longer():
+    up = Upscaler(hfsr.create_model("edsr_tiny").eval(), device="cpu")
+    small, large = up.forecast(256, 200), up.forecast(256, 20_000)
+    assert large.seconds > 10 * small.seconds
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("preset", ["edsr_tiny", "rcan_tiny", "rrdbnet_tiny"])
+def test_a_gpu_gives_what_the_cpu_gives(preset):
+    torch.manual_seed(0)
+    model, image = hfsr.create_model(preset).eval(), uneven_image(150, 170)
+    on_cpu = Upscaler(model, dtype="fp32", device="cpu").tensor(image)
+    on_gpu = Upscaler(model, dtype="fp32", device="cuda").tensor(image)
+    assert (on_gpu - on_cpu).abs().max() <= 1e-3  # TF32 may be on
