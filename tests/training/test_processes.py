@@ -66,7 +66,7 @@ def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(tmp_path, o
 @pytest.mark.parametrize(
     "launcher",
     [
-        ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "-m"),
+        ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"),
         pytest.param(
             (
                 *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
