@@ -92,5 +92,6 @@ def reach_of_enlarged(factor: int, px: int) -> int:
 
 def _mirrored(length: int, margin: int, device: torch.device) -> Tensor:
     """Indices of a map mirrored about its edges (edge px repeated) by `margin` px, for any length >= 1."""
-    index = torch.arange(-margin, length + margin, device=device) % (2 * length)
+    index = torch.arange(-margin, length + margin, device=device)
+    index = torch.remainder(index, torch.full_like(index, 2 * length))  # as a tensor, for exporters
     return torch.minimum(index, 2 * length - 1 - index)

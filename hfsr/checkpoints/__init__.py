@@ -22,9 +22,12 @@ from .models import (
     save_pth,
     write_model_folder,
 )
+from .onnx_file import ONNX_CONFIG, ONNX_KEYS
 
 __all__ = [
     "CONFIG_NAME",
+    "ONNX_CONFIG",
+    "ONNX_KEYS",
     "WEIGHTS_NAME",
     "at_scale",
     "config_of",

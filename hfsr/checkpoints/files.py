@@ -18,6 +18,7 @@ from torch import Tensor
 from hfsr.errors import CheckpointError, some_of
 
 from .matconvnet import read_matconvnet
+from .onnx_file import read_onnx
 from .pickled import ForeignCallError, read_pickled_network
 
 __all__ = ["first_line", "parse_config", "read_state_dict", "replacing", "write_safetensors"]
@@ -54,10 +55,14 @@ def read_state_dict(
         tensors, config = _read_safetensors(path)
     elif path.suffix in {".pth", ".pt"}:
         tensors, config, weights = _read_pickle(path, entry)
+    elif path.suffix == ".onnx":
+        tensors, config = read_onnx(path)
     elif path.suffix == ".mat":
         tensors, config = read_matconvnet(path), None
     else:
-        raise CheckpointError(f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth, .pt and .mat files")
+        raise CheckpointError(
+            f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth, .pt, .mat and its own .onnx files"
+        )
     if not tensors:
         raise CheckpointError(f"'{path}' holds no weights: save the network's state_dict()")
     for prefix in _PREFIXES:

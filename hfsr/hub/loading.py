@@ -14,7 +14,7 @@ from hfsr.errors import CheckpointError, OptionsError, suggest
 
 __all__ = ["find_local", "from_pretrained"]
 
-FILES = (".safetensors", ".pth", ".pt", ".mat")
+FILES = (".safetensors", ".pth", ".pt", ".mat", ".onnx")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -32,7 +32,7 @@ def from_pretrained(
 
     Args:
         name: what to load, looked for in this order: a bundled model ("hfsr-x2"), a local model folder, a
-            checkpoint file (.safetensors, .pth, .pt, .mat), a model on the Hub ("owner/name").
+            checkpoint file (.safetensors, .pth, .pt, .mat, .onnx of ours), a model on the Hub ("owner/name").
         revision: branch, tag or commit on the Hub.
         scale: the scale it must have; decides where weights serve several or a checkpoint leaves it open.
         device: where the weights go; the CPU when None.
