@@ -1,7 +1,10 @@
 """Learning from one picture: reduced and turned copies of it are fathers, their reductions the sons.
 
 What the network learns to make of a son is its father; then it is shown the picture itself. As in Shocher et
-al., CVPR 2018 (arXiv 1712.06087), section 3, and its reference code's settings.
+al., CVPR 2018 (arXiv 1712.06087), section 3, with its reference code's settings but for three: weights start
+with He's deviations, the last layer's at a tenth; half the learning rate; crops of 96 px, not 128. From the
+reference's start, hundreds of iterations pass before anything is learned, and on some pictures the rate
+falls before.
 """
 
 from __future__ import annotations
@@ -12,18 +15,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.priors.scaling import Scaling
 
-__all__ = ["Fathers", "Learner", "Recipe", "should_slow_down"]
+__all__ = ["Fathers", "Learner", "Recipe", "fresh_network", "should_slow_down", "turned", "turned_back"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How long, from what, and how fast; the defaults are the reference's.
+    """How long, from what, and how fast; the defaults are the reference's, but for crop and learning rate.
 
     Attributes:
         iterations: at most so many, one father each.
@@ -42,8 +45,8 @@ class Recipe:
     """
 
     iterations: int = 3000
-    crop: int = 128
-    learning_rate: float = 1e-3
+    crop: int = 96
+    learning_rate: float = 5e-4
     smallest_rate: float = 9e-6
     as_is: float = 0.05
     rigid: float = 0.45
@@ -136,6 +139,19 @@ def should_slow_down(errors: Sequence[float], ratio: float) -> bool:
     residual = y - y.mean() - slope * x
     deviation = math.sqrt(float((residual**2).sum()) / (count - 2) / float((x * x).sum()))
     return -ratio * slope < deviation
+
+
+def fresh_network(seed: int, device: torch.device) -> ZSSRNet:
+    """A network that has learned nothing yet: what it adds to a picture is small, but not its gradients."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ZSSRNet()
+        for conv in network.convs:
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    network.convs[-1].weight.data *= 0.1
+    for p in network.parameters():
+        p.data = p.data.to(device, memory_format=torch.channels_last)  # a fifth faster on a CPU
+    return network
 
 
 @dataclass

@@ -1,0 +1,14 @@
+"""One tiny pair for all tests of the generative prior."""
+
+from __future__ import annotations
+
+import pytest
+
+from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
+
+from .pair import train_pair
+
+
+@pytest.fixture(scope="session")
+def pair() -> tuple[BigGANGenerator, BigGANDiscriminator]:
+    return train_pair()

@@ -1,0 +1,239 @@
+"""Zero-shot super-resolution: it beats bicubic without weights, its rules, and its way with pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import hfsr
+from hfsr.archs.zssr import ZSSRNet
+from hfsr.degradations import bicubic_down, bicubic_up, kernel_down
+from hfsr.errors import HfsrError
+from hfsr.metrics import psnr
+from hfsr.priors import FitProgress
+from hfsr.priors.scaling import Scaling
+from hfsr.priors.zeroshot import Recipe
+from hfsr.priors.zeroshot.enlarging import Enlarger
+from hfsr.priors.zeroshot.estimate import gaussian
+from hfsr.priors.zeroshot.learning import Fathers, should_slow_down, turned, turned_back
+from hfsr.samples import SAMPLE
+
+QUICK = Recipe(iterations=2, crop=24)
+SHORT = Recipe(iterations=200, crop=48)
+"""Instead of the published 3000 iterations on 96 px."""
+
+
+def sharp(top: int, left: int) -> np.ndarray:
+    """A piece of our sample picture, RGB (128, 128, 3)."""
+    return np.array(Image.open(SAMPLE).convert("RGB"))[top : top + 128, left : left + 128]
+
+
+PYLONS, PINES = sharp(300, 560), sharp(330, 20)
+
+
+@pytest.mark.parametrize("gt", [PYLONS, PINES], ids=["pylons", "pines"])
+def test_it_beats_bicubic_by_one_db_without_weights(gt) -> None:
+    lq = bicubic_down(gt, 2)
+    sr = hfsr.ZeroShot(scale=2, recipe=SHORT)(lq)
+    assert psnr(sr, gt, crop=2) >= psnr(bicubic_up(lq, 2), gt, crop=2) + 1.0
+
+
+def test_with_the_true_kernel_by_one_and_a_half() -> None:
+    kernel = gaussian((1.9, 1.1, 0.7), 13)
+    lq = kernel_down(PINES, kernel, 2)
+    sr = hfsr.ZeroShot(scale=2, kernel=kernel, recipe=SHORT)(lq)
+    plain = psnr(bicubic_up(lq, 2), PINES, crop=2)
+    assert psnr(sr, PINES, crop=2) >= plain + 1.5
+
+
+# Its rules
+
+
+def test_the_rate_falls_when_the_error_no_longer_does() -> None:
+    assert not should_slow_down([5.0, 4.0, 3.1, 2.0, 0.9], 1.5)
+    assert should_slow_down([1.0, 1.1, 0.9, 1.05, 0.98], 1.5)
+    assert should_slow_down([1.0, 1.3, 1.5, 1.6], 1.5)
+    assert not should_slow_down([9.0, 1.0], 1.5)
+
+
+def test_learning_ends_by_its_own_rule() -> None:
+    flat = np.full((40, 40, 3), 128, np.uint8)
+    recipe = Recipe(iterations=500, crop=16, window=20, measure=5, check=5)
+    seen: list[FitProgress] = []
+    result = hfsr.ZeroShot(recipe=recipe, dtype="fp32")(flat, progress=seen.append)
+    learned = [step for step in seen if step.stage == "learning"]
+    assert learned[-1].done < 500
+    assert learned[-1].total == learned[-1].done
+    assert all(step.loss is not None and step.seconds_left is not None for step in learned)
+    assert [step.done for step in seen if step.stage == "enlarging"] == list(range(1, 9))
+    assert np.abs(result.astype(int) - 128).max() <= 8
+
+
+def test_fathers_are_the_picture_turned_reduced_and_sheared() -> None:
+    x = torch.rand(1, 3, 50, 70)
+    whole = {tuple(turned(x, k).flatten().tolist()) for k in range(8)}
+    for shares, expected in ((dict(as_is=1.0), 1), (dict(as_is=0.0, rigid=1.0), 8)):
+        fathers = Fathers([x], Recipe(crop=70, **shares), np.random.default_rng(0))
+        drawn = {tuple(fathers.draw().flatten().tolist()) for _ in range(60)}
+        assert drawn <= whole
+        assert len(drawn) == expected
+    fathers = Fathers([x], Recipe(crop=32, as_is=0.0, rigid=0.0), np.random.default_rng(0))
+    drawn_sizes = [tuple(fathers.draw().shape[2:]) for _ in range(60)]
+    assert max(max(size) for size in drawn_sizes) <= 32
+    assert min(min(size) for size in drawn_sizes) >= 12
+
+
+def test_a_warped_father_shows_the_picture_itself() -> None:
+    """On a ramp every affine reading is a ramp: nothing comes from beyond the edges."""
+    y, x = torch.meshgrid(torch.linspace(0.2, 0.8, 60), torch.linspace(0.2, 0.8, 60), indexing="ij")
+    fathers = Fathers(
+        [torch.stack([y, x, (x + y) / 2])[None]], Recipe(as_is=0.0, rigid=0.0), np.random.default_rng(3)
+    )
+    for _ in range(20):
+        father = fathers.draw()[..., 3:-3, 3:-3]
+        second = father.diff(n=2, dim=2).abs().max(), father.diff(n=2, dim=3).abs().max()
+        assert max(second) < 4e-3  # a mirrored edge has ten times that
+        torch.testing.assert_close(father[:, 2], father[:, :2].mean(1), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("which", range(8))
+def test_turning_back(which) -> None:
+    x = torch.rand(1, 2, 3, 5)
+    assert torch.equal(turned_back(turned(x, which), which), x)
+
+
+# Enlarging
+
+
+def enlarger(scaling: Scaling, memory: float) -> Enlarger:
+    torch.manual_seed(0)
+    network = ZSSRNet(num_feat=8, num_conv=4)
+    for p in network.parameters():
+        p.data *= 4  # so that copies differ
+    return Enlarger(network, scaling, 8, True, "fp32", torch.device("cpu"), memory)
+
+
+@pytest.mark.parametrize("scale", [(2.0, 2.0), (1.0, 1.5)])
+@pytest.mark.parametrize("kernel", [None, gaussian((1.0, 0.6, 0.0), 5)])
+def test_bands_give_what_the_whole_gives(scale, kernel) -> None:
+    scaling = Scaling(*scale, kernel)
+    lq = torch.rand(1, 3, 420, 6)
+    size = scaling.sr_size(420, 6)
+    whole, cut, torn = (torch.empty(1, 3, *size) for _ in range(3))
+    large = enlarger(scaling, 1e12)
+    assert len(large.bands(420, 6)) == 1
+    for _ in large.steps(lq, whole):
+        pass
+    small = enlarger(scaling, (large.halo() * 2 + 70) * large.row_bytes(6))
+    assert len(small.bands(420, 6)) == 6
+    for _ in small.steps(lq, cut):
+        pass
+    torch.testing.assert_close(cut, whole, rtol=0, atol=1e-5)
+    # Without the halo the bands would show.
+    object.__setattr__(small, "halo", lambda: 2)
+    for _ in small.steps(lq, torn):
+        pass
+    assert (torn - whole).abs().max() > 1e-3
+
+
+def test_the_reduction_of_the_result_is_the_picture() -> None:
+    scaling = Scaling(2, 2)
+    lq = scaling.reduce(torch.from_numpy(PINES.astype(np.float32) / 255).permute(2, 0, 1)[None], (64, 64))
+    result = torch.empty(1, 3, 128, 128)
+    for _ in enlarger(scaling, 1e12).steps(lq, result):
+        pass
+    assert (scaling.reduce(result, (64, 64)) - lq).abs().mean() < 1e-3
+
+
+# Pictures
+
+
+def test_kinds_of_pictures_keep_their_kind(tmp_path) -> None:
+    shot = hfsr.ZeroShot(scale=(1.5, 2), recipe=QUICK)
+    rng = np.random.default_rng(0)
+    for dtype, shape in ((np.uint8, (20, 24, 3)), (np.uint16, (20, 24)), (np.float32, (20, 24, 3))):
+        pixels = rng.random(shape) * (1 if dtype is np.float32 else np.iinfo(dtype).max)
+        found = shot(pixels.astype(dtype))
+        assert found.dtype == dtype
+        assert found.shape == (40, 36, *shape[2:])
+    clear = rng.integers(0, 256, (20, 24, 4), np.uint8)
+    clear[..., 3] = 0
+    clear[:, 12:, 3] = 255
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    found = shot(tmp_path / "clear.png")
+    assert found.mode == "RGBA"
+    assert found.size == (36, 40)
+    alpha = np.asarray(found)[..., 3]
+    assert (alpha[:, :14] == 0).all()
+    assert (alpha[:, 24:] == 255).all()
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_another() -> None:
+    pixels = np.random.default_rng(0).random((24, 24, 3), np.float32)
+    first, again, other = (hfsr.ZeroShot(seed=s, recipe=QUICK)(pixels) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_gradual_takes_the_six_steps_of_the_paper() -> None:
+    seen: list[FitProgress] = []
+    shot = hfsr.ZeroShot(gradual=True, recipe=QUICK, kernel=gaussian((1.0, 1.0, 0.0), 7))
+    assert shot(PINES[:24, :24].copy(), progress=seen.append).shape == (48, 48, 3)
+    assert {step.stage for step in seen} == {
+        f"{what} {i}/6" for what in ("learning", "enlarging") for i in range(1, 7)
+    }
+    factors = [(s.across, s.down) for s in shot._schedule(None)]
+    assert factors == [(1, 1.5), (1.5, 1), (1.5, 1.5), (1.5, 2), (2, 1.5), (2, 2)]
+    one_way = hfsr.ZeroShot(scale=(1, 2), gradual=True)._schedule(None)
+    assert [(s.across, s.down) for s in one_way] == [(1, 1.5), (1, 2)]
+
+
+def test_a_real_photograph_is_run_once_with_noise_and_estimated() -> None:
+    seen: list[FitProgress] = []
+    shot = hfsr.ZeroShot(real=True, kernel="estimate", recipe=QUICK)
+    assert shot.noise == pytest.approx(0.0125)
+    assert shot.recipe.smallest == 0.75
+    shot(PYLONS[:60, :60].copy(), progress=seen.append)
+    assert {step.stage for step in seen} == {"estimating the kernel", "learning", "enlarging"}
+    assert [step.total for step in seen if step.stage == "enlarging"] == [1]
+
+
+def test_closing_leaves_nothing(tmp_path) -> None:
+    Image.fromarray(PINES).save(tmp_path / "in.png")
+    steps = hfsr.ZeroShot(recipe=Recipe(iterations=50, crop=24)).steps(
+        tmp_path / "in.png", tmp_path / "out.png"
+    )
+    assert next(steps).stage == "learning"
+    steps.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+
+
+def test_a_forecast_tells_size_time_and_memory() -> None:
+    forecast = hfsr.ZeroShot(recipe=Recipe(crop=24)).forecast(2048, 1080)
+    assert (forecast.width, forecast.height) == (4096, 2160)
+    assert forecast.seconds > 0
+    assert forecast.bytes > 4096 * 2160 * 12
+
+
+BAD = {
+    "tiny": (lambda: hfsr.ZeroShot()(np.zeros((1, 1, 3), np.uint8)), "1x1 px is too small"),
+    "scale": (lambda: hfsr.ZeroShot(scale=0.5), "scale 0.5"),
+    "nan": (lambda: hfsr.ZeroShot(scale=float("nan")), "scale nan"),
+    "one": (lambda: hfsr.ZeroShot(scale=1), "scale 1"),
+    "noise": (lambda: hfsr.ZeroShot(noise=-1), "noise -1"),
+    "dtype": (lambda: hfsr.ZeroShot(dtype="fp16"), "fp16"),
+    "sum": (lambda: hfsr.ZeroShot(kernel=np.ones((3, 3))), "sums to 9"),
+    "estimate": (lambda: hfsr.ZeroShot(scale=1.5, kernel="estimate"), "whole scale"),
+    "type": (lambda: hfsr.ZeroShot()(3), "int"),
+    "float": (lambda: hfsr.ZeroShot()(np.full((20, 20), np.nan, np.float32)), "NaN"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line(case) -> None:
+    call, message = BAD[case]
+    with pytest.raises(HfsrError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
