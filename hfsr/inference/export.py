@@ -140,7 +140,7 @@ def _name_weights(program: Any, model: nn.Module, config: dict[str, Any]) -> Non
             values = onnx_ir.tensor(tensor.numpy(), name=key)
             graph.initializers[key] = onnx_ir.Value(
                 name=key,
-                shape=onnx_ir.Shape(values.shape.dims),
+                shape=onnx_ir.Shape(tensor.shape),
                 type=onnx_ir.TensorType(values.dtype),
                 const_value=values,
             )

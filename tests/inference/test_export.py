@@ -74,7 +74,7 @@ def test_a_foreign_or_broken_file_is_one_line(tmp_path):
 
 
 def test_another_ending_or_a_missing_package_is_one_line(tmp_path, monkeypatch):
-    with pytest.raises(OptionsError, match="must end in .onnx"):
+    with pytest.raises(OptionsError, match=r"must end in \.onnx"):
         export_onnx(tiny("EDSR"), tmp_path / "model.pb")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingDependencyError, match=r"hfsr\[export\]"):
