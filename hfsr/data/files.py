@@ -114,7 +114,9 @@ def _places(root: Path, place: str) -> Sequence[Place]:
     if not is_container(root):
         return find_pictures(root, place)
     container = open_container(root)
-    return [Entry(container, name) for name in container.names]
+    group = place[-2:] + "/"  # one HDF5 file may hold both, as hfsr prepare h5 writes them
+    grouped = [name for name in container.names if name.startswith(group)]
+    return [Entry(container, name) for name in grouped or container.names]
 
 
 def _pair(gt: Place, lq: Place | None) -> PairedFile | StoredPair:

@@ -105,6 +105,8 @@ def test_lmdb_and_h5_hold_the_pictures(tmp_path, gt_folder):
     for path in gt_folder.iterdir():
         for container, name in zip(stored, (f"{path.stem}.png", f"lq/{path.stem}"), strict=True):
             np.testing.assert_array_equal(container.read(name), pixels_of(path))
+    root = str(tmp_path / "both.h5")
+    assert len(PairedImageDataset(dataroot_gt=root, dataroot_lq=root, gt_size=16).patches(0)) == 3
     with pytest.raises(DataError, match="is there already"):
         to_lmdb(gt_folder, tmp_path / "gt.lmdb")
     with pytest.raises(DataError, match=r"must end with .lmdb"):
