@@ -29,11 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         help="Hub id, model folder, checkpoint file or bundled name (default: bundled, by -s)",
     )
-    add("--gt", "--hr", type=Path, metavar="DIR", help="good pictures: a folder, or one picture")
+    add(
+        "--gt",
+        "--hr",
+        nargs="+",
+        metavar="DIR",
+        help="good pictures: a folder, hf://datasets/owner/name/folder, or one picture; several folders for "
+        "--from-card",
+    )
     add(
         "--lq",
         "--lr",
-        type=Path,
         metavar="DIR",
         help="bad ones, NAME, NAMExS or NAME_LRBIxS (default: made from --gt)",
     )
@@ -63,6 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tile", default="0", help="side in input px of what one piece owns; 0 runs whole (default 0)")
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     add("--self-ensemble", action="store_true", help="average over eight flips")
+    add(
+        "--from-card",
+        metavar="NAME",
+        help="repeat the numbers of this model's card (Hub id, model folder, bundled name) on those of its "
+        "sets that --gt names; 1 where they differ",
+    )
     add("--json", action="store_true", help="one JSON object on stdout, nothing else")
     add(
         *("--compare-tiling",),
@@ -84,6 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from hfsr import hub
 
+    if args.from_card:
+        return _repeat(args)
+    args.gt = _only_folder(args.gt)
     name = args.model or _default_model(args)
     if args.compare_tiling is None and args.gt is None:
         raise OptionsError("nothing to measure against; name the folder of good pictures with --gt")
@@ -99,6 +114,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_table(report))
     return 0
+
+
+def _only_folder(named: list[str] | None) -> str | None:
+    if named and len(named) > 1:
+        raise OptionsError("--gt names several folders, which only --from-card takes; measure one at a time")
+    return named[0] if named else None
 
 
 def _upscaler(network: nn.Module, tile: str, args: argparse.Namespace) -> Upscaler:
@@ -123,10 +144,11 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
     from tqdm import tqdm
 
     from hfsr.evaluation import evaluate, find_pairs, set_name
+    from hfsr.hub.datasets import local_folder
     from hfsr.zoo import is_luma_network
 
     degradation = _degradation(args, up.scale)
-    pairs = find_pairs(args.gt, args.lq, up.scale)
+    pairs = find_pairs(local_folder(args.gt), args.lq and local_folder(args.lq), up.scale)
     with tqdm(total=len(pairs), unit="picture", leave=False, disable=not _talkative(args)) as bar:
         tiles: dict[int | str, None] = {}  # as pictures were really run, in the order they came
 
@@ -206,6 +228,35 @@ def _table(report: Report) -> str:
     return "\n".join([*lines, "", f"Protocol: {stated}."])
 
 
+# Numbers of a card
+
+
+def _repeat(args: argparse.Namespace) -> int:
+    """Measures what a card tells again, the way it says; exit code 1 where they differ."""
+    from hfsr import hub
+    from hfsr.cli._card import Repeated, arguments_of, told_sets
+
+    if args.compare_tiling is not None:
+        raise OptionsError("--from-card measures and --compare-tiling does not; leave one out")
+    told, left_out = told_sets(args.from_card, args.gt or [])
+    network = hub.from_pretrained(args.model or args.from_card, scale=args.scale)
+    sets: list[Repeated] = []
+    for folder, card in told:
+        words = arguments_of(args, card, folder)
+        report = _evaluate(words, args.from_card, _upscaler(network, words.tile, words))
+        sets.append(Repeated(card, report.to_json()))
+        if not args.json:
+            print(sets[-1].line)
+            for deviation in sets[-1].deviations:
+                print(f"  differs: {deviation}")
+    if args.json:
+        rows = [one.to_json() for one in sets]
+        print(json.dumps({"card": args.from_card, "sets": rows, "left_out": left_out}))
+    elif left_out:
+        print(f"not repeated, as --gt names no folder of it: {', '.join(left_out)}")
+    return 1 if any(one.deviations for one in sets) else 0
+
+
 # Tilings
 
 
@@ -247,6 +298,7 @@ def _compare_tiling(args: argparse.Namespace, name: str, whole: Upscaler, ours: 
 
 
 def _tiling_pictures(args: argparse.Namespace) -> list[Path]:
+    from hfsr.hub.datasets import local_folder
     from hfsr.images import list_pictures
 
     named = args.compare_tiling or args.lq or args.gt
@@ -254,7 +306,7 @@ def _tiling_pictures(args: argparse.Namespace) -> list[Path]:
         from hfsr.samples import SAMPLE
 
         return [SAMPLE]
-    place = Path(named)
+    place = local_folder(named)
     pictures = list_pictures(place) if place.is_dir() else [place]
     if not pictures:
         raise OptionsError(f"'{place}' holds no pictures; name LR pictures or a folder of them")

@@ -17,7 +17,7 @@ from hfsr.checkpoints import write_model_folder
 from hfsr.errors import HubError, OptionsError
 
 from .cards import check_card, make_card
-from .remote import CONFIG, LOG_IN, README, WEIGHTS, client, in_words, model_address
+from .remote import CONFIG, LOG_IN, README, WEIGHTS, address, client, in_words
 from .results import ReportJson
 from .sources import Source, open_source, stage, write_card
 
@@ -158,11 +158,11 @@ def publish_folder(
         if private and not info.private:
             raise HubError(
                 f"'{repo_id}' is there already and everybody sees it; make it private in its settings at "
-                f"{model_address(repo_id)}/settings, or leave --private out"
+                f"{address(repo_id)}/settings, or leave --private out"
             )
         changed = _changed_files(api, folder, repo_id, str(info.sha))
         if not changed:
-            return Published(model_address(repo_id), ())
+            return Published(address(repo_id), ())
         commit = api.create_commit(
             repo_id,
             operations=[CommitOperationAdd(name, folder / name) for name in changed],
@@ -171,7 +171,7 @@ def publish_folder(
             create_pr=create_pr,
             parent_commit=info.sha,
         )
-    return Published(commit.pr_url or model_address(repo_id), tuple(changed))
+    return Published(commit.pr_url or address(repo_id), tuple(changed))
 
 
 def _changed_files(api: HfApi, folder: Path, repo_id: str, commit: str) -> list[str]:

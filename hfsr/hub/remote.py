@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from huggingface_hub import HfApi, constants, get_token, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -33,9 +34,23 @@ from huggingface_hub.utils import (
 from hfsr import __version__
 from hfsr.errors import CheckpointError, HfsrError, HubError, some_of, suggest
 
-__all__ = ["CONFIG", "README", "WEIGHTS", "client", "fetch_model", "in_words", "model_address"]
+__all__ = [
+    "CONFIG",
+    "README",
+    "WEIGHTS",
+    "address",
+    "check_bytes",
+    "client",
+    "fetch_card",
+    "fetch_model",
+    "in_words",
+]
 
 CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
+Kind = Literal["model", "data set", "Space"]
+FOLDERS: dict[Kind, str] = {"model": "", "data set": "datasets/", "Space": "spaces/"}
+"""Kind of a repository -> where the Hub keeps those, before the owner's name."""
+REPO_TYPES: dict[Kind, str] = {"model": "model", "data set": "dataset", "Space": "space"}
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 
 
@@ -44,9 +59,23 @@ def client(token: str | None = None) -> HfApi:
     return HfApi(token=token, library_name="hfsr", library_version=__version__)
 
 
-def model_address(repo_id: str) -> str:
-    """Where a person finds a model."""
-    return f"{constants.ENDPOINT}/{repo_id}"
+def address(repo_id: str, kind: Kind = "model") -> str:
+    """Where a person finds a repository."""
+    return f"{constants.ENDPOINT}/{FOLDERS[kind]}{repo_id}"
+
+
+def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
+    """The text of a model's card on the Hub.
+
+    Raises:
+        HubError: there is no such model, it has no card, or it is out of reach.
+    """
+    with in_words(repo_id, revision=revision):
+        known = try_to_load_from_cache(repo_id, README, revision=revision)
+        path = Path(client().hf_hub_download(repo_id, README, revision=revision))
+        if not isinstance(known, str):
+            check_bytes(path, repo_id)
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def fetch_model(
@@ -89,7 +118,7 @@ def fetch_model(
                 )
             )
             if not isinstance(known, str):
-                _check_bytes(path, repo_id)
+                check_bytes(path, repo_id)
             return path
 
         try:
@@ -124,7 +153,7 @@ def _check_config(path: Path, repo_id: str) -> None:
         )
 
 
-def _check_bytes(path: Path, repo_id: str) -> None:
+def check_bytes(path: Path, repo_id: str) -> None:
     """Compares a file just downloaded with its hash, its name in the cache; the client compares sizes only.
 
     Raises:
@@ -151,7 +180,7 @@ def _check_bytes(path: Path, repo_id: str) -> None:
 
 
 @contextmanager
-def in_words(repo_id: str, *, revision: str | None = None) -> Iterator[None]:
+def in_words(repo_id: str, *, revision: str | None = None, kind: Kind = "model") -> Iterator[None]:
     """Turns what the client raises in the block into one HubError that says what to do."""
     try:
         with _one_voice():
@@ -159,7 +188,7 @@ def in_words(repo_id: str, *, revision: str | None = None) -> Iterator[None]:
     except HfsrError:
         raise
     except (HTTPError, EntryNotFoundError, OSError, ValueError, RuntimeError) as error:
-        raise HubError(_words(error, repo_id, revision)) from error
+        raise HubError(_words(error, repo_id, revision, kind)) from error
 
 
 @contextmanager
@@ -179,28 +208,28 @@ def _one_voice() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _words(error: BaseException, repo_id: str, revision: str | None) -> str:
+def _words(error: BaseException, repo_id: str, revision: str | None, kind: Kind) -> str:
     if (
         isinstance(error, RuntimeError) and error.__cause__ is not None
     ):  # how the client wraps a failed upload
-        return _words(error.__cause__, repo_id, revision)
+        return _words(error.__cause__, repo_id, revision, kind)
     if isinstance(error, LocalTokenNotFoundError):
         return f"the Hub wants to know who you are and there is no token; {LOG_IN}"
     if isinstance(error, GatedRepoError):
-        return f"'{repo_id}' is gated: ask for access at {model_address(repo_id)}, then {LOG_IN}"
+        return f"'{repo_id}' is gated: ask for access at {address(repo_id, kind)}, then {LOG_IN}"
     if isinstance(error, DisabledRepoError):
-        return f"'{repo_id}' has been disabled on the Hub; choose another model"
+        return f"'{repo_id}' has been disabled on the Hub; choose another {kind}"
     if isinstance(error, RepositoryNotFoundError):
         who = "your token may not see it" if get_token() else "it is private and you are not logged in"
-        return f"the Hub has no model '{repo_id}', or {who}; check the name, or {LOG_IN}"
+        return f"the Hub has no {kind} '{repo_id}', or {who}; check the name, or {LOG_IN}"
     if isinstance(error, RevisionNotFoundError):
-        return f"'{repo_id}' has no revision '{revision}'{suggest(revision or '', _revisions(repo_id))}"
+        return f"'{repo_id}' has no revision '{revision}'{suggest(revision or '', _revisions(repo_id, kind))}"
     if isinstance(error, HfHubHTTPError):
         return _status_words(error, repo_id)
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to work with the Hub"
     if isinstance(error, LocalEntryNotFoundError):
-        return _uncached_words(error, repo_id, revision)
+        return _uncached_words(error, repo_id, revision, kind)
     if isinstance(error, (HTTPError, ConnectionError, TimeoutError)):
         return (
             f"the Hub at {constants.ENDPOINT} is out of reach ({type(error).__name__}); "
@@ -237,20 +266,20 @@ def _status_words(error: HfHubHTTPError, repo_id: str) -> str:
     return f"the Hub refused '{repo_id}' (status {status}: {said})"
 
 
-def _uncached_words(error: BaseException, repo_id: str, revision: str | None) -> str:
+def _uncached_words(error: BaseException, repo_id: str, revision: str | None, kind: Kind) -> str:
     """Nothing in the cache, and the Hub was not to be asked, or could not be, or gave no useful answer."""
     cause = error.__cause__
     if cause is not None and not isinstance(cause, OfflineModeIsEnabled):
-        return _words(cause, repo_id, revision)
+        return _words(cause, repo_id, revision, kind)
     at = f" at revision '{revision}'" if revision else ""
     why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "local_files_only is set"
     return f"'{repo_id}'{at} is not in the cache and {why}; go online once to download it"
 
 
-def _revisions(repo_id: str) -> Iterable[str]:
-    """Branches and tags of a model, as far as the Hub tells them."""
+def _revisions(repo_id: str, kind: Kind) -> Iterable[str]:
+    """Branches and tags of a repository, as far as the Hub tells them."""
     try:
-        refs = client().list_repo_refs(repo_id)
+        refs = client().list_repo_refs(repo_id, repo_type=REPO_TYPES[kind])
     except (HTTPError, OSError):
         return []  # the list only improves an error message
     return [ref.name for ref in [*refs.branches, *refs.tags]]

@@ -25,10 +25,11 @@ from hfsr.degradations import build_chain
 from hfsr.errors import CheckpointError, HfsrError, suggest
 
 from .cards import Provenance, Training, check_card, make_card, with_name, with_results
-from .remote import CONFIG, README, WEIGHTS
+from .loading import find_local
+from .remote import CONFIG, README, WEIGHTS, fetch_card
 from .results import ReportJson
 
-__all__ = ["Source", "open_source", "provenance_of", "stage", "training_of", "write_card"]
+__all__ = ["Source", "card_of", "open_source", "provenance_of", "stage", "training_of", "write_card"]
 
 LABELS = ("best", "latest")
 """What a run calls the weights worth publishing, in order of preference; numbered ones come after."""
@@ -82,6 +83,26 @@ def open_source(src: str | Path) -> Source:
         )
     siblings = [str(path.parent / other.name) for other in path.parent.glob("*")]
     raise CheckpointError(f"there is nothing at '{src}' to publish{suggest(str(src), siblings)}")
+
+
+def card_of(name: str) -> str:
+    """The text of a model's card.
+
+    Args:
+        name: a bundled name, a model folder or an id on the Hub.
+
+    Raises:
+        CheckpointError: there is no such model here, or it has no card.
+        HubError: the Hub has no such model, it has no card, or the Hub is out of reach.
+    """
+    if name in _resources.bundled_models():
+        return _resources.path("model_cards", f"{name}.md").read_text(encoding="utf-8")
+    folder = find_local(name)
+    if folder is None:
+        return fetch_card(name)
+    if not (folder / README).is_file():
+        raise CheckpointError(f"'{name}' has no card: there is no {README} in it; name a model folder")
+    return _read_text(folder / README)
 
 
 def stage(

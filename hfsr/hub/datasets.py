@@ -1,0 +1,59 @@
+"""Folders of pictures in data sets on the Hub, wherever a folder of this machine can be named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hfsr.errors import HubError, OptionsError
+
+__all__ = ["PREFIX", "local_folder"]
+
+PREFIX = "hf://"
+ADDRESS = re.compile(
+    r"hf://datasets/(?P<repo>[\w.-]+/[\w.-]+?)(@(?P<revision>[^/]+))?(/(?P<folder>[^*?\[\]]*?))?/?"
+)
+
+
+def local_folder(place: str | Path) -> Path:
+    """The folder on this machine that a name stands for; one on the Hub is brought into the client's cache.
+
+    Args:
+        place: a folder, or "hf://datasets/owner/name/folder"; "name@revision" for a branch, tag or commit.
+
+    Raises:
+        OptionsError: an address on the Hub that is not of that form.
+        HubError: there is no such data set or folder, it is out of reach, or it arrived damaged.
+    """
+    if not str(place).startswith(PREFIX):
+        return Path(place)
+    match = ADDRESS.fullmatch(str(place))
+    if match is None or ".." in (match["folder"] or "").split("/"):
+        raise OptionsError(
+            f"'{place}' is no folder of a data set on the Hub: write hf://datasets/owner/name/folder"
+        )
+    return _fetch(match["repo"], match["revision"], match["folder"] or "")
+
+
+def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
+    from huggingface_hub import constants  # here, as folders of this machine need no client of the Hub
+    from huggingface_hub.file_download import repo_folder_name
+
+    from .remote import check_bytes, client, in_words
+
+    blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="dataset"), "blobs")
+    known = {path.name for path in blobs.glob("*")}
+    with in_words(repo_id, revision=revision, kind="data set"):
+        wanted = [f"{folder}/*"] if folder else None
+        snapshot = client().snapshot_download(
+            repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted
+        )
+        there = Path(snapshot, folder)
+        for path in there.rglob("*"):
+            if path.is_symlink() and path.readlink().name not in known:
+                check_bytes(path, repo_id)
+    if not there.is_dir():
+        raise HubError(
+            f"the data set '{repo_id}' on the Hub has no folder '{folder}'; look at its files there"
+        )
+    return there

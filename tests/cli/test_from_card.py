@@ -1,0 +1,117 @@
+"""`hfsr evaluate --from-card`: the numbers of a card are repeated, and what differs is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hfsr import cli
+from hfsr.checkpoints import write_model_folder
+from hfsr.zoo import create_model
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> list[str]:
+    noise = np.random.default_rng(0)
+    folders = []
+    for name in ("One", "Two"):
+        folders.append(tmp_path / name / "HR")
+        folders[-1].mkdir(parents=True)
+        pixels = noise.integers(0, 256, (8, 9, 3), np.uint8)
+        Image.fromarray(pixels).resize((36, 32)).save(folders[-1] / "a.png")
+    return [str(folder) for folder in folders]
+
+
+@pytest.fixture
+def model(tmp_path: Path, sets: list[str], capsys: pytest.CaptureFixture[str]) -> Path:
+    write_model_folder(create_model("edsr_tiny"), tmp_path / "model")
+    assert cli.main(["push", str(tmp_path / "model"), "org/model", "--dry-run", "--gt", *sets]) == 0
+    capsys.readouterr()
+    return tmp_path / "model"
+
+
+def test_a_card_is_repeated(model: Path, sets: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", "--from-card", str(model), "--gt", *sets, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [one["set"] for one in said["sets"]] == ["One", "Two"]
+    assert said["left_out"] == []
+    for one in said["sets"]:
+        assert one["deviations"] == []
+        assert one["here"]["psnr_y"] == pytest.approx(one["card"]["psnr_y"], abs=1e-3)
+    assert cli.main(["evaluate", "--from-card", str(model), "--gt", sets[0]]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("One x2: PSNR (Y) ")
+    assert told[1] == "not repeated, as --gt names no folder of it: Two x2"
+
+
+def test_one_line_for_each_deviation(
+    model: Path, sets: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = model / "README.md"
+    lines = card.read_text().splitlines(keepends=True)
+    first = next(k for k, line in enumerate(lines) if line.strip().startswith("value: "))
+    value = float(lines[first].split()[1])
+    lines[first] = lines[first].replace(lines[first].split()[1], f"{value + 0.002:.4f}")
+    card.write_text("".join(lines).replace("sigma 1.5", "sigma 2", 1))
+    assert cli.main(["evaluate", "--from-card", str(model), "--gt", *sets]) == 1
+    told = [line for line in capsys.readouterr().out.splitlines() if "differs" in line]
+    assert len(told) == 2
+    assert f"PSNR (Y): the card has {value + 0.002:.4f} dB, here it is {value:.4f} dB (-0.0020 dB)" in told[0]
+    assert "ssim: the card has '11x11 Gaussian, sigma 2'" in told[1]
+
+
+def test_other_weights_are_noticed(
+    model: Path, sets: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_model_folder(create_model("edsr_tiny"), tmp_path / "other")
+    argv = ["evaluate", "--from-card", str(model), "-m", str(tmp_path / "other"), "--gt", sets[0], "--json"]
+    assert cli.main(argv) == 1
+    [one] = json.loads(capsys.readouterr().out)["sets"]
+    assert len(one["deviations"]) >= 2
+    assert not any("baseline" in line for line in one["deviations"])
+
+
+def test_noise_is_repeated_as_the_card_says(
+    sets: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hfsr.hub.cards import with_results
+    from hfsr.hub.publishing import save_pretrained
+
+    folder = str(save_pretrained(create_model("mirnet_tiny"), tmp_path / "denoiser"))
+    how = ["--task", "denoise", "--sigma", "15", "--unclipped", "--seed", "3", "--self-ensemble"]
+    assert cli.main(["evaluate", "-m", folder, "--gt", sets[0], *how, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    card = Path(folder, "README.md")
+    card.write_text(with_results(card.read_text(), [report], name="denoiser"))
+    assert cli.main(["evaluate", "--from-card", folder, "--gt", sets[0], "--json"]) == 0
+    [one] = json.loads(capsys.readouterr().out)["sets"]
+    assert one["here"]["protocol"]["sigma"] == 15
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--from-card", "model", "--gt", "Elsewhere"], "none of the sets on the card of 'model' is among"),
+        (["--from-card", "bare", "--gt", "One"], "'bare' has no card"),
+        (["-m", "model", "--gt", "One", "Two"], "which only --from-card takes"),
+        (["-m", "model", "--gt", "hf://datasets/name"], "write hf://datasets/owner/name/folder"),
+    ],
+)
+def test_what_cannot_be_repeated_is_one_line(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argv: list[str],
+    said: str,
+) -> None:
+    (tmp_path / "bare").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["evaluate", *argv]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
