@@ -142,10 +142,11 @@ def _fill(layer: nn.Module, op: Any) -> None:
     """Copies weights and bias of a convolution of a quantised graph."""
     scaled = op.input_value(1).get_node()  # Multiply(Convert(int8), scale)
     values = scaled.input_value(0).get_node().input_value(0).get_node().data
-    bias = next(iter(op.output(0).get_target_inputs())).get_node()
+    reader = next(iter(op.output(0).get_target_inputs())).get_node()
+    bias = reader.input_value(1).get_node() if reader.get_type_name() == "Add" else None
     assert isinstance(layer, QuantisedConv2d)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(values.copy()))
         layer.weight_scale.copy_(torch.from_numpy(scaled.input_value(1).get_node().data.reshape(-1).copy()))
-        if bias.get_type_name() == "Add":
-            layer.bias.copy_(torch.from_numpy(bias.input_value(1).get_node().data.reshape(-1).copy()))
+        if bias is not None and bias.get_type_name() == "Constant":  # else another map is added
+            layer.bias.copy_(torch.from_numpy(bias.data.reshape(-1).copy()))

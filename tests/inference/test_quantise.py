@@ -63,6 +63,14 @@ def test_openvino_gives_what_torch_gives(quantised, tile):
     assert float((pieces - quantised(x)).abs().mean()) < 2e-4
 
 
+def test_convolutions_without_a_bias():
+    torch.manual_seed(0)
+    model = create_model("a2n_tiny").eval()
+    with torch.no_grad():
+        quantised, x = quantise(model, samples()), samples()[1]
+        assert 0 < float((quantised(x) - model(x)).abs().max()) < 0.02
+
+
 def test_a_model_folder_brings_it_back(quantised, model, tmp_path):
     write_model_folder(quantised, tmp_path / "int8")
     write_model_folder(model, tmp_path / "fp32")
