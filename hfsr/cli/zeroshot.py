@@ -94,7 +94,7 @@ def _enlarge(shot: ZeroShot, args: argparse.Namespace, target: Path) -> dict[str
 
     started = time.monotonic()
     if args.output is None:
-        images.picture_size(args.image)  # a picture that is none leaves no empty folder
+        shot.check_size(*images.picture_size(args.image))  # what cannot be done leaves no empty folder
         target.parent.mkdir(exist_ok=True)
     steps = shot.steps(args.image, target, jpeg_quality=args.jpeg_quality)
     with closing(steps):

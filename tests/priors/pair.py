@@ -15,7 +15,7 @@ def draw(z: Tensor, classes: Tensor) -> Tensor:
     """Discs before a plain ground: place, colour and ground by latent numbers, the colour's red by class.
 
     Args:
-        z: (B, 4 or more).
+        z: (B, 12): two numbers enter at each resolution; the first two are the place.
         classes: 0 or 1, (B,).
 
     Returns:
@@ -24,19 +24,19 @@ def draw(z: Tensor, classes: Tensor) -> Tensor:
     t = torch.tanh(z)[..., None, None]
     line = torch.linspace(-1, 1, SIDE)
     x, y = line[None, None], line[None, :, None]
-    distance = ((x - 0.35 * t[:, 0]) ** 2 + (y - 0.35 * t[:, 1]) ** 2).sqrt()
-    inside = torch.sigmoid((0.55 - distance) * 8)[:, None]
+    distance = ((x - 0.3 * t[:, 0]) ** 2 + (y - 0.3 * t[:, 1]) ** 2).sqrt()
+    inside = torch.sigmoid((0.6 - distance) * 8)[:, None]
     red = (0.3 + 0.4 * classes.float())[:, None, None].expand(-1, SIDE, SIDE)
     green = (0.5 + 0.25 * t[:, 2]).expand(-1, SIDE, SIDE)
     disc = torch.stack([red, green, 1.1 - green], 1)
-    ground = (0.5 + 0.25 * t[:, 3])[:, None].expand(-1, 3, SIDE, SIDE)
+    ground = (0.5 + 0.25 * t[:, 4])[:, None].expand(-1, 3, SIDE, SIDE)
     return inside * disc + (1 - inside) * ground
 
 
 def train_pair(steps: int = 120, batch: int = 4) -> tuple[BigGANGenerator, BigGANDiscriminator]:
     """Both networks, in evaluation mode."""
     torch.manual_seed(0)
-    generator = BigGANGenerator(num_feat=8, z_chunk=4, shared_dim=8, num_class=2)
+    generator = BigGANGenerator(num_feat=8, z_chunk=2, shared_dim=8, num_class=2)
     optimizer = torch.optim.Adam(generator.parameters(), lr=4e-3, betas=(0.5, 0.99))
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
     for _ in range(steps):

@@ -39,7 +39,7 @@ def read_kernel(path: str | Path) -> NDArray[np.float64]:
         ".mat": _from_mat,
         ".npy": _from_npy,
         ".png": _from_png,
-        ".txt": np.loadtxt,
+        ".txt": _from_txt,
     }
     if path.suffix.lower() not in readers:
         raise OptionsError(
@@ -106,6 +106,10 @@ def rescaled(kernel: NDArray, vertical: float, horizontal: float) -> NDArray[np.
 
 def _from_npy(path: Path) -> NDArray:
     return np.load(path, allow_pickle=False)
+
+
+def _from_txt(path: Path) -> NDArray:
+    return np.loadtxt(path, ndmin=2)
 
 
 def _from_png(path: Path) -> NDArray:

@@ -206,7 +206,7 @@ class ZeroShot:
         Raises:
             ImageError: it is too small to learn from.
         """
-        self._check_size(width, height)
+        self.check_size(width, height)
         side = min(width, height, self.recipe.crop)
         lq = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
         learner = self._learner(fresh_network(self.seed, self.device), self._scaling(None), [lq])
@@ -254,7 +254,7 @@ class ZeroShot:
 
     def _tensor_steps(self, lq: Tensor) -> Generator[FitProgress, None, Tensor]:
         """Learns from a picture and enlarges it, (1, 3, h, w) to (1, 3, H, W), float32."""
-        self._check_size(lq.shape[3], lq.shape[2])
+        self.check_size(lq.shape[3], lq.shape[2])
         kernel: NDArray | None
         if isinstance(self.kernel, str):
             yield FitProgress("estimating the kernel", 0, 1)
@@ -317,7 +317,8 @@ class ZeroShot:
             found.append(Scaling(across, down, own, self.shift))
         return found
 
-    def _check_size(self, width: int, height: int) -> None:
+    def check_size(self, width: int, height: int) -> None:
+        """Raises ImageError where a picture of this size is too small to learn from."""
         need = max(SMALLEST, round(4 * max(self.across, self.down)))
         if min(width, height) < need:
             raise ImageError(
