@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import DataError, MissingDependencyError
 
-__all__ = ["Shape", "blurred", "gaussian_kernel", "read_kernels", "sinc_kernel"]
+__all__ = ["Shape", "blurred", "gaussian_kernel", "read_kernels", "read_weights", "sinc_kernel"]
 
 Kernel = NDArray[np.float64]
 Shape = Literal["gaussian", "generalized", "plateau"]
@@ -103,7 +104,7 @@ def read_kernels(path: Path) -> NDArray[np.float64]:
         MissingDependencyError: `.mat` without SciPy.
     """
     try:
-        found = _read_arrays(path)
+        found = read_weights(path)
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the kernel '{path}': {error}") from error
     kernels = np.asarray(found, np.float64)
@@ -117,7 +118,13 @@ def read_kernels(path: Path) -> NDArray[np.float64]:
     return np.pad(kernels / sums[:, None, None], fill)
 
 
-def _read_arrays(path: Path) -> NDArray:
+def read_weights(path: Path) -> NDArray:
+    """The array of numbers in a `.npy`, `.mat`, `.csv` or text file; of several in a `.mat`, `Kernel`.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or holds something else.
+        MissingDependencyError: `.mat` without SciPy.
+    """
     if path.suffix == ".npy":
         return np.load(path, allow_pickle=False)
     if path.suffix != ".mat":
@@ -126,10 +133,20 @@ def _read_arrays(path: Path) -> NDArray:
         from scipy.io import loadmat
     except ImportError as error:
         raise MissingDependencyError("scipy", extra="train", purpose="reading .mat kernels") from error
-    arrays = [value for name, value in loadmat(path).items() if not name.startswith("__")]
+    found = {name: value for name, value in _loaded(loadmat, path).items() if not name.startswith("__")}
+    arrays = [found["Kernel"]] if "Kernel" in found else list(found.values())
     if len(arrays) != 1 or arrays[0].dtype.kind != "f":
         raise ValueError(f"it holds {len(arrays)} variables, not one array of numbers")
     return arrays[0]
+
+
+def _loaded(loadmat: Callable[[Path], dict[str, Any]], path: Path) -> dict[str, Any]:
+    try:
+        return loadmat(path)
+    except NotImplementedError as error:
+        raise ValueError("a MATLAB file of version 7.3; save it in MATLAB with '-v7'") from error
+    except Exception as error:  # a file that is none fails in any way it likes
+        raise ValueError("not a whole MATLAB file") from error
 
 
 def _grid(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,6 +12,7 @@ from .regions import Region, Size
 
 __all__ = ["Progress", "drain", "one_pass", "timed"]
 
+P = TypeVar("P", bound="Progress")
 T = TypeVar("T")
 
 
@@ -29,7 +30,7 @@ class Progress:
     seconds_left: float | None
 
 
-def drain(steps: Generator[Progress, None, T], progress: Callable[[Progress], None] | None) -> T:
+def drain(steps: Generator[P, None, T], progress: Callable[[P], None] | None) -> T:
     """Runs steps to the end and returns what they return."""
     while True:
         try:

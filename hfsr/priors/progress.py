@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypeVar
 
-__all__ = ["Clock", "FitProgress", "drain"]
+from hfsr.inference import Progress
 
-T = TypeVar("T")
+__all__ = ["Clock", "FitProgress"]
 
 
-@dataclass(frozen=True)
-class FitProgress:
-    """Where a fit stands.
+@dataclass(frozen=True, kw_only=True)
+class FitProgress(Progress):
+    """Where a fit stands: steps of one stage; learning may end before all are done.
 
     Attributes:
         stage: what is being done, in a word or two.
-        done, total: steps of this stage; learning may end before all are done.
         loss: of the last step, None where nothing is learned.
-        seconds_left: of this stage, at most; None before the first step has ended.
     """
 
     stage: str
-    done: int
-    total: int
     loss: float | None = None
-    seconds_left: float | None = None
 
 
 class Clock:
@@ -46,15 +39,4 @@ class Clock:
     def at(self, done: int, loss: float | None = None) -> FitProgress:
         """Where it stands after so many steps."""
         left = (self.total - done) * (time.monotonic() - self._started) / done if done else None
-        return FitProgress(self.stage, done, self.total, loss, left)
-
-
-def drain(steps: Generator[FitProgress, None, T], progress: Callable[[FitProgress], None] | None) -> T:
-    """Runs steps to the end, tells of each, and returns what they return."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return end.value
-        if progress is not None:
-            progress(step)
+        return FitProgress(done, self.total, left, stage=self.stage, loss=loss)

@@ -14,6 +14,7 @@ from hfsr import images
 from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
 from hfsr.errors import HfsrError
 from hfsr.images import Picture, from_rgb_float
+from hfsr.inference.progress import drain
 from hfsr.priors.generative import (
     PRESETS,
     TASKS,
@@ -29,7 +30,6 @@ from hfsr.priors.generative.fitting import Fitter, weight_groups
 from hfsr.priors.generative.framing import pasted, square_of
 from hfsr.priors.generative.lab import lab_to_rgb, rgb_to_lab
 from hfsr.priors.generative.norms import FrozenInstanceNorm, freeze_norms
-from hfsr.priors.progress import drain
 
 from .pair import draw
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hfsr.errors import ImageError, MissingDependencyError, OptionsError, some_of
+from hfsr.degradations.kernels import read_weights
+from hfsr.errors import ImageError, OptionsError
 
 __all__ = ["LARGEST_KERNEL", "checked_kernel", "read_kernel", "rescaled"]
 
 LARGEST_KERNEL = 65
 """Longest side of a kernel in px."""
 
+_KINDS = (".npy", ".txt", ".mat", ".png")
 _TOLERANCE = 1e-2
 
 
@@ -35,21 +36,16 @@ def read_kernel(path: str | Path) -> NDArray[np.float64]:
         MissingDependencyError: a `.mat` file without scipy.
     """
     path = Path(path)
-    readers: dict[str, Callable[[Path], NDArray]] = {
-        ".mat": _from_mat,
-        ".npy": _from_npy,
-        ".png": _from_png,
-        ".txt": _from_txt,
-    }
-    if path.suffix.lower() not in readers:
+    kind = path.suffix.lower()
+    if kind not in _KINDS:
         raise OptionsError(
-            f"kernel '{path}' is no file of a known kind; use {', '.join(readers)}, 'bicubic' or 'estimate'"
+            f"kernel '{path}' is no file of a known kind; use {', '.join(_KINDS)}, 'bicubic' or 'estimate'"
         )
     if not path.is_file():
         raise OptionsError(f"the kernel file '{path}' is not there; check the path")
     try:
-        values = readers[path.suffix.lower()](path)
-    except (OSError, ValueError, EOFError, SyntaxError, KeyError, Image.DecompressionBombError) as error:
+        values = _from_png(path) if kind == ".png" else read_weights(path)
+    except (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise OptionsError(f"the kernel file '{path}' cannot be read ({reason})") from error
     return checked_kernel(values, f"the kernel in '{path}'")
@@ -104,14 +100,6 @@ def rescaled(kernel: NDArray, vertical: float, horizontal: float) -> NDArray[np.
     return kernel
 
 
-def _from_npy(path: Path) -> NDArray:
-    return np.load(path, allow_pickle=False)
-
-
-def _from_txt(path: Path) -> NDArray:
-    return np.loadtxt(path, ndmin=2)
-
-
 def _from_png(path: Path) -> NDArray:
     with Image.open(path, formats=("PNG",)) as image:
         if image.mode not in ("1", "L", "I;16", "I"):
@@ -120,26 +108,3 @@ def _from_png(path: Path) -> NDArray:
     if not levels.any():
         raise ImageError("it is black")
     return levels / levels.sum()
-
-
-def _from_mat(path: Path) -> NDArray:
-    try:
-        from scipy.io import loadmat
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("scipy", extra="train", purpose="reading a .mat file") from error
-    try:
-        content = loadmat(path)
-    except NotImplementedError as error:
-        raise ImageError("a MATLAB file of version 7.3; save it in MATLAB with '-v7'") from error
-    except Exception as error:  # a file that is none fails in any way it likes
-        raise ImageError("not a whole MATLAB file") from error
-    matrices = {
-        name: value
-        for name, value in content.items()
-        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "fiu"
-    }
-    if "Kernel" in matrices:
-        return matrices["Kernel"]
-    if len(matrices) != 1:
-        raise ImageError(f"it holds {some_of(matrices) or 'no matrix'}; name the kernel 'Kernel'")
-    return next(iter(matrices.values()))

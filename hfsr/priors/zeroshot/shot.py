@@ -19,7 +19,8 @@ from hfsr.errors import ImageError, OptionsError
 from hfsr.images.colour import rgb_to_y
 from hfsr.inference.plan import free_memory
 from hfsr.inference.precision import choose_device, choose_dtype, dtype_name
-from hfsr.priors.progress import Clock, FitProgress, drain
+from hfsr.inference.progress import drain
+from hfsr.priors.progress import Clock, FitProgress
 from hfsr.priors.scaling import Scaling
 
 from .enlarging import Enlarger
@@ -257,7 +258,7 @@ class ZeroShot:
         self.check_size(lq.shape[3], lq.shape[2])
         kernel: NDArray | None
         if isinstance(self.kernel, str):
-            yield FitProgress("estimating the kernel", 0, 1)
+            yield FitProgress(0, 1, None, stage="estimating the kernel")
             kernel = estimate_kernel(_luma(lq), round(self.down), seed=self.seed)
         else:
             kernel = self.kernel
@@ -281,7 +282,7 @@ class ZeroShot:
         for loss in learner.run():
             if learner.iteration % _TELL_EVERY == 0:
                 yield clock.at(learner.iteration, loss)
-        yield FitProgress(clock.stage, learner.iteration, learner.iteration, loss, 0.0)
+        yield FitProgress(learner.iteration, learner.iteration, 0.0, stage=clock.stage, loss=loss)
 
     def _learner(self, network: ZSSRNet, scaling: Scaling, known: list[Tensor]) -> Learner:
         pictures = [picture.to(self.device) for picture in known]
