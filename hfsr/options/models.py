@@ -115,6 +115,15 @@ class RecursionOptions(Section):
     """Iterations until it is 0, in a straight line."""
 
 
+class AdaptOptions(Section):
+    """DualModel: find the kernel that reduced the pictures of `datasets.unpaired`, and make pairs by it."""
+
+    lr: float = Field(0.02, gt=0)
+    """Learning rate of the kernel's widths, as logarithms; it follows `scheduler` too."""
+    start_iter: int = Field(100, ge=0)
+    """Iterations in which it is sought before anything is made by it."""
+
+
 class TrainingOptions(Section):
     """How the network learns."""
 
@@ -150,6 +159,8 @@ class TrainingOptions(Section):
     """ESRGANModel: both adversarial terms count by half, as in BasicSR, or fully, as in the paper."""
     mixup: MixupOptions | None = None
     """Blend pairs of a batch with each other (MIRNet)."""
+    adapt: AdaptOptions | None = None
+    """DualModel with `datasets.unpaired`: beyond the paper, find out how those pictures were reduced."""
     recursion: RecursionOptions = RecursionOptions()
     """RecursiveModel: supervision of every recursion (DRCN)."""
     clip_grad_norm: float | None = Field(None, gt=0)

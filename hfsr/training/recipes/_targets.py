@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hfsr.archs import Bicubic
 
-__all__ = ["at_scales"]
+__all__ = ["at_scales", "eight_bit"]
 
 
 def at_scales(gt: Tensor, scales: list[int], of: int) -> list[Tensor]:
@@ -23,7 +23,7 @@ def at_scales(gt: Tensor, scales: list[int], of: int) -> list[Tensor]:
     Returns:
         One picture for each scale s, (B, 3, H * s / of, W * s / of); `gt` itself for `of`.
     """
-    return [gt if scale == of else _eight_bit(_reduction(scale, of)(gt)) for scale in scales]
+    return [gt if scale == of else eight_bit(_reduction(scale, of)(gt)) for scale in scales]
 
 
 @cache
@@ -32,5 +32,6 @@ def _reduction(scale: int, of: int) -> Bicubic:
     return Bicubic(scale // common, of // common)
 
 
-def _eight_bit(x: Tensor) -> Tensor:
+def eight_bit(x: Tensor) -> Tensor:
+    """Pictures in [0, 1] as a file of 8 bit holds them."""
     return (x.clamp(0, 1) * 255).round() / 255

@@ -7,6 +7,10 @@ Adaptation to pictures without ground truth (`datasets.unpaired`) is the paper's
 code: the primal loss is switched off for them, and what the dual networks make of the output must be the
 input again. The input is known at its own size only, so every output is led back to it link by link; the
 paper leaves this open.
+
+That keeps outputs consistent with inputs of a new kind; it cannot tell which kernel reduced them, as bicubic
+reduction leads back to any of them. With `train.adapt`, beyond the paper, that kernel is sought
+(`_degradation`), pairs are made by it, and it takes the place of the dual networks for pictures alone.
 """
 
 from __future__ import annotations
@@ -20,15 +24,16 @@ from torch import Tensor, nn
 
 from hfsr.data import Batch
 from hfsr.errors import OptionsError
-from hfsr.options import TrainOptions
+from hfsr.options import TrainOptions, Typed
 from hfsr.registry import RECIPES
 
 from ._content import build_loss, training_of
+from ._degradation import Degradation, Matching
 from ._learner import Learner
 from ._partner import build_partner, needed
 from ._recipe import Recipe
 from ._running import Running
-from ._targets import at_scales
+from ._targets import at_scales, eight_bit
 
 __all__ = ["DualRecipe"]
 
@@ -59,6 +64,11 @@ class DualRecipe(Recipe):
             "net_g": Learner(net_g, train.optim_g, train, groups=groups, ema_decay=decay, runs=primal),
             "net_dual": Learner(net_dual, optim, train, runs=_Loop(net_dual)),
         }
+        self.adapt = train.adapt if "unpaired" in options.datasets else None
+        if self.adapt is not None:
+            sought = Degradation(options.scale).to(next(net_g.parameters()).device)
+            optim = Typed(type="Adam", lr=self.adapt.lr)
+            self.learners["net_kernel"] = Learner(sought, optim, train, runs=Matching(sought))
 
     def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
         total: dict[str, Tensor] = {}
@@ -66,7 +76,7 @@ class DualRecipe(Recipe):
             with contextlib.ExitStack() as stack:
                 for learner in self.learners.values():
                     stack.enter_context(learner.synchronised(number == len(batches)))
-                found = {k: v / len(batches) for k, v in self._losses(batch).items()}
+                found = {k: v / len(batches) for k, v in self._losses(batch, iteration).items()}
                 self.accelerator.backward(torch.stack(list(found.values())).sum())
             for name, value in found.items():
                 total[name] = total.get(name, 0) + value.detach()
@@ -74,23 +84,34 @@ class DualRecipe(Recipe):
             learner.update()
         return total
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        lq, gt, unpaired = batch["lq"], batch["gt"], batch.get("unpaired")
-        paired = len(lq)
-        # One pass for both, as what wraps a network for several processes wants it.
-        pyramid = self.learners["net_g"](lq if unpaired is None else torch.cat([lq, unpaired]))
+    def _losses(self, batch: Batch, iteration: int = 1) -> dict[str, Tensor]:
+        lq, gt, alone = batch["lq"], batch["gt"], batch.get("unpaired")
+        made = None if self.adapt is None else self._made(gt)
+        inputs = [x for x in (lq, alone, made) if x is not None]
+        # One pass for all, as what wraps a network for several processes wants it.
+        pyramid = self.learners["net_g"](torch.cat(inputs))
+        outputs, *others = zip(*(picture.split([len(x) for x in inputs]) for picture in pyramid), strict=True)
         scales = [picture.shape[-1] // lq.shape[-1] for picture in pyramid]
         targets = [lq, *at_scales(gt, scales[1:], scales[-1])]
-        outputs = [picture[:paired] for picture in pyramid]
-        alone = None if unpaired is None else [picture[paired:] for picture in pyramid]
-        back, led_back = self.learners["net_dual"](outputs, alone)
+        back, led_back = self.learners["net_dual"](outputs, others[0] if len(others) == 1 else ())
         losses = {
             "l_pix": _total(self.pixel, outputs, targets),
             "l_dual": _total(self.dual, back, targets[:-1]),
         }
-        if unpaired is not None:
-            losses["l_unpaired"] = _total(self.dual, led_back, [unpaired] * len(led_back))
+        if alone is not None and made is None:
+            losses["l_unpaired"] = _total(self.dual, led_back, [alone] * len(led_back))
+        elif alone is not None and made is not None and self.adapt is not None:
+            kernel = self.learners["net_kernel"]
+            begun = float(iteration > self.adapt.start_iter)
+            losses["l_unpaired"] = begun * self.dual(kernel.judge(others[0][-1]), alone)
+            losses["l_made"] = begun * _total(self.pixel, others[1], [made, *targets[1:]])
+            losses["l_kernel"] = kernel(gt, alone)
         return losses
+
+    @torch.no_grad()
+    def _made(self, gt: Tensor) -> Tensor:
+        """The ground truth as the kernel found so far reduces it, to 8 bit."""
+        return eight_bit(self.learners["net_kernel"].network(gt))
 
 
 class _Loop(nn.Module):
@@ -100,18 +121,18 @@ class _Loop(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, paired: list[Tensor], alone: list[Tensor] | None) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(self, paired: Sequence[Tensor], alone: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """
         Args:
             paired: outputs at scales 1, 2, ..., those of pairs.
-            alone: likewise, of pictures without ground truth.
+            alone: likewise, of pictures without ground truth; may be empty.
 
         Returns:
             Of pairs the pictures at scales 1, 2, ..., one less; of pictures alone as many, all at scale 1.
         """
         nets: Any = self.network.nets
         led_back = []
-        for level, picture in enumerate(alone or [], 0):
+        for level, picture in enumerate(alone):
             for net in reversed(nets[:level]):
                 picture = net(picture)
             led_back.append(picture)

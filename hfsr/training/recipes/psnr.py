@@ -84,7 +84,7 @@ def scale_of(batch: Batch) -> float | None:
     """The scale of a batch, where batches differ in it."""
     if "scale" not in batch:
         return None
-    scale = float(batch["scale"].flatten()[0])
+    scale = round(float(batch["scale"].flatten()[0]), 4)  # 1.1 is a little more in float32
     return int(scale) if scale.is_integer() else scale
 
 

@@ -1,0 +1,90 @@
+"""Weights to start from: another scale's, a folder's, the Hub's."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hfsr import hub, training, zoo
+from hfsr.checkpoints import save_checkpoint, write_model_folder
+from hfsr.errors import CheckpointError
+from hfsr.training.engine import Engine
+
+
+def started(options, source, *overrides):
+    return options(f"path:pretrain_network_g={source}", "path:strict_load_g=false", *overrides)
+
+
+@pytest.fixture
+def a2n(tmp_path):
+    """A2N x2 of a tiny size as a model folder, and the words for the same size at x4."""
+    network = zoo.create_model("a2n_tiny", scale=2)
+    write_model_folder(network, tmp_path / "a2n-x2")
+    words = {k: v for k, v in network.model_args.items() if k not in ("upscale", "scale")}
+    return network.state_dict(), tmp_path / "a2n-x2", f"network_g={ {'type': 'A2N', **words} }"
+
+
+def test_a2n_x2_starts_x4_and_the_log_lists_what_is_new(tmp_path, options, a2n, caplog):
+    before, source, network = a2n
+    chosen = started(options, source, network, "scale=4", "datasets:train:gt_size=32", "train:total_iter=1")
+    found = Engine(chosen, tmp_path).recipe.networks["net_g"].state_dict()
+    fresh = {key for key in found if key not in before}
+    assert fresh
+    assert {key.split(".")[0] for key in fresh} == {"upconv2", "att2", "HRconv2"}
+    for key in before:
+        assert torch.equal(found[key], before[key]), key
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        folder = training.train(chosen, root=tmp_path)
+    told = next(r.getMessage() for r in caplog.records if "re-initialised" in r.getMessage())
+    assert told.startswith(f"net_g: {len(before)} tensors start from '{source}'; re-initialised: ")
+    assert all(key in told for key in fresh)
+    (log,) = folder.glob("*.log")
+    assert told in log.read_text()
+
+
+def test_edsr_keeps_its_body_and_renews_its_enlargement(tmp_path, options):
+    network = zoo.build("EDSR", num_feat=4, num_block=1, scale=2)
+    save_checkpoint(network, tmp_path / "edsr_x2.safetensors")
+    before = network.state_dict()
+    engine = Engine(started(options, tmp_path / "edsr_x2.safetensors", "scale=3"), tmp_path)
+    assert engine.start.fresh == ("upsample.0.weight", "upsample.0.bias")
+    for key, tensor in engine.recipe.networks["net_g"].state_dict().items():
+        if key not in engine.start.fresh:
+            assert torch.equal(tensor, before[key]), key
+
+
+def test_from_the_hub(tmp_path, options, monkeypatch):
+    network, asked = zoo.build("EDSR", num_feat=4, num_block=1, scale=2), []
+    monkeypatch.setattr(hub, "from_pretrained", lambda name: asked.append(name) or network)
+    engine = Engine(options("path:pretrain_network_g=org/edsr-x2"), tmp_path)
+    assert asked == ["org/edsr-x2"]
+    assert str(engine.start) == f"{len(network.state_dict())} tensors start from 'org/edsr-x2'"
+    for key, tensor in engine.recipe.networks["net_g"].state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[key])
+
+
+def test_a_bundled_model_by_its_name(tmp_path, options):
+    words = hub.from_pretrained("hfsr-x2").model_args
+    engine = Engine(
+        options("path:pretrain_network_g=hfsr-x2", f"network_g={ {'type': 'EDSR', **words} }"), tmp_path
+    )
+    assert engine.start.fresh == ()
+
+
+def test_weights_of_which_nothing_fits_are_refused(tmp_path, options):
+    save_file({"a.weight": torch.ones(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"nothing in .*other.safetensors' fits this EDSR: it holds a\.weight"
+    ):
+        Engine(started(options, tmp_path / "other.safetensors"), tmp_path)
+
+
+def test_a_run_that_goes_on_does_not_say_where_it_started(tmp_path, options, caplog):
+    folder = training.train(options("train:total_iter=2"), root=tmp_path)
+    chosen = options(f"path:pretrain_network_g={folder / 'models' / 'net_g_latest'}", "train:total_iter=3")
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        training.train(chosen, auto_resume=True, root=tmp_path)
+    assert "start from" not in caplog.text
