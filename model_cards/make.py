@@ -13,9 +13,10 @@ from pathlib import Path
 
 from hfsr import _resources
 from hfsr.checkpoints import read_model_folder
-from hfsr.cli.push import measure
-from hfsr.hub.cards import make_card
+from hfsr.cli.push import example_of, measure
+from hfsr.hub.cards import EXAMPLE, make_card
 from hfsr.hub.sources import training_of
+from hfsr.samples import SAMPLE
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,7 @@ FACTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the card of a bundled model.")
     parser.add_argument("name", choices=sorted(FACTS))
-    parser.add_argument(
-        "--gt", type=Path, nargs="+", required=True, metavar="DIR", help="folders of GT pictures"
-    )
+    parser.add_argument("--gt", nargs="+", required=True, metavar="DIR", help="folders of GT pictures")
     parser.add_argument("--machine", metavar="TEXT", help="what it was trained on and for how long")
     args = parser.parse_args()
     facts = FACTS[args.name]
@@ -57,15 +56,20 @@ def main() -> None:
         recipe=f"options/{facts.option_file}",
         machine=args.machine,
     )
+    example = example_of(model, [str(SAMPLE)])  # ours to pass on, which test sets are not
     card = make_card(
         model,
         name=args.name,
         licence=facts.licence,
         training=training,
         reports=[measure(model, folder, args.name) for folder in args.gt],
+        example=example,
         limits=facts.limits,
     )
-    (Path(__file__).parent / f"{args.name}.md").write_text(card, encoding="utf-8")
+    here = Path(__file__).parent
+    (here / f"{args.name}.webp").write_bytes(example.picture)
+    shown = card.replace(f"]({EXAMPLE})", f"]({args.name}.webp)")
+    (here / f"{args.name}.md").write_text(shown, encoding="utf-8")
 
 
 if __name__ == "__main__":

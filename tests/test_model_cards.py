@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from hfsr import _resources
 from hfsr.checkpoints import read_model_folder
@@ -57,6 +58,25 @@ def test_it_names_its_option_file(card: Path) -> None:
     assert options["network_g"].pop("type") == type(model).__name__
     assert options["network_g"].items() <= model.model_args.items()
     assert options["scale"] == model.scale
+
+
+def test_it_shows_before_and_after(card: Path) -> None:
+    assert f"]({card.stem}.webp)" in card.read_text()
+    with Image.open(card.with_suffix(".webp")) as picture:
+        assert picture.format == "WEBP"
+    assert re.search(
+        r"^Speed: [\d.]+ s for a result of 1280x720 px in fp32, on .+\.$", card.read_text(), re.M
+    )
+
+
+def test_its_snippet_runs_as_printed(card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (16, 12), (200, 100, 50)).save("photo.png")
+    snippet = re.search(r"```python\n(.*?)```", card.read_text(), re.DOTALL)
+    assert snippet
+    exec(snippet[1], {})
+    [written] = (path for path in tmp_path.iterdir() if path.name != "photo.png")
+    assert written.name in snippet[1]
 
 
 def test_the_table_is_the_index(card: Path) -> None:

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 from hfsr.errors import HubError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from hfsr.evaluation import Scores
+    from hfsr.hub.cards import Example
+    from hfsr.hub.sources import Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,27 +32,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--create-pr", action="store_true", help="open a pull request instead of writing to the branch")
     add("--dry-run", action="store_true", help="write the model folder and its card; upload nothing")
     add(
-        "--gt", type=Path, nargs="+", default=[], metavar="DIR", help="measure on these folders, for the card"
+        "--gt",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="measure on these folders (also hf://datasets/owner/name/folder), for the card",
     )
+    add("--no-example", action="store_true", help="no picture of before and after, no speed on the card")
     add(
         "--licence",
         "--license",
         metavar="L",
         help="licence of the weights, for a new card (apache-2.0, mit, ...)",
     )
+    add(
+        "--i-may-publish",
+        action="store_true",
+        help="publish converted weights though their licence is unknown or does not let everybody",
+    )
     add("--message", metavar="TEXT", help="what the history on the Hub says")
 
 
 def run(args: argparse.Namespace) -> int:
     from hfsr.hub.publishing import check_repo_id, publish_folder, require_token
-    from hfsr.hub.sources import open_source, stage
+    from hfsr.hub.sources import check_source, open_source, stage
 
     check_repo_id(args.repo_id)
     if not args.dry_run:
         require_token()  # before minutes of measuring
     source = open_source(args.source)
+    if not (args.dry_run or args.i_may_publish):
+        check_source(source, args.licence)
     reports = [measure(source.model, folder, args.repo_id) for folder in args.gt]
-    folder = stage(source, name=args.repo_id, licence=args.licence, reports=reports)
+    example = None if args.no_example else make_example(source, args.gt)
+    folder = stage(source, name=args.repo_id, licence=args.licence, reports=reports, example=example)
     print(f"{folder}: config.json, model.safetensors, README.md (from {source.weights})")
     if args.dry_run:
         print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
@@ -73,12 +90,43 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure(model: nn.Module, gt: Path, name: str) -> dict[str, Any]:
+def make_example(source: Source, gt: Sequence[str]) -> Example | None:
+    """Before and after on the first picture of `gt`, else on the sample; None where a card has one.
+
+    A card that stays keeps its example unless there are pictures to make a new one from.
+    """
+    from hfsr.zoo import spec_of
+
+    spec = spec_of(source.model)
+    if spec is None or spec.role != "restorer":
+        return None
+    if source.card is not None and not gt and (source.example or (source.folder / "example.webp").is_file()):
+        return None
+    return example_of(source.model, gt)
+
+
+def example_of(model: nn.Module, gt: Sequence[str]) -> Example:
+    """Before and after, and the speed, of a restorer: on the first picture of `gt`, else on the sample."""
+    from hfsr.evaluation import before_after, find_pairs, machine, seconds_for
+    from hfsr.hub.cards import Example
+    from hfsr.hub.datasets import local_folder
+    from hfsr.inference import Upscaler
+    from hfsr.samples import SAMPLE
+
+    up = Upscaler(model, tile=0, dtype="fp32")
+    first = find_pairs(local_folder(gt[0]))[0].gt if gt else SAMPLE
+    picture, words = before_after(up.tensor, Path(str(first)), scale=up.scale, given=not gt)
+    seconds = seconds_for(up.tensor, scale=up.scale)
+    speed = f"{seconds:.2g} s for a result of 1280x720 px in {up.dtype_name}, on {machine(up.device)}"
+    return Example(picture=picture, words=words, speed=speed)
+
+
+def measure(model: nn.Module, gt: str, name: str) -> dict[str, Any]:
     """A report by the protocol of the tables (fp32, whole pictures, MATLAB bicubic), printed in one line.
 
     Args:
         model: a restorer.
-        gt: folder of GT pictures.
+        gt: folder of GT pictures, or its address on the Hub.
         name: of the model, for the report.
 
     Raises:
@@ -87,11 +135,12 @@ def measure(model: nn.Module, gt: Path, name: str) -> dict[str, Any]:
     from tqdm import tqdm
 
     from hfsr.evaluation import evaluate, find_pairs, set_name
+    from hfsr.hub.datasets import local_folder
     from hfsr.inference import Upscaler
     from hfsr.zoo import is_luma_network
 
     up = Upscaler(model, tile=0, dtype="fp32")
-    pairs = find_pairs(gt, scale=up.scale)
+    pairs = find_pairs(local_folder(gt), scale=up.scale)
     with tqdm(total=len(pairs), desc=set_name(gt), unit="picture", disable=not sys.stderr.isatty()) as bar:
 
         def advance(done: int, total: int, scores: Scores) -> None:

@@ -5,6 +5,7 @@ where none is given, the result clamped and rounded to 8 bit, MATLAB's luma, `sc
 side.
 """
 
+from hfsr.evaluation.example import before_after, machine, seconds_for
 from hfsr.evaluation.pairs import Pair, find_pairs, set_name
 from hfsr.evaluation.report import Report, Scores, evaluate, measure, summarise
 from hfsr.evaluation.tiling import TilingReport, compare_tiling
@@ -14,10 +15,13 @@ __all__ = [
     "Report",
     "Scores",
     "TilingReport",
+    "before_after",
     "compare_tiling",
     "evaluate",
     "find_pairs",
+    "machine",
     "measure",
+    "seconds_for",
     "set_name",
     "summarise",
 ]

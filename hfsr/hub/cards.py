@@ -21,36 +21,28 @@ from torch import nn
 from hfsr.errors import HubError
 
 from .facts import ModelFacts, facts_of
+from .licences import licence_words
 from .results import ReportJson, columns_of, eval_results, protocol_sentences, table
 
-__all__ = ["Provenance", "Training", "check_card", "make_card", "with_name", "with_results"]
+__all__ = [
+    "EXAMPLE",
+    "Example",
+    "Provenance",
+    "Training",
+    "check_card",
+    "make_card",
+    "with_example",
+    "with_name",
+    "with_results",
+]
 
 TASKS = {
     "super-resolution": "enlarges pictures {scale} times in width and height",
     "denoising": "removes noise from pictures",
     "enhancement": "corrects the light and the colours of pictures",
 }
-HUB_LICENCES = {
-    "apache-2.0",
-    "mit",
-    "bsd-2-clause",
-    "bsd-3-clause",
-    "cc0-1.0",
-    "cc-by-4.0",
-    "cc-by-sa-4.0",
-} | {
-    "cc-by-nc-4.0",
-    "cc-by-nc-sa-4.0",
-    "gpl-3.0",
-    "lgpl-3.0",
-    "agpl-3.0",
-    "mpl-2.0",
-    "openrail",
-    "unlicense",
-    "other",
-    "unknown",
-}
-"""Licences by their names on the Hub; any other is written as "other" with its own name."""
+EXAMPLE = "example.webp"
+"""The file beside a card that shows before and after."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +102,18 @@ class Provenance:
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """Before and after, for people, and how long it takes."""
+
+    picture: bytes
+    """A WebP file: crops at full size, side by side."""
+    words: str
+    """What its parts are, from left to right."""
+    speed: str
+    """Seconds, for what, on which machine."""
+
+
 def make_card(
     model: nn.Module,
     *,
@@ -119,6 +123,7 @@ def make_card(
     training: Training | None = None,
     provenance: Provenance | None = None,
     reports: Sequence[ReportJson] = (),
+    example: Example | None = None,
     limits: Sequence[str] = (),
 ) -> str:
     """Writes the card of a model.
@@ -131,6 +136,7 @@ def make_card(
         training: how they were made.
         provenance: where they were taken from.
         reports: measurements, as `hfsr.evaluation.Report.to_json()` gives them.
+        example: before and after; its picture lies beside the card as `example.webp`.
         limits: sentences beside those that follow from the network.
 
     Returns:
@@ -139,7 +145,7 @@ def make_card(
     facts = facts_of(model, task=task)
     training = training or Training()
     results = eval_results(reports)
-    words = _licence_words(licence or (provenance.licence if provenance else None))
+    words = licence_words(licence or (provenance.licence if provenance else None))
     data = ModelCardData(
         library_name="hfsr",
         pipeline_tag="image-to-image",
@@ -161,6 +167,7 @@ def make_card(
         training_rows=training.rows(),
         provenance_rows=provenance.rows() if provenance else [],
         limits=[*_limits(facts, training), *limits],
+        **_example_words(example),
         **_results_words(results),
     )
     return f"---\n{data.to_yaml()}\n---\n\n{body}"
@@ -176,15 +183,37 @@ def with_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
     results = eval_results(reports)
     parsed.data["eval_results"] = results
     parsed.data["model_name"] = name.rsplit("/", 1)[-1]
+    _put_section(parsed, "results", {"name": name, **_results_words(results)})
+    return f"{str(parsed).rstrip()}\n"
+
+
+def with_example(card: str, example: Example) -> str:
+    """Puts another example on a card, in place of the one that is there.
+
+    A speed on the same machine stays as it is told: it never measures the same twice.
+
+    Raises:
+        HubError: the card's front matter cannot be read.
+    """
+    parsed = check_card(card)
+    words = _example_words(example)
+    earlier = re.search(r"^Speed: (.+)\.$", parsed.text, re.MULTILINE)
+    if earlier and earlier[1].partition(", on ")[2] == example.speed.partition(", on ")[2]:
+        words["speed"] = earlier[1]
+    _put_section(parsed, "example", words)
+    return f"{str(parsed).rstrip()}\n"
+
+
+def _put_section(card: ModelCard, block: str, words: dict[str, Any]) -> None:
+    """Writes a section of the template over the card's; where it has none, at the template's place for it."""
     template = _template()
-    context = template.new_context({"name": name, **_results_words(results)})
-    section = f"## Results\n\n{''.join(template.blocks['results'](context)).strip()}\n"
-    pattern = re.compile(r"^## Results\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-    if pattern.search(parsed.text):
-        parsed.text = pattern.sub(lambda _: section + "\n", parsed.text, count=1)
-    else:
-        parsed.text = f"{parsed.text.rstrip()}\n\n{section}"
-    return str(parsed)
+    section = "".join(template.blocks[block](template.new_context(words))).strip() + "\n\n"
+    title = section.partition("\n")[0]
+    pattern = re.compile(rf"^{title}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    if not pattern.search(card.text):
+        card.text = f"{card.text.rstrip()}\n\n"
+        pattern = re.compile(r"^(?=## )|\Z" if block == "example" else r"\Z", re.MULTILINE)
+    card.text = pattern.sub(lambda _: section, card.text, count=1)
 
 
 def with_name(card: str, name: str) -> str:
@@ -228,15 +257,14 @@ def _template() -> jinja2.Template:
     return environment.get_template("card.md.jinja")
 
 
+def _example_words(example: Example | None) -> dict[str, Any]:
+    if example is None:
+        return {"example": None}
+    return {"example": EXAMPLE, "words": example.words, "speed": example.speed}
+
+
 def _results_words(results: Sequence[Any]) -> dict[str, Any]:
     return {"rows": table(results), "columns": columns_of(results), "protocols": protocol_sentences(results)}
-
-
-def _licence_words(licence: str | None) -> dict[str, str]:
-    if licence is None:
-        return {}
-    known = licence.lower()
-    return {"license": known} if known in HUB_LICENCES else {"license": "other", "license_name": licence}
 
 
 def _tags(facts: ModelFacts) -> list[str]:

@@ -16,10 +16,10 @@ from torch import nn
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import HubError, OptionsError
 
-from .cards import check_card, make_card
+from .cards import EXAMPLE, check_card, make_card
 from .remote import CONFIG, LOG_IN, README, WEIGHTS, address, client, in_words
 from .results import ReportJson
-from .sources import Source, open_source, stage, write_card
+from .sources import Source, check_source, open_source, stage, write_card
 
 __all__ = ["Published", "check_repo_id", "publish_folder", "push_to_hub", "require_token", "save_pretrained"]
 
@@ -74,6 +74,7 @@ def push_to_hub(
     card: str | None = None,
     licence: str | None = None,
     reports: Sequence[ReportJson] = (),
+    may_publish: bool = False,
 ) -> str:
     """Publishes a model; running it again uploads only what has changed.
 
@@ -89,6 +90,7 @@ def push_to_hub(
         card: the text of a network's card; made from what is known when None.
         licence: of the weights, for the card ("apache-2.0").
         reports: measurements for the card, as `hfsr.evaluation.Report.to_json()` gives them.
+        may_publish: converted weights go out though their licence is unknown or does not let everybody.
 
     Returns:
         The address of the model, or of the pull request.
@@ -105,6 +107,8 @@ def push_to_hub(
             source = Source(model=model_or_folder, folder=folder, weights=folder, card=card)
         else:
             source = open_source(model_or_folder)
+            if not may_publish:
+                check_source(source, licence)
         folder = stage(source, name=repo_id, licence=licence, reports=reports)
         published = publish_folder(
             folder,
@@ -140,7 +144,9 @@ def publish_folder(
     commit_message: str | None = None,
     token: str | None = None,
 ) -> Published:
-    """Uploads the three files of a model folder in one commit; the arguments are those of `push_to_hub`.
+    """Uploads a model folder - config, weights, card and its picture - in one commit.
+
+    The arguments are those of `push_to_hub`.
 
     Raises:
         HubError: as `push_to_hub`.
@@ -176,7 +182,7 @@ def publish_folder(
 
 def _changed_files(api: HfApi, folder: Path, repo_id: str, commit: str) -> list[str]:
     """The files of a model folder that differ from those of a commit on the Hub."""
-    names = [CONFIG, README, WEIGHTS]
+    names = [CONFIG, README, WEIGHTS, *([EXAMPLE] if (folder / EXAMPLE).is_file() else [])]
     remote = {
         file.path: file.lfs.sha256 if file.lfs else file.blob_id
         for file in api.get_paths_info(repo_id, names, revision=commit)

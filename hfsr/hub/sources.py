@@ -22,14 +22,34 @@ from hfsr.checkpoints import (
 )
 from hfsr.checkpoints.files import parse_config, replacing
 from hfsr.degradations import build_chain
-from hfsr.errors import CheckpointError, HfsrError, suggest
+from hfsr.errors import CheckpointError, suggest
 
-from .cards import Provenance, Training, check_card, make_card, with_name, with_results
+from .cards import (
+    EXAMPLE,
+    Example,
+    Provenance,
+    Training,
+    check_card,
+    make_card,
+    with_example,
+    with_name,
+    with_results,
+)
+from .licences import check_may_publish
 from .loading import find_local
 from .remote import CONFIG, README, WEIGHTS, fetch_card
 from .results import ReportJson
 
-__all__ = ["Source", "card_of", "open_source", "provenance_of", "stage", "training_of", "write_card"]
+__all__ = [
+    "Source",
+    "card_of",
+    "check_source",
+    "open_source",
+    "provenance_of",
+    "stage",
+    "training_of",
+    "write_card",
+]
 
 LABELS = ("best", "latest")
 """What a run calls the weights worth publishing, in order of preference; numbered ones come after."""
@@ -47,6 +67,8 @@ class Source:
     complete: bool = False
     """True when `folder` already holds config and weights."""
     card: str | None = None
+    example: Path | None = None
+    """The picture that the card shows."""
     task: str | None = None
     training: Training | None = None
     provenance: Provenance | None = None
@@ -105,14 +127,32 @@ def card_of(name: str) -> str:
     return _read_text(folder / README)
 
 
+def check_source(source: Source, licence: str | None = None) -> None:
+    """Raises HubError where the source holds weights of somebody else that not everybody may pass on.
+
+    Args:
+        source: what is to be published. Weights were converted where the source or its card tells provenance.
+        licence: what the person who publishes says of them; that of the source or its card when None.
+    """
+    if source.card is not None and "\n## Provenance\n" in source.card:
+        front = check_card(source.card).data
+        told = front.get("license_name") or front.get("license")
+    elif source.provenance is not None:
+        told = source.provenance.licence
+    else:
+        return
+    check_may_publish(licence or told, source=str(source.weights))
+
+
 def stage(
     source: Source,
     *,
     name: str,
     licence: str | None = None,
     reports: Sequence[ReportJson] = (),
+    example: Example | None = None,
 ) -> Path:
-    """Writes the model folder that is published: config, weights and card.
+    """Writes the model folder that is published: config, weights, card and the picture on it.
 
     A card that is there stays, under the new name and with the new reports, as long as the weights are those
     it was written for; else a new one is made, since its numbers would be those of other weights.
@@ -122,6 +162,7 @@ def stage(
         name: how it will be loaded, usually "owner/name".
         licence: of the weights, for a new card; that of the card it replaces when None.
         reports: measurements that go on the card.
+        example: before and after; the one that is there stays with its card when None.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -144,11 +185,16 @@ def stage(
             training=source.training,
             provenance=source.provenance,
             reports=reports,
+            example=example,
         )
     else:
         check_card(card)
         card = with_name(card, name)
         card = with_results(card, reports, name=name) if reports else card
+        card = with_example(card, example) if example else card
+    picture = example.picture if example else source.example and source.example.read_bytes()
+    if picture:
+        _write(source.folder / EXAMPLE, picture)
     write_card(card, source.folder)
     return source.folder
 
@@ -159,11 +205,15 @@ def write_card(card: str, folder: Path) -> None:
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    path = folder / README
-    if path.is_file() and path.read_bytes() == card.encode():
+    _write(folder / README, card.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a small file, unless it is there already."""
+    if path.is_file() and path.read_bytes() == content:
         return
     with replacing(path) as partial:
-        partial.write_bytes(card.encode())
+        partial.write_bytes(content)
 
 
 def provenance_of(path: Path, *, licence: str | None = None) -> Provenance:
@@ -187,11 +237,15 @@ def _sha256(path: Path) -> str:
 
 def _open_bundled(name: str) -> Source:
     folder = _resources.path("weights", name)
-    try:
-        card = _resources.path("model_cards", f"{name}.md").read_text(encoding="utf-8")
-    except HfsrError:
-        card = None
-    return Source(model=read_model_folder(folder), folder=Path(f"{name}_hub"), weights=folder, card=card)
+    cards = _resources.folder("model_cards")
+    card, picture = cards / f"{name}.md", cards / f"{name}.webp"
+    return Source(
+        model=read_model_folder(folder),
+        folder=Path(f"{name}_hub"),
+        weights=folder,
+        card=_read_text(card).replace(f"]({picture.name})", f"]({EXAMPLE})") if card.is_file() else None,
+        example=picture if picture.is_file() else None,
+    )
 
 
 def _open_model_folder(folder: Path) -> Source:

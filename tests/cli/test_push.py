@@ -11,6 +11,7 @@ from PIL import Image
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.cli import main
+from hfsr.hub.publishing import Published
 from hfsr.zoo import create_model
 
 
@@ -32,6 +33,14 @@ def test_a_dry_run_measures_and_writes_and_uploads_nothing(
         Image.fromarray(noise.integers(0, 256, (32, 36, 3), dtype=np.uint8)).save(pictures / name)
     argv = ["push", str(model), "org/model", "--dry-run", "--gt", str(pictures), "--licence", "mit"]
     assert main(argv) == 0
+    card = (model / "README.md").read_text()
+    assert (
+        "](example.webp)\n\nFrom left to right, px by px: enlarged 2 times by bicubic, this model, the"
+        in card
+    )
+    with Image.open(model / "example.webp") as shown:
+        assert shown.size == (3 * 36 + 2 * 8, 32)
+        assert np.array_equal(np.asarray(shown)[:, -36:], np.asarray(Image.open(pictures / "a.png")))
     captured = capsys.readouterr()
     measured, written, last = captured.out.splitlines()
     assert measured.startswith("Set2, 2 pictures: PSNR-Y ")
@@ -66,3 +75,35 @@ def test_nothing_to_push(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert "there is nothing at" in captured.err
+
+
+def test_an_example_stays_with_its_card(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["push", str(model), "org/model", "--dry-run"]
+    assert main(argv) == 0
+    first = (model / "README.md").read_bytes(), (model / "example.webp").read_bytes()
+    with Image.open(model / "example.webp") as shown:
+        assert shown.size == (2 * 256 + 8, 256)  # of the sample, which has no original
+    assert main(argv) == 0
+    assert ((model / "README.md").read_bytes(), (model / "example.webp").read_bytes()) == first
+
+
+def test_converted_weights_need_a_licence_to_go_out(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hfsr.hub.publishing.get_token", lambda: "hf_token")
+    monkeypatch.setattr("hfsr.hub.publishing.publish_folder", lambda *_, **__: Published("there", ()))
+    monkeypatch.chdir(tmp_path)
+    push = ["push", "converted", "org/model", "--no-example"]
+    weights = str(model / "model.safetensors")
+    for licence, told in ((None, "no licence"), ("CC-BY-NC-4.0", "'cc-by-nc-4.0'"), ("S-Lab", "'S-Lab'")):
+        assert main(["convert", weights, "converted", *(["--licence", licence] if licence else [])]) == 0
+        capsys.readouterr()
+        assert main(push) == 1
+        error = capsys.readouterr().err
+        assert told in error
+        assert "--i-may-publish" in error
+        assert main([*push, "--i-may-publish"]) == 0
+    assert main(["convert", weights, "converted", "--licence", "mit"]) == 0
+    assert main(push) == 0
+    assert main(["push", weights, "org/model", "--no-example"]) == 1
+    assert main(["push", weights, "org/model", "--no-example", "--licence", "apache-2.0"]) == 0

@@ -228,7 +228,7 @@ from hfsr.cli import main
 from hfsr.checkpoints import save_checkpoint
 torch.manual_seed(99)
 save_checkpoint(hfsr.create_model("edsr_tiny"), "mine.safetensors")
-result = main(["push", "mine.safetensors", "org/kept"])
+result = main(["push", "mine.safetensors", "org/kept", "--licence", "mit", "--no-example"])
 """
     with hub.fault("PUT", "/objects/", "500"):  # the client tries that six times
         outcome = publisher.run(script)

@@ -125,13 +125,15 @@ def test_a_checkpoint_gets_a_folder_here(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_bundled_model_goes_with_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_model_folder(create_model("edsr_tiny"), tmp_path / "weights" / "small")
-    (tmp_path / "small.md").write_text("---\nlicense: mit\n---\n# small, by hand\n")
+    (tmp_path / "small.md").write_text("---\nlicense: mit\n---\n# small, by hand\n![both](small.webp)\n")
     monkeypatch.setattr(_resources, "bundled_models", lambda: ["small"])
     places = {"weights": tmp_path / "weights", "model_cards": tmp_path}
-    monkeypatch.setattr(_resources, "path", lambda kind, name: places[kind] / name)
+    monkeypatch.setattr(_resources, "folder", places.__getitem__)
+    (tmp_path / "small.webp").write_bytes(b"picture")
     folder = stage(open_source("small"), name="org/small")
     assert folder == Path("small_hub")
-    assert "by hand" in (folder / "README.md").read_text()
+    assert "by hand\n![both](example.webp)" in (folder / "README.md").read_text()
+    assert (folder / "example.webp").read_bytes() == b"picture"
 
 
 def test_things_that_are_no_models(tmp_path: Path) -> None:

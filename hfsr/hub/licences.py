@@ -1,0 +1,42 @@
+"""Licences of weights: their names on the Hub, and whether weights made by others may be passed on."""
+
+from __future__ import annotations
+
+from hfsr.errors import HubError
+
+__all__ = ["check_may_publish", "licence_words"]
+
+FREE = frozenset(
+    {"apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "mit", "openrail"}
+    | {"agpl-3.0", "gpl-3.0", "lgpl-3.0", "mpl-2.0", "unlicense"}
+)
+"""Licences that let everybody pass the work on, for whatever purpose."""
+HUB_LICENCES = FREE | {"cc-by-nc-4.0", "cc-by-nc-sa-4.0", "other", "unknown"}
+"""Licences by their names on the Hub; any other is written as "other" with its own name."""
+
+
+def licence_words(licence: str | None) -> dict[str, str]:
+    """How a card's front matter says a licence: `license`, and `license_name` where the Hub has none."""
+    if licence is None:
+        return {}
+    known = licence.lower()
+    return {"license": known} if known in HUB_LICENCES else {"license": "other", "license_name": licence}
+
+
+def check_may_publish(licence: str | None, *, source: str) -> None:
+    """Raises HubError unless a licence lets everybody pass on the weights of somebody else.
+
+    Args:
+        licence: what their author gave them; None when nobody said.
+        source: what the weights came from, for the error.
+    """
+    if licence is not None and licence.lower() in FREE:
+        return
+    if licence is None or licence.lower() == "unknown":
+        why = "no licence of theirs is known: say --licence where their author gave one"
+    else:
+        why = f"their licence '{licence}' does not let everybody pass them on"
+    raise HubError(
+        f"'{source}' holds converted weights, and {why}; if you may publish them, say --i-may-publish "
+        "(in Python: may_publish=True)"
+    )
