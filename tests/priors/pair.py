@@ -26,7 +26,7 @@ def draw(z: Tensor, classes: Tensor) -> Tensor:
     x, y = line[None, None], line[None, :, None]
     distance = ((x - 0.3 * t[:, 0]) ** 2 + (y - 0.3 * t[:, 1]) ** 2).sqrt()
     inside = torch.sigmoid((0.6 - distance) * 8)[:, None]
-    red = (0.3 + 0.4 * classes.float())[:, None, None].expand(-1, SIDE, SIDE)
+    red = (0.2 + 0.6 * classes.float())[:, None, None].expand(-1, SIDE, SIDE)
     green = (0.5 + 0.25 * t[:, 2]).expand(-1, SIDE, SIDE)
     disc = torch.stack([red, green, 1.1 - green], 1)
     ground = (0.5 + 0.25 * t[:, 4])[:, None].expand(-1, 3, SIDE, SIDE)

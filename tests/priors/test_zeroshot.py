@@ -18,6 +18,7 @@ from hfsr.priors.zeroshot import Recipe
 from hfsr.priors.zeroshot.enlarging import Enlarger
 from hfsr.priors.zeroshot.estimate import gaussian
 from hfsr.priors.zeroshot.learning import Fathers, should_slow_down, turned, turned_back
+from hfsr.priors.zeroshot.settings import schedule_of
 from hfsr.samples import SAMPLE
 
 QUICK = Recipe(iterations=2, crop=24)
@@ -184,9 +185,9 @@ def test_gradual_takes_the_six_steps_of_the_paper() -> None:
     assert {step.stage for step in seen} == {
         f"{what} {i}/6" for what in ("learning", "enlarging") for i in range(1, 7)
     }
-    factors = [(s.across, s.down) for s in shot._schedule(None)]
+    factors = [(s.across, s.down) for s in schedule_of(Scaling(2, 2), gradual=True)]
     assert factors == [(1, 1.5), (1.5, 1), (1.5, 1.5), (1.5, 2), (2, 1.5), (2, 2)]
-    one_way = hfsr.ZeroShot(scale=(1, 2), gradual=True)._schedule(None)
+    one_way = schedule_of(Scaling(1, 2), gradual=True)
     assert [(s.across, s.down) for s in one_way] == [(1, 1.5), (1, 2)]
 
 

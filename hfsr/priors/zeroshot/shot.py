@@ -25,14 +25,13 @@ from hfsr.priors.scaling import Scaling
 
 from .enlarging import Enlarger
 from .estimate import estimate_kernel
-from .kernels import checked_kernel, read_kernel, rescaled
 from .learning import Fathers, Learner, Recipe, fresh_network
+from .settings import checked_noise, checked_scale, checked_source, schedule_of
 
 __all__ = ["Forecast", "ZeroShot"]
 
 SMALLEST = 16
 """Px of the shorter side below which there is nothing to learn from."""
-LARGEST_SCALE = 8
 _REAL_NOISE = 0.0125 * 255
 """Grey levels: what the paper adds to the sons of a photograph whose kernel and noise nobody knows."""
 _REAL_SMALLEST = 0.75
@@ -99,14 +98,14 @@ class ZeroShot:
         seed: int = 0,
         recipe: Recipe | None = None,
     ) -> None:
-        self.across, self.down = _checked_scale(scale)
+        self.across, self.down = checked_scale(scale)
         self.device = choose_device(device)
         if dtype == "fp16":
             raise OptionsError("dtype 'fp16' is too narrow to learn in; use bf16 or fp32")
         self.dtype = choose_dtype(dtype, ZSSRNet(num_feat=8, num_conv=2), self.device)
-        self.kernel = _checked_source(kernel, self.across, self.down)
+        self.kernel = checked_source(kernel, self.across, self.down)
         self.shift = shift
-        self.noise = _checked_noise(_REAL_NOISE * real if noise is None else noise) / 255
+        self.noise = checked_noise(_REAL_NOISE * real if noise is None else noise) / 255
         self.gradual = gradual
         self.real = real
         self.seed = seed
@@ -225,7 +224,7 @@ class ZeroShot:
         px = (time.monotonic() - started) / (side * side)
         bands = enlarger.bands(height, width)
         rows = sum(band.last - band.first for band in bands)
-        rounds = len(self._schedule(None))
+        rounds = len(schedule_of(self._scaling(None), gradual=self.gradual))
         sr_height, sr_width = learner.scaling.sr_size(height, width)
         largest = max(band.last - band.first for band in bands)
         return Forecast(
@@ -263,7 +262,7 @@ class ZeroShot:
         else:
             kernel = self.kernel
         network = fresh_network(self.seed, self.device)
-        schedule = self._schedule(kernel)
+        schedule = schedule_of(self._scaling(kernel), gradual=self.gradual)
         known = [lq]
         for number, scaling in enumerate(schedule, start=1):
             of = f" {number}/{len(schedule)}" if len(schedule) > 1 else ""
@@ -303,21 +302,6 @@ class ZeroShot:
     def _scaling(self, kernel: NDArray | None) -> Scaling:
         return Scaling(self.across, self.down, kernel, self.shift)
 
-    def _schedule(self, kernel: NDArray | None) -> list[Scaling]:
-        """The enlargements to learn, one after the other; the last one is the one wanted."""
-        if not self.gradual:
-            return [self._scaling(kernel)]
-        middles = (1 + self.across) / 2, (1 + self.down) / 2
-        steps = [(0, 1), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
-        found: list[Scaling] = []
-        for x, y in steps:
-            across, down = (1.0, middles[0], self.across)[x], (1.0, middles[1], self.down)[y]
-            if across * down == 1 or any((s.across, s.down) == (across, down) for s in found):
-                continue  # where one axis keeps its size, some steps are none, and some come twice
-            own = None if kernel is None else rescaled(kernel, down / self.down, across / self.across)
-            found.append(Scaling(across, down, own, self.shift))
-        return found
-
     def check_size(self, width: int, height: int) -> None:
         """Raises ImageError where a picture of this size is too small to learn from."""
         need = max(SMALLEST, round(4 * max(self.across, self.down)))
@@ -332,33 +316,3 @@ def _luma(lq: Tensor) -> Tensor:
     """Luma in [0, 1], (1, 1, h, w)."""
     pixels = lq[0].permute(1, 2, 0).numpy() * 255
     return torch.from_numpy(rgb_to_y(pixels) / 255).float()[None, None]
-
-
-def _checked_scale(scale: float | tuple[float, float]) -> tuple[float, float]:
-    across, down = scale if isinstance(scale, tuple) else (scale, scale)
-    if not (1 <= across <= LARGEST_SCALE and 1 <= down <= LARGEST_SCALE) or across * down == 1:
-        raise OptionsError(
-            f"scale {scale} is not possible; use 1 to {LARGEST_SCALE}, or two such numbers (across, down)"
-        )
-    return float(across), float(down)
-
-
-def _checked_noise(noise: float) -> float:
-    if not 0 <= noise <= 100:
-        raise OptionsError(f"noise {noise:g} is out of range; use 0 to 100 grey levels")
-    return noise
-
-
-def _checked_source(kernel: str | Path | NDArray, across: float, down: float) -> NDArray | str | None:
-    """The kernel's weights, None for bicubic, or "estimate"."""
-    if isinstance(kernel, np.ndarray):
-        return checked_kernel(kernel)
-    if kernel == "bicubic":
-        return None
-    if kernel != "estimate":
-        return read_kernel(kernel)
-    if across != down or not float(across).is_integer():
-        raise OptionsError(
-            f"a kernel can be estimated for a whole scale alone, not for {across:g}x{down:g}; name a file"
-        )
-    return "estimate"
