@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.nn import functional as F
+
+from ._means import mean_of_processes
 
 __all__ = ["Degradation", "Matching", "autocorrelation"]
 
 _LAGS = 5
-"""px to either side over which neighbours are compared."""
+"""px across and down, from 0 on, over which neighbours are compared."""
 _MEMORY = 1000
 """Batches over which their statistics are averaged."""
 
@@ -80,14 +81,16 @@ class Matching(nn.Module):
         found = self.degradation
         with torch.no_grad():
             share = 1 / min(found.batches.item() + 1, _MEMORY)
-            found.statistics.lerp_(_over_processes(autocorrelation(lq)), share)
+            found.statistics.lerp_(autocorrelation(lq), share)
             found.batches += 1
         # Of the ground truth this batch alone: a mean would lag behind the kernel, which then swings.
         return (autocorrelation(found(gt)) - found.statistics).square().sum()
 
 
 def autocorrelation(x: Tensor) -> Tensor:
-    """How much neighbouring px of a picture's two derivatives have in common, over distances up to `_LAGS`.
+    """How much neighbouring px of a picture's two derivatives have in common, over distances below `_LAGS`.
+
+    Of the batches of all processes together.
 
     Args:
         x: (B, C, H, W), sides above `_LAGS`.
@@ -95,21 +98,12 @@ def autocorrelation(x: Tensor) -> Tensor:
     Returns:
         One number for each derivative and distance, at most 1; contrast and brightness do not matter.
     """
-    found = []
+    parts: list[Tensor] = []
     for g in (x[:, :, :, 1:] - x[:, :, :, :-1], x[:, :, 1:] - x[:, :, :-1]):
-        energy = g.square().mean() + 1e-8
         height, width = g.shape[2:]
         for down in range(_LAGS):
             for across in range(_LAGS):
-                if down or across:
-                    product = g[:, :, down:, across:] * g[:, :, : height - down, : width - across]
-                    found.append(product.mean() / energy)
-    return torch.stack(found)
-
-
-def _over_processes(x: Tensor) -> Tensor:
-    """The mean over the processes."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(x)
-        x = x / dist.get_world_size()
-    return x
+                product = g[:, :, down:, across:] * g[:, :, : height - down, : width - across]
+                parts.append(product.mean())
+    energy, *others = mean_of_processes(torch.stack(parts)).view(2, -1).unbind(1)
+    return (torch.stack(others, 1) / (energy[:, None] + 1e-8)).flatten()

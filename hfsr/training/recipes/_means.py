@@ -8,19 +8,23 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-__all__ = ["global_mean"]
+__all__ = ["global_mean", "mean_of_processes"]
 
 
 def global_mean(x: Tensor) -> Tensor:
-    """The mean of `x` over its elements and all processes, which hold as many each.
+    """The mean of `x` over its elements and all processes, which hold as many each."""
+    return mean_of_processes(x.mean())
+
+
+def mean_of_processes(x: Tensor) -> Tensor:
+    """The mean over the processes of each element.
 
     Its gradient is right where gradients of parameters are averaged over the processes, as DDP does: what a
     process's `x` changes in the losses of the others comes back to it.
     """
-    mean = x.mean()
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        mean = _MeanOfProcesses.apply(mean)
-    return mean
+        x = _MeanOfProcesses.apply(x)
+    return x
 
 
 class _MeanOfProcesses(torch.autograd.Function):
