@@ -93,6 +93,27 @@ def test_the_pools_of_these_weights_matter(arch):
     assert (independent_tiles(model, image, 32) - model(image)).abs().max() >= 1e-2
 
 
+@pytest.mark.parametrize("arch", [name for name in PIECEWISE if ARCHS[name].tiling == "local"])
+def test_the_halos_of_these_weights_matter(arch):
+    """Nor would it about halos, if tiles without any were as good."""
+    model, image = loud(tiny(arch)), uneven_image(45, 61)
+    assert (independent_tiles(model, image, 32, pad=0) - model(image)).abs().max() >= 1e-2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["a2n_x2", "drn_s_x4"])
+def test_pooled_networks_of_full_size_are_exact_in_pieces(preset):
+    """The presets that people run, with weights that make their pools matter."""
+    torch.manual_seed(3)
+    model, image = loud(hfsr.create_model(preset).eval(), 1.3), uneven_image(60, 84)
+    whole = model(image)
+    span = float(whole.max() - whole.min())
+    for tile in (48, "auto"):
+        parts = Upscaler(model, tile=tile, dtype="fp32", device="cpu").tensor(image)
+        assert (parts - whole).abs().max() <= TOLERANCE * span
+    assert (independent_tiles(model, image, 48) - whole).abs().max() >= 1e-2 * span
+
+
 @pytest.mark.parametrize("arch", PIECEWISE)
 def test_stated_kind_and_radius_are_those_of_the_graph(arch):
     model, spec = tiny(arch), ARCHS[arch]
