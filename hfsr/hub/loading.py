@@ -34,7 +34,8 @@ def from_pretrained(
         name: what to load, looked for in this order: a bundled model ("hfsr-x2"), a local model folder, a
             checkpoint file (.safetensors, .pth, .pt, .mat, .onnx of ours), a model on the Hub ("owner/name").
         revision: branch, tag or commit on the Hub.
-        scale: the scale it must have; decides where weights serve several or a checkpoint leaves it open.
+        scale: the scale it must have; decides where weights serve several, a checkpoint leaves it open, or a
+            repository holds a file for each scale.
         device: where the weights go; the CPU when None.
         dtype: of the weights; float32 when None.
         cache_dir: where downloads are kept; the Hub client's cache when None.
@@ -50,7 +51,7 @@ def from_pretrained(
     """
     path = find_local(name)
     if path is None:
-        model = _from_hub(str(name), revision, cache_dir, local_files_only)
+        model = _from_hub(str(name), revision, scale, cache_dir, local_files_only)
     elif revision is not None:
         raise OptionsError(f"'{name}' is on this machine and has no revisions; leave 'revision' out")
     elif path.is_dir():
@@ -63,15 +64,22 @@ def from_pretrained(
 
 
 def _from_hub(
-    repo_id: str, revision: str | None, cache_dir: str | Path | None, local_files_only: bool
+    repo_id: str,
+    revision: str | None,
+    scale: float | None,
+    cache_dir: str | Path | None,
+    local_files_only: bool,
 ) -> nn.Module:
-    from .remote import fetch_model  # here, as models on this machine need no client of the Hub
+    from .layouts import read_fetched  # here, as models on this machine need no client of the Hub
+    from .remote import fetch_model
 
-    folder = fetch_model(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+    fetched = fetch_model(
+        repo_id, revision=revision, scale=scale, cache_dir=cache_dir, local_files_only=local_files_only
+    )
     try:
-        return read_model_folder(folder)
+        return read_fetched(fetched.folder, fetched.weights, fetched.config, scale)
     except CheckpointError as error:
-        raise CheckpointError(str(error).replace(str(folder), repo_id)) from error
+        raise CheckpointError(str(error).replace(str(fetched.folder), repo_id)) from error
 
 
 def find_local(name: str | Path) -> Path | None:

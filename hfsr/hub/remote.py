@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub import HfApi, constants, get_token, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -24,6 +24,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import (
     are_progress_bars_disabled,
     disable_progress_bars,
@@ -32,12 +33,15 @@ from huggingface_hub.utils import (
 )
 
 from hfsr import __version__
-from hfsr.errors import CheckpointError, HfsrError, HubError, some_of, suggest
+from hfsr.errors import HfsrError, HubError, suggest
+
+from .layouts import CONFIG, WEIGHTS, choose_weights, parse
 
 __all__ = [
     "CONFIG",
     "README",
     "WEIGHTS",
+    "Fetched",
     "address",
     "check_bytes",
     "client",
@@ -46,7 +50,7 @@ __all__ = [
     "in_words",
 ]
 
-CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
+README = "README.md"
 Kind = Literal["model", "data set", "Space"]
 FOLDERS: dict[Kind, str] = {"model": "", "data set": "datasets/", "Space": "spaces/"}
 """Kind of a repository -> where the Hub keeps those, before the owner's name."""
@@ -78,13 +82,25 @@ def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """A model in the client's cache."""
+
+    folder: Path
+    weights: str
+    """The file in it."""
+    config: dict[str, Any]
+    """Of `config.json`; empty where there is none."""
+
+
 def fetch_model(
     repo_id: str,
     *,
     revision: str | None = None,
+    scale: float | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
-) -> Path:
+) -> Fetched:
     """Brings a model's config and weights, both of one commit, into the client's cache.
 
     The config, which the Hub counts downloads by, is fetched once.
@@ -92,65 +108,67 @@ def fetch_model(
     Args:
         repo_id: "owner/name".
         revision: branch, tag or commit; the default branch when None.
+        scale: decides where the repository holds weights of several.
         cache_dir: the cache; the client's own when None.
         local_files_only: take what is cached and ask nobody.
 
-    Returns:
-        A folder of the cache with `config.json` and `model.safetensors`.
-
     Raises:
         HubError: there is no such model, it is out of reach, or what came is not what the Hub announced.
-        CheckpointError: the repository is not a model folder of ours.
+        CheckpointError: the repository holds no weights that hfsr reads, or several.
     """
     api = client()
-    with in_words(repo_id, revision=revision):
-        cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
-        if not isinstance(cached, str) and not (local_files_only or constants.is_offline_mode()):
-            # Asked first: this fails at once and says why, where a download would retry for half a minute.
-            info = api.model_info(repo_id, revision=revision)
-            _check_files(repo_id, [file.rfilename for file in info.siblings or ()])
+    alone = local_files_only or constants.is_offline_mode()
+    cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
 
-        def download(name: str, revision: str | None) -> Path:
-            known = try_to_load_from_cache(repo_id, name, cache_dir=cache_dir, revision=revision)
+    def listing() -> list[str]:
+        """The model's files, as the Hub has them; as the cache has them where the Hub is out of reach."""
+        here = _cached_names(repo_id, revision, cache_dir)
+        try:
+            # Asked first: this fails at once and says why, where a download would retry for half a minute.
+            info = None if alone else api.model_info(repo_id, revision=revision)
+        except HTTPError as error:
+            if isinstance(error, HfHubHTTPError) or not here:
+                raise
+            info = None
+        if info is None and not here:
+            raise LocalEntryNotFoundError(repo_id)
+        return here if info is None else [file.rfilename for file in info.siblings or ()]
+
+    def download(name: str, revision: str | None) -> Path:
+        known = try_to_load_from_cache(repo_id, name, cache_dir=cache_dir, revision=revision)
+        try:
             path = Path(
                 api.hf_hub_download(
                     repo_id, name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
                 )
             )
-            if not isinstance(known, str):
-                check_bytes(path, repo_id)
-            return path
-
-        try:
-            config = download(CONFIG, revision)
         except HTTPError as error:
-            if isinstance(error, HfHubHTTPError) or not isinstance(cached, str):
+            if isinstance(error, HfHubHTTPError) or not isinstance(known, str):
                 raise
-            config = Path(cached)  # the connection broke off, and what is here will do
-        _check_config(config, repo_id)
-        download(WEIGHTS, config.parent.name)  # the cache's folders are named after their commits
-    return config.parent
+            return Path(known)  # the connection broke off, and what is here will do
+        if not isinstance(known, str):
+            check_bytes(path, repo_id)
+        return path
+
+    with in_words(repo_id, revision=revision):
+        names = None if isinstance(cached, str) else listing()
+        config, commit = {}, revision
+        if names is None or CONFIG in names:
+            path = download(CONFIG, revision)
+            config, commit = parse(path, repo_id), path.parent.name  # the cache names folders after commits
+        if names is None and "architecture" not in config:
+            names = listing()
+        weights = choose_weights([WEIGHTS] if names is None else names, config, scale, repo_id=repo_id)
+        file = download(weights, commit)
+    return Fetched(file.parents[weights.count("/")], weights, config)
 
 
-def _check_files(repo_id: str, names: list[str]) -> None:
-    missing = [name for name in (CONFIG, WEIGHTS) if name not in names]
-    if missing:
-        raise CheckpointError(
-            f"'{repo_id}' on the Hub is no model folder of hfsr: it has no {' and no '.join(missing)} (but "
-            f"{some_of(sorted(names)) or 'no files'}); download its checkpoint and run 'hfsr convert' on it"
-        )
-
-
-def _check_config(path: Path, repo_id: str) -> None:
-    try:
-        config = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise CheckpointError(f"the {CONFIG} of '{repo_id}' on the Hub is not JSON: {error}") from error
-    if not isinstance(config, dict) or "architecture" not in config:
-        raise CheckpointError(
-            f"the {CONFIG} of '{repo_id}' on the Hub names no 'architecture', so it is not a model of hfsr; "
-            "download its checkpoint and run 'hfsr convert' on it"
-        )
+def _cached_names(repo_id: str, revision: str | None, cache_dir: str | Path | None) -> list[str]:
+    """The files of a model that are in the cache."""
+    home = Path(cache_dir or constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="model"))
+    ref = home / "refs" / (revision or constants.DEFAULT_REVISION)
+    snapshot = home / "snapshots" / (ref.read_text(encoding="utf-8") if ref.is_file() else str(revision))
+    return [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
 
 
 def check_bytes(path: Path, repo_id: str) -> None:

@@ -42,6 +42,7 @@ class Repo:
     id: str
     private: bool = False
     gated: bool = False
+    settings: dict[str, str] = field(default_factory=dict)
     commits: dict[str, dict[str, Blob]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
 
@@ -60,7 +61,7 @@ class Repo:
 
 
 def is_large(path: str, size: int) -> bool:
-    return path.endswith((".safetensors", ".pth", ".pt", ".png", ".bin")) or size > 10_000_000
+    return path.endswith((".safetensors", ".pth", ".pt", ".png", ".webp", ".bin")) or size > 10_000_000
 
 
 def file_entry(path: str, blob: Blob) -> dict[str, Any]:

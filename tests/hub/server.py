@@ -51,7 +51,7 @@ class HubServer:
     Attributes:
         url, storage: addresses of the two listeners.
         users: token -> User.
-        repos: model id -> Repo.
+        repos: model id -> Repo; `datasets/...` and `spaces/...` for those.
         objects: large files by SHA-256.
         xet_store: folder that hf_xet stores in, when a test lets it.
         xet_hashes: SHA-256 -> Xet's own hash, of files that come by Xet.
@@ -92,12 +92,20 @@ class HubServer:
 
     # What tests do with it
 
-    def create(self, repo_id: str, *, private: bool = False, gated: bool = False, **files: bytes) -> Repo:
+    def create(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        gated: bool = False,
+        contents: dict[str, bytes] | None = None,
+        **files: bytes,
+    ) -> Repo:
         """A repository as the Hub makes it, with `.gitattributes`; files as `config_json=b"..."`."""
         repo = Repo(repo_id, private=private, gated=gated)
         content = {".gitattributes": Blob(b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n", False)}
-        for name, data in files.items():
-            path = name.replace("_", ".")
+        named = {name.replace("_", "."): data for name, data in files.items()}
+        for path, data in {**named, **(contents or {})}.items():
             content[path] = Blob(data, is_large(path, len(data)))
         repo.add_commit("main", content)
         self.repos[repo_id] = repo
@@ -153,7 +161,7 @@ class HubServer:
     def _repo(self, request: Request, repo_id: str, *, write: bool = False) -> Repo:
         user = self._user(request)
         repo = self.repos.get(repo_id)
-        owner = repo_id.split("/")[0]
+        owner = repo_id.split("/")[-2]
         may_write = user is not None and owner in user.writes
         if repo is None or (repo.private and not may_write):
             raise Answer(404 if user else 401, "Repository not found", code="RepoNotFound")
@@ -183,14 +191,15 @@ class HubServer:
             raise Answer(401, "Invalid username or password.")
         asked = request.json()
         owner = asked["organization"] or user.name
-        repo_id = f"{owner}/{asked['name']}"
+        repo_id = FOLDERS[asked.get("type") or "model"] + f"{owner}/{asked['name']}"
         if owner not in user.writes:
             raise Answer(403, f'You don\'t have the rights to create a model under the namespace "{owner}"')
         if repo_id in self.repos:
             return Answer(
                 409, {"error": "You already created this model repo", "url": f"{self.url}/{repo_id}"}
             )
-        self.create(repo_id, private=asked.get("visibility") == "private")
+        repo = self.create(repo_id, private=asked.get("visibility") == "private")
+        repo.settings = {word: asked[word] for word in ("sdk", "hardware") if word in asked}
         return Answer(200, {"url": f"{self.url}/{repo_id}", "name": repo_id})
 
     def create_branch(self, request: Request, repo_id: str, branch: str) -> Answer:
@@ -365,7 +374,7 @@ class HubServer:
             if at == origin and method == ("GET" if request.method == "HEAD" else request.method) and match:
                 with self.lock:
                     try:
-                        return getattr(self, route)(request, **match.groupdict())
+                        return getattr(self, route)(request, **_with_kind(match.groupdict()))
                     except Answer as early:
                         return early
         self.unknown.append(f"{request.method} {request.path}")
@@ -383,6 +392,17 @@ class HubServer:
         return type("Handler", (Handler,), {"hub": self})
 
 
+def _with_kind(words: dict[str, str]) -> dict[str, str]:
+    """Puts the kind of a repository, as addresses say it, before its id, as `HubServer.repos` has it."""
+    kind = (words.pop("kind", None) or "models").rstrip("/")
+    if "repo_id" in words and kind != "models":
+        words["repo_id"] = f"{kind}/{words['repo_id']}"
+    return words
+
+
+FOLDERS = {"model": "", "dataset": "datasets/", "space": "spaces/"}
+API = r"/api/(?P<kind>models|datasets|spaces)"
+PREFIX = "/(?P<kind>datasets/|spaces/)?"
 ID = r"(?P<repo_id>[\w.-]+/[\w.-]+)"
 REV = r"(?P<revision>[^/]+)"
 ROUTES = [
@@ -390,18 +410,18 @@ ROUTES = [
     (0, "GET", "/api/whoami-v2", "whoami"),
     (0, "POST", "/api/repos/create", "create_repo"),
     (0, "POST", "/api/validate-yaml", "validate_yaml"),
-    (0, "GET", f"/api/models/{ID}", "info"),
-    (0, "GET", f"/api/models/{ID}/revision/{REV}", "info"),
-    (0, "GET", f"/api/models/{ID}/refs", "refs"),
-    (0, "GET", f"/api/models/{ID}/tree/{REV}", "tree"),
-    (0, "POST", f"/api/models/{ID}/paths-info/{REV}", "paths_info"),
-    (0, "POST", f"/api/models/{ID}/preupload/{REV}", "preupload"),
-    (0, "POST", f"/api/models/{ID}/branch/(?P<branch>[^/]+)", "create_branch"),
-    (0, "POST", f"/api/models/{ID}/commit/{REV}", "commit"),
-    (0, "GET", f"/api/models/{ID}/xet-(?P<access>read|write)-token/{REV}", "xet_token"),
-    (0, "POST", rf"/{ID}\.git/info/lfs/objects/batch", "lfs_batch"),
-    (0, "POST", rf"/{ID}\.git/info/lfs/verify", "lfs_verify"),
-    (0, "GET", f"/{ID}/resolve/{REV}/(?P<path>.+)", "resolve"),
+    (0, "GET", f"{API}/{ID}", "info"),
+    (0, "GET", f"{API}/{ID}/revision/{REV}", "info"),
+    (0, "GET", f"{API}/{ID}/refs", "refs"),
+    (0, "GET", f"{API}/{ID}/tree/{REV}", "tree"),
+    (0, "POST", f"{API}/{ID}/paths-info/{REV}", "paths_info"),
+    (0, "POST", f"{API}/{ID}/preupload/{REV}", "preupload"),
+    (0, "POST", f"{API}/{ID}/branch/(?P<branch>[^/]+)", "create_branch"),
+    (0, "POST", f"{API}/{ID}/commit/{REV}", "commit"),
+    (0, "GET", f"{API}/{ID}/xet-(?P<access>read|write)-token/{REV}", "xet_token"),
+    (0, "POST", rf"{PREFIX}{ID}\.git/info/lfs/objects/batch", "lfs_batch"),
+    (0, "POST", rf"{PREFIX}{ID}\.git/info/lfs/verify", "lfs_verify"),
+    (0, "GET", f"{PREFIX}{ID}/resolve/{REV}/(?P<path>.+)", "resolve"),
     (1, "PUT", "/objects/(?P<oid>[0-9a-f]{64})", "put_object"),
     (1, "GET", "/objects/(?P<oid>[0-9a-f]{64})", "get_object"),
 ]

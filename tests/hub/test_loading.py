@@ -128,11 +128,15 @@ def test_gated(hub: HubServer, stranger: Client, tmp_path: Path, model_files: di
 def test_repositories_of_other_kinds(
     hub: HubServer, stranger: Client, tmp_path: Path, model_files: dict[str, bytes]
 ) -> None:
-    hub.create("org/bare", weights_pth=b"anything")
+    hub.create("org/bare", notes_txt=b"anything")
     message = refusal(stranger, "org/bare", tmp_path)
-    assert "no config.json and no model.safetensors (but .gitattributes, weights.pth)" in message
+    assert "no weights that hfsr reads (.safetensors, .pth, .pt), but .gitattributes, notes.txt" in message
+    hub.create("org/alone", config_json=model_files["config_json"], other_pth=b"anything")
+    assert "no weights that hfsr reads" in refusal(stranger, "org/alone", tmp_path)
     hub.create("org/foreign", **{**model_files, "config_json": b'{"model_type": "swin2sr"}'})
-    assert "names no 'architecture'" in refusal(stranger, "org/foreign", tmp_path)
+    assert "holds the network 'swin2sr', which is none of hfsr's" in refusal(
+        stranger, "org/foreign", tmp_path
+    )
     hub.create("org/text", **{**model_files, "config_json": b"not json"})
     assert "is not JSON" in refusal(stranger, "org/text", tmp_path)
     config = json.loads(model_files["config_json"])
