@@ -33,6 +33,7 @@ COMMANDS = {
     "export": ("export", "a model as an ONNX file, for any height and width"),
     "interpolate": ("interpolate", "a network between two trainings of it"),
     "push": ("push", "publish a model on the Hub"),
+    "push-space": ("push_space", "publish a Space that offers models in a browser"),
     "prepare": ("prepare", "make data sets ready: crops, LR pictures, containers, pairs of published sets"),
     "train": ("train", "train from an option file"),
     "test": ("test", "repeat a run's validation"),

@@ -21,7 +21,15 @@ from .remote import CONFIG, LOG_IN, README, WEIGHTS, address, client, in_words
 from .results import ReportJson
 from .sources import Source, check_source, open_source, stage, write_card
 
-__all__ = ["Published", "check_repo_id", "publish_folder", "push_to_hub", "require_token", "save_pretrained"]
+__all__ = [
+    "Published",
+    "changed_files",
+    "check_repo_id",
+    "publish_folder",
+    "push_to_hub",
+    "require_token",
+    "save_pretrained",
+]
 
 REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
@@ -166,7 +174,8 @@ def publish_folder(
                 f"'{repo_id}' is there already and everybody sees it; make it private in its settings at "
                 f"{address(repo_id)}/settings, or leave --private out"
             )
-        changed = _changed_files(api, folder, repo_id, str(info.sha))
+        names = [CONFIG, README, WEIGHTS, *([EXAMPLE] if (folder / EXAMPLE).is_file() else [])]
+        changed = changed_files(api, folder, repo_id, str(info.sha), names=names)
         if not changed:
             return Published(address(repo_id), ())
         commit = api.create_commit(
@@ -180,12 +189,19 @@ def publish_folder(
     return Published(commit.pr_url or address(repo_id), tuple(changed))
 
 
-def _changed_files(api: HfApi, folder: Path, repo_id: str, commit: str) -> list[str]:
-    """The files of a model folder that differ from those of a commit on the Hub."""
-    names = [CONFIG, README, WEIGHTS, *([EXAMPLE] if (folder / EXAMPLE).is_file() else [])]
+def changed_files(
+    api: HfApi,
+    folder: Path,
+    repo_id: str,
+    commit: str,
+    *,
+    names: Sequence[str],
+    repo_type: str = "model",
+) -> list[str]:
+    """Those of a folder's files that differ from a commit's on the Hub."""
     remote = {
         file.path: file.lfs.sha256 if file.lfs else file.blob_id
-        for file in api.get_paths_info(repo_id, names, revision=commit)
+        for file in api.get_paths_info(repo_id, list(names), revision=commit, repo_type=repo_type)
         if isinstance(file, RepoFile)
     }
     return [name for name in names if name not in remote or not _has_hash(folder / name, remote[name])]

@@ -243,7 +243,7 @@ def _words(error: BaseException, repo_id: str, revision: str | None, kind: Kind)
     if isinstance(error, RevisionNotFoundError):
         return f"'{repo_id}' has no revision '{revision}'{suggest(revision or '', _revisions(repo_id, kind))}"
     if isinstance(error, HfHubHTTPError):
-        return _status_words(error, repo_id)
+        return _status_words(error, repo_id, kind)
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to work with the Hub"
     if isinstance(error, LocalEntryNotFoundError):
@@ -258,12 +258,17 @@ def _words(error: BaseException, repo_id: str, revision: str | None, kind: Kind)
     return f"'{repo_id}' on the Hub: {' '.join(str(error).split())}"
 
 
-def _status_words(error: HfHubHTTPError, repo_id: str) -> str:
+def _status_words(error: HfHubHTTPError, repo_id: str, kind: Kind) -> str:
     status = error.response.status_code
     said = " ".join((error.server_message or "").split()) or f"status {status}"
     if status == 401:
         return (
             f"the Hub does not accept the token ({said}); make a new one in your settings there and {LOG_IN}"
+        )
+    if status == 402 and kind == "Space":
+        return (
+            f"the Hub wants a paid plan for this Gradio Space or its hardware ({said}); subscribe there, "
+            "choose --hardware or an owner that has one, or run the same page here with 'hfsr demo'"
         )
     if status == 402:
         return (
