@@ -21,151 +21,32 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
+from ._biggan_layers import (
+    BN_EPS,
+    BatchNorm,
+    ConditionalBatchNorm,
+    SelfAttention,
+    SNConv2d,
+    SNEmbedding,
+    SNLinear,
+)
 from ._layers import count_indices, has_convolutions
 from ._spec import ArchSpec, StateDict, records_arguments
 
-__all__ = ["DISCRIMINATOR_SPEC", "GENERATOR_SPEC", "BigGANDiscriminator", "BigGANGenerator"]
+__all__ = [
+    "BN_EPS",
+    "DISCRIMINATOR_SPEC",
+    "GENERATOR_SPEC",
+    "BigGANDiscriminator",
+    "BigGANGenerator",
+    "ConditionalBatchNorm",
+]
 
 WIDTHS = {128: (16, 16, 8, 4, 2, 1), 256: (16, 16, 8, 8, 4, 2, 1)}
 """By side of the picture: widths along the generator, from 4x4 px on; the discriminator has them reversed."""
 SMALLEST = 4
 ATTENTION_SIDE = 64
 """Side in px of the maps that attend to themselves."""
-BN_EPS = 1e-5
-
-
-class SpectralNorm:
-    """What makes a layer divide its weight by its largest singular value.
-
-    That value is followed by one step of power iteration in each call, from the left singular vector `u0`,
-    which remembers the step in training mode only. Gradients see the weight in it, not the vectors.
-    """
-
-    def add_spectral_norm(self: Any) -> None:
-        """Once there is a weight: gives it a start, and a place for its singular vector and value."""
-        nn.init.normal_(self.weight, std=0.02)
-        self.register_buffer("u0", torch.randn(1, self.weight.shape[0]))
-        self.register_buffer("sv0", torch.ones(1))  # for people to watch; nothing reads it
-
-    def normalised(self: Any) -> Tensor:
-        """The weight over its largest singular value."""
-        matrix = self.weight.flatten(1)
-        with torch.no_grad():
-            v = F.normalize(self.u0 @ matrix)
-            u = F.normalize(v @ matrix.T)
-        value = (u @ matrix @ v.T).squeeze()
-        if self.training:
-            with torch.no_grad():
-                self.u0.copy_(u)
-                self.sv0.copy_(value)
-        return self.weight / value
-
-
-class SNConv2d(SpectralNorm, nn.Conv2d):
-    """A convolution of stride 1 that keeps the size of a map, spectrally normalised."""
-
-    def __init__(self, num_in: int, num_out: int, kernel_size: int, *, bias: bool = True) -> None:
-        super().__init__(num_in, num_out, kernel_size, padding=kernel_size // 2, bias=bias)
-        self.add_spectral_norm()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.normalised(), self.bias, padding=self.padding)
-
-
-class SNLinear(SpectralNorm, nn.Linear):
-    """A linear layer, spectrally normalised."""
-
-    def __init__(self, num_in: int, num_out: int, *, bias: bool = True) -> None:
-        super().__init__(num_in, num_out, bias=bias)
-        self.add_spectral_norm()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.normalised(), self.bias)
-
-
-class SNEmbedding(SpectralNorm, nn.Embedding):
-    """An embedding, spectrally normalised."""
-
-    def __init__(self, num_class: int, num_feat: int) -> None:
-        super().__init__(num_class, num_feat)
-        self.add_spectral_norm()
-
-    def forward(self, classes: Tensor) -> Tensor:
-        return F.embedding(classes, self.normalised())
-
-
-class SelfAttention(nn.Module):
-    """Each px sees the whole map at half resolution; what it finds is added, at first by 0."""
-
-    def __init__(self, num_feat: int) -> None:
-        super().__init__()
-        self.theta = SNConv2d(num_feat, num_feat // 8, 1, bias=False)
-        self.phi = SNConv2d(num_feat, num_feat // 8, 1, bias=False)
-        self.g = SNConv2d(num_feat, num_feat // 2, 1, bias=False)
-        self.o = SNConv2d(num_feat // 2, num_feat, 1, bias=False)
-        self.gamma = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        queries = self.theta(x).flatten(2)  # (B, C/8, HW)
-        keys = F.max_pool2d(self.phi(x), 2).flatten(2)  # (B, C/8, HW/4)
-        values = F.max_pool2d(self.g(x), 2).flatten(2)  # (B, C/2, HW/4)
-        # The fused kernel never holds the shares, but wants vectors of one length; zeros add nothing.
-        missing = (0, 0, 0, values.shape[1] - keys.shape[1])
-        vectors = (F.pad(queries, missing), F.pad(keys, missing), values)
-        q, k, v = (t.transpose(1, 2)[:, None].contiguous() for t in vectors)
-        found = F.scaled_dot_product_attention(q, k, v, scale=1.0)[:, 0]  # (B, HW, C/2)
-        return x + self.gamma * self.o(found.transpose(1, 2).unflatten(2, x.shape[2:]))
-
-
-class StoredStatistics(nn.Module):
-    """Batch normalisation without gain and bias of its own; they are given.
-
-    In training mode by the batch's statistics, which are remembered; in evaluation mode by those.
-    """
-
-    stored_mean: Tensor
-    stored_var: Tensor
-
-    def __init__(self, num_feat: int) -> None:
-        super().__init__()
-        self.register_buffer("stored_mean", torch.zeros(num_feat))
-        self.register_buffer("stored_var", torch.ones(num_feat))
-
-    def normalised(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        return F.batch_norm(
-            x, self.stored_mean, self.stored_var, gain, bias, training=self.training, eps=BN_EPS
-        )
-
-
-class BatchNorm(StoredStatistics):
-    """Batch normalisation with one gain and bias per channel."""
-
-    def __init__(self, num_feat: int) -> None:
-        super().__init__(num_feat)
-        self.gain = nn.Parameter(torch.ones(num_feat))
-        self.bias = nn.Parameter(torch.zeros(num_feat))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.normalised(x, self.gain, self.bias)
-
-
-class ConditionalBatchNorm(StoredStatistics):
-    """Batch normalisation whose gain and bias come from a condition: 1 + gain(y) and bias(y).
-
-    Args:
-        num_feat: channels.
-        num_condition: numbers of the condition.
-    """
-
-    def __init__(self, num_feat: int, num_condition: int) -> None:
-        super().__init__(num_feat)
-        self.gain = SNLinear(num_condition, num_feat, bias=False)
-        self.bias = SNLinear(num_condition, num_feat, bias=False)
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Args: x: (B, C, H, W); y: (B, num_condition)."""
-        gain, bias = 1 + self.gain(y), self.bias(y)
-        return torch.addcmul(bias[..., None, None], self.normalised(x), gain[..., None, None])
 
 
 class GeneratorBlock(nn.Module):
@@ -360,6 +241,9 @@ class BigGANDiscriminator(nn.Module):
         return logits + (self.embed(classes) * pooled).sum(1, keepdim=True)
 
 
+_FIRST_WEIGHT = "blocks.0.0.conv1.weight"
+
+
 def _resolution_of(state_dict: StateDict, blocks_more: int) -> int | None:
     """The resolution with so many blocks, which are `blocks_more` than the widths have steps."""
     steps = {len(widths) - 1 + blocks_more: resolution for resolution, widths in WIDTHS.items()}
@@ -371,10 +255,7 @@ def infer_generator(state_dict: StateDict) -> dict[str, Any] | None:
     needed = ("shared.weight", "linear.u0", "blocks.0.0.bn1.gain.weight", "output_layer.0.stored_mean")
     if resolution is None or any(key not in state_dict for key in needed):
         return None
-    if (
-        not has_convolutions(state_dict, ["blocks.0.0.conv1.weight"])
-        or state_dict["shared.weight"].dim() != 2
-    ):
+    if state_dict["shared.weight"].dim() != 2 or not has_convolutions(state_dict, [_FIRST_WEIGHT]):
         return None
     num_class, shared_dim = state_dict["shared.weight"].shape
     return {
@@ -388,15 +269,14 @@ def infer_generator(state_dict: StateDict) -> dict[str, Any] | None:
 
 def infer_discriminator(state_dict: StateDict) -> dict[str, Any] | None:
     resolution = _resolution_of(state_dict, 1)
-    if resolution is None or any(
-        key not in state_dict for key in ("embed.weight", "linear.u0", "blocks.0.0.conv1.u0")
-    ):
+    needed = ("embed.weight", "linear.u0", "blocks.0.0.conv1.u0")
+    if resolution is None or any(key not in state_dict for key in needed):
         return None
-    if not has_convolutions(state_dict, ["blocks.0.0.conv1.weight"]):
+    if not has_convolutions(state_dict, [_FIRST_WEIGHT]):
         return None
     return {
         "resolution": resolution,
-        "num_feat": state_dict["blocks.0.0.conv1.weight"].shape[0],
+        "num_feat": state_dict[_FIRST_WEIGHT].shape[0],
         "num_class": state_dict["embed.weight"].shape[0],
     }
 
@@ -404,17 +284,21 @@ def infer_discriminator(state_dict: StateDict) -> dict[str, Any] | None:
 _SIZES = {"128": (128, 96, 20), "256": (256, 96, 17), "256_ch64": (256, 64, 17)}
 """By name: resolution, width multiplier, latent numbers at each resolution."""
 
+_SYSTEM: dict[str, Any] = {
+    "task": "image-generation",
+    "title": "Large Scale GAN Training for High Fidelity Natural Image Synthesis",
+    "paper": "https://arxiv.org/abs/1809.11096",
+    "reference": "https://github.com/ajbrock/BigGAN-PyTorch",
+    "licence": "MIT",
+    "scales": (),
+    "radius": lambda args: args["resolution"],
+}
+
 GENERATOR_SPEC = ARCHS.register(
     ArchSpec(
         name="BigGANGenerator",
         cls=BigGANGenerator,
         role="generator",
-        task="image-generation",
-        title="Large Scale GAN Training for High Fidelity Natural Image Synthesis",
-        paper="https://arxiv.org/abs/1809.11096",
-        reference="https://github.com/ajbrock/BigGAN-PyTorch",
-        licence="MIT",
-        scales=(),
         presets={
             **{
                 f"biggan_generator_{name}": {"resolution": side, "num_feat": width, "z_chunk": chunk}
@@ -428,8 +312,8 @@ GENERATOR_SPEC = ARCHS.register(
                 "num_class": 3,
             },
         },
-        radius=lambda args: args["resolution"],
         infer=infer_generator,
+        **_SYSTEM,
     )
 )
 
@@ -438,12 +322,6 @@ DISCRIMINATOR_SPEC = ARCHS.register(
         name="BigGANDiscriminator",
         cls=BigGANDiscriminator,
         role="discriminator",
-        task="image-generation",
-        title="Large Scale GAN Training for High Fidelity Natural Image Synthesis",
-        paper="https://arxiv.org/abs/1809.11096",
-        reference="https://github.com/ajbrock/BigGAN-PyTorch",
-        licence="MIT",
-        scales=(),
         presets={
             **{
                 f"biggan_discriminator_{name}": {"resolution": side, "num_feat": width}
@@ -451,7 +329,7 @@ DISCRIMINATOR_SPEC = ARCHS.register(
             },
             "biggan_discriminator_tiny": {"resolution": 128, "num_feat": 8, "num_class": 3},
         },
-        radius=lambda args: args["resolution"],
         infer=infer_discriminator,
+        **_SYSTEM,
     )
 )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator, SNConv2d, SNEmbedding, SNLinear
+from hfsr.archs._biggan_layers import SNConv2d, SNEmbedding, SNLinear
+from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
 from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS

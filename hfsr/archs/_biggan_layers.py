@@ -1,0 +1,155 @@
+"""What BigGAN's generator and discriminator are made of: spectrally normalised layers, norms, attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = [
+    "BN_EPS",
+    "BatchNorm",
+    "ConditionalBatchNorm",
+    "SNConv2d",
+    "SNEmbedding",
+    "SNLinear",
+    "SelfAttention",
+]
+
+BN_EPS = 1e-5
+
+
+class SpectralNorm:
+    """What makes a layer divide its weight by its largest singular value.
+
+    That value is followed by one step of power iteration in each call, from the left singular vector `u0`,
+    which remembers the step in training mode only. Gradients see the weight in it, not the vectors.
+    """
+
+    def add_spectral_norm(self: Any) -> None:
+        """Once there is a weight: gives it a start, and a place for its singular vector and value."""
+        nn.init.normal_(self.weight, std=0.02)
+        self.register_buffer("u0", torch.randn(1, self.weight.shape[0]))
+        self.register_buffer("sv0", torch.ones(1))  # for people to watch; nothing reads it
+
+    def normalised(self: Any) -> Tensor:
+        """The weight over its largest singular value."""
+        matrix = self.weight.flatten(1)
+        with torch.no_grad():
+            v = F.normalize(self.u0 @ matrix)
+            u = F.normalize(v @ matrix.T)
+        value = (u @ matrix @ v.T).squeeze()
+        if self.training:
+            with torch.no_grad():
+                self.u0.copy_(u)
+                self.sv0.copy_(value)
+        return self.weight / value
+
+
+class SNConv2d(SpectralNorm, nn.Conv2d):
+    """A convolution of stride 1 that keeps the size of a map, spectrally normalised."""
+
+    def __init__(self, num_in: int, num_out: int, kernel_size: int, *, bias: bool = True) -> None:
+        super().__init__(num_in, num_out, kernel_size, padding=kernel_size // 2, bias=bias)
+        self.add_spectral_norm()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.normalised(), self.bias, padding=self.padding)
+
+
+class SNLinear(SpectralNorm, nn.Linear):
+    """A linear layer, spectrally normalised."""
+
+    def __init__(self, num_in: int, num_out: int, *, bias: bool = True) -> None:
+        super().__init__(num_in, num_out, bias=bias)
+        self.add_spectral_norm()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.normalised(), self.bias)
+
+
+class SNEmbedding(SpectralNorm, nn.Embedding):
+    """An embedding, spectrally normalised."""
+
+    def __init__(self, num_class: int, num_feat: int) -> None:
+        super().__init__(num_class, num_feat)
+        self.add_spectral_norm()
+
+    def forward(self, classes: Tensor) -> Tensor:
+        return F.embedding(classes, self.normalised())
+
+
+class SelfAttention(nn.Module):
+    """Each px sees the whole map at half resolution; what it finds is added, at first by 0."""
+
+    def __init__(self, num_feat: int) -> None:
+        super().__init__()
+        self.theta = SNConv2d(num_feat, num_feat // 8, 1, bias=False)
+        self.phi = SNConv2d(num_feat, num_feat // 8, 1, bias=False)
+        self.g = SNConv2d(num_feat, num_feat // 2, 1, bias=False)
+        self.o = SNConv2d(num_feat // 2, num_feat, 1, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries = self.theta(x).flatten(2)  # (B, C/8, HW)
+        keys = F.max_pool2d(self.phi(x), 2).flatten(2)  # (B, C/8, HW/4)
+        values = F.max_pool2d(self.g(x), 2).flatten(2)  # (B, C/2, HW/4)
+        # The fused kernel never holds the shares, but wants vectors of one length; zeros add nothing.
+        missing = (0, 0, 0, values.shape[1] - keys.shape[1])
+        vectors = (F.pad(queries, missing), F.pad(keys, missing), values)
+        q, k, v = (t.transpose(1, 2)[:, None].contiguous() for t in vectors)
+        found = F.scaled_dot_product_attention(q, k, v, scale=1.0)[:, 0]  # (B, HW, C/2)
+        return x + self.gamma * self.o(found.transpose(1, 2).unflatten(2, x.shape[2:]))
+
+
+class StoredStatistics(nn.Module):
+    """Batch normalisation without gain and bias of its own; they are given.
+
+    In training mode by the batch's statistics, which are remembered; in evaluation mode by those.
+    """
+
+    stored_mean: Tensor
+    stored_var: Tensor
+
+    def __init__(self, num_feat: int) -> None:
+        super().__init__()
+        self.register_buffer("stored_mean", torch.zeros(num_feat))
+        self.register_buffer("stored_var", torch.ones(num_feat))
+
+    def normalised(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        return F.batch_norm(
+            x, self.stored_mean, self.stored_var, gain, bias, training=self.training, eps=BN_EPS
+        )
+
+
+class BatchNorm(StoredStatistics):
+    """Batch normalisation with one gain and bias per channel."""
+
+    def __init__(self, num_feat: int) -> None:
+        super().__init__(num_feat)
+        self.gain = nn.Parameter(torch.ones(num_feat))
+        self.bias = nn.Parameter(torch.zeros(num_feat))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.normalised(x, self.gain, self.bias)
+
+
+class ConditionalBatchNorm(StoredStatistics):
+    """Batch normalisation whose gain and bias come from a condition: 1 + gain(y) and bias(y).
+
+    Args:
+        num_feat: channels.
+        num_condition: numbers of the condition.
+    """
+
+    def __init__(self, num_feat: int, num_condition: int) -> None:
+        super().__init__(num_feat)
+        self.gain = SNLinear(num_condition, num_feat, bias=False)
+        self.bias = SNLinear(num_condition, num_feat, bias=False)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Args: x: (B, C, H, W); y: (B, num_condition)."""
+        gain, bias = 1 + self.gain(y), self.bias(y)
+        return torch.addcmul(bias[..., None, None], self.normalised(x), gain[..., None, None])
