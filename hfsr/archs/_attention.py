@@ -8,7 +8,8 @@ of the candidates, and where the weighed patches overlap they add up. Two things
   are multiplied once, not patches: a ninth of the arithmetic.
 - Likenesses exist for one block of places and candidates at a time. A first walk over the blocks finds, by
   the online softmax, the logarithm of every place's sum of exponentials; a second one weighs and pastes. For
-  gradients each block is computed again on the way back.
+  gradients each block is computed again on the way back. Where there are few likenesses, as for a training
+  patch, they are computed once and kept.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ __all__ = ["FLOOR", "drop_floor", "embedding", "full_precision", "patch_attentio
 
 FLOOR = 1e-4
 """A candidate's key is divided by its length, or by this where it is shorter."""
+
+AT_ONCE = 20_000_000
+"""So many likenesses of a picture are held together: a pyramid over 48x48 px has 17 million."""
 
 _SIDES = {"cpu": 48, "meta": 1 << 16}
 """Side of a block in px, whose fourth power it holds; on the meta device it takes no memory."""
@@ -105,6 +109,28 @@ _Tile = tuple[slice, slice]
 
 def _attend(query: Tensor, levels: list[_Level]) -> Tensor:
     """Attention of one map (D, H, W)."""
+    places = query[0].numel()
+    if places * sum(level.inverse_lengths.numel() for level in levels) <= AT_ONCE:
+        return _attend_at_once(query, levels)
+    return _attend_in_blocks(query, levels)
+
+
+def _attend_at_once(query: Tensor, levels: list[_Level]) -> Tensor:
+    place = _whole(query[0])
+    query = F.pad(query, (1,) * 4)
+    scores = []
+    for level in levels:
+        lengths = level.inverse_lengths
+        scores.append((_products(query, level, place, _whole(lengths)) * lengths).flatten(2))
+    weights = torch.cat(scores, 2).softmax(2).split([score.shape[2] for score in scores], 2)
+    parts = (
+        _paste(weight.unflatten(2, level.values.shape[1:]), level.values, outside=(1,) * 8)
+        for weight, level in zip(weights, levels, strict=True)
+    )
+    return functools.reduce(torch.add, parts)
+
+
+def _attend_in_blocks(query: Tensor, levels: list[_Level]) -> Tensor:
     size = query.shape[1:]
     side = _SIDES.get(query.device.type, _SIDE)
     blocks = [(level, part) for level in levels for part in _tiles(level.inverse_lengths.shape, side)]
@@ -146,9 +172,20 @@ def _pasted(query: Tensor, log_sums: Tensor, level: _Level, place: _Tile, part: 
 
     products = _products(query, level, places, parts)
     scores = torch.addcmul(-log_sums[places][..., None, None], products, level.inverse_lengths[parts])
-    weights = _DiagonalSums.apply(F.pad(scores.exp_(), outside))
-    values = level.values[:, part[0], part[1]].flatten(1)
-    return (values @ weights.flatten(2).flatten(0, 1).T).unflatten(1, weights.shape[:2])
+    return _paste(scores.exp_(), level.values[:, part[0], part[1]], outside)
+
+
+def _paste(weights: Tensor, values: Tensor, outside: Sequence[int]) -> Tensor:
+    """Sums of patches of the values (C, y, x), weighed for every place: (C, height, width).
+
+    Args:
+        weights: of the candidates for each place, (Y, X, y, x).
+        values: where the candidates lie, (C, y, x).
+        outside: for `F.pad`, what is added to the weights where a map ends; elsewhere they reach 1 px beyond
+            the places and the values.
+    """
+    by_px = _DiagonalSums.apply(F.pad(weights, outside))
+    return (values.flatten(1) @ by_px.flatten(2).flatten(0, 1).T).unflatten(1, by_px.shape[:2])
 
 
 def _products(query: Tensor, level: _Level, place: _Tile, part: _Tile) -> Tensor:
@@ -185,6 +222,10 @@ def _mosaic(size: Sequence[int], side: int, tile: Callable[[_Tile], Tensor]) -> 
     """Puts a map (..., height, width) together from its tiles."""
     rows, columns = (_spans(length, side) for length in size)
     return torch.cat([torch.cat([tile((row, column)) for column in columns], -1) for row in rows], -2)
+
+
+def _whole(x: Tensor) -> _Tile:
+    return slice(0, x.shape[0]), slice(0, x.shape[1])
 
 
 def _tiles(size: Sequence[int], side: int) -> list[_Tile]:

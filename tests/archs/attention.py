@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from hfsr.archs import _attention
 
 
 def patches(x: Tensor, side: int = 3, stride: int = 1) -> Tensor:
@@ -35,6 +39,12 @@ def plain_attention(
     weights = (10 * scores).softmax(1)
     pasted = torch.cat([patches(value[0], 3 * factor, factor) for value in values])
     return F.conv_transpose2d(weights, pasted, stride=factor, padding=factor)
+
+
+def limit_blocks(monkeypatch: pytest.MonkeyPatch, side: int | None) -> None:
+    """Has attention run in blocks of so many px to a side, however small the map; None: at once."""
+    monkeypatch.setattr(_attention, "AT_ONCE", math.inf if side is None else 0)
+    monkeypatch.setitem(_attention._SIDES, "cpu", side)
 
 
 class Largest(TorchDispatchMode):

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hfsr.archs import _attention, csnln
+from hfsr.archs import csnln
 from hfsr.archs.csnln import CSNLN, CrossScaleAttention, InScaleAttention
 from hfsr.checkpoints import identify, load_weights
 from hfsr.errors import CheckpointError, OptionsError
 from hfsr.zoo import create_model
 
-from .attention import Layers, gradients, largest_tensor, plain_attention
+from .attention import Layers, gradients, largest_tensor, limit_blocks, plain_attention
 from .graphs import measured_radius
 
 WIDTH = 6
@@ -147,9 +147,9 @@ def test_sides_are_mirrored_to_the_multiple_and_cropped(scale, size, padded) -> 
 
 
 @pytest.mark.parametrize("factor", [2, 3])
-@pytest.mark.parametrize("side", [2, 48])
-def test_cross_scale_blocks_are_the_plain_form(factor: int, side: int, monkeypatch) -> None:
-    monkeypatch.setitem(_attention._SIDES, "cpu", side)
+@pytest.mark.parametrize("side", [None, 2, 48])
+def test_cross_scale_blocks_are_the_plain_form(factor: int, side: int | None, monkeypatch) -> None:
+    limit_blocks(monkeypatch, side)
     module = CrossScaleAttention(4, factor).double()
     x = torch.randn(1, 4, 2 * factor, 3 * factor, dtype=torch.float64, requires_grad=True)
     sources = [x, *module.parameters()]
@@ -181,7 +181,7 @@ def test_in_scale_attention_is_the_plain_softmax_without_a_factor() -> None:
 @pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("scale", [2, 4])
 def test_memory_grows_with_the_area_not_its_square(scale: int, gradients: bool, monkeypatch) -> None:
-    monkeypatch.setitem(_attention._SIDES, "cpu", 8)
+    limit_blocks(monkeypatch, 8)
     model = create_model("csnln_tiny", scale=scale, num_recurrence=1)
     small, large = (largest_tensor(model, side, gradients=gradients) for side in (16, 32))
     assert large <= 4 * small

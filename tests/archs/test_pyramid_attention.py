@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hfsr.archs import _attention, _pyramid
+from hfsr.archs import _pyramid
 from hfsr.archs._attention import patch_attention
 from hfsr.archs._pyramid import PyramidAttention, pyramid
 from hfsr.archs.pa_edsr import PAEDSR
@@ -18,7 +18,7 @@ from hfsr.checkpoints import identify, load_weights
 from hfsr.errors import CheckpointError, OptionsError
 from hfsr.zoo import create_model
 
-from .attention import Layers, gradients, largest_tensor, plain_attention
+from .attention import Layers, gradients, largest_tensor, limit_blocks, plain_attention
 from .graphs import assert_radius
 
 SIZES = [(9, 7), (8, 6), (5, 4), (1, 8), (1, 1)]
@@ -119,18 +119,18 @@ def small_maps(
 # The attention in blocks
 
 
-@pytest.mark.parametrize("side", [3, 4, 48])
+@pytest.mark.parametrize("side", [None, 3, 4, 48])
 @pytest.mark.parametrize("size", [(9, 7), (2, 8), (1, 2)], ids=str)
-def test_blocks_are_the_plain_form(side: int, size: tuple[int, int], monkeypatch) -> None:
-    monkeypatch.setitem(_attention._SIDES, "cpu", side)
+def test_blocks_are_the_plain_form(side: int | None, size: tuple[int, int], monkeypatch) -> None:
+    limit_blocks(monkeypatch, side)
     query, keys, values = small_maps(torch.float32, *size)
     found = patch_attention(query, list(zip(keys, values, strict=True)), sharpness=10)
     torch.testing.assert_close(found, plain_attention(query, keys, values), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("side", [4, 48])
-def test_gradients_of_blocks_are_the_plain_forms(side: int, monkeypatch) -> None:
-    monkeypatch.setitem(_attention._SIDES, "cpu", side)
+@pytest.mark.parametrize("side", [None, 4, 48])
+def test_gradients_of_blocks_are_the_plain_forms(side: int | None, monkeypatch) -> None:
+    limit_blocks(monkeypatch, side)
     query, keys, values = small_maps(torch.float64)
     sources = [tensor.requires_grad_() for tensor in (query, *keys, *values)]
     pairs = list(zip(keys, values, strict=True))
@@ -188,7 +188,7 @@ def test_half_precision_and_autocast_attend_in_single() -> None:
 @pytest.mark.parametrize("preset", ["panet_tiny", "pa_edsr_tiny"])
 @pytest.mark.parametrize("gradients", [False, True])
 def test_memory_grows_with_the_area_not_its_square(preset: str, gradients: bool, monkeypatch) -> None:
-    monkeypatch.setitem(_attention._SIDES, "cpu", 8)
+    limit_blocks(monkeypatch, 8)
     model = create_model(preset)
     small, large = (largest_tensor(model, side, gradients=gradients) for side in (12, 24))
     assert large <= 4 * small
