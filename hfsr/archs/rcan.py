@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hfsr.errors import OptionsError
@@ -34,7 +35,7 @@ __all__ = ["RCAN", "SPEC"]
 
 
 class ChannelAttention(nn.Module):
-    """Weighs each channel by a gate in (0, 1) computed from the mean of every channel."""
+    """A gate in (0, 1) for each channel, computed from the mean of every channel."""
 
     def __init__(self, num_feat: int, squeeze_factor: int) -> None:
         super().__init__()
@@ -48,11 +49,12 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.attention(x)
+        """Args: x: (B, C, H, W). Returns: (B, C, 1, 1)."""
+        return self.attention(x)
 
 
 class RCAB(nn.Module):
-    """Residual channel attention block: conv - ReLU - conv - channel attention, added to the input."""
+    """Residual channel attention block: conv - ReLU - conv, times its channels' gates, added to the input."""
 
     def __init__(self, num_feat: int, squeeze_factor: int, res_scale: float) -> None:
         super().__init__()
@@ -65,8 +67,11 @@ class RCAB(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.rcab(x)
-        return x + (residual if self.res_scale == 1 else residual * self.res_scale)
+        conv1, relu, conv2, attention = self.rcab
+        residual = conv2(relu(conv1(x)))
+        gates = attention(residual)
+        # Maps are large and gates are not: one walk over the maps multiplies and adds.
+        return torch.addcmul(x, residual, gates if self.res_scale == 1 else gates * self.res_scale)
 
 
 class ResidualGroup(nn.Module):
