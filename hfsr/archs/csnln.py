@@ -293,7 +293,9 @@ SPEC = ARCHS.register(
             "csnln_tiny": {"num_feat": 8, "num_recurrence": 2, "upscale": 2},
         },
         size_multiple=lambda args: _FACTORS[args["upscale"]][0],
-        bf16=False,  # sharp scores of rounded features pick other patches, twelve times over
+        # Sharp scores of rounded features pick other patches, twelve times over. Four times, after a few
+        # hundred steps, are 55 dB from float32; released weights are not measured.
+        bf16=False,
         tiling="windowed",
         window=60,  # the authors cut pictures into tiles of at most 3600 px
         radius=lambda args: (8 if args["upscale"] == 4 else 6) * args["num_recurrence"] + 1,
