@@ -44,7 +44,8 @@ def write_space(
         wheel: of hfsr, to go along and be installed from there while no package index has it.
 
     Raises:
-        OptionsError: no model, one that only this machine has, a wheel that is none of hfsr, or a folder of something else.
+        OptionsError: no model, one that only this machine has, a wheel that is none of hfsr, or a folder that
+            is there and holds something else.
         CheckpointError, HubError: a model cannot be loaded.
     """
     if not models:

@@ -64,7 +64,7 @@ def test_a_plan_that_must_be_paid_is_explained(hub: HubServer, publisher: Client
     with hub.fault("POST", "/api/repos/create", "402"):
         outcome = publisher.run(PUSH, words=["org/dear", "--model", shown])
     assert outcome.result == 1
-    assert "wants a paid plan for a Gradio Space" in outcome.stderr
+    assert "wants a paid plan for this Gradio Space" in outcome.stderr
     assert "hfsr demo" in outcome.stderr
     assert outcome.stderr.rstrip().endswith("('dear_space' is kept)")
     assert "spaces/org/dear" not in hub.repos
