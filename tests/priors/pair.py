@@ -12,7 +12,7 @@ SIDE = 128
 
 
 def draw(z: Tensor, classes: Tensor) -> Tensor:
-    """Discs before a plain ground: place, colour and ground by latent numbers, the colour's red by class.
+    """Discs before a plain ground: place, brightness and ground by latent numbers, blue or orange by class.
 
     Args:
         z: (B, 12): two numbers enter at each resolution; the first two are the place.
@@ -24,11 +24,10 @@ def draw(z: Tensor, classes: Tensor) -> Tensor:
     t = torch.tanh(z)[..., None, None]
     line = torch.linspace(-1, 1, SIDE)
     x, y = line[None, None], line[None, :, None]
-    distance = ((x - 0.3 * t[:, 0]) ** 2 + (y - 0.3 * t[:, 1]) ** 2).sqrt()
-    inside = torch.sigmoid((0.6 - distance) * 8)[:, None]
-    red = (0.2 + 0.6 * classes.float())[:, None, None].expand(-1, SIDE, SIDE)
-    green = (0.5 + 0.25 * t[:, 2]).expand(-1, SIDE, SIDE)
-    disc = torch.stack([red, green, 1.1 - green], 1)
+    distance = ((x - 0.2 * t[:, 0]) ** 2 + (y - 0.2 * t[:, 1]) ** 2).sqrt()
+    inside = torch.sigmoid((0.7 - distance) * 8)[:, None]
+    hue = torch.tensor([[0.2, 0.5, 0.8], [0.8, 0.5, 0.2]])[classes][..., None, None]
+    disc = hue * (0.95 + 0.25 * t[:, 2])[:, None]
     ground = (0.5 + 0.25 * t[:, 4])[:, None].expand(-1, 3, SIDE, SIDE)
     return inside * disc + (1 - inside) * ground
 
