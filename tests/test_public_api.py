@@ -20,8 +20,8 @@ MODULES = sorted(
 )
 
 HEAVY = frozenset(
-    {"accelerate", "basicsr", "cv2", "gradio", "matplotlib", "nncf", "onnx", "openvino", "pydantic", "skimage"}
-    | {"timm", "torchvision"}
+    {"accelerate", "basicsr", "cv2", "gradio", "matplotlib", "nncf", "onnx", "openvino", "pydantic"}
+    | {"skimage", "spandrel", "timm", "torchvision"}
 )
 """Packages that a person who only upscales never loads, whether installed or not."""
 

@@ -111,8 +111,8 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: 
         source: where they come from, to begin an error message.
 
     Raises:
-        CheckpointError: keys are missing or unexpected, shapes differ, or values are no finite numbers; names up
-            to five and the total.
+        CheckpointError: keys are missing or unexpected, shapes differ, or values are no finite numbers; it
+            names up to five and the total.
     """
     own = model.state_dict()
     derived = {name: buffer for name, buffer in model.named_buffers() if name not in own}
