@@ -56,13 +56,20 @@ def one_pass(index: int, count: int, steps: Generator[Progress, None, T]) -> Gen
 
 def timed(run: Iterator[tuple[int, Region]], plan: Plan, size: Size) -> Iterator[Progress]:
     """Counts parts, and tells the time left from the arithmetic done so far."""
-    if plan.tile is not None:
-        parts = -(-size.height // plan.tile) * -(-size.width // plan.tile)
-    else:
-        parts = -(-size.height // (plan.rows or size.height))
-    total = parts * len(plan.stage_flops)
+    total = _parts(plan, size)
     started, spent = time.monotonic(), 0.0
     for done, (stage, part) in enumerate(run, start=1):
         spent += plan.stage_flops[stage] * part.area / (size.height * size.width)
         elapsed = time.monotonic() - started
         yield Progress(min(done, total), total, max(plan.flops / spent - 1, 0.0) * elapsed if spent else None)
+
+
+def _parts(plan: Plan, size: Size) -> int:
+    """Pieces or bands of all stages."""
+    if plan.bands:
+        return sum(
+            size.height // b.rows * -(-b.rows // b.wide) + -(-(size.height % b.rows) // b.wide)
+            for b in plan.bands
+        )
+    tile = plan.tile or max(size)
+    return -(-size.height // tile) * -(-size.width // tile) * len(plan.stage_flops)

@@ -10,7 +10,7 @@ from PIL import Image
 
 import hfsr
 from hfsr.errors import PlanError
-from hfsr.inference import Upscaler, memory, pixels, upscaler
+from hfsr.inference import Upscaler, memory, pixels, plan, upscaler
 from hfsr.inference.costs import live_bytes
 from hfsr.inference.graph import trace
 from hfsr.inference.operators import Convolution
@@ -129,6 +129,16 @@ def test_a_large_result_lies_in_a_file(monkeypatch):
     assert isinstance(result, np.memmap)
     monkeypatch.undo()
     np.testing.assert_array_equal(result, Upscaler(model)(array))
+
+
+@pytest.mark.parametrize("preset", ["edsr_tiny", "rcan_tiny"])
+def test_every_band_of_a_stream_is_counted(preset, monkeypatch):
+    monkeypatch.setattr(upscaler, "_SMALL", 0)
+    monkeypatch.setitem(plan._BAND_BYTES, "cpu", 20_000)
+    steps = []
+    Upscaler(hfsr.create_model(preset).eval(), device="cpu").tensor(torch.rand(1, 3, 45, 30), steps.append)
+    assert [s.done for s in steps] == list(range(1, steps[0].total + 1))
+    assert {s.total for s in steps} == {len(steps)}
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
