@@ -72,7 +72,7 @@ def test_no_such_file(tmp_path, refused) -> None:
 
 def test_another_kind_of_file(tmp_path, refused) -> None:
     (tmp_path / "photo.png").write_bytes(b"\x89PNG")
-    with refused(r"is no checkpoint: hfsr reads \.safetensors, \.pth, \.pt and \.mat files"):
+    with refused(r"is no checkpoint: hfsr reads \.safetensors, \.pth, \.pt, \.mat and its own \.onnx files"):
         load_checkpoint(tmp_path / "photo.png")
 
 
