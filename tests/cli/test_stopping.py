@@ -16,7 +16,7 @@ import hfsr
 from hfsr.checkpoints import write_model_folder
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from hfsr import cli
 from hfsr.images.png import PngWriter
@@ -26,6 +26,7 @@ def wait(self):
     time.sleep(60)
 
 PngWriter.close = wait
+signal.signal(signal.SIGINT, signal.default_int_handler)  # runs in the background inherit that it is ignored
 sys.exit(cli.main(sys.argv[1:]))
 """
 

@@ -148,7 +148,12 @@ def test_words_without_effect_are_said(tmp_path, options, caplog):
 def test_the_entry_to_start_from(tmp_path, options, caplog, key):
     path = training.train(options(), root=tmp_path) / "models" / "net_g_latest.pth"
     saved = torch.load(path, weights_only=True)
-    engine = Engine(options(f"path:pretrain_network_g={path}", f"path:param_key_g={key}"), tmp_path)
+    log = logging.getLogger("hfsr")
+    log.addHandler(caplog.handler)  # not by way of the root, whose handlers other packages may replace
+    try:
+        engine = Engine(options(f"path:pretrain_network_g={path}", f"path:param_key_g={key}"), tmp_path)
+    finally:
+        log.removeHandler(caplog.handler)
     expected = saved.get(key, saved["params_ema"])
     for name, tensor in engine.recipe.networks["net_g"].state_dict().items():
         assert torch.equal(tensor, expected[name])
