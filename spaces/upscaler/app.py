@@ -38,8 +38,13 @@ KEEP_SECONDS = 3600  # how long uploads and results stay on the server
 TILES = {"64 px": "64", "128 px": "128", "256 px": "256", "512 px": "512", "as memory allows": "auto"}
 DTYPES = {"automatic": "auto", "fp32, most exact": "fp32", "bf16, faster": "bf16"}
 IDLE = "<p>Your result appears here, with a slider to compare it with the picture you gave.</p>"
-NAME_EXAMPLES = """() => document.querySelectorAll('#examples button').forEach(
-    (button, index) => button.ariaLabel = `Example picture ${index + 1}`)"""  # for screen readers
+# For screen readers; the buttons may come after the page has loaded, or be made anew.
+NAME_EXAMPLES = """() => {
+    const name = () => document.querySelectorAll('#examples button').forEach(
+        (button, index) => button.ariaLabel = `Example picture ${index + 1}`);
+    new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+    name();
+}"""
 
 on_gpu = getattr(spaces, "GPU", None) or (lambda **_: lambda function: function)
 
