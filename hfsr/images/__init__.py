@@ -1,7 +1,15 @@
 """Pictures: from files and Pillow, to files, and to and from what networks take."""
 
 from hfsr.images.picture import Picture, eight_bit, from_rgb_float, quantise, to_rgb_float
-from hfsr.images.read import MAX_PIXELS, SUFFIXES, list_pictures, picture_from_pil, picture_size, read_picture
+from hfsr.images.read import (
+    MAX_PIXELS,
+    SUFFIXES,
+    list_pictures,
+    open_picture,
+    picture_from_pil,
+    picture_size,
+    read_picture,
+)
 from hfsr.images.write import (
     check_target,
     open_rows,
@@ -20,6 +28,7 @@ __all__ = [
     "eight_bit",
     "from_rgb_float",
     "list_pictures",
+    "open_picture",
     "open_rows",
     "output_format",
     "picture_from_pil",

@@ -29,7 +29,15 @@ from hfsr.images._deep import TIFF_LAYOUTS, deep_samples
 from hfsr.images.picture import Picture
 from hfsr.images.profile import to_srgb
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "list_pictures", "picture_from_pil", "picture_size", "read_picture"]
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "list_pictures",
+    "open_picture",
+    "picture_from_pil",
+    "picture_size",
+    "read_picture",
+]
 
 MAX_PIXELS = 1 << 28
 """Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
@@ -103,6 +111,19 @@ def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
         tags: Any = getattr(image, "tag_v2", {})
         width, height = tags.get(256, image.width), tags.get(257, image.height)
         return (height, width) if _exif(image)[0] >= 5 else (width, height)
+
+
+def open_picture(image: Image.Image | str | Path) -> Picture:
+    """What a caller gave in place of a picture: a path, or a picture of Pillow's.
+
+    Raises:
+        ImageError: it is neither, or cannot be read.
+    """
+    if isinstance(image, (str, Path)):
+        return read_picture(Path(image))
+    if isinstance(image, Image.Image):
+        return picture_from_pil(image)
+    raise ImageError(f"got {type(image).__name__}; an image is a PIL picture, a path or a numpy array")
 
 
 def picture_from_pil(image: Image.Image) -> Picture:

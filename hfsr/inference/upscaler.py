@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hfsr import images
 from hfsr.archs import ArchSpec, enlarged_length, input_ranges
-from hfsr.errors import ImageError, OptionsError, PlanError
+from hfsr.errors import OptionsError, PlanError
 from hfsr.zoo import spec_of
 
 from .backends import CompiledNetwork, choose_backend, is_worth_compiling
@@ -142,14 +142,7 @@ class Upscaler:
         """
         if isinstance(image, np.ndarray):
             return drain(self._array_steps(image), progress)
-        if isinstance(image, (str, Path)):
-            picture = images.read_picture(Path(image))
-        elif isinstance(image, Image.Image):
-            picture = images.picture_from_pil(image)
-        else:
-            raise ImageError(
-                f"got {type(image).__name__}; an image is a PIL picture, a path or a numpy array"
-            )
+        picture = images.open_picture(image)
         self.notes = picture.notes
         return images.picture_to_pil(drain(self._picture_steps(picture), progress))
 

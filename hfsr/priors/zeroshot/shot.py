@@ -142,15 +142,7 @@ class ZeroShot:
         """
         if isinstance(image, np.ndarray):
             return drain(self._array_steps(image), progress)
-        if isinstance(image, (str, Path)):
-            picture = images.read_picture(Path(image))
-        elif isinstance(image, Image.Image):
-            picture = images.picture_from_pil(image)
-        else:
-            raise ImageError(
-                f"got {type(image).__name__}; an image is a PIL picture, a path or a numpy array"
-            )
-        return images.picture_to_pil(drain(self.picture_steps(picture), progress))
+        return images.picture_to_pil(drain(self.picture_steps(images.open_picture(image)), progress))
 
     def file(
         self, source: str | Path, target: str | Path, *, jpeg_quality: int = 95, max_pixels: int | None = None
