@@ -1,11 +1,13 @@
 """Pictures: from files and Pillow, to files, and to and from what networks take."""
 
 from hfsr.images.picture import Picture, eight_bit, from_rgb_float, quantise, to_rgb_float
+from hfsr.images.place import replacing
 from hfsr.images.read import (
     MAX_PIXELS,
     SUFFIXES,
     list_pictures,
     open_picture,
+    picture_bits,
     picture_from_pil,
     picture_size,
     read_picture,
@@ -15,7 +17,6 @@ from hfsr.images.write import (
     open_rows,
     output_format,
     picture_to_pil,
-    replacing,
     takes_rows,
     write_picture,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "open_picture",
     "open_rows",
     "output_format",
+    "picture_bits",
     "picture_from_pil",
     "picture_size",
     "picture_to_pil",

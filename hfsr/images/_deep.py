@@ -16,7 +16,7 @@ from PIL import Image
 
 from hfsr.errors import ImageError
 
-__all__ = ["TIFF_LAYOUTS", "deep_samples"]
+__all__ = ["TIFF_LAYOUTS", "deep_samples", "is_deep"]
 
 TIFF_LAYOUTS: dict[Any, tuple[str, str]] = {
     (prefix, 1, (1,), 1, (16, 16), (2,)): ("RGBA", f"LA;16{order}")
@@ -24,6 +24,8 @@ TIFF_LAYOUTS: dict[Any, tuple[str, str]] = {
 }
 """Gray and alpha of 16 bit, which Pillow's table of TIFF layouts lacks; the modes are known here alone."""
 
+_DEEP = {"LA;16", "RGB;16", "RGBX;16", "RGBA;16", "RGBa;16"}
+"""Raw modes, but for the letter of the byte order."""
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -41,21 +43,18 @@ def deep_samples(image: Image.Image, again: Image.Image) -> NDArray[np.uint16] |
     Raises:
         ImageError: it is one, in a layout that Pillow misreads.
     """
-    modes = {_raw_mode(tile) for tile in _tiles(image)}
     tags: Any = getattr(image, "tag_v2", {})
     if tags.get(284) == 2 and max(tags.get(258, (8,))) > 8:
         raise ImageError("a TIFF of 16 bit in separate colour planes; save it interleaved ('contiguous')")
     if any(tile[0].startswith("ppm") and image.mode == "RGB" and tile[3][1] > 255 for tile in _tiles(image)):
         raise ImageError("a PPM of 16 bit in colour; save it as PNG or TIFF")
-    if len(modes) != 1:
+    if not is_deep(image):
         return None
-    mode = modes.pop()
+    mode = _raw_mode(_tiles(image)[0])
     if mode[:-1] == "LA;16":  # four bytes a pixel, as RGBA has: one decoding gives them all
         _rename(image, lambda _: "RGBA")
         order = ">" if mode[-1] == "B" or (mode[-1] == "N" and sys.byteorder == "big") else "<"
         return np.array(image).view(order + "u2").astype(np.uint16)
-    if mode[:-1] not in {"RGB;16", "RGBX;16", "RGBA;16", "RGBa;16"}:
-        return None
     for opened in (image, again):  # "RGBa" would divide by alpha in 8 bit
         _rename(opened, lambda raw: raw.replace("RGBa", "RGBA"))
     _rename(again, lambda raw: raw[:-1] + _SWAPPED[raw[-1]])
@@ -63,6 +62,12 @@ def deep_samples(image: Image.Image, again: Image.Image) -> NDArray[np.uint16] |
     samples <<= 8
     samples |= np.array(again)
     return _divide_by_alpha(samples) if mode.startswith("RGBa") else samples
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether a picture that is not loaded yet has 16 bits in each of several channels."""
+    modes = {_raw_mode(tile) for tile in _tiles(image)}
+    return len(modes) == 1 and modes.pop()[:-1] in _DEEP
 
 
 def _divide_by_alpha(samples: NDArray[np.uint16]) -> NDArray[np.uint16]:

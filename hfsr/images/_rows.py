@@ -1,30 +1,104 @@
-"""What the writers of rows ask of the rows they are given."""
+"""What the writers of rows have in common: one picture, from top to bottom, to an open file."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import BinaryIO
 
 from numpy.typing import NDArray
 
 from hfsr.errors import ImageError
 
-__all__ = ["check_rows"]
+__all__ = ["RowWriter"]
 
 
-def check_rows(rows: NDArray, *, width: int, channels: int, bits: int, missing: int) -> None:
-    """Refuses rows that do not belong to the picture.
+class RowWriter(ABC):
+    """Writes one picture to an open file; `close` ends it, and is where a missing row shows.
 
     Args:
-        rows: what is to be appended.
-        width: of the picture, px.
-        channels: 1 to 4; rows of one channel may lack that dimension.
+        file: open for writing in binary, at its start, seekable; it is left open.
+        width: px.
+        height: px.
+        channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha (alpha not multiplied in).
         bits: per channel, 8 or 16.
-        missing: rows that the picture has room for.
+        icc: the colour profile.
+        exif: as Pillow gives it, with or without its "Exif" prefix.
+        xmp: an XMP packet, UTF-8.
+        iptc: IPTC-IIM records, where the format has a place for them.
+        dpi: px per inch across and down.
+        level: effort of compression, 0 to 9.
 
     Raises:
-        ImageError: another shape or dtype, or too many rows.
+        ImageError: other channels or bits.
     """
-    if rows.dtype != f"uint{bits}" or rows.shape[1:] not in {(width, channels)[: rows.ndim - 1]}:
-        raise ImageError(
-            f"rows are {rows.dtype} of {rows.shape}; need uint{bits} of (n, {width}, {channels})"
-        )
-    if len(rows) > missing:
-        raise ImageError(f"{len(rows)} rows where the picture has room for {missing}")
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        width: int,
+        height: int,
+        *,
+        channels: int,
+        bits: int,
+        icc: bytes | None = None,
+        exif: bytes | None = None,
+        xmp: bytes | None = None,
+        iptc: bytes | None = None,
+        dpi: tuple[float, float] | None = None,
+        level: int = 4,
+    ) -> None:
+        if channels not in (1, 2, 3, 4) or bits not in (8, 16):
+            raise ImageError(
+                f"hfsr writes pictures of 1 to 4 channels of 8 or 16 bit, not {channels} of {bits}"
+            )
+        self._file = file
+        self._width, self._height, self._channels, self._bits = width, height, channels, bits
+        self._icc, self._exif, self._xmp, self._iptc, self._dpi = icc, exif, xmp, iptc, dpi
+        self._level = level
+        self._missing = height
+        self._begin()
+
+    def write(self, rows: NDArray) -> None:
+        """Appends rows.
+
+        Args:
+            rows: uint8 or uint16 as `bits` says, shape (n, width) or (n, width, channels).
+
+        Raises:
+            ImageError: another shape or dtype, more rows than the picture has, or more than the format holds.
+        """
+        width, channels, bits = self._width, self._channels, self._bits
+        if rows.dtype != f"uint{bits}" or rows.shape[1:] not in {(width, channels)[: rows.ndim - 1]}:
+            raise ImageError(
+                f"rows are {rows.dtype} of {rows.shape}; need uint{bits} of (n, {width}, {channels})"
+            )
+        if len(rows) > self._missing:
+            raise ImageError(f"{len(rows)} rows where the picture has room for {self._missing}")
+        self._missing -= len(rows)
+        self._append(rows.reshape(len(rows), width, channels))
+
+    def close(self) -> None:
+        """Ends the file.
+
+        Raises:
+            ImageError: rows are missing, or the file is larger than the format allows.
+        """
+        if self._missing:
+            raise ImageError(f"the picture still lacks {self._missing} rows")
+        self._end()
+
+    @property
+    def _row_bytes(self) -> int:
+        return self._width * self._channels * self._bits // 8
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Writes what comes before the rows."""
+
+    @abstractmethod
+    def _append(self, rows: NDArray) -> None:
+        """Writes rows that belong to the picture, (n, width, channels)."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Writes what comes after the rows."""

@@ -39,6 +39,15 @@ class Picture:
     exif: bytes | None = None
     """EXIF as Pillow writes it, without layout tags, Orientation 1; None: there is none."""
 
+    xmp: bytes | None = None
+    """An XMP packet in UTF-8, with Orientation 1 and without the picture's size; None: there is none."""
+
+    iptc: bytes | None = None
+    """IPTC-IIM records; None: there are none."""
+
+    dpi: tuple[float, float] | None = None
+    """Px per inch across and down, as the file states it; None: it does not."""
+
     format: str = ""
     """Pillow's name of the source's format ("PNG", "JPEG"); empty for a picture made in memory."""
 

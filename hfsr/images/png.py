@@ -4,95 +4,53 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hfsr.errors import ImageError
-from hfsr.images._rows import check_rows
+from hfsr.images._rows import RowWriter
 
 __all__ = ["PngWriter"]
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _BAND = 1 << 18  # bytes filtered at once: the temporaries stay in the processor's cache
+_INCH = 0.0254  # metres
 
 
-class PngWriter:
-    """Writes one PNG to an open file; `close` ends it, and is where a missing row shows.
+class PngWriter(RowWriter):
+    """A `RowWriter` of PNG, which has no place for IPTC."""
 
-    Args:
-        file: open for writing in binary; it is left open.
-        width: px.
-        height: px.
-        channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha (alpha not multiplied in).
-        bits: per channel, 8 or 16.
-        icc: the colour profile.
-        exif: as Pillow gives it, with or without its "Exif" prefix.
-        level: effort of compression, 0 to 9.
-    """
+    def _begin(self) -> None:
+        self._above = np.zeros(self._row_bytes, np.uint8)
+        self._deflate = zlib.compressobj(self._level, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
+        self._file.write(b"\x89PNG\r\n\x1a\n")
+        kind = _COLOUR_TYPES[self._channels]
+        self._chunk(b"IHDR", struct.pack(">IIBBBBB", self._width, self._height, self._bits, kind, 0, 0, 0))
+        if self._icc:
+            self._chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(self._icc))
+        if self._dpi:
+            across, down = (round(dpi / _INCH) for dpi in self._dpi)
+            self._chunk(b"pHYs", struct.pack(">IIB", across, down, 1))
+        if self._exif:
+            self._chunk(b"eXIf", self._exif.removeprefix(b"Exif\0\0"))
+        if self._xmp:  # not compressed, without a language
+            self._chunk(b"iTXt", b"XML:com.adobe.xmp\0" + bytes(4) + self._xmp)
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        width: int,
-        height: int,
-        *,
-        channels: int,
-        bits: int,
-        icc: bytes | None = None,
-        exif: bytes | None = None,
-        level: int = 4,
-    ) -> None:
-        if channels not in _COLOUR_TYPES or bits not in (8, 16):
-            raise ImageError(f"a PNG has 1 to 4 channels of 8 or 16 bit, not {channels} of {bits}")
-        self._file = file
-        self._shape = (width, channels)
-        self._bits = bits
-        self._missing = height
-        self._above = np.zeros(width * channels * bits // 8, np.uint8)
-        self._deflate = zlib.compressobj(level, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
-        file.write(b"\x89PNG\r\n\x1a\n")
-        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, _COLOUR_TYPES[channels], 0, 0, 0))
-        if icc:
-            self._chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
-        if exif:
-            self._chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-
-    def write(self, rows: NDArray) -> None:
-        """Appends rows.
-
-        Args:
-            rows: uint8 or uint16 as `bits` says, shape (n, width) or (n, width, channels).
-
-        Raises:
-            ImageError: another shape or dtype, or more rows than the picture has.
-        """
-        width, channels = self._shape
-        check_rows(rows, width=width, channels=channels, bits=self._bits, missing=self._missing)
-        self._missing -= len(rows)
-        step = max(1, _BAND // len(self._above))
+    def _append(self, rows: NDArray) -> None:
+        step = max(1, _BAND // self._row_bytes)
         for start in range(0, len(rows), step):
             band = rows[start : start + step]
             data = np.ascontiguousarray(band, ">u2" if self._bits == 16 else np.uint8).view(np.uint8)
             self._write_band(data.reshape(len(band), -1))
 
-    def close(self) -> None:
-        """Ends the file.
-
-        Raises:
-            ImageError: rows are missing.
-        """
-        if self._missing:
-            raise ImageError(f"the picture still lacks {self._missing} rows")
+    def _end(self) -> None:
         self._data(self._deflate.flush())
         self._chunk(b"IEND", b"")
 
     def _write_band(self, data: NDArray[np.uint8]) -> None:
-        pixel = self._shape[1] * self._bits // 8
-        lines = np.zeros(
-            (len(data) + 1, pixel + data.shape[1]), np.int16
-        )  # with the pixel and row before the first
+        pixel = self._channels * self._bits // 8
+        # with the pixel and the row before the first
+        lines = np.zeros((len(data) + 1, pixel + data.shape[1]), np.int16)
         lines[0, pixel:] = self._above
         lines[1:, pixel:] = data
         filtered = np.empty((len(data), data.shape[1] + 1), np.uint8)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from hfsr.errors import ImageError
-from hfsr.images._rows import check_rows
+from hfsr.images._rows import RowWriter
 
 __all__ = ["TiffWriter"]
 
@@ -28,59 +27,18 @@ _SUBDIRECTORIES = (0x8769, 0x8825)  # EXIF's own and GPS
 _OFFSETS, _COUNTS = 273, 279
 
 
-class TiffWriter:
-    """Writes one TIFF to an open file; `close` ends it, and is where a missing row shows.
+class TiffWriter(RowWriter):
+    """A `RowWriter` of TIFF; tags of EXIF become the file's own, but for those that describe the layout."""
 
-    Args:
-        file: open for writing in binary, at its start, seekable; it is left open.
-        width: px.
-        height: px.
-        channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha (alpha not multiplied in).
-        bits: per channel, 8 or 16.
-        icc: the colour profile.
-        exif: as Pillow gives it; its tags become the file's own, but for those that describe the layout.
-        level: effort of compression, 0 to 9.
-    """
-
-    def __init__(
-        self,
-        file: BinaryIO,
-        width: int,
-        height: int,
-        *,
-        channels: int,
-        bits: int,
-        icc: bytes | None = None,
-        exif: bytes | None = None,
-        level: int = 4,
-    ) -> None:
-        if channels not in (1, 2, 3, 4) or bits not in (8, 16):
-            raise ImageError(f"hfsr writes TIFF of 1 to 4 channels of 8 or 16 bit, not {channels} of {bits}")
-        self._file = file
-        self._shape = (width, channels)
-        self._bits = bits
-        self._missing = height
-        self._level = level
-        self._strip_rows = min(height, max(1, _STRIP // (width * channels * bits // 8)))
+    def _begin(self) -> None:
+        self._strip_rows = min(self._height, max(1, _STRIP // self._row_bytes))
         self._waiting: list[NDArray] = []
         self._strips: list[tuple[int, int]] = []  # offset and bytes
-        self._directory = _directory(exif)
-        self._describe(height, icc)
-        file.write(_HEAD + bytes(4))
+        self._directory = _directory(self._exif)
+        self._describe()
+        self._file.write(_HEAD + bytes(4))
 
-    def write(self, rows: NDArray) -> None:
-        """Appends rows.
-
-        Args:
-            rows: uint8 or uint16 as `bits` says, shape (n, width) or (n, width, channels).
-
-        Raises:
-            ImageError: another shape or dtype, more rows than the picture has, or a file past 4 GiB.
-        """
-        width, channels = self._shape
-        check_rows(rows, width=width, channels=channels, bits=self._bits, missing=self._missing)
-        self._missing -= len(rows)
-        rows = rows.reshape(len(rows), width, channels)
+    def _append(self, rows: NDArray) -> None:
         while len(rows):
             room = self._strip_rows - sum(map(len, self._waiting))
             self._waiting.append(rows[:room].copy())
@@ -88,14 +46,7 @@ class TiffWriter:
             if sum(map(len, self._waiting)) == self._strip_rows:
                 self._write_strip()
 
-    def close(self) -> None:
-        """Ends the file.
-
-        Raises:
-            ImageError: rows are missing, or the file grew past 4 GiB.
-        """
-        if self._missing:
-            raise ImageError(f"the picture still lacks {self._missing} rows")
+    def _end(self) -> None:
         if self._waiting:
             self._write_strip()
         place = self._file.tell()
@@ -109,10 +60,9 @@ class TiffWriter:
         self._file.write(struct.pack("<I", place))
         self._file.seek(0, 2)
 
-    def _describe(self, height: int, icc: bytes | None) -> None:
-        width, channels = self._shape
-        tags = self._directory
-        tags[256], tags[257] = width, height
+    def _describe(self) -> None:
+        channels, tags = self._channels, self._directory
+        tags[256], tags[257] = self._width, self._height
         tags[258] = (self._bits,) * channels
         tags[259] = 8  # deflate
         tags[262] = 1 if channels < 3 else 2  # black is zero, RGB
@@ -122,9 +72,13 @@ class TiffWriter:
         tags[317] = 2  # horizontal differences
         if channels in (2, 4):
             tags[338] = 2  # alpha, not multiplied in
-        if icc:
-            tags.tagtype[34675] = 7
-            tags[34675] = icc
+        if self._dpi and not {282, 283} <= set(tags):  # EXIF may tell it, in centimetres even
+            tags[282], tags[283] = self._dpi
+            tags[296] = 2  # inches
+        for tag, data in ((700, self._xmp), (33723, self._iptc), (34675, self._icc)):
+            if data:
+                tags.tagtype[tag] = 7  # bytes
+                tags[tag] = data
         for tag in (256, 257, 278, _OFFSETS, _COUNTS):
             tags.tagtype[tag] = 4  # 32 bit
 

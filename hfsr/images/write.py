@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
-import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,9 @@ import numpy as np
 from PIL import Image, features
 
 from hfsr.errors import ImageError
+from hfsr.images._rows import RowWriter
 from hfsr.images.picture import Picture, eight_bit
+from hfsr.images.place import check_place, replacing
 from hfsr.images.png import PngWriter
 from hfsr.images.profile import is_gray_profile, to_srgb
 from hfsr.images.tiff import TiffWriter
@@ -25,7 +26,6 @@ __all__ = [
     "open_rows",
     "output_format",
     "picture_to_pil",
-    "replacing",
     "takes_rows",
     "write_picture",
 ]
@@ -40,7 +40,7 @@ _FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-_ROW_WRITERS: dict[str, type[PngWriter] | type[TiffWriter]] = {"PNG": PngWriter, "TIFF": TiffWriter}
+_ROW_WRITERS: dict[str, type[RowWriter]] = {"PNG": PngWriter, "TIFF": TiffWriter}
 _WITHOUT_ALPHA = {"JPEG", "BMP"}
 _WITHOUT_GRAY = {"WEBP", "AVIF"}
 _LARGEST_SIDE = {"JPEG": 65_535, "WEBP": 16_383, "AVIF": 65_536}  # px; the formats have no room for more
@@ -50,8 +50,10 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_qualit
     """Writes a picture in the format that the path's ending names; an older file is replaced at the end.
 
     PNG, WebP and TIFF (deflate) are written without loss. 16 bit stays 16 bit in PNG and TIFF; JPEG, WebP,
-    BMP and AVIF hold 8 bit, so values are rounded. Profile and EXIF go along, but for BMP. WebP and AVIF have
-    no gray: the three channels are equal, and a profile of gray is applied.
+    BMP and AVIF hold 8 bit, so values are rounded. Profile, EXIF and XMP go along, but for BMP; IPTC to JPEG
+    and TIFF; the resolution to all but WebP and AVIF. A JPEG has room for 64 KB of each: a longer EXIF is an
+    error, longer XMP and IPTC are left out. WebP and AVIF have no gray: the three channels are equal, and a
+    profile of gray is applied.
 
     Args:
         picture: what to write.
@@ -85,14 +87,12 @@ def takes_rows(path: str | os.PathLike[str]) -> bool:
 
 
 @contextmanager
-def open_rows(
-    path: str | os.PathLike[str], *, like: Picture, width: int, height: int
-) -> Iterator[PngWriter | TiffWriter]:
+def open_rows(path: str | os.PathLike[str], *, like: Picture, width: int, height: int) -> Iterator[RowWriter]:
     """A PNG or TIFF that is given its rows from top to bottom; it appears when the block ends well.
 
     Args:
         path: ending in .png, .tif or .tiff.
-        like: whose channels, bits, profile and EXIF it gets.
+        like: whose channels, bits, profile and what else travels beside its pixels it gets.
         width: px.
         height: px.
 
@@ -109,6 +109,9 @@ def open_rows(
             bits=like.bits,
             icc=like.icc,
             exif=like.exif,
+            xmp=like.xmp,
+            iptc=like.iptc,
+            dpi=like.dpi,
         )
         yield writer
         writer.close()
@@ -144,7 +147,7 @@ def check_target(
         )
     if not 1 <= jpeg_quality <= 100:
         raise ImageError(f"JPEG quality {jpeg_quality} is out of range; choose 1 to 100")
-    _check_place(path)
+    check_place(path)
 
 
 def output_format(path: str | os.PathLike[str]) -> str:
@@ -164,7 +167,7 @@ def output_format(path: str | os.PathLike[str]) -> str:
 
 
 def picture_to_pil(picture: Picture) -> Image.Image:
-    """Pillow's picture of modes L, LA, RGB or RGBA, 8 bit, with profile and EXIF in its `info`.
+    """Pillow's picture of modes L, LA, RGB or RGBA, 8 bit, with what travels beside its pixels in its `info`.
 
     Args:
         picture: 16-bit values are rounded to 8 bit.
@@ -177,56 +180,11 @@ def picture_to_pil(picture: Picture) -> Image.Image:
         image.info["icc_profile"] = picture.icc
     if picture.exif:
         image.info["exif"] = picture.exif
+    if picture.xmp:
+        image.info["xmp"] = picture.xmp
+    if picture.dpi:
+        image.info["dpi"] = picture.dpi
     return image
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file beside `path`, open for writing: it takes its place if the block ends well, or vanishes.
-
-    Raises:
-        ImageError: the place cannot be written (no such folder, a folder, no permission, disk full).
-    """
-    path = Path(path)
-    _check_place(path)
-    # a name of its own, so that two runs with one target do not meet; short, as names have a largest length
-    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        os.replace(part, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ImageError(
-            f"'{path}' cannot be written ({reason}); check permissions and free space"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _check_place(path: Path) -> None:
-    try:
-        kind = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        _check_folder(path)
-        return
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ImageError(f"'{path}' cannot be written ({reason}); choose another place") from error
-    if stat.S_ISDIR(kind):
-        raise ImageError(f"'{path}' is a folder; name a file in it")
-    if not stat.S_ISREG(kind):
-        raise ImageError(f"'{path}' is a device or a pipe; name a file")
-    if not kind & 0o222:
-        raise ImageError(f"'{path}' is there and write-protected; choose another place, or unprotect it")
-    _check_folder(path)
-
-
-def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise ImageError(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ImageError(f"'{path}' cannot be written (Permission denied); choose another folder")
 
 
 def _write_by_pillow(picture: Picture, file: BinaryIO, kind: str, jpeg_quality: int, path: Path) -> None:
@@ -238,7 +196,7 @@ def _write_by_pillow(picture: Picture, file: BinaryIO, kind: str, jpeg_quality: 
         io.BytesIO()
     )  # given the file itself, Pillow does not notice when a full disk takes a part alone
     try:
-        image.save(encoded, kind, **_options(kind, icc, picture.exif, jpeg_quality))
+        image.save(encoded, kind, **_options(picture, kind, icc, jpeg_quality))
     except (ValueError, RuntimeError, OSError) as error:
         raise ImageError(f"'{path}' cannot be written as {kind} ({error}); choose .png") from error
     file.write(encoded.getbuffer())
@@ -255,22 +213,44 @@ def _without_gray(image: Image.Image, icc: bytes | None) -> Image.Image:
     return colour
 
 
-def _options(kind: str, icc: bytes | None, exif: bytes | None, jpeg_quality: int) -> dict[str, Any]:
+def _options(picture: Picture, kind: str, icc: bytes | None, jpeg_quality: int) -> dict[str, Any]:
     by_format: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": jpeg_quality, "subsampling": 0 if jpeg_quality >= 90 else 2},
+        "JPEG": {
+            "quality": jpeg_quality,
+            "subsampling": 0 if jpeg_quality >= 90 else 2,
+            "extra": _jpeg_segments(picture),
+        },
         # `quality` is the effort of lossless WebP: 20 is three times faster than the default at the same size
-        "WEBP": {"lossless": True, "exact": True, "quality": 20, "method": 2},
-        "AVIF": {"quality": jpeg_quality},
+        "WEBP": {"lossless": True, "exact": True, "quality": 20, "method": 2, "xmp": picture.xmp or b""},
+        "AVIF": {"quality": jpeg_quality, "xmp": picture.xmp or b""},
         "BMP": {},
     }
     options = by_format[kind]
+    if picture.dpi and kind in {"JPEG", "BMP"}:
+        options |= {"dpi": picture.dpi}
     if kind != "BMP":
         options |= {"icc_profile": icc} if icc else {}
-        options |= {"exif": exif} if exif else {}
+        options |= {"exif": picture.exif} if picture.exif else {}
     return options
 
 
-def _write_rows(picture: Picture, writer: PngWriter | TiffWriter) -> None:
+def _jpeg_segments(picture: Picture) -> bytes:
+    """XMP and IPTC as segments of a JPEG; what is too long for one is left out."""
+    found = b""
+    if picture.xmp:
+        found += _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + picture.xmp)
+    if picture.iptc:
+        resource = struct.pack(">4sHHI", b"8BIM", 0x0404, 0, len(picture.iptc)) + picture.iptc
+        found += _segment(0xED, b"Photoshop 3.0\0" + resource + bytes(len(picture.iptc) % 2))
+    return found
+
+
+def _segment(marker: int, data: bytes) -> bytes:
+    size = len(data) + 2
+    return struct.pack(">BBH", 0xFF, marker, size) + data if size < 1 << 16 else b""
+
+
+def _write_rows(picture: Picture, writer: RowWriter) -> None:
     rows = max(1, (1 << 20) // picture.width)
     for start in range(0, picture.height, rows):
         band = slice(start, start + rows)

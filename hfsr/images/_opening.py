@@ -1,0 +1,151 @@
+"""A picture's file, opened by Pillow: by our limits and not its own, with what is wrong said in words."""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import os
+import stat
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, TiffImagePlugin
+
+from hfsr.errors import ImageError
+from hfsr.images._deep import TIFF_LAYOUTS
+
+__all__ = ["BROKEN", "check_file", "check_size", "limit_lifted", "opened", "pages", "quiet"]
+
+# Only plain raster formats: others run programs (EPS), or are guessed from almost nothing (TGA).
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
+
+BROKEN = (
+    *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError),
+    *(struct.error, zlib.error, Warning),
+)
+"""What Pillow's decoders raise on broken files; a Warning is one where warnings are made errors."""
+
+
+def check_file(path: Path) -> None:
+    """Says in words what no picture can be read from; opens nothing that could make it wait, like a pipe."""
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            raise ImageError(f"'{path}' is a folder; name a picture in it")
+        if not stat.S_ISREG(kind):
+            raise ImageError(f"'{path}' is a device or a pipe; name a picture file")
+        with path.open("rb") as file:
+            start = file.read(1)
+    except FileNotFoundError as error:
+        raise ImageError(f"'{path}' is not there; check the path") from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageError(f"{str(path)!r} is no path ({error})") from error
+    except OSError as error:
+        raise ImageError(f"'{path}' cannot be opened ({error.strerror}); check the path") from error
+    if not start:
+        raise ImageError(f"'{path}' is empty (0 bytes); get the file again")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The file's header, read; Pillow's chatter about damaged EXIF stays inside."""
+    # from a name, Pillow would map an uncompressed file into memory, and then forgets to turn a TIFF upright
+    with path.open("rb") as file:
+        try:
+            with quiet(), _more_tiff_layouts():
+                image = Image.open(file, formats=_formats())
+        except BROKEN as error:
+            formats = ", ".join(_formats())
+            raise ImageError(f"'{path}' is no picture: {_guess(path)}; readable are {formats}") from error
+        with image:
+            yield image
+
+
+def check_size(path: Path, image: Image.Image, max_pixels: int) -> None:
+    """Refuses what is too large to decode, and what moves."""
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        raise ImageError(
+            f"'{path}' has {image.width}x{image.height} = {pixels:,} px, over the limit of {max_pixels:,}; "
+            "raise the limit (--max-pixels) if you trust the file"
+        )
+    count = pages(image)
+    if count > 1 and image.format in {"GIF", "PNG", "WEBP", "AVIF"}:
+        raise ImageError(
+            f"'{path}' is an animation of {count} frames; take the frames out first, pictures stand still"
+        )
+
+
+def pages(image: Image.Image) -> int:
+    """How many pictures a file holds."""
+    try:
+        with quiet():
+            return int(getattr(image, "n_frames", 1))
+    except BROKEN:
+        return 1  # the pages after a damaged one cannot be counted; the first is read, or fails by itself
+
+
+@contextmanager
+def _more_tiff_layouts() -> Iterator[None]:
+    """Lets Pillow open what `deep_samples` decodes; only while `quiet` keeps other threads out."""
+    TiffImagePlugin.OPEN_INFO.update(TIFF_LAYOUTS)
+    try:
+        yield
+    finally:
+        for layout in TIFF_LAYOUTS:
+            del TiffImagePlugin.OPEN_INFO[layout]
+
+
+def _guess(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(512)
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        text = "\0"
+    is_text = all(letter.isprintable() or letter.isspace() for letter in text)
+    return "it holds text" if is_text else "its format is unknown, or its start is damaged"
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+# --- what belongs to the whole process ---
+
+_lock = threading.Lock()
+_quiet_lock = threading.RLock()
+_readers = 0
+_saved_limit: int | None = None
+
+
+@contextmanager
+def limit_lifted() -> Iterator[None]:
+    """Our limit stands in for Pillow's, which is one for the whole process and warns before it raises."""
+    global _readers, _saved_limit
+    with _lock:
+        if _readers == 0:
+            _saved_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _readers -= 1
+            if _readers == 0:
+                Image.MAX_IMAGE_PIXELS = _saved_limit
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Holds back Pillow's warnings, one thread at a time, as Python's filters belong to the whole process."""
+    with _quiet_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,65 @@
+"""The place of a new file: whether it can be written, and writing it all or nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from hfsr.errors import ImageError
+
+__all__ = ["check_place", "replacing"]
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new file beside `path`, open for writing: it takes its place if the block ends well, or vanishes.
+
+    Raises:
+        ImageError: the place cannot be written (no such folder, a folder, no permission, disk full).
+    """
+    path = Path(path)
+    check_place(path)
+    # a name of its own, so that two runs with one target do not meet; short, as names have a largest length
+    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        os.replace(part, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(
+            f"'{path}' cannot be written ({reason}); check permissions and free space"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Says before the work why no file can be written there: a folder, a device, no permission."""
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        _check_folder(path)
+        return
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(f"'{path}' cannot be written ({reason}); choose another place") from error
+    if stat.S_ISDIR(kind):
+        raise ImageError(f"'{path}' is a folder; name a file in it")
+    if not stat.S_ISREG(kind):
+        raise ImageError(f"'{path}' is a device or a pipe; name a file")
+    if not kind & 0o222:
+        raise ImageError(f"'{path}' is there and write-protected; choose another place, or unprotect it")
+    _check_folder(path)
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ImageError(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ImageError(f"'{path}' cannot be written (Permission denied); choose another folder")
