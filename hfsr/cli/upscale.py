@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +121,8 @@ def _do(up: Upscaler, job: Job, model: str, args: argparse.Namespace) -> bool:
 
 
 def _upscale(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
+    from hfsr.inference.memory import peak_memory
+
     width, height, target = _expected(up, job, args)
     if args.skip_existing and os.path.exists(target):
         return {"notes": ["the result is there already and was left alone"]}
@@ -139,7 +140,7 @@ def _upscale(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]
         "backend": up.backend,
         "device": str(up.device),
         "seconds": round(time.monotonic() - started, 3),
-        "peak_memory_bytes": _peak_memory(up),
+        "peak_memory_bytes": peak_memory(up.device),
         "notes": list(up.notes),
     }
 
@@ -201,16 +202,6 @@ def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]
         "predicted_seconds": round(forecast.seconds, 1),
         "gflops": round(runs * plan.flops / 1e9, 1),
     }
-
-
-def _peak_memory(up: Upscaler) -> int:
-    """Peak bytes: of the device where that is CUDA, else of this process."""
-    if up.device.type == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated(up.device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _tell(report: dict[str, Any], args: argparse.Namespace) -> None:

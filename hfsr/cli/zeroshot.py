@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -91,6 +89,7 @@ def _scale(text: str) -> float | tuple[float, float]:
 
 def _enlarge(shot: ZeroShot, args: argparse.Namespace, target: Path) -> dict[str, Any]:
     from hfsr import images
+    from hfsr.inference.memory import peak_memory
 
     started = time.monotonic()
     if args.output is None:
@@ -100,13 +99,12 @@ def _enlarge(shot: ZeroShot, args: argparse.Namespace, target: Path) -> dict[str
     with closing(steps):
         last = show_fit(steps, name=args.image.name, quiet=args.json)
     width, height = images.picture_size(target)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "width": width,
         "height": height,
         "iterations": sum(step.done for step in last if step.stage.startswith("learning")),
         "seconds": round(time.monotonic() - started, 3),
-        "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
+        "peak_memory_bytes": peak_memory(shot.device),
     }
 
 

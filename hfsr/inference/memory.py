@@ -11,10 +11,11 @@ from pathlib import Path
 import psutil
 import torch
 
-__all__ = ["free_memory", "is_out_of_memory", "kept_heap", "resident_memory"]
+__all__ = ["free_memory", "is_out_of_memory", "kept_heap", "peak_memory", "resident_memory"]
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _CGROUPS = Path("/sys/fs/cgroup")
+_STATUS = Path("/proc/self/status")
 _GLIBC_TRIM, _GLIBC_MMAP = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 _HEAP_PIECE = 32 << 20
 """Bytes up to which glibc can be told to take an allocation from the heap."""
@@ -32,6 +33,28 @@ def is_out_of_memory(error: BaseException) -> bool:
 def resident_memory() -> int:
     """Bytes of memory that this process takes now."""
     return int(psutil.Process().memory_info().rss)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes taken so far: of the device where that is CUDA, else by this process."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_of_process()
+
+
+def _peak_of_process() -> int:
+    """Of its own: what `getrusage` tells on Linux is at least what the process that started it held then."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:  # no Linux
+        lines = []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
 
 
 def free_memory(device: torch.device) -> int:

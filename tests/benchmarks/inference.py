@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from torch import nn
 import hfsr
 from hfsr.inference import Upscaler
 from hfsr.inference.graph import trace
+from hfsr.inference.memory import peak_memory
 from hfsr.inference.quantise import quantise
 from hfsr.inference.regions import Size
 
@@ -249,7 +249,7 @@ def run_one(preset: str, peer: str, size: Size) -> None:
     else:
         run = peers()[peer](model)
         report["seconds"] = seconds(run, image)
-    report["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    report["peak"] = peak_memory(torch.device("cpu"))
     print(json.dumps(report))
 
 

@@ -3,6 +3,9 @@ said before."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +58,37 @@ def test_a_group_without_a_limit_limits_nothing(tmp_path, monkeypatch):
 )
 def test_what_says_that_memory_ran_out(error, expected):
     assert memory.is_out_of_memory(error) is expected
+
+
+LARGE = 700 << 20
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not count the parent")
+def test_the_peak_is_a_process_s_own_and_not_that_of_what_started_it(tmp_path):
+    """A parent of 700 MB counts towards what the system tells of its child."""
+    (tmp_path / "parent.py").write_text(
+        "import subprocess, sys\n"
+        f"held = b'x' * {LARGE}\n"
+        "subprocess.run([sys.executable, sys.argv[1]], check=True)\n"
+    )
+    (tmp_path / "child.py").write_text(
+        "import resource, torch\n"
+        "from hfsr.inference.memory import peak_memory\n"
+        "print(peak_memory(torch.device('cpu')), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)\n"
+    )
+    command = [sys.executable, tmp_path / "parent.py", tmp_path / "child.py"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    own, told = map(int, done.stdout.split())
+    assert told >= LARGE  # or this would prove nothing
+    assert own < told
+
+
+def test_the_peak_where_the_system_keeps_no_such_file(monkeypatch, tmp_path):
+    at_least = memory.resident_memory()
+    honest = memory.peak_memory(torch.device("cpu"))
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "missing")
+    assert memory.peak_memory(torch.device("cpu")) >= at_least
+    assert honest >= at_least
 
 
 def test_new_maps_take_the_place_of_old_ones():
