@@ -87,12 +87,15 @@ def build_optimizer(
         parameters: tensors, or groups of them as `parameter_groups` makes them.
 
     Raises:
-        OptionsError: no learning rate.
+        OptionsError: no learning rate, or a value that the optimizer cannot use.
     """
     factory = OPTIMIZERS[name]
     if "fused" in inspect.signature(factory).parameters and inspect.isclass(factory):
         arguments = {"fused": True, **arguments}
-    optimizer = factory(list(parameters), **arguments)
+    try:
+        optimizer = factory(list(parameters), **arguments)
+    except (TypeError, ValueError) as error:  # theirs, of values they cannot use
+        raise OptionsError(f"the optimizer {name} cannot be built: {error}") from error
     if optimizer.defaults.get("lr") is None:
         raise OptionsError(f"the optimizer {name} needs its learning rate: give lr")
     for group in optimizer.param_groups:
@@ -139,20 +142,46 @@ def parameter_groups(
     return [{"params": parameters, "lr": lr * factor} for factor, parameters in groups.items()]
 
 
-def multi_step(base: float, *, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
-    """The rate times `gamma` from each milestone on."""
+def multi_step(
+    base: float,
+    *,
+    milestones: Sequence[int],
+    gamma: float = 0.1,
+    restarts: Sequence[int] = (0,),
+    restart_weights: Sequence[float] = (1.0,),
+) -> Schedule:
+    """The rate times `gamma` from each milestone on; at a restart it is its weight times the rate again.
+
+    Raises:
+        OptionsError: restarts and their weights differ in number.
+    """
+    if len(restart_weights) != len(restarts):
+        raise OptionsError(
+            f"{len(restarts)} restarts need as many restart_weights, not {len(restart_weights)}"
+        )
     ordered = sorted(int(milestone) for milestone in milestones)
-    return lambda iteration: gamma ** bisect_right(ordered, iteration - 1)
+    starts = sorted({0: 1.0, **dict(zip(restarts, restart_weights, strict=True))}.items())
+
+    def factor(iteration: int) -> float:
+        done = iteration - 1
+        start, weight = next(each for each in reversed(starts) if each[0] <= done)
+        return weight * gamma ** (bisect_right(ordered, done) - bisect_right(ordered, start))
+
+    return factor
 
 
 def cosine_restart(
     base: float, *, periods: Sequence[int], restart_weights: Sequence[float] = (1.0,), eta_min: float = 0.0
 ) -> Schedule:
-    """Half a cosine down to `eta_min` over each period; a period starts from its weight times the rate."""
+    """Half a cosine down to `eta_min` over each period; a period starts from its weight times the rate.
+
+    Raises:
+        OptionsError: periods and their weights differ in number.
+    """
     if len(restart_weights) == 1:
         restart_weights = list(restart_weights) * len(periods)
     if len(restart_weights) != len(periods):
-        raise ValueError(f"{len(periods)} periods need as many restart_weights, not {len(restart_weights)}")
+        raise OptionsError(f"{len(periods)} periods need as many restart_weights, not {len(restart_weights)}")
     ends = [sum(periods[: i + 1]) for i in range(len(periods))]
     floor = eta_min / base
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import urllib.error
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from hfsr._compat import import_torchvision
+from hfsr.data import read_rgb
 from hfsr.errors import HfsrError, ImageError
 from hfsr.images.colour import rgb_to_y
 from hfsr.metrics import dists, lpips, ms_ssim, perceptual, psnr, ssim, zncc
@@ -28,6 +30,25 @@ def test_psnr_of_known_differences():
     assert psnr(sr, gt) == pytest.approx(20 * math.log10(255 / (5 * 219 / 255)))
     assert psnr(gt, gt) == math.inf
     assert ssim(gt, gt) == 1.0
+
+
+GOLDEN = {
+    (0, "y"): (30.7477940200, 0.9190306680),
+    (0, "rgb"): (28.7708065005, 0.9070776696),
+    (2, "y"): (30.5183927914, 0.9167966387),
+    (2, "rgb"): (28.5312664563, 0.9052218022),
+    (4, "y"): (30.2249149199, 0.9163967572),
+    (4, "rgb"): (28.2434729423, 0.9056449501),
+}
+"""PSNR in dB and SSIM of the pair in `golden`, by crop and channel: of its formulas in plain loops, and of
+scikit-image. The pair is a part of our sample picture, and its half enlarged."""
+
+
+@pytest.mark.parametrize(("crop", "channel"), GOLDEN)
+def test_the_golden_pair(crop, channel):
+    sr, gt = (read_rgb(Path(__file__).parent / "golden" / f"{name}.png") for name in ("sr", "gt"))
+    found = psnr(sr, gt, crop=crop, channel=channel), ssim(sr, gt, crop=crop, channel=channel)
+    assert found == pytest.approx(GOLDEN[crop, channel], abs=1e-9)
 
 
 @pytest.mark.parametrize("crop", [0, 3])

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR
 
+from hfsr import bridge
+from hfsr.errors import OptionsError
 from hfsr.optim import OPTIMIZERS, build_optimizer, build_schedule
 
 BASE = 2e-4
@@ -35,6 +37,17 @@ def test_multi_step_is_torchs():
     assert ours("MultiStepLR", milestones=[25, 10], gamma=0.5) == pytest.approx(expected)
 
 
+def test_multi_step_restarts_as_basicsrs():
+    bridge.import_basicsr()
+    from basicsr.models.lr_scheduler import MultiStepRestartLR
+
+    words = {"milestones": [5, 8, 12, 20, 24], "gamma": 0.5}
+    words |= {"restarts": [0, 12, 22], "restart_weights": [1, 0.8, 0.3]}
+    assert ours("MultiStepRestartLR", **words) == pytest.approx(torchs(MultiStepRestartLR, **words))
+    with pytest.raises(OptionsError, match="2 restarts need as many restart_weights, not 1"):
+        build_schedule("MultiStepLR", BASE, milestones=[5], restarts=[0, 9])
+
+
 def test_cosine_is_torchs():
     expected = torchs(CosineAnnealingLR, T_max=40, eta_min=1e-7)
     assert ours("TrueCosineAnnealingLR", T_max=40, eta_min=1e-7) == pytest.approx(expected)
@@ -50,7 +63,7 @@ def test_cosine_restarts_from_the_weight_of_each_period_and_stays_at_the_end():
 
 
 def test_periods_need_their_weights():
-    with pytest.raises(ValueError, match="2 periods need as many restart_weights, not 3"):
+    with pytest.raises(OptionsError, match="2 periods need as many restart_weights, not 3"):
         build_schedule("CosineAnnealingRestartLR", BASE, periods=[1, 2], restart_weights=[1, 1, 1])
 
 
@@ -68,3 +81,10 @@ def test_every_optimizer_moves_downhill(name):
     optimizer.step()
     assert bool((weight < 2).all())
     assert optimizer.param_groups[0]["initial_lr"] == 0.01
+
+
+@pytest.mark.parametrize("arguments", [{"lr": -1.0}, {"lr": 1e-3, "betas": [2.0, 0.9]}, {"lr": 1, "bets": 2}])
+def test_values_that_an_optimizer_refuses_are_one_line(arguments):
+    with pytest.raises(OptionsError, match="the optimizer Adam cannot be built: ") as caught:
+        build_optimizer("Adam", [torch.zeros(1, requires_grad=True)], **arguments)
+    assert "\n" not in str(caught.value)

@@ -44,6 +44,12 @@ class TestShipped:
         for word in ("Data: ", f"Command: basicsr train -opt options/{file.name}", "Reaches: "):
             assert word in header
 
+    def test_networks_of_luma_learn_from_luma(self, file):
+        options = read_options(file)
+        with torch.device("meta"):
+            makes_luma = zoo.is_luma_network(network := build_network(options))
+        assert options.train.pixel_y_channel is (makes_luma or getattr(network, "num_in_ch", 3) == 1)
+
     def test_trains_two_iterations_at_tiny_size(self, file, tmp_path):
         folder = write_pictures(tmp_path / "pictures")
         run = training.train(read_options(file, tiny(read_options(file), folder)), root=tmp_path)
@@ -150,6 +156,8 @@ def test_every_error_is_told_at_once_with_its_place_and_the_nearest_word(content
             "scale: input should be a valid integer, unable to parse string as an integer, not 'two'",
         ),
         ("network_g:upscale", 3, "network_g.upscale: is 3, but the file's scale is 2; make them equal"),
+        ("datasets:train:gt_size", 13, "train.gt_size: is 13, not a multiple of the scale 2; use 12"),
+        ("datasets:train:gt_size", 1, "train.gt_size: is 1, not a multiple of the scale 2; use 2"),
         ("network_g:type", "EDRS", "network_g.type: no network named 'EDRS'; did you mean 'EDSR'?"),
         ("datasets:training", {"type": "PairedImageDataset"}, "training: name data sets train, val"),
         (
@@ -247,7 +255,7 @@ def test_the_current_folder_comes_before_the_packaged_files(tmp_path, monkeypatc
 
 
 def test_the_scale_of_the_file_is_the_networks(content, write):
-    content["scale"] = 3
+    content["scale"], content["datasets"]["train"]["gt_size"] = 3, 18
     assert build_network(read_options(write(content))).scale == 3
 
 
@@ -267,7 +275,7 @@ def test_every_preset_can_be_written_in_an_option_file(content, write):
         if spec.role == "restorer":
             arguments = dict(spec.presets[name])
             content["network_g"] = {"type": spec.name, **json.loads(json.dumps(arguments))}
-            content["scale"] = spec.scale_of(arguments)
+            content["scale"] = content["datasets"]["train"]["gt_size"] = spec.scale_of(arguments)
             read_options(write(content))
 
 

@@ -114,7 +114,8 @@ class PairedImageDataset(_Pictures):
         scales: real numbers of which each batch draws one, instead of the file's scale; LQ is then MATLAB's
             bicubic reduction of the GT patch. For VDSR, MDSR, MS-LapSRN and Meta-RDN.
         lq_size: beside `scales`, instead of `gt_size`: side of an LQ patch in px.
-        unreadable: "stop" before training at a picture that cannot be read, or "skip" such pictures.
+        unreadable: "stop" before training at a picture that cannot be read, or "skip" such pictures; those
+            that are measured must all be readable.
         cache: keep decoded pictures for the next start: true for the user's cache folder, or a folder.
         cache_gb: size of that folder above which the sets used least lately are removed from it.
         io_backend: accepted for BasicSR's files; what `dataroot_gt` is called decides.

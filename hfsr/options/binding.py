@@ -121,11 +121,20 @@ class TypedSection:
                 model.model_validate(arguments)
         except ValidationError as error:
             yield from (((*self.place, *map(str, item["loc"])), item) for item in error.errors())
+        for word, message in self._beside_the_scale(name, arguments):
+            yield (*self.place, word), {"type": "value_error", "msg": message}
+
+    def _beside_the_scale(self, name: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Words that do not go with the scale of the file, and what to say of them."""
         ours = isinstance(self.kind.items[name], ArchSpec)
         for word in {"upscale", "scale"} & arguments.keys() if ours else ():
             if arguments[word] != self.scale:
-                message = f"is {arguments[word]}, but the file's scale is {self.scale}; make them equal"
-                yield (*self.place, word), {"type": "value_error", "msg": message}
+                yield word, f"is {arguments[word]}, but the file's scale is {self.scale}; make them equal"
+        size, scale = arguments.get("gt_size"), self.scale
+        if isinstance(size, int) and isinstance(scale, int) and scale > 0 and not arguments.get("scales"):
+            whole = max(scale, size - size % scale)
+            if size % scale:
+                yield "gt_size", f"is {size}, not a multiple of the scale {scale}; use {whole}"
 
 
 def typed_sections(raw: Mapping[str, Any]) -> Iterator[TypedSection]:

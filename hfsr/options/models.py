@@ -143,6 +143,8 @@ class TrainingOptions(Section):
     """Decay of the averaged weights that are validated and published; 0 for none."""
     pixel_opt: Typed | None = None
     """Loss between output and ground truth."""
+    pixel_y_channel: bool = False
+    """Take it between their lumas (MATLAB's), as the papers of networks do that make luma alone."""
     perceptual_opt: Typed | None = None
     """Loss between features of output and ground truth."""
     texture_opt: Typed | None = None

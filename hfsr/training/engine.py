@@ -6,7 +6,7 @@ import copy
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hfsr.data import Batch, Batches
+from hfsr.data import Batches
 from hfsr.options import TrainOptions, written_options
 from hfsr.registry import RECIPES
 
@@ -22,10 +22,11 @@ from .ahead import Ahead
 from .checkpointing import checkpoint_blocks
 from .checkpoints import Checkpoints
 from .folders import RunFolders
-from .grids import Grid
 from .guard import Guard
-from .logbook import Logbook, duration
+from .logbook import Logbook
+from .measuring import Measuring
 from .meter import Meter
+from .placement import Placement
 from .pretrained import load_pretrained
 from .progress import Progress
 from .publisher import Publisher, check_push
@@ -36,10 +37,10 @@ from .setup import (
     in_words_of_the_compiler,
     make_accelerator,
     training_section,
-    without_effect,
 )
 from .state import State, newest_state, read_state
-from .trackers import build_trackers, check_trackers, run_names, show_picture
+from .telling import Telling, shown
+from .trackers import build_trackers, check_trackers, run_names
 from .validation import Validation
 
 __all__ = ["Engine", "train"]
@@ -94,14 +95,14 @@ class Engine:
         check_push(options)
         self.options, self.folders = options, RunFolders(options.name, root)
         self.accelerator = make_accelerator(options)
+        self.placement = Placement.of(options, self.accelerator.device)
         self.total = options.train.total_iter if options.train else 0
         _seed_all(options.manual_seed)
         network = build_network(options)
         self.start = load_pretrained(options, network)
-        self.memory_format = torch.channels_last if options.use_channels_last else torch.contiguous_format
-        self.recipe: Recipe = RECIPES[options.model_type](options, self._placed(network))
+        self.recipe: Recipe = RECIPES[options.model_type](options, self.placement.network(network))
         for part in (*self.recipe.networks.values(), *(a.network for a in self.recipe.averages.values())):
-            self._placed(part)
+            self.placement.network(part)
         average = self.recipe.averages.get("net_g")
         # A copy that accelerate does not wrap: what is measured and published runs in float32.
         self._published = average.network if average else copy.deepcopy(network).eval()
@@ -122,24 +123,25 @@ class Engine:
             auto_resume: go on from the newest state.
         """
         batches = build_batches(self.options, self.accelerator)
-        self.validation = Validation(self.options, self.accelerator)
+        validation = Validation(self.options, self.accelerator)
         repository = self.options.logger.push_to_hub if self.accelerator.is_main_process else None
         self.publisher = Publisher(self.folders.experiment, repository) if repository else None
-        state = self._earlier_state(auto_resume)
-        self._make_folders(
-            option_file, keep=state is not None or (auto_resume and not self.folders.holds_work())
-        )
-        if state is not None:
-            self.progress = Progress.restored(state, self.recipe, network_g=self.options.network_g.type)
-        self.recipe.prepare(self.accelerator)
-        if state is not None and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self._resume(option_file, auto_resume=auto_resume)
         self.checkpoints = Checkpoints(self.options, self.folders, self.recipe)
         folder, name = self.folders.experiment, self.options.name
         with (
             closing(Ahead(batches, self.section.num_worker_per_gpu)) as stream,
             Logbook(self.accelerator, folder, name=name, start=self.iteration, total=self.total) as self.log,
         ):
+            self.measuring = Measuring(
+                self.options,
+                self.accelerator,
+                self.folders,
+                validation=validation,
+                checkpoints=self.checkpoints,
+                publisher=self.publisher,
+                log=self.log,
+            )
             self._start_trackers()
             try:
                 self._train(stream)
@@ -164,7 +166,7 @@ class Engine:
         begin = time.perf_counter()
         parts = []
         for _ in range(self.section.accum_iter):
-            parts.append(self._to_device(stream.at(self.progress.seen)))
+            parts.append(self.placement.batch(stream.at(self.progress.seen)))
             self.progress.seen += stream.batches.global_batch
         data_time = time.perf_counter() - begin
         with in_words_of_the_compiler(self.options.use_compile):
@@ -183,34 +185,13 @@ class Engine:
                 torch.distributed.broadcast(buffer, 0)
         return self._published
 
-    def _placed(self, network: nn.Module) -> nn.Module:
-        """On the device, in the memory order that was asked for; its parameters stay the same objects."""
-        return network.to(self.accelerator.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
-
-    def _to_device(self, batch: Batch) -> Batch:
-        device, form = self.accelerator.device, self.memory_format
-        if device.type == "cuda" and self.section.pin_memory:
-            batch = {key: value.pin_memory() for key, value in batch.items()}
-        return {
-            key: value.to(device, memory_format=form, non_blocking=True)
-            if value.ndim == 4
-            else value.to(device, non_blocking=True)
-            for key, value in batch.items()
-        }
-
-    def _start_trackers(self) -> None:
-        """Once the run's folder is there and it is known where the run begins."""
-        names = run_names(self.options, self.progress.trackers)
-        self.progress.trackers = names
-        root = self.folders.root
-        self.accelerator.log_with = build_trackers(self.options, root, names=names, start=self.iteration)
-        self.accelerator.init_trackers(self.options.name)
-
     def _train(self, stream: Ahead) -> None:
         frequencies, val_freq = self.options.logger, self.options.val.val_freq
-        self._introduce(stream.batches)
+        telling = Telling(self.options, self.accelerator, stream.batches, self.recipe)
+        for line in telling.introduction(self.start, self.iteration):
+            self.log.line(line)
         if self.iteration == 0:
-            self._validate()
+            self.measuring.measure(self.published(), self.progress)
         meter, guard = Meter(), Guard(self.folders.states)
         while self.iteration < self.total:
             meter.add(*self.step(stream))
@@ -225,85 +206,25 @@ class Engine:
                 if measure or save:
                     guard.check_weights(self.recipe, self.iteration)
                 if report:
-                    self._report(losses, meter, stream.batches)
+                    self._report(telling, losses, meter)
                 with meter.paused():
                     if measure:
-                        self._validate()
+                        self.measuring.measure(self.published(), self.progress)
                     if save:
                         self._save(stream.batches)
                 if report:
                     meter.clear()
         self._conclude()
 
-    def _introduce(self, batches: Batches) -> None:
-        network = self.recipe.networks["net_g"]
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
-        source, processes = batches.source, self.accelerator.num_processes
-        self.log.line(
-            f"{self.options.network_g.type} x{self.options.scale}, {parameters:,} parameters"
-            f"{f' ({frozen:,} frozen)' if frozen else ''}, on "
-            f"{self.accelerator.device} in {processes} process(es), "
-            f"precision {self.accelerator.mixed_precision}; "
-            f"{len(source)} pictures ({source.left_out} smaller than a patch left out), "
-            f"batch {batches.global_batch * self.section.accum_iter}"
-        )
-        if words := without_effect(self.options, source):
-            self.log.line(f"accepted from BasicSR's files, without effect here: {', '.join(words)}")
-        if self.start and not self.iteration:
-            self.log.line(f"net_g: {self.start}")
-        if self.iteration:
-            self.log.line(f"resuming after iteration {self.iteration:,} of {self.total:,}")
-
-    def _report(self, losses: dict[str, float], meter: Meter, batches: Batches) -> None:
-        lr = max(group["lr"] for group in self.recipe.optimizers["net_g"].param_groups)
-        left = duration((self.total - self.iteration) / meter.speed())
-        shown = ", ".join(f"{name} {value:.4e}" for name, value in losses.items())
-        self.log.values(self.iteration, {**losses, "lr": lr, "it_per_s": meter.speed()})
-        self.log.line(
-            f"epoch {batches.epoch_of(self.progress.seen)}, iter {self.iteration:,}: lr {lr:.3e}, {shown}, "
-            f"{meter.speed():.2f} it/s, data {meter.data_share():.1%}, time left {left}"
-        )
-        self.log.beside_the_bar(shown)
+    def _report(self, telling: Telling, losses: dict[str, float], meter: Meter) -> None:
+        self.log.values(self.iteration, {**losses, "lr": telling.rate(), "it_per_s": meter.speed()})
+        self.log.line(telling.report(self.progress, losses, meter))
+        self.log.beside_the_bar(shown(losses))
         if self.publisher:
             self.publisher.poll()
 
-    def _validate(self) -> None:
-        """All processes measure their share; the main one tells, and keeps the best weights."""
-        if not self.validation.sets:
-            return
-        grid = Grid(self.options.logger.grid_images if self.accelerator.trackers else 0)
-        network = self.published()
-        measured = self.validation.measure(network, save=self._picture_file(), show=grid.add)
-        where = f"iter {self.iteration:,}" if self.iteration else "before training"
-        for measurement in measured:
-            self.log.line(f"{where}: {measurement}")
-            self.log.values(self.iteration, measurement.values())
-        if (picture := grid.picture()) is not None and self.accelerator.is_main_process:
-            show_picture(self.accelerator, f"{measured[0].set}: lq, sr, gt", picture, self.iteration)
-        self.progress.note(measured[0].report)
-        best = self.validation.decide(measured, self.iteration, self.progress.best)
-        if best is not None:
-            self.progress.best = best
-            if self.accelerator.is_main_process:
-                self.checkpoints.save_network("best", network)
-            if self.publisher:
-                self.publisher.submit([measurement.report for measurement in measured])
-        self.accelerator.wait_for_everyone()
-
-    def _picture_file(self) -> Callable[[str, str], Path] | None:
-        if not self.options.val.save_img:
-            return None
-
-        def picture_file(_: str, name: str) -> Path:
-            folder = self.folders.visualization / name
-            folder.mkdir(exist_ok=True)
-            return folder / f"{name}_{self.iteration}.png"
-
-        return picture_file
-
     def _conclude(self) -> None:
-        if summary := self.progress.summary(self.validation.sets):
+        if summary := self.progress.summary(self.measuring.validation.sets):
             self.log.line(summary)
         self.log.draw_curve()
         if self.publisher:
@@ -322,6 +243,17 @@ class Engine:
             self.checkpoints.save(self.iteration, network, state)
         self.accelerator.wait_for_everyone()
 
+    def _resume(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> None:
+        """Goes back to an earlier state if asked, makes the folders, and hands the learners to accelerate."""
+        state = self._earlier_state(auto_resume)
+        if state is not None:  # before anything is written: it may be refused
+            self.progress = Progress.restored(state, self.recipe, network_g=self.options.network_g.type)
+        unfinished = auto_resume and not self.folders.holds_work()
+        self._make_folders(option_file, keep=state is not None or unfinished)
+        self.recipe.prepare(self.accelerator)
+        if state is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
     def _earlier_state(self, auto_resume: bool) -> State | None:
         if self.options.path.resume_state is not None:
             return read_state(Path(self.options.path.resume_state).expanduser())
@@ -336,6 +268,14 @@ class Engine:
                 name, text = option_file
                 (self.folders.experiment / name).write_text(text, encoding="utf-8")
         self.accelerator.wait_for_everyone()
+
+    def _start_trackers(self) -> None:
+        """Once the run's folder is there and it is known where the run begins."""
+        names = run_names(self.options, self.progress.trackers)
+        self.progress.trackers = names
+        root = self.folders.root
+        self.accelerator.log_with = build_trackers(self.options, root, names=names, start=self.iteration)
+        self.accelerator.init_trackers(self.options.name)
 
 
 def _seed_all(seed: int) -> None:

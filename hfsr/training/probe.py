@@ -60,7 +60,7 @@ def probe(options: TrainOptions) -> ProbeReport:
     with tempfile.TemporaryDirectory() as nowhere:
         engine = Engine(options, Path(nowhere))
         batches = build_batches(options, engine.accelerator)
-        validation = Validation(options)
+        validation_pictures = Validation(options).read()
         engine.recipe.prepare(engine.accelerator)
         stream = Ahead(batches, 0)
         for _ in range(_WARM_UP):
@@ -76,7 +76,7 @@ def probe(options: TrainOptions) -> ProbeReport:
     return ProbeReport(
         parameters=sum(p.numel() for p in engine.recipe.networks["net_g"].parameters()),
         pictures=len(batches.source),
-        validation_pictures=sum(len(pairs) for pairs in validation.sets.values()),
+        validation_pictures=validation_pictures,
         device=str(device),
         seconds_per_iteration=seconds,
         peak_memory_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else peak,

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from hfsr import bridge, zoo
 from hfsr.data import Batches, BatchesBesideUnpaired, ForeignSource, PairedFile, PatchSource, Progress
 from hfsr.errors import HfsrError, OptionsError
+from hfsr.hub.datasets import PREFIX, local_folder
 from hfsr.options import DatasetOptions, TrainOptions, Typed, read_options
 from hfsr.registry import ARCHS, DATASETS
 
@@ -41,6 +42,7 @@ __all__ = [
 
 logger = logging.getLogger("hfsr")
 
+_ROOTS = ("dataroot_gt", "dataroot_lq")
 _SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
 """What `accelerate launch` sets ACCELERATE_USE_... for."""
 
@@ -144,15 +146,28 @@ def build_section(section: Typed, **defaults: Any) -> nn.Module:
 
 
 def build_dataset(options: TrainOptions, key: str) -> Any:
-    """The data set of `datasets.<key>`: ours with our words, or BasicSR's with its option dictionary."""
+    """The data set of `datasets.<key>`: ours with our words, or BasicSR's with its option dictionary.
+
+    Raises:
+        DataError: pictures are missing or do not pair.
+        HubError: a folder of the Hub, `hf://datasets/owner/name/folder`, cannot be had.
+    """
     section = options.datasets[key]
     factory = DATASETS[section.type]
     phase = key.split("_")[0]
+    here = {word: _on_this_machine(root) for word, root in section.arguments.items() if word in _ROOTS}
     if getattr(factory, "__module__", "").startswith("hfsr."):
-        return factory(**section.arguments, scale=options.scale, phase=phase)
-    theirs = {**section.model_dump(), "phase": phase, "scale": options.scale}
+        return factory(**{**section.arguments, **here}, scale=options.scale, phase=phase)
+    theirs = {**section.model_dump(), **here, "phase": phase, "scale": options.scale}
     theirs.setdefault("io_backend", {"type": "disk"})
     return factory(copy.deepcopy(theirs))  # BasicSR's take words out of the dictionary
+
+
+def _on_this_machine(root: Any) -> Any:
+    """A `dataroot`, or each of several, with folders of the Hub brought here."""
+    if isinstance(root, list):
+        return [_on_this_machine(one) for one in root]
+    return str(local_folder(root)) if isinstance(root, str) and root.startswith(PREFIX) else root
 
 
 def patches_of(dataset: Any, seed: int, progress: Progress | None = None) -> PatchSource:

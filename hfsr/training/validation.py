@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hfsr.data import read_rgb
-from hfsr.degradations import Seeded, modcrop
+from hfsr.degradations import Bicubic, Seeded, modcrop
 from hfsr.errors import OptionsError
 from hfsr.evaluation import Pair, Report, Scores, evaluate, summarise
 from hfsr.images import Picture, from_rgb_float, write_picture
@@ -108,6 +108,22 @@ class Validation:
             )
         if self.sets:
             _try_out(self.metrics)
+
+    def read(self) -> int:
+        """Reads every picture of every set once, as measuring will.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            ImageError, DataError: one cannot be read, or LQ and GT do not match.
+        """
+        scale = self.options.scale
+        for name, pairs in self.sets.items():
+            degradation = self._degradations[name] or Seeded(Bicubic(scale=scale))
+            for pair in pairs:
+                pair.load(degradation, scale)
+        return sum(map(len, self.sets.values()))
 
     def measure(
         self, network: nn.Module, *, save: SaveTo | None = None, show: Show | None = None

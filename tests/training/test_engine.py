@@ -168,16 +168,42 @@ def test_weights_to_start_from(tmp_path, options):
 def test_weights_of_another_scale_copy_what_fits(tmp_path, options):
     folder = training.train(options(), root=tmp_path)
     source = f"path:pretrain_network_g={folder / 'models' / 'net_g_latest.pth'}"
+    larger = ("scale=3", "datasets:train:gt_size=18")
     with pytest.raises(CheckpointError, match="upsample"):
-        Engine(options(source, "scale=3"), tmp_path)
-    engine = Engine(options(source, "scale=3", "path:strict_load_g=false"), tmp_path)
+        Engine(options(source, *larger), tmp_path)
+    engine = Engine(options(source, *larger, "path:strict_load_g=false"), tmp_path)
     assert engine.start.fresh == ("upsample.0.weight", "upsample.0.bias")
 
 
-def test_another_networks_state_is_refused(tmp_path, options):
-    training.train(options(), root=tmp_path)
-    with pytest.raises(CheckpointError, match="training state of iteration 6"):
-        training.train(options("network_g:num_feat=6"), auto_resume=True, root=tmp_path)
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("network_g:num_feat=6", "the training state of iteration 6 .*conv_first"),
+        ("network_g={type: SRCNN}", "the training state of iteration 6 is of EDSR: start this run under"),
+        ("model_type=ESRGANModel", "has the networks net_g, this run net_g, net_d: start it under another"),
+    ],
+)
+def test_another_networks_state_is_refused_and_the_run_left_as_it_is(
+    tmp_path, options, option_file, override, told
+):
+    training.train(options("train:total_iter=6"), option_file=option_file, root=tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    adversarial = (
+        "network_d={type: SRGANDiscriminator, num_feat: 2, input_size: 16, num_hidden: 4}",
+        "train:optim_d={type: Adam, lr: 1e-3}",
+        "train:gan_opt={type: GANLoss, gan_type: vanilla}",
+    )
+    overrides = [override, *adversarial]
+    with pytest.raises(CheckpointError, match=told) as caught:
+        training.train(
+            options(*overrides),
+            option_file=option_file,
+            overrides=overrides,
+            auto_resume=True,
+            root=tmp_path,
+        )
+    assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_a_file_without_training_data_is_refused(tmp_path, options):

@@ -11,13 +11,13 @@ from accelerate import Accelerator
 from torch import nn
 
 from hfsr import training, zoo
-from hfsr.archs import Bicubic
+from hfsr.archs import Bicubic, luma
 from hfsr.checkpoints import read_state_dict
-from hfsr.errors import OptionsError
+from hfsr.errors import CheckpointError, OptionsError
 from hfsr.options import Typed
 from hfsr.options.models import ParameterGroup, TrainingOptions
 from hfsr.training.engine import Engine
-from hfsr.training.recipes import Learner
+from hfsr.training.recipes import Learner, restore
 from hfsr.training.recipes._running import Running, leaves_some_idle
 from hfsr.training.recipes._targets import at_scales
 from hfsr.training.recipes.psnr import mixed_up
@@ -142,6 +142,32 @@ def test_mixup_blends_pairs_alike(tmp_path, options, batch):
     assert not torch.allclose(recipe.losses(batch, 6)["l_pix"], before["l_pix"])
 
 
+@pytest.mark.parametrize(
+    ("model_type", "network", "method"),
+    [
+        ("SRModel", "{type: VDSR, num_feat: 4, num_block: 1}", None),
+        ("PyramidModel", "{type: LapSRN, num_feat: 4, num_conv: 1}", "pyramid"),
+        ("RecursiveModel", "{type: DRCN, num_feat: 4, num_recursion: 1}", "predictions"),
+    ],
+)
+def test_networks_of_luma_learn_from_luma(tmp_path, options, batch, model_type, network, method):
+    chosen = options(
+        *(f"model_type={model_type}", f"network_g={network}", "train:pixel_y_channel=true"),
+        "train:pixel_opt={type: MSELoss, reduction: sum}",
+    )
+    recipe, losses = losses_of(chosen, batch, tmp_path)
+    net_g = recipe.networks["net_g"]
+    pictures = [net_g(batch["lq"])] if method is None else getattr(net_g, method)(batch["lq"])
+    expected = (luma(pictures[0]) - luma(batch["gt"])).square().sum()
+    assert torch.allclose(sum(losses.values()), expected)
+    # What the colours of the ground truth are does not matter, as long as its luma stays.
+    weights = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
+    other = torch.cat([batch["gt"][:, :1] + 0.1, batch["gt"][:, 1:]], 1)
+    other[:, 1] -= 0.1 * weights[0, 0] / weights[0, 1]
+    again = recipe.losses({**batch, "gt": other}, 1)
+    assert torch.allclose(sum(again.values()), expected, rtol=1e-4)
+
+
 class TestTargets:
     def test_are_matlabs_reduction_to_8_bit(self):
         gt = torch.rand(1, 3, 24, 24)
@@ -219,6 +245,39 @@ def test_frozen_parts_stay_through_a_run_and_its_resumption(tmp_path, options):
         assert torch.equal(tensor, again["networks"]["net_g"][key]), key
     with pytest.raises(OptionsError, match=r"'tail\.\*' matches no parameter of EDSR"):
         Engine(options("train:param_groups=[{match: 'tail.*', lr_mul: 0}]"), tmp_path)
+
+
+def test_other_groups_go_on_where_the_same_parameters_learn(tmp_path, options):
+    """What the optimizer knows of each parameter stays with it, in whatever order the groups put them."""
+    folder = training.train(options("train:total_iter=4"), root=tmp_path)
+    state = read_state(folder / "training_states" / "4.state")
+    groups = "train:param_groups=[{match: '*.bias', lr_mul: 0.1}, {match: 'conv_last.*', lr_mul: 0.5}]"
+    recipe = Engine(options(groups), tmp_path).recipe
+    learner = recipe.learners["net_g"]
+    assert learner.learning != state["learning"]["net_g"]
+    assert sorted(learner.learning) == sorted(state["learning"]["net_g"])
+    restore(recipe, state, source="the state")
+    parameters = dict(learner.network.named_parameters())
+    for number, name in enumerate(state["learning"]["net_g"]):
+        found = learner.optimizer.state[parameters[name]]
+        assert torch.equal(found["exp_avg"], state["optimizers"]["net_g"][number]["exp_avg"]), name
+    assert [group["initial_lr"] for group in learner.optimizer.param_groups] == [1e-3, 1e-4, 5e-4]
+    training.train(options(groups), auto_resume=True, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("[]", "[{match: 'conv_first.*', lr_mul: 0}]", r"trained conv_first\.weight, conv_first\.bias too"),
+        ("[{match: 'conv_last.bias', lr_mul: 0}]", "[]", r"did not train conv_last\.bias of net_g"),
+    ],
+)
+def test_a_state_that_trained_other_parameters_is_refused(tmp_path, options, before, after, told):
+    training.train(options(f"train:param_groups={before}", "train:total_iter=2"), root=tmp_path)
+    with pytest.raises(CheckpointError, match=told) as caught:
+        training.train(options(f"train:param_groups={after}"), auto_resume=True, root=tmp_path)
+    assert "set train.param_groups back" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_timms_optimizers_train(tmp_path, options):

@@ -154,18 +154,43 @@ def test_a_discriminator_to_start_from(gan, tmp_path):
         assert torch.equal(tensor, expected[key])
 
 
-def test_accumulation_is_a_larger_batch_for_both_networks(gan, tmp_path, batch, monkeypatch):
-    steps = []
+@pytest.mark.parametrize(
+    "kind", [("model_type=SRGANModel",), ("train:ragan=half",), ("train:ragan=sum",)], ids=lambda k: k[0]
+)
+def test_accumulation_is_a_larger_batch_for_both_networks(gan, tmp_path, batch, kind):
+    """Also where logits are compared with means: those are over all steps."""
+    steps, losses = [], []
     for parts in (1, 3):
-        recipe = built(gan("model_type=SRGANModel"), tmp_path)
-        norms = [m for m in recipe.networks["net_d"].modules() if isinstance(m, nn.BatchNorm2d)]
-        for norm in norms:
+        # Without Adam, for which the size of a gradient hardly matters.
+        plain = [f"train:optim_{key}={{type: SGD, lr: 1}}" for key in "gd"]
+        recipe = built(gan(*kind, *plain, "train:gan_opt:loss_weight=1"), tmp_path)
+        for norm in norms_of(recipe.networks["net_d"]):
             norm.eval()  # whose statistics are those of a part
         chunks = [{key: value[i::parts] for key, value in batch.items()} for i in range(parts)]
-        recipe.step(chunks, 1)
+        losses.append(recipe.step(chunks, 1))
         steps.append({**weights(recipe, "net_g"), **weights(recipe, "net_d")})
     for key, tensor in steps[0].items():
         assert torch.allclose(tensor, steps[1][key], atol=2e-6), key
+    for name, value in losses[0].items():
+        assert torch.allclose(value, losses[1][name], rtol=1e-4), name
+
+
+def norms_of(network):
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def test_a_glance_at_the_other_steps_leaves_no_trace_in_statistics(gan, tmp_path, batch):
+    recipe = built(gan(), tmp_path)
+    learner = recipe.learners["net_d"]
+    before = [buffer.clone() for buffer in learner.network.buffers()]
+    real, fake = learner.glance(batch["gt"], batch["gt"])
+    assert torch.equal(real, fake)
+    assert not real.requires_grad
+    assert norms_of(learner.network)
+    assert all(torch.equal(a, b) for a, b in zip(before, learner.network.buffers(), strict=True))
+    recipe.step([{key: value[:2] for key, value in batch.items()}] * 3, 1)
+    # Of each step: twice for the network, once for each kind in the discriminator's turn.
+    assert {int(norm.num_batches_tracked) for norm in norms_of(learner.network)} == {3 * 4}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hfsr.evaluation import evaluate, find_pairs
 from hfsr.training import testing
 from hfsr.training.state import newest_state
 
+from .conftest import write_pictures
 from .test_engine import curve
 
 METRICS = "val:metrics={psnr: {type: calculate_psnr, crop_border: 2, test_y_channel: true}}"
@@ -85,7 +86,25 @@ def test_a_check_times_and_leaves_nothing(tmp_path, options, monkeypatch):
     assert "1,259 parameters" in str(report)
 
 
-def test_a_check_finds_what_would_stop_the_training(options, pictures):
-    (pictures / "1.png").write_bytes((pictures / "1.png").read_bytes()[:90])
+@pytest.mark.parametrize("phase", ["train", "val"])
+def test_a_check_finds_what_would_stop_the_training(tmp_path, options, phase):
+    bad = write_pictures(tmp_path / "bad")
+    (bad / "1.png").write_bytes((bad / "1.png").read_bytes()[:90])
     with pytest.raises(HfsrError, match=r"1\.png"):
-        training.probe(options())
+        training.probe(options(f"datasets:{phase}:dataroot_gt={bad}"))
+
+
+def test_a_check_takes_what_a_run_would(tmp_path, options, monkeypatch):
+    """Accumulation, checkpoints of blocks and a discriminator are timed with the rest; nothing is begun."""
+    monkeypatch.chdir(tmp_path)
+    words = (
+        "model_type=ESRGANModel",
+        "network_d={type: SRGANDiscriminator, num_feat: 2, input_size: 16, num_hidden: 4}",
+        "train:optim_d={type: Adam, lr: 1e-3}",
+        "train:gan_opt={type: GANLoss, gan_type: vanilla}",
+        "datasets:train:accum_iter=2",
+        "logger:push_to_hub=org/name",
+    )
+    before = set(tmp_path.rglob("*"))
+    assert training.probe(options(*words)).iterations == 6
+    assert set(tmp_path.rglob("*")) == before

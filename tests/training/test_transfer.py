@@ -49,7 +49,8 @@ def test_edsr_keeps_its_body_and_renews_its_enlargement(tmp_path, options):
     network = zoo.build("EDSR", num_feat=4, num_block=1, scale=2)
     save_checkpoint(network, tmp_path / "edsr_x2.safetensors")
     before = network.state_dict()
-    engine = Engine(started(options, tmp_path / "edsr_x2.safetensors", "scale=3"), tmp_path)
+    x3 = ("scale=3", "datasets:train:gt_size=18")
+    engine = Engine(started(options, tmp_path / "edsr_x2.safetensors", *x3), tmp_path)
     assert engine.start.fresh == ("upsample.0.weight", "upsample.0.bias")
     for key, tensor in engine.recipe.networks["net_g"].state_dict().items():
         if key not in engine.start.fresh:

@@ -6,12 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hfsr.archs import luma
 from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions, Typed
 from hfsr.options.models import TrainingOptions
 from hfsr.registry import LOSSES
 
-__all__ = ["Content", "build_loss", "training_of"]
+__all__ = ["Content", "build_loss", "pixel_loss", "training_of"]
 
 
 def training_of(options: TrainOptions) -> TrainingOptions:
@@ -30,6 +31,23 @@ def build_loss(section: Typed) -> Any:
     return LOSSES[section.type](**section.arguments)
 
 
+def pixel_loss(train: TrainingOptions, section: Typed) -> nn.Module:
+    """The loss of `section`, between RGB pictures; of their lumas where `train.pixel_y_channel` says so."""
+    loss = build_loss(section)
+    return _OfLuma(loss) if train.pixel_y_channel else loss
+
+
+class _OfLuma(nn.Module):
+    """What a loss says of the lumas of two pictures."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
+        return self.loss(luma(sr), luma(gt))
+
+
 class Content(nn.Module):
     """Distances in pixels, features and texture: `pixel_opt`, `perceptual_opt`, `texture_opt`.
 
@@ -43,13 +61,14 @@ class Content(nn.Module):
 
     def __init__(self, train: TrainingOptions, prefix: str = "l_") -> None:
         super().__init__()
-        sections = (train.pixel_opt, train.perceptual_opt, train.texture_opt)
-        if not any(sections):
+        if not (train.pixel_opt or train.perceptual_opt or train.texture_opt):
             raise OptionsError(
                 "train: has no loss against the ground truth; add one, for example pixel_opt: {type: L1Loss}"
             )
         self.prefix = prefix
-        self.pixel, self.perceptual, self.texture = (build_loss(each) if each else None for each in sections)
+        self.pixel = pixel_loss(train, train.pixel_opt) if train.pixel_opt else None
+        self.perceptual = build_loss(train.perceptual_opt) if train.perceptual_opt else None
+        self.texture = build_loss(train.texture_opt) if train.texture_opt else None
 
     def forward(self, sr: Tensor, gt: Tensor) -> dict[str, Tensor]:
         """Args: sr, gt: RGB in [0, 1], (B, 3, H, W). Returns: scalars by BasicSR's names."""

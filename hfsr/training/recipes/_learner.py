@@ -35,6 +35,8 @@ class Learner:
     network: nn.Module
     """As built: what is saved. Training calls the learner itself."""
     optimizer: torch.optim.Optimizer
+    learning: list[str]
+    """Names of the parameters that learn, in the order in which the optimizer counts them."""
     schedule: Schedule
     """Factor on the learning rate, by iteration."""
     average: Ema | None
@@ -53,6 +55,8 @@ class Learner:
         rules = [(group.match, group.lr_mul) for group in groups]
         parameters = parameter_groups(network, rules, lr=optim.arguments.get("lr"))
         self.optimizer = build_optimizer(optim.type, parameters, **optim.arguments)
+        names = {id(parameter): name for name, parameter in network.named_parameters()}
+        self.learning = [names[id(p)] for group in self.optimizer.param_groups for p in group["params"]]
         scheduler = train.scheduler
         self.schedule = build_schedule(
             scheduler.type if scheduler else None,
@@ -89,6 +93,16 @@ class Learner:
         finally:
             for parameter in learning:
                 parameter.requires_grad_(True)
+
+    @torch.no_grad()
+    def glance(self, *inputs: Tensor) -> Any:
+        """What training would get now: no gradients, and statistics of batches stay as they were."""
+        buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        try:
+            return self._runs(*inputs)
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
 
     def synchronised(self, yes: bool) -> contextlib.AbstractContextManager[Any]:
         """Whether a backward pass in this context averages the gradients over the processes."""

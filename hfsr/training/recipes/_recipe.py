@@ -91,13 +91,15 @@ def state_of(recipe: Recipe) -> dict[str, Any]:
         "optimizers": {
             name: optimizer.state_dict()["state"] for name, optimizer in recipe.optimizers.items()
         },
+        "learning": {name: learner.learning for name, learner in recipe.learners.items()},
     }
 
 
 def restore(recipe: Recipe, state: Mapping[str, Any], *, source: str) -> None:
     """Puts a saved state into a recipe that is built but not prepared.
 
-    Hyperparameters are not part of the state: a lower learning rate in the option file counts.
+    Hyperparameters are not part of the state: a lower learning rate in the option file counts, also of a
+    group of parameters. Which parameters learn is: what an optimizer knows of one cannot be made up.
 
     Args:
         recipe: built from options of the same networks.
@@ -105,7 +107,7 @@ def restore(recipe: Recipe, state: Mapping[str, Any], *, source: str) -> None:
         source: where it comes from, to begin an error message.
 
     Raises:
-        CheckpointError: the state is of other networks.
+        CheckpointError: the state is of other networks, or other parameters of them learned.
     """
     if recipe.networks.keys() != state["networks"].keys():
         raise CheckpointError(
@@ -116,5 +118,20 @@ def restore(recipe: Recipe, state: Mapping[str, Any], *, source: str) -> None:
         load_weights(network, state["networks"][name], source=source)
     for name, average in recipe.averages.items():
         load_weights(average.network, state["averages"].get(name, state["networks"][name]), source=source)
-    for name, optimizer in recipe.optimizers.items():
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state["optimizers"][name]})
+    for name, learner in recipe.learners.items():
+        learned = state.get("learning", {}).get(name, learner.learning)  # the first states have no names
+        _check_learning(name, learner, learned, source)
+        counted = {before: learner.learning.index(parameter) for before, parameter in enumerate(learned)}
+        moments = {counted[before]: values for before, values in state["optimizers"][name].items()}
+        learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": moments})
+
+
+def _check_learning(name: str, learner: Learner, learned: Sequence[str], source: str) -> None:
+    new = [parameter for parameter in learner.learning if parameter not in learned]
+    gone = [parameter for parameter in learned if parameter not in learner.learning]
+    if new or gone:
+        what = f"did not train {some_of(new)}" if new else f"trained {some_of(gone)} too"
+        raise CheckpointError(
+            f"{source} {what} of {name}: set train.param_groups back, or start under another name from its "
+            f"weights (path.pretrain_network_{name.removeprefix('net_')})"
+        )

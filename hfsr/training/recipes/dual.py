@@ -27,7 +27,7 @@ from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions, Typed
 from hfsr.registry import RECIPES
 
-from ._content import build_loss, training_of
+from ._content import build_loss, pixel_loss, training_of
 from ._degradation import Degradation, Matching
 from ._learner import Learner
 from ._partner import build_partner, needed
@@ -53,7 +53,8 @@ class DualRecipe(Recipe):
         if options.use_amp and not options.amp_bf16:
             raise OptionsError("amp_bf16: false: DualModel works on 0..255, too large for float16; use true")
         example = "{type: L1Loss, loss_weight: 0.1}"
-        self.pixel = build_loss(needed(train.pixel_opt, "train.pixel_opt", options, "{type: L1Loss}"))
+        section = needed(train.pixel_opt, "train.pixel_opt", options, "{type: L1Loss}")
+        self.pixel = pixel_loss(train, section)
         self.dual = build_loss(needed(train.dual_opt, "train.dual_opt", options, example))
         self.criteria = [self.pixel, self.dual]
         optim = needed(train.optim_dual, "train.optim_dual", options, "{type: Adam, lr: 1e-4}")

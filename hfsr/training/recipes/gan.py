@@ -10,7 +10,7 @@ Words and names in logs are BasicSR's.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +29,15 @@ from ._running import Running
 __all__ = ["EsrganRecipe", "GanRecipe", "SrganRecipe"]
 
 Scores = dict[str, Tensor]
+Logits = tuple[Tensor, Tensor]
+"""Of ground truth, and of outputs."""
 
 
 class GanRecipe(Recipe):
     """One step of the network, one of the discriminator, each over all batches of the iteration."""
+
+    compares = False
+    """Whether what a picture costs depends on the logits of the others in its batch."""
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         self.train = train = training_of(options)
@@ -54,39 +59,66 @@ class GanRecipe(Recipe):
         }
 
     @abstractmethod
-    def generator_loss(self, sr: Tensor, gt: Tensor) -> Tensor:
-        """What the discriminator's view of the outputs costs."""
+    def generator_loss(self, sr: Tensor, gt: Tensor, others: Sequence[Logits] = ()) -> Tensor:
+        """What the discriminator's view of the outputs costs; `others` as `_others` has them."""
 
     @abstractmethod
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """What its logits of real and of fake pictures cost the discriminator."""
+    def discriminator_losses(
+        self, real: Tensor, fake: Tensor, others: Sequence[Logits] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """What its logits of real and of fake pictures cost the discriminator; `others` likewise."""
 
     def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
         train = self.train
         learns = iteration > train.net_d_init_iters and iteration % train.net_d_iters == 0
-        net_g, net_d = self.learners["net_g"], self.learners["net_d"]
         total: Scores = {}
-        outputs = []
-        for number, batch in enumerate(batches, 1):
+        outputs = self._step_of_network(batches, total, learns=learns)
+        self._step_of_discriminator(batches, outputs, total)
+        return total
+
+    def _step_of_network(self, batches: Sequence[Batch], total: Scores, *, learns: bool) -> list[Tensor]:
+        """Returns its outputs."""
+        net_g, outputs = self.learners["net_g"], []
+        others = self._others(((batch["gt"], net_g.glance(batch["lq"])) for batch in batches), len(batches))
+        for number, (batch, beside) in enumerate(zip(batches, others, strict=True), 1):
             with net_g.synchronised(learns and number == len(batches)), torch.set_grad_enabled(learns):
                 sr = net_g(batch["lq"])
-                losses = {**self.content(sr, batch["gt"]), "l_g_gan": self.generator_loss(sr, batch["gt"])}
+                losses = self.content(sr, batch["gt"])
+                losses["l_g_gan"] = self.generator_loss(sr, batch["gt"], beside)
                 if learns:
                     self.accelerator.backward(torch.stack(list(losses.values())).sum() / len(batches))
             outputs.append(sr.detach())
             _add(total, losses, len(batches))
         if learns:
             net_g.update()
-        for number, (batch, sr) in enumerate(zip(batches, outputs, strict=True), 1):
-            with net_d.synchronised(number == len(batches)):
-                real, fake = net_d(batch["gt"], sr)
-                l_real, l_fake = self.discriminator_losses(real, fake)
-                self.accelerator.backward((l_real + l_fake) / len(batches))
+        return outputs
+
+    def _step_of_discriminator(
+        self, batches: Sequence[Batch], outputs: Sequence[Tensor], total: Scores
+    ) -> None:
+        net_d = self.learners["net_d"]
+        pairs = [(batch["gt"], sr) for batch, sr in zip(batches, outputs, strict=True)]
+        for number, (pair, beside) in enumerate(zip(pairs, self._others(pairs, len(pairs)), strict=True), 1):
+            with net_d.synchronised(number == len(pairs)):
+                real, fake = net_d(*pair)
+                l_real, l_fake = self.discriminator_losses(real, fake, beside)
+                self.accelerator.backward((l_real + l_fake) / len(pairs))
             scores = {"l_d_real": l_real, "l_d_fake": l_fake}
             scores |= {"out_d_real": real.mean(), "out_d_fake": fake.mean()}
-            _add(total, scores, len(batches))
+            _add(total, scores, len(pairs))
         net_d.update()
-        return total
+
+    def _others(self, pairs: Iterable[tuple[Tensor, Tensor]], steps: int) -> Sequence[Sequence[Logits]]:
+        """For each accumulation step the logits of all others, where a loss compares them; no gradients.
+
+        Args:
+            pairs: ground truth and output of each step; not asked for where nothing is compared.
+            steps: how many.
+        """
+        if steps == 1 or not self.compares:
+            return [()] * steps
+        logits = [self.learners["net_d"].glance(*pair) for pair in pairs]
+        return [logits[:step] + logits[step + 1 :] for step in range(steps)]
 
 
 class _OnBoth(nn.Module):
@@ -103,40 +135,63 @@ class _OnBoth(nn.Module):
 class SrganRecipe(GanRecipe):
     """The discriminator judges each picture by itself."""
 
-    def generator_loss(self, sr: Tensor, gt: Tensor) -> Tensor:
+    def generator_loss(self, sr: Tensor, gt: Tensor, others: Sequence[Logits] = ()) -> Tensor:
         return self.adversarial(self.learners["net_d"].judge(sr), True)
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def discriminator_losses(
+        self, real: Tensor, fake: Tensor, others: Sequence[Logits] = ()
+    ) -> tuple[Tensor, Tensor]:
         return self.adversarial(real, True, is_disc=True), self.adversarial(fake, False, is_disc=True)
 
 
 class EsrganRecipe(GanRecipe):
-    """The discriminator judges each picture beside the mean of the other kind, over all processes' batches.
+    """The discriminator judges each picture beside the mean of the other kind.
 
     `ragan: sum` is the paper: both terms count, and the discriminator's gradient goes through the means too.
-    `ragan: half` is BasicSR: half of each, and the discriminator takes the means as given. Where gradients
-    are accumulated, a mean is over one accumulation step.
+    `ragan: half` is BasicSR: half of each, and the discriminator takes the means as given. A mean is over the
+    whole batch of an iteration: of all processes, and of all steps where gradients are accumulated. Those
+    steps then take one more pass of both networks, which tells each step the logits of the others.
     """
+
+    compares = True
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         super().__init__(options, net_g)
         self.share = {"half": 0.5, "sum": 1.0}[self.train.ragan]
 
-    def generator_loss(self, sr: Tensor, gt: Tensor) -> Tensor:
+    def generator_loss(self, sr: Tensor, gt: Tensor, others: Sequence[Logits] = ()) -> Tensor:
         with torch.no_grad():
             real = self.learners["net_d"].judge(gt)
-        fake = self.learners["net_d"].judge(sr)
+        real, fake = _together((real, self.learners["net_d"].judge(sr)), others)
         beside_fake = self.adversarial(real - global_mean(fake), False)
         beside_real = self.adversarial(fake - global_mean(real), True)
         return self.share * (beside_fake + beside_real)
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def discriminator_losses(
+        self, real: Tensor, fake: Tensor, others: Sequence[Logits] = ()
+    ) -> tuple[Tensor, Tensor]:
+        real, fake = _together((real, fake), others)
         mean_real, mean_fake = global_mean(real), global_mean(fake)
         if self.train.ragan == "half":
             mean_real, mean_fake = mean_real.detach(), mean_fake.detach()
         l_real = self.adversarial(real - mean_fake, True, is_disc=True)
         l_fake = self.adversarial(fake - mean_real, False, is_disc=True)
         return self.share * l_real, self.share * l_fake
+
+
+def _together(own: Logits, others: Sequence[Logits]) -> Logits:
+    """The logits of all accumulation steps.
+
+    Each step so has the loss of all of them, and `step` divides it by their number: that the gradients add up
+    to those of the one loss, each step's own logits count that many times in it.
+    """
+    if not others:
+        return own
+    real, fake = (
+        torch.cat([x + len(others) * (x - x.detach()), *rest])
+        for x, rest in zip(own, zip(*others, strict=True), strict=True)
+    )
+    return real, fake
 
 
 def _add(total: Scores, values: Scores, parts: int) -> None:

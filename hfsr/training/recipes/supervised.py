@@ -14,7 +14,7 @@ from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
-from ._content import build_loss
+from ._content import pixel_loss
 from ._targets import at_scales
 from .psnr import SingleRecipe, scale_of
 
@@ -35,7 +35,7 @@ class _EveryPicture(SingleRecipe):
         super().__init__(options, net_g, self.method)
         if self.train.pixel_opt is None:
             raise OptionsError(f"train.pixel_opt: is missing; {options.model_type} needs a pixel loss")
-        self.pixel = build_loss(self.train.pixel_opt)
+        self.pixel = pixel_loss(self.train, self.train.pixel_opt)
         self.criteria = [self.pixel]
 
 
