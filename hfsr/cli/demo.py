@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import socket
+import sys
 from types import ModuleType
 
 from hfsr import _resources
 from hfsr.errors import HfsrError, MissingDependencyError
 
 __all__ = ["add_arguments", "run"]
+
+PACKAGE = "hfsr_space"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,21 +47,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load_app() -> ModuleType:
-    """Imports the Space's app.py from where it travels with the package.
+    """Imports the Space's package, `hfsr_space`, from where it travels with hfsr.
 
     Raises:
         MissingDependencyError: gradio is not installed.
     """
     if importlib.util.find_spec("gradio") is None:
         raise MissingDependencyError("gradio", extra="demo", purpose="hfsr demo")
-    spec = importlib.util.spec_from_file_location(
-        "hfsr_upscaler_space", _resources.path("spaces", "upscaler") / "app.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    app = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(app)
-    return app
+    if PACKAGE not in sys.modules:
+        folder = _resources.path("spaces", "upscaler") / PACKAGE
+        spec = importlib.util.spec_from_file_location(PACKAGE, folder / "__init__.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[PACKAGE] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[PACKAGE])
+        except BaseException:
+            del sys.modules[PACKAGE]
+            raise
+    return sys.modules[PACKAGE]
 
 
 def _check_place(host: str, port: int | None) -> None:
