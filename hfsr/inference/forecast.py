@@ -170,9 +170,19 @@ class _Bench:
         if node.op == "get_attr":
             owner, _, name = str(node.target).rpartition(".")
             return getattr(self._modules[owner], name).detach()
-        maps = [n for n in _all_inputs(node) if n in self._program.channels]
-        channels = self._program.channels[maps[0]] if maps else 1
-        return torch.zeros(1, channels, 1, 1, device=self._device)
+        return torch.zeros(1, self._channels_under(node), 1, 1, device=self._device)
+
+    def _channels_under(self, node: fx.Node) -> int:
+        """Those of the map that a vector was pooled from, the nearest one before it: a deep network has more
+        paths to its beginning than can be walked. 1 for what is made from parameters alone.
+        """
+        level = [node]
+        while level:
+            for each in level:
+                if each in self._program.channels:
+                    return self._program.channels[each]
+            level = list(dict.fromkeys(source for each in level for source in each.all_input_nodes))
+        return 1
 
     def _new(self, node: fx.Node, region: Region) -> Tensor:
         shape = (1, self._program.channels[node], region.height, region.width)
@@ -181,16 +191,6 @@ class _Bench:
 
     def _dtype(self, node: fx.Node) -> torch.dtype:
         return self._program.operators[node].dtype if node in self._program.operators else torch.float32
-
-
-def _all_inputs(node: fx.Node) -> list[fx.Node]:
-    """What a vector is made from, however many steps before."""
-    found, waiting = [], list(node.all_input_nodes)
-    while waiting:
-        each = waiting.pop()
-        found.append(each)
-        waiting.extend([] if each.op in ("placeholder", "get_attr") else each.all_input_nodes)
-    return found
 
 
 def _kind(op: MapOperator, program: Program) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 import hfsr
 from hfsr.errors import PlanError
-from hfsr.inference import Upscaler, memory, pixels, plan, upscaler
+from hfsr.inference import Upscaler, memory, pixels, plan, runner
 from hfsr.inference.costs import live_bytes
 from hfsr.inference.graph import trace
 from hfsr.inference.operators import Convolution
@@ -102,7 +102,7 @@ def test_new_maps_take_the_place_of_old_ones():
 @pytest.mark.parametrize("arch", ["rcan_tiny", "a2n_tiny", "drn_tiny", "mirnet_tiny"])
 def test_running_out_now_and_then_changes_nothing(arch, kind, monkeypatch):
     """Maps are written over each other: a band that is done again must not read what is gone."""
-    monkeypatch.setattr(upscaler, "_SMALL", 0)
+    monkeypatch.setattr(runner, "_SMALL", 0)
     torch.manual_seed(3)
     model, image = loud(hfsr.create_model(arch).eval()), uneven_image(44, 36)
     whole = model(image)
@@ -121,7 +121,7 @@ def test_running_out_now_and_then_changes_nothing(arch, kind, monkeypatch):
 
 
 def test_a_row_that_never_fits_is_an_error(monkeypatch):
-    monkeypatch.setattr(upscaler, "_SMALL", 0)
+    monkeypatch.setattr(runner, "_SMALL", 0)
 
     def never(self, region, work):
         raise MemoryError
@@ -167,7 +167,7 @@ def test_a_large_result_lies_in_a_file(monkeypatch):
 
 @pytest.mark.parametrize("preset", ["edsr_tiny", "rcan_tiny"])
 def test_every_band_of_a_stream_is_counted(preset, monkeypatch):
-    monkeypatch.setattr(upscaler, "_SMALL", 0)
+    monkeypatch.setattr(runner, "_SMALL", 0)
     monkeypatch.setitem(plan._BAND_BYTES, "cpu", 20_000)
     steps = []
     Upscaler(hfsr.create_model(preset).eval(), device="cpu").tensor(torch.rand(1, 3, 45, 30), steps.append)
@@ -179,7 +179,7 @@ def test_every_band_of_a_stream_is_counted(preset, monkeypatch):
 @pytest.mark.parametrize("tile", [16, "auto"])
 @pytest.mark.parametrize("ending", [".png", ".tif", ".webp"])
 def test_a_file_written_row_by_row_is_the_picture(mode, tile, ending, tmp_path, monkeypatch):
-    monkeypatch.setattr(upscaler, "_SMALL", 0)
+    monkeypatch.setattr(runner, "_SMALL", 0)
     channels = len(Image.new(mode, (1, 1)).getbands())
     values = np.random.default_rng(0).integers(0, 256, (37, 29, channels), np.uint8).squeeze()
     picture = Image.fromarray(values)
@@ -195,6 +195,12 @@ def test_a_file_written_row_by_row_is_the_picture(mode, tile, ending, tmp_path, 
 def test_a_forecast_is_made_without_the_picture(preset):
     forecast = Upscaler(hfsr.create_model(preset).eval(), device="cpu").forecast(200, 150)
     assert forecast.peak_bytes > memory.resident_memory() // 2
+    assert forecast.seconds > 0
+
+
+def test_a_forecast_of_a_deep_network_ends():
+    """200 sums on the way to the last pooled map: more paths than can be walked, if each were."""
+    forecast = Upscaler(hfsr.create_model("rcan_x4").eval(), device="cpu").forecast(48, 16)
     assert forecast.seconds > 0
 
 
