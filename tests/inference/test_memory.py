@@ -61,6 +61,8 @@ def test_what_says_that_memory_ran_out(error, expected):
 
 
 LARGE = 700 << 20
+LOOSE = 8 << 20
+"""How far apart two figures of one process may be: the system adds up its threads' pages now and then."""
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not count the parent")
@@ -84,7 +86,7 @@ def test_the_peak_is_a_process_s_own_and_not_that_of_what_started_it(tmp_path):
 
 
 def test_the_peak_where_the_system_keeps_no_such_file(monkeypatch, tmp_path):
-    at_least = memory.resident_memory()
+    at_least = memory.resident_memory() - LOOSE
     honest = memory.peak_memory(torch.device("cpu"))
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "missing")
     assert memory.peak_memory(torch.device("cpu")) >= at_least
