@@ -8,9 +8,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from hfsr import bridge, training
+from hfsr import bridge, training, zoo
 from hfsr.errors import OptionsError
 from hfsr.evaluation import Scores, summarise
 from hfsr.training.ema import Ema
@@ -149,6 +150,23 @@ def test_a_plugins_loss_and_metric_are_found(tmp_path, options):
     assert newest_state(folder / "training_states")["best"]["value"] == 5
     with pytest.raises(OptionsError, match=r"train.pixel_opt.weigth: unknown word; did you mean 'weight'"):
         options("train:pixel_opt={type: TheirLoss, weigth: 2.0}")
+
+
+def test_basicsrs_niqe_measures_and_less_of_it_is_better(tmp_path, options):
+    folder, rng = tmp_path / "large", np.random.default_rng(0)
+    folder.mkdir()
+    coarse = Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8))
+    coarse.resize((212, 208), Image.Resampling.BICUBIC).save(folder / "a.png")
+    metrics = "val:metrics={niqe: {type: calculate_niqe, crop_border: 2}}"
+    validation = Validation(options(f"datasets:val:dataroot_gt={folder}", metrics))
+    network = zoo.create_model("edsr_tiny").eval()
+    (measured,) = validation.measure(network, save=lambda _, name: tmp_path / f"{name}.png")
+    from basicsr.metrics import calculate_niqe
+
+    restored = np.asarray(Image.open(tmp_path / "a.png"))[..., ::-1]
+    assert measured.metrics["niqe"] == pytest.approx(calculate_niqe(img=restored, crop_border=2))
+    assert validation.decide([measured], 2, Best(measured.metrics["niqe"] + 1, 1, "held_out", "niqe"))
+    assert not validation.decide([measured], 2, Best(measured.metrics["niqe"] - 1, 1, "held_out", "niqe"))
 
 
 def test_curves_for_tensorboard(tmp_path, options):
