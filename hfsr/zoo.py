@@ -21,6 +21,7 @@ __all__ = [
     "presets",
     "register_arch",
     "spec_of",
+    "usual_task",
 ]
 
 
@@ -58,6 +59,14 @@ def spec_of(model: nn.Module) -> ArchSpec | None:
     """The facts of a network: those registered for its class, else those it carries itself as `spec`."""
     registered = (spec for spec in ARCHS.own().values() if spec.cls is type(model))
     return next(registered, getattr(model, "spec", None))
+
+
+def usual_task(model: nn.Module) -> str:
+    """What a network is for where its weights do not say; one for enlarging that keeps sizes, restores."""
+    spec = spec_of(model)
+    if spec is None or (spec.task == "super-resolution" and getattr(model, "scale", 1) == 1):
+        return "restoration"
+    return spec.task
 
 
 def is_luma_network(model: nn.Module) -> bool:

@@ -51,9 +51,11 @@ def test_it_describes_its_weights(card: Path) -> None:
 
 
 def test_it_names_its_option_file(card: Path) -> None:
-    match = re.search(r"\| option file \| `options/([\w.-]+)` \|", card.read_text())
-    assert match, "a card names its recipe"
-    options = yaml.safe_load(_resources.path("options", match[1]).read_text())
+    match = re.search(r"\| option file \| \[options/([\w.-]+)\]\((.+?)\) \|", card.read_text())
+    assert match, "a card links its recipe"
+    option_file = _resources.path("options", match[1])
+    assert (card.parent / match[2]).resolve() == option_file.resolve()
+    options = yaml.safe_load(option_file.read_text())
     model = read_model_folder(_resources.path("weights", card.stem))
     assert options["network_g"].pop("type") == type(model).__name__
     assert options["network_g"].items() <= model.model_args.items()
@@ -86,11 +88,8 @@ def test_the_table_is_the_index(card: Path) -> None:
         assert result.metric_args["crop"] >= 0
         assert result.metric_args["dtype"]
         if result.metric_name == "PSNR (Y)":
-            row = next(
-                line
-                for line in card.read_text().splitlines()
-                if line.startswith(f"| {result.dataset_name} |")
-            )
+            start = f"| {result.dataset_name} | {result.dataset_config} |"
+            [row] = (line for line in card.read_text().splitlines() if line.startswith(start))
             assert f"| {result.metric_value:.2f} |" in row
             assert result.metric_value > result.metric_args["baseline_psnr_y"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hfsr.errors import OptionsError
 
-__all__ = ["Repeated", "arguments_of", "told_sets"]
+__all__ = ["Repeated", "arguments_of", "told_sets", "words_of"]
 
 MEASURES = {
     # key of a report: (name, unit, what rounding on the card and other processors may change)
@@ -65,7 +65,7 @@ class Repeated:
 
 
 def told_sets(name: str, folders: Sequence[str]) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
-    """Finds the card's sets among folders, by their names.
+    """Finds the card's sets among folders, by their names; those from the Hub where the card says.
 
     Returns:
         Folder and the card's report, for each that is there; and what the others are called.
@@ -82,13 +82,14 @@ def told_sets(name: str, folders: Sequence[str]) -> tuple[list[tuple[str, dict[s
     if not reports:
         raise OptionsError(f"the card of '{name}' tells no measurements; measure it with -m {name}")
     by_name = {set_name(folder): folder for folder in folders}
-    told = [(by_name[report["set"]], report) for report in reports if report["set"] in by_name]
+    places = [by_name.get(report["set"], report.get("gt")) for report in reports]
+    told = [(place, report) for place, report in zip(places, reports, strict=True) if place]
     if not told:
         raise OptionsError(
             f"none of the sets on the card of '{name}' is among --gt ({', '.join(by_name) or 'none named'}): "
             f"name folders called {', '.join(dict.fromkeys(report['set'] for report in reports))}"
         )
-    return told, [_label(report) for report in reports if report["set"] not in by_name]
+    return told, [_label(report) for place, report in zip(places, reports, strict=True) if not place]
 
 
 def arguments_of(args: argparse.Namespace, card: dict[str, Any], folder: str) -> argparse.Namespace:
@@ -104,9 +105,19 @@ def arguments_of(args: argparse.Namespace, card: dict[str, Any], folder: str) ->
         "gt": folder,
         "dtype": protocol.get("dtype", args.dtype),
         "tile": str(tile) if isinstance(tile := protocol.get("tile", 0), int) else "auto",
-        "seed": protocol.get("seed", args.seed),
         "self_ensemble": "self_ensemble" in protocol,
+        **words_of(protocol),
     }
+    if protocol.get("resize") == "LQ pictures as given" and args.lq is None:
+        raise OptionsError(
+            f"the card's {_label(card)} was measured on given LQ pictures; name them with --lq"
+        )
+    return argparse.Namespace(**{**vars(args), **words})
+
+
+def words_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by which LQ pictures are made as a protocol says; none where no option says that."""
+    words: dict[str, Any] = {"seed": protocol["seed"]} if "seed" in protocol else {}
     noise = str(protocol.get("noise", ""))
     if noise.startswith("Gaussian") and isinstance(protocol.get("sigma"), (int, float)):
         words |= {"task": "denoise", "sigma": protocol["sigma"], "unclipped": "neither" in noise}
@@ -114,11 +125,7 @@ def arguments_of(args: argparse.Namespace, card: dict[str, Any], folder: str) ->
         words |= {"task": "jpeg", "quality": protocol["quality"]}
     elif pattern := re.match(r"Bayer (\w+)", str(protocol.get("mosaic", ""))):
         words |= {"task": "demosaic", "pattern": pattern[1]}
-    elif protocol.get("resize") == "LQ pictures as given" and args.lq is None:
-        raise OptionsError(
-            f"the card's {_label(card)} was measured on given LQ pictures; name them with --lq"
-        )
-    return argparse.Namespace(**{**vars(args), **words})
+    return words
 
 
 def _label(report: dict[str, Any]) -> str:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hfsr.cli._degrading import add_words, degradations_of, task_word, told_task
+from hfsr.cli._tilings import OUR_TILE, run_comparison, talkative
 from hfsr.errors import OptionsError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from hfsr.degradations import Seeded, Step
-    from hfsr.evaluation import Report, Scores, TilingReport
+    from hfsr.degradations import Seeded
+    from hfsr.evaluation import Report, Scores
     from hfsr.inference import Upscaler
-
-OUR_TILE = 128
-"""LR px a piece owns when tilings are compared: as small as the others' smallest tile."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,27 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bad ones, NAME, NAMExS or NAME_LRBIxS (default: made from --gt)",
     )
     add("-s", "--scale", type=float, help="scale of the model (default: the model's, or 2)")
-    add(
-        "--task",
-        choices=("sr", "denoise", "jpeg", "demosaic"),
-        default="sr",
-        help="what is done to --gt where --lq is not given",
-    )
-    add("--sigma", type=float, default=25.0, metavar="N", help="denoise: grey levels of noise (default 25)")
-    add(
-        "--unclipped",
-        action="store_true",
-        help="denoise: neither clamp nor round the noisy picture, as many papers do",
-    )
-    add("--quality", type=int, default=40, metavar="N", help="jpeg: quality (default 40)")
-    add("--pattern", default="RGGB", metavar="P", help="demosaic: Bayer pattern (default RGGB)")
-    add("--seed", type=int, default=0, metavar="N", help="seed of the noise (default 0)")
-    add(
-        "--degradation",
-        metavar="YAML",
-        help="instead of --task: what an option file says of it, as "
-        "'[{type: GaussianBlur, kernel_size: 7, sigma: 1.6}, {type: Subsample}]'",
-    )
+    add_words(parser)
     add("--dtype", default="fp32", help="fp32 (default), bf16, fp16 or auto")
     add("--tile", default="0", help="side in input px of what one piece owns; 0 runs whole (default 0)")
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
@@ -106,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.compare_tiling is not None:
         tile = args.tile if args.tile not in ("0", "auto") else str(OUR_TILE)
         whole, ours = (_upscaler(network, t, args) for t in ("0", tile))
-        return _compare_tiling(args, str(name), whole, ours)
+        return run_comparison(args, str(name), whole, ours)
     up = _upscaler(network, args.tile, args)
     report = _evaluate(args, str(name), up)
     if args.json:
@@ -131,10 +109,11 @@ def _upscaler(network: nn.Module, tile: str, args: argparse.Namespace) -> Upscal
 
 
 def _default_model(args: argparse.Namespace) -> str:
-    if args.task in ("jpeg", "demosaic") or args.degradation:
-        what = {"jpeg": "against JPEG artefacts", "demosaic": "for demosaicing"}.get(args.task, "for this")
+    task = told_task(args)
+    if task in ("jpeg", "demosaic") or args.degradation:
+        what = {"jpeg": "against JPEG artefacts", "demosaic": "for demosaicing"}.get(str(task), "for this")
         raise OptionsError(f"no model {what} is bundled; name one with -m")
-    return "hfsr-denoise" if args.task == "denoise" else f"hfsr-x{args.scale or 2:g}"
+    return "hfsr-denoise" if task == "denoise" else f"hfsr-x{args.scale or 2:g}"
 
 
 # Numbers
@@ -147,9 +126,9 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
     from hfsr.hub.datasets import local_folder
     from hfsr.zoo import is_luma_network
 
-    degradation = _degradation(args, up.scale)
+    degradation = _degradation(args, args.model or name, up)
     pairs = find_pairs(local_folder(args.gt), args.lq and local_folder(args.lq), up.scale)
-    with tqdm(total=len(pairs), unit="picture", leave=False, disable=not _talkative(args)) as bar:
+    with tqdm(total=len(pairs), unit="picture", leave=False, disable=not talkative(args)) as bar:
         tiles: dict[int | str, None] = {}  # as pictures were really run, in the order they came
 
         def show(done: int, total: int, scores: Scores) -> None:
@@ -174,43 +153,14 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
     return dataclasses.replace(report, protocol={**report.protocol, **run})
 
 
-def _degradation(args: argparse.Namespace, scale: float) -> Seeded:
-    from hfsr.degradations import Bicubic, GaussianNoise, Jpeg, Mosaic, Seeded
+def _degradation(args: argparse.Namespace, name: str, up: Upscaler) -> Seeded | None:
+    """What makes the LQ pictures; None where they are given."""
+    from hfsr.hub.loading import task_of
 
-    if args.degradation:
-        return Seeded(_chain(args.degradation, scale), args.seed)
-    if args.task != "sr" and scale != 1:
-        raise OptionsError(
-            f"--task {args.task} is for models of scale 1, this one enlarges x{scale:g}; leave --task out"
-        )
-    step: Step = Bicubic(scale=scale)
-    if args.task == "denoise":
-        step = GaussianNoise(sigma=args.sigma, clip=not args.unclipped)
-    elif args.task == "jpeg":
-        step = Jpeg(quality=args.quality)
-    elif args.task == "demosaic":
-        step = Mosaic(pattern=args.pattern)
-    return Seeded(step, args.seed)
-
-
-def _chain(text: str, scale: float) -> Step:
-    """The steps that a command line says in the words of option files."""
-    import yaml
-
-    from hfsr.degradations import build_chain
-
-    if scale != int(scale):
-        raise OptionsError(f"--degradation needs a whole scale, not {scale:g}")
-    try:
-        sections = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise OptionsError(f"--degradation is not YAML: {error}") from error
-    listed = sections if isinstance(sections, list) else [sections]
-    if not listed or not all(isinstance(section, dict) for section in listed):
-        raise OptionsError(
-            f"--degradation {text!r} is no step; write for example '{{type: Jpeg, quality: 40}}'"
-        )
-    return build_chain(listed, int(scale))
+    if args.lq:
+        return None
+    task = told_task(args) or ("sr" if up.scale != 1 or args.degradation else task_of(name, up.model))
+    return degradations_of(args, task_word(task, name=name), up.scale)[0]
 
 
 def _table(report: Report) -> str:
@@ -255,74 +205,3 @@ def _repeat(args: argparse.Namespace) -> int:
     elif left_out:
         print(f"not repeated, as --gt names no folder of it: {', '.join(left_out)}")
     return 1 if any(one.deviations for one in sets) else 0
-
-
-# Tilings
-
-
-def _compare_tiling(args: argparse.Namespace, name: str, whole: Upscaler, ours: Upscaler) -> int:
-    from hfsr.evaluation import compare_tiling
-    from hfsr.images import eight_bit, read_picture, replacing
-
-    scale = int(whole.scale)
-    if scale != whole.scale:
-        raise OptionsError(
-            f"independent tiles need a whole scale, not {whole.scale:g}; choose another with -s"
-        )
-    rows: list[dict[str, Any]] = []
-
-    def show(way: str) -> None:
-        if _talkative(args):
-            print(f"running {way}", file=sys.stderr)
-
-    for path in _tiling_pictures(args):
-        report = compare_tiling(
-            path.name,
-            eight_bit(read_picture(path).pixels),
-            scale=scale,
-            whole=whole.tensor,
-            ours=ours.tensor,
-            ours_label=f"hfsr in pieces of {ours.tile} px",
-            progress=show,
-        )
-        target = args.output / f"{path.stem}_tiling.png"
-        args.output.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as file:
-            report.picture.save(file, "PNG")
-        rows.append({**report.to_json(), "picture": str(target)})
-        if not args.json:
-            print(_tiling_table(report, name, target))
-    if args.json:
-        print(json.dumps({"model": name, "scale": scale, "dtype": whole.dtype_name, "pictures": rows}))
-    return 0
-
-
-def _tiling_pictures(args: argparse.Namespace) -> list[Path]:
-    from hfsr.hub.datasets import local_folder
-    from hfsr.images import list_pictures
-
-    named = args.compare_tiling or args.lq or args.gt
-    if not named:
-        from hfsr.samples import SAMPLE
-
-        return [SAMPLE]
-    place = local_folder(named)
-    pictures = list_pictures(place) if place.is_dir() else [place]
-    if not pictures:
-        raise OptionsError(f"'{place}' holds no pictures; name LR pictures or a folder of them")
-    return pictures
-
-
-def _tiling_table(report: TilingReport, name: str, target: Path) -> str:
-    lines = [f"{name} on {report.name}, against the whole picture (RGB, 8 bit):", ""]
-    for cut in report.cuts:
-        level = "equal" if cut.largest == 0 else f"{cut.psnr:.2f} dB"
-        lines.append(
-            f"  {cut.method:<48} {level:>9}, {cut.changed:7.2%} of pixels by up to {cut.largest:3d} levels, "
-            f"{cut.of_range:.0e} of the range unrounded"
-        )
-    return "\n".join([*lines, "", f"Differences: {target}"])
-
-
-def _talkative(args: argparse.Namespace) -> bool:
-    return not args.json and sys.stderr.isatty()

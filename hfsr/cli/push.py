@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import TYPE_CHECKING
 
-from hfsr.errors import HubError
+from hfsr.cli._degrading import TASKS, add_words, told_task
+from hfsr.errors import HubError, OptionsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import nn
-
-    from hfsr.evaluation import Scores
-    from hfsr.hub.cards import Example
+    from hfsr.hub.parts import Example
     from hfsr.hub.sources import Source
 
 
@@ -38,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="measure on these folders (also hf://datasets/owner/name/folder), for the card",
     )
+    add(
+        "--lq",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="their LQ pictures, a folder for each of --gt (default: made from --gt)",
+    )
+    add_words(parser, several=True)
     add("--no-example", action="store_true", help="no picture of before and after, no speed on the card")
     add(
         "--licence",
@@ -54,17 +57,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from hfsr.cli._measuring import measure_all
     from hfsr.hub.publishing import check_repo_id, publish_folder, require_token
-    from hfsr.hub.sources import check_source, open_source, stage
+    from hfsr.hub.sources import open_source
+    from hfsr.hub.staging import check_source, stage
 
+    if args.lq and len(args.lq) != len(args.gt):
+        raise OptionsError(f"--lq names {len(args.lq)} folders and --gt {len(args.gt)}; give one for each")
     check_repo_id(args.repo_id)
     if not args.dry_run:
         require_token()  # before minutes of measuring
     source = open_source(args.source)
     if not (args.dry_run or args.i_may_publish):
         check_source(source, args.licence)
-    reports = [measure(source.model, folder, args.repo_id) for folder in args.gt]
-    example = None if args.no_example else make_example(source, args.gt)
+    source = _with_task(source, told_task(args))
+    reports = measure_all(args, source)
+    example = None if args.no_example else _example(args, source)
     folder = stage(source, name=args.repo_id, licence=args.licence, reports=reports, example=example)
     print(f"{folder}: config.json, model.safetensors, README.md (from {source.weights})")
     if args.dry_run:
@@ -90,71 +98,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def make_example(source: Source, gt: Sequence[str]) -> Example | None:
-    """Before and after on the first picture of `gt`, else on the sample; None where a card has one.
+def _with_task(source: Source, told: str | None) -> Source:
+    """The source with the task that the command line says, where nothing else does."""
+    if told is None or source.card is not None or source.task not in (None, "restoration"):
+        return source
+    return dataclasses.replace(source, task=TASKS[told], complete=False)
+
+
+def _example(args: argparse.Namespace, source: Source) -> Example | None:
+    """Before and after for the card; None where it has one, or the network restores nothing.
 
     A card that stays keeps its example unless there are pictures to make a new one from.
     """
+    from hfsr.cli._measuring import example_for
     from hfsr.zoo import spec_of
 
     spec = spec_of(source.model)
-    if spec is None or spec.role != "restorer":
+    shown = source.example or (source.folder / "example.webp").is_file()
+    if spec is None or spec.role != "restorer" or (source.card is not None and not args.gt and shown):
         return None
-    if source.card is not None and not gt and (source.example or (source.folder / "example.webp").is_file()):
-        return None
-    return example_of(source.model, gt)
-
-
-def example_of(model: nn.Module, gt: Sequence[str]) -> Example:
-    """Before and after, and the speed, of a restorer: on the first picture of `gt`, else on the sample."""
-    from hfsr.evaluation import before_after, find_pairs, machine, seconds_for
-    from hfsr.hub.cards import Example
-    from hfsr.hub.datasets import local_folder
-    from hfsr.inference import Upscaler
-    from hfsr.samples import SAMPLE
-
-    up = Upscaler(model, tile=0, dtype="fp32")
-    first = find_pairs(local_folder(gt[0]))[0].gt if gt else SAMPLE
-    picture, words = before_after(up.tensor, Path(str(first)), scale=up.scale, given=not gt)
-    seconds = seconds_for(up.tensor, scale=up.scale)
-    speed = f"{seconds:.2g} s for a result of 1280x720 px in {up.dtype_name}, on {machine(up.device)}"
-    return Example(picture=picture, words=words, speed=speed)
-
-
-def measure(model: nn.Module, gt: str, name: str) -> dict[str, Any]:
-    """A report by the protocol of the tables (fp32, whole pictures, MATLAB bicubic), printed in one line.
-
-    Args:
-        model: a restorer.
-        gt: folder of GT pictures, or its address on the Hub.
-        name: of the model, for the report.
-
-    Raises:
-        DataError, ImageError: the folder is missing or empty, or a picture cannot be read.
-    """
-    from tqdm import tqdm
-
-    from hfsr.evaluation import evaluate, find_pairs, set_name
-    from hfsr.hub.datasets import local_folder
-    from hfsr.inference import Upscaler
-    from hfsr.zoo import is_luma_network
-
-    up = Upscaler(model, tile=0, dtype="fp32")
-    pairs = find_pairs(local_folder(gt), scale=up.scale)
-    with tqdm(total=len(pairs), desc=set_name(gt), unit="picture", disable=not sys.stderr.isatty()) as bar:
-
-        def advance(done: int, total: int, scores: Scores) -> None:
-            bar.update(done - bar.n)
-
-        report = evaluate(
-            up.tensor,
-            pairs,
-            scale=up.scale,
-            model=name,
-            set_name=set_name(gt),
-            luma=is_luma_network(model),
-            progress=advance,
-        )
-    better = f"{report.psnr_y:.2f} dB (baseline {report.bicubic_psnr_y:.2f} dB)"
-    print(f"{report.set}, {report.images} pictures: PSNR-Y {better}")
-    return report.to_json()
+    return example_for(args, source)

@@ -13,6 +13,7 @@ from .reduction import Bicubic, Subsample
 from .resize import bicubic_down, bicubic_up, cubic_taps, kernel_centres, kernel_down, modcrop
 from .second_order import SecondOrder
 from .step import Chain, Seeded, Step, build_chain, seed_of
+from .wording import in_words
 
 __all__ = [
     "Bicubic",
@@ -34,6 +35,7 @@ __all__ = [
     "cubic_taps",
     "gaussian_kernel",
     "gaussian_noise",
+    "in_words",
     "jpeg",
     "kernel_centres",
     "kernel_down",

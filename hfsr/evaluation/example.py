@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hfsr.degradations import Bicubic, Seeded, bicubic_up, modcrop
-from hfsr.evaluation.report import Restore
-from hfsr.images import eight_bit, from_rgb_float, read_picture, to_rgb_float
+from hfsr.degradations import Bicubic, Seeded, bicubic_up, in_words, modcrop
+from hfsr.evaluation.report import Restore, network_input, rounded
+from hfsr.images import eight_bit, from_rgb_float, read_picture
 
 __all__ = ["before_after", "machine", "seconds_for"]
 
@@ -56,8 +56,8 @@ def before_after(
     degrade = degradation or Seeded(Bicubic(scale=scale))
     lq = part if given else degrade(part, picture.stem)
     with torch.inference_mode():
-        result = from_rgb_float(restore(to_rgb_float(lq)))
-    before = bicubic_up(lq, scale) if scale > 1 else lq
+        result = from_rgb_float(restore(network_input(lq)))
+    before = bicubic_up(rounded(lq), scale) if scale > 1 else rounded(lq)
     crops = [_middle(crop) for crop in (before, result, *([] if given else [part]))]
     strip = np.full((crops[0].shape[0], sum(c.shape[1] + GAP for c in crops) - GAP, 3), 255, np.uint8)
     left = 0
@@ -66,7 +66,9 @@ def before_after(
         left += crop.shape[1] + GAP
     file = io.BytesIO()
     Image.fromarray(strip).save(file, "WEBP", lossless=True, method=6)
-    first = f"enlarged {scale:g} times by bicubic" if scale > 1 else "the picture as it was given"
+    untouched = given or degradation is None
+    first = "the picture as it was given" if untouched else f"with {in_words(degrade.protocol())}"
+    first = f"enlarged {scale:g} times by bicubic" if scale > 1 else first
     parts = ["this model", *([] if given else ["the original"])]
     return file.getvalue(), f"From left to right, px by px: {first}, {', '.join(parts)}"
 

@@ -25,7 +25,7 @@ from hfsr.images import from_rgb_float, quantise, to_rgb_float
 from hfsr.images.colour import rgb_to_y
 from hfsr.metrics import Channel, psnr, ssim
 
-__all__ = ["Report", "Restore", "Scores", "evaluate", "measure", "summarise"]
+__all__ = ["Report", "Restore", "Scores", "evaluate", "measure", "network_input", "rounded", "summarise"]
 
 Restore = Callable[[Tensor], Tensor]
 """RGB float (1, 3, h, w) in [0, 1] to (1, 3, h*scale, w*scale), nominally in [0, 1]."""
@@ -109,9 +109,9 @@ def evaluate(
     for pair in pairs:
         lq, gt = pair.load(degradation, scale)
         with torch.inference_mode():
-            restored = restore(_network_input(lq))
+            restored = restore(network_input(lq))
         sr, y = from_rgb_float(restored), _own_luma(restored) if luma else None
-        measured.append(measure(pair.name, sr, _rounded(lq), gt, scale=scale, crop=border, luma=y))
+        measured.append(measure(pair.name, sr, rounded(lq), gt, scale=scale, crop=border, luma=y))
         if progress:
             progress(len(measured), len(pairs), measured[-1])
     given = bool(pairs) and all(pair.lq is not None for pair in pairs)
@@ -241,13 +241,14 @@ def _eight_bit_luma(picture: NDArray) -> NDArray:
     return np.floor(rgb_to_y(colours) + 0.5).astype(np.uint8)
 
 
-def _network_input(lq: NDArray) -> Tensor:
+def network_input(lq: NDArray) -> Tensor:
+    """An LQ picture, of integers or float32 (H, W, 3) in [0, 1], as a network takes it: (1, 3, H, W)."""
     if lq.dtype != np.float32:
         return to_rgb_float(lq)
     return torch.from_numpy(lq).permute(2, 0, 1)[None].contiguous()
 
 
-def _rounded(lq: NDArray) -> NDArray:
+def rounded(lq: NDArray) -> NDArray:
     """What the baseline is made from: an LQ picture of other than integers is rounded like a result."""
     return quantise(torch.from_numpy(lq)) if lq.dtype == np.float32 else lq
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hfsr.errors import HubError, OptionsError
 
-__all__ = ["PREFIX", "local_folder"]
+__all__ = ["ADDRESS", "PREFIX", "local_folder"]
 
 PREFIX = "hf://"
 ADDRESS = re.compile(
@@ -39,7 +39,8 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
     from huggingface_hub import constants  # here, as folders of this machine need no client of the Hub
     from huggingface_hub.file_download import repo_folder_name
 
-    from .remote import check_bytes, client, in_words
+    from .fetching import check_bytes
+    from .remote import client, in_words
 
     blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="dataset"), "blobs")
     known = {path.name for path in blobs.glob("*")}

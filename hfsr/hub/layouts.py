@@ -20,9 +20,9 @@ from hfsr.checkpoints import identify, load_checkpoint, load_weights, read_model
 from hfsr.errors import CheckpointError, some_of
 from hfsr.registry import ARCHS
 
-__all__ = ["CONFIG", "WEIGHTS", "choose_weights", "parse", "read_fetched"]
+__all__ = ["CONFIG", "README", "WEIGHTS", "choose_weights", "parse", "read_fetched"]
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
 SUFFIXES = (".safetensors", ".pth", ".pt")
 SUPER_IMAGE = re.compile(r"pytorch_model(_(?P<scale>\d)x)?\.pt")
 FIXED: dict[str, dict[str, Any]] = {

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hfsr import _resources
-from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder
+from hfsr import _resources, zoo
+from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder, read_state_dict
+from hfsr.checkpoints.files import parse_config
 from hfsr.errors import CheckpointError, OptionsError, suggest
 
-__all__ = ["find_local", "from_pretrained"]
+__all__ = ["find_local", "from_pretrained", "task_in", "task_of"]
 
 FILES = (".safetensors", ".pth", ".pt", ".mat", ".onnx")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -70,8 +71,8 @@ def _from_hub(
     cache_dir: str | Path | None,
     local_files_only: bool,
 ) -> nn.Module:
-    from .layouts import read_fetched  # here, as models on this machine need no client of the Hub
-    from .remote import fetch_model
+    from .fetching import fetch_model  # here, as models on this machine need no client of the Hub
+    from .layouts import read_fetched
 
     fetched = fetch_model(
         repo_id, revision=revision, scale=scale, cache_dir=cache_dir, local_files_only=local_files_only
@@ -101,3 +102,35 @@ def find_local(name: str | Path) -> Path | None:
         f"no model '{name}': it is no bundled model{suggest(str(name), bundled)}, no folder or file, "
         f"and no id on the Hub, which has the form owner/name"
     )
+
+
+def task_of(name: str | Path, model: nn.Module) -> str:
+    """What the weights of a model are for, as its config says; else the network's usual task.
+
+    Args:
+        name: of the model, as `from_pretrained` takes it; one on the Hub must have been loaded.
+        model: the network.
+    """
+    path = find_local(name)
+    if path is None:
+        from .fetching import cached_config  # here, as models on this machine need no client of the Hub
+
+        told = cached_config(str(name)).get("task")
+    else:
+        told = task_in(path)
+    return str(told or zoo.usual_task(model))
+
+
+def task_in(path: Path) -> str | None:
+    """The task that a model folder, or a checkpoint that knows its own config, states; None where none does.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    if path.is_dir():
+        config = path / "config.json"
+        told = parse_config(config.read_text(encoding="utf-8"), f"'{config}'") if config.is_file() else {}
+    else:
+        told = read_state_dict(path)[1]["config"] or {} if path.suffix == ".safetensors" else {}
+    task = told.get("task")
+    return task if isinstance(task, str) else None

@@ -10,16 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, RepoFile, get_token
+from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, RepoFile, get_token
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 from torch import nn
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import HubError, OptionsError
 
-from .cards import EXAMPLE, check_card, make_card
-from .remote import CONFIG, LOG_IN, README, WEIGHTS, address, client, in_words
+from .cards import check_card, make_card
+from .layouts import CONFIG, README, WEIGHTS, parse
+from .parts import EXAMPLE, RECIPE
+from .remote import LOG_IN, address, client, in_words
 from .results import ReportJson
-from .sources import Source, check_source, open_source, stage, write_card
+from .sources import Source, open_source
+from .staging import check_source, stage, write_card
 
 __all__ = [
     "Published",
@@ -168,16 +172,19 @@ def publish_folder(
         api.create_repo(repo_id, private=private or None, exist_ok=True)
         if revision is not None and not create_pr:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        info = api.model_info(repo_id, revision=revision)
+        info = _info(api, repo_id, revision)
         if private and not info.private:
             raise HubError(
                 f"'{repo_id}' is there already and everybody sees it; make it private in its settings at "
                 f"{address(repo_id)}/settings, or leave --private out"
             )
-        names = [CONFIG, README, WEIGHTS, *([EXAMPLE] if (folder / EXAMPLE).is_file() else [])]
+        names = [CONFIG, README, WEIGHTS, *(name for name in (EXAMPLE, RECIPE) if (folder / name).is_file())]
         changed = changed_files(api, folder, repo_id, str(info.sha), names=names)
         if not changed:
             return Published(address(repo_id), ())
+        overwritten = revision is None and not create_pr and CONFIG in changed
+        if overwritten and CONFIG in {file.rfilename for file in info.siblings or ()}:
+            _check_ours(api, repo_id, str(info.sha))
         commit = api.create_commit(
             repo_id,
             operations=[CommitOperationAdd(name, folder / name) for name in changed],
@@ -187,6 +194,29 @@ def publish_folder(
             parent_commit=info.sha,
         )
     return Published(commit.pr_url or address(repo_id), tuple(changed))
+
+
+def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
+    """What the Hub says of a repository that has just been made, or was there."""
+    try:
+        return api.model_info(repo_id, revision=revision)
+    except RevisionNotFoundError:
+        raise
+    except RepositoryNotFoundError as error:
+        raise HubError(
+            f"the name '{repo_id}' is taken on the Hub, by something that your token may not see; choose "
+            "another name"
+        ) from error
+
+
+def _check_ours(api: HfApi, repo_id: str, commit: str) -> None:
+    """Raises HubError where the repository holds another library's model, which would be overwritten."""
+    config = parse(Path(api.hf_hub_download(repo_id, CONFIG, revision=commit)), repo_id)
+    if "architecture" not in config:
+        raise HubError(
+            f"the name '{repo_id}' is taken by another library's model (its {CONFIG} says so), which yours "
+            "would overwrite; choose another name, --revision or --create-pr"
+        )
 
 
 def changed_files(

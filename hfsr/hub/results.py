@@ -9,6 +9,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard
 
+from .datasets import ADDRESS
+
 __all__ = [
     "ReportJson",
     "Row",
@@ -33,6 +35,13 @@ MEASURES = {
     "psnr_rgb": ("psnr", "PSNR (RGB)", 4, "{:.2f}"),
     "ssim_rgb": ("ssim", "SSIM (RGB)", 5, "{:.4f}"),
 }
+
+
+FACTS = ("images", "scale", "gt")
+"""Words of a report that are facts of its set; `gt` is told of sets on the Hub, by their address."""
+
+SETTINGS = ("sigma", "quality")
+"""Words of a protocol that the table has in a column of its own."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +70,10 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
                 EvalResult(
                     task_type="image-to-image",
                     task_name=f"restoration at scale {report['scale']:g}",
-                    dataset_type=re.sub(r"[^a-z0-9]+", "-", report["set"].lower()).strip("-"),
+                    dataset_type=_dataset_id(report),
                     dataset_name=report["set"],
                     dataset_config=setting_of(report),
-                    dataset_args={"images": report["images"], "scale": report["scale"]},
+                    dataset_args={word: report[word] for word in FACTS if word in report},
                     metric_type=kind,
                     metric_name=name,
                     metric_value=round(report[key], decimals),
@@ -76,10 +85,22 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
 
 def setting_of(report: ReportJson) -> str:
     """What was undone, in a word: "x2", "sigma 25" for noise, "quality 40" for JPEG."""
-    for word in ("sigma", "quality"):
-        if (value := report["protocol"].get(word)) is not None:
-            return f"{word} {value:g}"
+    protocol = report["protocol"]
+    for word in SETTINGS:
+        if (value := protocol.get(word)) is not None:
+            told = f"{word} {value:g}" if isinstance(value, (int, float)) else f"{word} {value}"
+            return f"{told}, unclipped" if "neither" in str(protocol.get("noise")) else told
+    if report["scale"] == 1:
+        given = "pairs" if "as given" in str(protocol.get("resize")) else "same size"
+        return str(protocol.get("mosaic", given)).partition(",")[0]
     return f"x{report['scale']:g}"
+
+
+def _dataset_id(report: ReportJson) -> str:
+    """The id of the data set on the Hub, where the pictures are from there; else the set's name as an id."""
+    if match := ADDRESS.fullmatch(str(report.get("gt"))):
+        return match["repo"]
+    return re.sub(r"[^a-z0-9]+", "-", report["set"].lower()).strip("-")
 
 
 def reports_of(card: str) -> list[dict[str, Any]]:
@@ -144,7 +165,11 @@ def protocol_sentences(results: Sequence[EvalResult]) -> list[str]:
     """How the numbers were made, in one sentence for each way that occurs."""
     sentences: dict[str, str] = {}
     for result in results:
-        protocol = {word: value for word, value in (result.metric_args or {}).items() if word != BASELINE}
+        protocol = {
+            word: value
+            for word, value in (result.metric_args or {}).items()
+            if word not in (BASELINE, *SETTINGS)
+        }
         if protocol.get("tile") == 0:
             protocol["tile"] = "none, whole pictures"
         told = "; ".join(f"{word}: {value}" for word, value in protocol.items())

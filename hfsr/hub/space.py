@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +12,10 @@ from huggingface_hub import CommitOperationAdd
 from hfsr import _resources
 from hfsr.errors import OptionsError
 
-from .loading import from_pretrained
+from .layouts import README
+from .loading import from_pretrained, task_of
 from .publishing import Published, changed_files, check_repo_id, require_token
-from .remote import CONFIG, README, address, client, in_words
+from .remote import address, client, in_words
 
 __all__ = ["publish_space", "write_space"]
 
@@ -129,14 +129,10 @@ def _entry(name: str) -> tuple[str, str]:
             f"a Space cannot read '{name}' from this machine; publish it with 'hfsr push' and name its id"
         )
     model = from_pretrained(name)
-    scale, task = float(getattr(model, "scale", 1)), None
-    if name in _resources.bundled_models():
-        config = json.loads((_resources.path("weights", name) / CONFIG).read_text(encoding="utf-8"))
-        task = config.get("task")
-    label = name.rsplit("/", 1)[-1]
+    scale, label = float(getattr(model, "scale", 1)), name.rsplit("/", 1)[-1]
     if scale > 1:
-        return "Enlarge", f"{scale:g} times, {label}"
-    return GROUPS.get(task or "", "Restore"), label
+        return GROUPS["super-resolution"], f"{scale:g} times, {label}"
+    return GROUPS.get(task_of(name, model), "Restore"), label
 
 
 def _write_readme(path: Path, repo_id: str, models: list[str], hardware: str | None) -> None:

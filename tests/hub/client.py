@@ -12,7 +12,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ class Client:
         token: HF_TOKEN, None for somebody who is not logged in.
         offline: sets HF_HUB_OFFLINE.
         xet: large files go by Xet, the client's default, and not by classic LFS.
+        without: packages that this process does not find, as if they were not installed.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Client:
         token: str | None = None,
         offline: bool = False,
         xet: bool = False,
+        without: Sequence[str] = (),
     ) -> None:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))
@@ -60,6 +64,7 @@ class Client:
             "HF_HOME": str(home),
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_XET": "0" if xet else "1",
+            "HF_XET_CLIENT_RETRY_BASE_DELAY": "1ms",
             "NO_PROXY": "127.0.0.1,localhost",
             "OMP_NUM_THREADS": "1",
         }
@@ -69,7 +74,7 @@ class Client:
             environment["HF_HUB_OFFLINE"] = "1"
         cwd.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", __file__],
+            [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", __file__, *without],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -110,9 +115,27 @@ class Client:
         self._process.wait(timeout=30)
 
 
+class _Without(MetaPathFinder):
+    """Another finder that does not find some packages, as if they were not installed."""
+
+    def __init__(self, finder: Any, packages: Sequence[str]) -> None:
+        self.finder, self.packages = finder, frozenset(packages)
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname.partition(".")[0] in self.packages:
+            return None
+        return self.finder.find_spec(fullname, path, target)
+
+    def find_distributions(self, *context: Any) -> Any:
+        return getattr(self.finder, "find_distributions", lambda *_: ())(*context)
+
+
 def _serve() -> None:
     """Reads scripts from stdin and answers each with one line of JSON."""
     import time
+
+    if missing := sys.argv[1:]:
+        sys.meta_path[:] = [_Without(finder, missing) for finder in sys.meta_path]
 
     sleep = time.sleep
     time.sleep = lambda seconds: sleep(min(seconds, 0.01))  # the client's pauses between retries, made short

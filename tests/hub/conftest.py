@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,27 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
+CALLS = pytest.StashKey[int]()
+
+
 @pytest.fixture(autouse=True)
-def _no_unknown_calls(hub: HubServer) -> Iterator[None]:
+def _no_unknown_calls(hub: HubServer, request: pytest.FixtureRequest) -> Iterator[None]:
     """A call that the server does not know fails the test that made it."""
+    request.node.stash[CALLS] = len(hub.calls)
     yield
     unknown, hub.unknown = hub.unknown, []
     assert not unknown
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails lists the calls that its clients made."""
+    report = yield
+    hub = getattr(item, "funcargs", {}).get("hub")
+    if report.failed and isinstance(hub, HubServer):
+        calls = hub.calls[item.stash.get(CALLS, 0) :]
+        report.sections.append(("calls to the Hub", "\n".join(map(str, calls)) or "none"))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,7 @@ class HubServer:
         url, storage: addresses of the two listeners.
         users: token -> User.
         repos: model id -> Repo; `datasets/...` and `spaces/...` for those.
+        reserved: ids that are taken by something that nobody sees.
         objects: large files by SHA-256.
         xet_store: folder that hf_xet stores in, when a test lets it.
         xet_hashes: SHA-256 -> Xet's own hash, of files that come by Xet.
@@ -65,6 +66,7 @@ class HubServer:
             "hf_reader": User("reader", ("reader",)),
         }
         self.repos: dict[str, Repo] = {}
+        self.reserved: set[str] = set()
         self.objects: dict[str, bytes] = {}
         self.xet_store: Path | None = None
         self.xet_hashes: dict[str, str] = {}
@@ -118,8 +120,9 @@ class HubServer:
         Args:
             method: "GET", "HEAD", ... or "*".
             pattern: regular expression, searched in the path.
-            kind: a status ("500"), "cut" (no answer), "half" (half of the body, then the connection closes),
-                "short" (a shorter file that claims to be whole) or "wrong" (other bytes, same length).
+            kind: a status ("500"), "cut" (no answer), "lost" (done as asked, but no answer), "half" (half of
+                the body, then the connection closes), "short" (a shorter file that claims to be whole) or
+                "wrong" (other bytes, same length) or "page" (of a network that wants one to log in first).
             times: how many requests.
         """
         fault = Fault(method, pattern, kind, times)
@@ -194,7 +197,7 @@ class HubServer:
         repo_id = FOLDERS[asked.get("type") or "model"] + f"{owner}/{asked['name']}"
         if owner not in user.writes:
             raise Answer(403, f'You don\'t have the rights to create a model under the namespace "{owner}"')
-        if repo_id in self.repos:
+        if repo_id in self.repos or repo_id in self.reserved:
             return Answer(
                 409, {"error": "You already created this model repo", "url": f"{self.url}/{repo_id}"}
             )

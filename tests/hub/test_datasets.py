@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from .client import Client
@@ -85,3 +86,96 @@ def test_damaged_pictures_are_not_kept(hub: HubServer, stranger: Client, picture
         assert "arrived damaged" in stranger.error(fetch)
     folder = Path(stranger.ok(fetch))
     assert (folder / "a.png").read_bytes() == pictures["Other/c.png"]
+
+
+CARD = """
+import contextlib, io, json, torch, hfsr
+from hfsr.cli import main
+torch.manual_seed(41)
+hfsr.save_pretrained(hfsr.create_model("edsr_tiny"), "measured")
+result = main(["push", "measured", "org/measured", "--licence", "mit", "--no-example", "--gt", place])
+"""
+REPEAT = """
+import contextlib, io, json
+from hfsr.cli import main
+out = io.StringIO()
+with contextlib.redirect_stdout(out):
+    code = main(["evaluate", "--from-card", "org/measured", "--json", *words])
+result = [code, json.loads(out.getvalue())]
+"""
+
+
+def test_a_card_on_the_hub_is_repeated_by_its_name_alone(
+    hub: HubServer, publisher: Client, stranger: Client, pictures: dict[str, bytes]
+) -> None:
+    """The card tells where its pictures are, and the Hub can link their data set."""
+    place = "hf://datasets/org/sets/Tiny/HR"
+    assert publisher.ok(CARD, place=place) == 0
+    card = hub.repos["org/measured"].files()["README.md"].data.decode()
+    [result] = yaml.safe_load(card.split("---\n")[1])["model-index"][0]["results"]
+    assert (result["dataset"]["type"], result["dataset"]["name"]) == ("org/sets", "Tiny")
+    assert result["dataset"]["args"]["gt"] == place
+    code, said = stranger.ok(REPEAT, words=[])
+    [one] = said["sets"]
+    assert (code, one["deviations"], said["left_out"]) == (0, [], [])
+    assert one["here"]["psnr_y"] == pytest.approx(one["card"]["psnr_y"], abs=1e-3)
+    assert f"| {one['here']['psnr_y']:.2f} |" in card
+    wrong = card.replace(f"value: {one['card']['psnr_y']}", f"value: {one['card']['psnr_y'] + 0.01:.4f}")
+    hub.create(
+        "org/measured",
+        contents={
+            **{name: blob.data for name, blob in hub.repos["org/measured"].files().items()},
+            "README.md": wrong.encode(),
+        },
+    )
+    code, said = stranger.ok(REPEAT, words=["--gt", place])
+    assert code == 1
+    assert "PSNR (Y): the card has" in said["sets"][0]["deviations"][0]
+
+
+TRAIN = """
+from hfsr.training import load_options
+from hfsr.training.setup import build_dataset
+options = load_options("tiny.yml")
+sets = {key: build_dataset(options, key) for key in options.datasets}
+def told(file):
+    return [file.gt.name, file.gt.read_bytes().hex(), file.lq and file.lq.name]
+result = {key: [told(file) for file in dataset.files] for key, dataset in sets.items()}
+"""
+OPTIONS = """
+name: tiny
+model_type: SRModel
+scale: 2
+datasets:
+  train:
+    type: PairedImageDataset
+    dataroot_gt: [hf://datasets/org/sets/Tiny/HR, hf://datasets/org/sets@main/Other]
+    gt_size: 16
+  val:
+    type: PairedImageDataset
+    dataroot_gt: hf://datasets/org/sets/Tiny/HR
+    dataroot_lq: hf://datasets/org/sets/Tiny/LR
+network_g: {type: EDSR, num_feat: 8, num_block: 2}
+train: {total_iter: 1, optim_g: {type: Adam, lr: 0.001}}
+"""
+
+
+def test_option_files_name_folders_of_data_sets(
+    hub: HubServer, pictures: dict[str, bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.yml").write_text(OPTIONS)
+    client = Client(hub.url, home=tmp_path / "hf", cwd=tmp_path)
+    try:
+        pictures["Tiny/LR/b.png"] = pictures["Tiny/LR/a.png"]
+        hub.create("datasets/org/sets", contents=pictures)
+        sets = client.ok(TRAIN)
+        hub.repos["datasets/org/sets"].files().pop("Other/c.png")
+        (tmp_path / "tiny.yml").write_text(OPTIONS.replace("sets@main/Other", "sets/Missing"))
+        assert "has no folder 'Missing'" in client.error(TRAIN)
+    finally:
+        client.close()
+    assert sets["train"] == [
+        [name.split("/")[-1], pictures[name].hex(), None]
+        for name in ("Tiny/HR/a.png", "Tiny/HR/b.png", "Other/c.png")
+    ]
+    assert [[name, lq] for name, _, lq in sets["val"]] == [["a.png", "a.png"], ["b.png", "b.png"]]

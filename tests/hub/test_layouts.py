@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -44,59 +45,40 @@ def pth(state_dict: dict[str, Tensor]) -> bytes:
     return file.getvalue()
 
 
-def edsr_of_super_image(scale: int) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
-    """Our EDSR on [0, 1] without a mean; its tensors and config as super-image 0.2.0 writes them."""
-    torch.manual_seed(scale)
-    model = create_model(
-        "edsr_tiny", upscale=scale, res_scale=0.1, img_range=1.0, rgb_mean=[0.0, 0.0, 0.0]
-    ).eval()
-    rules = {"conv_first": "head.0", "conv_after_body": "body.2", "upsample": "tail.0", "conv_last": "tail.1"}
-    keys = {}
-    for key, tensor in model.state_dict().items():
-        first, _, rest = key.partition(".")
-        rest = rest.replace("conv1", "body.0").replace("conv2", "body.2")
-        keys[f"{rules.get(first, first)}.{rest}"] = tensor
-    for name, sign in (("sub_mean", -1), ("add_mean", 1)):  # saved, and never called
-        keys[f"{name}.weight"] = torch.eye(3).view(3, 3, 1, 1)
-        keys[f"{name}.bias"] = sign * 255 * torch.tensor([0.4488, 0.4371, 0.404])
-    config = {
-        "data_parallel": False,
-        "model_type": "EDSR",
-        "n_colors": 3,
-        "n_feats": 8,
-        "n_resblocks": 2,
-        "no_upsampling": False,
-        "res_scale": 0.1,
-        "rgb_range": 255,
-        "scale": scale,
-    }
-    return model, keys, config
+SUPER_IMAGE = Path(__file__).parent / "super_image"
+"""Networks with random weights as super-image 0.2.0 itself saved them, and what it made of `x()`."""
 
 
-def test_super_image_by_scale(hub: HubServer, stranger: Client) -> None:
-    models = {scale: edsr_of_super_image(scale) for scale in (2, 4)}
-    contents = {f"pytorch_model_{scale}x.pt": pth(keys) for scale, (_, keys, _) in models.items()}
-    contents["config.json"] = json.dumps(models[2][2]).encode()
-    hub.create("eugenesiow/edsr-tiny", contents=contents)
-    for scale, (model, _, _) in models.items():
-        with hub.recorded() as calls:
-            assert stranger.ok(OUTPUT + "result = run('eugenesiow/edsr-tiny', scale=s)", s=scale) == output(
-                model
-            )
-        fetched = [call for call in calls if call.method == "GET" and call.path.endswith("/config.json")]
-        assert len(fetched) == (1 if scale == 2 else 0)
-    message = stranger.error("hfsr.from_pretrained('eugenesiow/edsr-tiny')")
+def saved_by_super_image(name: str, scale: int) -> tuple[dict[str, bytes], Tensor]:
+    """The files of a repository of `eugenesiow/*`, and super-image's own output at a scale."""
+    folder = SUPER_IMAGE / name
+    files = [folder / "config.json", *folder.glob("pytorch_model_*.pt")]
+    output = torch.from_numpy(np.load(folder / f"output_{scale}x.npy"))
+    return {path.name: path.read_bytes() for path in files}, output
+
+
+@pytest.mark.parametrize(("name", "scale"), [("edsr", 2), ("edsr", 4), ("a2n", 2)])
+def test_what_super_image_saved_gives_its_output(
+    hub: HubServer, stranger: Client, name: str, scale: int
+) -> None:
+    contents, expected = saved_by_super_image(name, scale)
+    repo_id = f"eugenesiow/{name}"
+    if repo_id not in hub.repos:
+        hub.create(repo_id, contents=contents)
+    with hub.recorded() as calls:
+        made = stranger.ok(OUTPUT + "result = run(name, scale=s)", name=repo_id, s=scale)
+    assert made[0] == scale
+    assert torch.tensor(made[1]) == pytest.approx(expected.flatten(), abs=2e-6)
+    assert expected.std() > 0.05
+    configs = [call for call in calls if call.method == "GET" and call.path.endswith("/config.json")]
+    assert len(configs) <= 1
+
+
+def test_super_image_wants_a_scale_where_it_holds_several(hub: HubServer, stranger: Client) -> None:
+    hub.create("eugenesiow/several", contents=saved_by_super_image("edsr", 2)[0])
+    message = stranger.error("import hfsr\nhfsr.from_pretrained('eugenesiow/several')")
     assert "holds several weights: pytorch_model_2x.pt, pytorch_model_4x.pt; say scale=" in message
-    assert "several weights" in stranger.error("hfsr.from_pretrained('eugenesiow/edsr-tiny', scale=3)")
-
-
-def test_super_image_a2n_keeps_its_range(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = create_model("a2n_tiny", img_range=1.0).eval()
-    config = {"model_type": "A2N", "nf": 16, "unf": 8, "nb": 2, "scale": 2}
-    torch.save(model.state_dict(), tmp_path / "pytorch_model_2x.pt")
-    weights = choose_weights(["config.json", "pytorch_model_2x.pt"], config, None, repo_id="org/a2n")
-    assert output(read_fetched(tmp_path, weights, config, None)) == output(model)
+    assert "several weights" in stranger.error("hfsr.from_pretrained('eugenesiow/several', scale=3)")
 
 
 def test_super_image_networks_that_are_not_ours(tmp_path: Path) -> None:
@@ -107,6 +89,32 @@ def test_super_image_networks_that_are_not_ours(tmp_path: Path) -> None:
     ):
         with pytest.raises(CheckpointError, match=told):
             read_fetched(tmp_path, "pytorch_model_2x.pt", config, 2)
+
+
+MIXIN = """
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from hfsr.archs.edsr import EDSR
+
+class Published(EDSR, PyTorchModelHubMixin):
+    def __init__(self, num_feat=64, num_block=16, upscale=4, res_scale=1.0, img_range=255.0):
+        super().__init__(
+            num_feat=num_feat, num_block=num_block, upscale=upscale, res_scale=res_scale, img_range=img_range
+        )
+
+torch.manual_seed(1)
+model = Published(num_feat=8, num_block=2, upscale=2, res_scale=0.5, img_range=1.0).eval()
+model.push_to_hub("org/by-mixin")
+x = torch.linspace(0, 1, 3 * 7 * 9).reshape(1, 3, 7, 9)
+with torch.no_grad():
+    result = [model.scale, model(x).flatten().tolist()]
+"""
+
+
+def test_what_the_mixin_itself_pushed(hub: HubServer, publisher: Client, stranger: Client) -> None:
+    """The client's own class saves; arguments that shapes do not show must arrive."""
+    pushed = publisher.ok(MIXIN)
+    assert stranger.ok(OUTPUT + "result = run('org/by-mixin')") == pushed
 
 
 def test_hub_mixin(hub: HubServer, stranger: Client) -> None:

@@ -187,10 +187,13 @@ result = [code, all(bool((a == b).all()) for a, b in zip(model.parameters(), bes
     assert outcome.stderr == ""
     card = hub.repos["org/run"].files()["README.md"].data.decode()
     assert "license: mit" in card
-    assert "| option file | `tiny.yml` |" in card
+    assert "| option file | [tiny.yml](recipe.yml) |" in card
+    recipe = hub.repos["org/run"].files()["recipe.yml"].data.decode()
+    assert "dataroot_gt: photos" in recipe
     assert "| iterations | 1,000 |" in card
     assert "| degradation | MATLAB bicubic reduction by 2 |" in card
-    assert "alice" not in card
+    assert "alice" not in card + recipe
+    assert hub.repos["org/run"].files().keys() >= {"example.webp", "config.json", "model.safetensors"}
     again = publisher.run("result = main(['push', str(run), 'org/run'])")
     assert again.result == 0
     assert "nothing has changed" in again.stdout

@@ -12,7 +12,9 @@ from torch import nn
 from hfsr import _resources
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError, HubError
-from hfsr.hub.sources import open_source, stage, training_of
+from hfsr.hub.recipe import read_recipe
+from hfsr.hub.sources import open_source
+from hfsr.hub.staging import stage
 from hfsr.zoo import create_model
 
 OPTIONS = """
@@ -67,8 +69,8 @@ def test_a_run_is_built_as_its_option_file_says(run: Path) -> None:
     assert source.model.scale == 2
     assert not source.model.training
     assert source.folder == run / "hub"
-    training = source.training
-    assert training is not None
+    assert source.recipe is not None
+    training = source.recipe.training
     assert (training.data, training.iterations, training.loss) == ("Photos, a, b", 1000, "L1Loss")
     assert (training.recipe, training.degradation) == ("run.yml", "MATLAB bicubic reduction by 2")
 
@@ -76,9 +78,9 @@ def test_a_run_is_built_as_its_option_file_says(run: Path) -> None:
 def test_pairs_of_unknown_making_have_no_degradation(run: Path) -> None:
     (run / "run.yml").write_text(OPTIONS.replace("dataroot_lq: ~", "dataroot_lq: lq"))
     save(run, "best")
-    training = open_source(run).training
-    assert training is not None
-    assert training.degradation is None
+    recipe = open_source(run).recipe
+    assert recipe is not None
+    assert recipe.training.degradation is None
 
 
 def test_an_option_file_that_does_not_fit(run: Path) -> None:
@@ -156,6 +158,55 @@ def test_a_card_tells_the_degradation_of_the_option_file(tmp_path: Path) -> None
     steps = [{"type": "Bicubic"}, {"type": "GaussianNoise", "sigma": [0, 50]}]
     data = {"type": "PairedImageDataset", "dataroot_gt": "a", "degradation": steps}
     file.write_text(yaml.safe_dump({"scale": 2, "datasets": {"train": data}}))
-    told = training_of(file).degradation or ""
-    for part in ("resize MATLAB bicubic", "noise Gaussian", "sigma 0 to 50"):
-        assert part in told
+    told = read_recipe(file).training.degradation
+    assert told == (
+        "reduction (MATLAB bicubic, antialiased, 8 bit); "
+        "Gaussian noise of sigma 0 to 50 (clamped and rounded to 8 bit)"
+    )
+
+
+def test_an_option_file_goes_along_without_anybodys_folders(tmp_path: Path) -> None:
+    file = tmp_path / "run.yml"
+    file.write_text(
+        "# yaml-language-server: $schema=schema.json\n# Data: photographs in /home/alice/a, see https://x.org/a\n"
+        + OPTIONS.lstrip().replace(
+            "train: {total", "path: {pretrain_network_g: ~, resume_state: ~/r/9.state}\ntrain: {total"
+        )
+    )
+    text = read_recipe(file).text
+    assert text.startswith("# Data: photographs in a, see https://x.org/a\nname: run\n")
+    assert "dataroot_gt: [a, b]" in text
+    assert "resume_state: 9.state" in text
+    assert "alice" not in text
+
+
+def test_the_option_file_of_a_bundled_model_goes_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = stage(open_source("hfsr-x2"), name="org/x2")
+    assert "| option file | [options/hfsr_x2.yml](recipe.yml) |" in (folder / "README.md").read_text()
+    packaged = _resources.path("options", "hfsr_x2.yml").read_text()
+    assert (folder / "recipe.yml").read_text() == packaged.partition("\n")[2]
+    assert {path.name for path in folder.iterdir()} == {
+        *("README.md", "config.json", "example.webp", "model.safetensors", "recipe.yml")
+    }
+
+
+@pytest.mark.parametrize(
+    ("steps", "task"),
+    [
+        ({"type": "GaussianNoise", "sigma": 25}, "denoising"),
+        ([{"type": "GaussianNoise"}, {"type": "PoissonNoise"}], "denoising"),
+        ({"type": "Jpeg"}, "jpeg-artefact-removal"),
+        ({"type": "Mosaic"}, "demosaicing"),
+        ([{"type": "GaussianBlur"}, {"type": "Jpeg"}], "restoration"),
+        (None, None),
+    ],
+)
+def test_the_task_is_what_the_option_file_undoes(tmp_path: Path, steps: object, task: str | None) -> None:
+    data = {"type": "PairedImageDataset", "dataroot_gt": "a", "degradation": steps}
+    (tmp_path / "run.yml").write_text(yaml.safe_dump({"scale": 1, "datasets": {"train": data}}))
+    assert read_recipe(tmp_path / "run.yml").task == task
+    (tmp_path / "run.yml").write_text(yaml.safe_dump({"scale": 2, "datasets": {"train": data}}))
+    assert read_recipe(tmp_path / "run.yml").task is None

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Call", "Handler", "Request"]
 
 
+PAGE = b"<!doctype html><title>Welcome to the train's network</title><a href='/login'>Log in</a>"
+
+
 @dataclass(frozen=True)
 class Call:
     """One request as the server saw it."""
@@ -104,12 +107,18 @@ class Handler(BaseHTTPRequestHandler):
             self._record(request, 0)
             self.close_connection = True
             return
+        if kind == "lost":
+            self._record(request, self.hub.answer(request).status)
+            self.close_connection = True
+            return
         answer = (
             Answer(int(kind), f"injected {kind}") if kind and kind.isdigit() else self.hub.answer(request)
         )
         self._record(request, answer.status)
         body = answer.body
-        if kind == "wrong":
+        if kind == "page":
+            answer, body = Answer(200, headers={"Content-Type": "text/html"}), PAGE
+        elif kind == "wrong":
             body = bytes(255 - byte for byte in body)
         elif kind == "short":
             body = body[: len(body) // 2]

@@ -1,0 +1,118 @@
+"""The model folder that is published, with its card, picture and option file; and whether it may go out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hfsr.checkpoints import write_model_folder
+from hfsr.checkpoints.files import replacing
+
+from .cards import check_card, make_card
+from .editing import with_example, with_name, with_results
+from .layouts import README, WEIGHTS
+from .licences import check_may_publish
+from .parts import EXAMPLE, RECIPE, Example
+from .recipe import read_text
+from .results import ReportJson
+from .sources import Source, sha256_of
+
+__all__ = ["check_source", "stage", "write_card"]
+
+
+def check_source(source: Source, licence: str | None = None) -> None:
+    """Raises HubError where the source holds weights of somebody else that not everybody may pass on.
+
+    Args:
+        source: what is to be published. Weights were converted where the source or its card tells provenance.
+        licence: what the person who publishes says of them, where neither the source nor its card tells.
+    """
+    if source.card is not None and "\n## Provenance\n" in source.card:
+        front = check_card(source.card).data
+        told = front.get("license_name") or front.get("license")
+    elif source.provenance is not None:
+        told = source.provenance.licence
+    else:
+        return
+    known = told if told and told.lower() != "unknown" else licence
+    check_may_publish(known, source=str(source.weights))
+
+
+def stage(
+    source: Source,
+    *,
+    name: str,
+    licence: str | None = None,
+    reports: Sequence[ReportJson] = (),
+    example: Example | None = None,
+) -> Path:
+    """Writes the model folder that is published: config, weights, card, its picture and its option file.
+
+    A card that is there stays, under the new name and with the new reports, as long as the weights are those
+    it was written for; else a new one is made, since its numbers would be those of other weights.
+
+    Args:
+        source: the model.
+        name: how it will be loaded, usually "owner/name".
+        licence: of the weights, for a new card; that of the card it replaces when None.
+        reports: measurements that go on the card.
+        example: before and after; the one that is there stays with its card when None.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+        HubError: the card that is there cannot be read.
+    """
+    card = source.card
+    if not source.complete:
+        earlier = _earlier_card(source.folder)
+        before = sha256_of(source.folder / WEIGHTS) if earlier else None
+        write_model_folder(source.model, source.folder, task=source.task)
+        if earlier and card is None:
+            card = earlier if sha256_of(source.folder / WEIGHTS) == before else None
+            licence = licence or check_card(earlier).data.get("license")
+    if card is None:
+        card = make_card(
+            source.model,
+            name=name,
+            task=source.task,
+            licence=licence,
+            training=source.recipe.training if source.recipe else None,
+            provenance=source.provenance,
+            reports=reports,
+            example=example,
+        )
+    else:
+        check_card(card)
+        card = with_name(card, name)
+        card = with_results(card, reports, name=name) if reports else card
+        card = with_example(card, example) if example else card
+    picture = example.picture if example else source.example and source.example.read_bytes()
+    if picture:
+        _write(source.folder / EXAMPLE, picture)
+    if source.recipe:
+        _write(source.folder / RECIPE, source.recipe.text.encode())
+    write_card(card, source.folder)
+    return source.folder
+
+
+def write_card(card: str, folder: Path) -> None:
+    """Writes a card into a model folder, unless the same one is there.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    _write(folder / README, card.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a small file, unless it is there already."""
+    if path.is_file() and path.read_bytes() == content:
+        return
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def _earlier_card(folder: Path) -> str | None:
+    """The card of a folder written before; None where it, or the weights it belongs to, are missing."""
+    complete = (folder / README).is_file() and (folder / WEIGHTS).is_file()
+    return read_text(folder / README) if complete else None
