@@ -111,10 +111,11 @@ def network(preset: str) -> nn.Module:
 
 
 def picture(size: Size) -> NDArray:
-    """Noise with slow changes under it; what is in a picture does not change the time."""
+    """Slow changes with grain on them. What is in a picture changes no network's time, but the encoder's."""
     generator = np.random.default_rng(0)
-    slow = np.linspace(0, 127, size.width)[None, :, None]
-    return (slow + generator.integers(0, 128, (*size, 3))).astype(np.uint8)
+    slow = np.linspace(40, 200, size.width, dtype=np.float32)[None, :, None]
+    grain = generator.standard_normal((*size, 3), dtype=np.float32) * 3
+    return (slow + grain).astype(np.uint8)
 
 
 def seconds(run: Callable[..., Any], *arguments: Any) -> float:
