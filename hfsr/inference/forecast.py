@@ -136,8 +136,11 @@ class _Bench:
             joins = any(self._program.operators[u].rows.needs(0, 1) != (0, 1) for u in self._readers(node))
             out = self._new(node, region) if joins else None
 
-            def run() -> Tensor | None:
-                return op.run(region, self) if out is None else op.run_into(region, self, out)
+            def run() -> Tensor:
+                if out is None:
+                    return op.run(region, self)
+                op.run_into(region, self, out)
+                return out
 
             run()
             self._rates[key] = self._timed(run) / region.height
@@ -146,9 +149,9 @@ class _Bench:
     def _readers(self, node: fx.Node) -> list[fx.Node]:
         return [user for user in node.users if user in self._program.operators]
 
-    def _timed(self, run: Callable[[], Tensor | None]) -> float:
+    def _timed(self, run: Callable[[], Tensor]) -> float:
         found: list[float] = []
-        results: list[Tensor | None] = []  # held, as those of a run are: each needs memory of its own
+        results: list[Tensor] = []  # held, as those of a run are: each needs memory of its own
         while len(found) < _REPEATS and sum(found) < _ENOUGH:
             self._empty_caches()
             self._wait()
