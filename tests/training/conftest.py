@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,16 @@ def tiny_options(folder: Path) -> dict[str, Any]:
         "val": {"val_freq": 3},
         "logger": {"print_freq": 1, "save_checkpoint_freq": 2, "use_tb_logger": False},
     }
+
+
+@pytest.fixture(scope="session")
+def server() -> ForkServerContext:
+    """Starts processes that have everything imported already, which takes longer than what they do."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["hfsr.training", "tests.training.test_resume", "tests.training.test_recipes_gan"]
+    )
+    return context
 
 
 @pytest.fixture

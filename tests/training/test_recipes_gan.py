@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from torch import nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import logsigmoid
 
@@ -234,8 +234,9 @@ class _Both(nn.Module):
         return self.network(x), self.network(y)
 
 
-def test_means_and_their_gradients_are_those_of_the_global_batch(tmp_path):
-    spawn(one_process_of_two, (f"file://{tmp_path}/rendezvous", str(tmp_path / "answers.pt")), nprocs=2)
+def test_means_and_their_gradients_are_those_of_the_global_batch(tmp_path, server):
+    arguments = (f"file://{tmp_path}/rendezvous", str(tmp_path / "answers.pt"))
+    start_processes(one_process_of_two, arguments, nprocs=2, start_method=server.get_start_method())
     torch.manual_seed(0)
     network, x, y = nn.Linear(3, 1), torch.randn(6, 3), torch.randn(6, 3)
     loss_of(network(x), network(y)).backward()

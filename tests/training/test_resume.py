@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import random
+import resource
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -18,22 +20,13 @@ from hfsr import training
 from hfsr.errors import CheckpointError
 from hfsr.training.state import find_states, read_state
 
-TOTAL = 150
-LONG = (f"train:total_iter={TOTAL}", "val:val_freq=40", "logger:save_checkpoint_freq=1", "num_gpu=0")
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch
-from hfsr import training
-torch.set_num_threads(1)
-file, root, *overrides = sys.argv[1:]
-training.train(training.load_options(file, overrides), auto_resume=True, root=Path(root))
-"""
 
-
-def start(option_file: Path, root: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", SCRIPT, str(option_file), str(root), *overrides]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+def train(option_file: Path, root: Path, total: int) -> None:
+    """What each process does: goes on from what is there, and saves after every iteration."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    torch.set_num_threads(1)
+    words = (f"train:total_iter={total}", "val:val_freq=25", "logger:save_checkpoint_freq=1", "num_gpu=0")
+    training.train(training.load_options(option_file, words), auto_resume=True, root=root)
 
 
 def iterations_done(root: Path) -> int:
@@ -41,36 +34,43 @@ def iterations_done(root: Path) -> int:
     return int(states[0].stem) if states else 0
 
 
-def kill_after(run: subprocess.Popen[bytes], root: Path, iteration: int, delay: float) -> None:
+def kill_after(run: ForkServerProcess, root: Path, iteration: int, delay: float) -> None:
     """SIGKILL some time after a state of `iteration` or later is there."""
     while iterations_done(root) < iteration:
-        assert run.poll() is None, "the run ended before it could be killed"
+        assert run.exitcode is None, "the run ended before it could be killed"
         time.sleep(0.001)
     time.sleep(delay)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
+    run.kill()
+    run.join()
+    assert run.exitcode == -signal.SIGKILL
 
 
 def weights(root: Path) -> bytes:
     return (root / "experiments/tiny/models/net_g_latest/model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path, option_file, kills):
+@pytest.mark.parametrize(("kills", "total"), [(3, 60), pytest.param(20, 120, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path, option_file, server, kills, total):
+    def start(root: Path) -> ForkServerProcess:
+        run = server.Process(target=train, args=(option_file, root, total))
+        run.start()
+        return run
+
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    undisturbed = start(option_file, alone, *LONG)
+    undisturbed = start(alone)
     seed = random.randrange(1000)
     rng = random.Random(seed)
     for kill in range(kills):
-        run = start(option_file, killed, *LONG)
-        after = iterations_done(killed) + rng.randint(kill > 0, 100 // kills)
+        run = start(killed)
+        after = iterations_done(killed) + rng.randint(kill > 0, 2 * total // (3 * kills))
         kill_after(run, killed, after, rng.uniform(0, 0.02))
-        assert iterations_done(killed) < TOTAL, f"seed {seed}"
-    assert start(option_file, killed, *LONG).wait() == 0
-    assert undisturbed.wait() == 0
+        assert iterations_done(killed) < total, f"seed {seed}"
+    for run in (start(killed), undisturbed):
+        run.join()
+        assert run.exitcode == 0
     assert weights(alone) == weights(killed), f"seed {seed}"
     first, second = (
-        read_state(root / f"experiments/tiny/training_states/{TOTAL}.state") for root in (alone, killed)
+        read_state(root / f"experiments/tiny/training_states/{total}.state") for root in (alone, killed)
     )
     assert first["best"] == second["best"]
     assert not list(killed.rglob("*.partial"))
@@ -130,35 +130,28 @@ def test_a_state_holds_tensors_and_plain_values_only(tmp_path, options):
     assert {"networks", "averages", "optimizers", "best", "epoch"} <= state.keys()
 
 
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-from hfsr import training
-from hfsr.errors import HfsrError
-file, root, limit = sys.argv[1:]
-options = training.load_options(file, ["train:total_iter=8"])
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-try:
-    training.train(options, auto_resume=True, root=Path(root))
-except HfsrError as error:
-    sys.exit(str(error))
-"""
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """The kernel refuses every file beyond `limit` bytes, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("full", ["state", "pth"])
-def test_a_disk_that_is_full_keeps_the_state_before(tmp_path, options, option_file, full):
-    """The kernel refuses every file beyond a size, as a full disk does."""
+def test_a_disk_that_is_full_keeps_the_state_before(tmp_path, options, full):
     folder = training.train(options(), root=tmp_path)
     before = read_state(folder / "training_states" / "6.state")
     sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     limit = sizes["6.state" if full == "state" else "net_g_6.pth"] - 100
-    command = [sys.executable, "-c", FULL_DISK, str(option_file), str(tmp_path), str(limit)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 1
-    told = done.stderr.splitlines()[-1]
-    assert "cannot write" in told
+    with full_disk(limit), pytest.raises(CheckpointError, match=r"cannot write .*File too large") as caught:
+        training.train(options("train:total_iter=8"), auto_resume=True, root=tmp_path)
+    told = str(caught.value)
+    assert "\n" not in told
     assert ("8.state'" if full == "state" else ".pth'") in told
-    assert "File too large" in told
     assert not list(tmp_path.rglob("*.partial"))
     assert {path.name for path in (folder / "training_states").iterdir()} == {"2.state", "4.state", "6.state"}
     after = read_state(folder / "training_states" / "6.state")
