@@ -57,6 +57,8 @@ class ForeignNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: RGB, nominally [0, 1], (B, 3, H*scale, W*scale)."""
+        if x.shape[0] > 1:  # one by one: not all families can do otherwise
+            return torch.cat([self.forward(one) for one in x.split(1)])
         height, width = x.shape[-2:]
         x = x.clone()  # several families scale their input in place
         for dim, side in enumerate(self._sides(height, width), start=2):

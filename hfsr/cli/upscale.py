@@ -185,10 +185,12 @@ def _make(folder: Path) -> None:
 
 
 def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
-    from hfsr.images import picture_size
+    from hfsr.images import MAX_PIXELS, picture_bits, picture_size
 
     width, height, _ = _expected(up, job, args)
-    plan, forecast = up.plan(*picture_size(job.source)), up.forecast(*picture_size(job.source))
+    size = picture_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
+    bits = picture_bits(job.source)
+    plan, forecast = up.plan(*size, bits), up.forecast(*size, bits)
     runs = 8 if args.self_ensemble else 1
     return {
         "width": width,

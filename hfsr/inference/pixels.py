@@ -23,6 +23,8 @@ __all__ = ["Opacity", "Pixels", "RowOrder", "new_array"]
 
 _FILE_FROM = 1 << 30
 """Bytes from which an array lies in a file, also where memory would do."""
+_BAND = 1 << 18
+"""Px that are converted at once."""
 _BEYOND = 0.5
 """How far beyond [0, 1] floats may be: what other networks overshoot, not what is counted to 255."""
 
@@ -76,6 +78,24 @@ class Pixels:
         if self.array.dtype.kind == "u":
             return images.quantise(values, self.array.dtype)
         return values.cpu().numpy()
+
+    def whole(self) -> Tensor:
+        """All of it as `read` gives it, contiguous."""
+        return self.read(Region(0, self.size.height, 0, self.size.width)).contiguous()
+
+    def result(self, whole: Tensor) -> NDArray:
+        """All of the result in the array's type; converted in bands, so that no second float copy is made.
+
+        Args:
+            whole: RGB float, (1, 3, H, W).
+        """
+        height, width = whole.shape[-2:]
+        array = new_array((height, width, *self.array.shape[2:]), self.array.dtype)
+        rows = max(1, _BAND // width)
+        for top in range(0, height, rows):
+            band = Region(top, min(top + rows, height), 0, width)
+            array[top : band.bottom] = self.values(band, whole[..., top : band.bottom, :])
+        return array
 
     def _fraction(self, array: NDArray, r: Region) -> Tensor:
         part = to_device(array[r.top : r.bottom, r.left : r.right], self._device)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import nn
 
 from hfsr.errors import OptionsError, suggest
 from hfsr.zoo import spec_of
 
-__all__ = ["DTYPES", "choose_device", "choose_dtype", "dtype_name", "is_native_bf16"]
+__all__ = ["DTYPES", "choose_device", "choose_dtype", "dtype_name", "in_full", "is_native_bf16"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -20,7 +25,7 @@ def choose_device(name: str | torch.device | None) -> torch.device:
         OptionsError: there is no such device here.
     """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _numbered(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -29,7 +34,17 @@ def choose_device(name: str | torch.device | None) -> torch.device:
         raise OptionsError(f"device '{name}' is not available: this torch sees no CUDA device; use cpu")
     if device.type not in ("cpu", "cuda"):
         raise OptionsError(f"device '{name}' is not supported; use cpu, cuda or cuda:N")
-    return device
+    return _numbered(device)
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """ "cuda" as "cuda:0", which is what the tensors on it say of themselves."""
+    if device.type != "cuda":
+        return device
+    index = torch.cuda.current_device() if device.index is None else device.index
+    if index >= torch.cuda.device_count():
+        raise OptionsError(f"device '{device}' is not here; the last is cuda:{torch.cuda.device_count() - 1}")
+    return torch.device("cuda", index)
 
 
 def choose_dtype(name: str, model: nn.Module, device: torch.device) -> torch.dtype:
@@ -62,3 +77,48 @@ def is_native_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, probe)() for probe in probes if hasattr(torch.cpu, probe))
+
+
+_lock = threading.Lock()
+_users = 0
+_before: list[Any] = []
+
+
+@contextmanager
+def in_full(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """Within the block float32 is multiplied as float32 on a GPU too, where torch would round it to TF32: 11
+    bits, in which pieces are no longer the whole image's.
+
+    The setting belongs to the process; it is given back when the last block has ended.
+    """
+    global _users, _before
+    if dtype != torch.float32 or device.type != "cuda":
+        yield
+        return
+    with _lock:
+        if _users == 0:
+            _before = [_set_tf32(place, name, off) for place, name, off in _tf32_settings()]
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                for (place, name, _), value in zip(_tf32_settings(), _before, strict=True):
+                    setattr(place, name, value)
+
+
+def _tf32_settings() -> list[tuple[Any, str, Any]]:
+    """Where torch keeps whether it rounds, convolutions and products of matrices, and the value for no."""
+    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
+    if hasattr(cudnn, "conv"):  # from torch 2.9 on, where the older settings may not be mixed with them
+        return [(cudnn.conv, "fp32_precision", "ieee"), (cuda.matmul, "fp32_precision", "ieee")]
+    return [(cudnn, "allow_tf32", False), (cuda.matmul, "allow_tf32", False)]
+
+
+def _set_tf32(place: Any, name: str, value: Any) -> Any:
+    """Sets it, and returns what it was."""
+    before = getattr(place, name)
+    setattr(place, name, value)
+    return before

@@ -84,6 +84,22 @@ def test_pictures_are_those_of_spandrel(family: str, saved) -> None:
         torch.testing.assert_close(found.clamp(0, 1), by_spandrel(path, x), rtol=0, atol=1e-5)
 
 
+def test_pictures_of_a_batch_run_one_by_one(saved) -> None:
+    """IPT cannot do otherwise: it cuts a picture into parts that it takes for a batch."""
+    model = hfsr.load_checkpoint(saved("DnCNN"))
+    honest = model._call
+
+    def single(network: nn.Module, x: Tensor) -> Tensor:
+        if x.shape[0] != 1:
+            raise RuntimeError("the size of tensor a (2) must match the size of tensor b (1)")
+        return honest(network, x)
+
+    model._call = single
+    x = torch.rand(3, 3, 12, 17)
+    with torch.no_grad():
+        assert torch.equal(model(x), torch.cat([model(one) for one in x.split(1)]))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_single_px_has_a_picture_too(family: str, saved) -> None:
     model = hfsr.load_checkpoint(saved(family))
@@ -125,10 +141,10 @@ def test_tiles_begin_on_the_grid_of_the_network(saved, monkeypatch) -> None:
     path = saved("DnCNN")
     model = hfsr.load_checkpoint(path)
     starts = set()
-    monkeypatch.setattr("hfsr.inference.upscaler.is_exact", lambda _: False)
+    monkeypatch.setattr("hfsr.inference.runner.is_exact", lambda _: False)
     object.__setattr__(model.spec, "size_multiple", lambda _: 8)
     up = Upscaler(model, tile=20, dtype="fp32")
-    rows, columns = up._windowed._spans(type(up.result_size((1, 1)))(100, 130), 20)
+    rows, columns = up._runner._windowed._spans(type(up.result_size((1, 1)))(100, 130), 20)
     starts = {span.start for span in (*rows, *columns)}
     assert len(starts) > 4
     assert all(start % 8 == 0 for start in starts)

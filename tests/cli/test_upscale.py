@@ -229,6 +229,17 @@ def test_dry_run_writes_nothing(model, photo, capsys):
     assert not Path("results").exists()
 
 
+def test_dry_run_tells_the_dtype_of_this_picture(model, capsys, monkeypatch):
+    monkeypatch.setattr("hfsr.inference.precision.is_native_bf16", lambda _: True)
+    deep = np.random.default_rng(0).integers(0, 65536, (30, 40), np.uint16)
+    Image.fromarray(deep).save("deep.png")
+    Image.fromarray((deep >> 8).astype(np.uint8)).save("plain.png")
+    for command in ([], ["--dry-run"]):
+        assert cli.main(["upscale", "deep.png", "plain.png", "-m", model, "--json", *command]) == 0
+        told = [json.loads(line)["dtype"] for line in capsys.readouterr().out.splitlines()]
+        assert told == ["fp32", "bf16"]
+
+
 def test_the_sample_is_a_picture_whose_double_is_2k():
     width, height = size(SAMPLE)
     assert 2 * width >= 2048

@@ -11,7 +11,15 @@ import pytest
 from PIL import Image, ImageOps
 
 from hfsr.errors import ImageError
-from hfsr.images import list_pictures, picture_from_pil, picture_size, read_picture
+from hfsr.images import (
+    Picture,
+    list_pictures,
+    picture_bits,
+    picture_from_pil,
+    picture_size,
+    read_picture,
+    write_picture,
+)
 
 from . import profiles
 from .conftest import chunk, encode_png, encode_tiff
@@ -396,3 +404,14 @@ def test_pictures_of_a_folder(tmp_path):
         list_pictures(tmp_path / "missing")
     with pytest.raises(ImageError, match="is not a folder"):
         list_pictures(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_the_bits_are_told_without_decoding(tmp_path, rng, ending, dtype, channels):
+    samples = rng.integers(0, 256, (5, 4, channels), dtype)
+    colour = samples[..., :3] if channels > 2 else samples[..., 0]
+    alpha = samples[..., -1] if channels in (2, 4) else None
+    write_picture(Picture(colour, alpha), tmp_path / f"a.{ending}")
+    assert picture_bits(tmp_path / f"a.{ending}") == read_picture(tmp_path / f"a.{ending}").bits

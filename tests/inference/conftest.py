@@ -8,6 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hfsr.archs._padding import pad_to_multiple
+from hfsr.inference.execute import execute
+from hfsr.inference.graph import trace
+from hfsr.inference.regions import Region, Size
+from hfsr.inference.schedule import Bands
+from hfsr.registry import ARCHS
+
+TOLERANCE = 1e-5
+"""Largest difference to the whole image in fp32, as a share of the range."""
+
 
 def loud(model: nn.Module, gain: float = 1.7) -> nn.Module:
     """Scales every convolution: a freshly made deep trunk fades out, and with it what pools do."""
@@ -26,6 +36,14 @@ def uneven_image(height: int, width: int) -> Tensor:
     return image
 
 
+def patchwork_image(height: int, width: int) -> Tensor:
+    """Four quarters from dark to bright, each with noise: other statistics wherever it is cut."""
+    generator = torch.Generator().manual_seed(8)
+    rows, columns = (torch.arange(side) >= side // 2 for side in (height, width))
+    level = 0.05 + 0.3 * rows[:, None] + 0.5 * columns
+    return level * torch.rand(1, 3, height, width, generator=generator)
+
+
 def independent_tiles(model: nn.Module, image: Tensor, tile: int, pad: int = 10) -> Tensor:
     """Upscales tile by tile with some padding, forgetting the rest of the image."""
     scale, (height, width) = int(model.scale), image.shape[-2:]  # type: ignore[arg-type]
@@ -41,6 +59,38 @@ def independent_tiles(model: nn.Module, image: Tensor, tile: int, pad: int = 10)
                 (x - left) * scale : (right - left) * scale,
             ]
     return result
+
+
+def in_rows(model: nn.Module, image: Tensor, rows: int) -> Tensor:
+    """Runs a network as a stream of rows; what nobody writes stays not a number."""
+    spec, size = ARCHS.get(type(model).__name__), image.shape[-2:]
+    if spec is not None:
+        image = pad_to_multiple(image, spec.size_multiple(model.model_args))
+    height, width = image.shape[-2:]
+    program = trace(model)
+    program.prepare(torch.device("cpu"), torch.float32)
+    result = torch.full((1, 3, height * int(model.scale), width * int(model.scale)), float("nan"))
+
+    def read(r: Region) -> Tensor:
+        return image[..., r.top : r.bottom, r.left : r.right]
+
+    def write(r: Region, part: Tensor) -> None:
+        result[..., r.top : r.bottom, r.left : r.right] = part
+
+    bands = [Bands(rows, -(-rows // 2))] * len(program.stages)
+    for _ in execute(program, Size(height, width), read, write, bands=bands, device=torch.device("cpu")):
+        pass
+    return result[..., : size[0] * int(model.scale), : size[1] * int(model.scale)]
+
+
+def limit(whole: Tensor) -> float:
+    """The range that differences are measured by."""
+    return max(1.0, float(whole.abs().max()))
+
+
+def assert_equal(parts: Tensor, whole: Tensor) -> None:
+    assert parts.shape == whole.shape
+    assert (parts - whole).abs().max() <= TOLERANCE * limit(whole)
 
 
 @pytest.fixture(autouse=True)

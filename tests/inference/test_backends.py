@@ -84,8 +84,8 @@ def test_deep_chains_are_cut_where_the_halo_costs_more_than_moving_maps(monkeypa
         "_places",
         lambda self, stage: [0, len(stage.nodes) // 3, 2 * len(stage.nodes) // 3, len(stage.nodes)],
     )
-    program, _ = up._programmed(), up.plan(96, 96)
-    cut = up._compiled._last[1]
+    program, _ = up._runner.program, up.plan(96, 96)
+    cut = up._runner._compiled._last[1]
     assert len(cut.stages) > len(program.stages)
     x = uneven_image(48, 48)
     assert float((up.tensor(x) - model(x)).abs().max()) <= 1e-5

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import hfsr
 from hfsr.archs import padded_indices
 from hfsr.archs._padding import pad_to_multiple
-from hfsr.inference import Upscaler, upscaler
+from hfsr.inference import Upscaler, runner
 
 from .conftest import loud, uneven_image
 
@@ -21,7 +21,7 @@ SIZES = [(45, 61), (1, 1), (2, 37), (35, 3), (40, 46)]
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("tile", [8, 16, 37, "auto"])
 def test_parts_equal_the_whole_image(scale, size, tile, monkeypatch):
-    monkeypatch.setattr(upscaler, "_SMALL", 0)  # else "auto" runs such a picture whole
+    monkeypatch.setattr(runner, "_SMALL", 0)  # else "auto" runs such a picture whole
     model = loud(hfsr.create_model("rrdbnet_tiny", scale=scale).eval())
     image = uneven_image(*size)
     whole = model(image)

@@ -11,7 +11,7 @@ from torch import nn
 import hfsr
 from hfsr import images
 from hfsr.errors import ImageError, OptionsError, PlanError
-from hfsr.inference import Upscaler, execute, plan, upscaler
+from hfsr.inference import Upscaler, execute, plan, precision, runner
 from hfsr.inference.graph import trace
 from hfsr.inference.operators import Convolution
 from hfsr.inference.regions import Size
@@ -116,6 +116,42 @@ def test_bf16_is_within_50_db_of_fp32(preset):
     assert 0 < error < 10 ** (-50 / 10)
 
 
+@pytest.fixture
+def auto(model, monkeypatch) -> Upscaler:
+    """dtype="auto" on a machine that multiplies bf16."""
+    monkeypatch.setattr(precision, "is_native_bf16", lambda _: True)
+    return Upscaler(model)
+
+
+def test_auto_is_bf16_but_for_16_bit(auto, model):
+    exact, levels = Upscaler(model, dtype="fp32"), np.random.default_rng(0)
+    deep = levels.integers(0, 65536, (20, 30, 3), np.uint16)
+    for array, dtype in (
+        ((deep >> 8).astype(np.uint8), "bf16"),
+        (deep, "fp32"),
+        ((deep / 65535).astype(np.float32), "bf16"),
+        (deep[..., 0], "fp32"),
+    ):
+        result = auto(array)
+        assert auto.dtype_name == dtype
+        assert f", {dtype}, " in auto.summary
+        assert np.array_equal(result, exact(array)) == (dtype == "fp32")
+    assert auto.plan(30, 20).flops
+    assert auto.dtype_name == "bf16"
+    assert auto.forecast(30, 20, bits=16).seconds
+    assert auto.dtype_name == "fp32"
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_a_file_of_16_bit_is_computed_in_fp32(auto, tmp_path, ending):
+    deep = np.random.default_rng(0).integers(0, 65536, (20, 30), np.uint16)
+    for pixels, dtype in ((deep, "fp32"), ((deep >> 8).astype(np.uint8), "bf16")):
+        images.write_picture(images.Picture(pixels), tmp_path / f"in.{ending}")
+        auto.file(tmp_path / f"in.{ending}", tmp_path / f"out.{ending}")
+        assert auto.dtype_name == dtype
+        assert auto.notes == ()
+
+
 def test_bf16_keeps_the_layers_that_see_the_image_in_fp32():
     program = trace(hfsr.create_model("edsr_tiny").eval())
     program.prepare(torch.device("cpu"), torch.bfloat16)
@@ -128,7 +164,7 @@ def test_bf16_keeps_the_layers_that_see_the_image_in_fp32():
 
 @pytest.mark.parametrize("tile", [56, "auto"])
 def test_out_of_memory_halves_the_part_and_redoes_it(tile, monkeypatch):
-    monkeypatch.setattr(upscaler, "_SMALL", 0)
+    monkeypatch.setattr(runner, "_SMALL", 0)
     model = loud(hfsr.create_model("rcan_tiny").eval())
     image = uneven_image(40, 56)
     whole = model(image)

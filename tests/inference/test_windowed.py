@@ -15,7 +15,8 @@ from hfsr.cli import main
 from hfsr.errors import PlanError
 from hfsr.inference import Upscaler, windowed
 from hfsr.inference.regions import Region, Size
-from hfsr.inference.windowed import Windowed, spans
+from hfsr.inference.spans import spans
+from hfsr.inference.windowed import Windowed
 
 from .conftest import independent_tiles, loud, uneven_image
 
@@ -160,7 +161,7 @@ def test_the_default_window_is_the_networks_own() -> None:
 
 def test_memory_decides_too(monkeypatch) -> None:
     image = torch.rand(1, 3, 60, 60)
-    needed = 60 * 60 * runner(Global())._bytes_per_px
+    needed = 60 * 60 * runner(Global()).footprint.bytes_per_px
     monkeypatch.setattr(windowed, "free_memory", lambda _: 2 * needed)
     assert restored(runner(Global()), image, None)[1][0].tile == 0
     monkeypatch.setattr(windowed, "free_memory", lambda _: 2 * needed - 2)
@@ -169,13 +170,13 @@ def test_memory_decides_too(monkeypatch) -> None:
 
 def test_the_default_tile_shrinks_where_memory_is_short(monkeypatch) -> None:
     run = runner(Global(), window=80)
-    monkeypatch.setattr(windowed, "free_memory", lambda _: 2 * 50**2 * run._bytes_per_px)
+    monkeypatch.setattr(windowed, "free_memory", lambda _: 2 * 50**2 * run.footprint.bytes_per_px)
     assert restored(run, torch.rand(1, 3, 300, 300), None)[1][0].tile == 32
 
 
 def test_memory_is_measured_per_px() -> None:
     """x and mean, half of each, their sum at 1 px: the largest moment holds the result and its two stages."""
-    assert 12 * (4 + 2) <= runner(Global(scale=2))._bytes_per_px <= 12 * (4 + 2 + 4)
+    assert 12 * (4 + 2) <= runner(Global(scale=2)).footprint.bytes_per_px <= 12 * (4 + 2 + 4)
 
 
 def failing_above(area: int, honest: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -191,11 +192,32 @@ def test_out_of_memory_shrinks_a_chosen_tile_and_starts_again(monkeypatch) -> No
     image = torch.rand(1, 3, 120, 130)
     model = Global()
     run = runner(model, window=80)
-    _ = run._bytes_per_px
+    _ = run.footprint.bytes_per_px
     monkeypatch.setattr(model, "forward", failing_above(50**2, model.forward))
     found, steps = restored(run, image, None)
     assert {step.tile for step in steps} == {32}
     assert torch.equal(found, restored(runner(Global()), image, 32)[0])
+
+
+@pytest.mark.parametrize("calls", [3, 5, 7])
+def test_running_out_in_the_middle_writes_no_row_twice(calls: int, monkeypatch) -> None:
+    """`restored` writes into nothing but what is empty."""
+    image, model = torch.rand(1, 3, 150, 170), Global()
+    run = runner(model, window=80)
+    _ = run.footprint.bytes_per_px
+    honest, count = model.forward, [0]
+
+    def forward(x: Tensor) -> Tensor:
+        count[0] += 1
+        if count[0] == calls:
+            raise MemoryError
+        return honest(x)
+
+    monkeypatch.setattr(model, "forward", forward)
+    monkeypatch.setattr(windowed, "_WHOLE_WINDOWS", 1)
+    found, steps = restored(run, image, None)
+    assert {step.tile for step in steps} == {64, 32}
+    assert not found.isnan().any()
 
 
 @pytest.mark.parametrize(("tile", "message"), [(0, "40x40 px whole"), (20, "a tile of 20 px")])

@@ -17,7 +17,8 @@ from hfsr import images
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.errors import ImageError, OptionsError
 from hfsr.images.colour import rgb_to_y
-from hfsr.inference.plan import free_memory
+from hfsr.inference.memory import free_memory
+from hfsr.inference.pixels import Opacity, Pixels
 from hfsr.inference.precision import choose_device, choose_dtype, dtype_name
 from hfsr.inference.progress import drain
 from hfsr.priors.progress import Clock, FitProgress
@@ -174,23 +175,14 @@ class ZeroShot:
 
     def picture_steps(self, picture: images.Picture) -> Generator[FitProgress, None, images.Picture]:
         """Enlarges a picture; opacity by bicubic, and colour premultiplied by it, so that nothing fringes."""
-        dtype, gray = picture.pixels.dtype, picture.is_gray
-        lq = images.to_rgb_float(picture.pixels)
-        alpha = None
-        if picture.alpha is not None:
-            opacity = images.to_rgb_float(picture.alpha)
-            lq = lq * opacity
-            scaling = self._scaling(None)
-            alpha = scaling.enlarge(opacity, scaling.sr_size(picture.height, picture.width)).clamp_(0, 1)
-        sr = yield from self._tensor_steps(lq)
-        if alpha is not None:
-            sr = sr / alpha.clamp(min=1 / float(np.iinfo(dtype).max))
-            return replace(
-                picture,
-                pixels=images.from_rgb_float(sr, dtype, gray=gray),
-                alpha=images.from_rgb_float(alpha, dtype, gray=True),
-            )
-        return replace(picture, pixels=images.from_rgb_float(sr, dtype, gray=gray))
+        if picture.alpha is None:
+            return replace(picture, pixels=(yield from self._array_steps(picture.pixels)))
+        scaling = self._scaling(None)
+        size = scaling.sr_size(picture.height, picture.width)
+        enlarged = scaling.enlarge(images.to_rgb_float(picture.alpha), size)
+        alpha = images.from_rgb_float(enlarged, picture.alpha.dtype, gray=True)
+        pixels = yield from self._array_steps(picture.pixels, Opacity(picture.alpha, alpha))
+        return replace(picture, pixels=pixels, alpha=alpha)
 
     def forecast(self, width: int, height: int) -> Forecast:
         """What a picture of this size will take, from a few trial steps.
@@ -232,17 +224,11 @@ class ZeroShot:
 
     # The run
 
-    def _array_steps(self, pixels: NDArray) -> Generator[FitProgress, None, NDArray]:
-        if pixels.dtype != np.float32:
-            return (yield from self.picture_steps(images.Picture(pixels))).pixels
-        if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
-            raise ImageError(f"got an array of shape {pixels.shape}; use (H, W, 3) RGB or (H, W) gray")
-        if not np.isfinite(pixels).all():
-            raise ImageError("the array holds NaN or infinite values; replace them first")
-        values = torch.from_numpy(pixels)
-        lq = values.expand(1, 3, -1, -1) if pixels.ndim == 2 else values.permute(2, 0, 1)[None]
-        sr = (yield from self._tensor_steps(lq.contiguous()))[0]
-        return (sr.mean(0) if pixels.ndim == 2 else sr.permute(1, 2, 0).contiguous()).numpy()
+    def _array_steps(
+        self, array: NDArray, opacity: Opacity | None = None
+    ) -> Generator[FitProgress, None, NDArray]:
+        pixels = Pixels(array, torch.device("cpu"), opacity)
+        return pixels.result((yield from self._tensor_steps(pixels.whole())))
 
     def _tensor_steps(self, lq: Tensor) -> Generator[FitProgress, None, Tensor]:
         """Learns from a picture and enlarges it, (1, 3, h, w) to (1, 3, H, W), float32."""
