@@ -133,7 +133,8 @@ def check_bytes(path: Path, repo_id: str) -> None:
     """Compares a file just downloaded with its hash, its name in the cache; the client compares sizes only.
 
     Raises:
-        HubError: they differ; the file is removed, so that the next attempt downloads it again.
+        HubError: they differ; the file is removed, so that the next attempt downloads it again. What came by
+            Xet goes from the store that repositories share too, from where it would be taken else.
     """
     if not path.is_symlink():  # a file system without links: the cache keeps no hash
         return
@@ -148,8 +149,8 @@ def check_bytes(path: Path, repo_id: str) -> None:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     if digest.hexdigest() != blob.name:
-        path.unlink()
-        blob.unlink(missing_ok=True)
+        for damaged in (path, blob, blob.resolve()):
+            damaged.unlink(missing_ok=True)
         raise HubError(
             f"{path.name} of '{repo_id}' arrived damaged (its hash differs); nothing was kept, try again"
         )

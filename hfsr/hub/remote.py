@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -37,6 +39,8 @@ Kind = Literal["model", "data set", "Space"]
 FOLDERS: dict[Kind, str] = {"model": "", "data set": "datasets/", "Space": "spaces/"}
 """Kind of a repository -> where the Hub keeps those, before the owner's name."""
 REPO_TYPES: dict[Kind, str] = {"model": "model", "data set": "dataset", "Space": "space"}
+XET_REFUSAL = re.compile(r"HTTP status \w+ error \((\d{3}) ([^)]*)\)")
+"""How hf_xet, which asks the Hub on its own, tells that it was refused."""
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 
 
@@ -96,7 +100,12 @@ def _words(error: BaseException, repo_id: str, revision: str | None, kind: Kind)
     if isinstance(error, RevisionNotFoundError):
         return f"'{repo_id}' has no revision '{revision}'{suggest(revision or '', _revisions(repo_id, kind))}"
     if isinstance(error, HfHubHTTPError):
-        return _status_words(error, repo_id, kind)
+        said = " ".join((error.server_message or "").split())
+        reading = error.response.request.method in ("GET", "HEAD")
+        return _status_words(error.response.status_code, said, repo_id, kind, reading=reading)
+    if isinstance(error, ConnectionError) and (refusal := XET_REFUSAL.search(str(error))):
+        reading = "xet-write-token" not in str(error)
+        return _status_words(int(refusal[1]), refusal[2], repo_id, kind, reading=reading)
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to work with the Hub"
     if isinstance(error, LocalEntryNotFoundError):
@@ -106,19 +115,26 @@ def _words(error: BaseException, repo_id: str, revision: str | None, kind: Kind)
             f"the Hub at {constants.ENDPOINT} is out of reach ({type(error).__name__}); "
             "check the connection and repeat the command"
         )
-    if isinstance(error, (KeyError, JSONDecodeError)):
+    said = " ".join(str(error).split())
+    if isinstance(error, RuntimeError) and said.startswith("Task error"):
+        return (
+            f"Xet, which keeps the Hub's large files, failed at '{repo_id}' ({said}); repeat the command, "
+            "with HF_HUB_DISABLE_XET=1 to go without Xet"
+        )
+    if isinstance(error, (KeyError, JSONDecodeError)) or said.startswith("Xet headers"):
         return (
             f"{constants.ENDPOINT} gave an answer that is none of the Hub's; where your network shows a page "
             "of its own, log in there first, then repeat the command"
         )
-    if isinstance(error, OSError) and "Consistency check" in str(error):
+    if isinstance(error, OSError) and "Consistency check" in said:
         return f"a download from '{repo_id}' ended early; nothing was kept, try again"
-    return f"'{repo_id}' on the Hub: {' '.join(str(error).split())}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"there is no room on this disk for '{repo_id}'; free some, or set HF_HOME to a larger one"
+    return f"'{repo_id}' on the Hub: {said}; repeat the command when that is mended"
 
 
-def _status_words(error: HfHubHTTPError, repo_id: str, kind: Kind) -> str:
-    status = error.response.status_code
-    said = " ".join((error.server_message or "").split()) or f"status {status}"
+def _status_words(status: int, said: str, repo_id: str, kind: Kind, *, reading: bool) -> str:
+    said = said or f"status {status}"
     if status == 401:
         return (
             f"the Hub does not accept the token ({said}); make a new one in your settings there and {LOG_IN}"
@@ -133,6 +149,8 @@ def _status_words(error: HfHubHTTPError, repo_id: str, kind: Kind) -> str:
             f"the Hub wants a paid plan for this ({said}); see its pricing, or choose another owner "
             f"for '{repo_id}'"
         )
+    if status == 403 and reading:
+        return f"the Hub does not let you read '{repo_id}' ({said}); ask its owner, or use a token that may"
     if status == 403:
         return (
             f"the token may not write to '{repo_id}' ({said}); use a token with write access, "

@@ -82,14 +82,17 @@ class Client:
             cwd=cwd,
         )
 
+    def start(self, script: str, **variables: Any) -> None:
+        """`run`, without waiting for its end: for a process that will be killed."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"script": script, "variables": variables}) + "\n")
+        self._process.stdin.flush()
+
     def run(self, script: str, **variables: Any) -> Outcome:
         """Runs a script with these variables (what JSON can carry); names it defines stay for the next."""
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps({"script": script, "variables": variables}) + "\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
+        self.start(script, **variables)
+        assert self._process.stdout is not None
+        answer = self._process.stdout.readline()
         assert answer, "the client process died"
         return Outcome(**json.loads(answer))
 

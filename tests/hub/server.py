@@ -57,6 +57,7 @@ class HubServer:
         xet_store: folder that hf_xet stores in, when a test lets it.
         xet_hashes: SHA-256 -> Xet's own hash, of files that come by Xet.
         calls: everything that was asked, in order.
+        stalled: set once a request stalls.
         unknown: requests that no route knows.
     """
 
@@ -73,6 +74,7 @@ class HubServer:
         self.calls: list[Call] = []
         self.unknown: list[str] = []
         self.faults: list[Fault] = []
+        self.stalled, self.go_on = threading.Event(), threading.Event()
         self.before_commit: Callable[[Repo], None] | None = None
         self.lock = threading.RLock()
         self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), self._handler()) for _ in range(2)]
@@ -120,17 +122,21 @@ class HubServer:
         Args:
             method: "GET", "HEAD", ... or "*".
             pattern: regular expression, searched in the path.
-            kind: a status ("500"), "cut" (no answer), "lost" (done as asked, but no answer), "half" (half of
-                the body, then the connection closes), "short" (a shorter file that claims to be whole) or
-                "wrong" (other bytes, same length) or "page" (of a network that wants one to log in first).
+            kind: a status ("500"), "cut" (no answer), "stall" (no answer, but the connection stays), "lost"
+                (done as asked, but no answer), "half" (half of the body, then the connection closes),
+                "short" (a shorter file that claims to be whole), "wrong" (other bytes, same length) or "page"
+                (of a network that wants one to log in first).
             times: how many requests.
         """
         fault = Fault(method, pattern, kind, times)
         self.faults.append(fault)
+        self.stalled.clear()
+        self.go_on.clear()
         try:
             yield fault
         finally:
             self.faults.remove(fault)
+            self.go_on.set()
 
     def announce_xet(self, path: Path) -> None:
         """Tells the server of a file that will come by Xet: hf_xet stores it past the server."""

@@ -103,7 +103,10 @@ class Handler(BaseHTTPRequestHandler):
         except (ConnectionError, ValueError):  # the client went away while sending
             self.close_connection = True
             return
-        if kind == "cut":
+        if kind in ("cut", "stall"):
+            if kind == "stall":
+                self.hub.stalled.set()
+                self.hub.go_on.wait(60)
             self._record(request, 0)
             self.close_connection = True
             return
