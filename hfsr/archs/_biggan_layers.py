@@ -1,4 +1,4 @@
-"""What BigGAN's generator and discriminator are made of: spectrally normalised layers, norms, attention."""
+"""What BigGAN's blocks are made of: spectrally normalised layers and norms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ __all__ = [
     "SNConv2d",
     "SNEmbedding",
     "SNLinear",
-    "SelfAttention",
 ]
 
 BN_EPS = 1e-5
@@ -79,29 +78,6 @@ class SNEmbedding(SpectralNorm, nn.Embedding):
 
     def forward(self, classes: Tensor) -> Tensor:
         return F.embedding(classes, self.normalised())
-
-
-class SelfAttention(nn.Module):
-    """Each px sees the whole map at half resolution; what it finds is added, at first by 0."""
-
-    def __init__(self, num_feat: int) -> None:
-        super().__init__()
-        self.theta = SNConv2d(num_feat, num_feat // 8, 1, bias=False)
-        self.phi = SNConv2d(num_feat, num_feat // 8, 1, bias=False)
-        self.g = SNConv2d(num_feat, num_feat // 2, 1, bias=False)
-        self.o = SNConv2d(num_feat // 2, num_feat, 1, bias=False)
-        self.gamma = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        queries = self.theta(x).flatten(2)  # (B, C/8, HW)
-        keys = F.max_pool2d(self.phi(x), 2).flatten(2)  # (B, C/8, HW/4)
-        values = F.max_pool2d(self.g(x), 2).flatten(2)  # (B, C/2, HW/4)
-        # The fused kernel never holds the shares, but wants vectors of one length; zeros add nothing.
-        missing = (0, 0, 0, values.shape[1] - keys.shape[1])
-        vectors = (F.pad(queries, missing), F.pad(keys, missing), values)
-        q, k, v = (t.transpose(1, 2)[:, None].contiguous() for t in vectors)
-        found = F.scaled_dot_product_attention(q, k, v, scale=1.0)[:, 0]  # (B, HW, C/2)
-        return x + self.gamma * self.o(found.transpose(1, 2).unflatten(2, x.shape[2:]))
 
 
 class StoredStatistics(nn.Module):

@@ -21,15 +21,8 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._biggan_layers import (
-    BN_EPS,
-    BatchNorm,
-    ConditionalBatchNorm,
-    SelfAttention,
-    SNConv2d,
-    SNEmbedding,
-    SNLinear,
-)
+from ._biggan_blocks import DiscriminatorBlock, GeneratorBlock, SelfAttention
+from ._biggan_layers import BN_EPS, BatchNorm, ConditionalBatchNorm, SNConv2d, SNEmbedding, SNLinear
 from ._layers import count_indices, has_convolutions
 from ._spec import ArchSpec, StateDict, records_arguments
 
@@ -47,54 +40,6 @@ WIDTHS = {128: (16, 16, 8, 4, 2, 1), 256: (16, 16, 8, 8, 4, 2, 1)}
 SMALLEST = 4
 ATTENTION_SIDE = 64
 """Side in px of the maps that attend to themselves."""
-
-
-class GeneratorBlock(nn.Module):
-    """Doubles a map's sides: two normalised, activated convolutions beside a 1x1 one."""
-
-    def __init__(self, num_in: int, num_out: int, num_condition: int) -> None:
-        super().__init__()
-        self.conv1 = SNConv2d(num_in, num_out, 3)
-        self.conv2 = SNConv2d(num_out, num_out, 3)
-        self.conv_sc = SNConv2d(num_in, num_out, 1)
-        self.bn1 = ConditionalBatchNorm(num_in, num_condition)
-        self.bn2 = ConditionalBatchNorm(num_out, num_condition)
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        features = self.conv1(_doubled(F.relu(self.bn1(x, y))))
-        features = self.conv2(F.relu(self.bn2(features, y)))
-        return features + _doubled(self.conv_sc(x))
-
-
-def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="nearest")
-
-
-class DiscriminatorBlock(nn.Module):
-    """Two activated convolutions, halved by averaging, beside what came in; the first block has no activation
-    before.
-
-    Args:
-        num_in, num_out: channels.
-        halves: whether the map's sides are halved; else both widths must be equal.
-        first: whether it sees the picture itself.
-    """
-
-    def __init__(self, num_in: int, num_out: int, *, halves: bool, first: bool) -> None:
-        super().__init__()
-        self.halves = halves
-        self.first = first
-        self.conv1 = SNConv2d(num_in, num_out, 3)
-        self.conv2 = SNConv2d(num_out, num_out, 3)
-        if halves:
-            self.conv_sc = SNConv2d(num_in, num_out, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        features = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
-        if not self.halves:
-            return features + x
-        # The 1x1 convolution comes after averaging, with which it commutes.
-        return F.avg_pool2d(features, 2) + self.conv_sc(F.avg_pool2d(x, 2))
 
 
 def check_resolution(resolution: int, num_feat: int) -> None:
