@@ -62,8 +62,9 @@
             list.querySelectorAll("button").forEach((button, index) => button.ariaLabel = `Example picture ${index + 1}`);
         for (const slider of document.querySelectorAll(".comparison [data-testid=slider]:not([tabindex])"))
             makeOperable(slider);
-        for (const side of document.querySelectorAll(".comparison img")) side.alt ||= "Comparison";
-        for (const report of document.querySelectorAll(".report")) {
+        for (const pair of document.querySelectorAll(".comparison .content"))
+            pair.querySelectorAll("img").forEach((image, index) => image.alt = ["Before", "After"][index]);
+        for (const report of document.querySelectorAll(".report.prose")) {
             report.role = "status";
             report.ariaBusy = report.querySelector("progress") !== null;  // read out when it is done, not each piece
         }

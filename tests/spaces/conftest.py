@@ -1,69 +1,126 @@
-"""The Space, served as `hfsr demo` serves it, in a process and folders of its own."""
+"""The Space, started as on the Hub: a copy of its folder alone, its own `python app.py`, hfsr installed."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import hfsr
+from hfsr import _resources
 from hfsr.checkpoints import write_model_folder
 
 _START_SECONDS = 120
+# Without the first line gradio would fetch nothing from 127.0.0.1 anyway, and tests of that would prove nothing;
+# the second makes zero-shot learning short.
+_CHANGED = """
+import safehttpx; safehttpx.is_public_ip = lambda address: True
+from hfsr.priors.zeroshot import Recipe; Recipe.__init__.__kwdefaults__["iterations"] = 300
+"""
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running Space."""
+    """A running Space, whose menu has two tasks.
+
+    Attributes:
+        url: where it answers.
+        pid: of its process.
+        temporary: the server's temporary folder: uploads, results, and what a job has in work.
+        quick: the model chosen at the start: EDSR, tiny.
+        slow: a second one of the same task, about a second for a piece.
+        strong, mild: the other task's model, and its gentle training.
+    """
 
     url: str
+    pid: int
     temporary: Path
-    """The server's temporary folder: uploads, results, and what a job has in work."""
     quick: str
-    """The model chosen at the start: EDSR, tiny."""
     slow: str
-    """A second one, about a second for a piece."""
+    strong: str
+    mild: str
 
     def jobs(self) -> list[Path]:
         """Folders of jobs that are running, or that were not tidied."""
         return list(self.temporary.glob("hfsr-*"))
+
+    def is_idle(self, seconds: float = 20) -> bool:
+        """Whether no job is left, once those that were cancelled have had time to end."""
+        return eventually(lambda: not self.jobs(), seconds)
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether something comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError(f"the Space did not start:\n{log.read_text()}")
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     pytest.importorskip("gradio", reason="gradio is not installed: pip install 'hfsr[demo]'")
     folder = tmp_path_factory.mktemp("space")
-    torch.manual_seed(0)
-    write_model_folder(hfsr.create_model("edsr_tiny"), folder / "quick")
-    write_model_folder(hfsr.create_model("edsr_baseline_x2"), folder / "slow")
+    names = {"quick": "edsr_tiny", "slow": "edsr_baseline_x2", "strong": "edsr_tiny", "mild": "edsr_tiny"}
+    for seed, (name, preset) in enumerate(names.items()):
+        torch.manual_seed(seed)
+        write_model_folder(hfsr.create_model(preset), folder / name)
+    models = {name: str(folder / name) for name in names}
+    space = shutil.copytree(_resources.path("spaces", "upscaler"), folder / "space")
+    menu = {
+        "Enlarge": {"quickly": models["quick"], "slowly": models["slow"]},
+        "Clean": {"of grain": {"model": models["strong"], "mild": models["mild"]}},
+    }
+    (space / "models.yml").write_text(yaml.safe_dump(menu, sort_keys=False))
     (folder / "tmp").mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "hfsr", "demo", "--no-browser", "--port", str(port)]
-    command += ["-m", str(folder / "quick"), "-m", str(folder / "slow")]
+    (folder / "path").mkdir()
+    (folder / "path/sitecustomize.py").write_text(_CHANGED)
+    port = free_port()
     environment = {
         **os.environ,
+        "PYTHONPATH": str(folder / "path"),
+        "GRADIO_SERVER_PORT": str(port),
         "TMPDIR": str(folder / "tmp"),
         "OMP_NUM_THREADS": str(torch.get_num_threads()),  # sums in the order of this process
     }
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=space, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_it_answers(url, server, folder / "log")
-        yield Served(url, folder / "tmp", str(folder / "quick"), str(folder / "slow"))
+        wait_until_it_answers(url, server, folder / "log")
+        yield Served(url, server.pid, folder / "tmp", **models)
     finally:
         server.terminate()
         server.wait(timeout=30)
@@ -71,7 +128,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture of two pieces: 300x200 px, smooth and noisy."""
+    """A small picture, 300x200 px, smooth and noisy."""
     noise = np.random.default_rng(0).integers(0, 60, (200, 300, 3))
     slope = np.linspace(0, 190, 300)[None, :, None]
     path = tmp_path_factory.mktemp("pictures") / "photo.png"
@@ -81,7 +138,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def large_photo(photo: Path) -> Path:
-    """A picture of 24 pieces: 1500x1000 px."""
+    """A picture of 24 pieces of 256 px: 1500x1000 px."""
     path = photo.with_name("large.png")
     with Image.open(photo) as image:
         image.resize((1500, 1000)).save(path)
@@ -93,14 +150,3 @@ def text_file(photo: Path) -> Path:
     path = photo.with_name("letter.png")
     path.write_text("Dear reader, this is no picture.")
     return path
-
-
-def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise RuntimeError(f"the Space did not start:\n{log.read_text()}")

@@ -1,79 +1,154 @@
-"""The Space as programs use it: `/upscale` by gradio_client, and what a stranger may not do."""
+"""The Space as programs use it: `/upscale` and `/zeroshot` by gradio_client, with named arguments."""
 
 from __future__ import annotations
-
-import json
-import urllib.request
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import hfsr
+from hfsr.checkpoints import interpolate
 
 client = pytest.importorskip("gradio_client", reason="gradio is not installed: pip install 'hfsr[demo]'")
 
 
 @pytest.fixture(scope="module")
-def upscale(served, tmp_path_factory):
-    """Calls /upscale with named arguments."""
+def space(served, tmp_path_factory):
     downloads = tmp_path_factory.mktemp("downloads")
     space = client.Client(served.url, verbose=False, download_files=downloads, analytics_enabled=False)
-    yield lambda **arguments: space.predict(**arguments, api_name="/upscale")
+    yield space
     space.close()
 
 
-def _events(served, *data):
-    """What the server answers to /upscale when asked by hand: the last event's name and text."""
-    address = f"{served.url}/gradio_api/call/upscale"
-    body = json.dumps({"data": data}).encode()
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        event = json.load(answer)["event_id"]
-    with urllib.request.urlopen(f"{address}/{event}", timeout=60) as answer:
-        return answer.read().decode()
+@pytest.fixture(scope="module")
+def upscale(space):
+    return lambda **arguments: space.predict(**arguments, api_name="/upscale")
+
+
+@pytest.fixture(scope="module")
+def zeroshot(space):
+    return lambda **arguments: space.predict(**arguments, api_name="/zeroshot")
+
+
+def _pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
 
 
 @pytest.mark.parametrize(
-    ("tile", "dtype"), [("256", "auto"), ("64", "fp32"), ("auto", "bf16"), ("512", "fp32")]
+    ("tile", "dtype", "ensemble"),
+    [("auto", "auto", False), ("64", "fp32", False), ("512", "bf16", False), ("256", "fp32", True)],
 )
-def test_the_png_is_what_upscaler_writes(served, upscale, photo, tmp_path, tile, dtype):
+def test_the_png_is_what_upscaler_writes(served, upscale, photo, tmp_path, tile, dtype, ensemble):
     (before, after), png, report = upscale(
-        image=client.handle_file(photo), model=served.quick, tile=tile, dtype=dtype
+        image=client.handle_file(photo), model=served.quick, tile=tile, dtype=dtype, self_ensemble=ensemble
     )
-    upscaler = hfsr.Upscaler(hfsr.from_pretrained(served.quick), tile=tile, dtype=dtype)
+    model = hfsr.from_pretrained(served.quick)
+    upscaler = hfsr.Upscaler(model, tile=tile, dtype=dtype, self_ensemble=ensemble)
     upscaler.file(photo, tmp_path / "own.png")
-    with Image.open(png) as ours, Image.open(tmp_path / "own.png") as own, Image.open(after) as seen:
-        assert np.array_equal(np.asarray(ours), np.asarray(own))
-        assert np.array_equal(np.asarray(seen), np.asarray(own))
-    with Image.open(before) as enlarged, Image.open(photo) as given:
-        assert np.array_equal(np.asarray(enlarged), np.asarray(given.resize((600, 400))))
+    own = _pixels(tmp_path / "own.png")
+    assert np.array_equal(_pixels(png), own)
+    assert np.array_equal(_pixels(after), own)
+    with Image.open(photo) as given:
+        assert np.array_equal(_pixels(before), np.asarray(given.resize((600, 400))))
     assert "300 × 200 px became 600 × 400 px." in report
     assert upscaler.summary in report
     assert served.jobs() == []
 
 
-def test_a_file_that_is_no_picture(upscale, text_file):
-    with pytest.raises(client.exceptions.AppError, match=r"^'letter.png' is no picture"):
-        upscale(image=client.handle_file(text_file))
+def test_strength_lies_between_two_trainings(served, upscale, photo, tmp_path):
+    def png(strength):
+        named = {"image": client.handle_file(photo), "model": served.strong, "dtype": "fp32"}
+        return _pixels(upscale(**named, strength=strength)[1])
+
+    strong, mild = hfsr.from_pretrained(served.strong), hfsr.from_pretrained(served.mild)
+    for strength, model in ((1, strong), (0.35, interpolate(mild, strong, 0.35)), (0, mild)):
+        hfsr.Upscaler(model, dtype="fp32").file(photo, tmp_path / "own.png")
+        assert np.array_equal(png(strength), _pixels(tmp_path / "own.png"))
+
+
+def test_a_model_of_one_training_has_one_strength(served, upscale, photo):
+    with pytest.raises(client.exceptions.AppError, match=r"knows one strength only; leave it at 1$"):
+        upscale(image=client.handle_file(photo), model=served.quick, strength=0.5)
+
+
+def test_a_file_that_is_no_picture(upscale, zeroshot, text_file):
+    for ask in (upscale, zeroshot):
+        with pytest.raises(client.exceptions.AppError, match=r"^'letter.png' is no picture"):
+            ask(image=client.handle_file(text_file))
 
 
 def test_a_picture_of_too_many_pixels_is_not_decoded(upscale, tmp_path):
     bomb = tmp_path / "bomb.png"
     Image.new("1", (20_000, 10_000)).save(bomb)
     assert bomb.stat().st_size < 100_000
-    with pytest.raises(client.exceptions.AppError, match=r"20000 ?x ?10000"):
+    with pytest.raises(client.exceptions.AppError, match=r"20000 ?x ?10000.*limit of 16,000,000"):
         upscale(image=client.handle_file(bomb))
 
 
-@pytest.mark.parametrize("argument", ["model", "tile", "dtype"])
-def test_what_the_menu_does_not_offer_is_refused(upscale, photo, argument):
-    with pytest.raises(client.exceptions.AppError, match=r"^'\.\./x' is not offered; choose one of"):
-        upscale(image=client.handle_file(photo), **{argument: "../x"})
+def test_the_heavier_the_work_the_smaller_the_picture(upscale, zeroshot, tmp_path):
+    large = tmp_path / "large.png"
+    Image.new("L", (1500, 1400)).save(large)
+    with pytest.raises(client.exceptions.AppError, match="limit of 2,000,000"):
+        upscale(image=client.handle_file(large), self_ensemble=True)
+    with pytest.raises(client.exceptions.AppError, match="limit of 125,000"):
+        zeroshot(image=client.handle_file(large), scale=4)
 
 
-@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
-def test_files_of_the_server_cannot_be_read(served, photo, meta):
-    answer = _events(served, {"path": str(photo), **meta}, served.quick, "256", "auto")
-    assert answer.startswith("event: error")
-    assert "px became" not in answer
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("model", "../x"),
+        ("tile", "7"),
+        ("dtype", "fp8"),
+        ("self_ensemble", 1),
+        ("strength", 1.5),
+        ("strength", True),
+    ],
+)
+def test_what_the_menu_does_not_offer_is_refused(upscale, photo, argument, value):
+    told = f"^{argument} '{value}' is not (offered; choose one of|possible; choose a number)"
+    with pytest.raises(client.exceptions.AppError, match=told):
+        upscale(image=client.handle_file(photo), **{argument: value})
+
+
+@pytest.mark.parametrize(("argument", "value"), [("scale", 5), ("kind", "kernel.npy")])
+def test_what_the_experiments_do_not_offer_is_refused(zeroshot, photo, argument, value):
+    with pytest.raises(
+        client.exceptions.AppError, match=f"^{argument} '{value}' is not offered; choose one of"
+    ):
+        zeroshot(image=client.handle_file(photo), **{argument: value})
+
+
+def test_a_picture_too_small_to_learn_from(zeroshot, tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "dot.png")
+    with pytest.raises(client.exceptions.AppError, match=r"^a picture of 9x9 px is too small to learn from"):
+        zeroshot(image=client.handle_file(tmp_path / "dot.png"))
+
+
+def test_a_job_of_gradio_client_tells_its_progress_and_can_be_cancelled(served, space, large_photo):
+    job = space.submit(
+        image=client.handle_file(large_photo), model=served.slow, tile="256", api_name="/upscale"
+    )
+    while not any("of 24 pieces" in report for *_, report in job.outputs()):
+        assert not job.done()
+    job.cancel()
+    assert served.is_idle()
+
+
+def test_one_job_at_a_time_for_one_visitor(served, space, upscale, photo, large_photo):
+    long = {"image": client.handle_file(large_photo), "model": served.slow, "api_name": "/upscale"}
+    job = space.submit(**long)
+    while not job.outputs():
+        assert not job.done()
+    with pytest.raises(client.exceptions.ValidationError, match="You have a picture in work already"):
+        upscale(image=client.handle_file(photo))
+    with pytest.raises(client.exceptions.ValidationError, match="You have a picture in work already"):
+        space.predict(image=client.handle_file(photo), api_name="/zeroshot")
+    other = client.Client(served.url, verbose=False, analytics_enabled=False)
+    waiting = other.submit(image=client.handle_file(photo), api_name="/upscale")
+    job.cancel()
+    assert "became 600 × 400 px" in waiting.result(timeout=60)[2]
+    other.close()
+    assert "became 600 × 400 px" in upscale(image=client.handle_file(photo))[2]
+    assert "became 600 × 400 px" in upscale(image=client.handle_file(photo))[2]  # at once after the first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,10 @@ import pytest
 from PIL import Image
 
 import hfsr
+from hfsr import cli
+
+from .conftest import eventually
+from .program import Program
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -40,12 +44,16 @@ def visit(chromium, served):
     """Opens the page in a window of its own; whatever it asks for has to come from this machine."""
     contexts, asked = [], []
 
-    def open_page(width=1280, height=860, dark=False):
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
-        )
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE)
+    def open_page(width=1280, height=860, dark=False, beside=None):
+        """`beside`: another page, whose visitor opens a second tab."""
+        if beside is None:
+            context = chromium.new_context(
+                viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+            )
+            contexts.append(context)
+            context.set_default_timeout(PATIENCE)
+        else:
+            context = beside.context
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.goto(served.url)
@@ -60,7 +68,7 @@ def visit(chromium, served):
 
 
 def give(page, path):
-    page.locator("input[type=file]").set_input_files(path)
+    page.locator(".image-container:visible input[type=file]").set_input_files(path)
     page.get_by_role("button", name="Remove Image").wait_for()
 
 
@@ -74,7 +82,7 @@ def choose(page, label, option):
 
 
 def report(page):
-    return page.locator("#report [role=status]")  # what a screen reader hears
+    return page.locator(".report[role=status]:visible")  # what a screen reader hears
 
 
 def download(page, folder):
@@ -83,13 +91,6 @@ def download(page, folder):
     path = folder / event.value.suggested_filename
     event.value.save_as(path)
     return path
-
-
-def vanishes(jobs, seconds=20):
-    deadline = time.monotonic() + seconds
-    while jobs() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not jobs()
 
 
 def pixels(path):
@@ -102,29 +103,68 @@ def test_upload_enhance_compare_download(visit, served, photo, tmp_path):
     give(page, photo)
     enhance(page)
     report(page).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
-    assert "tile 256" in report(page).inner_text()
 
     saved = download(page, tmp_path)
     assert saved.name == "photo_x2.png"
-    hfsr.Upscaler(hfsr.from_pretrained(served.quick), tile=256).file(photo, tmp_path / "own.png")
-    assert np.array_equal(pixels(saved), pixels(tmp_path / "own.png"))
+    own = tmp_path / "own.png"
+    assert cli.main(["upscale", str(photo), "-m", served.quick, "-o", str(own)]) == 0
+    assert np.array_equal(pixels(saved), pixels(own))
 
-    before, after = page.locator("#comparison img").all()
-    for image in (before, after):
+    before, after = page.locator(".comparison img").all()
+    for image, name in ((before, "Before"), (after, "After")):
+        assert image.get_attribute("alt") == name
         assert image.evaluate("i => [i.naturalWidth, i.naturalHeight]") == [600, 400]
     shown = tmp_path / "shown.png"
     shown.write_bytes(page.request.get(after.get_attribute("src")).body())
     assert np.array_equal(pixels(shown), pixels(saved))  # the browser gets no lossy copy
 
     assert "inset(0px 0px 0px 50%)" in after.get_attribute("style")
-    handle = page.get_by_test_id("slider")
-    box = handle.bounding_box()
+    box = page.get_by_test_id("slider").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] - 120, box["y"] + box["height"] / 2, steps=4)
     page.mouse.up()
     assert "inset(0px 0px 0px 50%)" not in after.get_attribute("style")
-    assert served.jobs() == []
+    assert served.is_idle()
+
+
+def test_the_slider_is_moved_by_keys(visit, photo):
+    page = visit()
+    give(page, photo)
+    enhance(page)
+    slider = page.get_by_role("slider", name="Comparison: before on the left, after on the right")
+    slider.wait_for()
+    slider.focus()
+    after = page.locator(".comparison img").last
+    at = 50
+    for key, step in (
+        ("ArrowLeft", -5),
+        ("ArrowRight", 5),
+        ("Shift+ArrowUp", 1),
+        ("PageDown", -20),
+        ("Home", -31),
+    ):
+        page.keyboard.press(key)
+        at += step
+        page.wait_for_function("([e, at]) => e.ariaValueNow == at", arg=[slider.element_handle(), at])
+        assert slider.get_attribute("aria-valuetext") == f"{at} per cent before, {100 - at} per cent after"
+        cut = float(re.search(r"inset\(0px 0px 0px ([\d.]+)%\)", after.get_attribute("style"))[1])
+        assert cut == pytest.approx(at, abs=1)
+    page.keyboard.press("End")
+    page.keyboard.press("Tab")
+    assert slider.get_attribute("aria-valuenow") == "100"
+    assert not slider.evaluate("e => e === document.activeElement")
+
+
+def test_everything_can_be_reached_by_keys(visit, photo):
+    page = visit()
+    reached = set()
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("(e => e.ariaLabel || e.textContent.trim())(document.activeElement)"))
+    wanted = {"Enhance", "Example picture 1", "Example picture 3", "Model"}
+    assert wanted <= reached
+    assert any(name.startswith("Advanced") for name in reached)
 
 
 def test_an_example_is_a_click_away(visit):
@@ -141,8 +181,28 @@ def test_advanced_choices_reach_the_run(visit, photo):
     page.get_by_role("button", name="Advanced").click()
     choose(page, "Piece size", "64 px")
     page.get_by_label("fp32, most exact").check()
+    page.get_by_label("Self-ensemble").check()
     enhance(page)
     report(page).get_by_text("tile 64, fp32").wait_for()
+
+
+def test_the_tasks_have_their_models_and_those_their_strength(visit, served, photo, tmp_path):
+    page = visit()
+    give(page, photo)
+    page.get_by_role("button", name="Advanced").click()
+    strength = page.get_by_label("number input for Strength")
+    assert strength.count() == 0
+    page.get_by_label("Clean").check()
+    strength.fill("0")
+    strength.press("Tab")
+    assert page.get_by_label("Model").input_value() == "of grain"
+    enhance(page)
+    saved = download(page, tmp_path)
+    own = tmp_path / "own.png"
+    hfsr.Upscaler(hfsr.from_pretrained(served.mild)).file(photo, own)
+    assert np.array_equal(pixels(saved), pixels(own))
+    page.get_by_label("Enlarge").check()
+    strength.wait_for(state="detached")
 
 
 def test_a_text_file_is_told_in_words_and_the_page_goes_on(visit, photo, text_file):
@@ -163,35 +223,107 @@ def test_without_a_picture_it_asks_for_one(visit):
     report(page).get_by_text("Your result appears here").wait_for()
 
 
+def begin_long_job(page, large_photo):
+    give(page, large_photo)
+    choose(page, "Model", "slowly")
+    enhance(page)
+    report(page).get_by_text(re.compile(r"^\d+ of \d+ pieces, about .* left$")).wait_for()
+
+
 def test_progress_by_pieces_and_cancel(visit, served, large_photo):
     page = visit()
-    give(page, large_photo)
-    choose(page, "What to do", served.slow)
-    enhance(page)
-    report(page).get_by_text(re.compile(r"^\d+ of 24 pieces, about .* left$")).wait_for()
-    said, part = report(page).evaluate("e => [e.innerText, e.querySelector('progress').value]")
-    assert part == pytest.approx(int(said.split()[0]) / 24, abs=1e-3)
+    begin_long_job(page, large_photo)
+    said, part, busy = report(page).evaluate(
+        "e => [e.innerText, e.querySelector('progress').value, e.ariaBusy]"
+    )
+    done, total = map(int, re.findall(r"\d+", said)[:2])
+    assert part == pytest.approx(done / total, abs=1e-3)
+    assert busy == "true"  # what changes with every piece is not read out
     assert len(served.jobs()) == 1
     assert page.get_by_role("button", name="Enhance").is_disabled()
     page.get_by_role("button", name="Cancel").click()
     report(page).get_by_text("Your result appears here").wait_for()
-    assert vanishes(served.jobs)
+    assert served.is_idle()
     assert page.get_by_role("button", name="Download PNG").count() == 0
     assert page.get_by_role("button", name="Enhance").is_enabled()
 
 
 def test_a_visitor_who_leaves_ends_the_job_and_the_next_one_gets_on(visit, served, photo, large_photo):
     leaving, waiting = visit(), visit()
-    give(leaving, large_photo)
-    choose(leaving, "What to do", served.slow)
+    begin_long_job(leaving, large_photo)
     give(waiting, photo)
-    enhance(leaving)
-    report(leaving).get_by_text(" of 24 pieces").wait_for()
     enhance(waiting)
-    waiting.locator("#report").get_by_text("queue: 1/1").wait_for()
+    waiting.get_by_text("queue: 1/1").wait_for()
     leaving.reload()
     report(waiting).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
-    assert vanishes(served.jobs)
+    assert served.is_idle()
+    give(leaving, photo)  # nothing is left that would be in the way
+    enhance(leaving)
+    report(leaving).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
+
+
+def test_two_tabs_of_one_visitor(visit, served, photo, large_photo):
+    first = visit()
+    second = visit(beside=first)
+    begin_long_job(first, large_photo)
+    give(second, photo)
+    enhance(second)
+    report(second).get_by_text("You have a picture in work already, here or in another tab").wait_for()
+    assert second.get_by_role("button", name="Enhance").is_enabled()
+    second.get_by_role("tab", name="Experiments").click()
+    second.get_by_role("button", name="Example picture 1").click()
+    second.get_by_role("button", name="Remove Image").wait_for()
+    second.get_by_role("button", name="Learn and enlarge").click()
+    report(second).get_by_text("You have a picture in work already").wait_for()
+    first.get_by_role("button", name="Cancel").click()
+    report(first).get_by_text("Your result appears here").wait_for()
+    second.get_by_role("tab", name="Enhance").click()
+    enhance(second)
+    report(second).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
+
+
+def test_a_full_queue_is_told_and_the_page_goes_on(visit, served, photo, large_photo):
+    with ExitStack() as visitors:
+        programs = [visitors.enter_context(Program(served.url)) for _ in range(9)]
+        picture = programs[0].upload(large_photo)
+        job = (picture, served.slow, "auto", "auto", False, 1)
+        events = [programs[0].join("upscale", *job).json()["event_id"]]
+        assert eventually(served.jobs)
+        events += [program.join("upscale", *job).json()["event_id"] for program in programs[1:]]
+        page = visit()
+        give(page, photo)
+        enhance(page)
+        page.get_by_text("This application is currently busy. Please try again.").wait_for()
+        assert eventually(page.get_by_role("button", name="Enhance").is_enabled)
+        for program, event in reversed(list(zip(programs, events, strict=True))):
+            program.cancel("upscale", event)
+    enhance(page)
+    report(page).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
+
+
+def test_experiments_learn_before_ones_eyes_and_can_be_cancelled(visit, served, photo, tmp_path):
+    page = visit()
+    page.get_by_role("tab", name="Experiments").click()
+    page.get_by_role("button", name="Example picture 2").click()
+    page.get_by_role("button", name="Remove Image").wait_for()
+    page.get_by_role("button", name="Learn and enlarge").click()
+    learning = r"^Learning: step \d+ of at most 300, loss 0\.\d{4}, \d+ (seconds|minutes) left at most$"
+    report(page).get_by_text(re.compile(learning)).wait_for()
+    page.get_by_role("img", name="Loss so far").wait_for()
+    page.get_by_role("button", name="Cancel").click()
+    report(page).get_by_text("Watch it learn here").wait_for()
+    assert served.is_idle()
+
+    small = tmp_path / "small.png"
+    with Image.open(photo) as image:
+        image.crop((0, 0, 16, 16)).save(small)
+    page.get_by_role("button", name="Remove Image").click()
+    give(page, small)
+    page.get_by_role("button", name="Learn and enlarge").click()
+    report(page).get_by_text("16 × 16 px became 32 × 32 px.").wait_for()
+    saved = download(page, tmp_path)
+    assert saved.name == "small_zeroshot_x2.png"
+    assert pixels(saved).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -200,12 +332,15 @@ def test_on_a_phone(visit, photo, dark, tmp_path):
     give(page, photo)
     enhance(page)
     page.get_by_role("button", name="Download PNG").wait_for()
-    width, background = page.evaluate(
-        "[document.documentElement.scrollWidth, getComputedStyle(document.body).backgroundColor]"
-    )
+    page.get_by_role("button", name="Advanced").click()
+    look = "[document.documentElement.scrollWidth, getComputedStyle(document.body).backgroundColor]"
+    width, background = page.evaluate(look)
     assert width == 390
     brightness = sum(int(value) for value in background.strip("rgb()").split(",")) / 3
     assert (brightness < 64) if dark else (brightness > 192)
     page.screenshot(path=tmp_path / "phone.png", full_page=True)
     with Image.open(tmp_path / "phone.png") as shot:
         assert shot.width == 390
+    page.get_by_role("tab", name="Experiments").click()
+    page.get_by_role("button", name="Learn and enlarge").wait_for()
+    assert page.evaluate(look)[0] == 390

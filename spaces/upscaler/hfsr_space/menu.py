@@ -11,6 +11,7 @@ import yaml
 
 import hfsr
 from hfsr.checkpoints import interpolate
+from hfsr.errors import OptionsError
 
 HERE = Path(__file__).resolve().parent.parent
 """The Space's folder."""
@@ -47,9 +48,7 @@ class Menu:
         self.by_model = {offer.model: offer for offer in offers}
         if not offers or len(self.by_model) < len(offers):
             names = [offer.model for offer in offers]
-            raise hfsr.OptionsError(
-                f"the menu lists {names or 'nothing'}; list each model once, and at least one"
-            )
+            raise OptionsError(f"the menu lists {names or 'nothing'}; list each model once, and at least one")
 
     @classmethod
     def read(cls, path: Path = HERE / "models.yml") -> Menu:
@@ -83,7 +82,7 @@ class Menu:
         if strength == 1:
             return load(model)
         if offer.mild is None:
-            raise hfsr.OptionsError(f"'{model}' knows one strength only; leave it at 1")
+            raise OptionsError(f"'{model}' knows one strength only; leave it at 1")
         return between(offer.mild, model, round(strength, 2))
 
 

@@ -95,23 +95,28 @@ def connect(
         inputs: its arguments, in order.
         api_name: what programs call it.
     """
-    states = [panel.start, panel.stop, panel.comparison, panel.download, panel.report]
+    arranged = [panel.start, panel.stop, panel.comparison, panel.download]
 
-    def state(*, busy: bool, done: bool = False) -> list[Any]:
+    def arrange(*, busy: bool, done: bool = False) -> list[Any]:
         return [
             gr.Button(interactive=not busy),
             gr.Button(interactive=busy),
             gr.ImageSlider(visible=done),
             gr.DownloadButton(visible=done),
-            gr.skip() if busy or done else panel.idle,
         ]
 
     def begin(request: gr.Request) -> list[Any]:
-        if has_job(page, request):  # said here as a message of the page; programs hear it from the validator
+        if has_job(page, request):
             raise refusal(BUSY)
-        return state(busy=True)
+        return arrange(busy=True)
 
-    running = panel.start.click(begin, None, states, **PRIVATE).success(
+    def idle() -> list[Any]:
+        return [*arrange(busy=False), panel.idle]
+
+    begun = panel.start.click(begin, None, arranged, **PRIVATE)
+    # Errors of events that do not wait in the queue are not shown by gradio; programs hear the validator's.
+    begun.failure(lambda: f"<p><strong>Not begun</strong></p><p>{BUSY}</p>", None, panel.report, **PRIVATE)
+    running = begun.success(
         job,
         inputs,
         [panel.comparison, panel.download, panel.report],
@@ -123,9 +128,9 @@ def connect(
         show_progress="minimal",
         show_progress_on=panel.report,
     )
-    running.success(lambda: state(busy=False, done=True), None, states, **PRIVATE)
-    running.failure(lambda: state(busy=False), None, states, **PRIVATE)
-    panel.stop.click(lambda: state(busy=False), None, states, cancels=running, **PRIVATE)
+    running.success(lambda: arrange(busy=False, done=True), None, arranged, **PRIVATE)
+    running.failure(idle, None, [*arranged, panel.report], **PRIVATE)
+    panel.stop.click(idle, None, [*arranged, panel.report], cancels=running, **PRIVATE)
 
 
 def check_offered(**chosen: tuple[Any, list[Any]]) -> None:

@@ -14,8 +14,8 @@ from hfsr.priors import FitProgress
 
 _POINTS = 60
 """Of a curve: more cannot be told apart at its size."""
-_SPAN = 20
-"""Losses that are averaged for a point: one by one they jump with the piece that was drawn."""
+_SPAN, _FEWEST = 50, 5
+"""Losses that are averaged for a point, at most and at least: one by one they jump with what was drawn."""
 
 
 @contextmanager
@@ -52,18 +52,17 @@ def learned(step: FitProgress, losses: Sequence[float]) -> str:
 
 
 def curve(losses: Sequence[float]) -> str:
-    """The running mean of the losses as a small line drawing, on a logarithmic scale."""
-    recent = [
-        losses[max(0, i - _SPAN) : i + 1] for i in range(0, len(losses), math.ceil(len(losses) / _POINTS))
-    ]
+    """The running mean of the losses as a small line drawing; its lower edge is not zero."""
+    step = math.ceil(len(losses) / _POINTS)
+    recent = [losses[max(0, i - _SPAN) : i + 1] for i in range(_FEWEST, len(losses), step)]
     means = [sum(part) / len(part) for part in recent]
-    heights = [math.log(max(mean, 1e-6)) for mean in means]
-    if len(heights) < 2 or max(heights) == min(heights):
+    if len(means) < 2 or not any(means):
         return ""
-    low, high, last = min(heights), max(heights), len(heights) - 1
-    points = " ".join(
-        f"{100 * i / last:.1f},{38 - 36 * (h - low) / (high - low):.1f}" for i, h in enumerate(heights)
-    )
+    low, high = 0.9 * min(means), max(means)
+    places = [
+        (100 * i / (len(means) - 1), 38 - 36 * (mean - low) / (high - low)) for i, mean in enumerate(means)
+    ]
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     name = f"Loss so far: from {means[0]:.4f} to {means[-1]:.4f}"
     return (
         f'<svg class="curve" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="{name}">'
