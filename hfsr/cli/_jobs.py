@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hfsr.errors import OptionsError, UsageError
+from hfsr.errors import ImageError, OptionsError, UsageError
 
-__all__ = ["WRITTEN", "Job", "find_jobs"]
+__all__ = ["WRITTEN", "Job", "find_jobs", "folder_of", "names_a_file"]
 
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif")
 """Endings of results; a picture of one of them becomes one of the same."""
@@ -46,7 +48,7 @@ def find_jobs(
         UsageError: `output` names a file, and there is more than one picture.
         OptionsError: a result would overwrite an input or another result.
     """
-    to_file = output is not None and _names_a_file(output)
+    to_file = output is not None and names_a_file(output)
     if output is not None and to_file and (len(inputs) > 1 or _is_many(inputs[0])):
         raise UsageError(f"-o {output} names a file, but there can be several results; name a folder")
     folder = output or default
@@ -61,13 +63,38 @@ def find_jobs(
     return _without_clashes(jobs)
 
 
-def _names_a_file(output: Path) -> bool:
+def names_a_file(output: Path) -> bool:
+    """Whether it is a picture's place, not a folder's. Raises UsageError for a format that is read alone."""
     if os.path.isdir(output):
         return False
     ending = output.suffix.lower()
     if ending in READ and ending not in WRITTEN:
         raise UsageError(f"-o {output}: hfsr does not write {ending}; use {', '.join(WRITTEN)}")
     return ending in WRITTEN
+
+
+@contextmanager
+def folder_of(target: Path) -> Iterator[None]:
+    """Makes the folder of a result; where none comes, what was made is gone again at the end."""
+    folder = target.parent
+    made = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    try:
+        _make(folder)
+        yield
+    finally:
+        if not os.path.lexists(target):
+            for each in made:
+                with contextlib.suppress(OSError):  # never made, or another run has put something there
+                    each.rmdir()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(
+            f"the folder '{folder}' cannot be made ({error.strerror}); choose another -o"
+        ) from error
 
 
 def _is_many(text: str) -> bool:

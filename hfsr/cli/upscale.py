@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.cli._jobs import WRITTEN, Job, find_jobs
+from hfsr.cli._jobs import WRITTEN, Job, find_jobs, folder_of
+from hfsr.cli._numbers import positive
 from hfsr.cli._progress import show_progress, stoppable
 from hfsr.errors import HfsrError, ImageError, UsageError
 from hfsr.samples import SAMPLE
@@ -32,7 +31,7 @@ KEYS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("inputs", nargs="*", metavar="INPUT", help="pictures, folders (searched recursively) or globs")
-    add("-s", "--scale", type=_positive(float), help="scale of the model; without -m 2, 3 or 4 (default 2)")
+    add("-s", "--scale", type=positive(float), help="scale of the model; without -m 2, 3 or 4 (default 2)")
     add("-m", "--model", help="Hub id, model folder, checkpoint file or bundled name")
     add("-o", "--output", type=Path, help="a file for one picture, else a folder (default results/)")
     add(
@@ -51,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--skip-existing", action="store_true", help="leave results alone that are there already")
     add(
         "--max-pixels",
-        type=_positive(int),
+        type=positive(int),
         metavar="N",
         help="refuse pictures with more px (default 268 million)",
     )
@@ -127,7 +126,7 @@ def _upscale(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]
     if args.skip_existing and os.path.exists(target):
         return {"notes": ["the result is there already and was left alone"]}
     started = time.monotonic()
-    with _folder_of(target):
+    with folder_of(target):
         steps = up.steps(job.source, target, jpeg_quality=args.jpeg_quality, max_pixels=args.max_pixels)
         with closing(steps):
             show_progress(steps, name=job.source.name, pixels=width * height, quiet=args.json)
@@ -158,30 +157,6 @@ def _expected(up: Upscaler, job: Job, args: argparse.Namespace) -> tuple[int, in
         raise ImageError(f"no pictures in '{job.source}'; allowed endings: {', '.join(WRITTEN)}")
     width, height = picture_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
     return enlarged_length(width, up.scale), enlarged_length(height, up.scale), job.target
-
-
-@contextmanager
-def _folder_of(target: Path) -> Iterator[None]:
-    """Makes the folder of a result; where none comes, what was made is gone again at the end."""
-    folder = target.parent
-    made = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
-    try:
-        _make(folder)
-        yield
-    finally:
-        if not os.path.lexists(target):
-            for each in made:
-                with contextlib.suppress(OSError):  # never made, or another run has put something there
-                    each.rmdir()
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageError(
-            f"the folder '{folder}' cannot be made ({error.strerror}); choose another -o"
-        ) from error
 
 
 def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
@@ -254,16 +229,3 @@ def _ending(text: str) -> str:
 
 def _formats() -> str:
     return ", ".join(ending[1:] for ending in WRITTEN)
-
-
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = 0
-        if 0 < number < float("inf"):
-            return number
-        raise argparse.ArgumentTypeError(f"'{text}' is not allowed; use a number above 0")
-
-    return parse
