@@ -176,8 +176,10 @@ def cosine_restart(
     """Half a cosine down to `eta_min` over each period; a period starts from its weight times the rate.
 
     Raises:
-        OptionsError: periods and their weights differ in number.
+        OptionsError: periods and their weights differ in number, or there is no period, or an empty one.
     """
+    if not periods or min(periods) < 1:
+        raise OptionsError(f"a cosine over {list(periods)} iterations is not possible; use numbers from 1 on")
     if len(restart_weights) == 1:
         restart_weights = list(restart_weights) * len(periods)
     if len(restart_weights) != len(periods):

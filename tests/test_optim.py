@@ -67,6 +67,19 @@ def test_periods_need_their_weights():
         build_schedule("CosineAnnealingRestartLR", BASE, periods=[1, 2], restart_weights=[1, 1, 1])
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("CosineAnnealingRestartLR", {"periods": []}),
+        ("CosineAnnealingRestartLR", {"periods": [3, 0]}),
+        ("TrueCosineAnnealingLR", {"T_max": 0}),
+    ],
+)
+def test_an_empty_cosine_is_one_line(name, words):
+    with pytest.raises(OptionsError, match=r"a cosine over \[.*\] iterations is not possible; use numbers"):
+        build_schedule(name, BASE, **words)
+
+
 def test_warm_up_rises_linearly():
     schedule = build_schedule(None, BASE, warmup_iter=4)
     assert [schedule(i) for i in range(1, 7)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])

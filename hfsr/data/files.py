@@ -81,8 +81,11 @@ def pair_folders(
         scale: S in `NAMExS`, which is found too.
 
     Raises:
-        DataError: a folder is missing or empty, or a picture has no partner (the first five are named).
+        DataError: no folder is given, one is missing or empty, or a picture has no partner (the first five
+            are named).
     """
+    if not gt:
+        raise DataError(f"{place}: dataroot_gt names no folder")
     if lq and len(lq) != len(gt):
         raise DataError(
             f"{place}: {len(gt)} folders in dataroot_gt need as many in dataroot_lq, not {len(lq)}"

@@ -55,13 +55,13 @@ class Features(nn.Module):
     ) -> None:
         super().__init__()
         wanted = list(layers)
-        named = _minc(pretrained, weights) if vgg_type == MINC else _vgg(vgg_type, pretrained)
+        if vgg_type == MINC:
+            named = _minc(pretrained, weights)
+            _check(wanted, named, vgg_type)
+        else:
+            _check(wanted, _vgg(vgg_type, pretrained=False), vgg_type)  # before anything is fetched
+            named = _vgg(vgg_type, pretrained=pretrained)
         names = [name for name, _ in named]
-        for name in wanted:
-            if name not in names:
-                raise OptionsError(
-                    f"layer_weights.{name}: {vgg_type} has no such layer{suggest(name, names)}"
-                )
         last = max((names.index(name) for name in wanted), default=-1)
         self.layers = nn.ModuleDict(dict(named[: last + 1]))
         self.wanted, self.range_norm, self.use_input_norm = wanted, range_norm, use_input_norm
@@ -87,7 +87,14 @@ class Features(nn.Module):
         return found
 
 
-def _vgg(vgg_type: str, pretrained: bool) -> list[tuple[str, nn.Module]]:
+def _check(wanted: Iterable[str], named: list[tuple[str, nn.Module]], vgg_type: str) -> None:
+    names = [name for name, _ in named]
+    for name in wanted:
+        if name not in names:
+            raise OptionsError(f"layer_weights.{name}: {vgg_type} has no such layer{suggest(name, names)}")
+
+
+def _vgg(vgg_type: str, *, pretrained: bool) -> list[tuple[str, nn.Module]]:
     """The layers of one of timm's VGGs, named."""
     if vgg_type not in _VGGS:
         raise OptionsError(f"vgg_type: there is no '{vgg_type}'{suggest(vgg_type, (*_VGGS, MINC))}")

@@ -28,6 +28,10 @@ Located = tuple[tuple[str, ...], Problem]
 OPTIMIZER_WORDS = ("optim_g", "optim_d", "optim_dual")
 LOSS_WORDS = ("pixel_opt", "perceptual_opt", "texture_opt", "gan_opt", "dual_opt")
 """Sections of `train` that hold an optimizer, and those that hold a loss."""
+_CALLED_OTHERWISE = {"GANLoss": "gan_opt", "PerceptualLoss": "perceptual_opt"}
+"""Losses that do not give one number for two pictures, and the section that knows how to call each."""
+_ROLES = {"network_g": "restorer", "network_d": "discriminator"}
+"""What our networks must be in a section."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,24 @@ class TypedSection:
                 model.model_validate(arguments)
         except ValidationError as error:
             yield from (((*self.place, *map(str, item["loc"])), item) for item in error.errors())
-        for word, message in self._beside_the_scale(name, arguments):
+        wrong = [*self._beside_the_scale(name, arguments)]
+        if misplaced := self._out_of_place(name):
+            wrong.append(("type", misplaced))
+        for word, message in wrong:
             yield (*self.place, word), {"type": "value_error", "msg": message}
+
+    def _out_of_place(self, name: str) -> str | None:
+        """What to say of a type that exists and cannot do what it should in this section."""
+        item, word = self.kind.items[name], self.place[-1]
+        role = _ROLES.get(word)
+        if role and isinstance(item, ArchSpec) and item.role != role:
+            return f"{name} is a network of the kind '{item.role}'; {word} needs a {role}"
+        for loss, section in _CALLED_OTHERWISE.items() if self.kind.title == "loss" else ():
+            if name == loss and word != section:
+                return f"{loss} stands in train.{section}; for {word} use L1Loss, MSELoss or CharbonnierLoss"
+            if name != loss and word == section and item.__module__.startswith("hfsr."):
+                return f"{name} does not compare what stands here; use {loss}"
+        return None
 
     def _beside_the_scale(self, name: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Words that do not go with the scale of the file, and what to say of them."""
@@ -133,7 +153,7 @@ class TypedSection:
         size, scale = arguments.get("gt_size"), self.scale
         if isinstance(size, int) and isinstance(scale, int) and scale > 0 and not arguments.get("scales"):
             whole = max(scale, size - size % scale)
-            if size % scale:
+            if size != whole:
                 yield "gt_size", f"is {size}, not a multiple of the scale {scale}; use {whole}"
 
 

@@ -6,7 +6,7 @@ as the arguments of that type; `binding` checks them against its constructor.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -247,15 +247,15 @@ class LoggerOptions(Section):
 class TrainOptions(Section):
     """An option file."""
 
-    name: str = Field(pattern=r"^[^/\\]+$")
+    name: str = Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")
     """Name of the run: its folder under `experiments/`."""
     model_type: str = "SRModel"
     """The recipe."""
     scale: int = Field(1, ge=1)
     """Enlargement; 1 for restoration at the same size."""
-    num_gpu: int | Literal["auto"] = "auto"
+    num_gpu: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """0 forces the CPU; otherwise the launcher decides how many processes there are."""
-    manual_seed: int = Field(0, ge=0)
+    manual_seed: int = Field(0, ge=0, lt=2**32)
     """Seed of weights, order and augmentation."""
     use_amp: bool = False
     """Mixed precision."""

@@ -7,6 +7,7 @@ import copy
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -139,10 +140,21 @@ def build_network(options: TrainOptions) -> nn.Module:
 
 
 def build_section(section: Typed, **defaults: Any) -> nn.Module:
-    """The network of a section, with fresh weights; ours also knows `defaults`."""
-    if section.type in ARCHS:
-        return zoo.build(section.type, **{**defaults, **section.arguments})
-    return bridge.find_network(section.type)(**section.arguments)
+    """The network of a section, with fresh weights; ours also knows `defaults`.
+
+    Raises:
+        OptionsError: it cannot be built so, or has weights without elements.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # said below
+        if section.type in ARCHS:
+            network = zoo.build(section.type, **{**defaults, **section.arguments})
+        else:
+            network = bridge.find_network(section.type)(**section.arguments)
+    empty = next((name for name, weight in network.named_parameters() if weight.numel() == 0), None)
+    if empty:
+        raise OptionsError(f"{section.type}: {empty} has no elements; widths must be 1 or more")
+    return network
 
 
 def build_dataset(options: TrainOptions, key: str) -> Any:

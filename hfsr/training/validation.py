@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hfsr.data import read_rgb
 from hfsr.degradations import Bicubic, Seeded, modcrop
-from hfsr.errors import OptionsError
+from hfsr.errors import HfsrError, OptionsError
 from hfsr.evaluation import Pair, Report, Scores, evaluate, summarise
 from hfsr.images import Picture, from_rgb_float, write_picture
 from hfsr.inference import Upscaler
@@ -195,9 +195,19 @@ def _interleaved(shares: list[list[Any]]) -> list[Any]:
 
 
 def _measured(metric: Typed, sr: Pixels, gt: Pixels) -> float:
-    """One of `val.metrics`, which take BGR uint8 pictures as BasicSR's do."""
+    """One of `val.metrics`, which take BGR uint8 pictures as BasicSR's do.
+
+    Raises:
+        HfsrError: it cannot measure such pictures.
+    """
     arguments = {key: value for key, value in metric.arguments.items() if key != "better"}
-    return float(METRICS[metric.type](img=sr[..., ::-1], img2=gt[..., ::-1], **arguments))
+    try:
+        return float(METRICS[metric.type](img=sr[..., ::-1], img2=gt[..., ::-1], **arguments))
+    except HfsrError:
+        raise
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        size = f"{gt.shape[1]}x{gt.shape[0]} px"  # of others, who check less
+        raise HfsrError(f"the metric {metric.type} cannot measure a picture of {size}: {error}") from error
 
 
 def _lower_is_better(metric: Typed) -> bool:

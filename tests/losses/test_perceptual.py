@@ -79,6 +79,20 @@ def test_weights_that_cannot_be_fetched_are_one_line(monkeypatch):
         PerceptualLoss(layer_weights={"conv1_1": 1})
 
 
+def test_layers_are_checked_before_weights_are_fetched(monkeypatch):
+    import timm
+
+    create = timm.create_model
+
+    def without_weights(name, pretrained):
+        assert not pretrained, "they would be fetched"
+        return create(name)
+
+    monkeypatch.setattr(timm, "create_model", without_weights)
+    with pytest.raises(OptionsError, match=r"layer_weights.conv9_1: vgg11 has no such layer"):
+        PerceptualLoss(layer_weights={"conv9_1": 1}, vgg_type="vgg11")
+
+
 def test_perceptual_and_style_are_basicsrs_formulas():
     weights = {"conv1_2": 0.5, "relu2_1": 2.0}
     loss = PerceptualLoss(layer_weights=weights, pretrained=False, perceptual_weight=3.0, style_weight=7.0)

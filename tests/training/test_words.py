@@ -13,7 +13,7 @@ import torch
 
 from hfsr import training
 from hfsr.checkpoints import read_state_dict
-from hfsr.errors import OptionsError
+from hfsr.errors import HfsrError, OptionsError
 from hfsr.training import checkpointing
 from hfsr.training.ahead import Ahead
 from hfsr.training.engine import Engine
@@ -183,3 +183,21 @@ def test_theirs_is_meant_by_its_suffix_where_the_name_is_ours_too(tmp_path, opti
     )
     engine = Engine(options(network), tmp_path)
     assert type(engine.recipe.networks["net_g"]).__module__.startswith("basicsr.")
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("network_g:num_feat=0", r"EDSR: conv_first\.weight has no elements; widths must be 1 or more"),
+        ("train:pixel_opt:reduction=none", "L1Loss: reduction none leaves no number to minimise"),
+        ("datasets:train:dataroot_gt=[]", "datasets:train: dataroot_gt names no folder"),
+        (
+            "val:metrics={n: {type: calculate_niqe, crop_border: 2}}",
+            "the metric calculate_niqe cannot measure a picture of 40x36 px: ",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_line(tmp_path, options, override, told):
+    with pytest.raises(HfsrError, match=told) as caught:
+        training.train(options(override), root=tmp_path)
+    assert "\n" not in str(caught.value)

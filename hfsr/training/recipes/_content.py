@@ -27,7 +27,13 @@ def training_of(options: TrainOptions) -> TrainingOptions:
 
 
 def build_loss(section: Typed) -> Any:
-    """The loss of a section."""
+    """The loss of a section.
+
+    Raises:
+        OptionsError: it would not be one number.
+    """
+    if section.arguments.get("reduction") == "none":
+        raise OptionsError(f"{section.type}: reduction none leaves no number to minimise; use mean or sum")
     return LOSSES[section.type](**section.arguments)
 
 
