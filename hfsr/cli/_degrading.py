@@ -10,9 +10,9 @@ from hfsr.errors import OptionsError
 if TYPE_CHECKING:
     from hfsr.degradations import Seeded, Step
 
-__all__ = ["TASKS", "add_words", "degradations_of", "task_word", "told_task"]
+__all__ = ["WORDS", "add_words", "degradations_of", "task_word", "told_task"]
 
-TASKS = {
+WORDS = {
     "sr": "super-resolution",
     "denoise": "denoising",
     "jpeg": "jpeg-artefact-removal",
@@ -29,7 +29,7 @@ def add_words(parser: argparse.ArgumentParser, *, several: bool = False) -> None
     default = "" if several else " (default {})"
     add(
         "--task",
-        choices=TASKS,
+        choices=WORDS,
         help="what is done to --gt where no LQ pictures are given (default: what the model undoes)",
     )
     add("--sigma", type=float, metavar="N", help=f"denoise: grey levels of noise{default.format(25)}", **many)
@@ -68,8 +68,8 @@ def task_word(task: str, *, name: str) -> str:
     Raises:
         OptionsError: no option makes pictures of which that could be undone.
     """
-    words = {meant: word for word, meant in TASKS.items()}
-    if task in TASKS or task in words:
+    words = {meant: word for word, meant in WORDS.items()}
+    if task in WORDS or task in words:
         return words.get(task, task)
     raise OptionsError(
         f"'{name}' is for {task}, and what it undoes is not known here; name the LQ pictures with --lq, or "

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from hfsr.cli._table import print_pairs
+from hfsr.hub.parts import TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("folder", type=Path, metavar="OUT_DIR", help="gets config.json, model.safetensors and README.md")
     add("--arch", metavar="NAME", help="the network, where the tensors alone do not tell it")
     add("-s", "--scale", type=float, metavar="S", help="the scale, where the tensors do not tell it")
+    add("--task", choices=TASKS, help="what the weights are for, where the network has several uses")
     add(
         "--licence",
         "--license",
@@ -38,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     spec = ARCHS[config_of(model)["architecture"]]
     # Read before anything is written: OUT_DIR may be where the checkpoint is.
     provenance = provenance_of(args.checkpoint, licence=args.licence)
-    card = make_card(model, name=str(args.folder), provenance=provenance)
-    hub.save_pretrained(model, args.folder, card=card)
+    card = make_card(model, name=str(args.folder), task=args.task, provenance=provenance)
+    hub.save_pretrained(model, args.folder, card=card, task=args.task)
     print_pairs(
         [
             ("network", spec.name),

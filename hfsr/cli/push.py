@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from hfsr.cli._degrading import TASKS, add_words, told_task
+from hfsr.cli._degrading import WORDS, add_words, told_task
 from hfsr.errors import HubError, OptionsError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from hfsr.cli._measuring import measure_all
     from hfsr.hub.publishing import check_repo_id, publish_folder, require_token
     from hfsr.hub.sources import open_source
-    from hfsr.hub.staging import check_source, stage
+    from hfsr.hub.staging import check_source, published_names, stage
 
     if args.lq and len(args.lq) != len(args.gt):
         raise OptionsError(f"--lq names {len(args.lq)} folders and --gt {len(args.gt)}; give one for each")
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     reports = measure_all(args, source)
     example = None if args.no_example else _example(args, source)
     folder = stage(source, name=args.repo_id, licence=args.licence, reports=reports, example=example)
-    print(f"{folder}: config.json, model.safetensors, README.md (from {source.weights})")
+    print(f"{folder}: {', '.join(published_names(folder))} (from {source.weights})")
     if args.dry_run:
         print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
         return 0
@@ -102,7 +102,7 @@ def _with_task(source: Source, told: str | None) -> Source:
     """The source with the task that the command line says, where nothing else does."""
     if told is None or source.card is not None or source.task not in (None, "restoration"):
         return source
-    return dataclasses.replace(source, task=TASKS[told], complete=False)
+    return dataclasses.replace(source, task=WORDS[told], complete=False)
 
 
 def _example(args: argparse.Namespace, source: Source) -> Example | None:

@@ -91,7 +91,8 @@ def machine(device: torch.device) -> str:
     """What computes: the GPU, or the CPU with the number of its threads that torch uses."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} threads of {_processor()}"
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' * (threads > 1)} of {_processor()}"
 
 
 def _processor() -> str:

@@ -16,22 +16,11 @@ from hfsr.errors import HubError
 
 from .facts import ModelFacts, facts_of
 from .licences import licence_words
-from .parts import Example, Provenance, Training
+from .parts import TASKS, Example, Provenance, Training
 from .results import ReportJson, eval_results
 from .template import example_words, render, results_words
 
-__all__ = ["check_card", "make_card"]
-
-TASKS = {
-    "super-resolution": "enlarges pictures {scale} times in width and height",
-    "restoration": "restores pictures and keeps their size",
-    "denoising": "removes noise from pictures",
-    "deblurring": "sharpens blurred pictures",
-    "demosaicing": "makes pictures of the single colour that a sensor saw at each px",
-    "enhancement": "corrects the light and the colours of pictures",
-    "jpeg-artefact-removal": "removes the artefacts of JPEG from pictures",
-}
-"""What weights are for, as `config.json` has it -> what they do, for the first sentence."""
+__all__ = ["check_card", "make_card", "short_name"]
 
 
 def make_card(
@@ -73,7 +62,7 @@ def make_card(
         license_name=words.get("license_name"),
         datasets=list(training.datasets) or None,
         tags=_tags(facts),
-        model_name=name.rstrip("/").rsplit("/", 1)[-1] if results else None,
+        model_name=short_name(name) if results else None,
         eval_results=results or None,
     )
     body = render(
@@ -92,6 +81,11 @@ def make_card(
         **results_words(results),
     )
     return f"---\n{data.to_yaml()}\n---\n\n{body}"
+
+
+def short_name(name: str) -> str:
+    """What the index of a card calls a model: its name without the owner's."""
+    return name.rstrip("/").rsplit("/", 1)[-1]
 
 
 def check_card(card: str) -> ModelCard:

@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
-from .cards import check_card
+from .cards import check_card, short_name
 from .parts import Example
 from .results import ReportJson, eval_results
 from .template import example_words, results_words, section
@@ -25,7 +25,7 @@ def with_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
     parsed = check_card(card)
     results = eval_results(reports)
     parsed.data["eval_results"] = results
-    parsed.data["model_name"] = name.rsplit("/", 1)[-1]
+    parsed.data["model_name"] = short_name(name)
     _put_section(parsed, "results", {"name": name, **results_words(results)})
     return f"{str(parsed).rstrip()}\n"
 
@@ -59,11 +59,14 @@ def _put_section(card: ModelCard, block: str, words: dict[str, Any]) -> None:
 
 
 def with_name(card: str, name: str) -> str:
-    """The card of the same model under another name: title, snippet and command line."""
+    """The card of the same model under another name: title, snippet, command line and index."""
     match = re.search(r'from_pretrained\("([^"\n]+)"\)', card)
     if not match or match[1] == name:
         return card
     old = re.escape(match[1])
     card = card.replace(match[0], f'from_pretrained("{name}")')
     card = re.sub(rf"(?<= -m ){old}(?=[`\s])", lambda _: name, card)
+    card = re.sub(
+        r"^(model-index:\n- name: ).+$", lambda m: m[1] + short_name(name), card, count=1, flags=re.M
+    )
     return re.sub(rf"^# {old}$", lambda _: f"# {name}", card, count=1, flags=re.MULTILINE)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["EXAMPLE", "RECIPE", "Example", "Provenance", "Training"]
+__all__ = ["EXAMPLE", "RECIPE", "TASKS", "Example", "Provenance", "Training"]
 
 EXAMPLE = "example.webp"
 """The file beside a card that shows before and after."""
 RECIPE = "recipe.yml"
 """The file beside a card that is the option file of its training."""
+TASKS = {
+    "super-resolution": "enlarges pictures {scale} times in width and height",
+    "restoration": "restores pictures and keeps their size",
+    "denoising": "removes noise from pictures",
+    "deblurring": "sharpens blurred pictures",
+    "demosaicing": "makes pictures of the single colour that a sensor saw at each px",
+    "enhancement": "corrects the light and the colours of pictures",
+    "jpeg-artefact-removal": "removes the artefacts of JPEG from pictures",
+}
+"""What weights are for, as `config.json` has it -> what they do, for the first sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)

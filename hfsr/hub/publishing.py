@@ -18,12 +18,11 @@ from hfsr.checkpoints import write_model_folder
 from hfsr.errors import HubError, OptionsError
 
 from .cards import check_card, make_card
-from .layouts import CONFIG, README, WEIGHTS, parse
-from .parts import EXAMPLE, RECIPE
+from .layouts import CONFIG, README, parse
 from .remote import LOG_IN, address, client, in_words
 from .results import ReportJson
 from .sources import Source, open_source
-from .staging import check_source, stage, write_card
+from .staging import check_source, published_names, stage, write_card
 
 __all__ = [
     "Published",
@@ -178,8 +177,7 @@ def publish_folder(
                 f"'{repo_id}' is there already and everybody sees it; make it private in its settings at "
                 f"{address(repo_id)}/settings, or leave --private out"
             )
-        names = [CONFIG, README, WEIGHTS, *(name for name in (EXAMPLE, RECIPE) if (folder / name).is_file())]
-        changed = changed_files(api, folder, repo_id, str(info.sha), names=names)
+        changed = changed_files(api, folder, repo_id, str(info.sha), names=published_names(folder))
         if not changed:
             return Published(address(repo_id), ())
         overwritten = revision is None and not create_pr and CONFIG in changed

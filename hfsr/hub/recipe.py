@@ -15,7 +15,7 @@ from hfsr.errors import CheckpointError
 
 from .parts import RECIPE, Training
 
-__all__ = ["Recipe", "read_recipe", "read_text"]
+__all__ = ["Recipe", "read_recipe", "read_text", "task_undoing"]
 
 OURS = frozenset({"PairedImageDataset", "SampleImageDataset"})
 """Types of data sets whose LQ pictures hfsr makes."""
@@ -67,12 +67,7 @@ class Recipe:
     @property
     def task(self) -> str | None:
         """What it trains a network of scale 1 for; None where it does not tell."""
-        told = self._section("datasets", "train").get("degradation")
-        steps = [told] if isinstance(told, Mapping) else told
-        if self.scale != 1 or not steps:
-            return None
-        tasks = {UNDOES.get(str(step.get("type")), "restoration") for step in steps}
-        return tasks.pop() if len(tasks) == 1 else "restoration"
+        return task_undoing(self._section("datasets", "train").get("degradation"), self.scale)
 
     @property
     def measured(self) -> Seeded | None:
@@ -98,6 +93,23 @@ class Recipe:
         for name in names:
             content = content.get(name) if isinstance(content, Mapping) else None
         return dict(content) if isinstance(content, Mapping) else {}
+
+
+def task_undoing(degradation: Any, scale: int) -> str | None:
+    """What a network is for that learns to undo the steps of an option file's `degradation`.
+
+    Args:
+        degradation: a section, a list of them, or None.
+        scale: of the option file.
+
+    Returns:
+        None where the steps do not tell: a network that enlarges, or LQ pictures that are given.
+    """
+    steps = [degradation] if isinstance(degradation, Mapping) else degradation
+    if scale != 1 or not steps:
+        return None
+    tasks = {UNDOES.get(str(step.get("type")), "restoration") for step in steps}
+    return tasks.pop() if len(tasks) == 1 else "restoration"
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from torch import nn
 
 from hfsr import _resources, zoo
 from hfsr.checkpoints import load_checkpoint, load_weights, read_model_folder, read_state_dict
-from hfsr.errors import CheckpointError, suggest
+from hfsr.errors import CheckpointError
 
 from .fetching import fetch_card
 from .layouts import CONFIG, README, WEIGHTS
@@ -83,8 +84,14 @@ def open_source(src: str | Path) -> Source:
             f"'{src}' holds neither {CONFIG} nor models/; name a run (experiments/NAME), a model folder or a "
             "checkpoint"
         )
-    siblings = [str(path.parent / other.name) for other in path.parent.glob("*")]
-    raise CheckpointError(f"there is nothing at '{src}' to publish{suggest(str(src), siblings)}")
+    names = [*(str(other) for other in path.parent.glob("*")), *_resources.bundled_models()]
+    near = difflib.get_close_matches(str(path), names, n=1)
+    hint = (
+        f"did you mean '{near[0]}'?"
+        if near
+        else "name a run (experiments/NAME), a model folder or a checkpoint"
+    )
+    raise CheckpointError(f"there is nothing at '{src}' to publish; {hint}")
 
 
 def _open_bundled(name: str) -> Source:

@@ -10,14 +10,14 @@ from hfsr.checkpoints.files import replacing
 
 from .cards import check_card, make_card
 from .editing import with_example, with_name, with_results
-from .layouts import README, WEIGHTS
+from .layouts import CONFIG, README, WEIGHTS
 from .licences import check_may_publish
 from .parts import EXAMPLE, RECIPE, Example
 from .recipe import read_text
 from .results import ReportJson
 from .sources import Source, sha256_of
 
-__all__ = ["check_source", "stage", "write_card"]
+__all__ = ["check_source", "published_names", "stage", "write_card"]
 
 
 def check_source(source: Source, licence: str | None = None) -> None:
@@ -93,6 +93,11 @@ def stage(
         _write(source.folder / RECIPE, source.recipe.text.encode())
     write_card(card, source.folder)
     return source.folder
+
+
+def published_names(folder: Path) -> list[str]:
+    """The files of a model folder that are published."""
+    return [CONFIG, README, WEIGHTS, *(name for name in (EXAMPLE, RECIPE) if (folder / name).is_file())]
 
 
 def write_card(card: str, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from hfsr.checkpoints import write_model_folder
+from hfsr.hub.recipe import task_undoing
 from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
 
@@ -39,7 +40,9 @@ class Checkpoints:
         """
         self._write_pth("net_g", label)
         if self.options.network_g.type in ARCHS:
-            write_model_folder(published, self.folders.models / f"net_g_{label}")
+            data = self.options.datasets.get("train")
+            task = task_undoing(data.arguments.get("degradation") if data else None, self.options.scale)
+            write_model_folder(published, self.folders.models / f"net_g_{label}", task=task)
 
     def _write_pth(self, name: str, label: str) -> None:
         content = {"params": self.recipe.networks[name].state_dict()}

@@ -85,3 +85,15 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main(["convert", "only-one"])
     assert error.value.code == 2
+
+
+def test_what_a_network_of_several_uses_is_for_is_told(tmp_path: Path) -> None:
+    torch.save(create_model("mirnet_tiny").state_dict(), tmp_path / "lol.pth")
+    out = tmp_path / "out"
+    for words, task, does in (
+        ([], "denoising", "removes noise from pictures"),
+        (["--task", "enhancement"], "enhancement", "corrects the light and the colours of pictures"),
+    ):
+        assert main(["convert", str(tmp_path / "lol.pth"), str(out), *words]) == 0
+        assert json.loads((out / "config.json").read_text())["task"] == task
+        assert does in (out / "README.md").read_text()

@@ -184,6 +184,9 @@ def test_another_name() -> None:
     assert named == make_card(create_model("edsr_tiny"), name="org/model")
     assert with_name(named, "org/model") == named
     assert with_name("no snippet", "org/model") == "no snippet"
+    measured = make_card(create_model("edsr_tiny"), name="org/model", reports=[report()])
+    assert front_matter(with_name(measured, "me/better"))["model-index"][0]["name"] == "better"
+    assert with_name(with_name(measured, "me/better"), "org/model") == measured
 
 
 @pytest.mark.parametrize(

@@ -142,8 +142,9 @@ def test_things_that_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "experiments" / "rcan_x4").mkdir(parents=True)
     with pytest.raises(CheckpointError, match=r"did you mean '.*rcan_x4'\?"):
         open_source(tmp_path / "experiments" / "rcan_x2")
-    with pytest.raises(CheckpointError, match="name a run"):
-        open_source(tmp_path / "experiments" / "rcan_x4")
+    for name in ("rcan_x4", "something_else"):
+        with pytest.raises(CheckpointError, match="name a run"):
+            open_source(tmp_path / "experiments" / name)
     write_model_folder(create_model("edsr_tiny"), tmp_path / "model")
     (tmp_path / "model" / "README.md").write_bytes(b"\xff\xfe")
     with pytest.raises(CheckpointError, match="UTF-8"):

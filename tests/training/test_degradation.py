@@ -45,6 +45,8 @@ def test_a_run_against_noise_repeats_itself(options, tmp_path):
     runs = [training.train(options(*NOISY, f"name=n{k}"), root=tmp_path) for k in range(2)]
     first, second = ((run / "models" / "net_g_latest" / "model.safetensors").read_bytes() for run in runs)
     assert first == second
+    config = json.loads((runs[0] / "models" / "net_g_latest" / "config.json").read_text())
+    assert config["task"] == "denoising"
 
 
 @pytest.mark.parametrize(
