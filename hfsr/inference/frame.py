@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, fx
 from .graph import Program, Stage
 from .regions import Region, Size
 from .rules import pool_keeps_dims
+from .strips import Strips
 
 __all__ = ["Frame", "Patch", "Read", "Spill", "Write"]
 
@@ -48,7 +49,7 @@ class Frame:
         self.device = device
         self.spill = spill
         self.sizes = program.sizes(image)
-        self.live: dict[fx.Node, Tensor] = {}
+        self.live: dict[fx.Node, Tensor | Strips] = {}
         self.values: dict[fx.Node, Tensor] = {}
         self.patches: dict[fx.Node, Patch] = {}
         self.tails: dict[fx.Node, Tensor] = {}
@@ -71,30 +72,41 @@ class Frame:
             return _part(tensor, region, held)
         if node is self.program.source:
             return self.read(region)
-        part = self.live[node][..., region.top : region.bottom, region.left : region.right]
+        part = _region(self.live[node], region)
         return part if part.device == self.device else part.to(self.device)
 
     # The life of a stage
 
-    def begin(self, stage: Stage, heirs: Mapping[fx.Node, fx.Node] = MappingProxyType({})) -> None:
+    def begin(
+        self,
+        stage: Stage,
+        heirs: Mapping[fx.Node, fx.Node] = MappingProxyType({}),
+        strips: Collection[fx.Node] = (),
+    ) -> None:
         """Makes room for what the stage keeps.
 
         Args:
             heirs: kept maps that take the memory of a map which nobody reads after this stage.
+            strips: kept maps that may stay in strips.
         """
         self.patches.clear()
         self.tails.clear()
         self._sums.clear()
         for node in stage.keeps:
-            if node in heirs:
+            if node in strips and self._place(node) is None:
+                self.live[node] = Strips()
+            elif node in heirs:
                 self.live[node] = self.live[heirs[node]]
             elif node not in self.live:
                 self.live[node] = self._allocate(node)
 
     def keep(self, node: fx.Node, region: Region) -> None:
         """Computes a part of a kept map into its place."""
-        op = self.program.operators[node]
-        place = self.live[node][..., region.top : region.bottom, region.left : region.right]
+        op, held = self.program.operators[node], self.live[node]
+        if isinstance(held, Strips):
+            held.append(region.top, op.run(region, self))
+            return
+        place = _region(held, region)
         if place.device == self.device:
             op.run_into(region, self, place)
         else:
@@ -104,8 +116,7 @@ class Frame:
         """Takes finished parts of the targets out of `patches`: to the live maps, the pools, the result."""
         for node in stage.keeps:
             if node in owned and node in self.patches:  # else it was computed into its place
-                r = owned[node]
-                self.live[node][..., r.top : r.bottom, r.left : r.right] = self.patch(node, r)
+                _region(self.live[node], owned[node]).copy_(self.patch(node, owned[node]))
         for pool in stage.pools:
             pooled = pool.all_input_nodes[0]
             if pooled in owned:
@@ -133,7 +144,7 @@ class Frame:
         size, channels = self.sizes[node], self.program.channels[node]
         shape, dtype = (1, size.height, size.width, channels), self.program.operators[node].dtype
         count = size.height * size.width * channels
-        folder = self.spill(count * dtype.itemsize)
+        folder = self._place(node)
         if folder is None:
             return torch.empty(shape, dtype=dtype, device=self.device).permute(0, 3, 1, 2)
         if folder == "host":
@@ -143,6 +154,11 @@ class Frame:
             file.truncate(count * dtype.itemsize)
             mapped = torch.from_file(file.name, shared=True, size=count, dtype=dtype)
         return mapped.view(shape).permute(0, 3, 1, 2)
+
+    def _place(self, node: fx.Node) -> Path | str | None:
+        """Where a live map goes, as `spill` says it."""
+        size, dtype = self.sizes[node], self.program.operators[node].dtype
+        return self.spill(size.height * size.width * self.program.channels[node] * dtype.itemsize)
 
     def _evaluate(self, node: fx.Node) -> Tensor:
         """A constant of the network, or a vector computed from others."""
@@ -167,6 +183,13 @@ def _sum(part: Tensor) -> Tensor:
     rows = max(1, _SUMMED // (part.shape[1] * part.shape[3]))
     sums = [band.sum((2, 3), dtype=torch.float32) for band in part.split(rows, 2)]
     return torch.stack(sums).double().sum(0)
+
+
+def _region(held: Tensor | Strips, region: Region) -> Tensor:
+    """A region of a live map."""
+    if isinstance(held, Strips):
+        return held.part(region)
+    return held[..., region.top : region.bottom, region.left : region.right]
 
 
 def _part(tensor: Tensor, region: Region, held: Region) -> Tensor:

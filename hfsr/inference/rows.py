@@ -9,7 +9,9 @@ the depth of the network; what it costs instead is a few rows of every map, over
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, fx
@@ -20,7 +22,8 @@ from .frame import Frame, Write
 from .graph import Stage
 from .memory import is_out_of_memory
 from .regions import Region
-from .schedule import Band, Bands, Schedule, Step, heirs
+from .schedule import Band, Bands, Schedule, Step, heirs, in_strips
+from .strips import Strips
 
 __all__ = ["run_in_rows"]
 
@@ -35,12 +38,15 @@ def run_in_rows(frame: Frame, stage: Stage, bands: Bands, write: Write) -> Itera
     Raises:
         PlanError: not even a band of one row fits into memory.
     """
-    schedule = Schedule(frame.program, stage, frame.sizes, bands)
-    frame.begin(stage, heirs(frame.program, stage, frame.sizes))
+    program = frame.program
+    schedule = Schedule(program, stage, frame.sizes, bands)
+    strips = {node for node in stage.keeps if in_strips(program, node)}
+    frame.begin(stage, heirs(program, stage, frame.sizes), strips)
     while (band := schedule.next_band()) is not None:
         if _finished(frame, schedule, band):
             frame.commit(stage, band.owned, write)
             _drop(frame, band.drops)
+            _drop_strips(frame, stage, schedule)
             schedule.finish_band(band)
             yield band.piece
         elif not schedule.shrink():
@@ -55,15 +61,25 @@ def run_in_rows(frame: Frame, stage: Stage, bands: Bands, write: Write) -> Itera
 def _finished(frame: Frame, schedule: Schedule, band: Band) -> bool:
     """Computes a band; False when memory ran out, after the steps that could be done."""
     for step in band.steps:
-        try:
-            _compute(frame, step)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return False
-        schedule.finish(step)
+        for part in _parts(frame, step):
+            try:
+                _compute(frame, part)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                return False
+            schedule.finish(part)
         _drop(frame, step.drops)
     return True
+
+
+def _parts(frame: Frame, step: Step) -> list[Step]:
+    """A step of a kept map, cut where the strips end that it reads, so that none has to be copied."""
+    sources = frame.program.operators[step.node].sources if step.node in frame.live else []
+    held = [frame.live[source] for source in sources if source in frame.live]
+    edges = {edge for each in held if isinstance(each, Strips) for edge in each.edges(step.start, step.stop)}
+    bounds = [step.start, *sorted(edges), step.stop]
+    return [replace(step, start=start, stop=stop) for start, stop in itertools.pairwise(bounds)]
 
 
 def _compute(frame: Frame, step: Step) -> None:
@@ -95,6 +111,14 @@ def _drop(frame: Frame, drops: tuple[tuple[fx.Node, int], ...]) -> None:
             # A copy, because a part of a tensor would keep the memory of the whole.
             rest = _saved(frame, node, tensor[..., first - held.top :, :])
             frame.patches[node] = (rest, held._replace(top=first))
+
+
+def _drop_strips(frame: Frame, stage: Stage, schedule: Schedule) -> None:
+    """Lets go of the strips of maps that nobody reads after this stage, and that it is past."""
+    for node in stage.frees:
+        held = frame.live[node]
+        if isinstance(held, Strips) and node not in stage.keeps:
+            held.drop_above(schedule.first_needed(node))
 
 
 def _saved(frame: Frame, node: fx.Node, rows: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from torch import fx
 
 from .graph import Program, Stage
-from .operators import Pointwise
+from .operators import Convolution, Pointwise
 from .regions import Region, Size
 
-__all__ = ["Band", "Bands", "Schedule", "Step", "bands_of", "heirs"]
+__all__ = ["Band", "Bands", "Schedule", "Step", "bands_of", "heirs", "in_strips"]
 
 _NEVER = 1 << 62
 """A row that no map has: nothing above it is needed."""
@@ -107,6 +107,10 @@ class Schedule:
         for node, first in band.drops:
             self._held_from[node] = first
 
+    def first_needed(self, node: fx.Node) -> int:
+        """The first row of a map of an earlier stage that this one will still ask for."""
+        return self._first_of([user for user in node.users if user in self._done], self._done)
+
     def shrink(self) -> bool:
         """Halves the bands from here on; False when they have one row."""
         if self._bands.rows == self._bands.wide == 1:
@@ -136,7 +140,10 @@ class Schedule:
 
     def _first_needed(self, node: fx.Node, done: dict[fx.Node, int]) -> int:
         """The first row of a map that its readers in this stage will still ask for."""
-        return min((self._first_row(reader, done[reader]) for reader in self._readers[node]), default=_NEVER)
+        return self._first_of(self._readers[node], done)
+
+    def _first_of(self, readers: list[fx.Node], done: dict[fx.Node, int]) -> int:
+        return min((self._first_row(reader, done[reader]) for reader in readers), default=_NEVER)
 
     def _first_row(self, reader: fx.Node, done: int) -> int:
         """The first row of its sources that a node with `done` finished rows will ask for."""
@@ -235,10 +242,21 @@ def heirs(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> dict[fx
     return found
 
 
+def in_strips(program: Program, node: fx.Node) -> bool:
+    """Whether a kept map may stay in the strips of rows in which it was computed: a convolution's, which can
+    be told no place for its result, when all that read it read one px for one.
+    """
+    readers = [program.operators[user] for user in node.users if user in program.operators]
+    made = isinstance(program.operators[node], Convolution)
+    return made and all(isinstance(reader, Pointwise) for reader in readers)
+
+
 def _may_replace(
     program: Program, stage: Stage, sizes: dict[fx.Node, Size], new: fx.Node, old: fx.Node
 ) -> bool:
     operators = program.operators
+    if in_strips(program, new) != in_strips(program, old):
+        return False
     alike = sizes[new] == sizes[old] and program.channels[new] == program.channels[old]
     if not alike or operators[new].dtype != operators[old].dtype:
         return False
