@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import hfsr
-from hfsr.inference import rows, schedule
 from hfsr.inference.graph import trace
 from hfsr.inference.regions import Region, Size
 from hfsr.inference.schedule import heirs, in_strips
@@ -60,11 +59,10 @@ def test_results_of_attention_blocks_are_strips_and_trunks_are_not():
     assert all(in_strips(program, new) == in_strips(program, old) for new, old in pairs)
 
 
-@pytest.mark.parametrize("preset", ["rcan_tiny", "drn_tiny"])
-def test_strips_go_as_soon_as_they_are_read(preset, monkeypatch):
+def test_strips_go_as_soon_as_they_are_read(monkeypatch):
     """A map and the one that follows it never lie in memory both as a whole."""
     torch.manual_seed(3)
-    model, image = loud(hfsr.create_model(preset).eval()), uneven_image(64, 40)
+    model, image = loud(hfsr.create_model("rcan_tiny").eval()), uneven_image(64, 40)
     held: list[Strips] = []
     most = 0
 
@@ -80,7 +78,7 @@ def test_strips_go_as_soon_as_they_are_read(preset, monkeypatch):
 
     monkeypatch.setattr("hfsr.inference.frame.Strips", Counted)
     assert_equal(in_rows(model, image, 8), model(image))
-    assert len(held) > 2
+    assert len(held) > 2  # attention blocks
     assert 64 <= most <= 64 + 4 * 8
     assert not any(each._strips for each in held)
 
@@ -97,6 +95,5 @@ def test_a_step_is_cut_where_strips_end(monkeypatch):
     monkeypatch.setattr(Strips, "part", part)
     model, image = loud(hfsr.create_model("rcan_tiny").eval()), uneven_image(64, 40)
     assert_equal(in_rows(model, image, 8), model(image))
-    kept = [cut for cut in asked if cut == 0]
-    assert len(kept) > len(asked) * 0.8
-    assert rows.in_strips is schedule.in_strips
+    assert len(asked) > 20
+    assert asked.count(0) > 0.8 * len(asked)  # but where a trunk ends, and its sum is not kept
