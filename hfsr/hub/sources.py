@@ -84,13 +84,10 @@ def open_source(src: str | Path) -> Source:
             f"'{src}' holds neither {CONFIG} nor models/; name a run (experiments/NAME), a model folder or a "
             "checkpoint"
         )
-    names = [*(str(other) for other in path.parent.glob("*")), *_resources.bundled_models()]
-    near = difflib.get_close_matches(str(path), names, n=1)
-    hint = (
-        f"did you mean '{near[0]}'?"
-        if near
-        else "name a run (experiments/NAME), a model folder or a checkpoint"
-    )
+    known = {other.name: str(other) for other in path.parent.glob("*")}
+    near = difflib.get_close_matches(path.name, [*known, *_resources.bundled_models()], n=1)
+    hint = "name a run (experiments/NAME), a model folder, a checkpoint or a bundled model"
+    hint = f"did you mean '{known.get(near[0], near[0])}'?" if near else hint
     raise CheckpointError(f"there is nothing at '{src}' to publish; {hint}")
 
 
