@@ -24,8 +24,8 @@ from hfsr import _resources
 from hfsr.checkpoints import write_model_folder
 
 _START_SECONDS = 120
-# Without the first line gradio would fetch nothing from 127.0.0.1 anyway, and tests of that would prove nothing;
-# the second makes zero-shot learning short.
+# Without the first line gradio would fetch nothing from 127.0.0.1 anyway, and tests of that would prove
+# nothing; the second makes zero-shot learning short.
 _CHANGED = """
 import safehttpx; safehttpx.is_public_ip = lambda address: True
 from hfsr.priors.zeroshot import Recipe; Recipe.__init__.__kwdefaults__["iterations"] = 300

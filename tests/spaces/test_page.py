@@ -21,7 +21,7 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 )
-PATIENCE = 60_000  # ms; for a machine that is busy with other things
+PATIENCE = 200_000  # ms; for a machine that is busy with other things
 
 pytestmark = [
     pytest.mark.browser,

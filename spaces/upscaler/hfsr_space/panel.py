@@ -11,7 +11,7 @@ import gradio as gr
 from hfsr.samples import SAMPLE
 
 from .menu import HERE
-from .visitors import BUSY, WORK, has_job, one_at_a_time
+from .visitors import BUSY, WORK, give_up, has_job, one_at_a_time
 from .words import refusal
 
 PRIVATE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -110,7 +110,8 @@ def connect(
             raise refusal(BUSY)
         return arrange(busy=True)
 
-    def idle() -> list[Any]:
+    def idle(request: gr.Request) -> list[Any]:
+        give_up(page, request)
         return [*arrange(busy=False), panel.idle]
 
     begun = panel.start.click(begin, None, arranged, **PRIVATE)

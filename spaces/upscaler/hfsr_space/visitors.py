@@ -31,6 +31,13 @@ def has_job(page: gr.Blocks, request: gr.Request) -> bool:
     )
 
 
+def give_up(page: gr.Blocks, request: gr.Request) -> None:
+    """A job that this tab has cancelled counts no more, though the piece at hand may still be computed."""
+    for event in list(page._queue.event_ids_to_events.values()):
+        if event.concurrency_id == WORK and event.session_hash == request.session_hash:
+            event.alive = False
+
+
 def one_at_a_time(page: gr.Blocks) -> Callable[..., Any]:
     """What gradio asks before it lets a job into the queue, also one from a program."""
 
