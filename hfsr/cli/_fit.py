@@ -59,7 +59,7 @@ def show_fit(steps: Iterable[FitProgress], *, name: str, quiet: bool) -> list[Fi
     return list(last.values())
 
 
-def stopped(command: str) -> int:
+def stopped(what: str, stop: KeyboardInterrupt) -> int:
     """What Ctrl-C ends with: a fit cannot be taken up again, and leaves no file behind; the exit code."""
-    print(f"{command}: stopped before the end; nothing was written", file=sys.stderr)
-    return 128 + signal.SIGINT
+    print(f"{what}: stopped before the end; nothing was written", file=sys.stderr)
+    return 128 + getattr(stop, "signal", signal.SIGINT)

@@ -6,33 +6,49 @@ import argparse
 import json
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfsr.cli._fit import Result, show_fit, stopped
-from hfsr.errors import OptionsError
+from hfsr.cli._jobs import find_jobs, folder_of, names_a_file
+from hfsr.cli._numbers import positive
+from hfsr.cli._progress import stoppable
+from hfsr.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from hfsr.images import Picture
     from hfsr.priors import FitProgress, GenerativePrior
     from hfsr.priors.generative import Outcome, Schedule
 
 _TASKS = ("sr", "colorize", "inpaint", "jitter", "morph")
-_FRAMES = ("jitter", "morph")
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif")
+_FRAMES = {"jitter": 8, "morph": 11}
+"""Tasks of several results, and how many where nothing is said."""
+_OF_TASKS = {
+    **dict.fromkeys(("mask", "brush", "paste_back"), ("inpaint",)),
+    "bias": ("sr",),
+    "count": ("jitter", "morph"),
+    **dict.fromkeys(("strength", "to_class"), ("jitter",)),
+}
+"""Arguments that mean something to some tasks alone."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "The result is the network's square, 128 or 256 px: pictures are cut to their middle and reduced to "
-        "it. No weights come with hfsr; convert the released G_ema_*.pth and D_*.pth, or name them."
+        "it, for sr to a quarter of it. No weights come with hfsr; convert the released G_ema_*.pth and "
+        "D_*.pth, or name them."
     )
     add = parser.add_argument
     add("task", choices=_TASKS, metavar="TASK", help="sr (x4), colorize, inpaint, jitter or morph")
-    add("images", nargs="+", type=Path, metavar="IMAGE", help="pictures; morph takes two")
+    add("images", nargs="+", metavar="IMAGE", help="pictures or folders; morph takes two pictures")
     add("--generator", required=True, metavar="G", help="BigGAN's: Hub id, model folder or checkpoint file")
     add("--discriminator", required=True, metavar="D", help="the one that belongs to it, likewise")
     add("-o", "--output", type=Path, help="a file for one result, else a folder (default results/)")
@@ -40,13 +56,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--mask", type=Path, help="inpaint: a picture of the same size, light where the hole is")
     add("--brush", type=_box, metavar="X,Y,W,H", help="inpaint: the hole is this rectangle, in px")
     add("--paste-back", action="store_true", help="inpaint: give the whole picture with its hole filled")
-    add("--bias", default="d", choices=("d", "mse"), help="sr: d is sharper, mse closer (default d)")
-    add("--count", type=int, help="jitter: variants (default 8); morph: pictures on the way (default 11)")
-    add("--strength", type=float, default=0.5, help="jitter: how much the latent numbers shake (default 0.5)")
+    add("--bias", choices=("d", "mse"), help="sr: d is sharper, mse closer (default d)")
+    add("--count", type=positive(int), help="jitter: variants (default 8); morph: pictures (default 11)")
+    add("--strength", type=float, help="jitter: how much the latent numbers shake (default 0.5)")
     add("--to-class", type=int, metavar="N", help="jitter: make the variants of another class")
     add("--stages", type=Path, metavar="DIR", help="also write the picture after each stage of the fit there")
-    add("--iterations", type=int, metavar="N", help="of every stage, instead of the published schedule")
-    add("--candidates", type=int, default=500, metavar="N", help="random starts that are tried (default 500)")
+    add(
+        "--iterations",
+        type=positive(int),
+        metavar="N",
+        help="of every stage, instead of the published schedule",
+    )
+    add(
+        "--candidates",
+        type=positive(int),
+        default=500,
+        metavar="N",
+        help="random starts that are tried (default 500)",
+    )
     add("--seed", type=int, default=0, help="of those (default 0)")
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     add("--dry-run", action="store_true", help="try a few steps and tell time and memory; write nothing")
@@ -54,34 +81,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from hfsr import hub, images
+    from hfsr import hub
     from hfsr.priors import GenerativePrior
 
     number = _class_number(args.class_number)
     _check(args)
-    pictures = [images.read_picture(path) for path in args.images]
-    prior = GenerativePrior(
-        hub.from_pretrained(args.generator),
-        hub.from_pretrained(args.discriminator),
-        candidates=args.candidates,
-        seed=args.seed,
-        device=args.device,
-    )
-    schedule = prior.schedule(args.task, bias=args.bias, iterations=args.iterations)
-    if args.dry_run:
-        return _forecast(prior, schedule, args)
-    groups = [tuple(pictures)] if args.task == "morph" else [(picture,) for picture in pictures]
-    for path, group in zip(args.images, groups, strict=False):
-        started = time.monotonic()
-        result: Result[Outcome] = Result(_steps(prior, group, schedule, number, args))
-        try:
-            with closing(result.steps):
-                show_fit(result, name=path.name, quiet=args.json)
-        except KeyboardInterrupt:
-            return stopped(f"hfsr prior: '{path}'")
-        outcome = result.value
-        written = _write(outcome, _target(path, args), args)
-        _tell(path, written, outcome, prior, time.monotonic() - started, args)
+    what = "hfsr prior"
+    try:
+        with stoppable():
+            prior = GenerativePrior(
+                hub.from_pretrained(args.generator),
+                hub.from_pretrained(args.discriminator),
+                candidates=args.candidates,
+                seed=args.seed,
+                device=args.device,
+            )
+            schedule = prior.schedule(args.task, bias=args.bias or "d", iterations=args.iterations)
+            fits = 0
+            for wanted in _all_wanted(args):  # a bad last picture is told before the first one's minutes
+                for picture in wanted.pictures:
+                    prior.check(picture, number, wanted.hole)
+                    fits += 1
+            if args.dry_run:
+                return _forecast(prior, schedule, fits, args)
+            for wanted in _all_wanted(args):
+                what = f"hfsr prior: '{wanted.source}'"
+                _make(prior, wanted, schedule, number, args)
+    except KeyboardInterrupt as stop:
+        return stopped(what, stop)
     return 0
 
 
@@ -96,104 +123,130 @@ def _box(text: str) -> tuple[int, int, int, int]:
 def _class_number(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.lstrip("-").isdigit():
-        raise OptionsError(f"--class '{text}' is no class; give its number, or auto")
+    if not text.removeprefix("-").isdecimal():
+        raise UsageError(f"--class '{text}' is no class; give its number, or auto")
     return int(text)
 
 
 def _check(args: argparse.Namespace) -> None:
     if args.task == "morph" and len(args.images) != 2:
-        raise OptionsError(f"morph goes from one picture to another; got {len(args.images)}, give two")
+        raise UsageError(f"morph goes from one picture to another; got {len(args.images)}, give two")
     if args.task == "inpaint" and (args.mask is None) == (args.brush is None):
-        raise OptionsError("inpaint needs to know the hole; give --mask FILE or --brush X,Y,W,H, one of them")
-    if args.task != "inpaint" and (args.mask or args.brush or args.paste_back):
-        raise OptionsError(
-            f"--mask, --brush and --paste-back belong to inpaint; leave them out with {args.task}"
-        )
-    if args.output is not None and _is_file(args.output) and (len(args.images) > 1 or args.task in _FRAMES):
-        raise OptionsError(f"-o {args.output} names a file, but there are several results; name a folder")
+        raise UsageError("inpaint needs to know the hole; give --mask FILE or --brush X,Y,W,H, one of them")
+    for name, tasks in _OF_TASKS.items():
+        value = getattr(args, name)
+        if args.task not in tasks and value is not None and value is not False:  # 0 was given
+            word = name.replace("_", "-")
+            raise UsageError(f"--{word} belongs to {' and '.join(tasks)}; leave it out with {args.task}")
+    if args.output is not None and args.task in _FRAMES and names_a_file(args.output):
+        raise UsageError(f"-o {args.output} names a file, but there are several results; name a folder")
 
 
-def _is_file(output: Path) -> bool:
-    return output.suffix.lower() in _ENDINGS and not output.is_dir()
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """One result, or several frames of one fit: what they are made from, and where they go."""
+
+    source: Path
+    target: Path
+    pictures: tuple[Picture, ...]
+    hole: NDArray[np.bool_] | None
+
+
+def _all_wanted(args: argparse.Namespace) -> Iterator[_Wanted]:
+    """Reads one after another."""
+    from hfsr import images
+
+    inputs = args.images[:1] if args.task == "morph" else args.images
+    for job in find_jobs(
+        inputs, output=args.output, default=Path("results"), suffix=f"_{args.task}", ext="png"
+    ):
+        if job.target is None:
+            raise ImageError(f"no pictures in '{job.source}'")
+        first = images.read_picture(job.source)
+        others = [images.read_picture(Path(path)) for path in args.images[1:] if args.task == "morph"]
+        yield _Wanted(job.source, job.target, (first, *others), _hole(first, args))
+
+
+def _hole(picture: Picture, args: argparse.Namespace) -> NDArray[np.bool_] | None:
+    from hfsr import images
+    from hfsr.priors.generative import brushed, checked_hole
+
+    if args.brush is not None:
+        return brushed(picture, args.brush)
+    return None if args.mask is None else checked_hole(picture, images.read_picture(args.mask))
+
+
+# --- one fit ---
+
+
+def _make(
+    prior: GenerativePrior, wanted: _Wanted, schedule: Schedule, number: int | None, args: argparse.Namespace
+) -> None:
+    from hfsr import images
+
+    started = time.monotonic()
+    targets = _targets(wanted.target, args)
+    stages = [
+        args.stages / f"{wanted.target.stem}_stage{i}.png"
+        for i in range(1, len(wanted.pictures) * schedule.stages + 1)
+        if args.stages is not None
+    ]
+    whole = wanted.pictures[0] if args.paste_back else None
+    size = (whole.width, whole.height) if whole else (prior.resolution, prior.resolution)
+    alpha = whole is not None and whole.alpha is not None
+    with ExitStack() as folders:
+        for path in [*targets, *stages]:
+            folders.enter_context(folder_of(path))
+            images.check_target(path, width=size[0], height=size[1], alpha=alpha)
+        result: Result[Outcome] = Result(_steps(prior, wanted, schedule, number, args))
+        with closing(result.steps):
+            show_fit(result, name=wanted.source.name, quiet=args.json)
+        outcome = result.value
+        pictures = [*outcome.pictures, *(outcome.stages if stages else ())]
+        for path, picture in zip([*targets, *stages], pictures, strict=True):
+            images.write_picture(picture, path)
+    _tell(wanted.source, targets, outcome, prior, time.monotonic() - started, args)
+
+
+def _targets(target: Path, args: argparse.Namespace) -> list[Path]:
+    """The result's file, or the frames'."""
+    if args.task not in _FRAMES:
+        return [target]
+    count = args.count or _FRAMES[args.task]
+    digits = max(2, len(str(count - 1)))
+    return [target.with_stem(f"{target.stem}_{i:0{digits}}") for i in range(count)]
 
 
 def _steps(
-    prior: GenerativePrior,
-    group: tuple[Picture, ...],
-    schedule: Schedule,
-    number: int | None,
-    args: argparse.Namespace,
+    prior: GenerativePrior, wanted: _Wanted, schedule: Schedule, number: int | None, args: argparse.Namespace
 ) -> Generator[FitProgress, None, Outcome]:
-    picture = group[0]
+    picture = wanted.pictures[0]
     if args.task == "sr":
         return prior.sr(picture, schedule=schedule, class_number=number)
     if args.task == "colorize":
         return prior.colorize(picture, schedule=schedule, class_number=number)
-    if args.task == "inpaint":
-        from hfsr import images
-        from hfsr.priors.generative import brushed, checked_hole
-
-        hole = (
-            brushed(picture, args.brush)
-            if args.mask is None
-            else checked_hole(picture, images.read_picture(args.mask))
-        )
+    if wanted.hole is not None:
         return prior.inpaint(
-            picture, hole, schedule=schedule, class_number=number, paste_back=args.paste_back
+            picture, wanted.hole, schedule=schedule, class_number=number, paste_back=args.paste_back
         )
+    count = args.count or _FRAMES[args.task]
     if args.task == "jitter":
         return prior.jitter(
             picture,
-            count=8 if args.count is None else args.count,
-            strength=args.strength,
+            count=count,
+            strength=0.5 if args.strength is None else args.strength,
             to_class=args.to_class,
             schedule=schedule,
             class_number=number,
         )
-    frames = 11 if args.count is None else args.count
-    return prior.morph(picture, group[1], frames=frames, schedule=schedule, class_number=number)
+    return prior.morph(*wanted.pictures, frames=count, schedule=schedule, class_number=number)
 
 
-# --- what comes out ---
+# --- what is said ---
 
 
-def _target(path: Path, args: argparse.Namespace) -> Path:
-    """The file of a result, or the folder of several frames."""
-    if args.output is not None and _is_file(args.output):
-        return args.output
-    name = f"{path.stem}_{args.task}"
-    folder = args.output or Path("results")
-    if args.task in _FRAMES:
-        return folder if args.output is not None and len(args.images) <= 2 else folder / name
-    return folder / f"{name}.png"
-
-
-def _write(outcome: Outcome, target: Path, args: argparse.Namespace) -> list[Path]:
-    from hfsr import images
-
-    if args.task in _FRAMES:
-        files = {target / f"{i:02}.png": picture for i, picture in enumerate(outcome.pictures)}
-    else:
-        files = {target: outcome.pictures[0]}
-    written = list(files)
-    if args.stages is not None:
-        for i, picture in enumerate(outcome.stages, start=1):
-            files[args.stages / f"{target.stem}_stage{i}.png"] = picture
-    for path, picture in files.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionsError(
-                f"the folder '{path.parent}' cannot be made ({error.strerror}); choose another -o"
-            ) from error
-        images.write_picture(picture, path)
-    return written
-
-
-def _forecast(prior: GenerativePrior, schedule: Schedule, args: argparse.Namespace) -> int:
+def _forecast(prior: GenerativePrior, schedule: Schedule, fits: int, args: argparse.Namespace) -> int:
     seconds, size = prior.forecast(schedule)
-    fits = len(args.images)
     report = {
         "task": args.task,
         "fits": fits,
@@ -236,13 +289,11 @@ def _tell(
         }
         print(json.dumps(report), flush=True)
         return
-    place = str(written[0]) if len(written) == 1 else f"{written[0].parent}: {len(written)} pictures"
+    place = str(written[0]) if len(written) == 1 else f"{written[0]} and {len(written) - 1} more"
+    what = "the whole picture" if args.paste_back else "the network's square"
     print(
-        f"{place}: {first.width}x{first.height} px, class {outcome.class_number}, {seconds:.1f} s on "
+        f"{place}: {first.width}x{first.height} px, {what}, class {outcome.class_number}, {seconds:.1f} s on "
         f"{prior.device}"
     )
     if args.task == "inpaint" and not args.paste_back:
-        print(
-            "hfsr prior: this is the network's square; --paste-back fills the hole in the whole picture",
-            file=sys.stderr,
-        )
+        print("hfsr prior: --paste-back fills the hole in the whole picture", file=sys.stderr)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfsr.cli._fit import show_fit, stopped
-from hfsr.errors import OptionsError
+from hfsr.cli._jobs import folder_of
+from hfsr.cli._numbers import positive
+from hfsr.cli._progress import stoppable
+from hfsr.errors import UsageError
 
 if TYPE_CHECKING:
     from hfsr.priors import ZeroShot
@@ -20,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("image", type=Path, metavar="IMAGE", help="a picture")
     add("-s", "--scale", type=_scale, default=2.0, help="1 to 8, real; 1.5x2 is across x down (default 2)")
-    add("-o", "--output", type=Path, help="the result (default results/NAME_zeroshot_xS.png)")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        help="the result, or a folder for it (default results/NAME_zeroshot_xS.png)",
+    )
     add(
         "--kernel",
         default="bicubic",
@@ -38,7 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--noise", type=float, metavar="STD", help="the picture's noise in grey levels of 8 bit (default 0)")
     add("--gradual", action="store_true", help="in six steps of growing scale: slower, a little better")
     add("--real", action="store_true", help="a photograph of unknown kernel: no ensemble, milder copies")
-    add("--iterations", type=int, metavar="N", help="learn at most so long (default 3000); it may end sooner")
+    add(
+        "--iterations",
+        type=positive(int),
+        metavar="N",
+        help="learn at most so long (default 3000); it may end sooner",
+    )
     add("--seed", type=int, default=0, help="of weights and copies (default 0)")
     add("--dtype", default="auto", help="auto, fp32 or bf16 (default auto)")
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
@@ -51,8 +65,6 @@ def run(args: argparse.Namespace) -> int:
     from hfsr.priors import ZeroShot
     from hfsr.priors.zeroshot import Recipe
 
-    if args.iterations is not None and args.iterations < 1:
-        raise OptionsError(f"--iterations {args.iterations} is not allowed; use 1 or more")
     shot = ZeroShot(
         scale=args.scale,
         kernel=args.kernel,
@@ -65,12 +77,13 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         recipe=Recipe() if args.iterations is None else Recipe(iterations=args.iterations),
     )
-    target = args.output or Path("results") / f"{args.image.stem}_zeroshot_x{shot.scale_name}.png"
+    target = _target(args.image, args.output, f"_zeroshot_x{shot.scale_name}.png")
     report: dict[str, Any] = {"input": str(args.image), "output": str(target)}
     try:
-        report |= _forecast(shot, args.image) if args.dry_run else _enlarge(shot, args, target)
-    except KeyboardInterrupt:
-        return stopped("hfsr zeroshot")
+        with stoppable():
+            report |= _forecast(shot, args.image) if args.dry_run else _enlarge(shot, args, target)
+    except KeyboardInterrupt as stop:
+        return stopped("hfsr zeroshot", stop)
     report |= {
         "scale": shot.across if shot.across == shot.down else [shot.across, shot.down],
         "kernel": args.kernel,
@@ -87,16 +100,22 @@ def _scale(text: str) -> float | tuple[float, float]:
     return (float(across), float(down)) if x else float(text)
 
 
+def _target(image: Path, output: Path | None, ending: str) -> Path:
+    target = output or Path("results")
+    if output is None or output.is_dir():
+        target = target / f"{image.stem}{ending}"
+    if os.path.realpath(target) == os.path.realpath(image):
+        raise UsageError(f"'{target}' would overwrite the input; choose another -o")
+    return target
+
+
 def _enlarge(shot: ZeroShot, args: argparse.Namespace, target: Path) -> dict[str, Any]:
     from hfsr import images
     from hfsr.inference.memory import peak_memory
 
     started = time.monotonic()
-    if args.output is None:
-        shot.check_size(*images.picture_size(args.image))  # what cannot be done leaves no empty folder
-        target.parent.mkdir(exist_ok=True)
     steps = shot.steps(args.image, target, jpeg_quality=args.jpeg_quality)
-    with closing(steps):
+    with folder_of(target), closing(steps):
         last = show_fit(steps, name=args.image.name, quiet=args.json)
     width, height = images.picture_size(target)
     return {

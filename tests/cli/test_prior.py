@@ -61,7 +61,7 @@ def test_inpainting_says_what_the_square_is_and_pastes_back(networks, capsys) ->
     command = ["prior", "inpaint", "a.png", *networks, *QUICK]
     assert cli.main([*command, "--brush", "40,5,12,20"]) == 0
     out, err = capsys.readouterr()
-    assert "results/a_inpaint.png: 128x128 px" in out
+    assert "results/a_inpaint.png: 128x128 px, the network's square, class" in out
     assert "--paste-back" in err
     mask = np.zeros((40, 60), np.uint8)
     mask[5:25, 40:52] = 255
@@ -71,18 +71,24 @@ def test_inpainting_says_what_the_square_is_and_pastes_back(networks, capsys) ->
     changed = (before != after).any(2)
     assert changed[mask > 0].mean() > 0.9
     assert not changed[mask == 0].any()
-    assert capsys.readouterr().err == ""
+    out, err = capsys.readouterr()
+    assert "whole.png: 60x40 px, the whole picture" in out
+    assert err == ""
 
 
-def test_frames_go_to_a_folder(networks, capsys) -> None:
+def test_frames_are_numbered(networks, capsys) -> None:
     common = [*networks, *QUICK]
-    assert cli.main(["prior", "jitter", "a.png", "--count", "2", *common]) == 0
-    assert cli.main(["prior", "morph", "a.png", "b.png", "--count", "3", "-o", "way", *common]) == 0
-    assert sorted(str(path) for path in Path("results").rglob("*.png")) == [
-        "results/a_jitter/00.png",
-        "results/a_jitter/01.png",
+    assert cli.main(["prior", "jitter", "a.png", "b.png", "--count", "2", *common]) == 0
+    assert "results/a_jitter_00.png and 1 more: 128x128 px" in capsys.readouterr().out
+    command = ["prior", "morph", "a.png", "b.png", "--count", "3", "-o", "way", "--stages", "seen", *common]
+    assert cli.main(command) == 0
+    assert sorted(path.name for path in Path("results").iterdir()) == [
+        f"{name}_jitter_0{i}.png" for name in "ab" for i in range(2)
     ]
-    assert sorted(path.name for path in Path("way").iterdir()) == ["00.png", "01.png", "02.png"]
+    assert sorted(path.name for path in Path("way").iterdir()) == [f"a_morph_0{i}.png" for i in range(3)]
+    assert sorted(path.name for path in Path("seen").iterdir()) == [
+        f"a_morph_stage{i}.png" for i in range(1, 7)
+    ]
 
 
 def test_a_dry_run_writes_nothing(networks, capsys) -> None:
@@ -99,9 +105,16 @@ def test_ctrl_c_says_that_nothing_was_written(networks, capsys, monkeypatch) -> 
 
     monkeypatch.setattr(GenerativePrior, "sr", steps)
     before = sorted(Path().rglob("*"))
-    assert cli.main(["prior", "sr", "a.png", *networks, *QUICK]) == 130
+    assert cli.main(["prior", "sr", "a.png", *networks, *QUICK, "--stages", "seen"]) == 130
     assert capsys.readouterr().err == "hfsr prior: 'a.png': stopped before the end; nothing was written\n"
     assert sorted(Path().rglob("*")) == before
+
+
+def test_a_bad_second_picture_is_told_before_the_first_is_fitted(networks, capsys) -> None:
+    Image.new("RGB", (1, 1)).save("tiny.png")
+    assert cli.main(["prior", "sr", "a.png", "tiny.png", *networks, *QUICK]) == 1
+    assert "1x1 px is too small" in capsys.readouterr().err
+    assert not Path("results").exists()
 
 
 def test_a_released_layout_converts_and_is_used(networks, capsys) -> None:
@@ -119,30 +132,74 @@ BAD = {
     "missing": (["sr", "gone.png"], "gone.png"),
     "tiny": (["sr", "tiny.png"], "1x1 px is too small"),
     "class": (["sr", "a.png", "--class", "3"], "class 3 is out of range"),
-    "class name": (["sr", "a.png", "--class", "cat"], "--class 'cat'"),
-    "no hole": (["inpaint", "a.png"], "--mask FILE or --brush"),
-    "two holes": (["inpaint", "a.png", "--brush", "1,1,2,2", "--mask", "tiny.png"], "one of them"),
     "mask size": (["inpaint", "a.png", "--mask", "tiny.png"], "1x1 px and the picture 60x40"),
     "all hole": (["inpaint", "a.png", "--mask", "light.png"], "light everywhere"),
+    "all seen": (["inpaint", "a.png", "--brush", "10,0,40,40"], "all that a generator would see"),
     "brush": (["inpaint", "a.png", "--brush", "50,0,20,5"], "brush 50,0,20,5"),
-    "mask of sr": (["sr", "a.png", "--mask", "light.png"], "belong to inpaint"),
-    "morph": (["morph", "a.png"], "give two"),
-    "file of many": (["sr", "a.png", "b.png", "-o", "out.png"], "names a file"),
     "resolution": (["sr", "a.png", "--discriminator", "D256.safetensors"], "judges 256"),
     "restorer": (["sr", "a.png", "--generator", "hfsr-x2"], "is no generator"),
+    "clash": (["sr", "a.png", "folder/a.png"], "would both become 'results/a_sr.png'"),
+    "own": (["sr", "a.png", "-o", "a.png"], "overwrite an input"),
+    "alpha": (
+        ["inpaint", "clear.png", "--brush", "1,1,9,9", "--paste-back", "-o", "x.jpg"],
+        "transparency",
+    ),
+    "no folder": (["sr", "a.png", "-o", "b.png/out.png"], "cannot be made"),
 }
+
+
+def bad_pictures() -> None:
+    Path("folder").mkdir()
+    Image.new("RGB", (1, 1)).save("tiny.png")
+    Image.new("L", (60, 40), 255).save("light.png")
+    Image.new("RGBA", (60, 40), 255).save("clear.png")
+    Path("folder/a.png").write_bytes(Path("a.png").read_bytes())
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_and_leaves_nothing(case, networks, capsys) -> None:
     words, message = BAD[case]
-    Image.new("RGB", (1, 1)).save("tiny.png")
-    Image.new("L", (60, 40), 255).save("light.png")
+    bad_pictures()
     if case == "resolution":
         save_checkpoint(BigGANDiscriminator(resolution=256, num_feat=8, num_class=3), "D256.safetensors")
     before = sorted(Path().rglob("*"))
     assert cli.main(["prior", words[0], *networks, *QUICK, *words[1:]]) == 1
     out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert sorted(Path().rglob("*")) == before
+
+
+WRONG = {
+    "class name": (["sr", "a.png", "--class", "cat"], "--class 'cat'"),
+    "no hole": (["inpaint", "a.png"], "--mask FILE or --brush"),
+    "two holes": (["inpaint", "a.png", "--brush", "1,1,2,2", "--mask", "b.png"], "one of them"),
+    "mask of sr": (["sr", "a.png", "--mask", "b.png"], "--mask belongs to inpaint"),
+    "bias of inpaint": (["colorize", "a.png", "--bias", "mse"], "--bias belongs to sr"),
+    "count of sr": (["sr", "a.png", "--count", "2"], "--count belongs to jitter and morph"),
+    "strength of morph": (["morph", "a.png", "b.png", "--strength", "0"], "--strength belongs to jitter"),
+    "morph": (["morph", "a.png"], "give two"),
+    "file of many": (["sr", "a.png", "b.png", "-o", "out.png"], "names a file"),
+    "file of frames": (["jitter", "a.png", "-o", "out.png"], "names a file"),
+    "task": (["cure", "a.png"], "cure"),
+    "brush": (["inpaint", "a.png", "--brush", "1,2"], "--brush"),
+    "count": (["jitter", "a.png", "--count", "0"], "above 0"),
+    "iterations": (["sr", "a.png", "--iterations", "-1"], "above 0"),
+    "candidates": (["sr", "a.png", "--candidates", "0"], "above 0"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_usage_is_one_line(case, networks, capsys) -> None:
+    words, message = WRONG[case]
+    before = sorted(Path().rglob("*"))
+    try:
+        code: object = cli.main(["prior", words[0], *networks, *QUICK, *words[1:]])
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    assert code == 2
     assert out == ""
     assert message in err
     assert len(err.strip().splitlines()) == 1

@@ -65,10 +65,11 @@ def test_ctrl_c_says_that_nothing_was_written(photo, capsys, monkeypatch) -> Non
         yield
 
     monkeypatch.setattr(ZeroShot, "picture_steps", steps)
-    assert cli.main(["zeroshot", photo, "-o", "out.png"]) == 130
-    err = capsys.readouterr().err
-    assert err == "hfsr zeroshot: stopped before the end; nothing was written\n"
-    assert list(Path().iterdir()) == []
+    for place in ([], ["-o", "out.png"], ["-o", "new/folder/out.png"]):
+        assert cli.main(["zeroshot", photo, *place]) == 130
+        err = capsys.readouterr().err
+        assert err == "hfsr zeroshot: stopped before the end; nothing was written\n"
+        assert list(Path().iterdir()) == []
 
 
 BAD = {
@@ -79,9 +80,8 @@ BAD = {
     "scale": (["PHOTO", "-s", "9"], "scale 9"),
     "real scale": (["PHOTO", "-s", "1.5", "--kernel", "estimate"], "whole scale"),
     "noise": (["PHOTO", "--noise", "-2"], "noise -2"),
-    "iterations": (["PHOTO", "--iterations", "0"], "--iterations 0"),
     "ending": (["PHOTO", "-o", "out.docx"], "docx"),
-    "folder": (["PHOTO", "-o", "nowhere/out.png"], "nowhere"),
+    "folder": (["PHOTO", "-o", "half.txt/out.png"], "cannot be made"),
     "dtype": (["PHOTO", "--dtype", "fp16"], "fp16"),
     "device": (["PHOTO", "--device", "toaster"], "toaster"),
 }
@@ -102,8 +102,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(case, photo, capsys) -> None:
     assert sorted(Path().rglob("*")) == before
 
 
-@pytest.mark.parametrize("scale", ["big", "2x", "x"])
-def test_a_scale_that_is_no_number_is_wrong_usage(photo, scale) -> None:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["zeroshot", photo, "-s", scale])
-    assert caught.value.code == 2
+WRONG = [["-s", "big"], ["-s", "2x"], ["-s", "x"], ["--iterations", "0"], ["-o", "PHOTO"]]
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_wrong_usage_is_one_line(photo, words, capsys) -> None:
+    try:
+        code: object = cli.main(["zeroshot", photo, *(photo if word == "PHOTO" else word for word in words)])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from hfsr.priors.progress import FitProgress
 
 from .degrading import REDUCTION, Degradation, enlarged_by_lines, grayed, holed, reduced, unchanged
 from .fitting import Fit, Fitter
+from .forecasting import forecast
 from .framing import framed, known_of, pasted, square_of, square_picture
 from .lab import lab_to_rgb, rgb_to_lab
 from .schedules import Schedule, find_schedule
@@ -35,7 +35,7 @@ class Outcome:
 
     Attributes:
         pictures: the result; of `jitter` and `morph` several.
-        stages: the picture after each stage of the fit.
+        stages: the picture after each stage of the fit; of `morph`, first those of the first picture.
         class_number: the class it was taken for; of `morph`, the first picture's.
     """
 
@@ -112,7 +112,7 @@ class GenerativePrior:
             ImageError: the picture is smaller.
             OptionsError: no such class.
         """
-        self._check(picture, class_number)
+        self.check(picture, class_number)
         small = framed(picture, square_of(picture), self.resolution // REDUCTION)
         fit = yield from self._fit(
             enlarged_by_lines(small), reduced, schedule or self.schedule("sr"), class_number
@@ -123,7 +123,7 @@ class GenerativePrior:
         self, picture: images.Picture, *, schedule: Schedule | None = None, class_number: int | None = None
     ) -> Steps:
         """Gives a picture colours; its lightness stays. Errors as of `sr`."""
-        self._check(picture, class_number)
+        self.check(picture, class_number)
         gray = grayed(framed(picture, square_of(picture), self.resolution))
         fit = yield from self._fit(gray, grayed, schedule or self.schedule("colorize"), class_number)
         return self._outcome(picture, fit, _with_lightness(gray, fit.picture.cpu()))
@@ -150,7 +150,7 @@ class GenerativePrior:
             ImageError: nothing is known, or the hole does not fit in a square of the picture.
             OptionsError: no such class.
         """
-        self._check(picture, class_number)
+        self.check(picture, class_number)
         square = square_of(picture, hole)
         known = known_of(hole, square, self.resolution)
         target = holed(known)(framed(picture, square, self.resolution))
@@ -159,7 +159,7 @@ class GenerativePrior:
         found = fit.picture.cpu()
         outcome = self._outcome(picture, fit, target * known + found * (1 - known))
         if paste_back:
-            return Outcome((pasted(picture, square, hole, found),), outcome.stages, outcome.class_number)
+            return replace(outcome, pictures=(pasted(picture, square, hole, found),))
         return outcome
 
     def jitter(
@@ -185,7 +185,7 @@ class GenerativePrior:
             ImageError: the picture is too small.
             OptionsError: no such class, or nothing to make.
         """
-        self._check(picture, class_number)
+        self.check(picture, class_number)
         self._check_class(to_class)
         if count < 1 or strength < 0:
             raise OptionsError(
@@ -227,41 +227,17 @@ class GenerativePrior:
         schedule = schedule or self.schedule("morph")
         fits = []
         for picture in (first, second):
-            self._check(picture, class_number)
+            self.check(picture, class_number)
         for picture in (first, second):
             target = framed(picture, square_of(picture), self.resolution)
             fits.append((yield from self._fit(target, unchanged, schedule, class_number)))
         shares = np.linspace(0, 1, frames)
-        return self._outcome(first, fits[0], *(_between(fits[0], fits[1], float(s)) for s in shares))
+        outcome = self._outcome(first, fits[0], *(_between(fits[0], fits[1], float(s)) for s in shares))
+        return replace(outcome, stages=outcome.stages + self._outcome(second, fits[1]).stages)
 
     def forecast(self, schedule: Schedule) -> tuple[float, int]:
         """Seconds and peak bytes that one fit will take, from a few trial steps on this machine just now."""
-        maps = 0
-
-        def count(module: nn.Module, inputs: object, output: object) -> None:
-            nonlocal maps
-            if isinstance(output, Tensor) and not list(module.children()):
-                maps += output.nbytes
-
-        first, last = self.fitter.generator, self.fitter.discriminator
-        handles = [m.register_forward_hook(count) for net in (first, last) for m in net.modules()]
-        trial = Schedule(
-            **{
-                name: getattr(schedule, name)[-1:]
-                for name in ("depth", "lr_g", "lr_z", "weight_d", "weight_mse")
-            },
-            iterations=(2,),
-        )
-        fitter = Fitter(first, last, candidates=min(10, self.fitter.candidates))
-        target = torch.full((1, 3, self.resolution, self.resolution), 0.5, device=self.device)
-        times = [time.monotonic()]
-        for _ in fitter.steps(target, unchanged, trial, 0):
-            times.append(time.monotonic())
-        for handle in handles:
-            handle.remove()
-        search = (times[1] - times[0]) / fitter.candidates * self.fitter.candidates
-        weights = 4 * sum(p.numel() for p in first.parameters())
-        return search + (times[3] - times[2]) * sum(schedule.iterations), 4 * weights + maps
+        return forecast(self.fitter, schedule)
 
     # What they share
 
@@ -270,13 +246,23 @@ class GenerativePrior:
     ) -> Generator[FitProgress, None, Fit]:
         return (yield from self.fitter.steps(target.to(self.device), degrade, schedule, class_number))
 
-    def _check(self, picture: images.Picture, class_number: int | None) -> None:
+    def check(
+        self, picture: images.Picture, class_number: int | None, hole: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Says before the work what cannot be fitted.
+
+        Raises:
+            ImageError: the picture is too small, or not enough of it can be seen beside the hole.
+            OptionsError: no such class.
+        """
         need = self.resolution // REDUCTION
         if min(picture.width, picture.height) < need:
             raise ImageError(
                 f"a picture of {picture.width}x{picture.height} px is too small for this prior; "
                 f"need {need}x{need}"
             )
+        if hole is not None:
+            known_of(hole, square_of(picture, hole), self.resolution)
         self._check_class(class_number)
 
     def _check_class(self, number: int | None) -> None:
