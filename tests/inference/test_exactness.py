@@ -61,7 +61,7 @@ def test_the_halos_of_these_weights_matter(arch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("preset", "gain"), [("a2n_x2", 1.3), ("rcan_x4", 1.15)])
+@pytest.mark.parametrize(("preset", "gain"), [("a2n_x2", 1.3), ("rcan_x4", 1.0)])
 def test_a_picture_in_pieces_of_128_px(preset, gain):
     """700x500 px by networks of full size: `--tile 128` is `--tile 0`, and tiles by themselves are not."""
     torch.manual_seed(3)
@@ -70,10 +70,9 @@ def test_a_picture_in_pieces_of_128_px(preset, gain):
     span = float(whole.max() - whole.min())
     parts = Upscaler(model, tile=128, dtype="fp32", device="cpu").tensor(image)
     assert (parts - whole).abs().max() <= TOLERANCE * span
-    corner = independent_tiles(model, image[..., :138, :138], 128)[
-        ..., : 128 * model.scale, : 128 * model.scale
-    ]
-    assert (corner - whole[..., : corner.shape[2], : corner.shape[3]]).abs().max() >= 1e-2 * span
+    owned = 128 * model.scale
+    corner = independent_tiles(model, image[..., -138:, -138:], 138)[..., -owned:, -owned:]
+    assert (corner - whole[..., -owned:, -owned:]).abs().max() >= 1e-2 * span
 
 
 @pytest.mark.slow
