@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -43,6 +44,7 @@ def launch(
     browser: bool = False,
 ) -> None:
     """Serves the page until it is interrupted; then nothing of what visitors gave or got is left."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how the Hub stops a Space: as by Ctrl-C
     with TemporaryDirectory(prefix="hfsr_space_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         build(models).launch(server_name=host, server_port=port, inbrowser=browser, **settings())

@@ -14,7 +14,7 @@ from hfsr.priors import FitProgress
 
 _POINTS = 60
 """Of a curve: more cannot be told apart at its size."""
-_SPAN, _FEWEST = 50, 5
+_SPAN, _FEWEST = 50, 2
 """Losses that are averaged for a point, at most and at least: one by one they jump with what was drawn."""
 
 

@@ -1,0 +1,41 @@
+"""`hfsr demo`: the same Space on one's own machine, which leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from .conftest import free_port, wait_until_it_answers
+
+pytest.importorskip("gradio", reason="gradio is not installed: pip install 'hfsr[demo]'")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_stopped_and_leaves_nothing(tmp_path, number):
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "work").mkdir()
+    port = free_port()
+    with (tmp_path / "log").open("wb") as log:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "hfsr", "demo", "--no-browser", "--port", str(port), "-m", "hfsr-x2"],
+            cwd=tmp_path / "work",
+            env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_it_answers(url, demo, tmp_path / "log")
+        assert list((tmp_path / "tmp").glob("hfsr_space_*/*"))
+        upload = httpx.post(f"{url}/gradio_api/upload", files={"files": ("a.png", b"0")}, trust_env=False)
+        assert upload.status_code == 200
+    finally:
+        demo.send_signal(number)
+    assert demo.wait(timeout=60) == 0
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((tmp_path / "work").iterdir()) == []

@@ -1,0 +1,85 @@
+"""Twenty visitors at once: each gets a result or a clear refusal, and memory stays bounded."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+import hfsr
+from hfsr.cli.demo import load_app
+
+pytest.importorskip("gradio", reason="gradio is not installed: pip install 'hfsr[demo]'")
+
+from .program import Program
+
+VISITORS = 20
+MORE = 200 << 20
+"""Bytes that the server may take beyond what it took for one visitor: sessions, streams, fragments."""
+
+
+class Peak:
+    """The largest resident memory of a process while the block runs."""
+
+    def __init__(self, pid: int) -> None:
+        self.process, self.bytes = psutil.Process(pid), 0
+        self._done = threading.Event()
+        self._watch = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Peak:
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._watch.join()
+
+    def _look(self) -> None:
+        while not self._done.wait(0.02):
+            self.bytes = max(self.bytes, self.process.memory_info().rss)
+
+
+def test_twenty_visitors_at_once(served, large_photo, tmp_path):
+    load_app()
+    from hfsr_space import limits
+
+    hfsr.Upscaler(hfsr.from_pretrained(served.quick), tile=256, dtype="fp32").file(
+        large_photo, tmp_path / "own.png"
+    )
+    with Image.open(tmp_path / "own.png") as image:
+        own = np.asarray(image)
+    together = threading.Barrier(VISITORS)
+
+    def visit(number, wait=True):
+        """What came of it: "busy", or whether the PNG is the right one."""
+        with Program(served.url) as program:
+            job = (program.upload(large_photo), served.quick, "256", "fp32", False, 1)
+            function = program.number("upscale")
+            if wait:
+                together.wait(timeout=120)
+            answer = program.http.post(
+                "/queue/join", json={"data": job, "fn_index": function, "session_hash": program.session}
+            )
+            if answer.status_code == 503:
+                assert answer.json()["detail"].startswith("Queue is full. Max size is 8")
+                return "busy"
+            answer.raise_for_status()
+            good, (_, png, report) = program.outcome()
+            assert good
+            assert "3000 × 2000 px" in report
+            (tmp_path / f"{number}.png").write_bytes(program.fetch(png["path"]).content)
+        with Image.open(tmp_path / f"{number}.png") as image:
+            return np.array_equal(np.asarray(image), own)
+
+    with Peak(served.pid) as alone:
+        assert visit("alone", wait=False) is True
+    with Peak(served.pid) as crowded, ThreadPoolExecutor(VISITORS) as visitors:
+        outcomes = list(visitors.map(visit, range(VISITORS)))
+    assert set(outcomes) == {True, "busy"}
+    assert outcomes.count(True) >= limits.MAX_WAITING
+    assert crowded.bytes < alone.bytes + MORE
+    assert served.is_idle()
