@@ -158,6 +158,8 @@ class PairedImageDataset(_Pictures):
             raise OptionsError(
                 f"datasets.{phase}: scales makes the LQ; leave dataroot_lq and degradation out"
             )
+        if lq_size is not None and not scales:
+            raise OptionsError(f"datasets.{phase}: lq_size goes with scales; otherwise give gt_size")
         if io_backend is not None and io_backend.get("type", "disk") not in ("disk", "lmdb", "hdf5"):
             raise OptionsError(
                 f"datasets.{phase}.io_backend: {io_backend['type']!r} is not read; allowed: disk, lmdb, hdf5"

@@ -172,7 +172,12 @@ def build_dataset(options: TrainOptions, key: str) -> Any:
         return factory(**{**section.arguments, **here}, scale=options.scale, phase=phase)
     theirs = {**section.model_dump(), **here, "phase": phase, "scale": options.scale}
     theirs.setdefault("io_backend", {"type": "disk"})
-    return factory(copy.deepcopy(theirs))  # BasicSR's take words out of the dictionary
+    try:
+        return factory(copy.deepcopy(theirs))  # BasicSR's take words out of the dictionary
+    except KeyError as error:
+        raise OptionsError(f"datasets.{key}: {section.type} needs the word {error}") from error
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+        raise OptionsError(f"datasets.{key}: {section.type} cannot be built so: {error}") from error
 
 
 def _on_this_machine(root: Any) -> Any:

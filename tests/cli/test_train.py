@@ -62,11 +62,23 @@ def test_check_prints_and_trains_nothing(tmp_path, file, capsys):
         (["--force_yml", "datasets:val:dataroot_gt=absent"], "there is no folder 'absent'"),
         (["--num_processes", "0"], "--num_processes 0 is not allowed"),
         (["--force_yml", "path:pretrain_network_g=no/thing.pth"], "no/thing.pth"),
+        (["--force_yml", "path:resume_state=absent.state"], "there is no training state 'absent.state'"),
+        (
+            ["--force_yml", "datasets:train:gt_size=13"],
+            "gt_size: is 13, not a multiple of the scale 2",
+        ),
+        (["--force_yml", "datasets:train:dataroot_lq={pictures}"], "0.png' has 40x36 px, but "),
+        (
+            ["--force_yml", "train:total_iter=__import__('os').mkdir('made')"],
+            "not \"__import__('os')",
+        ),
+        (["--force_yml", "train:optim_g:lr=-1"], "the optimizer Adam cannot be built: Invalid learning rate"),
     ],
 )
 @pytest.mark.parametrize("program", ["basicsr", "hfsr"])
 def test_what_is_wrong_is_one_line_and_leaves_nothing(tmp_path, file, capsys, program, arguments, told):
     run = {"basicsr": basicsr.main, "hfsr": hfsr}[program]
+    arguments = [argument.replace("{pictures}", str(tmp_path / "pictures")) for argument in arguments]
     assert run(["train", "-opt", file, *arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"{program} train: ")

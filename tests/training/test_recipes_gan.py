@@ -201,6 +201,7 @@ def test_a_glance_at_the_other_steps_leaves_no_trace_in_statistics(gan, tmp_path
         ("network_d=~", r"network_d: is missing; ESRGANModel needs it"),
         ("train:optim_d=~", r"train\.optim_d: is missing"),
         ("train:gan_opt=~", r"train\.gan_opt: is missing"),
+        ("datasets:train:scales=[2]", r"datasets\.train\.scales: ESRGANModel trains at one scale"),
     ],
 )
 def test_what_is_missing_is_named(gan, tmp_path, override, told):

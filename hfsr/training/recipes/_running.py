@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from hfsr import zoo
 from hfsr.errors import OptionsError
+from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
 
-__all__ = ["Running", "leaves_some_idle"]
+__all__ = ["Running", "check_scales", "leaves_some_idle"]
 
 
 class Running(nn.Module):
@@ -33,26 +34,55 @@ class Running(nn.Module):
         self.network, self.method = network, method
         self._others: dict[float, nn.Module] = {}  # in a dict: not to be found as parts of this one
 
+    def check(self, scale: float) -> None:
+        """
+        Raises:
+            OptionsError: the network cannot run at this scale.
+        """
+        name = type(self.network).__name__
+        if scale == self.network.scale or self._takes_scale():
+            return
+        if name not in ARCHS or not ARCHS[name].multi_scale:
+            raise OptionsError(f"{name} has weights for one scale, x{self.network.scale:g}; train it on that")
+
     def forward(self, x: Any, scale: float | None = None) -> Any:
         """Args: x: what the method takes. scale: another scale than the network's own."""
         if scale is None or scale == getattr(self.network, "scale", scale):
             return getattr(self.network, self.method)(x)
-        if self.method == "forward" and "upscale" in inspect.signature(self.network.forward).parameters:
+        if self._takes_scale():
             return self.network(x, scale)
         if scale not in self._others:
             self._others[scale] = self._at(scale)
         return getattr(self._others[scale], self.method)(x)
 
+    def _takes_scale(self) -> bool:
+        return self.method == "forward" and "upscale" in inspect.signature(self.network.forward).parameters
+
     def _at(self, scale: float) -> nn.Module:
-        name = type(self.network).__name__
-        if name not in ARCHS or not ARCHS[name].multi_scale:
-            raise OptionsError(f"{name} has weights for one scale, x{self.network.scale:g}; train it on that")
+        self.check(scale)
         arguments = {**vars(self.network)["model_args"], "upscale": scale}
-        other = zoo.build(name, **arguments).to(next(self.network.parameters()).device)
+        other = zoo.build(type(self.network).__name__, **arguments).to(next(self.network.parameters()).device)
         for path, module in self.network.named_modules():
             for key, parameter in module.named_parameters(recurse=False):
                 setattr(other.get_submodule(path), key, parameter)
         return other.train(self.network.training)
+
+
+def check_scales(options: TrainOptions, running: Running | None = None) -> None:
+    """Refuses `datasets.train.scales` that cannot be trained, before the first batch has one of them.
+
+    Args:
+        options: the file.
+        running: the network; None for recipes of one scale.
+
+    Raises:
+        OptionsError: the network has weights for one scale, or the recipe.
+    """
+    scales = options.datasets["train"].arguments.get("scales") if "train" in options.datasets else None
+    if scales and running is None:
+        raise OptionsError(f"datasets.train.scales: {options.model_type} trains at one scale; leave it out")
+    for scale in scales or ():
+        running.check(scale)  # type: ignore[union-attr]
 
 
 def leaves_some_idle(running: Running) -> bool:

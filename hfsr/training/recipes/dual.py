@@ -32,7 +32,7 @@ from ._degradation import Degradation, Matching
 from ._learner import Learner
 from ._partner import build_partner, needed
 from ._recipe import Recipe
-from ._running import Running
+from ._running import Running, check_scales
 from ._targets import at_scales, eight_bit
 
 __all__ = ["DualRecipe"]
@@ -46,6 +46,7 @@ class DualRecipe(Recipe):
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         train = training_of(options)
+        check_scales(options)
         if not hasattr(net_g, "pyramid"):
             raise OptionsError(
                 f"model_type DualModel needs a network with a pyramid, as DRN, not {type(net_g).__name__}"

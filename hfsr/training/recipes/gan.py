@@ -24,7 +24,7 @@ from ._learner import Learner
 from ._means import global_mean
 from ._partner import build_partner, needed
 from ._recipe import Recipe
-from ._running import Running
+from ._running import Running, check_scales
 
 __all__ = ["EsrganRecipe", "GanRecipe", "SrganRecipe"]
 
@@ -41,6 +41,7 @@ class GanRecipe(Recipe):
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         self.train = train = training_of(options)
+        check_scales(options)
         section = needed(train.gan_opt, "train.gan_opt", options, "{type: GANLoss, gan_type: vanilla}")
         optim_d = needed(train.optim_d, "train.optim_d", options, "{type: Adam, lr: 1e-4}")
         net_d = build_partner(options, "d", "{type: VGGStyleDiscriminator}", like=net_g)

@@ -15,7 +15,7 @@ from hfsr.registry import RECIPES
 from ._content import Content, training_of
 from ._learner import Learner
 from ._recipe import Recipe
-from ._running import Running
+from ._running import Running, check_scales
 
 __all__ = ["PsnrRecipe", "SingleRecipe", "scale_of"]
 
@@ -32,7 +32,8 @@ class SingleRecipe(Recipe):
     """
 
     def __init__(self, options: TrainOptions, net_g: nn.Module, method: str = "forward") -> None:
-        self.train = training_of(options)
+        self.train, running = training_of(options), Running(net_g, method)
+        check_scales(options, running)
         self.learners = {
             "net_g": Learner(
                 net_g,
@@ -40,7 +41,7 @@ class SingleRecipe(Recipe):
                 self.train,
                 groups=self.train.param_groups,
                 ema_decay=self.train.ema_decay,
-                runs=Running(net_g, method),
+                runs=running,
             )
         }
 
