@@ -39,20 +39,26 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
     from huggingface_hub import constants  # here, as folders of this machine need no client of the Hub
     from huggingface_hub.file_download import repo_folder_name
 
-    from .fetching import check_bytes
+    from .fetching import damaged, discard, is_whole
     from .remote import client, in_words
 
     blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="dataset"), "blobs")
-    known = {path.name for path in blobs.glob("*")}
+    known = set(blobs.glob("*"))
     with in_words(repo_id, revision=revision, kind="data set"):
-        wanted = [f"{folder}/*"] if folder else None
-        snapshot = client().snapshot_download(
-            repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted
-        )
-        there = Path(snapshot, folder)
-        for path in there.rglob("*"):
-            if path.is_symlink() and path.readlink().name not in known:
-                check_bytes(path, repo_id)
+        try:
+            snapshot = client().snapshot_download(
+                repo_id,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns=[f"{folder}/*"] if folder else None,
+            )
+        finally:  # also where another file stopped it: next time these would be known
+            bad = [blob for blob in set(blobs.glob("*")) - known if not is_whole(blob)]
+            for blob in bad:
+                discard(blob)
+        if bad:
+            raise HubError(damaged(f"{len(bad)} of the files", repo_id))
+    there = Path(snapshot, folder)
     if not there.is_dir():
         raise HubError(
             f"the data set '{repo_id}' on the Hub has no folder '{folder}'; look at its files there"

@@ -17,7 +17,16 @@ from hfsr.errors import HubError
 from .layouts import CONFIG, README, WEIGHTS, choose_weights, parse
 from .remote import client, in_words
 
-__all__ = ["Fetched", "cached_config", "check_bytes", "fetch_card", "fetch_model"]
+__all__ = [
+    "Fetched",
+    "cached_config",
+    "check_bytes",
+    "damaged",
+    "discard",
+    "fetch_card",
+    "fetch_model",
+    "is_whole",
+]
 
 
 def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
@@ -133,24 +142,39 @@ def check_bytes(path: Path, repo_id: str) -> None:
     """Compares a file just downloaded with its hash, its name in the cache; the client compares sizes only.
 
     Raises:
-        HubError: they differ; the file is removed, so that the next attempt downloads it again. What came by
-            Xet goes from the store that repositories share too, from where it would be taken else.
+        HubError: they differ; the file is removed, so that the next attempt downloads it again.
     """
     if not path.is_symlink():  # a file system without links: the cache keeps no hash
         return
     blob = path.parent / path.readlink()  # one step: a shared store behind it has names of its own
+    if not is_whole(blob):
+        path.unlink()
+        discard(blob)
+        raise HubError(damaged(path.name, repo_id))
+
+
+def is_whole(blob: Path) -> bool:
+    """Whether a file of the cache is what its name says: its SHA-256, or for small ones git's SHA-1."""
     if re.fullmatch("[0-9a-f]{64}", blob.name):
         digest = hashlib.sha256()
     elif re.fullmatch("[0-9a-f]{40}", blob.name):
         digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
     else:
-        return
+        return True  # nothing is known of it
     with blob.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    if digest.hexdigest() != blob.name:
-        for damaged in (path, blob, blob.resolve()):
-            damaged.unlink(missing_ok=True)
-        raise HubError(
-            f"{path.name} of '{repo_id}' arrived damaged (its hash differs); nothing was kept, try again"
-        )
+    return digest.hexdigest() == blob.name
+
+
+def discard(blob: Path) -> None:
+    """Removes a file of the cache; what came by Xet from the store that repositories share too, where the
+    client would take it from again.
+    """
+    for file in (blob, blob.resolve()):
+        file.unlink(missing_ok=True)
+
+
+def damaged(name: str, repo_id: str) -> str:
+    """What is said of a file that is not what the Hub announced."""
+    return f"{name} of '{repo_id}' arrived damaged (its hash differs); nothing was kept, try again"

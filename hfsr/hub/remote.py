@@ -14,6 +14,7 @@ from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import (
     DisabledRepoError,
     EntryNotFoundError,
+    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
     HTTPError,
@@ -121,7 +122,8 @@ def _words(error: BaseException, repo_id: str, revision: str | None, kind: Kind)
             f"Xet, which keeps the Hub's large files, failed at '{repo_id}' ({said}); repeat the command, "
             "with HF_HUB_DISABLE_XET=1 to go without Xet"
         )
-    if isinstance(error, (KeyError, JSONDecodeError)) or said.startswith("Xet headers"):
+    foreign = isinstance(error, (KeyError, JSONDecodeError, FileMetadataError))
+    if foreign or said.startswith("Xet headers"):
         return (
             f"{constants.ENDPOINT} gave an answer that is none of the Hub's; where your network shows a page "
             "of its own, log in there first, then repeat the command"

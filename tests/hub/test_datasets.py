@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -79,13 +80,39 @@ def test_what_is_not_there_is_one_line(hub: HubServer, stranger: Client, picture
     assert stranger.ok(fetch, place="hf://datasets/org/sets@main/Other").endswith("/Other")
 
 
+FETCH = """
+from pathlib import Path
+from hfsr.hub.datasets import local_folder
+folder = local_folder(place)
+result = {path.name: path.read_bytes().hex() for path in folder.iterdir()}
+"""
+
+
 def test_damaged_pictures_are_not_kept(hub: HubServer, stranger: Client, pictures: dict[str, bytes]) -> None:
     hub.create("datasets/org/unlucky", contents={"HR/a.png": pictures["Other/c.png"]})
-    fetch = "from hfsr.hub.datasets import local_folder\nresult = str(local_folder('hf://datasets/org/unlucky/HR'))"
+    place = "hf://datasets/org/unlucky/HR"
     with hub.fault("GET", "/objects/", "wrong"):
-        assert "arrived damaged" in stranger.error(fetch)
-    folder = Path(stranger.ok(fetch))
-    assert (folder / "a.png").read_bytes() == pictures["Other/c.png"]
+        assert "arrived damaged" in stranger.error(FETCH, place=place)
+    assert stranger.ok(FETCH, place=place) == {"a.png": pictures["Other/c.png"].hex()}
+
+
+@pytest.mark.parametrize("kind", ["500", "cut", "short"])
+def test_half_a_set_is_no_set(
+    hub: HubServer, stranger: Client, pictures: dict[str, bytes], kind: str
+) -> None:
+    """One picture arrives damaged and another one not at all: what is there is not trusted later."""
+    files = {f"HR/{name}.png": pictures["Other/c.png"] + f"{name}{kind}".encode() for name in "abc"}
+    hub.create(f"datasets/org/half-{kind}", contents=files)
+    place = f"hf://datasets/org/half-{kind}/HR"
+    first, second = (hashlib.sha256(files[f"HR/{name}.png"]).hexdigest() for name in "ab")
+    with hub.fault("GET", f"/objects/{first}", "wrong"), hub.fault("GET", f"/objects/{second}", kind):
+        stranger.error(FETCH, place=place)
+    with hub.fault("GET", "/api/datasets/", "500"):  # where the client would do with what it has
+        assert "has trouble" in stranger.error(FETCH, place=place)
+    whole = {name.removeprefix("HR/"): data.hex() for name, data in files.items()}
+    assert stranger.ok(FETCH, place=place) == whole
+    with hub.fault("GET", "/api/datasets/", "500"):
+        assert stranger.ok(FETCH, place=place) == whole
 
 
 CARD = """

@@ -175,6 +175,17 @@ def test_a_bad_download_leaves_nothing(
     hub.repos.pop("org/unlucky")
 
 
+@pytest.mark.parametrize("method", ["*", "HEAD", "GET"])
+def test_a_page_of_the_network_is_no_model(
+    hub: HubServer, stranger: Client, tmp_path: Path, model_files: dict[str, bytes], method: str
+) -> None:
+    """A hotel's network answers everything with its own page, and 200."""
+    hub.create("org/behind-a-page", **model_files)
+    with hub.fault(method, "", "page"):
+        assert "none of the Hub's" in refusal(stranger, "org/behind-a-page", tmp_path)
+    stranger.ok(LOAD, name="org/behind-a-page", cache=str(tmp_path), more={})
+
+
 def test_a_connection_that_breaks_once_is_resumed(
     hub: HubServer, stranger: Client, tmp_path: Path, model_files: dict[str, bytes]
 ) -> None:
