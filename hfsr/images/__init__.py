@@ -1,6 +1,6 @@
 """Pictures: from files and Pillow, to files, and to and from what networks take."""
 
-from hfsr.images.picture import Picture, eight_bit, from_rgb_float, quantise, to_rgb_float
+from hfsr.images.picture import Picture, eight_bit, from_rgb_float, levels, quantise, to_rgb_float
 from hfsr.images.place import replacing
 from hfsr.images.read import (
     MAX_PIXELS,
@@ -28,6 +28,7 @@ __all__ = [
     "check_target",
     "eight_bit",
     "from_rgb_float",
+    "levels",
     "list_pictures",
     "open_picture",
     "open_rows",

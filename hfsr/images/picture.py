@@ -14,7 +14,7 @@ from hfsr.errors import ImageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Picture", "eight_bit", "from_rgb_float", "quantise", "to_rgb_float"]
+__all__ = ["Picture", "eight_bit", "from_rgb_float", "levels", "quantise", "to_rgb_float"]
 
 _BAND = 1 << 20  # values converted at once: float copies stay this small
 
@@ -137,9 +137,16 @@ def quantise(values: Tensor, dtype: np.dtype | type = np.uint8) -> NDArray:
     Returns:
         Same shape, `dtype`. Not a number becomes 0.
     """
-    peak = float(np.iinfo(dtype).max)
-    scaled = values.detach().float().nan_to_num(0.0).clamp_(0, 1).mul_(peak).add_(0.5).cpu()
-    return scaled.numpy().astype(dtype)
+    return levels(values, dtype).cpu().numpy().astype(dtype)
+
+
+def levels(values: Tensor, dtype: np.dtype | type = np.uint8) -> Tensor:
+    """As `quantise`, but as a tensor where the values are: uint8, or int32 for uint16."""
+    import torch
+
+    peak = int(np.iinfo(dtype).max)
+    scaled = values.detach().float().nan_to_num(0.0).clamp_(0, 1).mul_(float(peak)).add_(0.5)
+    return scaled.to(torch.uint8 if peak < 256 else torch.int32)
 
 
 def eight_bit(samples: NDArray) -> NDArray[np.uint8]:

@@ -13,7 +13,13 @@ import torch
 
 __all__ = ["free_memory", "is_out_of_memory", "kept_heap", "peak_memory", "resident_memory"]
 
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "status_alloc_failed",  # of cuBLAS and cuDNN
+    "unable to find a valid cudnn algorithm",  # none whose workspace fits
+)
 _CGROUPS = Path("/sys/fs/cgroup")
 _STATUS = Path("/proc/self/status")
 _GLIBC_TRIM, _GLIBC_MMAP = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD

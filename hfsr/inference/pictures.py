@@ -17,8 +17,10 @@ from .pixels import Opacity, Pixels, RowOrder, new_array
 from .progress import Progress, one_pass
 from .regions import Region, Size
 
-__all__ = ["Pictures"]
+__all__ = ["Pictures", "Ready"]
 
+Ready = Callable[[Region, Tensor], Tensor]
+"""Makes of a part of the result what is to leave the device."""
 Put = Callable[[Region, NDArray], None]
 """Takes a part of the result, in output px and in the picture's own type."""
 
@@ -28,12 +30,13 @@ class Pictures:
     """Runs pictures; every method yields progress.
 
     Attributes:
-        run: runs an image of this size, which it reads and whose result it writes region by region.
+        run: runs an image of this size, which it reads and whose result it writes region by region, made
+            ready on the device before.
         result_size: of an image of this size.
         device: what images are read to.
     """
 
-    run: Callable[[Size, Read, Write], Iterator[Progress]]
+    run: Callable[[Size, Read, Write, Ready], Iterator[Progress]]
     result_size: Callable[[Size], Size]
     device: torch.device
 
@@ -79,10 +82,10 @@ class Pictures:
     def _pixel_steps(self, pixels: Pixels, put: Put) -> Generator[Progress, None, None]:
         """Runs an array and hands over each part of the result."""
 
-        def write(r: Region, part: Tensor) -> None:
-            put(r, pixels.values(r, part))
+        def write(r: Region, values: Tensor) -> None:
+            put(r, pixels.taken(values))
 
-        yield from self.run(pixels.size, pixels.read, write)
+        yield from self.run(pixels.size, pixels.read, write, pixels.ready)
 
 
 def _into(array: NDArray) -> Put:

@@ -1,7 +1,8 @@
 """Runs a stage in rectangular pieces, each with the halo it needs.
 
 A halo is computed again for every piece, but nothing is carried from one to the next: pieces may be of any
-size.
+size. For the same reason new maps cannot be written over old ones, as in a stream of rows: a piece computes
+its halo again from what its neighbour would have overwritten. Where that memory is short, rows take less.
 """
 
 from __future__ import annotations

@@ -72,12 +72,18 @@ class Pixels:
             r: in px of the result.
             part: RGB float, (1, 3, height, width).
         """
+        return self.taken(self.ready(r, part))
+
+    def taken(self, values: Tensor) -> NDArray:
+        """What `ready` gave, in the array's type."""
+        return values.cpu().numpy().astype(self.array.dtype, copy=False)
+
+    def ready(self, r: Region, part: Tensor) -> Tensor:
+        """As `values`, but still on the device, and 16 bit as int32: less has to travel than of floats."""
         if self._opacity is not None:
             part = part / self._fraction(self._opacity.result, r).to(part.device).clamp(min=1 / self._peak)
         values = part[0].mean(0) if self._gray else part[0].permute(1, 2, 0)
-        if self.array.dtype.kind == "u":
-            return images.quantise(values, self.array.dtype)
-        return values.cpu().numpy()
+        return images.levels(values, self.array.dtype) if self.array.dtype.kind == "u" else values
 
     def whole(self) -> Tensor:
         """All of it as `read` gives it, contiguous."""

@@ -16,7 +16,7 @@ from .backends import CompiledNetwork, is_worth_compiling
 from .execute import Read, RunStage, Write, execute
 from .forecast import seconds_of_run
 from .graph import EXACT_FROM, Program, is_exact, trace
-from .memory import kept_heap
+from .memory import is_out_of_memory, kept_heap
 from .padding import padded, padded_size
 from .plan import Plan, make_plan
 from .progress import Progress, timed
@@ -96,6 +96,15 @@ class Runner:
         Raises:
             PlanError: there is not enough memory, or the network cannot be run in parts.
         """
+        try:
+            yield from self._run(size, read, write)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            hint = "use a tile, or auto" if self.used_tile == _WHOLE else "free some, or use a smaller image"
+            raise PlanError(f"not enough memory for {size.width}x{size.height} px; {hint}") from error
+
+    def _run(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
         small = self.tile is None and size.height * size.width <= _SMALL and not self._insists
         if (windowed := self._windowed_for(size)) is not None:
             yield from self._run_windowed(windowed, size, read, write)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ __all__ = ["Overlapped", "to_device"]
 
 Take = Callable[[Region, Tensor], None]
 
+_CARRIED = {"uint8": torch.uint8, "uint16": torch.int32, "float32": torch.float32}
+"""As what a type of arrays travels: torch lacks arithmetic for 16 bit without a sign."""
+
 
 def to_device(part: NDArray, device: torch.device) -> Tensor:
     """A part of an array as float32 on the device; on a GPU it is widened there, not on its way.
@@ -24,14 +27,20 @@ def to_device(part: NDArray, device: torch.device) -> Tensor:
     """
     if device.type != "cuda":
         return torch.from_numpy(part.astype(np.float32))
-    narrow = part.astype(np.int32) if part.dtype == np.uint16 else np.ascontiguousarray(part)
-    return torch.from_numpy(narrow).pin_memory().to(device, non_blocking=True).float()
+    host = _pinned(part.shape, _CARRIED[part.dtype.name])
+    np.copyto(host.numpy(), part)
+    return host.to(device, non_blocking=True).float()
+
+
+def _pinned(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Memory that a GPU copies from and to by itself, while the processor goes on."""
+    return torch.empty(*shape, dtype=dtype, pin_memory=True)
 
 
 class Overlapped:
     """Brings results from a GPU to the CPU while the next one is computed.
 
-    Each is copied on a stream of its own, and handed on when the next one has been given, or at `finish`.
+    Each is copied by a stream of its own, and handed on when the next one has been given, or at `finish`.
 
     Args:
         device: a CUDA device.
@@ -48,7 +57,7 @@ class Overlapped:
         """Takes a part of the result on the GPU."""
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
-            host = torch.empty(part.shape, dtype=part.dtype, pin_memory=True)
+            host = _pinned(part.shape, part.dtype)
             host.copy_(part, non_blocking=True)
             part.record_stream(self._stream)
             copied = torch.cuda.Event()

@@ -21,7 +21,7 @@ from .ensemble import VIEWS, Mean
 from .forecast import Forecast, memory_of_run, seconds_of_writing
 from .frame import Read, Write
 from .memory import resident_memory
-from .pictures import Pictures
+from .pictures import Pictures, Ready
 from .plan import Plan
 from .precision import choose_device, choose_dtype, dtype_name, in_full
 from .progress import Progress, drain, one_pass
@@ -251,8 +251,10 @@ class Upscaler:
         if picture.bits > 8 and self.dtype != torch.float32:
             self.notes += (f"computed in {self.dtype_name}, which is coarser than 16 bit; fp32 is not",)
 
-    def _run(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
-        run = self._run_on_device(size, read, write)
+    def _run(
+        self, size: Size, read: Read, write: Write, ready: Ready = lambda _, part: part
+    ) -> Iterator[Progress]:
+        run = self._run_on_device(size, read, write, ready)
         with closing(run):
             while True:
                 with in_full(self.dtype, self.device):  # between two yields the caller's setting is its own
@@ -262,13 +264,14 @@ class Upscaler:
                 yield step
 
     @torch.inference_mode()  # as a decorator: between two yields the caller's mode is its own
-    def _run_on_device(self, size: Size, read: Read, write: Write) -> Generator[Progress, None, None]:
-        if self.device.type == "cuda":
-            overlapped = Overlapped(self.device, write)
-            yield from self._run_views(size, read, overlapped.write)
+    def _run_on_device(
+        self, size: Size, read: Read, write: Write, ready: Ready
+    ) -> Generator[Progress, None, None]:
+        overlapped = Overlapped(self.device, write) if self.device.type == "cuda" else None
+        take = write if overlapped is None else overlapped.write
+        yield from self._run_views(size, read, lambda r, part: take(r, ready(r, part)))
+        if overlapped is not None:
             overlapped.finish()
-        else:
-            yield from self._run_views(size, read, write)
 
     def _run_views(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
         if not self.self_ensemble:
