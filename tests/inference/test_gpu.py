@@ -1,4 +1,4 @@
-"""On a CUDA device: the same pictures as on the CPU, exact in pieces, in bounded memory, settings given back."""
+"""On a CUDA device: pictures as on the CPU, exact in pieces, in bounded memory, settings given back."""
 
 from __future__ import annotations
 
