@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hfsr.inference import Upscaler
 
 RESULTS = Path("results")
+DTYPES = "default auto: bf16 where it is native and the network allows it, fp32 for pictures of 16 bit"
 KEYS = (
     *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
     *("seconds", "peak_memory_bytes", "notes", "error"),
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="side in input px of what one piece owns; 0 runs whole (default auto)",
     )
-    add("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default auto")
+    add("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help=DTYPES)
     add("--backend", default="torch", help="torch (default), openvino or auto: the faster one installed")
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     add("--self-ensemble", action="store_true", help="average over eight flips: better, eight times the work")
