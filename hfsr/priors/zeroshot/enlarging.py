@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.inference import Upscaler
+from hfsr.inference.windowed import WindowPlan
 from hfsr.priors.scaling import Origin, Scaling
 
 from .learning import turned, turned_back
@@ -17,8 +18,9 @@ from .learning import turned, turned_back
 __all__ = ["Band", "Enlarger", "bands_of"]
 
 _BACK_PROJECTIONS = 10
-_MAPS = 12
-"""Float32 maps of the size of the result that stand beside the copies: the sum, residuals, sorting."""
+_MAPS = 8
+"""Float32 maps of the size of the result that stand beside the copies: the sum, residuals, corrections."""
+_SORTED_ROWS = 32
 
 
 class _Residual(nn.Module):
@@ -88,8 +90,16 @@ class Enlarger:
         rows = int(self.memory / row) - 2 * halo
         return bands_of(height, height if rows + 2 * halo >= height else max(rows, 32), halo)
 
+    def bytes(self, height: int, width: int) -> float:
+        """Most that is held at once for a picture of this size, beside its result."""
+        largest = max(band.last - band.first for band in self.bands(height, width))
+        sr_height, sr_width = self.scaling.sr_size(largest, width)
+        plan = self._upscaler().plan(sr_width, sr_height)
+        network = plan.part_bytes if isinstance(plan, WindowPlan) else plan.memory_bytes
+        return self.row_bytes(width) * largest + network
+
     def row_bytes(self, width: int) -> float:
-        """Bytes that one LR row takes."""
+        """Bytes that one LR row takes, beside the network's own maps."""
         return (self.folds + _MAPS) * 12 * self.scaling.down * self.scaling.across * width
 
     def halo(self) -> int:
@@ -104,7 +114,7 @@ class Enlarger:
             lq: RGB in [0, 1], (1, 3, h, w), on the CPU.
             result: gets RGB, nominally [0, 1], (1, 3, H, W), float32.
         """
-        upscaler = Upscaler(_Residual(self.network), tile=self.tile, dtype=self.dtype, device=self.device)
+        upscaler = self._upscaler()
         bands = self.bands(*lq.shape[2:])
         done, total = 0, len(bands) * self.folds
         for band in bands:
@@ -122,6 +132,9 @@ class Enlarger:
             whole = self._projected(_median(copies), part, origin)
             result[..., start:stop, :] = whole[..., start - first : stop - first, :]
 
+    def _upscaler(self) -> Upscaler:
+        return Upscaler(_Residual(self.network), tile=self.tile, dtype=self.dtype, device=self.device)
+
     def _projected(self, sr: Tensor, lq: Tensor, origin: Origin) -> Tensor:
         if self.projects:
             for _ in range(_BACK_PROJECTIONS):
@@ -134,5 +147,10 @@ def _median(copies: list[Tensor]) -> Tensor:
     """The middle of the copies, of an even number the mean of the middle two."""
     if len(copies) == 1:
         return copies[0]
-    ordered = torch.stack(copies).sort(0).values
-    return (ordered[(len(copies) - 1) // 2] + ordered[len(copies) // 2]) / 2
+    low, high = (len(copies) - 1) // 2, len(copies) // 2
+    middle = torch.empty_like(copies[0])
+    for rows in range(0, middle.shape[2], _SORTED_ROWS):  # sorting takes five times what it sorts
+        part = slice(rows, rows + _SORTED_ROWS)
+        ordered = torch.stack([copy[:, :, part] for copy in copies]).sort(0).values
+        middle[:, :, part] = (ordered[low] + ordered[high]) / 2
+    return middle

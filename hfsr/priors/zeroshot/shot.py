@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +25,11 @@ from hfsr.priors.scaling import Scaling
 
 from .enlarging import Enlarger
 from .estimate import estimate_kernel
+from .forecasting import TRIED, Forecast, forecast
 from .learning import Fathers, Learner, Recipe, fresh_network
 from .settings import checked_noise, checked_scale, checked_source, schedule_of
 
-__all__ = ["Forecast", "ZeroShot"]
+__all__ = ["ZeroShot"]
 
 SMALLEST = 16
 """Px of the shorter side below which there is nothing to learn from."""
@@ -40,26 +40,6 @@ _USABLE = 0.4
 """Share of the free memory that enlarging may take."""
 _TELL_EVERY = 10
 """Iterations between two reports."""
-_BYTES_PER_PX = 64 * 4 * 8 * 3
-"""What learning keeps for one px of a father: eight maps of 64 channels, their gradients, and a copy."""
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What one picture will take.
-
-    Attributes:
-        width, height: of the result, px.
-        seconds: at most, from a few trial steps on this machine just now; learning may end sooner.
-        bytes: peak memory, beside the program itself.
-        parts: "whole" or "3 bands".
-    """
-
-    width: int
-    height: int
-    seconds: float
-    bytes: int
-    parts: str
 
 
 class ZeroShot:
@@ -191,36 +171,13 @@ class ZeroShot:
             ImageError: it is too small to learn from.
         """
         self.check_size(width, height)
-        side = min(width, height, self.recipe.crop)
-        lq = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-        learner = self._learner(fresh_network(self.seed, self.device), self._scaling(None), [lq])
-        run = learner.run()
-        next(run)
-        started = time.monotonic()
-        for _ in zip(range(3), run, strict=False):
-            pass
-        iteration = (time.monotonic() - started) / 3
-        enlarger = self._enlarger(learner)
-        sr_size = learner.scaling.sr_size(side, side)
-        started = time.monotonic()
-        for _ in enlarger.steps(lq, torch.empty(1, 3, *sr_size)):
-            pass
-        px = (time.monotonic() - started) / (side * side)
-        bands = enlarger.bands(height, width)
-        rows = sum(band.last - band.first for band in bands)
-        rounds = len(schedule_of(self._scaling(None), gradual=self.gradual))
-        sr_height, sr_width = learner.scaling.sr_size(height, width)
-        largest = max(band.last - band.first for band in bands)
-        return Forecast(
-            width=sr_width,
-            height=sr_height,
-            seconds=rounds * (iteration * self.recipe.iterations + px * rows * width),
-            bytes=int(
-                max(enlarger.row_bytes(width) * largest, _BYTES_PER_PX * side * side)
-                + 12 * sr_height * sr_width
-            ),
-            parts="whole" if len(bands) == 1 else f"{len(bands)} bands",
-        )
+        scaling = self._scaling(None)
+        sides = [min(width, height, self.recipe.crop), min(width, height, TRIED)]
+        rng = torch.Generator().manual_seed(0)
+        crop, tried = (torch.rand(1, 3, side, side, generator=rng) for side in sides)
+        learner = self._learner(fresh_network(self.seed, self.device), scaling, [crop])
+        rounds = len(schedule_of(scaling, gradual=self.gradual))
+        return forecast(learner, self._enlarger(learner), tried, (height, width), rounds)
 
     # The run
 
