@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from . import limits
 from .menu import Menu
 from .words import bar, in_words, learned, pieces_done, readable, refusal
 
-Told = Iterator[tuple[str, str]]
+Told = Generator[tuple[str, str], None, None]
 """After each piece: how far the work is, and how it is made."""
 
 # ZeroGPU runs what is marked so in a process of its own that has a GPU; elsewhere it changes nothing.

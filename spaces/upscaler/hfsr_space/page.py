@@ -67,7 +67,7 @@ def settings() -> dict[str, Any]:
 
 def theme() -> gr.themes.Base:
     """The page's colours and letters; the font comes with gradio, not from another server."""
-    font = [gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"]
+    font: list[Any] = [gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"]
     plain = gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=font, radius_size="lg")
     return plain.set(  # gradio's own gray is too pale to read on white
         body_background_fill="*neutral_50",
