@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from hfsr.archs import QuantisedConv2d, input_ranges, quantise_layers
 from hfsr.errors import MissingDependencyError, OptionsError
 
-from .backends.openvino import load_openvino
+from .backends.openvino import load_openvino, logs_left_alone
 from .graph import trace
 from .operators import Convolution
 
@@ -64,7 +64,8 @@ def quantise(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing, which is for one size here, and of NNCF about itself
         script = torch.jit.trace(_Core(model), samples[0], check_trace=False)
-        graph = ov.convert_model(script, example_input=samples[0])
+        with logs_left_alone():
+            graph = ov.convert_model(script, example_input=samples[0])
         found = nncf.quantize(
             graph,
             nncf.Dataset([sample.numpy() for sample in samples]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from hfsr.errors import MissingDependencyError, OptionsError
 from hfsr.inference import Upscaler, backends
 from hfsr.inference.backends import choice, compiled, windows
-from hfsr.inference.backends.openvino import OpenVino
+from hfsr.inference.backends.openvino import OpenVino, logs_left_alone
 from hfsr.registry import ARCHS
 from hfsr.zoo import create_model
 
@@ -131,3 +132,12 @@ def test_a_window_never_leaves_the_image():
     shape, image = windows.Size(8, 8), windows.Size(10, 30)
     window = windows._shifted(windows.Region(4, 10, 26, 30), shape, image)
     assert window == windows.Region(2, 10, 22, 30)
+
+
+def test_a_conversion_that_fails_leaves_the_logs_of_others_as_they_were():
+    ov = pytest.importorskip("openvino")
+    root = logging.getLogger()
+    before = root.level, list(root.filters)
+    with pytest.raises(RuntimeError), logs_left_alone():
+        ov.convert_model(torch.nn.Conv2d(3, 3, 1), example_input=torch.zeros(1, 4, 8, 8))
+    assert (root.level, root.filters) == before

@@ -7,8 +7,10 @@ that one shape instead. Maps go in and out as the live maps lie in memory, px by
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,10 +21,22 @@ from hfsr.errors import MissingDependencyError, PlanError
 from ..graph import Program, Stage
 from .windows import StageIO
 
-__all__ = ["CompiledStage", "OpenVino", "load_openvino"]
+__all__ = ["CompiledStage", "OpenVino", "load_openvino", "logs_left_alone"]
 
 _PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+@contextlib.contextmanager
+def logs_left_alone() -> Iterator[None]:
+    """OpenVINO's converter sets the root logger's level for itself, and leaves it so where it fails."""
+    root = logging.getLogger()
+    level, filters = root.level, list(root.filters)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters[:] = filters
 
 
 def load_openvino() -> Any:
@@ -195,7 +209,8 @@ def _traced(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
         script = torch.jit.trace(module, tuple(inputs), check_trace=False)
         if any(issubclass(warning.category, torch.jit.TracerWarning) for warning in told):
             return None
-        return ov.convert_model(script, example_input=tuple(inputs))
+        with logs_left_alone():
+            return ov.convert_model(script, example_input=tuple(inputs))
 
 
 def _exported(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
@@ -206,4 +221,5 @@ def _exported(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
             exported = torch.export.export(module, tuple(inputs))
         except RuntimeError as error:
             raise PlanError(f"a stage cannot be exported ({error}); use the backend torch") from error
-        return ov.convert_model(exported)
+        with logs_left_alone():
+            return ov.convert_model(exported)
