@@ -218,6 +218,7 @@ def test_pasting_fills_the_hole_alone() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # half a minute each where nothing else runs
 @pytest.mark.parametrize("task", ["sr", "inpaint"])
 def test_the_full_model_runs_every_stage(task) -> None:
     """Random weights, three iterations a stage: about 250 M parameters with their moments."""
@@ -233,6 +234,8 @@ def test_the_full_model_runs_every_stage(task) -> None:
     assert outcome.pictures[0].pixels.shape == (128, 128, 3)
     assert len(outcome.stages) == 5
     assert 0 <= outcome.class_number < 1000
+    stages = [stage.pixels.astype(int) for stage in outcome.stages]
+    assert np.abs(stages[-1] - stages[0]).max() > 0
 
 
 BAD = {
