@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-PATIENCE = 120.0
+PATIENCE = 280.0
 FILE = {"meta": {"_type": "gradio.FileData"}}
 
 

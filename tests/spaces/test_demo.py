@@ -37,5 +37,6 @@ def test_it_serves_until_it_is_stopped_and_leaves_nothing(tmp_path, number):
     finally:
         demo.send_signal(number)
     assert demo.wait(timeout=60) == 0
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
+    assert list((tmp_path / "tmp").glob("hfsr*")) == []
     assert list((tmp_path / "work").iterdir()) == []

@@ -15,6 +15,7 @@ from hfsr.cli.demo import load_app
 
 pytest.importorskip("gradio", reason="gradio is not installed: pip install 'hfsr[demo]'")
 
+from .conftest import eventually
 from .program import Program
 
 VISITORS = 20
@@ -52,18 +53,15 @@ def test_twenty_visitors_at_once(served, large_photo, tmp_path):
     )
     with Image.open(tmp_path / "own.png") as image:
         own = np.asarray(image)
-    together = threading.Barrier(VISITORS)
+    answered = threading.Barrier(VISITORS + 1)
 
-    def visit(number, wait=True):
+    def visit(number, wait=answered.wait):
         """What came of it: "busy", or whether the PNG is the right one."""
         with Program(served.url) as program:
-            job = (program.upload(large_photo), served.quick, "256", "fp32", False, 1)
-            function = program.number("upscale")
-            if wait:
-                together.wait(timeout=120)
-            answer = program.http.post(
-                "/queue/join", json={"data": job, "fn_index": function, "session_hash": program.session}
+            answer = program.join(
+                "upscale", program.upload(large_photo), served.quick, "256", "fp32", False, 1
             )
+            wait()
             if answer.status_code == 503:
                 assert answer.json()["detail"].startswith("Queue is full. Max size is 8")
                 return "busy"
@@ -76,10 +74,23 @@ def test_twenty_visitors_at_once(served, large_photo, tmp_path):
             return np.array_equal(np.asarray(image), own)
 
     with Peak(served.pid) as alone:
-        assert visit("alone", wait=False) is True
-    with Peak(served.pid) as crowded, ThreadPoolExecutor(VISITORS) as visitors:
-        outcomes = list(visitors.map(visit, range(VISITORS)))
-    assert set(outcomes) == {True, "busy"}
-    assert outcomes.count(True) >= limits.MAX_WAITING
+        assert visit("alone", wait=lambda: None) is True
+    with Peak(served.pid) as crowded, ThreadPoolExecutor(VISITORS) as visitors, Program(served.url) as first:
+        job = (
+            first.upload(large_photo),
+            served.slow,
+            "64",
+            "fp32",
+            True,
+            1,
+        )  # is in work until all have come
+        event = first.join("upscale", *job).json()["event_id"]
+        assert eventually(served.jobs)
+        outcomes = [visitors.submit(visit, number) for number in range(VISITORS)]
+        answered.wait(timeout=250)
+        first.cancel("upscale", event)
+        outcomes = [outcome.result() for outcome in outcomes]
+    assert outcomes.count(True) == limits.MAX_WAITING
+    assert outcomes.count("busy") == VISITORS - limits.MAX_WAITING
     assert crowded.bytes < alone.bytes + MORE
     assert served.is_idle()
