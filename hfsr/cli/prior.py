@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     what = "hfsr prior"
     try:
         with stoppable():
+            wanted = list(_all_wanted(args))  # what is wrong is told before the networks are loaded
             prior = GenerativePrior(
                 hub.from_pretrained(args.generator),
                 hub.from_pretrained(args.discriminator),
@@ -97,16 +98,15 @@ def run(args: argparse.Namespace) -> int:
                 device=args.device,
             )
             schedule = prior.schedule(args.task, bias=args.bias or "d", iterations=args.iterations)
-            fits = 0
-            for wanted in _all_wanted(args):  # a bad last picture is told before the first one's minutes
-                for picture in wanted.pictures:
-                    prior.check(picture, number, wanted.hole)
-                    fits += 1
+            for each in wanted:
+                for picture in each.pictures:
+                    prior.check(picture, number, each.hole)
             if args.dry_run:
+                fits = sum(len(each.pictures) for each in wanted)
                 return _forecast(prior, schedule, fits, args)
-            for wanted in _all_wanted(args):
-                what = f"hfsr prior: '{wanted.source}'"
-                _make(prior, wanted, schedule, number, args)
+            for each in wanted:
+                what = f"hfsr prior: '{each.source}'"
+                _make(prior, each, schedule, number, args)
     except KeyboardInterrupt as stop:
         return stopped(what, stop)
     return 0
@@ -153,7 +153,6 @@ class _Wanted:
 
 
 def _all_wanted(args: argparse.Namespace) -> Iterator[_Wanted]:
-    """Reads one after another."""
     from hfsr import images
 
     inputs = args.images[:1] if args.task == "morph" else args.images

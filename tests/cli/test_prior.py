@@ -117,6 +117,11 @@ def test_a_bad_second_picture_is_told_before_the_first_is_fitted(networks, capsy
     assert not Path("results").exists()
 
 
+def test_a_missing_picture_is_told_before_the_networks_are_read(capsys) -> None:
+    assert cli.main(["prior", "sr", "gone.png", "--generator", "no-g", "--discriminator", "no-d"]) == 1
+    assert "gone.png" in capsys.readouterr().err
+
+
 def test_a_released_layout_converts_and_is_used(networks, capsys) -> None:
     for word, path, name in zip(
         ("G", "D"), networks[1::2], ("BigGANGenerator", "BigGANDiscriminator"), strict=True
