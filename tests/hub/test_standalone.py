@@ -28,7 +28,7 @@ from hfsr.cli import main
 torch.manual_seed(1)
 model = hfsr.create_model("rcan_tiny").eval()
 hfsr.save_pretrained(model, "rcan")
-code = main(["push", "rcan", "org/alone", "--licence", "mit"])
+code = main(["push", "rcan", "org/alone", "--licence", "mit", "--no-example"])
 """
 OUTPUT = """
 torch.manual_seed(7)
@@ -60,7 +60,7 @@ def test_a_push_and_a_load_with_nothing_but_hfsr(hub: HubServer, tmp_path: Path)
         assert publisher.ok("result = code") == 0, pushed
     finally:
         publisher.close()
-    assert {"README.md", "example.webp", "model.safetensors"} <= hub.repos["org/alone"].files().keys()
+    assert {"README.md", "config.json", "model.safetensors"} <= hub.repos["org/alone"].files().keys()
     stranger = Client(hub.url, home=tmp_path / "b", cwd=tmp_path / "here", without=EXTRAS)
     try:
         assert stranger.ok(LOAD + OUTPUT) == pushed.result

@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         if kind in ("cut", "stall"):
             if kind == "stall":
                 self.hub.stalled.set()
-                self.hub.go_on.wait(60)
+                self.hub.go_on.wait(240)
             self._record(request, 0)
             self.close_connection = True
             return
