@@ -44,6 +44,7 @@ class Peak:
             self.bytes = max(self.bytes, self.process.memory_info().rss)
 
 
+@pytest.mark.slow
 def test_twenty_visitors_at_once(served, large_photo, tmp_path):
     load_app()
     from hfsr_space import limits
@@ -76,15 +77,8 @@ def test_twenty_visitors_at_once(served, large_photo, tmp_path):
     with Peak(served.pid) as alone:
         assert visit("alone", wait=lambda: None) is True
     with Peak(served.pid) as crowded, ThreadPoolExecutor(VISITORS) as visitors, Program(served.url) as first:
-        job = (
-            first.upload(large_photo),
-            served.slow,
-            "64",
-            "fp32",
-            True,
-            1,
-        )  # is in work until all have come
-        event = first.join("upscale", *job).json()["event_id"]
+        held = (served.slow, "64", "fp32", False, 1)  # is in work until all have come
+        event = first.join("upscale", first.upload(large_photo), *held).json()["event_id"]
         assert eventually(served.jobs)
         outcomes = [visitors.submit(visit, number) for number in range(VISITORS)]
         answered.wait(timeout=250)
