@@ -107,9 +107,12 @@ def _read(x: Tensor, taps: Taps, dim: int) -> Tensor:
     positions, weights = (t.to(x.device) for t in taps)
     shape = [1, 1, 1, 1]
     shape[dim] = len(weights)
-    total = x.index_select(dim, positions[:, 0]) * weights[:, 0].view(shape)
+    total = x.index_select(dim, positions[:, 0]).mul_(weights[:, 0].view(shape))
+    # Fresh memory for each tap would take longer than the arithmetic; gradients need it all the same.
+    read = None if x.requires_grad else torch.empty_like(total)
     for tap in range(1, weights.shape[1]):
-        total.addcmul_(x.index_select(dim, positions[:, tap]), weights[:, tap].view(shape))
+        line = torch.index_select(x, dim, positions[:, tap], out=read)
+        total.addcmul_(line, weights[:, tap].view(shape))
     return total
 
 
