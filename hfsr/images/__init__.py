@@ -12,6 +12,7 @@ from hfsr.images.read import (
     picture_size,
     read_picture,
 )
+from hfsr.images.underlay import underlaid
 from hfsr.images.write import (
     check_target,
     open_rows,
@@ -42,5 +43,6 @@ __all__ = [
     "replacing",
     "takes_rows",
     "to_rgb_float",
+    "underlaid",
     "write_picture",
 ]

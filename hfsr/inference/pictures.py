@@ -13,7 +13,7 @@ from torch import Tensor
 from hfsr import images
 
 from .frame import Read, Write
-from .pixels import Opacity, Pixels, RowOrder, new_array
+from .pixels import Pixels, RowOrder, new_array
 from .progress import Progress, one_pass
 from .regions import Region, Size
 
@@ -66,7 +66,7 @@ class Pictures:
     ) -> Generator[Progress, None, NDArray | None]:
         """Runs a picture and returns the alpha of the result, which `put_beside` is given before the colours.
 
-        Opacity runs by itself first, and colour premultiplied by it, so that nothing fringes.
+        Opacity runs by itself first, then the colours, underlaid where they cannot be seen.
         """
         alpha = picture.alpha
         if alpha is None or alpha.min() == alpha.max():
@@ -75,7 +75,7 @@ class Pictures:
             yield from self._pixel_steps(Pixels(picture.pixels, self.device), put_beside(same))
             return same
         enlarged = yield from one_pass(0, 2, self.array(alpha))
-        pixels = Pixels(picture.pixels, self.device, Opacity(alpha, enlarged))
+        pixels = Pixels(images.underlaid(picture.pixels, alpha), self.device)
         yield from one_pass(1, 2, self._pixel_steps(pixels, put_beside(enlarged)))
         return enlarged
 

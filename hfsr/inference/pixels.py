@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from .memory import free_memory
 from .regions import Region, Size
 from .transfer import to_device
 
-__all__ = ["Opacity", "Pixels", "RowOrder", "new_array"]
+__all__ = ["Pixels", "RowOrder", "new_array"]
 
 _FILE_FROM = 1 << 30
 """Bytes from which an array lies in a file, also where memory would do."""
@@ -29,41 +28,29 @@ _BEYOND = 0.5
 """How far beyond [0, 1] floats may be: what other networks overshoot, not what is counted to 255."""
 
 
-@dataclass(frozen=True)
-class Opacity:
-    """The alpha of a picture and of its result, both (H, W) of one integer type."""
-
-    source: NDArray
-    result: NDArray
-
-
 class Pixels:
     """An array that a network reads region by region, and whose type its results are given.
 
     Args:
         array: RGB (H, W, 3) or gray (H, W); uint8, uint16, or float32 in [0, 1].
         device: where the network runs.
-        opacity: what colours are multiplied by on their way in and divided by on their way out, so that those
-            of transparent px do not leak.
 
     Raises:
         ImageError: another shape or type, NaN, or values that are not in [0, 1].
     """
 
-    def __init__(self, array: NDArray, device: torch.device, opacity: Opacity | None = None) -> None:
+    def __init__(self, array: NDArray, device: torch.device) -> None:
         _check(array)
         self.array = array
         self.size = Size(*array.shape[:2])
         self._device = device
-        self._opacity = opacity
         self._gray = array.ndim == 2
         self._peak = float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0
 
     def read(self, r: Region) -> Tensor:
         """A region as networks take it: RGB float32 in [0, 1], (1, 3, height, width), on the device."""
         values = self._fraction(self.array, r)
-        planes = values.expand(1, 3, -1, -1) if self._gray else values.permute(2, 0, 1)[None]
-        return planes if self._opacity is None else planes * self._fraction(self._opacity.source, r)
+        return values.expand(1, 3, -1, -1) if self._gray else values.permute(2, 0, 1)[None]
 
     def values(self, r: Region, part: Tensor) -> NDArray:
         """A region of the result in the array's type, (height, width, 3) or (height, width).
@@ -80,8 +67,6 @@ class Pixels:
 
     def ready(self, r: Region, part: Tensor) -> Tensor:
         """As `values`, but still on the device, and 16 bit as int32: less has to travel than of floats."""
-        if self._opacity is not None:
-            part = part / self._fraction(self._opacity.result, r).to(part.device).clamp(min=1 / self._peak)
         values = part[0].mean(0) if self._gray else part[0].permute(1, 2, 0)
         return images.levels(values, self.array.dtype) if self.array.dtype.kind == "u" else values
 

@@ -17,7 +17,7 @@ from hfsr.archs.zssr import ZSSRNet
 from hfsr.errors import ImageError, OptionsError
 from hfsr.images.colour import rgb_to_y
 from hfsr.inference.memory import free_memory
-from hfsr.inference.pixels import Opacity, Pixels
+from hfsr.inference.pixels import Pixels
 from hfsr.inference.precision import choose_device, choose_dtype, dtype_name
 from hfsr.inference.progress import drain
 from hfsr.priors.progress import Clock, FitProgress
@@ -154,14 +154,14 @@ class ZeroShot:
         images.write_picture((yield from self.picture_steps(picture)), target, jpeg_quality=jpeg_quality)
 
     def picture_steps(self, picture: images.Picture) -> Generator[FitProgress, None, images.Picture]:
-        """Enlarges a picture; opacity by bicubic, and colour premultiplied by it, so that nothing fringes."""
+        """Enlarges a picture; opacity by bicubic, colours underlaid where they cannot be seen."""
         if picture.alpha is None:
             return replace(picture, pixels=(yield from self._array_steps(picture.pixels)))
         scaling = self._scaling(None)
         size = scaling.sr_size(picture.height, picture.width)
         enlarged = scaling.enlarge(images.to_rgb_float(picture.alpha), size)
         alpha = images.from_rgb_float(enlarged, picture.alpha.dtype, gray=True)
-        pixels = yield from self._array_steps(picture.pixels, Opacity(picture.alpha, alpha))
+        pixels = yield from self._array_steps(images.underlaid(picture.pixels, picture.alpha))
         return replace(picture, pixels=pixels, alpha=alpha)
 
     def forecast(self, width: int, height: int) -> Forecast:
@@ -181,10 +181,8 @@ class ZeroShot:
 
     # The run
 
-    def _array_steps(
-        self, array: NDArray, opacity: Opacity | None = None
-    ) -> Generator[FitProgress, None, NDArray]:
-        pixels = Pixels(array, torch.device("cpu"), opacity)
+    def _array_steps(self, array: NDArray) -> Generator[FitProgress, None, NDArray]:
+        pixels = Pixels(array, torch.device("cpu"))
         return pixels.result((yield from self._tensor_steps(pixels.whole())))
 
     def _tensor_steps(self, lq: Tensor) -> Generator[FitProgress, None, Tensor]:
