@@ -34,22 +34,26 @@ class Facts:
     limits: tuple[str, ...] = ()
 
 
+PICTURES = "82 photographs, BSDS500 train and test (400 pictures), T91 (91 pictures)"
+THEIR_LICENCES = "photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research"
+SMALL = "It is small, made to be quick on a CPU; larger networks restore finer texture."
+
 FACTS = {
     "hfsr-x2": Facts(
         option_file="hfsr_x2.yml",
         licence="apache-2.0",
-        data="82 photographs, BSDS500 train and test (400 pictures), T91 (91 pictures)",
-        data_licence="photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research",
-        limits=("It is small, made to be quick on a CPU; larger networks restore finer texture.",),
+        data=PICTURES,
+        data_licence=THEIR_LICENCES,
+        limits=(SMALL,),
     ),
     "hfsr-denoise": Facts(
         option_file="hfsr_denoise.yml",
         licence="apache-2.0",
-        data="82 photographs, BSDS500 train and test (400 pictures), T91 (91 pictures)",
-        data_licence="photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research",
+        data=PICTURES,
+        data_licence=THEIR_LICENCES,
         limits=(
             "The noise in a camera's pictures is not white: it has a grain, of which some stays.",
-            "It is small, made to be quick on a CPU; larger networks restore finer texture.",
+            SMALL,
         ),
     ),
 }

@@ -26,19 +26,19 @@ def add_words(parser: argparse.ArgumentParser, *, several: bool = False) -> None
     """The options; `several`: one may name strengths by the dozen, and is not told defaults."""
     add = parser.add_argument
     many: dict[str, Any] = {"nargs": "+"} if several else {}
-    default = "" if several else " (default {})"
+    sigma, quality = ("", "") if several else (f" (default {SIGMA:g})", f" (default {QUALITY})")
     add(
         "--task",
         choices=WORDS,
         help="what is done to --gt where no LQ pictures are given (default: what the model undoes)",
     )
-    add("--sigma", type=float, metavar="N", help=f"denoise: grey levels of noise{default.format(25)}", **many)
+    add("--sigma", type=float, metavar="N", help=f"denoise: grey levels of noise{sigma}", **many)
     add(
         "--unclipped",
         action="store_true",
         help="denoise: neither clamp nor round the noisy picture, as many papers do",
     )
-    add("--quality", type=int, metavar="N", help=f"jpeg: quality{default.format(40)}", **many)
+    add("--quality", type=int, metavar="N", help=f"jpeg: quality{quality}", **many)
     add("--pattern", default="RGGB", metavar="P", help="demosaic: Bayer pattern (default RGGB)")
     add("--seed", type=int, default=0, metavar="N", help="seed of the noise (default 0)")
     add(

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfsr.cli._degrading import degradations_of, task_word, told_task
+from hfsr.cli._sets import evaluate_set
 from hfsr.errors import OptionsError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from hfsr.degradations import Seeded
-    from hfsr.evaluation import Scores
     from hfsr.hub.parts import Example
     from hfsr.hub.sources import Source
 
@@ -109,31 +109,12 @@ def measure(
         DataError, ImageError: a folder is missing or empty, or a picture cannot be read.
         HubError: a data set on the Hub cannot be had.
     """
-    from tqdm import tqdm
-
-    from hfsr.evaluation import evaluate, find_pairs, set_name
-    from hfsr.hub.datasets import PREFIX, local_folder
+    from hfsr.hub.datasets import PREFIX
     from hfsr.hub.results import setting_of
     from hfsr.inference import Upscaler
-    from hfsr.zoo import is_luma_network
 
     up = Upscaler(model, tile=0, dtype="fp32")
-    pairs = find_pairs(local_folder(gt), lq and local_folder(lq), scale=up.scale)
-    with tqdm(total=len(pairs), desc=set_name(gt), unit="picture", disable=not sys.stderr.isatty()) as bar:
-
-        def advance(done: int, total: int, scores: Scores) -> None:
-            bar.update(done - bar.n)
-
-        report = evaluate(
-            up.tensor,
-            pairs,
-            scale=up.scale,
-            degradation=degradation,
-            model=name,
-            set_name=set_name(gt),
-            luma=is_luma_network(model),
-            progress=advance,
-        )
+    report = evaluate_set(up, gt, lq, degradation=degradation, model=name, shows_progress=sys.stderr.isatty())
     told = report.to_json() | ({"gt": gt} if gt.startswith(PREFIX) else {})
     where = report.set if report.scale > 1 else f"{report.set} {setting_of(told)}"
     better = f"{report.psnr_y:.2f} dB (baseline {report.bicubic_psnr_y:.2f} dB)"

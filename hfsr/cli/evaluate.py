@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,37 +119,12 @@ def _default_model(args: argparse.Namespace) -> str:
 
 
 def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
-    from tqdm import tqdm
-
-    from hfsr.evaluation import evaluate, find_pairs, set_name
-    from hfsr.hub.datasets import local_folder
-    from hfsr.zoo import is_luma_network
+    from hfsr.cli._sets import evaluate_set
 
     degradation = _degradation(args, args.model or name, up)
-    pairs = find_pairs(local_folder(args.gt), args.lq and local_folder(args.lq), up.scale)
-    with tqdm(total=len(pairs), unit="picture", leave=False, disable=not talkative(args)) as bar:
-        tiles: dict[int | str, None] = {}  # as pictures were really run, in the order they came
-
-        def show(done: int, total: int, scores: Scores) -> None:
-            tiles[up.used_tile] = None
-            bar.set_postfix_str(f"{scores.name} {scores.psnr_y:.2f} dB")
-            bar.update()
-
-        report = evaluate(
-            up.tensor,
-            pairs,
-            scale=up.scale,
-            degradation=degradation,
-            model=name,
-            set_name=set_name(args.gt),
-            dtype=up.dtype_name,
-            luma=is_luma_network(up.model),
-            progress=show,
-        )
-    run = {"tile": next(iter(tiles)) if len(tiles) == 1 else ", ".join(map(str, tiles))}
-    if up.self_ensemble:
-        run["self_ensemble"] = "mean of 8 flips and transposes"
-    return dataclasses.replace(report, protocol={**report.protocol, **run})
+    return evaluate_set(
+        up, args.gt, args.lq, degradation=degradation, model=name, shows_progress=talkative(args)
+    )
 
 
 def _degradation(args: argparse.Namespace, name: str, up: Upscaler) -> Seeded | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from huggingface_hub.file_download import repo_folder_name
 
 from hfsr.errors import HubError
 
+from .digests import has_id
 from .layouts import CONFIG, README, WEIGHTS, choose_weights, parse
 from .remote import client, in_words
 
@@ -154,17 +154,8 @@ def check_bytes(path: Path, repo_id: str) -> None:
 
 
 def is_whole(blob: Path) -> bool:
-    """Whether a file of the cache is what its name says: its SHA-256, or for small ones git's SHA-1."""
-    if re.fullmatch("[0-9a-f]{64}", blob.name):
-        digest = hashlib.sha256()
-    elif re.fullmatch("[0-9a-f]{40}", blob.name):
-        digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
-    else:
-        return True  # nothing is known of it
-    with blob.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest() == blob.name
+    """Whether a file of the cache is what its name says; True where that says nothing."""
+    return has_id(blob, blob.name) if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", blob.name) else True
 
 
 def discard(blob: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 import warnings
@@ -18,6 +17,7 @@ from hfsr.checkpoints import write_model_folder
 from hfsr.errors import HubError, OptionsError
 
 from .cards import check_card, make_card
+from .digests import has_id
 from .layouts import CONFIG, README, parse
 from .remote import LOG_IN, address, client, in_words
 from .results import ReportJson
@@ -232,13 +232,4 @@ def changed_files(
         for file in api.get_paths_info(repo_id, list(names), revision=commit, repo_type=repo_type)
         if isinstance(file, RepoFile)
     }
-    return [name for name in names if name not in remote or not _has_hash(folder / name, remote[name])]
-
-
-def _has_hash(path: Path, oid: str) -> bool:
-    """True when a file has this id on the Hub: the SHA-256 of large files, git's SHA-1 of the others."""
-    digest = hashlib.sha256() if len(oid) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest() == oid
+    return [name for name in names if name not in remote or not has_id(folder / name, remote[name])]

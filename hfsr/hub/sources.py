@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from hfsr import _resources, zoo
 from hfsr.checkpoints import load_checkpoint, load_weights, read_model_folder, read_state_dict
 from hfsr.errors import CheckpointError
 
+from .digests import sha256_of
 from .fetching import fetch_card
 from .layouts import CONFIG, README, WEIGHTS
 from .loading import find_local, task_in
 from .parts import EXAMPLE, RECIPE, Provenance
 from .recipe import Recipe, read_recipe, read_text
 
-__all__ = ["Source", "card_of", "open_source", "provenance_of", "sha256_of"]
+__all__ = ["Source", "card_of", "open_source", "provenance_of"]
 
 LABELS = ("best", "latest")
 """What a run calls the weights worth publishing, in order of preference; numbered ones come after."""
@@ -204,12 +204,3 @@ def card_of(name: str) -> str:
 def provenance_of(path: Path, *, licence: str | None = None) -> Provenance:
     """Where weights were taken from: the file's name and hash."""
     return Provenance(source=path.name, sha256=sha256_of(path), licence=licence)
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

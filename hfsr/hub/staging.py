@@ -9,13 +9,14 @@ from hfsr.checkpoints import write_model_folder
 from hfsr.checkpoints.files import replacing
 
 from .cards import check_card, make_card
+from .digests import sha256_of
 from .editing import with_example, with_name, with_results
 from .layouts import CONFIG, README, WEIGHTS
 from .licences import check_may_publish
 from .parts import EXAMPLE, RECIPE, Example
 from .recipe import read_text
 from .results import ReportJson
-from .sources import Source, sha256_of
+from .sources import Source
 
 __all__ = ["check_source", "published_names", "stage", "write_card"]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["underlaid"]
 
@@ -25,6 +27,8 @@ def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
     Returns:
         The same type and shape; `pixels` itself where there is nothing to fill, or nothing to fill it from.
     """
+    import torch
+
     hidden = alpha == 0
     if hidden.all() or not hidden.any():
         return pixels
@@ -41,6 +45,9 @@ def _spread(values: Tensor, weights: Tensor) -> Tensor:
     """Fills px of weight 0 by the weighted means around them, taken as near as there are any: each level of a
     pyramid fills the holes of the finer one.
     """
+    import torch
+    from torch.nn import functional
+
     if bool((weights > 0).all()):
         return values
     # Sums would do; means keep small weights from vanishing on the way up.

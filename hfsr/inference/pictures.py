@@ -19,7 +19,7 @@ from .regions import Region, Size
 
 __all__ = ["Pictures", "Ready"]
 
-Ready = Callable[[Region, Tensor], Tensor]
+Ready = Callable[[Tensor], Tensor]
 """Makes of a part of the result what is to leave the device."""
 Put = Callable[[Region, NDArray], None]
 """Takes a part of the result, in output px and in the picture's own type."""

@@ -52,23 +52,21 @@ class Pixels:
         values = self._fraction(self.array, r)
         return values.expand(1, 3, -1, -1) if self._gray else values.permute(2, 0, 1)[None]
 
-    def values(self, r: Region, part: Tensor) -> NDArray:
-        """A region of the result in the array's type, (height, width, 3) or (height, width).
+    def ready(self, part: Tensor) -> Tensor:
+        """What is to leave the device of a part of the result: whole levels, since floats are more to carry.
 
         Args:
-            r: in px of the result.
             part: RGB float, (1, 3, height, width).
+
+        Returns:
+            (height, width, 3), or (height, width) where the array is gray; 16 bit as int32.
         """
-        return self.taken(self.ready(r, part))
+        values = part[0].mean(0) if self._gray else part[0].permute(1, 2, 0)
+        return images.levels(values, self.array.dtype) if self.array.dtype.kind == "u" else values
 
     def taken(self, values: Tensor) -> NDArray:
         """What `ready` gave, in the array's type."""
         return values.cpu().numpy().astype(self.array.dtype, copy=False)
-
-    def ready(self, r: Region, part: Tensor) -> Tensor:
-        """As `values`, but still on the device, and 16 bit as int32: less has to travel than of floats."""
-        values = part[0].mean(0) if self._gray else part[0].permute(1, 2, 0)
-        return images.levels(values, self.array.dtype) if self.array.dtype.kind == "u" else values
 
     def whole(self) -> Tensor:
         """All of it as `read` gives it, contiguous."""
@@ -84,8 +82,8 @@ class Pixels:
         array = new_array((height, width, *self.array.shape[2:]), self.array.dtype)
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
-            band = Region(top, min(top + rows, height), 0, width)
-            array[top : band.bottom] = self.values(band, whole[..., top : band.bottom, :])
+            band = slice(top, top + rows)
+            array[band] = self.taken(self.ready(whole[..., band, :]))
         return array
 
     def _fraction(self, array: NDArray, r: Region) -> Tensor:

@@ -252,7 +252,7 @@ class Upscaler:
             self.notes += (f"computed in {self.dtype_name}, which is coarser than 16 bit; fp32 is not",)
 
     def _run(
-        self, size: Size, read: Read, write: Write, ready: Ready = lambda _, part: part
+        self, size: Size, read: Read, write: Write, ready: Ready = lambda part: part
     ) -> Iterator[Progress]:
         run = self._run_on_device(size, read, write, ready)
         with closing(run):
@@ -269,7 +269,7 @@ class Upscaler:
     ) -> Generator[Progress, None, None]:
         overlapped = Overlapped(self.device, write) if self.device.type == "cuda" else None
         take = write if overlapped is None else overlapped.write
-        yield from self._run_views(size, read, lambda r, part: take(r, ready(r, part)))
+        yield from self._run_views(size, read, lambda r, part: take(r, ready(part)))
         if overlapped is not None:
             overlapped.finish()
 
