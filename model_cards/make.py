@@ -1,6 +1,7 @@
 """Writes the card of a bundled model: measured here and now, on the pictures that are named.
 
     python model_cards/make.py hfsr-x2 --gt DIR/Set5 DIR/Set14 --machine "2 CPU cores, 4 hours"
+    python model_cards/make.py hfsr-x2 --gt DIR/Set5 --run experiments/hfsr_x2 experiments/hfsr_x2_more
     python model_cards/make.py hfsr-denoise --gt DIR/CBSD68 --sigma 15 25 50 --machine "2 CPU cores, 2 hours"
 
 What the option file tells (recipe, iterations, loss, degradation) is read from it; `FACTS` holds the rest.
@@ -9,6 +10,8 @@ What the option file tells (recipe, iterations, loss, degradation) is read from 
 from __future__ import annotations
 
 import argparse
+import csv
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +21,10 @@ from hfsr.cli._degrading import add_words, degradations_of, told_task
 from hfsr.cli._measuring import example_of, measure
 from hfsr.hub.cards import make_card
 from hfsr.hub.loading import task_in
-from hfsr.hub.parts import EXAMPLE
+from hfsr.hub.parts import CURVE, EXAMPLE
 from hfsr.hub.recipe import read_recipe
 from hfsr.samples import SAMPLE
+from hfsr.training.plot import draw_curve
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ def main() -> None:
     parser.add_argument("name", choices=sorted(FACTS))
     parser.add_argument("--gt", nargs="+", required=True, metavar="DIR", help="folders of GT pictures")
     parser.add_argument("--machine", metavar="TEXT", help="what it was trained on and for how long")
+    parser.add_argument(
+        "--run", nargs="+", type=Path, metavar="DIR", help="the runs that made it, in order, for the curve"
+    )
     add_words(parser, several=True)
     args = parser.parse_args()
     facts = FACTS[args.name]
@@ -77,6 +84,10 @@ def main() -> None:
         recipe_link=f"../options/{facts.option_file}",
         machine=args.machine,
     )
+    here = Path(__file__).parent
+    curve = here / f"{args.name}.png"
+    if args.run:
+        draw_curve(list(course(args.run)), curve, title=args.name)
     degradations = degradations_of(args, told_task(args) or "sr", model.scale)
     # Of a picture that is ours to pass on, which those of test sets are not.
     example = example_of(model, [str(SAMPLE)], degradation=degradations[len(degradations) // 2])
@@ -88,12 +99,24 @@ def main() -> None:
         training=training,
         reports=[measure(model, gt, args.name, degradation=how) for gt in args.gt for how in degradations],
         example=example,
+        curve=curve.is_file(),
         limits=facts.limits,
     )
-    here = Path(__file__).parent
     (here / f"{args.name}.webp").write_bytes(example.picture)
-    shown = card.replace(f"]({EXAMPLE})", f"]({args.name}.webp)")
+    shown = card.replace(f"]({EXAMPLE})", f"]({args.name}.webp)").replace(f"]({CURVE})", f"]({curve.name})")
     (here / f"{args.name}.md").write_text(shown, encoding="utf-8")
+
+
+def course(runs: list[Path]) -> Iterator[dict[str, str]]:
+    """What the curves of runs tell of loss and PSNR-Y, one run after the other."""
+    before = 0
+    for run in runs:
+        with (run / "training_curve.csv").open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        for row in rows:
+            told = {name: text for name, text in row.items() if name == "l_pix" or name.endswith("/psnr_y")}
+            yield {"iter": str(before + int(row["iter"])), **told}
+        before += int(rows[-1]["iter"])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from hfsr.errors import HubError
 
 from .facts import ModelFacts, facts_of
 from .licences import licence_words
-from .parts import TASKS, Example, Provenance, Training
+from .parts import CURVE, TASKS, Example, Provenance, Training
 from .results import ReportJson, eval_results
 from .template import example_words, render, results_words
 
@@ -33,6 +33,7 @@ def make_card(
     provenance: Provenance | None = None,
     reports: Sequence[ReportJson] = (),
     example: Example | None = None,
+    curve: bool = False,
     limits: Sequence[str] = (),
 ) -> str:
     """Writes the card of a model.
@@ -46,6 +47,7 @@ def make_card(
         provenance: where they were taken from.
         reports: measurements, as `hfsr.evaluation.Report.to_json()` gives them.
         example: before and after; its picture lies beside the card as `example.webp`.
+        curve: that of the training lies beside the card as `training_curve.png`.
         limits: sentences beside those that follow from the network.
 
     Returns:
@@ -75,6 +77,7 @@ def make_card(
         command="upscale" if facts.scale != 1 else "restore",
         output=f"photo_x{facts.scale:g}.png" if facts.scale != 1 else "photo_restored.png",
         training_rows=training.rows(),
+        curve=CURVE if curve else None,
         provenance_rows=provenance.rows() if provenance else [],
         limits=[*_limits(facts, training), *limits],
         **example_words(example),

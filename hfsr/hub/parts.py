@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["EXAMPLE", "RECIPE", "TASKS", "Example", "Provenance", "Training"]
+__all__ = ["CURVE", "EXAMPLE", "RECIPE", "TASKS", "Example", "Provenance", "Training"]
 
+CURVE = "training_curve.png"
+"""The file beside a card that shows how its training went."""
 EXAMPLE = "example.webp"
 """The file beside a card that shows before and after."""
 RECIPE = "recipe.yml"

@@ -19,7 +19,7 @@ from .digests import sha256_of
 from .fetching import fetch_card
 from .layouts import CONFIG, README, WEIGHTS
 from .loading import find_local, task_in
-from .parts import EXAMPLE, RECIPE, Provenance
+from .parts import CURVE, EXAMPLE, RECIPE, Provenance
 from .recipe import Recipe, read_recipe, read_text
 
 __all__ = ["Source", "card_of", "open_source", "provenance_of"]
@@ -42,6 +42,8 @@ class Source:
     card: str | None = None
     example: Path | None = None
     """The picture that the card shows."""
+    curve: Path | None = None
+    """The course of the training, as a picture."""
     task: str | None = None
     """What the weights are for; the network's usual task when None."""
     recipe: Recipe | None = None
@@ -94,10 +96,10 @@ def open_source(src: str | Path) -> Source:
 def _open_bundled(name: str) -> Source:
     folder = _resources.path("weights", name)
     cards = _resources.folder("model_cards")
-    card, picture = cards / f"{name}.md", cards / f"{name}.webp"
+    card, picture, curve = (cards / f"{name}{end}" for end in (".md", ".webp", ".png"))
     text, recipe = (read_text(card) if card.is_file() else None), None
     if text is not None:
-        text = text.replace(f"]({picture.name})", f"]({EXAMPLE})")
+        text = text.replace(f"]({picture.name})", f"]({EXAMPLE})").replace(f"]({curve.name})", f"]({CURVE})")
         if option_file := re.search(r"\]\(\.\./options/([\w.-]+)\)", text):
             text = text.replace(option_file[0], f"]({RECIPE})")
             recipe = read_recipe(_resources.path("options", option_file[1]))
@@ -107,6 +109,7 @@ def _open_bundled(name: str) -> Source:
         weights=folder,
         card=text,
         example=picture if picture.is_file() else None,
+        curve=curve if curve.is_file() else None,
         task=task_in(folder),
         recipe=recipe,
     )
@@ -129,6 +132,7 @@ def _open_experiment(folder: Path) -> Source:
     weights = _best_weights(folder)
     option_file = _option_file(folder)
     recipe = read_recipe(option_file) if option_file else None
+    curve = folder / CURVE
     network = recipe.options.get("network_g") if recipe else None
     if weights.is_dir():
         model = read_model_folder(weights)
@@ -142,6 +146,7 @@ def _open_experiment(folder: Path) -> Source:
         model=model.eval(),
         folder=folder / "hub",
         weights=weights,
+        curve=curve if curve.is_file() else None,
         task=(recipe and recipe.task) or task_in(weights),
         recipe=recipe,
     )

@@ -1,4 +1,4 @@
-"""The model folder that is published, with its card, picture and option file; and whether it may go out."""
+"""The model folder that is published, with its card, pictures and option file; and whether it may go out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .digests import sha256_of
 from .editing import with_example, with_name, with_results
 from .layouts import CONFIG, README, WEIGHTS
 from .licences import check_may_publish
-from .parts import EXAMPLE, RECIPE, Example
+from .parts import CURVE, EXAMPLE, RECIPE, Example
 from .recipe import read_text
 from .results import ReportJson
 from .sources import Source
@@ -47,7 +47,7 @@ def stage(
     reports: Sequence[ReportJson] = (),
     example: Example | None = None,
 ) -> Path:
-    """Writes the model folder that is published: config, weights, card, its picture and its option file.
+    """Writes the model folder that is published: config, weights, card, its pictures and its option file.
 
     A card that is there stays, under the new name and with the new reports, as long as the weights are those
     it was written for; else a new one is made, since its numbers would be those of other weights.
@@ -81,6 +81,7 @@ def stage(
             provenance=source.provenance,
             reports=reports,
             example=example,
+            curve=source.curve is not None,
         )
     else:
         check_card(card)
@@ -90,6 +91,8 @@ def stage(
     picture = example.picture if example else source.example and source.example.read_bytes()
     if picture:
         _write(source.folder / EXAMPLE, picture)
+    if source.curve:
+        _write(source.folder / CURVE, source.curve.read_bytes())
     if source.recipe:
         _write(source.folder / RECIPE, source.recipe.text.encode())
     write_card(card, source.folder)
@@ -98,7 +101,8 @@ def stage(
 
 def published_names(folder: Path) -> list[str]:
     """The files of a model folder that are published."""
-    return [CONFIG, README, WEIGHTS, *(name for name in (EXAMPLE, RECIPE) if (folder / name).is_file())]
+    pictures_and_recipe = [name for name in (EXAMPLE, CURVE, RECIPE) if (folder / name).is_file()]
+    return [CONFIG, README, WEIGHTS, *pictures_and_recipe]
 
 
 def write_card(card: str, folder: Path) -> None:

@@ -22,6 +22,8 @@ Place = Callable[[float, float], tuple[float, float]]
 _WIDTH, _PANEL = 1200, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 86, 26, 52, 44
 """px around the axes of a panel."""
+_SETTLED = 0.1
+"""From this part of the run on values count for the axes: the first ones would flatten all others."""
 _FINE = 3
 """Drawn this much larger and reduced, so that lines are smooth."""
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
@@ -45,7 +47,7 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, *, title: str) -> 
     last = max(x for panel in panels for points in panel.series.values() for x, _ in points)
     sheet = Image.new("RGB", (_WIDTH * _FINE, _PANEL * _FINE * len(panels)), _PAPER)
     for number, panel in enumerate(panels):
-        panel.draw(ImageDraw.Draw(sheet), top=number * _PANEL, last=last)
+        sheet.paste(panel.drawn(last), (0, number * _PANEL * _FINE))
     small = sheet.resize((_WIDTH, _PANEL * len(panels)), Image.Resampling.LANCZOS)
     write_atomically(path, lambda stream: small.save(stream, "PNG"))
 
@@ -73,41 +75,58 @@ class _Panel:
     log: bool
     """Logarithmic values; needs positive ones, else it is linear."""
 
-    def draw(self, draw: ImageDraw.ImageDraw, *, top: int, last: float) -> None:
-        values = [y for points in self.series.values() for _, y in points]
-        log = self.log and min(values) > 0
+    def drawn(self, last: float) -> Image.Image:
+        """The panel; what lies outside its axes is cut."""
+        sheet = Image.new("RGB", (_WIDTH * _FINE, _PANEL * _FINE), _PAPER)
+        draw = ImageDraw.Draw(sheet)
+        points = [point for points in self.series.values() for point in points]
+        late = [y for x, y in points if x >= _SETTLED * last]
+        values = late if len(late) > 2 else [y for _, y in points]
+        log = self.log and min(y for _, y in points) > 0
         low, high, ticks = _log_axis(values) if log else _linear_axis(values)
-        left, right, upper, lower = _LEFT, _WIDTH - _RIGHT, top + _TOP, top + _PANEL - _BOTTOM
+        left, right, upper, lower = _LEFT, _WIDTH - _RIGHT, _TOP, _PANEL - _BOTTOM
 
         def at(x: float, y: float) -> tuple[float, float]:
             y = math.log10(y) if log else y
             across = left + (right - left) * x / max(last, 1)
             return across * _FINE, (lower - (lower - upper) * (y - low) / (high - low)) * _FINE
 
-        font, bold = ImageFont.load_default(14 * _FINE), ImageFont.load_default(18 * _FINE)
-        for tick in ticks:
-            _, y = at(0, tick)
-            draw.line([(left * _FINE, y), (right * _FINE, y)], _GRID, _FINE)
-            draw.text((left * _FINE - 8 * _FINE, y), f"{tick:.6g}", _INK, font, "rm")
-        for tick in _round_steps(0, max(last, 1), 8):
-            x, _ = at(tick, values[0])
+        steps = list(_round_steps(0, max(last, 1), 8))
+        across = [at(step, values[0])[0] for step in steps]
+        heights = [at(0, tick)[1] for tick in ticks]
+        for x in across:
             draw.line([(x, upper * _FINE), (x, lower * _FINE)], _GRID, _FINE)
-            draw.text((x, (lower + 8) * _FINE), f"{tick:,.0f}", _INK, font, "ma")
+        for y in heights:
+            draw.line([(left * _FINE, y), (right * _FINE, y)], _GRID, _FINE)
+        self._lines(draw, at)
+        for edges in ((0, upper), (lower, _PANEL)):
+            draw.rectangle((0, edges[0] * _FINE, _WIDTH * _FINE, edges[1] * _FINE), _PAPER)
+        font, bold = ImageFont.load_default(14 * _FINE), ImageFont.load_default(18 * _FINE)
+        for step, x in zip(steps, across, strict=True):
+            draw.text((x, (lower + 8) * _FINE), f"{step:,.0f}", _INK, font, "ma")
+        for tick, y in zip(ticks, heights, strict=True):
+            draw.text((left * _FINE - 8 * _FINE, y), f"{tick:.6g}", _INK, font, "rm")
         draw.line([(left * _FINE, lower * _FINE), (right * _FINE, lower * _FINE)], _INK, _FINE)
-        draw.text((left * _FINE, (top + 14) * _FINE), self.title, _INK, bold, "la")
+        draw.text((left * _FINE, 14 * _FINE), self.title, _INK, bold, "la")
         draw.text((right * _FINE, (lower + 26) * _FINE), "iteration", _INK, font, "ra")
-        self._lines(draw, at, font, legend=(right, top + 16))
+        self._legend(draw, font, end=right * _FINE, y=16 * _FINE)
+        return sheet
 
-    def _lines(self, draw: ImageDraw.ImageDraw, at: Place, font: Any, legend: tuple[int, int]) -> None:
-        end, y = float(legend[0] * _FINE), legend[1] * _FINE
-        for number, (name, points) in enumerate(reversed(list(self.series.items()))):
-            colour = _COLOURS[(len(self.series) - 1 - number) % len(_COLOURS)]
-            places = [at(*point) for point in points]
+    def _colours(self) -> list[tuple[str, str]]:
+        """Names and their colours."""
+        return [(name, _COLOURS[n % len(_COLOURS)]) for n, name in enumerate(self.series)]
+
+    def _lines(self, draw: ImageDraw.ImageDraw, at: Place) -> None:
+        for name, colour in reversed(self._colours()):
+            places = [at(*point) for point in self.series[name]]
             if len(places) > 1:
                 draw.line(places, colour, 2 * _FINE, "curve")
             if len(places) <= 60:
                 for x, h in places:
                     draw.ellipse((x - 3 * _FINE, h - 3 * _FINE, x + 3 * _FINE, h + 3 * _FINE), colour)
+
+    def _legend(self, draw: ImageDraw.ImageDraw, font: Any, *, end: float, y: float) -> None:
+        for name, colour in reversed(self._colours()):
             draw.text((end, y), name, _INK, font, "ra")
             end -= draw.textlength(name, font)
             middle = y + 9 * _FINE

@@ -14,7 +14,7 @@ from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError, HubError
 from hfsr.hub.recipe import read_recipe
 from hfsr.hub.sources import open_source
-from hfsr.hub.staging import stage
+from hfsr.hub.staging import published_names, stage
 from hfsr.zoo import create_model
 
 OPTIONS = """
@@ -75,6 +75,20 @@ def test_a_run_is_built_as_its_option_file_says(run: Path) -> None:
     assert (training.recipe, training.degradation) == ("run.yml", "MATLAB bicubic reduction by 2")
 
 
+def test_the_card_of_a_run_shows_its_curve_where_there_is_one(run: Path) -> None:
+    (run / "run.yml").write_text(OPTIONS)
+    save(run, "best")
+    hub = stage(open_source(run), name="org/run", licence="mit")
+    assert "training_curve.png" not in (hub / "README.md").read_text()
+    assert "training_curve.png" not in published_names(hub)
+    (hub / "README.md").unlink()
+    (run / "training_curve.png").write_bytes(b"curve")
+    stage(open_source(run), name="org/run", licence="mit")
+    assert "](training_curve.png)" in (hub / "README.md").read_text()
+    assert (hub / "training_curve.png").read_bytes() == b"curve"
+    assert "training_curve.png" in published_names(hub)
+
+
 def test_pairs_of_unknown_making_have_no_degradation(run: Path) -> None:
     (run / "run.yml").write_text(OPTIONS.replace("dataroot_lq: ~", "dataroot_lq: lq"))
     save(run, "best")
@@ -127,15 +141,19 @@ def test_a_checkpoint_gets_a_folder_here(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_bundled_model_goes_with_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_model_folder(create_model("edsr_tiny"), tmp_path / "weights" / "small")
-    (tmp_path / "small.md").write_text("---\nlicense: mit\n---\n# small, by hand\n![both](small.webp)\n")
+    (tmp_path / "small.md").write_text(
+        "---\nlicense: mit\n---\n# small, by hand\n![both](small.webp)\n![it](small.png)\n"
+    )
     monkeypatch.setattr(_resources, "bundled_models", lambda: ["small"])
     places = {"weights": tmp_path / "weights", "model_cards": tmp_path}
     monkeypatch.setattr(_resources, "folder", places.__getitem__)
     (tmp_path / "small.webp").write_bytes(b"picture")
+    (tmp_path / "small.png").write_bytes(b"curve")
     folder = stage(open_source("small"), name="org/small")
     assert folder == Path("small_hub")
-    assert "by hand\n![both](example.webp)" in (folder / "README.md").read_text()
+    assert "by hand\n![both](example.webp)\n![it](training_curve.png)" in (folder / "README.md").read_text()
     assert (folder / "example.webp").read_bytes() == b"picture"
+    assert (folder / "training_curve.png").read_bytes() == b"curve"
 
 
 def test_things_that_are_no_models(tmp_path: Path) -> None:

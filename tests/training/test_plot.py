@@ -44,6 +44,17 @@ def test_higher_is_higher(tmp_path):
     assert y[x < 300].min() > y[x > 900].max()
 
 
+def test_the_start_of_a_run_does_not_flatten_the_rest(tmp_path):
+    rows = [{"iter": "0", "a/psnr": "10"}]
+    rows += [{"iter": str(100 * n), "a/psnr": str(30 + n / 10)} for n in range(1, 11)]
+    draw_curve(rows, tmp_path / "c.png", title="run")
+    with Image.open(tmp_path / "c.png") as picture:
+        pixels = np.asarray(picture).astype(int)
+    y, x = np.nonzero(np.abs(pixels[60:] - rgb(_COLOURS[0])).sum(axis=2) == 0)
+    assert y[x > 300].max() - y[x > 300].min() > 150  # of 324: the axis holds 30.1 to 31 dB, not 10
+    assert (y + 60).max() < 420 - 44 + 1  # cut at the axis
+
+
 def test_axes_hold_their_values_and_have_ticks():
     for values in ([1.0, 1.0], [-3.0, 8.0], [28.1, 28.2]):
         low, high, ticks = _linear_axis(values)
