@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hfsr.cli._table import print_pairs
+from hfsr.errors import CheckpointError
 from hfsr.hub.parts import TASKS
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--arch", metavar="NAME", help="the network, where the tensors alone do not tell it")
     add("-s", "--scale", type=float, metavar="S", help="the scale, where the tensors do not tell it")
     add("--task", choices=TASKS, help="what the weights are for, where the network has several uses")
+    add(
+        "--dtype",
+        choices=["fp32", "fp16"],
+        default="fp32",
+        help="how the weights are stored; fp16 halves the folder, networks read it back into fp32 "
+        "(default fp32)",
+    )
     add(
         "--licence",
         "--license",
@@ -37,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     from hfsr.registry import ARCHS
 
     model = load_checkpoint(args.checkpoint, arch=args.arch, scale=args.scale)
+    if args.dtype == "fp16":
+        model = _halved(model, source=str(args.checkpoint))
     spec = ARCHS[config_of(model)["architecture"]]
     # Read before anything is written: OUT_DIR may be where the checkpoint is.
     provenance = provenance_of(args.checkpoint, licence=args.licence)
@@ -52,3 +66,21 @@ def run(args: argparse.Namespace) -> int:
         ]
     )
     return 0
+
+
+def _halved(model: nn.Module, *, source: str) -> nn.Module:
+    """The network with its weights rounded to float16.
+
+    Raises:
+        CheckpointError: a weight is too large for it.
+    """
+    import torch
+
+    limit = torch.finfo(torch.float16).max
+    tensors = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}
+    large = [name for name, tensor in tensors.items() if tensor.numel() and tensor.abs().max() > limit]
+    if large:
+        raise CheckpointError(
+            f"'{source}' holds weights beyond float16's {limit:g}, as in '{large[0]}'; leave --dtype out"
+        )
+    return model.half()

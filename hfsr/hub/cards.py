@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from torch import nn
@@ -78,6 +79,7 @@ def make_card(
         output=f"photo_x{facts.scale:g}.png" if facts.scale != 1 else "photo_restored.png",
         training_rows=training.rows(),
         curve=CURVE if curve else None,
+        rounded_to=_rounded_to(model),
         provenance_rows=provenance.rows() if provenance else [],
         limits=[*_limits(facts, training), *limits],
         **example_words(example),
@@ -106,6 +108,12 @@ def check_card(card: str) -> ModelCard:
     except (ValueError, TypeError, yaml.YAMLError) as error:
         told = " ".join(str(error).split())
         raise HubError(f"the front matter of the card README.md is not valid: {told}") from error
+
+
+def _rounded_to(model: nn.Module) -> str | None:
+    """The type that the weights were narrowed to; checkpoints come in float32."""
+    dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
+    return ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)) or None
 
 
 def _tags(facts: ModelFacts) -> list[str]:

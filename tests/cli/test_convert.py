@@ -42,6 +42,35 @@ def test_a_released_checkpoint_becomes_a_model_folder(
         assert torch.equal(from_pretrained("out/edsr")(x), model(x))
 
 
+def test_weights_stored_in_half_come_back_in_fp32(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = create_model("edsr_tiny").eval()
+    torch.save(model.state_dict(), "released.pth")
+    assert main(["convert", "released.pth", "half", "--dtype", "fp16"]) == 0
+    assert main(["convert", "released.pth", "full"]) == 0
+    sizes = [Path(folder, "model.safetensors").stat().st_size for folder in ("half", "full")]
+    assert sizes[0] < 0.6 * sizes[1]
+    assert "the weights are rounded to float16." in Path("half/README.md").read_text()
+    assert "the weights are unchanged." in Path("full/README.md").read_text()
+    again = from_pretrained("half")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor.half().float())
+    assert not torch.equal(again.body[0].conv1.weight, model.body[0].conv1.weight)
+
+
+def test_weights_too_large_for_half_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = create_model("edsr_tiny")
+    with torch.no_grad():
+        model.body[0].conv1.weight[0, 0, 0, 0] = 7e4
+    torch.save(model.state_dict(), tmp_path / "large.pth")
+    assert main(["convert", str(tmp_path / "large.pth"), str(tmp_path / "out"), "--dtype", "fp16"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "beyond float16's 65504, as in 'body.0.conv1.weight'" in line
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("preset", "role"), [("biggan_discriminator_tiny", "discriminator"), ("drn_dual_tiny", "generator")]
 )
