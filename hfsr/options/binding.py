@@ -26,7 +26,7 @@ Problem = Mapping[str, Any]
 """An error in pydantic's form: `type`, `loc`, `msg`, `input`."""
 Located = tuple[tuple[str, ...], Problem]
 OPTIMIZER_WORDS = ("optim_g", "optim_d", "optim_dual")
-LOSS_WORDS = ("pixel_opt", "perceptual_opt", "texture_opt", "gan_opt", "dual_opt")
+LOSS_WORDS = ("pixel_opt", "luma_opt", "perceptual_opt", "texture_opt", "gan_opt", "dual_opt")
 """Sections of `train` that hold an optimizer, and those that hold a loss."""
 _CALLED_OTHERWISE = {"GANLoss": "gan_opt", "PerceptualLoss": "perceptual_opt"}
 """Losses that do not give one number for two pictures, and the section that knows how to call each."""

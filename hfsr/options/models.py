@@ -145,6 +145,8 @@ class TrainingOptions(Section):
     """Loss between output and ground truth."""
     pixel_y_channel: bool = False
     """Take it between their lumas (MATLAB's), as the papers of networks do that make luma alone."""
+    luma_opt: Typed | None = None
+    """Another one between their lumas: PSNR-Y is measured there, while most of the error in RGB is colour."""
     perceptual_opt: Typed | None = None
     """Loss between features of output and ground truth."""
     texture_opt: Typed | None = None

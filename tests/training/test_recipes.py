@@ -168,6 +168,14 @@ def test_networks_of_luma_learn_from_luma(tmp_path, options, batch, model_type, 
     assert torch.allclose(sum(again.values()), expected, rtol=1e-4)
 
 
+def test_luma_may_count_beside_colour(tmp_path, options, batch):
+    chosen = options("train:pixel_opt={type: L1Loss}", "train:luma_opt={type: MSELoss, loss_weight: 3}")
+    recipe, losses = losses_of(chosen, batch, tmp_path)
+    sr = recipe.networks["net_g"](batch["lq"])
+    assert torch.allclose(losses["l_pix"], (sr - batch["gt"]).abs().mean())
+    assert torch.allclose(losses["l_luma"], 3 * (luma(sr) - luma(batch["gt"])).square().mean())
+
+
 class TestTargets:
     def test_are_matlabs_reduction_to_8_bit(self):
         gt = torch.rand(1, 3, 24, 24)

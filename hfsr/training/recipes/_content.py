@@ -55,7 +55,7 @@ class _OfLuma(nn.Module):
 
 
 class Content(nn.Module):
-    """Distances in pixels, features and texture: `pixel_opt`, `perceptual_opt`, `texture_opt`.
+    """Distances in pixels, luma, features, texture: `pixel_opt`, `luma_opt`, `perceptual_opt`, `texture_opt`.
 
     Args:
         train: where they stand; each may be absent.
@@ -67,12 +67,13 @@ class Content(nn.Module):
 
     def __init__(self, train: TrainingOptions, prefix: str = "l_") -> None:
         super().__init__()
-        if not (train.pixel_opt or train.perceptual_opt or train.texture_opt):
+        if not (train.pixel_opt or train.luma_opt or train.perceptual_opt or train.texture_opt):
             raise OptionsError(
                 "train: has no loss against the ground truth; add one, for example pixel_opt: {type: L1Loss}"
             )
         self.prefix = prefix
         self.pixel = pixel_loss(train, train.pixel_opt) if train.pixel_opt else None
+        self.luma = _OfLuma(build_loss(train.luma_opt)) if train.luma_opt else None
         self.perceptual = build_loss(train.perceptual_opt) if train.perceptual_opt else None
         self.texture = build_loss(train.texture_opt) if train.texture_opt else None
 
@@ -81,6 +82,8 @@ class Content(nn.Module):
         found: dict[str, Tensor | None] = {}
         if self.pixel is not None:
             found["pix"] = self.pixel(sr, gt)
+        if self.luma is not None:
+            found["luma"] = self.luma(sr, gt)
         if self.perceptual is not None:
             found["percep"], found["style"] = self.perceptual(sr, gt)
         if self.texture is not None:

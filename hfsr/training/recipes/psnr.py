@@ -63,7 +63,7 @@ class SingleRecipe(Recipe):
 
 
 class PsnrRecipe(SingleRecipe):
-    """Minimises `train.pixel_opt` and, where given, `perceptual_opt` and `texture_opt`.
+    """Minimises `train.pixel_opt` and, where given, `luma_opt`, `perceptual_opt` and `texture_opt`.
 
     `train.mixup` blends the pairs of a batch before.
     """
