@@ -55,13 +55,14 @@ class Recipe:
         roots = data.get("dataroot_gt") or []
         folders = [_last(str(root)) for root in (roots if isinstance(roots, list) else [roots])]
         total = train.get("total_iter")
+        pixel, luma = (self._section("train", word).get("type") for word in ("pixel_opt", "luma_opt"))
         return Training(
             degradation=self._degradation(data),
             data=", ".join(str(part) for part in (data.get("name"), *folders) if part) or None,
             recipe=self.name,
             recipe_link=RECIPE,
             iterations=total if isinstance(total, int) else None,
-            loss=self._section("train", "pixel_opt").get("type"),
+            loss=" + ".join(filter(None, (pixel, luma and f"{luma} of luma"))) or None,
         )
 
     @property

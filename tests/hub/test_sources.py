@@ -89,6 +89,12 @@ def test_the_card_of_a_run_shows_its_curve_where_there_is_one(run: Path) -> None
     assert "training_curve.png" in published_names(hub)
 
 
+def test_a_second_loss_of_luma_is_told(tmp_path: Path) -> None:
+    luma = "luma_opt: {type: MSELoss, loss_weight: 2}"
+    (tmp_path / "run.yml").write_text(OPTIONS.replace("pixel_opt:", f"{luma}, pixel_opt:"))
+    assert read_recipe(tmp_path / "run.yml").training.loss == "L1Loss + MSELoss of luma"
+
+
 def test_pairs_of_unknown_making_have_no_degradation(run: Path) -> None:
     (run / "run.yml").write_text(OPTIONS.replace("dataroot_lq: ~", "dataroot_lq: lq"))
     save(run, "best")
