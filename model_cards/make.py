@@ -1,9 +1,11 @@
-"""Writes the card of a bundled model: measured here and now, on the pictures that are named.
+"""Bundles a model and writes its card: measured here and now, on the pictures that are named.
 
-    python model_cards/make.py hfsr-x2 --gt DIR/Set5 DIR/Set14 --machine "2 CPU cores, 4 hours"
-    python model_cards/make.py hfsr-x2 --gt DIR/Set5 --run experiments/hfsr_x2 experiments/hfsr_x2_more
+    python model_cards/make.py hfsr-x4 --run experiments/hfsr_x4 experiments/hfsr_x4_more \\
+        --gt DIR/Set5 DIR/Set14 --machine "2 CPU cores, an hour"
     python model_cards/make.py hfsr-denoise --gt DIR/CBSD68 --sigma 15 25 50 --machine "2 CPU cores, 2 hours"
 
+`--run` names the runs that made it, one begun from the other: the last one's weights are bundled, in float16,
+and the course of all is drawn. Without it the weights stay, and the card is written anew.
 What the option file tells (recipe, iterations, loss, degradation) is read from it; `FACTS` holds the rest.
 """
 
@@ -16,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hfsr import _resources
-from hfsr.checkpoints import read_model_folder
+from hfsr.checkpoints import read_model_folder, write_model_folder
 from hfsr.cli._degrading import add_words, degradations_of, told_task
 from hfsr.cli._measuring import example_of, measure
 from hfsr.hub.cards import make_card
@@ -26,35 +28,30 @@ from hfsr.hub.recipe import read_recipe
 from hfsr.samples import SAMPLE
 from hfsr.training.plot import draw_curve
 
+PICTURES = "82 photographs, BSDS500 train and test (400 pictures), T91 (91 pictures)"
+THEIR_LICENCES = "photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research"
+SMALL = "It is small, made to be quick on a CPU; larger networks restore finer texture."
+DEEPER = "It is of middling size, made for a CPU; larger networks restore finer texture."
+
 
 @dataclass(frozen=True)
 class Facts:
     """What no file tells."""
 
     option_file: str
-    licence: str
-    data: str
-    data_licence: str
-    limits: tuple[str, ...] = ()
+    limits: tuple[str, ...]
+    licence: str = "apache-2.0"
+    data: str = PICTURES
+    data_licence: str = THEIR_LICENCES
 
-
-PICTURES = "82 photographs, BSDS500 train and test (400 pictures), T91 (91 pictures)"
-THEIR_LICENCES = "photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research"
-SMALL = "It is small, made to be quick on a CPU; larger networks restore finer texture."
 
 FACTS = {
-    "hfsr-x2": Facts(
-        option_file="hfsr_x2.yml",
-        licence="apache-2.0",
-        data=PICTURES,
-        data_licence=THEIR_LICENCES,
-        limits=(SMALL,),
-    ),
+    "hfsr-x2": Facts(option_file="hfsr_x2.yml", limits=(DEEPER,)),
+    "hfsr-x2-small": Facts(option_file="hfsr_x2_small.yml", limits=(SMALL,)),
+    "hfsr-x3": Facts(option_file="hfsr_x3.yml", limits=(DEEPER,)),
+    "hfsr-x4": Facts(option_file="hfsr_x4.yml", limits=(DEEPER,)),
     "hfsr-denoise": Facts(
         option_file="hfsr_denoise.yml",
-        licence="apache-2.0",
-        data=PICTURES,
-        data_licence=THEIR_LICENCES,
         limits=(
             "The noise in a camera's pictures is not white: it has a grain, of which some stays.",
             SMALL,
@@ -64,20 +61,21 @@ FACTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the card of a bundled model.")
+    parser = argparse.ArgumentParser(description="Bundle a model and write its card.")
     parser.add_argument("name", choices=sorted(FACTS))
     parser.add_argument("--gt", nargs="+", required=True, metavar="DIR", help="folders of GT pictures")
     parser.add_argument("--machine", metavar="TEXT", help="what it was trained on and for how long")
-    parser.add_argument(
-        "--run", nargs="+", type=Path, metavar="DIR", help="the runs that made it, in order, for the curve"
-    )
+    parser.add_argument("--run", nargs="+", type=Path, metavar="DIR", help="the runs that made it, in order")
     add_words(parser, several=True)
     args = parser.parse_args()
     facts = FACTS[args.name]
-    folder = _resources.path("weights", args.name)
+    recipe = read_recipe(_resources.path("options", facts.option_file))
+    folder = _resources.folder("weights") / args.name
+    if args.run:
+        bundle(args.run[-1] / "models" / "net_g_latest", folder, task=recipe.task)
     model = read_model_folder(folder)
     training = replace(
-        read_recipe(_resources.path("options", facts.option_file)).training,
+        recipe.training,
         data=facts.data,
         data_licence=facts.data_licence,
         recipe=f"options/{facts.option_file}",
@@ -105,6 +103,11 @@ def main() -> None:
     (here / f"{args.name}.webp").write_bytes(example.picture)
     shown = card.replace(f"]({EXAMPLE})", f"]({args.name}.webp)").replace(f"]({CURVE})", f"]({curve.name})")
     (here / f"{args.name}.md").write_text(shown, encoding="utf-8")
+
+
+def bundle(trained: Path, folder: Path, *, task: str | None) -> None:
+    """Stores weights in half the room; they are measured as they are read back."""
+    write_model_folder(read_model_folder(trained).half(), folder, task=task or task_in(trained))
 
 
 def course(runs: list[Path]) -> Iterator[dict[str, str]]:

@@ -15,7 +15,11 @@ MARKED = re.compile(
     r"(?<=<!-- bundled models, written by model_cards/readme.py -->\n)\n.*?\n\n(?=<!-- /bundled models -->)",
     re.DOTALL,
 )
-HEAD = "| weights | does | network | parameters | PSNR-Y in dB (baseline) |\n|---|---|---|---|---|\n"
+HEAD = (
+    "| weights | does | network | parameters | 1280x720 px in fp32 | PSNR-Y in dB (baseline) |\n"
+    "|---|---|---|---|---|---|\n"
+)
+SPEED = re.compile(r"^Speed: (\S+ s) for a result of 1280x720 px in fp32, on ", re.M)
 
 
 def with_table(readme: str) -> str:
@@ -34,8 +38,12 @@ def row(name: str) -> str:
         f"{report['set']} {setting_of(report)} {report['psnr_y']:.2f} ({report['bicubic_psnr_y']:.2f})"
         for report in reports_of(card)
     )
+    speed = SPEED.search(card)
+    if speed is None:
+        raise SystemExit(f"the card of {name} tells no speed in fp32; write it anew by model_cards/make.py")
     does = f"{config['task']} x{config['scale']}" if config["scale"] > 1 else config["task"]
-    cells = [f"[`{name}`](model_cards/{name}.md)", does, config["architecture"], f"{parameters:,}", measured]
+    link, network = f"[`{name}`](model_cards/{name}.md)", config["architecture"]
+    cells = [link, does, network, f"{parameters:,}", speed[1], measured]
     return f"| {' | '.join(cells)} |"
 
 

@@ -21,7 +21,12 @@ CARDS = sorted(_resources.folder("model_cards").glob("*.md"))
 
 
 def test_models_and_cards_go_together() -> None:
-    assert [path.stem for path in CARDS] == _resources.bundled_models()
+    assert sorted(path.stem for path in CARDS) == sorted(_resources.bundled_models())
+
+
+def test_what_is_bundled_stays_small() -> None:
+    files = [path for path in _resources.folder("weights").rglob("*") if path.is_file()]
+    assert 0 < sum(path.stat().st_size for path in files) <= 12e6
 
 
 @pytest.fixture(params=CARDS, ids=lambda path: path.stem)
@@ -69,6 +74,12 @@ def test_it_shows_before_and_after(card: Path) -> None:
     assert re.search(
         r"^Speed: [\d.]+ s for a result of 1280x720 px in fp32, on .+\.$", card.read_text(), re.M
     )
+
+
+def test_it_shows_the_course_of_its_training(card: Path) -> None:
+    assert f"]({card.stem}.png)" in card.read_text()
+    with Image.open(card.with_suffix(".png")) as picture:
+        assert picture.format == "PNG"
 
 
 def test_its_snippet_runs_as_printed(card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

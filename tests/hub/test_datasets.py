@@ -19,7 +19,7 @@ import contextlib, io, json, hfsr
 from hfsr.cli import main
 out = io.StringIO()
 with contextlib.redirect_stdout(out):
-    code = main(["evaluate", "-m", "hfsr-x2", "--gt", place, "--json"])
+    code = main(["evaluate", "-m", "hfsr-x2-small", "--gt", place, "--json"])
 result = [code, json.loads(out.getvalue() or "{}")]
 """
 

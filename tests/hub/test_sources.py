@@ -214,7 +214,8 @@ def test_the_option_file_of_a_bundled_model_goes_along(
     packaged = _resources.path("options", "hfsr_x2.yml").read_text()
     assert (folder / "recipe.yml").read_text() == packaged.partition("\n")[2]
     assert {path.name for path in folder.iterdir()} == {
-        *("README.md", "config.json", "example.webp", "model.safetensors", "recipe.yml")
+        *("README.md", "config.json", "model.safetensors"),
+        *("example.webp", "training_curve.png", "recipe.yml"),
     }
 
 

@@ -68,9 +68,9 @@ def test_from_the_hub(tmp_path, options, monkeypatch):
 
 
 def test_a_bundled_model_by_its_name(tmp_path, options):
-    words = hub.from_pretrained("hfsr-x2").model_args
+    words = hub.from_pretrained("hfsr-x2-small").model_args
     engine = Engine(
-        options("path:pretrain_network_g=hfsr-x2", f"network_g={ {'type': 'EDSR', **words} }"), tmp_path
+        options("path:pretrain_network_g=hfsr-x2-small", f"network_g={ {'type': 'EDSR', **words} }"), tmp_path
     )
     assert engine.start.fresh == ()
 
