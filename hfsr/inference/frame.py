@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from .graph import Program, Stage
+from .operators import Pointwise
 from .regions import Region, Size
 from .rules import pool_keeps_dims
 from .strips import Strips
@@ -39,7 +41,7 @@ class Frame:
         live: maps that a later stage reads, whole.
         values: constants, and vectors made from pooled statistics.
         patches: the parts of this stage's maps that are at hand.
-        tails: memory for the last rows of this stage's maps, when they run as a stream.
+        rows: the rows of this stage's maps that are at hand, when they run as a stream.
     """
 
     def __init__(self, program: Program, image: Size, read: Read, device: torch.device, spill: Spill) -> None:
@@ -52,7 +54,7 @@ class Frame:
         self.live: dict[fx.Node, Tensor | Strips] = {}
         self.values: dict[fx.Node, Tensor] = {}
         self.patches: dict[fx.Node, Patch] = {}
-        self.tails: dict[fx.Node, Tensor] = {}
+        self.rows: dict[fx.Node, Strips] = {}
         self._sums: dict[fx.Node, Tensor] = {}
         self._modules = dict(program.module.named_modules())
 
@@ -70,8 +72,12 @@ class Frame:
         if node in self.patches:
             tensor, held = self.patches[node]
             return _part(tensor, region, held)
+        if node in self.rows:
+            return self.rows[node].part(region)
         if node is self.program.source:
             return self.read(region)
+        if node not in self.live:  # a concatenation that is made when it is read
+            return self._computed(node, region)
         part = _region(self.live[node], region)
         return part if part.device == self.device else part.to(self.device)
 
@@ -90,7 +96,7 @@ class Frame:
             strips: kept maps that may stay in strips.
         """
         self.patches.clear()
-        self.tails.clear()
+        self.rows.clear()
         self._sums.clear()
         for node in stage.keeps:
             if node in strips and self._place(node) is None:
@@ -137,7 +143,42 @@ class Frame:
         for node in stage.frees:
             del self.live[node]
         self.patches.clear()
-        self.tails.clear()
+        self.rows.clear()
+
+    # Rows of a stream
+
+    def extend(self, node: fx.Node, region: Region, top: int) -> None:
+        """Computes rows below those that are held of a map, in one piece with the last of these, from `top`
+        on.
+        """
+        held = self.rows.setdefault(node, Strips())
+        above = held.part(region._replace(top=top, bottom=region.top)) if top < region.top else None
+        held.append(top, self._computed(node, region, above))
+
+    def parts(self, node: fx.Node, region: Region) -> list[Region]:
+        """A region, cut where the strips end that an operator reads px for px: none has to be copied."""
+        op = self.program.operators[node]
+        sources = op.sources if isinstance(op, Pointwise) else []
+        held = [self.rows.get(source, self.live.get(source)) for source in sources]
+        strips = [each for each in held if isinstance(each, Strips)]
+        edges = {edge for each in strips for edge in each.edges(region.top, region.bottom)}
+        bounds = itertools.pairwise([region.top, *sorted(edges), region.bottom])
+        return [region._replace(top=top, bottom=bottom) for top, bottom in bounds]
+
+    def _computed(self, node: fx.Node, region: Region, above: Tensor | None = None) -> Tensor:
+        """A region of a map, below rows that are there already."""
+        op, parts = self.program.operators[node], self.parts(node, region)
+        if above is None and len(parts) == 1:
+            return op.run(region, self)
+        joined = 0 if above is None else above.shape[2]
+        shape = (1, joined + region.height, region.width, self.program.channels[node])
+        rows = torch.empty(shape, dtype=op.dtype, device=self.device).permute(0, 3, 1, 2)
+        if above is not None:
+            rows[..., :joined, :] = above
+        below = rows[..., joined:, :]
+        for part in parts:
+            op.run_into(part, self, below[..., part.top - region.top : part.bottom - region.top, :])
+        return rows
 
     def _allocate(self, node: fx.Node) -> Tensor:
         """Memory for a live map, laid out px by px; in a file where `spill` says so."""
