@@ -221,9 +221,14 @@ def _wide_nodes(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> s
         node: program.operators[node].cost(program.channels[node]) * sizes[node].height * sizes[node].width
         for node in stage.nodes
     }
+    # A convolution works on what it reads as well: in a dense block that is more than what it makes.
+    handled = {
+        node: max(weights.get(each, 0.0) for each in (node, *program.operators[node].sources))
+        for node in stage.nodes
+    }
     total, done, typical = sum(work.values()), 0.0, 0.0
-    for node in sorted(stage.nodes, key=lambda n: weights[n]):
-        done, typical = done + work[node], weights[node]
+    for node in sorted(stage.nodes, key=lambda n: handled[n]):
+        done, typical = done + work[node], handled[node]
         if done >= total / 2:
             break
     wide: set[fx.Node] = set()

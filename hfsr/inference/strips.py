@@ -56,14 +56,15 @@ class Strips:
     def part(self, region: Region) -> Tensor:
         """A region, (1, C, height, width): of one strip as it is, of several as a copy."""
         found = []
-        ends = [*(top for top, _ in self._spans[1:]), region.bottom]
-        for rows, (top, bottom), end in zip(self._strips, self._spans, ends, strict=True):
-            start, stop = max(region.top, top), min(region.bottom, bottom)
-            inside = rows[..., start - top : max(stop, start) - top, region.left : region.right]
-            if inside.shape[2] == region.height:
-                return inside
-            if start < (stop := min(stop, end)):
-                found.append(inside[..., : stop - start, :])
+        start = region.top
+        for index, (top, bottom) in enumerate(self._spans):
+            if top <= region.top and region.bottom <= bottom:
+                return _rows(self._strips[index], region.top - top, region.bottom - top, region)
+            last = index + 1 == len(self._spans)
+            stop = min(region.bottom, bottom if last else self._spans[index + 1][0])
+            if start < stop:
+                found.append(_rows(self._strips[index], start - top, stop - top, region))
+                start = stop
         return torch.cat(found, 2)
 
     def edges(self, start: int, stop: int) -> list[int]:
@@ -90,3 +91,7 @@ class Strips:
         if place is None or place.shape != rows.shape or reads_itself:
             place = self._spare = torch.empty_like(rows, memory_format=torch.channels_last)
         return place.copy_(rows)
+
+
+def _rows(strip: Tensor, start: int, stop: int, region: Region) -> Tensor:
+    return strip[..., start:stop, region.left : region.right]
