@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from .gathering import concatenated
 from .graph import Program, Stage
 from .operators import Pointwise
 from .regions import Region, Size
@@ -77,7 +78,7 @@ class Frame:
         if node is self.program.source:
             return self.read(region)
         if node not in self.live:  # a concatenation that is made when it is read
-            return self._computed(node, region)
+            return self._gathered(node, region)
         part = _region(self.live[node], region)
         return part if part.device == self.device else part.to(self.device)
 
@@ -171,14 +172,31 @@ class Frame:
         if above is None and len(parts) == 1:
             return op.run(region, self)
         joined = 0 if above is None else above.shape[2]
-        shape = (1, joined + region.height, region.width, self.program.channels[node])
-        rows = torch.empty(shape, dtype=op.dtype, device=self.device).permute(0, 3, 1, 2)
+        rows = self._new(node, joined + region.height, region.width)
         if above is not None:
             rows[..., :joined, :] = above
         below = rows[..., joined:, :]
         for part in parts:
             op.run_into(part, self, below[..., part.top - region.top : part.bottom - region.top, :])
         return rows
+
+    def _gathered(self, node: fx.Node, region: Region) -> Tensor:
+        """A region of a concatenation, from the strips of what it is made of."""
+        rows = self._new(node, region.height, region.width)
+        channel = 0
+        for source in concatenated(node):
+            held, top = self.rows.get(source), 0
+            below = channel + self.program.channels[source]
+            for piece in [self.patch(source, region)] if held is None else held.pieces(region):
+                rows[:, channel:below, top : top + piece.shape[2]] = piece
+                top += piece.shape[2]
+            channel = below
+        return rows
+
+    def _new(self, node: fx.Node, height: int, width: int) -> Tensor:
+        """Memory for rows of a map, laid out px by px."""
+        shape, dtype = (1, height, width, self.program.channels[node]), self.program.operators[node].dtype
+        return torch.empty(shape, dtype=dtype, device=self.device).permute(0, 3, 1, 2)
 
     def _allocate(self, node: fx.Node) -> Tensor:
         """Memory for a live map, laid out px by px; in a file where `spill` says so."""
@@ -187,7 +205,7 @@ class Frame:
         count = size.height * size.width * channels
         folder = self._place(node)
         if folder is None:
-            return torch.empty(shape, dtype=dtype, device=self.device).permute(0, 3, 1, 2)
+            return self._new(node, *size)
         if folder == "host":
             return torch.empty(shape, dtype=dtype, pin_memory=True).permute(0, 3, 1, 2)
         with tempfile.NamedTemporaryFile(dir=folder, prefix="hfsr-") as file:

@@ -13,15 +13,20 @@ from torch import fx
 from .graph import Program
 from .operators import Pointwise
 
-__all__ = ["is_gathered", "readers_of", "sources_of"]
+__all__ = ["concatenated", "is_gathered", "readers_of", "sources_of"]
 
 
 def is_gathered(program: Program, node: fx.Node) -> bool:
     """Whether a map is a concatenation that one operator alone reads, through a window."""
-    if node.target is not torch.cat or len(node.users) != 1:
+    if len(node.users) != 1 or not concatenated(node):
         return False
     (reader,) = node.users
     return reader in program.operators and not isinstance(program.operators[reader], Pointwise)
+
+
+def concatenated(node: fx.Node) -> list[fx.Node]:
+    """The maps that a concatenation is made of, in order; none where it is something else."""
+    return list(node.args[0]) if node.target is torch.cat and node.args else []  # type: ignore[arg-type]
 
 
 def readers_of(program: Program, node: fx.Node) -> list[fx.Node]:

@@ -55,17 +55,22 @@ class Strips:
 
     def part(self, region: Region) -> Tensor:
         """A region, (1, C, height, width): of one strip as it is, of several as a copy."""
+        pieces = self.pieces(region)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 2)
+
+    def pieces(self, region: Region) -> list[Tensor]:
+        """A region from top to bottom, in as many pieces as strips it lies in."""
         found = []
         start = region.top
         for index, (top, bottom) in enumerate(self._spans):
             if top <= region.top and region.bottom <= bottom:
-                return _rows(self._strips[index], region.top - top, region.bottom - top, region)
+                return [_rows(self._strips[index], region.top - top, region.bottom - top, region)]
             last = index + 1 == len(self._spans)
             stop = min(region.bottom, bottom if last else self._spans[index + 1][0])
             if start < stop:
                 found.append(_rows(self._strips[index], start - top, stop - top, region))
                 start = stop
-        return torch.cat(found, 2)
+        return found
 
     def edges(self, start: int, stop: int) -> list[int]:
         """The rows between these two with which strips begin."""
