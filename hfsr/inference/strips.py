@@ -84,6 +84,8 @@ class Strips:
         if spans and spans[0] != self._spans[dropped]:
             top, bottom = (each - self._spans[dropped][0] for each in spans[0])
             strips[0] = self._saved(strips[0][..., top:bottom, :])
+        elif dropped:
+            self._spare = None  # this map's rows go as whole strips now
         self._spans, self._strips = spans, strips
 
     def _saved(self, rows: Tensor) -> Tensor:
