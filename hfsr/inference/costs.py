@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import fx
 
+from .gathering import is_gathered
 from .graph import Program, Stage
-from .operators import Convolution, Pointwise, TransposedConvolution
+from .operators import Convolution, MapOperator, Pointwise, TransposedConvolution
 from .regions import Region, Size
-from .schedule import Bands, Schedule, heirs
+from .schedule import Bands, Schedule, Step, heirs
+from .strips import Span, appended, remaining
 
 __all__ = ["live_bytes", "map_bytes", "piece_cost", "rows_bytes", "stage_flops"]
 
@@ -51,42 +53,41 @@ def stage_flops(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> f
 
 def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands: Bands) -> int:
     """Peak bytes of the rows held while a stage runs as a stream, followed step by step."""
-    kept = set(stage.keeps)
-
-    def weigh(node: fx.Node, rows: int) -> int:
-        return rows * sizes[node].width * program.channels[node] * program.operators[node].dtype.itemsize
-
-    held: dict[fx.Node, tuple[int, int]] = {}
+    held: dict[fx.Node, list[Span]] = {}
     total = peak = 0
 
-    def hold(node: fx.Node, top: int, bottom: int) -> None:
+    def weigh(node: fx.Node, spans: list[Span]) -> int:
+        rows = sum(bottom - top for top, bottom in spans)
+        return rows * sizes[node].width * program.channels[node] * program.operators[node].dtype.itemsize
+
+    def hold(node: fx.Node, spans: list[Span]) -> None:
         nonlocal total
-        old = held.pop(node, (0, 0))
-        total -= weigh(node, old[1] - old[0])
-        if bottom > top:
-            held[node] = (top, bottom)
-            total += weigh(node, bottom - top)
+        total += weigh(node, spans) - weigh(node, held.get(node, []))
+        held[node] = spans
 
     schedule = Schedule(program, stage, sizes, bands)
-    waiting = set(stage.nodes)
+    waiting = set(schedule.nodes)
     while (band := schedule.next_band()) is not None:
         before = peak
         for step in band.steps:
-            op, rows = program.operators[step.node], step.stop - step.start
-            tail = held.get(step.node, (0, 0))
-            joins = step.node in kept or step.node in held
-            extra = weigh(step.node, tail[1] - tail[0])  # while it is copied in front of the new rows
+            node, op = step.node, program.operators[step.node]
+            joins = node in stage.keeps or step.top < step.start
+            if op.overwrites is not None and not joins:
+                hold(op.overwrites, [])  # its memory is the result's
+            extra = (_WORKSPACE - 1) * weigh(node, [(step.start, step.stop)])
             if not isinstance(op, Pointwise):
-                extra += weigh(step.node, rows) if joins else 0  # the result, before it is copied there
-                extra += _widened(program, op, sizes, step.start, step.stop)
-            if step.node not in kept:
-                hold(step.node, tail[0] if step.node in held else step.start, step.stop)
-            peak = max(peak, int(total + extra + (_WORKSPACE - 1) * weigh(step.node, rows)))
-            for node, first in step.drops:
-                hold(node, max(first, held[node][0]), held[node][1])
-            schedule.finish(step)
+                # The result, before it is copied to its place, and the input, where it must be made first.
+                extra += weigh(node, [(step.start, step.stop)]) if joins else 0
+                extra += _made_input(program, op, sizes, step)
+            made = [] if node in stage.keeps else [(step.top, step.stop)]
+            peak = max(peak, int(total + weigh(node, made) + extra))
+            if made:
+                hold(node, appended(held.get(node, []), *made))
+            for source, first in step.drops:
+                hold(source, remaining(held[source], first))
+            schedule.finish(node, step.stop)
         for node, first in band.drops:
-            hold(node, max(first, held[node][0]), held[node][1])
+            hold(node, remaining(held[node], first))
         schedule.finish_band(band)
         waiting.difference_update(step.node for step in band.steps)
         if not waiting and peak == before:
@@ -94,17 +95,17 @@ def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands
     return peak
 
 
-def _widened(program: Program, op: object, sizes: dict[fx.Node, Size], start: int, stop: int) -> int:
-    """Bytes of an operator's input when it must be copied into another number format."""
-    if not isinstance(op, (Convolution, TransposedConvolution)):
-        return 0
+def _made_input(program: Program, op: MapOperator, sizes: dict[fx.Node, Size], step: Step) -> int:
+    """Bytes of a convolution's input when it must be put together, or copied into another number format."""
     source = op.sources[0]
     given = program.operators[source].dtype if source in program.operators else torch.float32
-    if op.compute is None or given == op.compute:
-        return 0
-    first, end = op.rows.needs(start, stop)
+    first, end = op.rows.needs(step.start, step.stop)
     rows = min(end, sizes[source].height) - max(first, 0)
-    return rows * sizes[source].width * program.channels[source] * op.compute.itemsize
+    numbers = rows * sizes[source].width * program.channels[source]
+    total = numbers * given.itemsize if is_gathered(program, source) else 0
+    if isinstance(op, (Convolution, TransposedConvolution)) and op.compute not in (None, given):
+        total += numbers * op.compute.itemsize
+    return total
 
 
 def piece_cost(program: Program, stage: Stage, piece: Size, image: Size) -> tuple[int, float]:

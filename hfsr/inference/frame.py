@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from .gathering import concatenated
 from .graph import Program, Stage
+from .operators import Pointwise
 from .regions import Region, Size
 from .rules import pool_keeps_dims
 from .strips import Strips
@@ -39,7 +42,7 @@ class Frame:
         live: maps that a later stage reads, whole.
         values: constants, and vectors made from pooled statistics.
         patches: the parts of this stage's maps that are at hand.
-        tails: memory for the last rows of this stage's maps, when they run as a stream.
+        rows: the rows of this stage's maps that are at hand, when they run as a stream.
     """
 
     def __init__(self, program: Program, image: Size, read: Read, device: torch.device, spill: Spill) -> None:
@@ -52,7 +55,7 @@ class Frame:
         self.live: dict[fx.Node, Tensor | Strips] = {}
         self.values: dict[fx.Node, Tensor] = {}
         self.patches: dict[fx.Node, Patch] = {}
-        self.tails: dict[fx.Node, Tensor] = {}
+        self.rows: dict[fx.Node, Strips] = {}
         self._sums: dict[fx.Node, Tensor] = {}
         self._modules = dict(program.module.named_modules())
 
@@ -70,8 +73,12 @@ class Frame:
         if node in self.patches:
             tensor, held = self.patches[node]
             return _part(tensor, region, held)
+        if node in self.rows:
+            return self.rows[node].part(region)
         if node is self.program.source:
             return self.read(region)
+        if node not in self.live:  # a concatenation that is made when it is read
+            return self._gathered(node, region)
         part = _region(self.live[node], region)
         return part if part.device == self.device else part.to(self.device)
 
@@ -90,7 +97,7 @@ class Frame:
             strips: kept maps that may stay in strips.
         """
         self.patches.clear()
-        self.tails.clear()
+        self.rows.clear()
         self._sums.clear()
         for node in stage.keeps:
             if node in strips and self._place(node) is None:
@@ -137,7 +144,59 @@ class Frame:
         for node in stage.frees:
             del self.live[node]
         self.patches.clear()
-        self.tails.clear()
+        self.rows.clear()
+
+    # Rows of a stream
+
+    def extend(self, node: fx.Node, region: Region, top: int) -> None:
+        """Computes rows below those that are held of a map, in one piece with the last of these, from `top`
+        on.
+        """
+        held = self.rows.setdefault(node, Strips())
+        above = held.part(region._replace(top=top, bottom=region.top)) if top < region.top else None
+        held.append(top, self._computed(node, region, above))
+
+    def parts(self, node: fx.Node, region: Region) -> list[Region]:
+        """A region, cut where the strips end that an operator reads px for px: none has to be copied."""
+        op = self.program.operators[node]
+        sources = op.sources if isinstance(op, Pointwise) else []
+        held = [self.rows.get(source, self.live.get(source)) for source in sources]
+        strips = [each for each in held if isinstance(each, Strips)]
+        edges = {edge for each in strips for edge in each.edges(region.top, region.bottom)}
+        bounds = itertools.pairwise([region.top, *sorted(edges), region.bottom])
+        return [region._replace(top=top, bottom=bottom) for top, bottom in bounds]
+
+    def _computed(self, node: fx.Node, region: Region, above: Tensor | None = None) -> Tensor:
+        """A region of a map, below rows that are there already."""
+        op, parts = self.program.operators[node], self.parts(node, region)
+        if above is None and len(parts) == 1:
+            return op.run(region, self)
+        joined = 0 if above is None else above.shape[2]
+        rows = self._new(node, joined + region.height, region.width)
+        if above is not None:
+            rows[..., :joined, :] = above
+        below = rows[..., joined:, :]
+        for part in parts:
+            op.run_into(part, self, below[..., part.top - region.top : part.bottom - region.top, :])
+        return rows
+
+    def _gathered(self, node: fx.Node, region: Region) -> Tensor:
+        """A region of a concatenation, from the strips of what it is made of."""
+        rows = self._new(node, region.height, region.width)
+        channel = 0
+        for source in concatenated(node):
+            held, top = self.rows.get(source), 0
+            below = channel + self.program.channels[source]
+            for piece in [self.patch(source, region)] if held is None else held.pieces(region):
+                rows[:, channel:below, top : top + piece.shape[2]] = piece
+                top += piece.shape[2]
+            channel = below
+        return rows
+
+    def _new(self, node: fx.Node, height: int, width: int) -> Tensor:
+        """Memory for rows of a map, laid out px by px."""
+        shape, dtype = (1, height, width, self.program.channels[node]), self.program.operators[node].dtype
+        return torch.empty(shape, dtype=dtype, device=self.device).permute(0, 3, 1, 2)
 
     def _allocate(self, node: fx.Node) -> Tensor:
         """Memory for a live map, laid out px by px; in a file where `spill` says so."""
@@ -146,7 +205,7 @@ class Frame:
         count = size.height * size.width * channels
         folder = self._place(node)
         if folder is None:
-            return torch.empty(shape, dtype=dtype, device=self.device).permute(0, 3, 1, 2)
+            return self._new(node, *size)
         if folder == "host":
             return torch.empty(shape, dtype=dtype, pin_memory=True).permute(0, 3, 1, 2)
         with tempfile.NamedTemporaryFile(dir=folder, prefix="hfsr-") as file:

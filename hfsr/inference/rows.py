@@ -9,12 +9,10 @@ the depth of the network; what it costs instead is a few rows of every map, over
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from hfsr.errors import PlanError
 
@@ -46,7 +44,7 @@ def run_in_rows(frame: Frame, stage: Stage, bands: Bands, write: Write) -> Itera
         if _finished(frame, schedule, band):
             frame.commit(stage, band.owned, write)
             _drop(frame, band.drops)
-            _drop_strips(frame, stage, schedule)
+            _drop_live(frame, stage, schedule)
             schedule.finish_band(band)
             yield band.piece
         elif not schedule.shrink():
@@ -61,73 +59,38 @@ def run_in_rows(frame: Frame, stage: Stage, bands: Bands, write: Write) -> Itera
 def _finished(frame: Frame, schedule: Schedule, band: Band) -> bool:
     """Computes a band; False when memory ran out, after the steps that could be done."""
     for step in band.steps:
-        for part in _parts(frame, step):
-            try:
-                _compute(frame, part)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                return False
-            schedule.finish(part)
+        try:
+            _compute(frame, schedule, step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
         _drop(frame, step.drops)
     return True
 
 
-def _parts(frame: Frame, step: Step) -> list[Step]:
-    """A step of a kept map, cut where the strips end that it reads, so that none has to be copied."""
-    sources = frame.program.operators[step.node].sources if step.node in frame.live else []
-    held = [frame.live[source] for source in sources if source in frame.live]
-    edges = {edge for each in held if isinstance(each, Strips) for edge in each.edges(step.start, step.stop)}
-    bounds = [step.start, *sorted(edges), step.stop]
-    return [replace(step, start=start, stop=stop) for start, stop in itertools.pairwise(bounds)]
-
-
-def _compute(frame: Frame, step: Step) -> None:
-    """Computes a step's rows: into the whole map where it is kept, else behind the rows still held."""
-    node, op = step.node, frame.program.operators[step.node]
-    region = Region(step.start, step.stop, 0, frame.sizes[node].width)
-    if node in frame.live:
-        frame.keep(node, region)
-    elif node in frame.patches:
-        tail, held = frame.patches[node]
-        joined = held._replace(bottom=step.stop)
-        _, channels, _, width = tail.shape
-        shape = (1, joined.height, width, channels)
-        rows = torch.empty(shape, dtype=tail.dtype, device=tail.device).permute(0, 3, 1, 2)
-        op.run_into(region, frame, rows[..., held.height :, :])
-        rows[..., : held.height, :] = tail
-        frame.patches[node] = (rows, joined)
-    else:
-        frame.patches[node] = (op.run(region, frame), region)
+def _compute(frame: Frame, schedule: Schedule, step: Step) -> None:
+    """Computes a step's rows: into the whole map where it is kept, else below the rows still held."""
+    node, region = step.node, Region(step.start, step.stop, 0, frame.sizes[step.node].width)
+    if node not in frame.live:
+        frame.extend(node, region, step.top)
+        schedule.finish(node, step.stop)
+        return
+    for part in frame.parts(node, region):
+        # One by one: they may lie where the rows lay that they are made of, and cannot be done again.
+        frame.keep(node, part)
+        schedule.finish(node, part.bottom)
 
 
 def _drop(frame: Frame, drops: tuple[tuple[fx.Node, int], ...]) -> None:
     """Lets go of the rows above the first one still needed."""
     for node, first in drops:
-        tensor, held = frame.patches[node]
-        if first >= held.bottom:
-            del frame.patches[node]
-        elif first > held.top:
-            # A copy, because a part of a tensor would keep the memory of the whole.
-            rest = _saved(frame, node, tensor[..., first - held.top :, :])
-            frame.patches[node] = (rest, held._replace(top=first))
+        frame.rows[node].drop_above(first)
 
 
-def _drop_strips(frame: Frame, stage: Stage, schedule: Schedule) -> None:
+def _drop_live(frame: Frame, stage: Stage, schedule: Schedule) -> None:
     """Lets go of the strips of maps that nobody reads after this stage, and that it is past."""
     for node in stage.frees:
         held = frame.live[node]
         if isinstance(held, Strips) and node not in stage.keeps:
             held.drop_above(schedule.first_needed(node))
-
-
-def _saved(frame: Frame, node: fx.Node, rows: Tensor) -> Tensor:
-    """A copy of a map's last rows, where the last band's lay: new memory for every small copy would leave
-    holes between the large tensors, into which the next ones do not fit.
-    """
-    place = frame.tails.get(node)
-    reads_itself = place is not None and place.untyped_storage()._cdata == rows.untyped_storage()._cdata
-    if place is None or place.shape != rows.shape or reads_itself:
-        place = torch.empty_like(rows, memory_format=torch.channels_last)
-        frame.tails[node] = place
-    return place.copy_(rows)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from .gathering import is_gathered, readers_of, sources_of
 from .graph import Program, Stage
 from .operators import Convolution, Pointwise
 from .regions import Region, Size
@@ -38,12 +39,14 @@ class Step:
     Attributes:
         node: what is computed.
         start, stop: its rows, in its own px.
+        top: the first row that must lie in one piece with these, because windows reach from there to them.
         drops: maps that need fewer rows from now on: (node, first row still needed).
     """
 
     node: fx.Node
     start: int
     stop: int
+    top: int
     drops: tuple[tuple[fx.Node, int], ...]
 
 
@@ -71,12 +74,16 @@ class Schedule:
         self._image = sizes[program.source]
         self._bands = bands
         self._wide = _wide_nodes(program, stage, sizes)
-        self._done = dict.fromkeys(stage.nodes, 0)
-        self._readers = {node: [user for user in node.users if user in self._done] for node in stage.nodes}
+        self._done = dict.fromkeys((n for n in stage.nodes if not is_gathered(program, n)), 0)
         kept = set(stage.keeps)
         self._kept = kept
         self._held_from = {n: 0 for n in program.targets(stage) if n in self._done and n not in kept}
         self._top = self._ahead = 0
+
+    @property
+    def nodes(self) -> list[fx.Node]:
+        """The maps that are computed step by step."""
+        return list(self._done)
 
     def next_band(self) -> Band | None:
         """The band below what is finished; None when everything is. Changes nothing by itself."""
@@ -97,9 +104,9 @@ class Schedule:
         after = {**self._done, **{node: stop for node, (_, stop) in spans.items()}}
         return Band(piece, owned, self._steps(spans, after), self._end_drops(piece, after))
 
-    def finish(self, step: Step) -> None:
-        """Takes note of a step that is done."""
-        self._done[step.node] = step.stop
+    def finish(self, node: fx.Node, stop: int) -> None:
+        """Takes note of rows that are done."""
+        self._done[node] = stop
 
     def finish_band(self, band: Band) -> None:
         """Takes note of a band whose steps are all done."""
@@ -108,8 +115,8 @@ class Schedule:
             self._held_from[node] = first
 
     def first_needed(self, node: fx.Node) -> int:
-        """The first row of a map of an earlier stage that this one will still ask for."""
-        return self._first_of([user for user in node.users if user in self._done], self._done)
+        """The first row of a map that its readers in this stage will still ask for."""
+        return self._first_needed(node, self._done)
 
     def shrink(self) -> bool:
         """Halves the bands from here on; False when they have one row."""
@@ -120,13 +127,20 @@ class Schedule:
         return True
 
     def _steps(self, spans: dict[fx.Node, tuple[int, int]], after: dict[fx.Node, int]) -> list[Step]:
-        operators = self._program.operators
-        last_reader = {source: node for node in spans for source in operators[node].sources}
+        last_reader = {source: node for node in spans for source in sources_of(self._program, node)}
         drops: dict[fx.Node, list[tuple[fx.Node, int]]] = {}
         for source, reader in last_reader.items():
             if source in self._done and source not in self._held_from and source not in self._kept:
                 drops.setdefault(reader, []).append((source, self._first_needed(source, after)))
-        return [Step(node, *span, tuple(drops.get(node, ()))) for node, span in spans.items()]
+        return [
+            Step(node, start, stop, self._joined_from(node, start), tuple(drops.get(node, ())))
+            for node, (start, stop) in spans.items()
+        ]
+
+    def _joined_from(self, node: fx.Node, start: int) -> int:
+        readers = [user for user in node.users if user in self._done]
+        windows = [user for user in readers if not isinstance(self._program.operators[user], Pointwise)]
+        return min(start, self._first_of(windows, self._done))
 
     def _end_drops(self, piece: Region, after: dict[fx.Node, int]) -> tuple[tuple[fx.Node, int], ...]:
         ends = []
@@ -139,8 +153,8 @@ class Schedule:
         return tuple(ends)
 
     def _first_needed(self, node: fx.Node, done: dict[fx.Node, int]) -> int:
-        """The first row of a map that its readers in this stage will still ask for."""
-        return self._first_of(self._readers[node], done)
+        readers = [reader for reader in readers_of(self._program, node) if reader in self._done]
+        return self._first_of(readers, done)
 
     def _first_of(self, readers: list[fx.Node], done: dict[fx.Node, int]) -> int:
         return min((self._first_row(reader, done[reader]) for reader in readers), default=_NEVER)
@@ -207,9 +221,14 @@ def _wide_nodes(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> s
         node: program.operators[node].cost(program.channels[node]) * sizes[node].height * sizes[node].width
         for node in stage.nodes
     }
+    # A convolution works on what it reads as well: in a dense block that is more than what it makes.
+    handled = {
+        node: max(weights.get(each, 0.0) for each in (node, *program.operators[node].sources))
+        for node in stage.nodes
+    }
     total, done, typical = sum(work.values()), 0.0, 0.0
-    for node in sorted(stage.nodes, key=lambda n: weights[n]):
-        done, typical = done + work[node], weights[node]
+    for node in sorted(stage.nodes, key=lambda n: handled[n]):
+        done, typical = done + work[node], handled[node]
         if done >= total / 2:
             break
     wide: set[fx.Node] = set()
@@ -261,7 +280,7 @@ def _may_replace(
     if not alike or operators[new].dtype != operators[old].dtype:
         return False
     readers = [node for node in stage.nodes if old in operators[node].sources]
-    if not all(isinstance(operators[reader], Pointwise) for reader in readers):
+    if not all(isinstance(operators[r], Pointwise) and not is_gathered(program, r) for r in readers):
         return False
     height = sizes[new].height
     for stop in {*range(1, min(height, 64) + 1), height}:

@@ -14,12 +14,14 @@ from PIL import Image
 import hfsr
 from hfsr.errors import PlanError
 from hfsr.inference import Upscaler, memory, pixels, plan, runner
-from hfsr.inference.costs import live_bytes
+from hfsr.inference.costs import live_bytes, rows_bytes
+from hfsr.inference.execute import execute
+from hfsr.inference.footprint import _LiveBytes
 from hfsr.inference.graph import trace
 from hfsr.inference.operators import Convolution
 from hfsr.inference.pixels import RowOrder, new_array
 from hfsr.inference.regions import Region, Size, cut
-from hfsr.inference.schedule import heirs
+from hfsr.inference.schedule import Bands, heirs
 
 from .conftest import loud, uneven_image
 
@@ -224,3 +226,20 @@ def test_more_work_is_forecast_to_take_longer():
     up = Upscaler(hfsr.create_model("edsr_tiny").eval(), device="cpu")
     small, large = up.forecast(256, 200), up.forecast(256, 20_000)
     assert large.seconds > 10 * small.seconds
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_a_dense_network_holds_is_foretold(dtype):
+    """Strips, ends of strips and concatenations, counted as they come and go."""
+    program = trace(hfsr.create_model("rrdbnet_tiny", num_feat=16, num_grow_ch=8, num_block=2).eval())
+    program.prepare(torch.device("cpu"), dtype)
+    size, bands, image = Size(120, 40), Bands(10, 2), torch.rand(1, 3, 120, 40)
+
+    def read(r: Region) -> torch.Tensor:
+        return image[..., r.top : r.bottom, r.left : r.right]
+
+    with torch.inference_mode(), _LiveBytes() as live:
+        for _ in execute(program, size, read, lambda *_: None, bands=[bands], device=torch.device("cpu")):
+            pass
+    foretold = rows_bytes(program, program.stages[0], program.sizes(size), bands)
+    assert 0.8 <= foretold / live.peak <= 1.2

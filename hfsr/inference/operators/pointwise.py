@@ -42,6 +42,9 @@ class Pointwise(MapOperator):
         write = _OUT_VARIANTS.get(self.node.target)
         if isinstance(self.function, nn.ReLU):
             torch.clamp_min(self._load(self.sources[0], region, work), 0, out=out)
+        elif isinstance(self.function, nn.LeakyReLU):
+            x = self._load(self.sources[0], region, work)
+            torch.ops.aten.leaky_relu.out(x, self.function.negative_slope, out=out)
         elif write is None:
             super().run_into(region, work, out)
         else:
@@ -80,6 +83,7 @@ _IN_PLACE: dict[Any, Callable[..., Tensor]] = {
 
 _OUT_VARIANTS: dict[Any, Callable[..., Tensor]] = {
     operator.add: torch.add,
+    torch.add: torch.add,
     operator.mul: torch.mul,
     operator.sub: torch.sub,
     torch.cat: torch.cat,
