@@ -11,17 +11,17 @@ import torch
 from torch import fx
 
 from .graph import Program
-from .operators import Pointwise
+from .operators import Convolution, TransposedConvolution
 
 __all__ = ["concatenated", "is_gathered", "readers_of", "sources_of"]
 
 
 def is_gathered(program: Program, node: fx.Node) -> bool:
-    """Whether a map is a concatenation that one operator alone reads, through a window."""
+    """Whether a map is a concatenation that one convolution reads and nobody else."""
     if len(node.users) != 1 or not concatenated(node):
         return False
     (reader,) = node.users
-    return reader in program.operators and not isinstance(program.operators[reader], Pointwise)
+    return isinstance(program.operators.get(reader), (Convolution, TransposedConvolution))
 
 
 def concatenated(node: fx.Node) -> list[fx.Node]:
