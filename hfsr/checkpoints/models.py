@@ -24,6 +24,7 @@ __all__ = [
     "WEIGHTS_NAME",
     "at_scale",
     "config_of",
+    "halved",
     "load_checkpoint",
     "read_model_folder",
     "save_checkpoint",
@@ -191,6 +192,26 @@ def read_model_folder(
     state_dict, _ = read_state_dict(folder / WEIGHTS_NAME)
     load_weights(model, state_dict, source=f"'{folder / WEIGHTS_NAME}'")
     return model.to(device=device, dtype=dtype).eval()
+
+
+def halved(model: nn.Module, *, source: str) -> nn.Module:
+    """The network itself, its weights rounded to float16, which stores them in half the room.
+
+    Args:
+        model: any network.
+        source: what was loaded, to begin an error message.
+
+    Raises:
+        CheckpointError: a weight is too large for it.
+    """
+    limit = torch.finfo(torch.float16).max
+    tensors = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}
+    large = [name for name, tensor in tensors.items() if tensor.numel() and tensor.abs().max() > limit]
+    if large:
+        raise CheckpointError(
+            f"{source} holds weights beyond float16's {limit:g}, as in '{large[0]}': keep float32"
+        )
+    return model.half()
 
 
 def _build_from_config(config: Mapping[str, Any], source: str) -> nn.Module:

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hfsr.cli._table import print_pairs
-from hfsr.errors import CheckpointError
 from hfsr.hub.parts import TASKS
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,14 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from hfsr import hub
-    from hfsr.checkpoints import config_of, load_checkpoint
+    from hfsr.checkpoints import config_of, halved, load_checkpoint
     from hfsr.hub.cards import make_card
     from hfsr.hub.sources import provenance_of
     from hfsr.registry import ARCHS
 
     model = load_checkpoint(args.checkpoint, arch=args.arch, scale=args.scale)
     if args.dtype == "fp16":
-        model = _halved(model, source=str(args.checkpoint))
+        model = halved(model, source=f"'{args.checkpoint}'")
     spec = ARCHS[config_of(model)["architecture"]]
     # Read before anything is written: OUT_DIR may be where the checkpoint is.
     provenance = provenance_of(args.checkpoint, licence=args.licence)
@@ -66,21 +61,3 @@ def run(args: argparse.Namespace) -> int:
         ]
     )
     return 0
-
-
-def _halved(model: nn.Module, *, source: str) -> nn.Module:
-    """The network with its weights rounded to float16.
-
-    Raises:
-        CheckpointError: a weight is too large for it.
-    """
-    import torch
-
-    limit = torch.finfo(torch.float16).max
-    tensors = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}
-    large = [name for name, tensor in tensors.items() if tensor.numel() and tensor.abs().max() > limit]
-    if large:
-        raise CheckpointError(
-            f"'{source}' holds weights beyond float16's {limit:g}, as in '{large[0]}'; leave --dtype out"
-        )
-    return model.half()
