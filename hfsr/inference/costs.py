@@ -54,6 +54,7 @@ def stage_flops(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> f
 def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands: Bands) -> int:
     """Peak bytes of the rows held while a stage runs as a stream, followed step by step."""
     held: dict[fx.Node, list[Span]] = {}
+    desk: dict[torch.dtype, int] = {}
     total = peak = 0
 
     def weigh(node: fx.Node, spans: list[Span]) -> int:
@@ -78,9 +79,15 @@ def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands
             if not isinstance(op, Pointwise):
                 # The result, before it is copied to its place, and the input, where it must be made first.
                 extra += weigh(node, [(step.start, step.stop)]) if joins else 0
-                extra += _made_input(program, op, sizes, step)
+                extra += _rounded_input(program, op, sizes, step)
+                source = op.sources[0]
+                if is_gathered(program, source):  # put together where the others were, in as much as any took
+                    dtype = program.operators[source].dtype
+                    desk[dtype] = max(
+                        desk.get(dtype, 0), _input_numbers(program, op, sizes, step) * dtype.itemsize
+                    )
             made = [] if node in stage.keeps else [(step.top, step.stop)]
-            peak = max(peak, int(total + weigh(node, made) + extra))
+            peak = max(peak, int(total + sum(desk.values()) + weigh(node, made) + extra))
             if made:
                 hold(node, appended(held.get(node, []), *made))
             for source, first in step.drops:
@@ -95,17 +102,25 @@ def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands
     return peak
 
 
-def _made_input(program: Program, op: MapOperator, sizes: dict[fx.Node, Size], step: Step) -> int:
-    """Bytes of a convolution's input when it must be put together, or copied into another number format."""
+def _rounded_input(program: Program, op: MapOperator, sizes: dict[fx.Node, Size], step: Step) -> int:
+    """Bytes of a convolution's input when it must be copied into another number format."""
+    given = _dtype(program, op.sources[0])
+    if isinstance(op, (Convolution, TransposedConvolution)) and op.compute not in (None, given):
+        return _input_numbers(program, op, sizes, step) * op.compute.itemsize
+    return 0
+
+
+def _input_numbers(program: Program, op: MapOperator, sizes: dict[fx.Node, Size], step: Step) -> int:
+    """How many numbers of its source a step reads."""
     source = op.sources[0]
-    given = program.operators[source].dtype if source in program.operators else torch.float32
     first, end = op.rows.needs(step.start, step.stop)
     rows = min(end, sizes[source].height) - max(first, 0)
-    numbers = rows * sizes[source].width * program.channels[source]
-    total = numbers * given.itemsize if is_gathered(program, source) else 0
-    if isinstance(op, (Convolution, TransposedConvolution)) and op.compute not in (None, given):
-        total += numbers * op.compute.itemsize
-    return total
+    return rows * sizes[source].width * program.channels[source]
+
+
+def _dtype(program: Program, node: fx.Node) -> torch.dtype:
+    """Of a map, or of the image."""
+    return program.operators[node].dtype if node in program.operators else torch.float32
 
 
 def piece_cost(program: Program, stage: Stage, piece: Size, image: Size) -> tuple[int, float]:
@@ -123,8 +138,7 @@ def piece_cost(program: Program, stage: Stage, piece: Size, image: Size) -> tupl
         return min(needed[node].height, limit.height) * min(needed[node].width, limit.width)
 
     def weight(node: fx.Node) -> int:
-        dtype = program.operators[node].dtype if node in program.operators else torch.float32
-        return area(node) * program.channels[node] * dtype.itemsize
+        return area(node) * program.channels[node] * _dtype(program, node).itemsize
 
     held: dict[fx.Node, int] = {}
     remaining = {node: sum(user in needed for user in node.users) for node in stage.nodes}

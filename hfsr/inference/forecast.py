@@ -24,7 +24,7 @@ from .graph import Program, Stage
 from .operators import Convolution, MapOperator, TransposedConvolution
 from .plan import Plan
 from .regions import Region, Size
-from .schedule import Bands, bands_of
+from .schedule import Bands, bands_of, wide_nodes
 
 __all__ = ["Forecast", "memory_of_run", "seconds_of_run", "seconds_of_writing"]
 
@@ -120,11 +120,10 @@ class _Bench:
     def seconds(self, stage: Stage, bands: Bands) -> float:
         """Seconds of a stage for the whole image."""
         height = self._sizes[self._program.source].height
-        total = 0.0
+        total, wide = 0.0, wide_nodes(self._program, stage, self._sizes)
         for node in stage.nodes:
-            rows = max(1, bands.rows * self._sizes[node].height // height)
+            rows = max(1, (bands.wide if node in wide else bands.rows) * self._sizes[node].height // height)
             total += self._seconds_per_row(node, rows) * self._sizes[node].height
-        self._parts.clear()
         return total
 
     def _seconds_per_row(self, node: fx.Node, rows: int) -> float:
@@ -144,6 +143,7 @@ class _Bench:
 
             run()
             self._rates[key] = self._timed(run) / region.height
+            self._parts.clear()  # a forecast must not take more memory than what it foretells
         return self._rates[key]
 
     def _readers(self, node: fx.Node) -> list[fx.Node]:

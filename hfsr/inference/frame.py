@@ -204,7 +204,8 @@ class Frame:
         channels, dtype = self.program.channels[node], self.program.operators[node].dtype
         count = height * width * channels
         desk = self._desk.pop(dtype, None)
-        if desk is None or not count <= desk.numel() <= 2 * count:  # the first band may be much higher
+        if desk is None or desk.numel() < count:
+            del desk  # before there is another one
             desk = torch.empty(count, dtype=dtype)
         self._desk[dtype] = desk
         return desk[:count].view(1, height, width, channels).permute(0, 3, 1, 2)

@@ -46,7 +46,8 @@ def run_in_rows(frame: Frame, stage: Stage, bands: Bands, write: Write) -> Itera
             _drop(frame, band.drops)
             _drop_live(frame, stage, schedule)
             schedule.finish_band(band)
-            yield band.piece
+            if band.piece.top >= 0:
+                yield band.piece
         elif not schedule.shrink():
             raise PlanError(
                 f"not enough memory for a row of {frame.image.width} px; give a tile size or free some"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
@@ -128,7 +129,7 @@ class Runner:
         """How long the arithmetic of an image takes, measured on a part of it."""
         if isinstance(plan, WindowPlan):
             return 0.0 if self._windowed is None else self._windowed.footprint.seconds_per_flop() * plan.flops
-        with kept_heap():
+        with self._heap(plan):
             return seconds_of_run(self.program, plan, padded_size(size, self._multiple), self.device)
 
     @property
@@ -176,7 +177,7 @@ class Runner:
             spill=plan.spill_folder,
             run_stage=run_stage,
         )
-        with kept_heap():
+        with self._heap(plan):
             yield from timed(run, plan, size)
 
     def _arranged(self, size: Size) -> tuple[Program, Plan, RunStage | None]:
@@ -191,6 +192,9 @@ class Runner:
         self.backend = "openvino"
         program, plan = self._compiled.plan(size, self.device, self.tile)
         return program, plan, self._compiled.runner(plan)
+
+    def _heap(self, plan: Plan) -> AbstractContextManager[None]:
+        return kept_heap(plan.memory_bytes if self.device.type == "cpu" else 0)
 
     def _in_windows(self, spec: ArchSpec) -> Windowed:
         return Windowed(

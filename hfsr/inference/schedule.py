@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import fx
@@ -11,10 +12,12 @@ from .graph import Program, Stage
 from .operators import Convolution, Pointwise
 from .regions import Region, Size
 
-__all__ = ["Band", "Bands", "Schedule", "Step", "bands_of", "heirs", "in_strips"]
+__all__ = ["Band", "Bands", "Schedule", "Step", "bands_of", "heirs", "in_strips", "wide_nodes"]
 
 _NEVER = 1 << 62
 """A row that no map has: nothing above it is needed."""
+_FAR = Size(1 << 20, 1 << 20)
+"""An image that no window reaches the end of."""
 _WIDE = 2
 """A map is wide whose rows take so many times the bytes of those that most of the work goes into."""
 
@@ -52,7 +55,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Band:
-    """A band of rows of the image, the steps that finish it, and what each target owns of it."""
+    """A band of rows of the image, the steps that finish it, and what each target owns of it.
+
+    Attributes:
+        piece: the rows; they lie above the image while the stream runs in, and nobody owns them.
+    """
 
     piece: Region
     owned: dict[fx.Node, Region]
@@ -64,6 +71,8 @@ class Band:
 class Schedule:
     """Plans band after band, from what is done so far; nothing is done twice.
 
+    The first bands lie above the image, where a deep stage's first maps begin to be needed: so all of its
+    bands are alike, where the first one would else be as high as windows reach through the whole stage.
     Kept maps are never dropped: they are whole.
     """
 
@@ -73,12 +82,21 @@ class Schedule:
         self._sizes = sizes
         self._image = sizes[program.source]
         self._bands = bands
-        self._wide = _wide_nodes(program, stage, sizes)
+        self._wide = wide_nodes(program, stage, sizes)
         self._done = dict.fromkeys((n for n in stage.nodes if not is_gathered(program, n)), 0)
         kept = set(stage.keeps)
         self._kept = kept
         self._held_from = {n: 0 for n in program.targets(stage) if n in self._done and n not in kept}
-        self._top = self._ahead = 0
+        self._readers = _readers(program, self._done)
+        self._windows = {
+            node: [each for each in node.users if each in self._done and not _is_pointwise(program, each)]
+            for node in self._done
+        }
+        leads = _leads(program, stage)
+        lead = max(leads.values(), default=0)
+        # A band more, unless it would be hardly any work: small bands are slow.
+        self._top = self._ahead = -(-(-lead // bands.rows) * bands.rows if 4 * lead > bands.rows else 0)
+        self._wide_lead = max((leads[node] for node in self._wide if node in leads), default=0)
 
     @property
     def nodes(self) -> list[fx.Node]:
@@ -91,14 +109,15 @@ class Schedule:
         if self._top >= image.height:
             return None
         if self._ahead <= self._top:
-            self._ahead = min(self._top + self._bands.rows, image.height)
-        piece = Region(self._top, min(self._top + self._bands.wide, self._ahead), 0, image.width)
-        owned = self._program.owned(self._stage, piece, self._sizes)
-        stops = self._stops(owned)
-        if piece.bottom < self._ahead:
-            trunk = self._stops(
-                self._program.owned(self._stage, piece._replace(bottom=self._ahead), self._sizes)
-            )
+            self._ahead = min(self._top + self._bands.rows, image.height if self._top >= 0 else 0)
+        bottom = min(self._top + self._bands.wide, self._ahead)
+        if self._ahead <= -self._wide_lead:
+            bottom = self._ahead  # wide maps are not yet needed
+        piece = Region(self._top, bottom, 0, image.width)
+        owned = self._program.owned(self._stage, piece, self._sizes) if bottom > 0 else {}
+        stops = self._stops(bottom)
+        if bottom < self._ahead:
+            trunk = self._stops(self._ahead)
             stops.update({node: stop for node, stop in trunk.items() if node not in self._wide})
         spans = {n: (start, stops[n]) for n, start in self._done.items() if stops.get(n, 0) > start}
         after = {**self._done, **{node: stop for node, (_, stop) in spans.items()}}
@@ -138,9 +157,7 @@ class Schedule:
         ]
 
     def _joined_from(self, node: fx.Node, start: int) -> int:
-        readers = [user for user in node.users if user in self._done]
-        windows = [user for user in readers if not isinstance(self._program.operators[user], Pointwise)]
-        return min(start, self._first_of(windows, self._done))
+        return min(start, self._first_of(self._windows[node], self._done))
 
     def _end_drops(self, piece: Region, after: dict[fx.Node, int]) -> tuple[tuple[fx.Node, int], ...]:
         ends = []
@@ -153,8 +170,7 @@ class Schedule:
         return tuple(ends)
 
     def _first_needed(self, node: fx.Node, done: dict[fx.Node, int]) -> int:
-        readers = [reader for reader in readers_of(self._program, node) if reader in self._done]
-        return self._first_of(readers, done)
+        return self._first_of(self._readers.get(node, []), done)
 
     def _first_of(self, readers: list[fx.Node], done: dict[fx.Node, int]) -> int:
         return min((self._first_row(reader, done[reader]) for reader in readers), default=_NEVER)
@@ -165,15 +181,39 @@ class Schedule:
             return _NEVER
         return max(self._program.operators[reader].rows.needs(done, done + 1)[0], 0)
 
-    def _stops(self, owned: dict[fx.Node, Region]) -> dict[fx.Node, int]:
-        stops = {node: region.bottom for node, region in owned.items()}
+    def _stops(self, bottom: int) -> dict[fx.Node, int]:
+        """Down to which row each map is needed by what owns the image down to `bottom`."""
+        piece = Region(0, bottom, 0, self._image.width)
+        targets = self._program.targets(self._stage)
+        stops = {node: piece.scaled(self._image, self._sizes[node]).bottom for node in targets}
         return _needed_stops(self._program, self._stage, self._sizes, stops)
+
+
+def _leads(program: Program, stage: Stage) -> dict[fx.Node, int]:
+    """How many rows of the image each map of a stage must be ahead of the targets, whatever its height."""
+    sizes = program.sizes(_FAR)
+    stops = _needed_stops(program, stage, sizes, dict.fromkeys(program.targets(stage), 0))
+    return {node: stop * _FAR.height // sizes[node].height for node, stop in stops.items() if node in sizes}
+
+
+def _readers(program: Program, nodes: Collection[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
+    """Who among these operators asks for rows of a map, for each map that any of them asks for: their own,
+    and those of earlier stages.
+    """
+    asked = {source for node in nodes for source in sources_of(program, node)}
+    return {node: [reader for reader in readers_of(program, node) if reader in nodes] for node in asked}
+
+
+def _is_pointwise(program: Program, node: fx.Node) -> bool:
+    return isinstance(program.operators[node], Pointwise)
 
 
 def _needed_stops(
     program: Program, stage: Stage, sizes: dict[fx.Node, Size], stops: dict[fx.Node, int]
 ) -> dict[fx.Node, int]:
-    """Down to which row each map of a stage is needed, so that some of them reach these rows."""
+    """Down to which row each map of a stage is needed, so that some of them reach these rows; 0 or less for
+    none.
+    """
     stops = dict(stops)
     inside = set(stage.nodes)
     for node in reversed(stage.nodes):
@@ -182,7 +222,8 @@ def _needed_stops(
             end = op.rows.needs(stops[node] - 1, stops[node])[1]
             for source in op.sources:
                 if source in inside:
-                    stops[source] = max(stops.get(source, 0), min(end, sizes[source].height))
+                    end_in = min(end, sizes[source].height)
+                    stops[source] = max(stops.get(source, end_in), end_in)
     return stops
 
 
@@ -194,16 +235,16 @@ def bands_of(program: Program, stage: Stage, sizes: dict[fx.Node, Size], limit: 
     because what overflows the caches, and what the C library asks the system for, costs time.
     """
     image = sizes[program.source]
-    wide = _wide_nodes(program, stage, sizes)
+    wide = wide_nodes(program, stage, sizes)
     weights = _row_bytes(program, stage, sizes)
     heaviest = max((weight for node, weight in weights.items() if node not in wide), default=1)
     rows = min(max(1, int(limit // heaviest)), image.height)
-    heaviest = max((weights[node] for node in wide), default=heaviest)
+    heaviest = max((weights.get(node, 0.0) for node in wide), default=heaviest)
     return Bands(rows, min(max(1, int(limit // heaviest)), rows))
 
 
 def _row_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> dict[fx.Node, float]:
-    """Bytes of each map for one row of the image."""
+    """Bytes of each map for one row of the image; gathered ones are none."""
     height = sizes[program.source].height
     return {
         node: sizes[node].height
@@ -212,10 +253,12 @@ def _row_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> di
         * program.channels[node]
         * program.operators[node].dtype.itemsize
         for node in stage.nodes
+        if not is_gathered(program, node)
     }
 
 
-def _wide_nodes(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> set[fx.Node]:
+def wide_nodes(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> set[fx.Node]:
+    """The wide maps of a stage, and all that is made from them."""
     weights = _row_bytes(program, stage, sizes)
     work = {
         node: program.operators[node].cost(program.channels[node]) * sizes[node].height * sizes[node].width
@@ -234,7 +277,7 @@ def _wide_nodes(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> s
     wide: set[fx.Node] = set()
     for node in stage.nodes:
         sources = program.operators[node].sources
-        if weights[node] > _WIDE * typical or any(source in wide for source in sources):
+        if weights.get(node, 0.0) > _WIDE * typical or any(source in wide for source in sources):
             wide.add(node)
     return wide
 
@@ -280,7 +323,7 @@ def _may_replace(
     if not alike or operators[new].dtype != operators[old].dtype:
         return False
     readers = [node for node in stage.nodes if old in operators[node].sources]
-    if not all(isinstance(operators[r], Pointwise) and not is_gathered(program, r) for r in readers):
+    if not all(_is_pointwise(program, r) and not is_gathered(program, r) for r in readers):
         return False
     height = sizes[new].height
     for stop in {*range(1, min(height, 64) + 1), height}:

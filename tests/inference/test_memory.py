@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,43 @@ def test_the_peak_where_the_system_keeps_no_such_file(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "missing")
     assert memory.peak_memory(torch.device("cpu")) >= at_least
     assert honest >= at_least
+
+
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(not HUGE_PAGES.exists(), reason="the system has no huge pages")
+def test_the_heap_is_asked_for_in_huge_pages():
+    """Advised for what is expected, in a process whose heap nobody has used yet; touching none of it."""
+    told = run_alone(
+        "from hfsr.inference.memory import kept_heap, resident_memory\n"
+        "from pathlib import Path\n"
+        "def advised():\n"
+        "    flags = [l.split() for l in Path('/proc/self/smaps').read_text().splitlines()]\n"
+        "    sizes = [int(f[1]) for f in flags if f[0] == 'Size:']\n"
+        "    found = ['hg' in f for f in flags if f[0] == 'VmFlags:']\n"
+        "    return sum(size for size, huge in zip(sizes, found, strict=True) if huge) >> 10\n"
+        "before, resident = advised(), resident_memory()\n"
+        "with kept_heap(100 << 20):\n"
+        "    inside, taken = advised(), resident_memory() - resident\n"
+        "print(before, inside, taken >> 20)\n"
+    )
+    before, inside, taken = map(int, told.split())
+    assert before == 0
+    assert inside >= 190
+    assert taken < 20
+
+
+@pytest.mark.parametrize("expected", [0, 1 << 20, 64 << 20, 1 << 50])
+def test_whatever_is_expected_of_the_heap_tensors_come_from_it(expected):
+    with memory.kept_heap(expected):
+        assert torch.ones(3, 5 << 20).sum() == 15 << 20
+
+
+def run_alone(program: str) -> str:
+    """What a program prints in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return done.stdout
 
 
 def test_new_maps_take_the_place_of_old_ones():

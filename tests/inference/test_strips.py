@@ -132,7 +132,7 @@ def test_a_dense_block_is_not_wide():
     program = trace(hfsr.create_model("rrdbnet_6b_x4").eval())
     (stage,) = program.stages
     bands = bands_of(program, stage, program.sizes(Size(320, 1024)), 10 << 20)
-    assert bands == Bands(10, 2)
+    assert bands == Bands(40, 2)
 
 
 def test_results_of_attention_blocks_are_strips_and_trunks_are_not():
