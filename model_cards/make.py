@@ -4,8 +4,8 @@
         --gt DIR/Set5 DIR/Set14 --machine "2 CPU cores, an hour"
     python model_cards/make.py hfsr-denoise --gt DIR/CBSD68 --sigma 15 25 50 --machine "2 CPU cores, 2 hours"
 
-`--run` names the runs that made it, one begun from the other: the last one's weights are bundled, in float16,
-and the course of all is drawn. Without it the weights stay, and the card is written anew.
+`--run` names the runs that made it, one begun from the other: the weights of the last, or those of `--weights`,
+are bundled in float16, and the course of all is drawn. Without it the weights stay, and the card is written anew.
 What the option file tells (recipe, iterations, loss, degradation) is read from it; `FACTS` holds the rest.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hfsr import _resources
-from hfsr.checkpoints import read_model_folder, write_model_folder
+from hfsr.checkpoints import halved, read_model_folder, write_model_folder
 from hfsr.cli._degrading import add_words, degradations_of, told_task
 from hfsr.cli._measuring import example_of, measure
 from hfsr.hub.cards import make_card
@@ -66,13 +66,14 @@ def main() -> None:
     parser.add_argument("--gt", nargs="+", required=True, metavar="DIR", help="folders of GT pictures")
     parser.add_argument("--machine", metavar="TEXT", help="what it was trained on and for how long")
     parser.add_argument("--run", nargs="+", type=Path, metavar="DIR", help="the runs that made it, in order")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="a model folder (default: the last run)")
     add_words(parser, several=True)
     args = parser.parse_args()
     facts = FACTS[args.name]
     recipe = read_recipe(_resources.path("options", facts.option_file))
     folder = _resources.folder("weights") / args.name
     if args.run:
-        bundle(args.run[-1] / "models" / "net_g_latest", folder, task=recipe.task)
+        bundle(args.weights or args.run[-1] / "models" / "net_g_latest", folder, task=recipe.task)
     model = read_model_folder(folder)
     training = replace(
         recipe.training,
@@ -107,7 +108,8 @@ def main() -> None:
 
 def bundle(trained: Path, folder: Path, *, task: str | None) -> None:
     """Stores weights in half the room; they are measured as they are read back."""
-    write_model_folder(read_model_folder(trained).half(), folder, task=task or task_in(trained))
+    model = halved(read_model_folder(trained), source=f"'{trained}'")
+    write_model_folder(model, folder, task=task or task_in(trained))
 
 
 def course(runs: list[Path]) -> Iterator[dict[str, str]]:
