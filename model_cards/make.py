@@ -4,8 +4,8 @@
         --gt DIR/Set5 DIR/Set14 --machine "2 CPU cores, an hour"
     python model_cards/make.py hfsr-denoise --gt DIR/CBSD68 --sigma 15 25 50 --machine "2 CPU cores, 2 hours"
 
-`--run` names the runs that made it, one begun from the other: the weights of the last, or those of `--weights`,
-are bundled in float16, and the course of all is drawn. Without it the weights stay, and the card is written anew.
+`--run` names the runs that made it, one begun from the other: the weights of the last, or of `--weights`, are
+bundled in float16, and the course of all is drawn. Without it the weights stay, and the card is written anew.
 What the option file tells (recipe, iterations, loss, degradation) is read from it; `FACTS` holds the rest.
 """
 
