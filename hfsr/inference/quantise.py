@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from hfsr.archs import QuantisedConv2d, input_ranges, quantise_layers
 from hfsr.errors import MissingDependencyError, OptionsError
 
-from .backends.openvino import load_openvino, logs_left_alone
+from .backends.openvino import load_openvino, logs_left_alone, unreported
 from .graph import trace
 from .operators import Convolution
 
@@ -78,7 +78,7 @@ def quantise(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
 
 def _load_nncf() -> Any:
     try:
-        with warnings.catch_warnings():
+        with unreported(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import nncf
     except ModuleNotFoundError as error:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -141,3 +144,25 @@ def test_a_conversion_that_fails_leaves_the_logs_of_others_as_they_were():
     with pytest.raises(RuntimeError), logs_left_alone():
         ov.convert_model(torch.nn.Conv2d(3, 3, 1), example_input=torch.zeros(1, 4, 8, 8))
     assert (root.level, root.filters) == before
+
+
+def test_nothing_is_reported_to_the_makers_of_the_backend(tmp_path):
+    """A process of its own upscales and quantises; none of the package that sends is ever loaded, nor does it
+    leave its files in the home folder.
+    """
+    program = (
+        "import sys, torch, hfsr\n"
+        "from hfsr.inference import Upscaler\n"
+        "from hfsr.inference.quantise import quantise\n"
+        "model = hfsr.create_model('edsr_tiny').eval()\n"
+        "image = torch.rand(1, 3, 96, 96)\n"
+        "Upscaler(model, backend='openvino', device='cpu').tensor(image)\n"
+        "quantise(model, [image])\n"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry')])\n"
+    )
+    home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], env=home, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert not (tmp_path / "intel").exists()

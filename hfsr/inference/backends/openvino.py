@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from hfsr.errors import MissingDependencyError, PlanError
 from ..graph import Program, Stage
 from .windows import StageIO
 
-__all__ = ["CompiledStage", "OpenVino", "load_openvino", "logs_left_alone"]
+__all__ = ["CompiledStage", "OpenVino", "load_openvino", "logs_left_alone", "unreported"]
 
 _PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -39,14 +40,31 @@ def logs_left_alone() -> Iterator[None]:
         root.filters[:] = filters
 
 
+@contextlib.contextmanager
+def unreported() -> Iterator[None]:
+    """What is imported here reports nothing to its makers: OpenVINO and NNCF tell them of every conversion,
+    in a process of its own each time, through a package that they can do without.
+
+    A process that has imported that package by itself is left as it is.
+    """
+    name = "openvino_telemetry"
+    ours = sys.modules.setdefault(name, None) is None  # type: ignore[arg-type]  # None: cannot be imported
+    try:
+        yield
+    finally:
+        if ours:
+            del sys.modules[name]
+
+
 def load_openvino() -> Any:
-    """The package openvino.
+    """The package openvino, which reports nothing to its makers.
 
     Raises:
         MissingDependencyError: it is not installed.
     """
     try:
-        import openvino
+        with unreported():
+            import openvino
     except ModuleNotFoundError as error:
         raise MissingDependencyError("openvino", extra="openvino", purpose="the backend openvino") from error
     return openvino
