@@ -45,7 +45,8 @@ class Upscaler:
             allows it, but fp32 for pictures and arrays of 16 bit: bf16 holds 8 bits of a number, and its
             error, invisible in 8 bit, is hundreds of steps of 16. Floats count as 8 bit.
         backend: "torch"; "openvino", which compiles for each size of picture (local and pooled networks on a
-            CPU, needs hfsr[openvino]); "auto" takes that where it is installed and the picture is worth it.
+            CPU, needs hfsr[openvino]); "auto" takes that for local ones, where it is installed and the
+            picture is worth it.
         device: "cpu", "cuda", "cuda:N"; None takes CUDA where there is one.
         self_ensemble: average the results of the eight flips and transposes, in float: eight times the work,
             and one float32 copy of the result in memory (or in a file).

@@ -102,6 +102,14 @@ def test_auto_leaves_small_pictures_to_torch(monkeypatch):
     assert up.backend == "torch"
 
 
+def test_auto_leaves_networks_of_many_stages_to_torch(monkeypatch):
+    monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1.0)
+    monkeypatch.setattr(OpenVino, "__init__", lambda *a: pytest.fail("compiled for a pooled network"))
+    up = Upscaler(tiny("A2N"), backend="auto", tile=16)
+    up.tensor(uneven_image(*SIZE))
+    assert up.backend == "torch"
+
+
 def test_auto_compiles_for_large_ones(monkeypatch):
     monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1.0)
     up = Upscaler(tiny("EDSR"), backend="auto", tile=16)
