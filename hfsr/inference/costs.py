@@ -8,14 +8,13 @@ from torch import fx
 from .gathering import is_gathered
 from .graph import Program, Stage
 from .operators import Convolution, MapOperator, Pointwise, TransposedConvolution
-from .regions import Region, Size
+from .regions import FAR, Region, Size
 from .schedule import Bands, Schedule, Step, heirs
 from .strips import Span, appended, remaining
 
 __all__ = ["live_bytes", "map_bytes", "piece_cost", "rows_bytes", "stage_flops"]
 
 _MIDDLE = 1 << 19
-_FAR = Size(1 << 20, 1 << 20)
 _WORKSPACE = 1.25
 """What a convolution takes beyond its input and output, as a factor on both."""
 
@@ -128,7 +127,7 @@ def piece_cost(program: Program, stage: Stage, piece: Size, image: Size) -> tupl
     be.
     """
     limits = program.sizes(image)
-    sizes = program.sizes(_FAR)
+    sizes = program.sizes(FAR)
     region = Region(_MIDDLE, _MIDDLE + piece.height, _MIDDLE, _MIDDLE + piece.width)
     owned = program.owned(stage, region, sizes)
     needed = program.regions(stage, owned, sizes)

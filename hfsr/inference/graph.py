@@ -21,14 +21,10 @@ from hfsr.errors import PlanError
 from hfsr.zoo import spec_of
 
 from .operators import Convolution, MapOperator, Pointwise, Positional, TransposedConvolution
-from .regions import Region, Size
+from .regions import FAR, Region, Size
 from .rules import LEAVES, is_global_pool, map_operator
 
 __all__ = ["EXACT_FROM", "Program", "Stage", "is_exact", "trace"]
-
-_FAR = 1 << 20
-"""An image so large, in px, that a region in its middle meets no border."""
-
 
 _PROBES = (Size(17, 23), Size(30, 19), Size(16, 32))
 EXACT_FROM = 16
@@ -121,8 +117,8 @@ class Program:
 
     def radius(self) -> int:
         """One-sided receptive field of the convolutions in LR px, global pools left out."""
-        sizes = self.sizes(Size(_FAR, _FAR))
-        middle = Region(_FAR // 2, _FAR // 2 + 1, _FAR // 2, _FAR // 2 + 1)
+        sizes = self.sizes(FAR)
+        middle = Region(FAR.height // 2, FAR.height // 2 + 1, FAR.width // 2, FAR.width // 2 + 1)
         needed = {self.output: middle.scaled(sizes[self.source], sizes[self.output])}
         for node in reversed(self.operators):
             if node in needed:
@@ -134,7 +130,7 @@ class Program:
 
     def scale(self) -> float:
         """Output px per input px, to six digits."""
-        return self.sizes(Size(_FAR, _FAR))[self.output].height / _FAR
+        return self.sizes(FAR)[self.output].height / FAR.height
 
     def prepare(self, device: torch.device, dtype: torch.dtype) -> None:
         """Readies the weights: in float32, or in `dtype` but for the first and last convolutions.
@@ -224,7 +220,7 @@ def is_exact(model: nn.Module) -> bool:
     traced = copy.deepcopy(model)
     try:
         program = trace(traced)
-        program.sizes(Size(_FAR, _FAR))
+        program.sizes(FAR)
     except PlanError:
         return False
     if any(isinstance(value, fx.Proxy) for module in traced.modules() for value in vars(module).values()):

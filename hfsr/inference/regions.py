@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from hfsr.archs import enlarged_length, source_of
 
 __all__ = [
+    "FAR",
     "AxisRule",
     "Enlarge",
     "Interpolate",
@@ -34,6 +35,10 @@ class Size(NamedTuple):
 
     height: int
     width: int
+
+
+FAR = Size(1 << 20, 1 << 20)
+"""An image that no window reaches the end of."""
 
 
 class Region(NamedTuple):

@@ -10,14 +10,12 @@ from torch import fx
 from .gathering import is_gathered, readers_of, sources_of
 from .graph import Program, Stage
 from .operators import Convolution, Pointwise
-from .regions import Region, Size
+from .regions import FAR, Region, Size
 
 __all__ = ["Band", "Bands", "Schedule", "Step", "bands_of", "heirs", "in_strips", "wide_nodes"]
 
 _NEVER = 1 << 62
 """A row that no map has: nothing above it is needed."""
-_FAR = Size(1 << 20, 1 << 20)
-"""An image that no window reaches the end of."""
 _WIDE = 2
 """A map is wide whose rows take so many times the bytes of those that most of the work goes into."""
 
@@ -191,9 +189,9 @@ class Schedule:
 
 def _leads(program: Program, stage: Stage) -> dict[fx.Node, int]:
     """How many rows of the image each map of a stage must be ahead of the targets, whatever its height."""
-    sizes = program.sizes(_FAR)
+    sizes = program.sizes(FAR)
     stops = _needed_stops(program, stage, sizes, dict.fromkeys(program.targets(stage), 0))
-    return {node: stop * _FAR.height // sizes[node].height for node, stop in stops.items() if node in sizes}
+    return {node: stop * FAR.height // sizes[node].height for node, stop in stops.items()}
 
 
 def _readers(program: Program, nodes: Collection[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
