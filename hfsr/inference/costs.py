@@ -103,7 +103,7 @@ def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands
 
 def _rounded_input(program: Program, op: MapOperator, sizes: dict[fx.Node, Size], step: Step) -> int:
     """Bytes of a convolution's input when it must be copied into another number format."""
-    given = _dtype(program, op.sources[0])
+    given = program.dtype(op.sources[0])
     if isinstance(op, (Convolution, TransposedConvolution)) and op.compute not in (None, given):
         return _input_numbers(program, op, sizes, step) * op.compute.itemsize
     return 0
@@ -115,11 +115,6 @@ def _input_numbers(program: Program, op: MapOperator, sizes: dict[fx.Node, Size]
     first, end = op.rows.needs(step.start, step.stop)
     rows = min(end, sizes[source].height) - max(first, 0)
     return rows * sizes[source].width * program.channels[source]
-
-
-def _dtype(program: Program, node: fx.Node) -> torch.dtype:
-    """Of a map, or of the image."""
-    return program.operators[node].dtype if node in program.operators else torch.float32
 
 
 def piece_cost(program: Program, stage: Stage, piece: Size, image: Size) -> tuple[int, float]:
@@ -137,7 +132,7 @@ def piece_cost(program: Program, stage: Stage, piece: Size, image: Size) -> tupl
         return min(needed[node].height, limit.height) * min(needed[node].width, limit.width)
 
     def weight(node: fx.Node) -> int:
-        return area(node) * program.channels[node] * _dtype(program, node).itemsize
+        return area(node) * program.channels[node] * program.dtype(node).itemsize
 
     held: dict[fx.Node, int] = {}
     remaining = {node: sum(user in needed for user in node.users) for node in stage.nodes}

@@ -175,7 +175,7 @@ class _Bench:
         return self._sizes[node]
 
     def patch(self, node: fx.Node, region: Region) -> Tensor:
-        key = (self._program.channels[node], self._dtype(node), region.height, region.width)
+        key = (self._program.channels[node], self._program.dtype(node), region.height, region.width)
         if key not in self._parts:
             self._parts[key] = self._new(node, region)
         return self._parts[key]
@@ -200,11 +200,8 @@ class _Bench:
 
     def _new(self, node: fx.Node, region: Region) -> Tensor:
         shape = (1, self._program.channels[node], region.height, region.width)
-        part = torch.zeros(shape, dtype=self._dtype(node), device=self._device)
+        part = torch.zeros(shape, dtype=self._program.dtype(node), device=self._device)
         return part.contiguous(memory_format=torch.channels_last)
-
-    def _dtype(self, node: fx.Node) -> torch.dtype:
-        return self._program.operators[node].dtype if node in self._program.operators else torch.float32
 
 
 def _kind(op: MapOperator, program: Program) -> tuple[object, ...]:

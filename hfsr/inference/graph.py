@@ -72,6 +72,10 @@ class Program:
             return "positional"
         return "pooled" if len(self.stages) > 1 else "local"
 
+    def dtype(self, node: fx.Node) -> torch.dtype:
+        """Of a map, or of the image."""
+        return self.operators[node].dtype if node in self.operators else torch.float32
+
     def sizes(self, image: Size) -> dict[fx.Node, Size]:
         """The size of every map for an image of this size."""
         sizes = {self.source: image}

@@ -99,7 +99,7 @@ class OpenVino:
             model = self._convert(name, _StageModule(program, stage, io), program, io)
             compiled = self._core.compile_model(self._typed(model, program, io), "CPU", self._settings)
             shapes = [(1, *s, program.channels[n]) for n, s in zip(io.outputs, io.results, strict=True)]
-            types = [_dtype(program, node) for node in io.outputs]
+            types = [program.dtype(node) for node in io.outputs]
             self._compiled[key] = CompiledStage(self._ov, compiled, len(io.maps), shapes, types)
         return self._compiled[key]
 
@@ -123,9 +123,9 @@ class OpenVino:
         types = {torch.float32: self._ov.Type.f32, torch.bfloat16: self._ov.Type.bf16}
         ends = self._ov.preprocess.PrePostProcessor(model)
         for index, node in enumerate(io.maps):
-            ends.input(index).tensor().set_element_type(types[_dtype(program, node)])
+            ends.input(index).tensor().set_element_type(types[program.dtype(node)])
         for index, node in enumerate(io.outputs):
-            ends.output(index).tensor().set_element_type(types[_dtype(program, node)])
+            ends.output(index).tensor().set_element_type(types[program.dtype(node)])
         return ends.build()
 
 
@@ -207,10 +207,6 @@ class _StageModule(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         maps = [x.permute(_TO_NCHW) for x in inputs[: self.maps]]
         return tuple(y.permute(_TO_NHWC) for y in self.body(*maps, *inputs[self.maps :]))
-
-
-def _dtype(program: Program, node: fx.Node) -> torch.dtype:
-    return program.operators[node].dtype if node in program.operators else torch.float32
 
 
 def _inputs(program: Program, io: StageIO, small: bool = False) -> list[Tensor]:
