@@ -35,7 +35,7 @@ from ._padding import pad_to_multiple, padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
 from ._quantised import QuantisedConv2d, input_ranges, quantise_layers
 from ._resize import Bicubic, Enlargement
-from ._spec import ArchSpec
+from ._spec import ArchSpec, records_arguments
 
 __all__ = [
     "ArchSpec",
@@ -72,6 +72,7 @@ __all__ = [
     "quantise_layers",
     "rcan",
     "rdn",
+    "records_arguments",
     "rrdbnet",
     "source_of",
     "srcnn",

@@ -17,7 +17,7 @@ from typing import NoReturn
 from hfsr import __version__
 from hfsr.errors import HfsrError, UsageError
 
-__all__ = ["COMMANDS", "main", "run_command"]
+__all__ = ["COMMANDS", "build_parser", "main", "run_command"]
 
 COMMANDS = {
     "upscale": ("upscale", "enlarge or restore pictures and folders"),
@@ -69,18 +69,23 @@ def main(argv: list[str] | None = None) -> int:
     return run_command("hfsr", command, argv[1:])
 
 
+def build_parser(program: str, command: str) -> argparse.ArgumentParser:
+    """Builds the parser of one command of `program` (`hfsr` or `basicsr`)."""
+    module_name, summary = COMMANDS[command]
+    parser = _Parser(prog=f"{program} {command}", description=summary[0].upper() + summary[1:] + ".")
+    importlib.import_module(f"hfsr.cli.{module_name}").add_arguments(parser)
+    return parser
+
+
 def run_command(program: str, command: str, argv: list[str]) -> int:
     """Runs one command of `program` (`hfsr` or `basicsr`); what goes wrong is one line on stderr.
 
     Returns:
         The exit code: 0, 1 for an HfsrError, 2 for wrong usage, 128 and the signal's number when stopped.
     """
-    module_name, summary = COMMANDS[command]
-    module = importlib.import_module(f"hfsr.cli.{module_name}")
     name = f"{program} {command}"
-    parser = _Parser(prog=name, description=summary[0].upper() + summary[1:] + ".")
-    module.add_arguments(parser)
-    args = parser.parse_args(argv)
+    module = importlib.import_module(f"hfsr.cli.{COMMANDS[command][0]}")
+    args = build_parser(program, command).parse_args(argv)
     args.command = command
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

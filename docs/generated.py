@@ -1,0 +1,206 @@
+"""Tables of the documentation that are generated from the code, so that they cannot fall behind it.
+
+A page names a table by a line of its own, `<!-- generated: NAME -->`; it is replaced when the page is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hfsr import _resources
+
+__all__ = ["TABLES", "connect", "expand"]
+
+_MARK = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
+
+
+def connect(app: Any) -> None:
+    """Expands the marks of every page that Sphinx reads."""
+
+    def on_source_read(_app: Any, _page: str, source: list[str]) -> None:
+        source[0] = expand(source[0])
+
+    app.connect("source-read", on_source_read)
+
+
+def expand(text: str) -> str:
+    """Replaces each mark by its table.
+
+    Raises:
+        KeyError: no table has that name.
+    """
+    return _MARK.sub(lambda mark: TABLES[mark[1]](), text)
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    return "\n".join([_row(*header), _row(*["---"] * len(header)), *(_row(*row) for row in rows)])
+
+
+# Commands, from their parsers
+
+
+def commands() -> str:
+    """Every command with its options."""
+    return "\n\n".join(_command(name) for name in _command_names())
+
+
+def _command_names() -> Iterator[str]:
+    from hfsr.cli import COMMANDS
+
+    yield from COMMANDS
+
+
+def _command(name: str) -> str:
+    from hfsr.cli import COMMANDS, build_parser
+
+    parser = build_parser("hfsr", name)
+    parts = [f"## hfsr {name}", COMMANDS[name][1][:1].upper() + COMMANDS[name][1][1:] + ".", *_usage(parser)]
+    for sub, subparser in _subparsers(parser):
+        parts += [f"### hfsr {name} {sub}", *_usage(subparser)]
+    return "\n\n".join(parts)
+
+
+def _usage(parser: argparse.ArgumentParser) -> list[str]:
+    rows: list[tuple[object, ...]] = []
+    for action in parser._actions:
+        if isinstance(action, (argparse._HelpAction, argparse._SubParsersAction)):
+            continue
+        names = (
+            ", ".join(f"`{option}`" for option in action.option_strings)
+            or f"`{action.metavar or action.dest}`"
+        )
+        values = "" if action.nargs == 0 or not action.option_strings else f" `{_placeholder(action)}`"
+        rows.append((names + values, action.help or ""))
+    usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
+    return [f"```text\n{usage}\n```", *([_table(("argument", "meaning"), rows)] if rows else [])]
+
+
+def _placeholder(action: argparse.Action) -> str:
+    if action.choices is not None:
+        return "{" + ",".join(str(choice) for choice in action.choices) + "}"
+    if isinstance(action.metavar, tuple):
+        return " ".join(action.metavar)
+    return action.metavar or action.dest.upper()
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.items()
+
+
+# Option keys, from the schema
+
+
+def option_keys() -> str:
+    """Every key of an option file, section by section."""
+    schema = json.loads(_resources.path("options", "schema.json").read_text(encoding="utf-8"))
+    sections = [("The top of the file", schema), *_sections(schema)]
+    return "\n\n".join(f"## {title}\n\n{_keys(section)}" for title, section in sections)
+
+
+def _sections(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, definition in sorted(schema["$defs"].items()):
+        if "properties" in definition:
+            yield f"{name.removesuffix('Options')} section", definition
+
+
+def _keys(section: dict[str, Any]) -> str:
+    required = set(section.get("required", ()))
+    rows = [
+        (
+            f"`{key}`",
+            _type(value),
+            "required" if key in required else _default(value),
+            value.get("description", ""),
+        )
+        for key, value in sorted(section["properties"].items())
+    ]
+    return _table(("key", "type", "default", "meaning"), rows)
+
+
+def _type(value: dict[str, Any]) -> str:
+    if "enum" in value:
+        return " or ".join(f"`{choice}`" for choice in value["enum"])
+    if "$ref" in value:
+        return value["$ref"].rpartition("/")[2]
+    if "anyOf" in value:
+        return " or ".join(dict.fromkeys(_type(choice) for choice in value["anyOf"]))
+    return str(value.get("type", "any"))
+
+
+def _default(value: dict[str, Any]) -> str:
+    return f"`{json.dumps(value['default'])}`" if "default" in value else ""
+
+
+# Networks, losses and the rest, from the registries
+
+
+def networks() -> str:
+    """Every registered restorer with its paper, scales, tiling kind, presets and sizes."""
+    import torch
+
+    from hfsr import create_model
+    from hfsr.registry import ARCHS
+
+    parts = []
+    for name, spec in sorted(ARCHS.own().items()):
+        if spec.role != "restorer":
+            continue
+        rows: list[tuple[object, ...]] = []
+        for preset in spec.presets:
+            with torch.device("meta"):  # only sizes are needed
+                model = create_model(preset)
+            count = sum(parameter.numel() for parameter in model.parameters())
+            rows.append((f"`{preset}`", f"x{model.scale:g}", f"{count:,}"))
+        facts = f"[{spec.title}]({spec.paper}). Reference: {spec.reference}. Tiling: {spec.tiling}."
+        parts.append(f"## {name}\n\n{facts}\n\n{_table(('preset', 'scale', 'parameters'), rows)}")
+    return "\n\n".join(parts)
+
+
+def registered() -> str:
+    """Names that option files can use, by kind."""
+    import hfsr.degradations
+    import hfsr.losses
+    import hfsr.options.metrics
+    import hfsr.training.recipes  # noqa: F401  registers the recipes
+    from hfsr import registry
+
+    kinds = {
+        "network_g.type": registry.ARCHS,
+        "losses": registry.LOSSES,
+        "metrics": registry.METRICS,
+        "datasets.*.type": registry.DATASETS,
+        "degradations": registry.DEGRADATIONS,
+        "model_type": registry.RECIPES,
+    }
+    rows = [(kind, ", ".join(f"`{name}`" for name in sorted(items.own()))) for kind, items in kinds.items()]
+    return _table(("where", "names"), rows)
+
+
+def bundled() -> str:
+    """The table of bundled models, as README has it."""
+    from pathlib import Path
+
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- bundled models.*?-->\n(.*?)<!-- /bundled models -->", readme, re.DOTALL)
+    if found is None:
+        raise ValueError("README.md has no table of bundled models")
+    return re.sub(r"\[(`[^`]*`)\]\(model_cards/[^)]*\)", r"\1", found[1])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "bundled": bundled,
+    "commands": commands,
+    "networks": networks,
+    "option-keys": option_keys,
+    "registered": registered,
+}
