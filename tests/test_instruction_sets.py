@@ -1,4 +1,4 @@
-"""Results on CPUs with fewer instructions than this one: the same tests, in a process that may not use more."""
+"""Results on CPUs with fewer instructions than this one: the same tests, in a process held to those."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TESTS = (
     ("tests/inference/test_exactness.py", "pieces_equal"),
     ("tests/training/test_recipes_gan.py", "larger_batch or goes_on"),
 )
-"""Files, and what of them: kernels of torch, oneDNN and OpenVINO whose results are held against each other."""
+"""Files, and which of their tests: they compare results of kernels of torch, oneDNN and OpenVINO."""
 
 
 def run(instructions: str, *command: str) -> subprocess.CompletedProcess[str]:

@@ -35,7 +35,7 @@ def draw(z: Tensor, classes: Tensor) -> Tensor:
     return inside * disc + (1 - inside) * ground
 
 
-def train_pair(steps: int = 80, batch: int = 4) -> tuple[BigGANGenerator, BigGANDiscriminator]:
+def train_pair(steps: int = 120, batch: int = 4) -> tuple[BigGANGenerator, BigGANDiscriminator]:
     """Both networks, in evaluation mode.
 
     The generator learns without its attention, which would take half of the time and begins with a gain of 0.
