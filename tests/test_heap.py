@@ -1,0 +1,64 @@
+"""Memory that is written past its end or after it is freed: glibc's own checks, around what shares tensors.
+
+The heap is shared by torch, OpenVINO and NumPy, and its limits are moved while a network runs.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DEBUG = "libc_malloc_debug.so.0"
+TESTS = (
+    "tests/inference/test_quantise.py::test_openvino_gives_what_torch_gives",
+    "tests/inference/test_backends.py::test_bf16_is_near_fp32",
+    "tests/inference/test_backends.py::test_a_picture_of_the_same_size_compiles_nothing_anew",
+    "tests/inference/test_memory.py::test_whatever_is_expected_of_the_heap_tensors_come_from_it",
+    "tests/inference/test_memory.py::test_running_out_now_and_then_changes_nothing",
+    "tests/priors/test_generative.py::test_a_hole_is_filled",
+)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux") or ctypes.util.find_library("c_malloc_debug") is None,
+        reason=f"the C library has no {DEBUG}",
+    ),
+]
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python with a heap that is checked whenever a block is freed, and filled with other bytes then."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    checks = {"LD_PRELOAD": DEBUG, "MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "85"}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**inherited, **checks, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_check_finds_a_byte_written_past_the_end() -> None:
+    code = (
+        "import ctypes; api = ctypes.pythonapi; api.PyMem_RawMalloc.restype = ctypes.c_void_p;"
+        "block = api.PyMem_RawMalloc(ctypes.c_size_t(100));"
+        "byte = ctypes.c_ubyte.from_address(block + {}); byte.value ^= 255;"
+        "api.PyMem_RawFree(ctypes.c_void_p(block))"
+    )
+    assert run("-c", code.format(99)).returncode == 0
+    assert run("-c", code.format(100)).returncode < 0
+
+
+@pytest.mark.timeout(900)
+def test_nothing_writes_where_it_may_not() -> None:
+    done = run("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "--timeout", "800", *TESTS)
+    assert done.returncode == 0, done.stdout + done.stderr
