@@ -6,15 +6,15 @@ The heap is shared by torch, OpenVINO and NumPy, and its limits are moved while 
 from __future__ import annotations
 
 import ctypes.util
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from .separate_process import run_python, run_tests
+
 DEBUG = "libc_malloc_debug.so.0"
+CHECKED = {"LD_PRELOAD": DEBUG, "MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "85"}
+"""Each block is checked when it is freed, and then filled with other bytes."""
 TESTS = (
     "tests/inference/test_quantise.py::test_openvino_gives_what_torch_gives",
     "tests/inference/test_backends.py::test_bf16_is_near_fp32",
@@ -33,20 +33,6 @@ pytestmark = [
 ]
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python with a heap that is checked whenever a block is freed, and filled with other bytes then."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    checks = {"LD_PRELOAD": DEBUG, "MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "85"}
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env={**inherited, **checks, "OMP_NUM_THREADS": "2"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_the_check_finds_a_byte_written_past_the_end() -> None:
     code = (
         "import ctypes; api = ctypes.pythonapi; api.PyMem_RawMalloc.restype = ctypes.c_void_p;"
@@ -54,11 +40,10 @@ def test_the_check_finds_a_byte_written_past_the_end() -> None:
         "byte = ctypes.c_ubyte.from_address(block + {}); byte.value ^= 255;"
         "api.PyMem_RawFree(ctypes.c_void_p(block))"
     )
-    assert run("-c", code.format(99)).returncode == 0
-    assert run("-c", code.format(100)).returncode < 0
+    assert run_python("-c", code.format(99), variables=CHECKED).returncode == 0
+    assert run_python("-c", code.format(100), variables=CHECKED).returncode < 0
 
 
 @pytest.mark.timeout(900)
 def test_nothing_writes_where_it_may_not() -> None:
-    done = run("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "--timeout", "800", *TESTS)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_tests(*TESTS, variables=CHECKED)

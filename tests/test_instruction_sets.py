@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from .separate_process import run_python, run_tests
+
 INSTRUCTION_SETS = {
     "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     "SSE4.1": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"},
@@ -25,15 +21,6 @@ TESTS = (
 """Files, and which of their tests: they compare results of kernels of torch, oneDNN and OpenVINO."""
 
 
-def run(instructions: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python with these instructions and two threads, and without being a worker of this run."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    environment = {**inherited, **INSTRUCTION_SETS[instructions], "OMP_NUM_THREADS": "2"}
-    return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("instructions", INSTRUCTION_SETS)
 def test_the_process_is_held_to_them(instructions: str) -> None:
@@ -43,7 +30,7 @@ def test_the_process_is_held_to_them(instructions: str) -> None:
         "torch.backends.mkldnn.verbose(1).__enter__();"
         "torch.nn.functional.conv2d(torch.rand(4, 16, 64, 64), torch.rand(16, 16, 3, 3))"
     )
-    told = run(instructions, "-c", code)
+    told = run_python("-c", code, variables=INSTRUCTION_SETS[instructions])
     assert told.returncode == 0, told.stderr
     capability, *verbose = told.stdout.splitlines()
     assert capability == INSTRUCTION_SETS[instructions]["ATEN_CPU_CAPABILITY"].upper()
@@ -57,5 +44,4 @@ def test_the_process_is_held_to_them(instructions: str) -> None:
 @pytest.mark.parametrize("instructions", INSTRUCTION_SETS)
 @pytest.mark.parametrize(("file", "names"), TESTS, ids=lambda value: value.rpartition("/")[2])
 def test_results_hold_on_other_cpus(instructions: str, file: str, names: str) -> None:
-    done = run(instructions, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", file, "-k", names)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_tests(file, "-k", names, variables=INSTRUCTION_SETS[instructions])
