@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from hfsr.errors import MissingDependencyError, OptionsError
 from hfsr.inference import Upscaler, backends
 from hfsr.inference.backends import choice, compiled, windows
-from hfsr.inference.backends.openvino import OpenVino, logs_left_alone
+from hfsr.inference.backends.openvino import CompiledStage, OpenVino, logs_left_alone
 from hfsr.registry import ARCHS
 from hfsr.zoo import create_model
 
@@ -66,6 +67,25 @@ def test_bf16_is_near_fp32():
     found = Upscaler(model, backend="openvino", tile=16, dtype="bf16").tensor(x)
     error = float(((found - model(x)) ** 2).mean())
     assert 10 * np.log10(1 / error) >= 50
+
+
+def test_what_a_request_points_at_lives_as_long_as_it(monkeypatch):
+    pointed, alive = [], []
+    share, release = CompiledStage._shared, CompiledStage.release
+
+    def recorded(self, x):
+        pointed.append(weakref.ref(x))
+        return share(self, x)
+
+    def checked(self):
+        alive.extend(reference() is not None for reference in pointed)
+        release(self)
+
+    monkeypatch.setattr(CompiledStage, "_shared", recorded)
+    monkeypatch.setattr(CompiledStage, "release", checked)
+    Upscaler(tiny("EDSR"), backend="openvino", tile=0, dtype="fp32").tensor(uneven_image(*SIZE))
+    assert alive == [True, True]  # one window: its result and its input
+    assert not any(reference() for reference in pointed)
 
 
 def test_a_picture_of_the_same_size_compiles_nothing_anew(monkeypatch):

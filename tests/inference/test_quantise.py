@@ -53,6 +53,12 @@ def test_it_stays_near_the_network_but_is_another(model, quantised):
     assert 0 < float(error) < 0.02
 
 
+def test_sums_of_products_fit_into_16_bit(quantised):
+    """CPUs without VNNI add two products, of an input of 8 bit and a weight, in a 16-bit integer."""
+    weights = [quantised.get_submodule(name).weight.int() for name in input_ranges(quantised)]
+    assert all(2 * 255 * int(weight.abs().max()) < 2**15 for weight in weights)
+
+
 @pytest.mark.parametrize("tile", [0, 16])
 def test_openvino_gives_what_torch_gives(quantised, tile):
     # Where two backends differ in the last bit a value may round to the next of 256 levels.

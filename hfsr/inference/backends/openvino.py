@@ -153,6 +153,7 @@ class CompiledStage:
         self._maps = maps
         self._ends = list(zip(shapes, types, strict=True))
         self._request: Any = None
+        self._inputs: list[Tensor] = []
         self._results: list[Tensor] = []
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -160,16 +161,18 @@ class CompiledStage:
         if self._request is None:
             self._begin()
         maps = [x.permute(_TO_NHWC) for x in inputs[: self._maps]]
-        # Held until it has run: the request reads them where they are.
         held = [x.contiguous() for x in (*maps, *inputs[self._maps :])]
         for index, x in enumerate(held):
             self._request.set_input_tensor(index, self._shared(x))
+        # The request points at its inputs, also when it has run: they live until it points at others or ends.
+        self._inputs = held
         self._request.infer()
         return [result.permute(_TO_NCHW) for result in self._results]
 
     def release(self) -> None:
         """Gives back the memory of a run; what was compiled stays."""
-        self._request, self._results = None, []
+        self._request = None  # first: it points at what goes next
+        self._inputs, self._results = [], []
         self._compiled.release_memory()
 
     def _begin(self) -> None:
