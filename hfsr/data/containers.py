@@ -6,7 +6,7 @@ import io
 import os
 import threading
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,11 +42,6 @@ class Entry:
 
     container: Container
     name: str
-
-    @property
-    def stem(self) -> str:
-        """The name without its ending."""
-        return PurePosixPath(self.name).stem
 
     def read(self) -> NDArray:
         """Its pixels: uint8, RGB (H, W, 3) or gray (H, W)."""

@@ -35,7 +35,9 @@ Pixels = NDArray[np.uint8]
 Show = Callable[[Pixels, Pixels, Pixels], None]
 """Takes LQ, SR and GT of a picture: RGB, (H, W, 3)."""
 SaveTo = Callable[[str, str], Path]
-"""The file for the restored picture, from the names of set and picture."""
+"""The file for the restored image, from the names of set and image; its folder is made if needed.
+
+The name of an image may contain folders."""
 
 _LOWER_IS_BETTER = frozenset({"calculate_niqe", "calculate_fid"})
 """Among BasicSR's metrics, which do not say so."""
@@ -86,7 +88,7 @@ class Validation:
 
     Raises:
         DataError: a folder is missing or its pictures do not pair.
-        OptionsError: pieces are asked for, of a network that cannot be cut.
+        OptionsError: two sets have one name, or pieces are asked for, of a network that cannot be cut.
         HfsrError: a metric cannot be measured here.
     """
 
@@ -100,7 +102,12 @@ class Validation:
         for key, section in options.validation_sets().items():
             dataset = build_dataset(options, key)
             name, files = section.name or key, files_of(dataset, key)
-            self.sets[name] = [Pair(file.gt.stem, file.gt, file.lq) for file in files]
+            if name in self.sets:
+                raise OptionsError(
+                    f"datasets.{key}.name: another set is called '{name}' too; "
+                    "give each set a name of its own, or their results overwrite each other"
+                )
+            self.sets[name] = [Pair(file.name, file.gt, file.lq) for file in files]
             self._degradations[name] = getattr(dataset, "degradation", None)
         if options.val.tile_size and options.network_g.type not in ARCHS:
             raise OptionsError(
@@ -161,7 +168,9 @@ class Validation:
         def finish(done: int, total: int, scores: Scores) -> None:
             sr = from_rgb_float(restore.result)
             if save is not None:
-                write_picture(Picture(sr), save(name, scores.name))
+                path = save(name, scores.name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_picture(Picture(sr), path)
             gt = modcrop(read_rgb(Path(str(pairs[done - 1].gt))), scale) if self.metrics or show else None
             if show is not None and gt is not None:
                 show(from_rgb_float(restore.lq), sr, gt)
