@@ -14,6 +14,7 @@ from hfsr.options import TrainOptions
 
 from .ahead import Ahead
 from .engine import Engine
+from .mixed_precision import TrainingPrecision, choose_precision
 from .setup import build_batches
 from .validation import Validation
 
@@ -32,6 +33,7 @@ class ProbeReport:
     """In the training set."""
     validation_pictures: int
     device: str
+    precision: TrainingPrecision
     seconds_per_iteration: float
     peak_memory_bytes: int
     """Of this process, or of the GPU where there is one."""
@@ -40,11 +42,13 @@ class ProbeReport:
 
     def __str__(self) -> str:
         hours = self.seconds_per_iteration * self.iterations / 3600
+        note = f"\n{self.precision.note}" if self.precision.note else ""
         milliseconds = self.seconds_per_iteration * 1000
         return (
             f"{self.parameters:,} parameters, {self.pictures} training and {self.validation_pictures} "
-            f"validation pictures, on {self.device}: {milliseconds:.1f} ms per iteration, "
-            f"{hours:.1f} h for {self.iterations:,}, peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB"
+            f"validation pictures, on {self.device} in {self.precision.name}: {milliseconds:.1f} ms per "
+            f"iteration, {hours:.1f} h for {self.iterations:,}, peak memory "
+            f"{self.peak_memory_bytes / 2**20:,.0f} MiB{note}"
         )
 
 
@@ -78,6 +82,7 @@ def probe(options: TrainOptions) -> ProbeReport:
         pictures=len(batches.source),
         validation_pictures=validation_pictures,
         device=str(device),
+        precision=choose_precision(options, device),
         seconds_per_iteration=seconds,
         peak_memory_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else peak,
         iterations=engine.total,
