@@ -4,7 +4,7 @@ Importing this package registers the data set types.
 """
 
 from .datasets import PairedImageDataset, SampleImageDataset
-from .files import PairedFile, read_rgb
+from .files import PairedFile, read_rgb, read_rgb_8bit
 from .foreign import ForeignSource, MapDataset
 from .loader import Batches
 from .pairing import pair_folders
@@ -28,4 +28,5 @@ __all__ = [
     "SingleImageDataset",
     "pair_folders",
     "read_rgb",
+    "read_rgb_8bit",
 ]

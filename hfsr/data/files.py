@@ -14,7 +14,7 @@ from hfsr.images import SUFFIXES, eight_bit, read_picture
 
 from .containers import Entry
 
-__all__ = ["PairedFile", "Place", "StoredPair", "as_folders", "find_pictures", "read_rgb"]
+__all__ = ["PairedFile", "Place", "StoredPair", "as_folders", "find_pictures", "read_rgb", "read_rgb_8bit"]
 
 Place = Path | Entry
 """Where a picture is: a file, or a place in a container."""
@@ -76,11 +76,16 @@ def find_pictures(folder: Path, place: str) -> list[Path]:
     return found
 
 
-def read_rgb(path: Place) -> NDArray[np.uint8]:
-    """Decodes a picture to 8-bit RGB, shape (H, W, 3); gray is repeated, alpha dropped.
+def read_rgb(path: Place) -> NDArray:
+    """Decodes an image to RGB, (H, W, 3), uint8 or uint16 as stored; gray is repeated, alpha dropped.
 
     Raises:
-        ImageError: not a picture, or truncated.
+        ImageError: not an image, or truncated.
     """
-    pixels = path.read() if isinstance(path, Entry) else eight_bit(read_picture(path).pixels)
+    pixels = path.read() if isinstance(path, Entry) else read_picture(path).pixels
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def read_rgb_8bit(path: Place) -> NDArray[np.uint8]:
+    """As `read_rgb`, with 16 bits rounded to 8: what metrics are defined on."""
+    return eight_bit(read_rgb(path))

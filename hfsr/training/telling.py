@@ -52,6 +52,11 @@ class Telling:
         )
         if precision.note:
             yield precision.note
+        if source.deep:
+            yield (
+                f"{source.deep} of the images have 16 bits per channel and train with all of them; "
+                "validation rounds to 8 bits, as its metrics are defined"
+            )
         if words := without_effect(self.options, source):
             yield f"accepted from BasicSR's files, without effect here: {', '.join(words)}"
         if start and not iteration:

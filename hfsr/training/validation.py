@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hfsr.data import read_rgb
+from hfsr.data import read_rgb_8bit
 from hfsr.degradations import Bicubic, Seeded, modcrop
 from hfsr.errors import HfsrError, OptionsError
 from hfsr.evaluation import Pair, Report, Scores, evaluate, summarise
@@ -171,7 +171,9 @@ class Validation:
                 path = save(name, scores.name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_picture(Picture(sr), path)
-            gt = modcrop(read_rgb(Path(str(pairs[done - 1].gt))), scale) if self.metrics or show else None
+            gt = (
+                modcrop(read_rgb_8bit(Path(str(pairs[done - 1].gt))), scale) if self.metrics or show else None
+            )
             if show is not None and gt is not None:
                 show(from_rgb_float(restore.lq), sr, gt)
             values = {} if gt is None else {key: _measured(m, sr, gt) for key, m in self.metrics.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from hfsr import training
+from hfsr.data.prepare.making import write_png
 from hfsr.errors import OptionsError
 from hfsr.training import testing
 from hfsr.training.setup import build_dataset, patches_of
@@ -76,3 +78,16 @@ def test_wrong_pairs_of_equal_names_no_longer_train(tmp_path, options):
     words = (f"datasets:train:dataroot_gt={tmp_path / 'gt'}", f"datasets:train:dataroot_lq={tmp_path / 'lq'}")
     for low, high in patches_of(build_dataset(options(*words), "train"), seed=0).pairs:
         np.testing.assert_array_equal(low, high[::2, ::2])
+
+
+def test_training_says_that_images_of_16_bits_keep_them(tmp_path, options, caplog):
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 1 << 16, (32, 32, 3), dtype=np.uint16)
+        write_png(tmp_path / "deep" / f"{number}.png", pixels)
+    chosen = options(f"datasets:train:dataroot_gt={tmp_path / 'deep'}", "train:total_iter=1")
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        training.train(chosen, root=tmp_path)
+    assert caplog.text.count("2 of the images have 16 bits per channel and train with all of them") == 1
+    caplog.clear()
+    training.train(options("train:total_iter=1"), root=tmp_path)
+    assert "16 bits" not in caplog.text
