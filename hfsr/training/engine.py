@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import logging
 import random
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -41,6 +43,7 @@ from .setup import (
     training_section,
 )
 from .state import State, earlier_state
+from .stop_signals import StopSignals, TrainingStopped
 from .telling import Telling, shown
 from .trackers import build_trackers, check_trackers, run_names
 from .validation import Validation
@@ -73,7 +76,8 @@ def train(
     Raises:
         OptionsError: there is no `train` section or no training set.
         DataError, ImageError: the pictures are missing, unreadable or do not pair.
-        HfsrError: a loss or a weight is no longer a number; the last good state is kept.
+        HfsrError: another process trains this run, or a loss or a weight is no longer a number.
+        TrainingStopped: a signal asked to stop; the state is saved.
     """
     engine = Engine(options, root or Path.cwd())
     copy_of_options = None
@@ -155,7 +159,8 @@ class Engine:
             )
             self._start_trackers()
             try:
-                self._train(stream)
+                with StopSignals(self.accelerator) as signals:
+                    self._train(stream, signals)
             except BaseException:
                 for tracker in self.accelerator.trackers:
                     tracker.finish()
@@ -196,7 +201,7 @@ class Engine:
                 torch.distributed.broadcast(buffer, 0)
         return self._published
 
-    def _train(self, stream: Ahead) -> None:
+    def _train(self, stream: Ahead, signals: StopSignals) -> None:
         frequencies, val_freq = self.options.logger, self.options.val.val_freq
         if self.iteration and self.iteration >= self.total:
             self._say_nothing_is_left()
@@ -211,9 +216,10 @@ class Engine:
             meter.add(*self.step(stream))
             self.log.step()
             last = self.iteration == self.total
+            stop = signals.agreed(self.iteration)
             report = self.iteration % frequencies.print_freq == 0 or last
             measure = self.iteration % val_freq == 0 or last
-            save = self.iteration % frequencies.save_checkpoint_freq == 0 or last
+            save = self.iteration % frequencies.save_checkpoint_freq == 0 or last or stop != 0
             if report or measure or save:
                 losses = meter.losses(self.accelerator)
                 guard.check_losses(losses, self.iteration)
@@ -228,7 +234,16 @@ class Engine:
                         self._save(stream.batches)
                 if report:
                     meter.clear()
+            if stop and not last:
+                self._stop(stop)
         self._conclude()
+
+    def _stop(self, number: int) -> NoReturn:
+        self.log.line(
+            f"stopped by {signal.Signals(number).name} after iteration {self.iteration:,} of {self.total:,}; "
+            f"its state is saved in '{self.folders.states}': go on with --auto_resume"
+        )
+        raise TrainingStopped(number)
 
     def _report(self, telling: Telling, losses: dict[str, float], meter: Meter) -> None:
         self.log.values(self.iteration, {**losses, "lr": telling.rate(), "it_per_s": meter.speed()})

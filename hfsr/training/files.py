@@ -57,6 +57,16 @@ def remove_leftovers(folder: Path) -> None:
     Files of processes that live on this machine stay: `hfsr push` may be writing there.
     """
     for leftover in folder.rglob(f".*{_MARK}"):
-        owner = leftover.name.removesuffix(_MARK).rpartition(".")[2]
-        if not (owner.isdigit() and int(owner) != os.getpid() and psutil.pid_exists(int(owner))):
+        if not _is_being_written(leftover):
             leftover.unlink(missing_ok=True)
+
+
+def _is_being_written(leftover: Path) -> bool:
+    """True if the process that a file is named after lives and is older than the file."""
+    owner = leftover.name.removesuffix(_MARK).rpartition(".")[2]
+    if not owner.isdigit() or int(owner) == os.getpid():
+        return False
+    try:
+        return psutil.Process(int(owner)).create_time() < leftover.stat().st_mtime
+    except (psutil.NoSuchProcess, FileNotFoundError, OverflowError):
+        return False

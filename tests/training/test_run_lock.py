@@ -291,3 +291,11 @@ def test_half_written_files_of_living_processes_stay(tmp_path, holder):
         path.touch()
     remove_leftovers(tmp_path)
     assert [path.exists() for path in (alive, gone, own, foreign)] == [True, False, False, False]
+
+
+def test_a_number_that_another_process_has_by_now_keeps_nothing(tmp_path, holder):
+    leftover = tmp_path / f".6.state.{holder.process.pid}.partial"
+    leftover.touch()
+    os.utime(leftover, (1, 1))
+    remove_leftovers(tmp_path)
+    assert not leftover.exists()
