@@ -53,7 +53,7 @@ class ProbeReport:
 
 
 def probe(options: TrainOptions) -> ProbeReport:
-    """Reads all the data, builds everything and times a few iterations.
+    """Reads all the data, builds everything, measures the largest images and times a few iterations.
 
     Raises:
         HfsrError: whatever would stop the training at its start.
@@ -64,8 +64,10 @@ def probe(options: TrainOptions) -> ProbeReport:
     with tempfile.TemporaryDirectory() as nowhere:
         engine = Engine(options, Path(nowhere))
         batches = build_batches(options, engine.accelerator)
-        validation_pictures = Validation(options).read()
+        validation = Validation(options)
+        validation_pictures = validation.read()
         engine.recipe.prepare(engine.accelerator)
+        validation.try_largest(engine.published())
         stream = Ahead(batches, 0)
         for _ in range(_WARM_UP):
             engine.step(stream)

@@ -28,6 +28,7 @@ from hfsr.registry import ARCHS, METRICS
 from hfsr.zoo import is_luma_network
 
 from .setup import build_dataset, files_of
+from .size_multiple import SizePadding, find_size_multiple
 
 __all__ = ["Best", "Measurement", "Validation"]
 
@@ -99,6 +100,8 @@ class Validation:
         self._processes = accelerator.num_processes if accelerator else 1
         self.sets: dict[str, list[Pair]] = {}
         self._degradations: dict[str, Seeded | None] = {}
+        self._largest: dict[str, Pair] = {}
+        self._multiple: int | None = None
         for key, section in options.validation_sets().items():
             dataset = build_dataset(options, key)
             name, files = section.name or key, files_of(dataset, key)
@@ -128,8 +131,11 @@ class Validation:
         scale = self.options.scale
         for name, pairs in self.sets.items():
             degradation = self._degradations[name] or Seeded(Bicubic(scale=scale))
+            largest = 0
             for pair in pairs:
-                pair.load(degradation, scale)
+                lq, _ = pair.load(degradation, scale)
+                if lq.size > largest:
+                    largest, self._largest[name] = lq.size, pair
         return sum(map(len, self.sets.values()))
 
     def measure(
@@ -143,7 +149,16 @@ class Validation:
             show: told every picture of the first set that this process measures.
         """
         first = next(iter(self.sets), None)
-        return [self._measure_set(network, name, save, show if name == first else None) for name in self.sets]
+        return [
+            self._measure_set(
+                network,
+                name,
+                pairs[self._rank :: self._processes],
+                save,
+                show if name == first else None,
+            )
+            for name, pairs in self.sets.items()
+        ]
 
     def decide(self, measured: list[Measurement], iteration: int, best: Best | None) -> Best | None:
         """The new best, or None when the old one stands."""
@@ -157,12 +172,29 @@ class Validation:
             return Best(value, iteration, first.set, metric)
         return None
 
+    def try_largest(self, network: nn.Module) -> None:
+        """Restores and measures the largest image of each set, after `read`; all others need less.
+
+        Raises:
+            HfsrError: the network or a metric cannot do that.
+        """
+        for name, pair in self._largest.items():
+            self._measure_set(network, name, [pair], None, None)
+
+    def _size_multiple(self, network: nn.Module) -> int:
+        """What the sides of an image must be multiples of; our networks take any size."""
+        section = self.options.network_g
+        if section.type in ARCHS or not self.sets:
+            return 1
+        if self._multiple is None:
+            self._multiple = find_size_multiple(network, section.arguments.get("window_size"))
+        return self._multiple
+
     def _measure_set(
-        self, network: nn.Module, name: str, save: SaveTo | None, show: Show | None
+        self, network: nn.Module, name: str, pairs: list[Pair], save: SaveTo | None, show: Show | None
     ) -> Measurement:
         scale, tile = self.options.scale, self.options.val.tile_size
-        restore = _Remembering(network, tile)
-        pairs = self.sets[name][self._rank :: self._processes]
+        restore = _Remembering(network, tile, self._size_multiple(network))
         measured: list[tuple[Scores, dict[str, float]]] = []
 
         def finish(done: int, total: int, scores: Scores) -> None:
@@ -246,11 +278,13 @@ class _Remembering:
     lq: Tensor
     result: Tensor
 
-    def __init__(self, network: nn.Module, tile: int) -> None:
+    def __init__(self, network: nn.Module, tile: int, multiple: int) -> None:
         parameter = next(network.parameters(), torch.empty(0))
         self._device = parameter.device
         self._network: Any = (
-            Upscaler(network, tile=tile, dtype="fp32", device=self._device).tensor if tile else network
+            Upscaler(network, tile=tile, dtype="fp32", device=self._device).tensor
+            if tile
+            else SizePadding(network, multiple)
         )
 
     def __call__(self, lq: Tensor) -> Tensor:
