@@ -17,7 +17,8 @@ from hfsr.training.size_multiple import SizePadding, find_size_multiple
 
 SWINIR = (
     "network_g={type: SwinIR, upscale: 2, in_chans: 3, img_size: 16, window_size: 8, img_range: 1., "
-    "depths: [1], embed_dim: 8, num_heads: [2], mlp_ratio: 2, upsampler: pixelshuffle, resi_connection: 1conv}"
+    "depths: [1], embed_dim: 8, num_heads: [2], mlp_ratio: 2, upsampler: pixelshuffle, "
+    "resi_connection: 1conv}"
 )
 
 
