@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "CheckpointError",
@@ -28,6 +29,7 @@ __all__ = [
     "PlanError",
     "UnknownNameError",
     "UsageError",
+    "install_command",
     "some_of",
     "suggest",
 ]
@@ -79,8 +81,15 @@ class MissingDependencyError(HfsrError, ImportError):
     """
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        command = f"pip install 'hfsr[{extra}]'"
-        super().__init__(f"{purpose} needs {package}, which is not installed; run: {command}")
+        super().__init__(f"{purpose} needs {package}, which is not installed; run: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra: in a checkout with its constraints, which keep torch as it is."""
+    root = Path(__file__).resolve().parent.parent
+    if all((root / name).is_file() for name in ("constraints.txt", "pyproject.toml")):
+        return f"pip install -c constraints.txt '.[{extra}]' in the checkout of hfsr"
+    return f"pip install 'hfsr[{extra}]'"
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:

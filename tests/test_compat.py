@@ -76,5 +76,5 @@ def test_a_cure_that_does_not_help_ends(tmp_path):
 
 def test_without_torchvision_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(MissingDependencyError, match=r"needs torchvision.*hfsr\[train\]"):
+    with pytest.raises(MissingDependencyError, match=r"needs torchvision.*'.\[train\]'"):
         _compat.import_torchvision()

@@ -61,6 +61,10 @@ def test_value_errors_can_be_caught_as_such():
     assert issubclass(MissingDependencyError, ImportError)
 
 
-def test_a_missing_extra_says_what_to_run():
-    error = MissingDependencyError("gradio", extra="demo", purpose="the Space")
-    assert str(error) == "the Space needs gradio, which is not installed; run: pip install 'hfsr[demo]'"
+def test_a_missing_extra_says_what_to_run(tmp_path, monkeypatch):
+    checkout = "pip install -c constraints.txt '.[demo]' in the checkout of hfsr"
+    needs = "the Space needs gradio, which is not installed; run: "
+    assert str(MissingDependencyError("gradio", extra="demo", purpose="the Space")) == needs + checkout
+    monkeypatch.setattr(errors, "__file__", str(tmp_path / "site-packages" / "hfsr" / "errors.py"))
+    installed = MissingDependencyError("gradio", extra="demo", purpose="the Space")
+    assert str(installed) == f"{needs}pip install 'hfsr[demo]'"

@@ -379,3 +379,34 @@ def test_basicsrs_words_are_all_known(write):
     assert options.logger.save_checkpoint_freq == 5000
     assert options.network_g.arguments["img_range"] == 255.0
     assert options.train.scheduler.arguments["eta_min"] == 1e-7
+
+
+@pytest.mark.parametrize("section", ["val", "path", "logger"])
+def test_an_empty_section_is_as_if_it_were_left_out(content, write, section):
+    content.pop(section, None)
+    left_out = read_options(write(content))
+    assert read_options(write({**content, section: None})) == left_out
+    assert read_options(write(content), [f"{section}=~"]) == left_out
+
+
+def test_an_empty_data_set_is_as_if_it_were_left_out(content, write):
+    content["datasets"].pop("val")
+    left_out = read_options(write(content))
+    content["datasets"]["val"] = None
+    assert read_options(write(content)) == left_out
+
+
+def test_a_section_that_is_needed_must_not_be_empty(content, write):
+    with pytest.raises(OptionsError, match="network_g: is missing"):
+        read_options(write({**content, "network_g": None}))
+
+
+def test_a_word_with_two_values_is_refused(content, write):
+    text = yaml.safe_dump(content)
+    path = write(content)
+    path.write_text(text + "scale: 3\n")
+    line = text.count("\n") + 1
+    with pytest.raises(OptionsError, match=f"'scale' is given again in line {line}; keep one of the two"):
+        read_options(path)
+    path.write_text(text + f"scale: {content['scale']}\n")
+    assert read_options(path).scale == content["scale"]

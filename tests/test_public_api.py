@@ -114,7 +114,7 @@ def test_training_without_its_extra_is_one_line():
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "pip install 'hfsr[train]'" in done.stderr
+    assert "pip install -c constraints.txt '.[train]'" in done.stderr
 
 
 def test_inference_loads_none_of_the_heavy_packages():

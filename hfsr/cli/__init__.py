@@ -105,5 +105,6 @@ def run_command(program: str, command: str, argv: list[str]) -> int:
         print(f"{name}: not enough memory; close other programs, or give smaller pictures", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print(f"{name}: interrupted", file=sys.stderr)
+        if not getattr(stop, "is_reported", False):
+            print(f"{name}: interrupted", file=sys.stderr)
         return 128 + getattr(stop, "signal", signal.SIGINT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -82,3 +83,5 @@ def _work(args: argparse.Namespace) -> int:
         if os.environ.get("RANK") == "0":
             print(f"hfsr train: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as stop:
+        return 128 + getattr(stop, "signal", signal.SIGINT)

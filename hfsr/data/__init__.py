@@ -4,9 +4,10 @@ Importing this package registers the data set types.
 """
 
 from .datasets import PairedImageDataset, SampleImageDataset
-from .files import PairedFile, pair_folders, read_rgb
+from .files import PairedFile, read_rgb, read_rgb_8bit
 from .foreign import ForeignSource, MapDataset
 from .loader import Batches
+from .pairing import pair_folders
 from .patches import Batch, PatchCutter, PatchSource
 from .store import PictureStore, Progress
 from .unpaired import BatchesBesideUnpaired, SingleImageDataset
@@ -27,4 +28,5 @@ __all__ = [
     "SingleImageDataset",
     "pair_folders",
     "read_rgb",
+    "read_rgb_8bit",
 ]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import DataError, HfsrError
@@ -23,7 +22,8 @@ __all__ = ["PictureCache", "default_folder"]
 
 logger = logging.getLogger("hfsr")
 
-Pairs = list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+Pairs = list[tuple[NDArray, NDArray]]
+"""LQ and GT, uint8 or uint16."""
 
 _SUFFIX = ".cache.pack"
 

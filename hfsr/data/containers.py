@@ -6,7 +6,7 @@ import io
 import os
 import threading
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hfsr.errors import DataError, ImageError, MissingDependencyError
-from hfsr.images import eight_bit, picture_from_pil
+from hfsr.images import picture_from_pil
+from hfsr.images._deep import deep_samples
 
 from .pack import Pack
 
@@ -33,7 +34,7 @@ class Container(Protocol):
         """Names of the pictures."""
 
     def read(self, name: str) -> NDArray:
-        """A picture: uint8, RGB (H, W, 3) or gray (H, W)."""
+        """An image: uint8 or uint16, RGB (H, W, 3) or gray (H, W)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +44,8 @@ class Entry:
     container: Container
     name: str
 
-    @property
-    def stem(self) -> str:
-        """The name without its ending."""
-        return PurePosixPath(self.name).stem
-
     def read(self) -> NDArray:
-        """Its pixels: uint8, RGB (H, W, 3) or gray (H, W)."""
+        """Its pixels: uint8 or uint16, RGB (H, W, 3) or gray (H, W)."""
         return self.container.read(self.name)
 
     def __str__(self) -> str:
@@ -85,15 +81,17 @@ class Lmdb:
         if encoded is None:
             raise ImageError(f"'{self.path}' holds no '{name}', which its meta_info.txt names")
         try:
-            with Image.open(io.BytesIO(encoded)) as image:
-                image.load()
-                return eight_bit(picture_from_pil(image).pixels)
+            with Image.open(io.BytesIO(encoded)) as image, Image.open(io.BytesIO(encoded)) as again:
+                deep = deep_samples(image, again)
+                if deep is None:
+                    return picture_from_pil(image).pixels
+                return deep[..., 0] if deep.shape[2] == 2 else deep[..., :3]  # without alpha
         except (OSError, ValueError, SyntaxError) as error:
             raise ImageError(f"'{self.path}:{name}' is damaged ({error}); make it again") from error
 
 
 class Hdf5:
-    """An HDF5 file: data sets of shape (H, W), (H, W, 3) or (N, H, W, 3), uint8, are a picture or N of them.
+    """An HDF5 file. Data sets of shape (H, W), (H, W, 3), (N, H, W, 3), uint8 or uint16, hold 1 or N images.
 
     Raises:
         DataError: missing or no HDF5.
@@ -128,7 +126,7 @@ class Hdf5:
 
     def _found(self, name: str, item: Any) -> None:
         shape = getattr(item, "shape", None)
-        if shape is None or item.dtype != np.uint8:
+        if shape is None or item.dtype not in (np.uint8, np.uint16):
             return
         if len(shape) == 2 or (len(shape) == 3 and shape[2] == 3):
             self._places[name] = (name, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from hfsr.degradations import Chain, Seeded, build_chain
@@ -13,7 +13,9 @@ from hfsr.errors import DataError, MissingDependencyError, OptionsError, suggest
 from hfsr.registry import DATASETS
 
 from .cache import PictureCache, default_folder
-from .files import PairedFile, Place, StoredPair, as_folders, pair_folders
+from .files import PairedFile, StoredPair, as_folders
+from .meta_info import listed_pairs
+from .pairing import Located, pair_folders, with_unique_names
 from .patches import PatchCutter
 from .scales import MixedScales
 from .store import PictureStore, Progress
@@ -106,7 +108,8 @@ class PairedImageDataset(_Pictures):
     Args:
         dataroot_gt: folder or list of folders, searched with their subfolders; for training also containers
             of pictures: `.pack`, `.lmdb` (as BasicSR's), `.h5`.
-        dataroot_lq: likewise; `~` makes LQ from GT.
+        dataroot_lq: likewise; `~` makes LQ from GT. An LQ image has the relative path of its GT image; names
+            in other subfolders are found too where they are unambiguous.
         filename_tmpl: LQ name from the GT name, without ending.
         gt_size: side of a GT patch in px; training only.
         use_hflip, use_rot: random mirroring and rotation by 90 degrees.
@@ -119,8 +122,8 @@ class PairedImageDataset(_Pictures):
         cache: keep decoded pictures for the next start: true for the user's cache folder, or a folder.
         cache_gb: size of that folder above which the sets used least lately are removed from it.
         io_backend: accepted for BasicSR's files; what `dataroot_gt` is called decides.
-        meta_info_file: a text file that names one picture per line, relative to `dataroot_gt`; only these
-            are read.
+        meta_info_file: a text file that names one image per line, relative to `dataroot_gt`; only these
+            are read. Names may contain spaces; a size after them, `(height,width,channels)`, is optional.
         degradation: what makes LQ from GT: a section with a `type`, or a list of them, done in this order;
             MATLAB bicubic where not given.
         seed: of what it draws when whole pictures are measured; each picture draws by its name. Training
@@ -174,7 +177,7 @@ class PairedImageDataset(_Pictures):
         if phase != "train" and any(isinstance(file, StoredPair) for file in files):
             raise OptionsError(f"datasets.{phase}: pictures that are measured must be files in a folder")
         if meta_info_file is not None:
-            files = _listed(files, Path(meta_info_file).expanduser(), phase)
+            files = listed_pairs(files, Path(meta_info_file).expanduser(), f"datasets.{phase}")
         super().__init__(
             files,
             _Reading(
@@ -226,7 +229,10 @@ class SampleImageDataset(_Pictures):
                 f"datasets:{phase}: scikit-image does not ship '{missing[0]}'{suggest(missing[0], shipped)}"
             )
         super().__init__(
-            [PairedFile(folder / name) for name in names],
+            with_unique_names(
+                (PairedFile(folder / name), Located(folder / name, PurePosixPath(name)), folder)
+                for name in names
+            ),
             _Reading(
                 scale=scale,
                 gt_size=gt_size,
@@ -244,26 +250,3 @@ def _cache(where: bool | str, gigabytes: float) -> PictureCache | None:
         return None
     folder = default_folder() if where is True else Path(where).expanduser()
     return PictureCache(folder, round(gigabytes * 1e9))
-
-
-def _listed(
-    files: Sequence[PairedFile | StoredPair], meta_info: Path, phase: str
-) -> list[PairedFile | StoredPair]:
-    """The pictures that a meta information file names: the first word of each line."""
-    try:
-        lines = meta_info.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(
-            f"datasets.{phase}.meta_info_file: cannot read '{meta_info}': {error.strerror}"
-        ) from error
-    named = {line.split()[0] for line in lines if line.strip()}
-    kept = [file for file in files if not named.isdisjoint(_names(file.gt))]
-    if len(kept) != len(named):
-        raise DataError(f"'{meta_info}' names {len(named)} pictures, of which {len(kept)} are in dataroot_gt")
-    return kept
-
-
-def _names(place: Place) -> list[str]:
-    """What a list may call a picture: its name, and that with the folders it lies in."""
-    parts = place.parts if isinstance(place, Path) else tuple(place.name.split("/"))
-    return ["/".join(parts[start:]) for start in range(len(parts))]

@@ -1,4 +1,4 @@
-"""Which pictures a data set consists of, and how one is decoded."""
+"""The image files of a data set, and decoding of one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hfsr.errors import DataError, some_of
+from hfsr.errors import DataError
 from hfsr.images import SUFFIXES, eight_bit, read_picture
 
-from .containers import Entry, is_container, open_container
+from .containers import Entry
 
-__all__ = ["PairedFile", "Place", "StoredPair", "as_folders", "find_pictures", "pair_folders", "read_rgb"]
+__all__ = ["PairedFile", "Place", "StoredPair", "as_folders", "find_pictures", "read_rgb", "read_rgb_8bit"]
 
 Place = Path | Entry
 """Where a picture is: a file, or a place in a container."""
@@ -22,20 +22,28 @@ Place = Path | Entry
 
 @dataclass(frozen=True)
 class PairedFile:
-    """One picture of a data set."""
+    """One image of a data set."""
 
     gt: Path
-    """The good picture."""
+    """The GT image."""
     lq: Path | None = None
-    """The bad picture, or None when it is made from the good one."""
+    """The LQ image, or None when it is made from GT."""
+    name: str = ""
+    """Names results of this image; unique within its data set, may contain folders. The stem if not given."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.gt.stem)
 
 
 @dataclass(frozen=True)
 class StoredPair:
-    """One picture of a data set of which a part lies in containers."""
+    """One image of a data set of which GT or LQ lies in a container."""
 
     gt: Place
     lq: Place | None = None
+    name: str = ""
+    """As `PairedFile.name`."""
 
 
 def as_folders(roots: str | Sequence[str] | None) -> list[Path]:
@@ -68,71 +76,16 @@ def find_pictures(folder: Path, place: str) -> list[Path]:
     return found
 
 
-def pair_folders(
-    gt: Sequence[Path], lq: Sequence[Path], *, place: str, template: str = "{}", scale: int = 1
-) -> list[PairedFile | StoredPair]:
-    """Pairs the good pictures with the bad ones of the same name.
-
-    Args:
-        gt: folders of good pictures, or containers (`.pack`, `.lmdb`, `.h5`).
-        lq: as many of bad ones, or none: then every LQ is made from its GT.
-        place: the section of the option file, for the error.
-        template: name of the LQ file from that of the GT file, both without ending ("{}_blurred").
-        scale: S in `NAMExS`, which is found too.
+def read_rgb(path: Place) -> NDArray:
+    """Decodes an image to RGB, (H, W, 3), uint8 or uint16 as stored; gray is repeated, alpha dropped.
 
     Raises:
-        DataError: no folder is given, one is missing or empty, or a picture has no partner (the first five
-            are named).
+        ImageError: not an image, or truncated.
     """
-    if not gt:
-        raise DataError(f"{place}: dataroot_gt names no folder")
-    if lq and len(lq) != len(gt):
-        raise DataError(
-            f"{place}: {len(gt)} folders in dataroot_gt need as many in dataroot_lq, not {len(lq)}"
-        )
-    pairs: list[PairedFile | StoredPair] = []
-    unpaired: list[str] = []
-    for index, folder in enumerate(gt):
-        pictures = _places(folder, f"{place}:dataroot_gt")
-        if not lq:
-            pairs += [_pair(picture, None) for picture in pictures]
-            continue
-        partners = {p.stem: p for p in _places(lq[index], f"{place}:dataroot_lq")}
-        for picture in pictures:
-            names = (template.format(picture.stem), f"{picture.stem}x{scale}")
-            partner = next((partners[name] for name in names if name in partners), None)
-            if partner is None:
-                unpaired.append(picture.name)
-            else:
-                pairs.append(_pair(picture, partner))
-    if unpaired:
-        raise DataError(
-            f"{place}: dataroot_lq has no picture for {some_of(unpaired)}; "
-            "names must be equal, or set filename_tmpl"
-        )
-    return pairs
-
-
-def _places(root: Path, place: str) -> Sequence[Place]:
-    if not is_container(root):
-        return find_pictures(root, place)
-    container = open_container(root)
-    group = place[-2:] + "/"  # one HDF5 file may hold both, as hfsr prepare h5 writes them
-    grouped = [name for name in container.names if name.startswith(group)]
-    return [Entry(container, name) for name in grouped or container.names]
-
-
-def _pair(gt: Place, lq: Place | None) -> PairedFile | StoredPair:
-    if isinstance(gt, Path) and (lq is None or isinstance(lq, Path)):
-        return PairedFile(gt, lq)
-    return StoredPair(gt, lq)
-
-
-def read_rgb(path: Place) -> NDArray[np.uint8]:
-    """Decodes a picture to 8-bit RGB, shape (H, W, 3); gray is repeated, alpha dropped.
-
-    Raises:
-        ImageError: not a picture, or truncated.
-    """
-    pixels = path.read() if isinstance(path, Entry) else eight_bit(read_picture(path).pixels)
+    pixels = path.read() if isinstance(path, Entry) else read_picture(path).pixels
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def read_rgb_8bit(path: Place) -> NDArray[np.uint8]:
+    """As `read_rgb`, with 16 bits rounded to 8: what metrics are defined on."""
+    return eight_bit(read_rgb(path))

@@ -37,6 +37,7 @@ class ForeignSource:
     """
 
     left_out = 0
+    deep = 0
 
     def __init__(self, dataset: MapDataset, *, seed: int) -> None:
         self.dataset, self.seed = dataset, seed

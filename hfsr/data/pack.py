@@ -2,7 +2,8 @@
 
 Layout: 64 bytes of head (`HFSRPACK`, version, place and length of the index, little-endian), the pixels of
 every picture (uint8, rows of RGB, each picture on a multiple of 64 bytes), then the index as JSON:
-`{"pictures": [{"name", "height", "width", "offset"}, ...], "made": {...}}`.
+`{"pictures": [{"name", "height", "width", "offset"}, ...], "made": {...}}`. Version 2 is written where
+images of 16 bits are among them: these have `"bits": 16` in the index and little-endian uint16 pixels.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from hfsr.images import replacing
 
 __all__ = ["Pack", "PackWriter", "writing_pack"]
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray
+"""uint8 or uint16."""
 
 _HEAD = struct.Struct("<8sIxxxxQQ")
-_MAGIC, _VERSION, _ALIGN = b"HFSRPACK", 1, 64
+_MAGIC, _ALIGN = b"HFSRPACK", 64
+_VERSIONS = (1, 2)
 
 
 class Pack:
@@ -40,7 +43,7 @@ class Pack:
         try:
             self._bytes = np.memmap(path, np.uint8, "r")
             magic, version, place, length = _HEAD.unpack(bytes(self._bytes[: _HEAD.size]))
-            if magic != _MAGIC or version != _VERSION:
+            if magic != _MAGIC or version not in _VERSIONS:
                 raise ValueError(f"it begins with {magic!r}, version {version}")
             index = json.loads(bytes(self._bytes[place : place + length]))
             self._entries: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in index["pictures"]}
@@ -56,14 +59,16 @@ class Pack:
         return list(self._entries)
 
     def read(self, name: str) -> Pixels:
-        """A picture, RGB, (H, W, 3); not to be written to."""
+        """An image, RGB, (H, W, 3), uint8 or uint16; not to be written to."""
         entry = self._entries[name]
         flat = self._bytes[entry["offset"] : self._end(entry)]
+        if _bits(entry) == 16:
+            flat = flat.view("<u2")
         return flat.reshape(entry["height"], entry["width"], 3)
 
     @staticmethod
     def _end(entry: Mapping[str, Any]) -> int:
-        return int(entry["offset"]) + 3 * int(entry["height"]) * int(entry["width"])
+        return int(entry["offset"]) + 3 * int(entry["height"]) * int(entry["width"]) * _bits(entry) // 8
 
 
 class PackWriter:
@@ -76,11 +81,15 @@ class PackWriter:
         file.write(bytes(_ALIGN))
 
     def add(self, name: str, pixels: Pixels) -> None:
-        """Appends a picture, RGB, (H, W, 3)."""
+        """Appends an image, RGB, (H, W, 3), uint8 or uint16."""
         height, width = pixels.shape[:2]
-        self._entries.append({"name": name, "height": height, "width": width, "offset": self.size})
+        entry = {"name": name, "height": height, "width": width, "offset": self.size}
+        if pixels.dtype == np.uint16:
+            entry["bits"] = 16
+        self._entries.append(entry)
         fill = -pixels.nbytes % _ALIGN
-        self._file.write(np.ascontiguousarray(pixels).data)
+        stored = np.ascontiguousarray(pixels, "<u2" if pixels.dtype == np.uint16 else np.uint8)
+        self._file.write(stored.view(np.uint8).data)
         self._file.write(bytes(fill))
         self.size += pixels.nbytes + fill
 
@@ -89,7 +98,16 @@ class PackWriter:
         index = json.dumps({"pictures": self._entries, "made": dict(made)}).encode()
         self._file.write(index)
         self._file.seek(0)
-        self._file.write(_HEAD.pack(_MAGIC, _VERSION, self.size, len(index)))
+        version = 2 if any(_bits(entry) == 16 for entry in self._entries) else 1
+        self._file.write(_HEAD.pack(_MAGIC, version, self.size, len(index)))
+
+
+def _bits(entry: Mapping[str, Any]) -> int:
+    """Bits per channel; raises ValueError for what this version does not know."""
+    bits = int(entry.get("bits", 8))
+    if bits not in (8, 16):
+        raise ValueError(f"an image of {bits} bits")
+    return bits
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -27,6 +28,8 @@ class PatchSource(Protocol):
 
     left_out: int
     """Pictures that are too small to be cut."""
+    deep: int
+    """Images with 16 bits per channel in LQ or GT."""
 
     def __len__(self) -> int:
         """Number of pictures: an epoch has this many indices, times `dataset_enlarge_ratio`."""
@@ -78,6 +81,7 @@ class PatchCutter:
                 f"none of the {len(store)} pictures is as large as gt_size {gt_size}; lower gt_size"
             )
         self.left_out = len(store) - len(self.pairs)
+        self.deep = sum(np.uint16 in (lq.dtype, gt.dtype) for lq, gt in self.pairs)
         self.scale, self.side, self.seed = scale, side, seed
         self.use_hflip, self.use_rot = use_hflip, use_rot
         areas = np.array([lq.shape[0] * lq.shape[1] for lq, _ in self.pairs], np.float64)
@@ -90,8 +94,8 @@ class PatchCutter:
         side, size = self.side, self.side * self.scale
         draws = uniforms(self.seed, epoch, indices, 7)
         lq: list[NDArray] = []
-        gt = np.empty((len(indices), size, size, 3), np.uint8)
-        for row, (index, draw) in enumerate(zip(indices.tolist(), draws.tolist(), strict=True)):
+        gt: list[NDArray] = []
+        for index, draw in zip(indices.tolist(), draws.tolist(), strict=True):
             low, high = self.pairs[self._picture(index, draw[0])]
             top = int(draw[1] * (low.shape[0] // self.reduction - side + 1))
             left = int(draw[2] * (low.shape[1] // self.reduction - side + 1))
@@ -102,15 +106,15 @@ class PatchCutter:
             )
             lq.append(self._bad(low, top, left, turn, draw[6]))
             top, left = top * self.scale, left * self.scale
-            gt[row] = turn(high[top : top + size, left : left + size])
-        return {"lq": _to_tensor(np.stack(lq)), "gt": _to_tensor(gt)}
+            gt.append(turn(high[top : top + size, left : left + size]))
+        return {"lq": _to_tensor(lq), "gt": _to_tensor(gt)}
 
     def _picture(self, index: int, draw: float) -> int:
         if self._shares is None:
             return index % len(self.pairs)
         return min(int(np.searchsorted(self._shares, draw, side="right")), len(self.pairs) - 1)
 
-    def _bad(self, low: NDArray[np.uint8], top: int, left: int, turn: _Turn, draw: float) -> NDArray:
+    def _bad(self, low: NDArray, top: int, left: int, turn: _Turn, draw: float) -> NDArray:
         """The LQ patch at (top, left): what surrounds it is degraded with it as far as it matters."""
         side, chain = self.side * self.reduction, self.degradation
         rows, columns = (
@@ -138,7 +142,7 @@ class _Turn:
     over: bool
     transpose: bool
 
-    def __call__(self, patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def __call__(self, patch: NDArray) -> NDArray:
         if self.mirror:
             patch = patch[:, ::-1]
         if self.over:
@@ -162,9 +166,15 @@ def _around(start: int, side: int, length: int, reach: int, grid: int) -> slice:
     return slice(start - before, start + side + after)
 
 
-def _to_tensor(patches: NDArray) -> Tensor:
-    """uint8, or float32 in [0, 1] as it is."""
+def _to_tensor(patches: Sequence[NDArray]) -> Tensor:
+    """Patches of uint8, uint16 or float32 in [0, 1], also of several kinds, as float32 in [0, 1]."""
+    if len({patch.dtype for patch in patches}) > 1:
+        return torch.from_numpy(np.stack([_as_float(patch) for patch in patches])).permute(0, 3, 1, 2)
+    return torch.from_numpy(_as_float(np.stack(patches))).permute(0, 3, 1, 2)
+
+
+def _as_float(pixels: NDArray) -> NDArray[np.float32]:
     # NumPy, one thread: at this size torch's threads wait for each other longer than they work.
-    if patches.dtype == np.uint8:
-        patches = np.divide(patches, np.float32(255), dtype=np.float32)
-    return torch.from_numpy(np.ascontiguousarray(patches)).permute(0, 3, 1, 2)
+    if pixels.dtype.kind == "u":
+        pixels = np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), dtype=np.float32)
+    return np.ascontiguousarray(pixels)

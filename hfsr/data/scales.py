@@ -76,6 +76,7 @@ class MixedScales:
             chain = Chain([_Alone(Bicubic(scale=scale))] if scale > 1 else [])
             self.cutters.append(PatchCutter(store, gt_size=size, seed=seed, degradation=chain, **cutting))
         self.left_out = max(cutter.left_out for cutter in self.cutters)
+        self.deep = max(cutter.deep for cutter in self.cutters)
 
     def __len__(self) -> int:
         return min(len(cutter) for cutter in self.cutters)

@@ -25,7 +25,8 @@ __all__ = ["PictureStore", "Progress"]
 
 logger = logging.getLogger("hfsr")
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray
+"""uint8 or uint16."""
 Progress = Callable[[int, int], None]
 """Called with (done, total) pictures."""
 
@@ -58,8 +59,8 @@ class PictureStore:
     """
 
     pairs: list[tuple[Pixels, Pixels]]
-    """LQ and GT of every file, in order: RGB uint8, (h, w, 3) and (h*scale, w*scale, 3); the same array
-    where nothing is done to it."""
+    """LQ and GT of every file, in order: RGB, uint8 or uint16 as the files have them, (h, w, 3) and
+    (h*scale, w*scale, 3); the same array where nothing is done to it."""
 
     def __init__(
         self,
@@ -124,7 +125,9 @@ class PictureStore:
         if cache is None or len(paths) < len(places):
             return None
         try:
-            return cache.key(paths, {"scale": self.scale, **self._degradation.protocol()})
+            return cache.key(
+                paths, {"scale": self.scale, "bits": "as stored", **self._degradation.protocol()}
+            )
         except OSError:
             return None  # a file is missing: reading it says so
 
@@ -182,7 +185,8 @@ class _Shelf:
             return pixels
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="hfsr-pictures-")  # noqa: SIM115  closed by __exit__
-        offset = self._file.seek(0, os.SEEK_END)
+        end = self._file.seek(0, os.SEEK_END)
+        offset = self._file.seek(end + end % pixels.itemsize)
         self._file.write(np.ascontiguousarray(pixels).data)
         self._file.flush()
-        return np.memmap(self._file, np.uint8, "r", offset, pixels.shape)
+        return np.memmap(self._file, pixels.dtype, "r", offset, pixels.shape)

@@ -38,8 +38,8 @@ def as_float(pixels: NDArray) -> NDArray[np.float64]:
 
 
 def as_uint8(pixels: NDArray) -> NDArray[np.uint8]:
-    """Float in [0, 1] clamped and rounded; uint8 is given back as it is."""
-    return pixels if pixels.dtype == np.uint8 else to_integers(pixels * np.float64(255), np.dtype(np.uint8))
+    """uint16, or float in [0, 1], clamped and rounded; uint8 is given back as it is."""
+    return pixels if pixels.dtype == np.uint8 else to_integers(as_float(pixels) * 255, np.dtype(np.uint8))
 
 
 def like(values: NDArray[np.float64], pixels: NDArray) -> NDArray:

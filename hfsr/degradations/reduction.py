@@ -20,6 +20,8 @@ __all__ = ["Bicubic", "Subsample"]
 class Bicubic(Step):
     """MATLAB's bicubic reduction, bit-equal to the released LR pictures; at scale 1, nothing.
 
+    Images of 16 bit keep them; everything else becomes 8 bit.
+
     Args:
         scale: in an option file the file's, where not given.
     """
@@ -31,7 +33,7 @@ class Bicubic(Step):
         self.reach = math.ceil(2 * scale)
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
-        return bicubic_down(as_uint8(pixels), self.scale)
+        return bicubic_down(pixels if pixels.dtype == np.uint16 else as_uint8(pixels), self.scale)
 
     def protocol(self) -> Words:
         return {"resize": "MATLAB bicubic, antialiased, 8 bit"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,9 @@ def find_pairs(gt: str | Path, lq: str | Path | None = None, scale: float = 1) -
     bad = _by_stem(Path(lq), "LQ")
     if len(good) == len(bad) == 1 and Path(gt).is_file() and Path(lq).is_file():
         return [Pair(*next(iter(good.items())), next(iter(bad.values())))]
-    pairs, alone = [], []
+    pairs: list[Pair] = []
+    alone: list[str] = []
+    users: dict[Path, list[str]] = defaultdict(list)
     for stem, path in good.items():
         names = (f"{stem}{mark}x{scale:g}" for mark in ("", "_LRBI", "_", "_LRBI_"))
         partner = next((bad[name] for name in (*names, stem) if name in bad), None)
@@ -81,6 +83,13 @@ def find_pairs(gt: str | Path, lq: str | Path | None = None, scale: float = 1) -
             alone.append(path.name)
         else:
             pairs.append(Pair(stem, path, partner))
+            users[partner].append(path.name)
+    shared = [f"{path.name} (GT {' or '.join(names)})" for path, names in users.items() if len(names) > 1]
+    if shared:
+        raise DataError(
+            f"the pairs are ambiguous: LQ {some_of(shared)}; rename the images so that each LQ image "
+            "belongs to one GT image"
+        )
     strangers = [path.name for stem, path in bad.items() if not {stem, _MARK.sub("", stem)} & good.keys()]
     if alone or strangers:
         where, lonely = ("LQ", alone) if alone else ("GT", strangers)

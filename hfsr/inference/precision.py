@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,11 @@ from hfsr.zoo import spec_of
 
 __all__ = ["DTYPES", "choose_device", "choose_dtype", "dtype_name", "in_full", "is_native_bf16"]
 
+_ISA_WITHOUT_BF16 = frozenset(
+    {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
+)
+_ISA_WITHOUT_AMX = frozenset({"AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10_1_512"})
+"""Values of ONEDNN_MAX_CPU_ISA."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -72,10 +78,18 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def is_native_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware."""
+    """True if the device multiplies bfloat16 in hardware, and on a CPU if oneDNN may use that.
+
+    The instruction sets that `ONEDNN_MAX_CPU_ISA` excludes do not count: what runs is then emulated.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    limit = (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "").upper()
+    if limit in _ISA_WITHOUT_BF16:
+        return False
+    probes = ["_is_avx512_bf16_supported"]
+    if limit not in _ISA_WITHOUT_AMX:
+        probes.append("_is_amx_tile_supported")
     return any(getattr(torch.cpu, probe)() for probe in probes if hasattr(torch.cpu, probe))
 
 

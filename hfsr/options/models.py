@@ -262,7 +262,7 @@ class TrainOptions(Section):
     use_amp: bool = False
     """Mixed precision."""
     amp_bf16: bool = True
-    """Mixed precision in bfloat16; false for float16."""
+    """Mixed precision in bfloat16, where the device has it natively, else none; false for float16."""
     use_channels_last: bool = False
     """Memory order NHWC, faster for convolutions on CPUs and recent GPUs."""
     use_compile: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +20,24 @@ __all__ = ["find_option_file", "parse_value", "read_options", "written_options"]
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that also reads 1e-4 as a number, as YAML 1.2 does."""
+    """Safe YAML that also reads 1e-4 as a number, as YAML 1.2 does, and refuses a key with two values."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """
+        Raises:
+            yaml.YAMLError: a key is given twice with different values, of which YAML would drop the first.
+        """
+        seen: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):  # other keys are refused below
+                value = self.construct_object(value_node, deep=True)
+                if seen.setdefault(key, value) != value:
+                    line = key_node.start_mark.line + 1
+                    raise yaml.YAMLError(f"'{key}' is given again in line {line}; keep one of the two")
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -78,6 +95,7 @@ def read_options(
     raw = _read_mapping(file)
     for override in overrides:
         _apply(raw, override)
+    _drop_empty_sections(raw)
     options, problems = _validate(raw)
     sections = list(typed_sections(raw))
     if more_types is not None and not all(section.is_known() for section in sections):
@@ -124,6 +142,17 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise OptionsError(f"--force_yml {place}: '{key}' is not a section of the option file")
     section[keys[-1]] = parse_value(text)
+
+
+def _drop_empty_sections(raw: dict[str, Any]) -> None:
+    """Removes sections with nothing under them, whose defaults then hold: `val:`, or `val:` in `datasets`."""
+    for key in [key for key, value in raw.items() if value is None]:
+        field = TrainOptions.model_fields.get(key)
+        if field is not None and _is_model(field.annotation):
+            del raw[key]
+    datasets = raw.get("datasets")
+    if isinstance(datasets, dict):
+        raw["datasets"] = {key: value for key, value in datasets.items() if value is not None}
 
 
 def _validate(raw: dict[str, Any]) -> tuple[TrainOptions | None, list[tuple[tuple[str, ...], str]]]:

@@ -10,10 +10,12 @@ from .engine import train
 from .launch import adopt_slurm, is_worker, launch
 from .probe import ProbeReport, probe
 from .setup import load_options
+from .stop_signals import TrainingStopped
 from .testing import test
 
 __all__ = [
     "ProbeReport",
+    "TrainingStopped",
     "adopt_slurm",
     "find_option_file",
     "is_worker",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import logging
 import random
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from hfsr.data import Batches
 from hfsr.options import TrainOptions, written_options
 from hfsr.registry import RECIPES
 
+from .agreement import in_main_process
 from .ahead import Ahead
 from .checkpointing import checkpoint_blocks
 from .checkpoints import Checkpoints
@@ -31,6 +34,7 @@ from .pretrained import load_pretrained
 from .progress import Progress
 from .publisher import Publisher, check_push
 from .recipes import Recipe
+from .run_lock import RunLock
 from .setup import (
     build_batches,
     build_network,
@@ -38,7 +42,8 @@ from .setup import (
     make_accelerator,
     training_section,
 )
-from .state import State, newest_state, read_state
+from .state import State, earlier_state
+from .stop_signals import StopSignals, TrainingStopped
 from .telling import Telling, shown
 from .trackers import build_trackers, check_trackers, run_names
 from .validation import Validation
@@ -71,7 +76,8 @@ def train(
     Raises:
         OptionsError: there is no `train` section or no training set.
         DataError, ImageError: the pictures are missing, unreadable or do not pair.
-        HfsrError: a loss or a weight is no longer a number; the last good state is kept.
+        HfsrError: another process trains this run, or a loss or a weight is no longer a number.
+        TrainingStopped: a signal asked to stop; the state is saved.
     """
     engine = Engine(options, root or Path.cwd())
     copy_of_options = None
@@ -122,11 +128,20 @@ class Engine:
             option_file: name and text of what is kept there of the options.
             auto_resume: go on from the newest state.
         """
+        lock = RunLock(self.folders.experiment)
+        in_main_process(self.accelerator, lock.acquire)
+        try:
+            return self._run(option_file, auto_resume=auto_resume)
+        finally:
+            lock.release()
+
+    def _run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
+        state = earlier_state(self.options, self.folders, auto_resume=auto_resume)
         batches = build_batches(self.options, self.accelerator)
         validation = Validation(self.options, self.accelerator)
         repository = self.options.logger.push_to_hub if self.accelerator.is_main_process else None
         self.publisher = Publisher(self.folders.experiment, repository) if repository else None
-        self._resume(option_file, auto_resume=auto_resume)
+        self._resume(state, option_file, auto_resume=auto_resume)
         self.checkpoints = Checkpoints(self.options, self.folders, self.recipe)
         folder, name = self.folders.experiment, self.options.name
         with (
@@ -144,7 +159,8 @@ class Engine:
             )
             self._start_trackers()
             try:
-                self._train(stream)
+                with StopSignals(self.accelerator) as signals:
+                    self._train(stream, signals)
             except BaseException:
                 for tracker in self.accelerator.trackers:
                     tracker.finish()
@@ -185,8 +201,11 @@ class Engine:
                 torch.distributed.broadcast(buffer, 0)
         return self._published
 
-    def _train(self, stream: Ahead) -> None:
+    def _train(self, stream: Ahead, signals: StopSignals) -> None:
         frequencies, val_freq = self.options.logger, self.options.val.val_freq
+        if self.iteration and self.iteration >= self.total:
+            self._say_nothing_is_left()
+            return
         telling = Telling(self.options, self.accelerator, stream.batches, self.recipe)
         for line in telling.introduction(self.start, self.iteration):
             self.log.line(line)
@@ -197,9 +216,10 @@ class Engine:
             meter.add(*self.step(stream))
             self.log.step()
             last = self.iteration == self.total
+            stop = signals.agreed(self.iteration)
             report = self.iteration % frequencies.print_freq == 0 or last
             measure = self.iteration % val_freq == 0 or last
-            save = self.iteration % frequencies.save_checkpoint_freq == 0 or last
+            save = self.iteration % frequencies.save_checkpoint_freq == 0 or last or stop != 0
             if report or measure or save:
                 losses = meter.losses(self.accelerator)
                 guard.check_losses(losses, self.iteration)
@@ -214,7 +234,16 @@ class Engine:
                         self._save(stream.batches)
                 if report:
                     meter.clear()
+            if stop and not last:
+                self._stop(stop)
         self._conclude()
+
+    def _stop(self, number: int) -> NoReturn:
+        self.log.line(
+            f"stopped by {signal.Signals(number).name} after iteration {self.iteration:,} of {self.total:,}; "
+            f"its state is saved in '{self.folders.states}': go on with --auto_resume"
+        )
+        raise TrainingStopped(number)
 
     def _report(self, telling: Telling, losses: dict[str, float], meter: Meter) -> None:
         self.log.values(self.iteration, {**losses, "lr": telling.rate(), "it_per_s": meter.speed()})
@@ -222,6 +251,14 @@ class Engine:
         self.log.beside_the_bar(shown(losses))
         if self.publisher:
             self.publisher.poll()
+
+    def _say_nothing_is_left(self) -> None:
+        self.log.line(
+            f"nothing is left to do: the run has {self.iteration:,} iterations, train.total_iter is "
+            f"{self.total:,}; the weights are in '{self.folders.models}'"
+        )
+        if self.publisher:
+            self.publisher.finish()
 
     def _conclude(self) -> None:
         if summary := self.progress.summary(self.measuring.validation.sets):
@@ -243,9 +280,8 @@ class Engine:
             self.checkpoints.save(self.iteration, network, state)
         self.accelerator.wait_for_everyone()
 
-    def _resume(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> None:
-        """Goes back to an earlier state if asked, makes the folders, and hands the learners to accelerate."""
-        state = self._earlier_state(auto_resume)
+    def _resume(self, state: State | None, option_file: tuple[str, str] | None, *, auto_resume: bool) -> None:
+        """Goes back to an earlier state if there is one, makes the folders, and prepares the recipe."""
         if state is not None:  # before anything is written: it may be refused
             self.progress = Progress.restored(state, self.recipe, network_g=self.options.network_g.type)
         unfinished = auto_resume and not self.folders.holds_work()
@@ -253,11 +289,6 @@ class Engine:
         self.recipe.prepare(self.accelerator)
         if state is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-
-    def _earlier_state(self, auto_resume: bool) -> State | None:
-        if self.options.path.resume_state is not None:
-            return read_state(Path(self.options.path.resume_state).expanduser())
-        return newest_state(self.folders.states) if auto_resume else None
 
     def _make_folders(self, option_file: tuple[str, str] | None, *, keep: bool) -> None:
         if self.accelerator.is_main_process:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 import torch
 
 from hfsr.errors import CheckpointError
@@ -31,8 +32,9 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         os.replace(beside, path)
     except (OSError, RuntimeError) as error:  # torch.save tells of a full disk by either
         raise CheckpointError(
-            f"cannot write '{path}' ({' '.join(str(error).split())}); what was there before is kept: "
-            "make room and go on with --auto_resume"
+            f"cannot write '{path}' ({' '.join(str(error).split())}); "
+            f"{'the file of before is kept; ' if path.exists() else ''}"
+            "free space, then run the command again with --auto_resume"
         ) from error
     finally:
         beside.unlink(missing_ok=True)
@@ -50,6 +52,21 @@ def save_atomically(path: Path, content: Any) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed process left half-written in a folder and its subfolders."""
+    """Removes what killed processes left half-written in a folder and its subfolders.
+
+    Files of processes that live on this machine stay: `hfsr push` may be writing there.
+    """
     for leftover in folder.rglob(f".*{_MARK}"):
-        leftover.unlink(missing_ok=True)
+        if not _is_being_written(leftover):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_being_written(leftover: Path) -> bool:
+    """True if the process that a file is named after lives and is older than the file."""
+    owner = leftover.name.removesuffix(_MARK).rpartition(".")[2]
+    if not owner.isdigit() or int(owner) == os.getpid():
+        return False
+    try:
+        return psutil.Process(int(owner)).create_time() < leftover.stat().st_mtime
+    except (psutil.NoSuchProcess, FileNotFoundError, OverflowError):
+        return False

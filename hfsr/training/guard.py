@@ -9,6 +9,7 @@ from pathlib import Path
 from hfsr.errors import HfsrError
 
 from .recipes import Recipe
+from .state import find_states
 
 __all__ = ["Guard"]
 
@@ -17,7 +18,7 @@ class Guard:
     """Both checks give the same verdict in every process.
 
     Args:
-        states: where the last good state is, for the message.
+        states: folder of the run's states, of which the message names the newest.
     """
 
     def __init__(self, states: Path) -> None:
@@ -45,8 +46,10 @@ class Guard:
                     raise self._broken(f"the weight {name}.{weight}", iteration)
 
     def _broken(self, what: str, iteration: int) -> HfsrError:
-        return HfsrError(
-            f"{what} is no longer a number at iteration {iteration}; the last good state is kept in "
-            f"'{self._states}': lower train.optim_g.lr or set train.clip_grad_norm, "
-            "and go on with --auto_resume"
-        )
+        advice = "lower train.optim_g.lr or set train.clip_grad_norm"
+        states = find_states(self._states)
+        if states:
+            advice += f", and go on from the last good state, '{states[0]}', with --auto_resume"
+        else:
+            advice += "; no training state was saved before, so the run starts from the beginning"
+        return HfsrError(f"{what} is no longer a number at iteration {iteration}; {advice}")

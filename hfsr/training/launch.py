@@ -7,14 +7,28 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
+import threading
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from hfsr.errors import OptionsError
+from tqdm import tqdm
+
+from hfsr.errors import HfsrError, OptionsError
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 __all__ = ["adopt_slurm", "is_worker", "launch"]
+
+
+_LOGGERS = (
+    "torch.distributed.elastic",
+    "torch.distributed.elastic.agent.server.api",
+    "torch.multiprocessing",
+)
 
 
 def is_worker() -> bool:
@@ -51,15 +65,20 @@ def launch(work: Callable[..., int], arguments: tuple[Any, ...], *, processes: i
         processes: how many; threads are shared among them.
 
     Returns:
-        0 when all of them did, else 1.
+        0 when all of them did; 128 and the signal's number when a signal stopped them; else 1.
+
+    Raises:
+        HfsrError: a process was killed; the others are ended.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
+    for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the processes have told what went wrong
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     os.environ.setdefault("OMP_NUM_THREADS", threads)
+    os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -72,13 +91,38 @@ def launch(work: Callable[..., int], arguments: tuple[Any, ...], *, processes: i
     )
     try:
         elastic_launch(config, _work)(work, *arguments)
-    except ChildFailedError:
-        return 1
+    except SignalException as stop:  # passed on to the processes, which have ended
+        return 128 + int(stop.sigval)
+    except ChildFailedError as error:
+        return _exit_code(error.failures)
     return 0
+
+
+def _exit_code(failures: Mapping[int, ProcessFailure]) -> int:
+    """What the command ends with when processes failed.
+
+    Raises:
+        HfsrError: one was killed by a signal; those that then lost it have failed by that.
+    """
+    killed = {rank: failure for rank, failure in failures.items() if failure.exitcode < 0}
+    # The launcher ends the others by SIGTERM, so any other signal came first.
+    first = min(killed, key=lambda rank: (-killed[rank].exitcode == signal.SIGTERM, rank), default=None)
+    if first is not None:
+        failure = killed[first]
+        name = signal.Signals(-failure.exitcode).name
+        reason = "; the system does that when memory ends: lower batch_size_per_gpu or --num_processes"
+        raise HfsrError(
+            f"process {first} of the run (pid {failure.pid}) was ended by {name}"
+            f"{reason if name == 'SIGKILL' else ''}; go on with --auto_resume"
+        )
+    codes = {failure.exitcode for failure in failures.values()}
+    return codes.pop() if len(codes) == 1 and min(codes) > 128 else 1
 
 
 def _work(work: Callable[..., int], *arguments: Any) -> None:
     """Turns an exit code into an exit, which is what the launcher sees."""
+    # tqdm's own lock is a semaphore, of which Python warns when this process is killed.
+    tqdm.set_lock(threading.RLock())
     code = work(*arguments)
     if code:
         raise SystemExit(code)

@@ -59,7 +59,7 @@ class Measuring:
             return
         grid = Grid(self.options.logger.grid_images if self.accelerator.trackers else 0)
         iteration, main = progress.iteration, self.accelerator.is_main_process
-        measured = self.validation.measure(network, save=self._picture_file(iteration), show=grid.add)
+        measured = self.validation.measure(network, save=self._image_file(iteration), show=grid.add)
         where = f"iter {iteration:,}" if iteration else "before training"
         for measurement in measured:
             self.log.line(f"{where}: {measurement}")
@@ -76,13 +76,15 @@ class Measuring:
                 self.publisher.submit([measurement.report for measurement in measured])
         self.accelerator.wait_for_everyone()
 
-    def _picture_file(self, iteration: int) -> Callable[[str, str], Path] | None:
+    def _image_file(self, iteration: int) -> Callable[[str, str], Path] | None:
         if not self.options.val.save_img:
             return None
 
-        def picture_file(_: str, name: str) -> Path:
-            folder = self.folders.visualization / name
-            folder.mkdir(exist_ok=True)
-            return folder / f"{name}_{iteration}.png"
+        several = len(self.validation.sets) > 1
 
-        return picture_file
+        def image_file(set_name: str, name: str) -> Path:
+            """BasicSR's place; under the set's name where there are several, which may share image names."""
+            folder = self.folders.visualization / set_name if several else self.folders.visualization
+            return folder / name / f"{Path(name).name}_{iteration}.png"
+
+        return image_file

@@ -14,6 +14,7 @@ from hfsr.options import TrainOptions
 
 from .ahead import Ahead
 from .engine import Engine
+from .mixed_precision import TrainingPrecision, choose_precision
 from .setup import build_batches
 from .validation import Validation
 
@@ -32,6 +33,7 @@ class ProbeReport:
     """In the training set."""
     validation_pictures: int
     device: str
+    precision: TrainingPrecision
     seconds_per_iteration: float
     peak_memory_bytes: int
     """Of this process, or of the GPU where there is one."""
@@ -40,16 +42,18 @@ class ProbeReport:
 
     def __str__(self) -> str:
         hours = self.seconds_per_iteration * self.iterations / 3600
+        note = f"\n{self.precision.note}" if self.precision.note else ""
         milliseconds = self.seconds_per_iteration * 1000
         return (
             f"{self.parameters:,} parameters, {self.pictures} training and {self.validation_pictures} "
-            f"validation pictures, on {self.device}: {milliseconds:.1f} ms per iteration, "
-            f"{hours:.1f} h for {self.iterations:,}, peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB"
+            f"validation pictures, on {self.device} in {self.precision.name}: {milliseconds:.1f} ms per "
+            f"iteration, {hours:.1f} h for {self.iterations:,}, peak memory "
+            f"{self.peak_memory_bytes / 2**20:,.0f} MiB{note}"
         )
 
 
 def probe(options: TrainOptions) -> ProbeReport:
-    """Reads all the data, builds everything and times a few iterations.
+    """Reads all the data, builds everything, measures the largest images and times a few iterations.
 
     Raises:
         HfsrError: whatever would stop the training at its start.
@@ -60,8 +64,10 @@ def probe(options: TrainOptions) -> ProbeReport:
     with tempfile.TemporaryDirectory() as nowhere:
         engine = Engine(options, Path(nowhere))
         batches = build_batches(options, engine.accelerator)
-        validation_pictures = Validation(options).read()
+        validation = Validation(options)
+        validation_pictures = validation.read()
         engine.recipe.prepare(engine.accelerator)
+        validation.try_largest(engine.published())
         stream = Ahead(batches, 0)
         for _ in range(_WARM_UP):
             engine.step(stream)
@@ -78,6 +84,7 @@ def probe(options: TrainOptions) -> ProbeReport:
         pictures=len(batches.source),
         validation_pictures=validation_pictures,
         device=str(device),
+        precision=choose_precision(options, device),
         seconds_per_iteration=seconds,
         peak_memory_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else peak,
         iterations=engine.total,

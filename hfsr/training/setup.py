@@ -27,6 +27,8 @@ from hfsr.hub.datasets import PREFIX, local_folder
 from hfsr.options import DatasetOptions, TrainOptions, Typed, read_options
 from hfsr.registry import ARCHS, DATASETS
 
+from .mixed_precision import choose_precision
+
 __all__ = [
     "build_batches",
     "build_dataset",
@@ -78,11 +80,11 @@ def make_accelerator(options: TrainOptions) -> Accelerator:
             "launch with --multi_gpu instead, which trains with DDP"
         )
     cpu = options.num_gpu == 0 or not torch.cuda.is_available()
-    if options.use_amp and not options.amp_bf16 and cpu:
-        raise OptionsError("amp_bf16: false means float16, which needs a GPU; on a CPU use amp_bf16: true")
+    device = torch.device("cpu") if cpu else torch.device("cuda", torch.cuda.current_device())
+    precision = choose_precision(options, device)
     AcceleratorState._reset_state()  # else one process could not train twice with different precisions
     return Accelerator(
-        mixed_precision=("bf16" if options.amp_bf16 else "fp16") if options.use_amp else "no",
+        mixed_precision=precision.mixed,
         cpu=cpu,
         dynamo_backend="inductor" if options.use_compile else None,
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],

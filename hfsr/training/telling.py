@@ -11,6 +11,7 @@ from hfsr.options import TrainOptions
 
 from .logbook import duration
 from .meter import Meter
+from .mixed_precision import choose_precision
 from .pretrained import Start
 from .progress import Progress
 from .recipes import Recipe
@@ -41,13 +42,21 @@ class Telling:
         frozen = sum(p.numel() for p in parameters if not p.requires_grad)
         source, accelerator = self.batches.source, self.accelerator
         batch = self.batches.global_batch * training_section(self.options).accum_iter
+        precision = choose_precision(self.options, accelerator.device)
         yield (
             f"{self.options.network_g.type} x{self.options.scale}, {sum(p.numel() for p in parameters):,} "
             f"parameters{f' ({frozen:,} frozen)' if frozen else ''}, on "
             f"{accelerator.device} in {accelerator.num_processes} process(es), "
-            f"precision {accelerator.mixed_precision}; "
+            f"precision {precision.name}; "
             f"{len(source)} pictures ({source.left_out} smaller than a patch left out), batch {batch}"
         )
+        if precision.note:
+            yield precision.note
+        if source.deep:
+            yield (
+                f"{source.deep} of the images have 16 bits per channel and train with all of them; "
+                "validation rounds to 8 bits, as its metrics are defined"
+            )
         if words := without_effect(self.options, source):
             yield f"accepted from BasicSR's files, without effect here: {', '.join(words)}"
         if start and not iteration:

@@ -45,9 +45,7 @@ def test(options: TrainOptions, *, root: Path | None = None) -> list[Measurement
     suffix = options.val.suffix or options.name
 
     def picture_file(name: str, picture: str) -> Path:
-        folder = folders.results / "visualization" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{picture}_{suffix}.png"
+        return folders.results / "visualization" / name / f"{picture}_{suffix}.png"
 
     measured = validation.measure(network, save=picture_file if options.val.save_img else None)
     report = {

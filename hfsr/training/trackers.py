@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 import uuid
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -20,11 +22,17 @@ from accelerate.tracking import (
 )
 from numpy.typing import NDArray
 
-from hfsr.errors import HfsrError, MissingDependencyError
+from hfsr.errors import HfsrError, HubError, MissingDependencyError
+from hfsr.hub.publishing import require_token
+from hfsr.hub.remote import LOG_IN
 from hfsr.options import TrainOptions
 from hfsr.options.models import VisdomOptions
 
+from .tracker_access import check_visdom_server, wandb_mode
+
 __all__ = ["VisdomTracker", "build_trackers", "check_trackers", "run_names", "show_picture"]
+
+logger = logging.getLogger("hfsr")
 
 RunNames = dict[str, str]
 """By tracker: what it calls this run, so that a resumed run goes on there."""
@@ -33,19 +41,28 @@ RunNames = dict[str, str]
 def check_trackers(options: TrainOptions) -> None:
     """
     Raises:
-        MissingDependencyError, HfsrError: a tracker that was chosen is not installed.
+        MissingDependencyError, HfsrError: a tracker that was chosen is not installed, or lacks a key, a token
+            or a server.
     """
     chosen = options.logger
     for package, wanted in (("wandb", _project(options)), ("trackio", chosen.trackio)):
         if wanted and find_spec(package) is None:
             raise MissingDependencyError(package, extra="trackers", purpose=f"logger.{package}")
-    if chosen.visdom is not None and find_spec("visdom") is None:
-        raise HfsrError("logger.visdom needs visdom, which is not installed; run: pip install visdom")
+    if chosen.visdom is not None:
+        if find_spec("visdom") is None:
+            raise HfsrError("logger.visdom needs visdom, which is not installed; run: pip install visdom")
+        check_visdom_server(chosen.visdom)
     if chosen.use_tb_logger and find_spec("tensorboard") is None:
         raise HfsrError(
             "logger.use_tb_logger needs tensorboard, which is not installed; run: pip install tensorboard, "
             "or set it to false"
         )
+    if chosen.wandb is not None and chosen.wandb.project:
+        _, note = wandb_mode(chosen.wandb)
+        if note and os.environ.get("RANK", "0") == "0":  # once, of several processes
+            logger.warning("%s", note)
+    if chosen.trackio is not None and chosen.trackio.space_id:
+        _check_hub_token(chosen.trackio.space_id)
 
 
 def run_names(options: TrainOptions, earlier: Mapping[str, str]) -> RunNames:
@@ -80,7 +97,7 @@ def build_trackers(options: TrainOptions, root: Path, *, names: RunNames, start:
                 id=names["wandb"],
                 resume="allow",
                 dir=str(root),
-                mode=chosen.wandb.mode,
+                mode=wandb_mode(chosen.wandb)[0],
             )
         )
     if chosen.trackio is not None:
@@ -164,6 +181,13 @@ class VisdomTracker(GeneralTracker):
             for number, pixels in enumerate(pictures):
                 title = {"title": f"{name}, iteration {step}"}
                 self.client.image(pixels.transpose(2, 0, 1), win=f"{name} {number}", opts=title)
+
+
+def _check_hub_token(space: str) -> None:
+    try:
+        require_token()
+    except HubError as error:
+        raise HubError(f"logger.trackio.space_id: '{space}' needs a token of the Hub; {LOG_IN}") from error
 
 
 def _project(options: TrainOptions) -> str | None:

@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hfsr.data import read_rgb
+from hfsr.data import read_rgb_8bit
 from hfsr.degradations import Bicubic, Seeded, modcrop
 from hfsr.errors import HfsrError, OptionsError
 from hfsr.evaluation import Pair, Report, Scores, evaluate, summarise
@@ -28,6 +28,7 @@ from hfsr.registry import ARCHS, METRICS
 from hfsr.zoo import is_luma_network
 
 from .setup import build_dataset, files_of
+from .size_multiple import SizePadding, find_size_multiple
 
 __all__ = ["Best", "Measurement", "Validation"]
 
@@ -35,7 +36,9 @@ Pixels = NDArray[np.uint8]
 Show = Callable[[Pixels, Pixels, Pixels], None]
 """Takes LQ, SR and GT of a picture: RGB, (H, W, 3)."""
 SaveTo = Callable[[str, str], Path]
-"""The file for the restored picture, from the names of set and picture."""
+"""The file for the restored image, from the names of set and image; its folder is made if needed.
+
+The name of an image may contain folders."""
 
 _LOWER_IS_BETTER = frozenset({"calculate_niqe", "calculate_fid"})
 """Among BasicSR's metrics, which do not say so."""
@@ -86,7 +89,7 @@ class Validation:
 
     Raises:
         DataError: a folder is missing or its pictures do not pair.
-        OptionsError: pieces are asked for, of a network that cannot be cut.
+        OptionsError: two sets have one name, or pieces are asked for, of a network that cannot be cut.
         HfsrError: a metric cannot be measured here.
     """
 
@@ -97,10 +100,17 @@ class Validation:
         self._processes = accelerator.num_processes if accelerator else 1
         self.sets: dict[str, list[Pair]] = {}
         self._degradations: dict[str, Seeded | None] = {}
+        self._largest: dict[str, Pair] = {}
+        self._multiple: int | None = None
         for key, section in options.validation_sets().items():
             dataset = build_dataset(options, key)
             name, files = section.name or key, files_of(dataset, key)
-            self.sets[name] = [Pair(file.gt.stem, file.gt, file.lq) for file in files]
+            if name in self.sets:
+                raise OptionsError(
+                    f"datasets.{key}.name: another set is called '{name}' too; "
+                    "give each set a name of its own, or their results overwrite each other"
+                )
+            self.sets[name] = [Pair(file.name, file.gt, file.lq) for file in files]
             self._degradations[name] = getattr(dataset, "degradation", None)
         if options.val.tile_size and options.network_g.type not in ARCHS:
             raise OptionsError(
@@ -121,8 +131,11 @@ class Validation:
         scale = self.options.scale
         for name, pairs in self.sets.items():
             degradation = self._degradations[name] or Seeded(Bicubic(scale=scale))
+            largest = 0
             for pair in pairs:
-                pair.load(degradation, scale)
+                lq, _ = pair.load(degradation, scale)
+                if lq.size > largest:
+                    largest, self._largest[name] = lq.size, pair
         return sum(map(len, self.sets.values()))
 
     def measure(
@@ -136,7 +149,16 @@ class Validation:
             show: told every picture of the first set that this process measures.
         """
         first = next(iter(self.sets), None)
-        return [self._measure_set(network, name, save, show if name == first else None) for name in self.sets]
+        return [
+            self._measure_set(
+                network,
+                name,
+                pairs[self._rank :: self._processes],
+                save,
+                show if name == first else None,
+            )
+            for name, pairs in self.sets.items()
+        ]
 
     def decide(self, measured: list[Measurement], iteration: int, best: Best | None) -> Best | None:
         """The new best, or None when the old one stands."""
@@ -150,19 +172,40 @@ class Validation:
             return Best(value, iteration, first.set, metric)
         return None
 
+    def try_largest(self, network: nn.Module) -> None:
+        """Restores and measures the largest image of each set, after `read`; all others need less.
+
+        Raises:
+            HfsrError: the network or a metric cannot do that.
+        """
+        for name, pair in self._largest.items():
+            self._measure_set(network, name, [pair], None, None)
+
+    def _size_multiple(self, network: nn.Module) -> int:
+        """What the sides of an image must be multiples of; our networks take any size."""
+        section = self.options.network_g
+        if section.type in ARCHS or not self.sets:
+            return 1
+        if self._multiple is None:
+            self._multiple = find_size_multiple(network, section.arguments.get("window_size"))
+        return self._multiple
+
     def _measure_set(
-        self, network: nn.Module, name: str, save: SaveTo | None, show: Show | None
+        self, network: nn.Module, name: str, pairs: list[Pair], save: SaveTo | None, show: Show | None
     ) -> Measurement:
         scale, tile = self.options.scale, self.options.val.tile_size
-        restore = _Remembering(network, tile)
-        pairs = self.sets[name][self._rank :: self._processes]
+        restore = _Remembering(network, tile, self._size_multiple(network))
         measured: list[tuple[Scores, dict[str, float]]] = []
 
         def finish(done: int, total: int, scores: Scores) -> None:
             sr = from_rgb_float(restore.result)
             if save is not None:
-                write_picture(Picture(sr), save(name, scores.name))
-            gt = modcrop(read_rgb(Path(str(pairs[done - 1].gt))), scale) if self.metrics or show else None
+                path = save(name, scores.name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_picture(Picture(sr), path)
+            gt = (
+                modcrop(read_rgb_8bit(Path(str(pairs[done - 1].gt))), scale) if self.metrics or show else None
+            )
             if show is not None and gt is not None:
                 show(from_rgb_float(restore.lq), sr, gt)
             values = {} if gt is None else {key: _measured(m, sr, gt) for key, m in self.metrics.items()}
@@ -235,11 +278,13 @@ class _Remembering:
     lq: Tensor
     result: Tensor
 
-    def __init__(self, network: nn.Module, tile: int) -> None:
+    def __init__(self, network: nn.Module, tile: int, multiple: int) -> None:
         parameter = next(network.parameters(), torch.empty(0))
         self._device = parameter.device
         self._network: Any = (
-            Upscaler(network, tile=tile, dtype="fp32", device=self._device).tensor if tile else network
+            Upscaler(network, tile=tile, dtype="fp32", device=self._device).tensor
+            if tile
+            else SizePadding(network, multiple)
         )
 
     def __call__(self, lq: Tensor) -> Tensor:

@@ -39,7 +39,10 @@ def test_the_stand_in_for_functional_tensor_works():
 def test_a_missing_basicsr_is_one_line(monkeypatch):
     monkeypatch.setattr(_cures, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "version_info", Version(3, 12))
-    with pytest.raises(MissingDependencyError, match=r"needs basicsr.*pip install 'hfsr\[train\]'$"):
+    with pytest.raises(
+        MissingDependencyError,
+        match=r"needs basicsr.*pip install -c constraints.txt '.\[train\]' in the checkout of hfsr$",
+    ):
         bridge.import_basicsr()
 
 

@@ -20,7 +20,7 @@ from hfsr._compat import import_torchvision
 from hfsr.archs import Bicubic, luma
 from hfsr.checkpoints.foreign import ForeignNetwork
 from hfsr.cli import main
-from hfsr.errors import CheckpointError, MissingDependencyError
+from hfsr.errors import CheckpointError, MissingDependencyError, install_command
 from hfsr.inference import Upscaler
 from hfsr.registry import ARCHS
 
@@ -235,7 +235,7 @@ def test_without_the_extra_it_says_what_to_install(saved, monkeypatch) -> None:
     with pytest.raises(MissingDependencyError) as caught:
         hfsr.from_pretrained(path)
     assert str(caught.value).startswith(f"'{path}': these tensors are no registered network's (body.0.weight")
-    assert str(caught.value).endswith("run: pip install 'hfsr[spandrel]'")
+    assert str(caught.value).endswith(f"run: {install_command('spandrel')}")
     assert "\n" not in str(caught.value)
 
 

@@ -71,4 +71,6 @@ def test_without_gradio_it_says_what_to_install(monkeypatch, capsys):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gradio" else find(name))
     assert main(["demo"]) == 1
-    assert capsys.readouterr().err.endswith("not installed; run: pip install 'hfsr[demo]'\n")
+    assert capsys.readouterr().err.endswith(
+        "not installed; run: pip install -c constraints.txt '.[demo]' in the checkout of hfsr\n"
+    )

@@ -10,6 +10,7 @@ import yaml
 
 from hfsr.cli import basicsr
 from hfsr.cli import main as hfsr
+from hfsr.errors import install_command
 
 from ..training.conftest import tiny_options, write_pictures
 
@@ -111,7 +112,7 @@ def test_without_the_extra_it_says_what_to_install(file, package):
     command = [sys.executable, "-c", code, "train", "-opt", file]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    told = f"training needs {package}, which is not installed; run: pip install 'hfsr[train]'"
+    told = f"training needs {package}, which is not installed; run: {install_command('train')}"
     assert done.stderr == f"basicsr train: {told}\n"
 
 

@@ -66,7 +66,7 @@ def test_a_container_trains_as_its_folder_does(container, gt_folder):
 
 def test_a_container_pairs_with_a_folder_by_name(container, gt_folder):
     pairs = pair_folders([container], [gt_folder], place="d")
-    assert [(pair.gt.stem, pair.lq.stem) for pair in pairs] == [(n, n) for n in ("00", "01", "02")]
+    assert [(pair.name, pair.lq.name) for pair in pairs] == [(n, f"{n}.png") for n in ("00", "01", "02")]
     for pair in pairs:
         np.testing.assert_array_equal(read_rgb(pair.gt), read_rgb(pair.lq))
 

@@ -190,7 +190,7 @@ def test_a_meta_information_file_chooses(gt_folder, tmp_path):
     dataset = PairedImageDataset(dataroot_gt=str(gt_folder), meta_info_file=str(listing))
     assert [file.gt.name for file in dataset.files] == ["00.png", "02.png"]
     listing.write_text("00.png\n07.png\n")
-    with pytest.raises(DataError, match="names 2 pictures, of which 1 are in dataroot_gt"):
+    with pytest.raises(DataError, match=r"names 1 images that are not in dataroot_gt: 07.png; write"):
         PairedImageDataset(dataroot_gt=str(gt_folder), meta_info_file=str(listing))
 
 

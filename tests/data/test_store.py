@@ -66,7 +66,7 @@ def test_a_template_names_the_lq_pictures(tmp_path, gt_folder):
 
 def test_pictures_without_partner_are_named(tmp_path, gt_folder):
     save(tmp_path / "lq" / "01.png", 15, 15)
-    with pytest.raises(DataError, match=r"datasets:train: dataroot_lq has no picture for 00.png, 02.png"):
+    with pytest.raises(DataError, match=r"datasets:train: dataroot_lq has no image for 00.png, 02.png"):
         pair_folders([gt_folder], [tmp_path / "lq"], place="datasets:train")
     with pytest.raises(DataError, match="1 folders in dataroot_gt need as many in dataroot_lq, not 2"):
         pair_folders([gt_folder], [gt_folder, gt_folder], place="d")

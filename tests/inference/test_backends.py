@@ -142,7 +142,7 @@ def test_without_openvino_auto_is_torch_and_the_name_is_one_line(monkeypatch):
     monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
     assert importlib.util.find_spec("openvino") is None
     assert Upscaler(tiny("EDSR"), backend="auto").backend == "torch"
-    with pytest.raises(MissingDependencyError, match=r"pip install 'hfsr\[openvino\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install .*'.\[openvino\]'"):
         Upscaler(tiny("EDSR"), backend="openvino")
 
 

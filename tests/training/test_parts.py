@@ -69,9 +69,9 @@ def test_a_file_is_whole_or_absent(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    (tmp_path / ".6.state.123.partial").write_bytes(b"half")
+    (tmp_path / ".6.state.99999999.partial").write_bytes(b"half")
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / ".model.safetensors.9.partial").write_bytes(b"half")
+    (tmp_path / "model" / ".model.safetensors.99999998.partial").write_bytes(b"half")
     (tmp_path / "4.state").write_bytes(b"whole")
     remove_leftovers(tmp_path)
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["4.state"]

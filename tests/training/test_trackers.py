@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import socket
 import sys
 import types
 
@@ -11,7 +12,8 @@ import pytest
 
 from hfsr import training
 from hfsr.errors import HfsrError, MissingDependencyError
-from hfsr.training import trackers
+from hfsr.options.models import WandbOptions
+from hfsr.training import tracker_access, trackers
 from hfsr.training.engine import Engine
 from hfsr.training.grids import Grid
 from hfsr.training.state import newest_state
@@ -90,6 +92,7 @@ def visdom(monkeypatch):
 
     module.Visdom = Visdom
     monkeypatch.setitem(sys.modules, "visdom", module)
+    monkeypatch.setattr(trackers, "check_visdom_server", lambda _: None)
     return module
 
 
@@ -109,11 +112,79 @@ def test_a_visdom_server_that_is_away_is_one_line(tmp_path, options, visdom):
         training.train(options("logger:visdom={}"), root=tmp_path)
 
 
+def test_a_visdom_server_that_does_not_listen_is_told_before_anything_is_read(tmp_path, options, monkeypatch):
+    find = trackers.find_spec
+    monkeypatch.setattr(trackers, "find_spec", lambda name: True if name == "visdom" else find(name))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    chosen = options(f"logger:visdom={{port: {port}}}", "datasets:train:dataroot_gt=absent")
+    with pytest.raises(HfsrError, match=rf"no server answers at http://localhost:{port} \(.*\); start one"):
+        Engine(chosen, tmp_path)
+
+
+@pytest.fixture
+def no_key(monkeypatch, tmp_path):
+    """A user who never logged in to wandb."""
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    return tmp_path / "netrc"
+
+
+def test_wandb_without_a_key_runs_offline_with_one_line(tmp_path, options, no_key, caplog):
+    pytest.importorskip("wandb")
+    training.train(options("logger:wandb={project: enlarging}", "train:total_iter=1"), root=tmp_path)
+    assert caplog.text.count("logger.wandb: there is no key to log in with, so curves are written to") == 1
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_wandb_online_without_a_key_is_refused_before_anything_is_read(tmp_path, options, no_key):
+    pytest.importorskip("wandb")
+    chosen = options("logger:wandb={project: a, mode: online}", "datasets:train:dataroot_gt=absent")
+    with pytest.raises(HfsrError, match="mode: online needs a key, and there is none; run: wandb login"):
+        Engine(chosen, tmp_path)
+    assert not (tmp_path / "experiments").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "netrc", "has_key"),
+    [
+        ({}, None, False),
+        ({"WANDB_API_KEY": "k"}, None, True),
+        ({"WANDB_IDENTITY_TOKEN_FILE": "f"}, None, True),
+        ({}, "machine api.wandb.ai login user password k", True),
+        ({}, "machine example.org login user password k", False),
+        ({"WANDB_BASE_URL": "https://example.org:8080"}, "machine example.org login user password k", True),
+        ({}, "machine", False),
+    ],
+)
+def test_where_a_key_of_wandb_is_found(monkeypatch, no_key, variables, netrc, has_key):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if netrc is not None:
+        no_key.write_text(netrc)
+    assert tracker_access.has_wandb_key() is has_key
+    section = WandbOptions(project="a")
+    assert tracker_access.wandb_mode(section)[0] == (None if has_key else "offline")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert tracker_access.wandb_mode(section) == (None, None)
+
+
+def test_a_space_of_trackio_needs_a_token(tmp_path, options, monkeypatch):
+    monkeypatch.setattr("hfsr.hub.publishing.get_token", lambda: None)
+    find = trackers.find_spec
+    monkeypatch.setattr(trackers, "find_spec", lambda name: True if name == "trackio" else find(name))
+    chosen = options("logger:trackio={project: a, space_id: me/curves}", "datasets:train:dataroot_gt=absent")
+    with pytest.raises(HfsrError, match="'me/curves' needs a token of the Hub; log in with 'hf auth login'"):
+        Engine(chosen, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("word", "package", "told"),
     [
-        (WANDB, "wandb", r"logger.wandb needs wandb.*pip install 'hfsr\[trackers\]'"),
-        ("logger:trackio={project: a}", "trackio", r"logger.trackio needs trackio.*hfsr\[trackers\]"),
+        (WANDB, "wandb", r"logger.wandb needs wandb.*pip install -c constraints.txt '.\[trackers\]'"),
+        ("logger:trackio={project: a}", "trackio", r"logger.trackio needs trackio.*'.\[trackers\]'"),
         ("logger:visdom={}", "visdom", "logger.visdom needs visdom.*pip install visdom"),
         ("logger:use_tb_logger=true", "tensorboard", "or set it to false"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import DataError, OptionsError
-from hfsr.images import picture_size
+from hfsr.images import picture_bits, picture_size
 
-from ..files import read_rgb
+from ..files import read_rgb, read_rgb_8bit
 from ..pack import writing_pack
 from ..store import Progress
 from .making import Task, names_in, pictures_of, write_png
 
 __all__ = ["pack_crops", "subimages"]
+
+logger = logging.getLogger("hfsr")
 
 _SCALE = re.compile(r"x[2348]$")
 
@@ -126,9 +129,12 @@ def pack_crops(
     pictures = _by_name(sources)
     candidates: list[_Crop] = []
     for done, (name, path) in enumerate(pictures.items(), 1):
-        candidates += _candidates(name, read_rgb(path), size)
+        candidates += _candidates(name, read_rgb_8bit(path), size)
         if progress:
             progress(done, 2 * len(pictures))
+    deep = sum(picture_bits(path) > 8 for path in pictures.values())
+    if deep:
+        logger.warning("%d images of 16 bits are rounded to 8 bits in '%s'", deep, target)
     chosen = sorted(candidates)[: max(0, room)]
     if not chosen:
         raise DataError(f"no crop of {size} px: the pictures are smaller, or {megabytes:g} MB are too few")
@@ -139,7 +145,7 @@ def pack_crops(
         target, {"size": size, "pictures": len(pictures), "chosen": "richest luma gradient"}
     ) as pack:
         for done, (name, path) in enumerate(pictures.items(), 1):
-            pixels = read_rgb(path) if name in wanted else np.zeros((0, 0, 3), np.uint8)
+            pixels = read_rgb_8bit(path) if name in wanted else np.zeros((0, 0, 3), np.uint8)
             for crop in sorted(wanted.get(name, []), key=lambda crop: (crop.top, crop.left)):
                 part = pixels[crop.top : crop.top + size, crop.left : crop.left + size]
                 pack.add(f"{name}_{crop.top}_{crop.left}", part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,11 @@ from PIL import Image
 
 from hfsr.errors import DataError, ImageError
 from hfsr.images import SUFFIXES, replacing
+from hfsr.images.png import PngWriter
 
 from ..store import Progress
 
-__all__ = ["Outcome", "Task", "folder_for", "names_in", "pictures_of", "run_tasks", "write_png"]
+__all__ = ["Outcome", "Task", "encode_png", "folder_for", "names_in", "pictures_of", "run_tasks", "write_png"]
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,28 @@ def names_in(folder: Path, pictures: Sequence[Path]) -> list[str]:
     return names
 
 
-def write_png(path: Path, pixels: NDArray[np.uint8], *, compression: int = 3) -> None:
-    """Writes a PNG beside and renames it; its folder is made.
+def write_png(path: Path, pixels: NDArray, *, compression: int = 3) -> None:
+    """Writes a PNG of 8 or 16 bits beside and renames it; its folder is made.
 
     Raises:
         ImageError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
-        Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", compress_level=compression)
+        file.write(encode_png(pixels, compression=compression))
+
+
+def encode_png(pixels: NDArray, *, compression: int) -> bytes:
+    """A PNG of RGB pixels, uint8 or uint16 (H, W, 3); Pillow writes no colors of 16 bits."""
+    encoded = io.BytesIO()
+    if pixels.dtype == np.uint16:
+        height, width = pixels.shape[:2]
+        writer = PngWriter(encoded, width, height, channels=3, bits=16, level=compression)
+        writer.write(pixels)
+        writer.close()
+    else:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(encoded, "PNG", compress_level=compression)
+    return encoded.getvalue()
 
 
 @contextmanager

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
-
-from PIL import Image
 
 from hfsr.errors import DataError, MissingDependencyError
 from hfsr.images import picture_size, replacing
 
 from ..files import read_rgb
 from ..store import Progress
-from .making import folder_for, names_in, pictures_of
+from .making import encode_png, folder_for, names_in, pictures_of
 
 __all__ = ["to_h5", "to_lmdb", "write_meta_info"]
 
@@ -65,14 +62,13 @@ def to_lmdb(source: Path, target: Path, *, compression: int = 1, progress: Progr
     lines = []
     with folder_for(target) as part:
         # Decoded size bounds the encoded one; the file grows to what is used only.
-        room = max(1 << 24, 2 * sum(4 * _pixels(picture) for picture in pictures))
+        room = max(1 << 24, 2 * sum(8 * _pixels(picture) for picture in pictures))
         with lmdb.open(str(part), map_size=room) as database:
             transaction = database.begin(write=True)
             for done, (picture, name) in enumerate(zip(pictures, names, strict=True), 1):
                 pixels = read_rgb(picture)
-                encoded = io.BytesIO()
-                Image.fromarray(pixels).save(encoded, "PNG", compress_level=compression)
-                transaction.put(name.encode("ascii", "backslashreplace"), encoded.getvalue())
+                encoded = encode_png(pixels, compression=compression)
+                transaction.put(name.encode("ascii", "backslashreplace"), encoded)
                 lines.append(f"{name}.png ({pixels.shape[0]},{pixels.shape[1]},3) {compression}\n")
                 if done % _COMMIT == 0:
                     transaction.commit()
@@ -85,7 +81,7 @@ def to_lmdb(source: Path, target: Path, *, compression: int = 1, progress: Progr
 
 
 def to_h5(sources: Mapping[str, Path], target: Path, *, progress: Progress | None = None) -> int:
-    """An HDF5 file: one group for each source, in it every picture under its name, uint8, RGB (H, W, 3).
+    """An HDF5 file: one group for each source, in it every image under its name, uint8 or uint16, RGB.
 
     Args:
         sources: folders by the name of their group, for example gt and lq.

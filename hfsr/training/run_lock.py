@@ -1,0 +1,271 @@
+"""The lock of a run's folder: one process trains a run of a name at a time.
+
+The lock is a POSIX record lock on `experiments/.<name>.lock`, which the system releases when its owner dies,
+however that happens; child processes do not inherit it, and it works over NFS. The file says who the owner
+is. It is removed at the end, so a file without a lock is left by a process that was killed. Some network
+file systems do not pass locks on to other machines: therefore the owner also touches the file every few
+seconds, and a process on another host waits and looks before it takes the lock over.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+
+from hfsr.errors import HfsrError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None
+
+__all__ = ["LockOwner", "RunLock"]
+
+logger = logging.getLogger("hfsr")
+
+_TOUCH_SECONDS = 4.0
+"""Between two signs of life of the owner."""
+_WATCH_SECONDS = 10.0
+"""How long another host looks for them; more than two of the above."""
+_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""Errors of file systems that have no locks."""
+
+
+@dataclass(frozen=True)
+class LockOwner:
+    """A process that trains a run."""
+
+    host: str
+    pid: int
+    created: float
+    """Start of the process, seconds since 1970: process ids are used again."""
+    since: str
+    """Start of the run, local time, for messages."""
+    token: str
+    """Differs between all owners."""
+
+    @classmethod
+    def current(cls) -> LockOwner:
+        """This process."""
+        created = psutil.Process().create_time()
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        return cls(socket.gethostname(), os.getpid(), created, since, secrets.token_hex(8))
+
+    @classmethod
+    def read(cls, path: Path) -> LockOwner | None:
+        """The owner that a lock file names; None if the file is missing, empty or damaged."""
+        try:
+            return _parse(path.read_bytes())
+        except OSError:
+            return None
+
+    def is_here(self) -> bool:
+        """True for a process on this host."""
+        return self.host == socket.gethostname()
+
+    def is_running(self) -> bool:
+        """True while that process lives; only meaningful on its own host."""
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.created) < 1
+        except psutil.NoSuchProcess:
+            return False
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+
+class RunLock:
+    """Holds the name of a run from `acquire` to `release`.
+
+    Args:
+        folder: the run's folder; it is not touched, and the lock stays valid when it is moved.
+    """
+
+    _held: dict[Path, LockOwner] = {}  # noqa: RUF012  of this process, in which record locks do not conflict
+    _guard = threading.Lock()
+
+    def __init__(self, folder: Path) -> None:
+        self.name = folder.name
+        self.path = folder.with_name(f".{folder.name}.lock")
+        self._file: int | None = None
+        self._stop = threading.Event()
+
+    def acquire(self) -> None:
+        """Takes the lock; one that a killed process left is taken over, which is said in the log.
+
+        Raises:
+            HfsrError: another process holds it, or the lock file cannot be written.
+        """
+        self.path = self.path.absolute()
+        owner = LockOwner.current()
+        with self._guard:
+            if (holder := self._held.get(self.path)) is not None:
+                raise self._refusal(holder)
+            self._held[self.path] = owner
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._take(owner)
+        except BaseException as error:
+            del self._held[self.path]
+            if isinstance(error, OSError):
+                raise HfsrError(
+                    f"the lock file '{self.path}' cannot be written ({error.strerror or error}); check the "
+                    "permissions of its folder, and free space"
+                ) from error
+            raise
+        self._stop.clear()
+        self._touching = threading.Thread(target=self._touch, args=(self._file,), daemon=True)
+        self._touching.start()
+
+    def release(self) -> None:
+        """Gives the name back; does nothing if the lock is not held."""
+        if self._file is None:
+            return
+        self._stop.set()
+        self._touching.join()
+        owner = self._held.pop(self.path)
+        # Read from the open file: closing another one of it would give the record lock away. Where there
+        # are no locks, it may by now be another owner's.
+        found = _parse(os.pread(self._file, 4096, 0))
+        if found is not None and found.token == owner.token and _is_same_file(self._file, self.path):
+            self.path.unlink(missing_ok=True)
+        os.close(self._file)
+        self._file = None
+
+    def _take(self, owner: LockOwner) -> int:
+        """The open lock file, locked and with this owner in it."""
+        while True:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+            try:
+                is_locked = self._lock(file)
+                if not _is_same_file(file, self.path):  # the owner before removed it in between
+                    os.close(file)
+                    continue
+                if self._take_over(file, has_locks=is_locked):
+                    self._lock(file)
+                os.ftruncate(file, 0)
+                os.pwrite(file, json.dumps(asdict(owner)).encode(), 0)
+                os.fsync(file)
+                if not is_locked:
+                    self._confirm(owner)
+            except BaseException:
+                with suppress(OSError):  # closed above
+                    os.close(file)
+                raise
+            return file
+
+    def _lock(self, file: int) -> bool:
+        """Locks an open file; False where the system or the file system has no locks.
+
+        Raises:
+            HfsrError: another process has locked it.
+        """
+        if fcntl is None:
+            return False
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return False
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise self._refusal(self._wait_for_owner()) from error
+            raise
+        return True
+
+    def _take_over(self, file: int, *, has_locks: bool) -> bool:
+        """Makes sure that the owner named in an unlocked file has ended.
+
+        Returns:
+            True if the file was opened and closed for that, which gives a record lock away.
+
+        Raises:
+            HfsrError: it has not.
+        """
+        owner = _parse(os.pread(file, 4096, 0))
+        if owner is None:
+            return False
+        if owner.is_here():
+            # The lock is free, so the process is gone, or is this one and released it without removing it.
+            if not has_locks and owner.pid != os.getpid() and owner.is_running():
+                raise self._refusal(owner)
+        elif self._shows_life():
+            raise self._refusal(owner)
+        logger.warning("an earlier run of '%s' was killed (%s); its lock is taken over", self.name, owner)
+        return not owner.is_here()
+
+    def _shows_life(self) -> bool:
+        """Watches the lock file, opened anew each time so that network file systems look at the server."""
+        first = _looked_at(self.path)
+        deadline = time.monotonic() + _WATCH_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(min(0.5, _WATCH_SECONDS / 4))
+            if _looked_at(self.path) != first:
+                return True
+        return False
+
+    def _confirm(self, owner: LockOwner) -> None:
+        """Without locks two processes may write at the same time: the last one is the owner.
+
+        Raises:
+            HfsrError: it is not this one.
+        """
+        time.sleep(min(1.0, _WATCH_SECONDS / 4))
+        found = LockOwner.read(self.path)
+        if found is not None and found.token != owner.token:
+            raise self._refusal(found)
+
+    def _wait_for_owner(self) -> LockOwner | None:
+        """Who holds a locked file: it may have been locked a moment ago and still be empty."""
+        for _ in range(20):
+            if (owner := LockOwner.read(self.path)) is not None:
+                return owner
+            time.sleep(0.05)
+        return None
+
+    def _touch(self, file: int) -> None:
+        while not self._stop.wait(_TOUCH_SECONDS):
+            with suppress(OSError):  # a network file system may be away for a while
+                os.utime(file if os.utime in os.supports_fd else self.path)
+
+    def _refusal(self, owner: LockOwner | None) -> HfsrError:
+        holder = "another process" if owner is None else str(owner)
+        return HfsrError(
+            f"the run '{self.name}' is being trained by {holder}; wait for it, stop it, or train under "
+            "another name: --force_yml name=NAME"
+        )
+
+
+def _parse(content: bytes) -> LockOwner | None:
+    try:
+        return LockOwner(**json.loads(content))
+    except (ValueError, TypeError):
+        return None
+
+
+def _is_same_file(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _looked_at(path: Path) -> tuple[int, bytes] | None:
+    """Time and content of a file; None if it is gone."""
+    try:
+        with path.open("rb") as stream:
+            return os.fstat(stream.fileno()).st_mtime_ns, stream.read(4096)
+    except OSError:
+        return None
