@@ -11,10 +11,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.cli._jobs import WRITTEN, Job, find_jobs, folder_of
+from hfsr.cli._jobs import Job, Skipped, find_jobs, folder_of
 from hfsr.cli._numbers import positive
 from hfsr.cli._progress import show_progress, stoppable
 from hfsr.errors import HfsrError, ImageError, UsageError
+from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES
 from hfsr.samples import SAMPLE
 
 if TYPE_CHECKING:
@@ -78,18 +79,22 @@ def run(args: argparse.Namespace) -> int:
         self_ensemble=args.self_ensemble,
     )
     own = f"_x{up.scale:g}" if up.scale > 1 else "_restored"
+    skipped = Skipped()
     jobs = find_jobs(
         args.inputs,
         output=args.output,
         default=RESULTS,
         suffix=own if args.suffix is None else args.suffix,
         ext=args.ext,
+        skipped=skipped,
     )
     with stoppable():
         failed = sum([not _do(up, job, str(name), args) for job in jobs])
+    for line in skipped.lines:
+        print(f"hfsr {args.command}: {line}", file=sys.stderr)
     if failed and len(jobs) > 1 and not args.json:
         print(f"hfsr {args.command}: {failed} of {len(jobs)} inputs failed", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failed or skipped.folders else 0
 
 
 def _default_model(command: str, scale: float | None) -> str:
@@ -155,7 +160,7 @@ def _expected(up: Upscaler, job: Job, args: argparse.Namespace) -> tuple[int, in
     from hfsr.images import MAX_PIXELS, picture_size
 
     if job.target is None:
-        raise ImageError(f"no pictures in '{job.source}'; allowed endings: {', '.join(WRITTEN)}")
+        raise ImageError(f"no pictures in '{job.source}'; allowed endings: {', '.join(sorted(SUFFIXES))}")
     width, height = picture_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
     return enlarged_length(width, up.scale), enlarged_length(height, up.scale), job.target
 
@@ -223,10 +228,10 @@ def _quality(text: str) -> int:
 
 
 def _ending(text: str) -> str:
-    if "." + text.lstrip(".").lower() in WRITTEN:
+    if "." + text.lstrip(".").lower() in WRITE_SUFFIXES:
         return text
     raise argparse.ArgumentTypeError(f"hfsr does not write '{text}'; use {_formats()}")
 
 
 def _formats() -> str:
-    return ", ".join(ending[1:] for ending in WRITTEN)
+    return ", ".join(ending[1:] for ending in WRITE_SUFFIXES)

@@ -18,11 +18,9 @@ from PIL import Image, TiffImagePlugin
 
 from hfsr.errors import ImageError
 from hfsr.images._deep import TIFF_LAYOUTS
+from hfsr.images.formats import FORMATS
 
 __all__ = ["BROKEN", "check_file", "check_size", "limit_lifted", "opened", "pages", "quiet"]
-
-# Only plain raster formats: others run programs (EPS), or are guessed from almost nothing (TGA).
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
 
 BROKEN = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError),
@@ -115,7 +113,7 @@ def _guess(path: Path) -> str:
 @functools.cache
 def _formats() -> tuple[str, ...]:
     Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 # --- what belongs to the whole process ---

@@ -19,12 +19,12 @@ from hfsr.errors import ImageError
 from hfsr.images._deep import deep_samples, is_deep
 from hfsr.images._metadata import read_metadata, read_orientation, turned
 from hfsr.images._opening import BROKEN, check_file, check_size, limit_lifted, opened, pages
+from hfsr.images.formats import is_image_name
 from hfsr.images.picture import Picture
 from hfsr.images.profile import to_srgb
 
 __all__ = [
     "MAX_PIXELS",
-    "SUFFIXES",
     "list_pictures",
     "open_picture",
     "picture_bits",
@@ -35,11 +35,6 @@ __all__ = [
 
 MAX_PIXELS = 1 << 28
 """Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
-
-SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""Endings of files that are taken for pictures in a folder, lower case."""
 
 
 def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -137,9 +132,7 @@ def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
         raise ImageError(
             f"'{folder}' is {'not a folder' if folder.exists() else 'not there'}; name a folder of pictures"
         )
-    return sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and p.name[0] != "."
-    )
+    return sorted(path for path in folder.iterdir() if is_image_name(path) and path.is_file())
 
 
 def _picture(image: Image.Image, deep: NDArray | None) -> Picture:

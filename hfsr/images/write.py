@@ -15,6 +15,7 @@ from PIL import Image, features
 
 from hfsr.errors import ImageError
 from hfsr.images._rows import RowWriter
+from hfsr.images.formats import FORMATS, WRITE_SUFFIXES, format_of_suffix
 from hfsr.images.picture import Picture, eight_bit
 from hfsr.images.place import check_place, replacing
 from hfsr.images.png import PngWriter
@@ -30,20 +31,7 @@ __all__ = [
     "write_picture",
 ]
 
-_FORMATS = {
-    ".avif": "AVIF",
-    ".bmp": "BMP",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
 _ROW_WRITERS: dict[str, type[RowWriter]] = {"PNG": PngWriter, "TIFF": TiffWriter}
-_WITHOUT_ALPHA = {"JPEG", "BMP"}
-_WITHOUT_GRAY = {"WEBP", "AVIF"}
-_LARGEST_SIDE = {"JPEG": 65_535, "WEBP": 16_383, "AVIF": 65_536}  # px; the formats have no room for more
 
 
 def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_quality: int = 95) -> None:
@@ -73,7 +61,7 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_qualit
         alpha=picture.alpha is not None,
         jpeg_quality=jpeg_quality,
     )
-    if kind in _ROW_WRITERS:
+    if FORMATS[kind].by_rows:
         with open_rows(path, like=picture, width=picture.width, height=picture.height) as writer:
             _write_rows(picture, writer)
         return
@@ -83,7 +71,7 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_qualit
 
 def takes_rows(path: str | os.PathLike[str]) -> bool:
     """Whether `open_rows` can write the format that a path's ending names."""
-    return output_format(path) in _ROW_WRITERS
+    return FORMATS[output_format(path)].by_rows
 
 
 @contextmanager
@@ -135,14 +123,14 @@ def check_target(
     """
     path = Path(path)
     kind = output_format(path)
-    if alpha and kind in _WITHOUT_ALPHA:
+    if alpha and not FORMATS[kind].alpha:
         raise ImageError(
             f"'{path}': the picture has transparency, which {kind} cannot hold; choose .png, .webp or .tif"
         )
-    side = max(width, height)
-    if side > _LARGEST_SIDE.get(kind, side):
+    largest = FORMATS[kind].largest_side
+    if largest is not None and max(width, height) > largest:
         raise ImageError(
-            f"'{path}': {kind} holds at most {_LARGEST_SIDE[kind]} px a side, the picture is "
+            f"'{path}': {kind} holds at most {largest} px a side, the picture is "
             f"{width}x{height} px; choose .png or .tif"
         )
     if not 1 <= jpeg_quality <= 100:
@@ -157,10 +145,11 @@ def output_format(path: str | os.PathLike[str]) -> str:
         ImageError: an ending that hfsr does not write, or that this Pillow cannot.
     """
     path = Path(path)
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
+    known = format_of_suffix(path.suffix)
+    if known is None or path.suffix.lower() not in known.writable:
         ending = f"ends in '{path.suffix}'" if path.suffix else "has no ending"
-        raise ImageError(f"'{path}' {ending}; hfsr writes {', '.join(sorted(_FORMATS))}")
+        raise ImageError(f"'{path}' {ending}; hfsr writes {', '.join(sorted(WRITE_SUFFIXES))}")
+    kind = known.name
     if kind in {"AVIF", "WEBP"} and not features.check(kind.lower()):
         raise ImageError(f"'{path}': this installation of Pillow was built without {kind}; choose .png")
     return kind
@@ -190,7 +179,7 @@ def picture_to_pil(picture: Picture) -> Image.Image:
 def _write_by_pillow(picture: Picture, file: BinaryIO, kind: str, jpeg_quality: int, path: Path) -> None:
     image = picture_to_pil(picture)
     icc = picture.icc
-    if kind in _WITHOUT_GRAY and is_gray_profile(icc):
+    if not FORMATS[kind].gray and is_gray_profile(icc):
         image, icc = _without_gray(image, icc), None
     encoded = (
         io.BytesIO()

@@ -84,6 +84,48 @@ def test_globs(model, photo):
     assert sorted(p.name for p in Path("results").iterdir()) == ["a1_x2.png", "a2_x2.png"]
 
 
+def test_every_suffix_of_a_format_counts_in_a_folder_and_the_rest_is_counted(model, photo, capsys):
+    Path("album").mkdir()
+    image = Image.open(photo).convert("RGB")
+    for name in ("a.jfif", "b.jpe", "e.JPG"):
+        image.save(f"album/{name}", "JPEG")
+    image.save("album/c.png")
+    image.save("album/d.mpo", "MPO")
+    for name in ("notes.txt", "more.txt", "raw.heic", ".DS_Store"):
+        Path("album", name).write_bytes(b"x")
+    assert cli.main(["upscale", "album", "-m", model, "-o", "out"]) == 0
+    assert sorted(os.listdir("out")) == ["a_x2.jfif", "b_x2.jpe", "c_x2.png", "d_x2.jpg", "e_x2.JPG"]
+    with Image.open("out/a_x2.jfif") as result:
+        assert result.format == "JPEG"
+    err = capsys.readouterr().err
+    skipped = "4 files were skipped, not being images that hfsr reads: .txt (2), .heic, no suffix"
+    assert err == f"hfsr upscale: {skipped}\n"
+    assert cli.main(["upscale", "album/*", "-m", model, "--skip-existing", "-o", "out", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert len([json.loads(line) for line in out.splitlines()]) == 5
+    assert ".txt (2), .heic" in err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
+def test_a_folder_that_cannot_be_listed_is_an_error(model, photo, capsys):
+    Path("album/closed").mkdir(parents=True)
+    Image.open(photo).save("album/a.png")
+    os.chmod("album/closed", 0)
+    try:
+        assert cli.main(["upscale", "album", "-m", model, "-o", "out"]) == 1
+    finally:
+        os.chmod("album/closed", 0o700)
+    assert os.listdir("out") == ["a_x2.png"]
+    assert "the folder 'album/closed' cannot be listed (Permission denied)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["o.jxl", "o.heic", "o.gif", "o.PSD"])
+def test_a_format_that_is_not_written_is_no_folder(model, photo, capsys, name):
+    assert cli.main(["upscale", str(photo), "-m", model, "-o", name]) == 2
+    assert f"does not write {Path(name).suffix.lower()}; use .png, .jpg" in capsys.readouterr().err
+    assert not Path(name).exists()
+
+
 JSON_KEYS = [
     *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
     *("seconds", "peak_memory_bytes", "notes", "error"),
