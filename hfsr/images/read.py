@@ -18,10 +18,12 @@ from PIL import Image
 from hfsr.errors import ImageError
 from hfsr.images._deep import deep_samples, is_deep
 from hfsr.images._metadata import read_metadata, read_orientation, turned
-from hfsr.images._opening import BROKEN, check_file, check_size, limit_lifted, opened, pages
+from hfsr.images._opening import BROKEN, OpenedImage, check_file, check_size, limit_lifted, opened
 from hfsr.images.formats import is_image_name
 from hfsr.images.picture import Picture
 from hfsr.images.profile import to_srgb
+from hfsr.images.tiff_layout import TiffLayout
+from hfsr.images.tiff_samples import extra_channel_notes, read_samples, split_samples
 
 __all__ = [
     "MAX_PIXELS",
@@ -50,13 +52,16 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     """
     path = Path(path)
     check_file(path)
-    with limit_lifted(), opened(path) as image:
-        check_size(path, image, max_pixels)
+    with limit_lifted(), opened(path) as source:
+        image = source.image
+        check_size(path, source, max_pixels)
         try:
+            if source.tiff is not None and source.decodes_tiff:
+                return _from_tiff(image, source.tiff)
             with opened(path) as again:
-                deep = deep_samples(image, again)
+                deep = deep_samples(image, again.image)
             image.load()
-            return _picture(image, deep)
+            return _picture(image, deep, source)
         except ImageError as error:
             raise ImageError(f"'{path}' cannot be read: {error}") from error
         except MemoryError:
@@ -73,8 +78,9 @@ def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     """
     path = Path(path)
     check_file(path)
-    with limit_lifted(), opened(path) as image:
-        check_size(path, image, max_pixels)
+    with limit_lifted(), opened(path) as source:
+        image = source.image
+        check_size(path, source, max_pixels)
         # of a TIFF, some versions of Pillow turn the size already
         tags: Any = getattr(image, "tag_v2", {})
         width, height = tags.get(256, image.width), tags.get(257, image.height)
@@ -89,7 +95,10 @@ def picture_bits(path: str | os.PathLike[str]) -> int:
     """
     path = Path(path)
     check_file(path)
-    with limit_lifted(), opened(path) as image:
+    with limit_lifted(), opened(path) as source:
+        image = source.image
+        if source.tiff is not None and source.decodes_tiff:
+            return 16 if max(source.tiff.bits) > 8 else 8
         return 16 if image.mode.startswith("I") or is_deep(image) else 8
 
 
@@ -114,7 +123,7 @@ def picture_from_pil(image: Image.Image) -> Picture:
     """
     try:
         image.load()
-        return _picture(image, None)
+        return _picture(image, None, OpenedImage(image))
     except ImageError:
         raise
     except BROKEN as error:
@@ -135,9 +144,20 @@ def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if is_image_name(path) and path.is_file())
 
 
-def _picture(image: Image.Image, deep: NDArray | None) -> Picture:
+def _from_tiff(image: Image.Image, tiff: TiffLayout) -> Picture:
+    """Makes a Picture of a TIFF that Pillow has no mode for."""
+    pixels, alpha, notes = split_samples(tiff, read_samples(tiff))
+    icc = image.info.get("icc_profile") or None
+    return _assemble(image, pixels, alpha, icc, [*notes, *_page_notes(tiff.pages)])
+
+
+def _page_notes(count: int) -> list[str]:
+    return [f"only the first of {count} pages was read"] if count > 1 else []
+
+
+def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> Picture:
     """Makes a Picture of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
-    notes = []
+    notes: list[str] = []
     icc = image.info.get("icc_profile") or None
     if image.mode in {"CMYK", "LAB"}:
         pixels, note = _from_inks(image, icc)
@@ -145,8 +165,17 @@ def _picture(image: Image.Image, deep: NDArray | None) -> Picture:
         notes.append(note)
     else:
         pixels, alpha = _split(image, deep)
-    if image.format == "TIFF" and (count := pages(image)) > 1:
-        notes.append(f"only the first of {count} pages was read")
+    if image.format == "TIFF":
+        notes += _page_notes(source.pages)
+    if source.tiff is not None:
+        notes += extra_channel_notes(source.tiff)
+    return _assemble(image, pixels, alpha, icc, notes)
+
+
+def _assemble(
+    image: Image.Image, pixels: NDArray, alpha: NDArray | None, icc: bytes | None, notes: list[str]
+) -> Picture:
+    """Turns the pixels upright and adds the metadata of the image."""
     told = read_metadata(image)
     return Picture(
         pixels=turned(pixels, told.orientation),
