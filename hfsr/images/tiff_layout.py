@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from hfsr.errors import ImageError
+from hfsr.images.ifd import DirectoryWriter, Entry, data_of, narrowed, read_directory
 
 __all__ = ["TiffLayout", "read_tiff_layout"]
 
@@ -24,8 +25,6 @@ _SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 34665, 34853, 40965
 _PHOTOSHOP = (34377, 37724)  # resources and layers: large, and never used
 
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_BIG_TYPES = {16: (4, "Q", "I"), 17: (9, "q", "i"), 18: (4, "Q", "I")}  # 64-bit types and their 32-bit form
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
 _PHOTOMETRIC_NAMES = {
@@ -42,14 +41,6 @@ _MOST_PAGES = 10_000
 
 
 @dataclass(frozen=True)
-class _Entry:
-    kind: int
-    count: int
-    data: bytes | int
-    """The values, or where they lie in the file."""
-
-
-@dataclass(frozen=True)
 class TiffLayout:
     """The first image of a TIFF: its tags, read from an open file when they are asked for."""
 
@@ -59,7 +50,7 @@ class TiffLayout:
     is_big: bool
     size: int
     """Bytes of the file."""
-    entries: Mapping[int, _Entry]
+    entries: Mapping[int, Entry]
     pages: int
 
     def values(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
@@ -67,7 +58,7 @@ class TiffLayout:
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in _INTEGERS:
             return default
-        return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.kind]}", self._data(entry))
+        return self.integers(entry)
 
     def value(self, tag: int, default: int) -> int:
         """First integer of a tag."""
@@ -142,14 +133,19 @@ class TiffLayout:
         self.file.seek(0)
         data = self.file.read()
         left_out = {*dropped, *replaced, _SUB_IFDS, *_PHOTOSHOP}
-        entries = {tag: entry for tag, entry in self.entries.items() if tag not in left_out}
+        entries = {
+            tag: narrowed(self.loaded(entry), self.order)
+            for tag, entry in self.entries.items()
+            if tag not in left_out
+        }
         for tag, values in replaced.items():
-            entries[tag] = _Entry(4, len(values), struct.pack(f"{self.order}{len(values)}I", *values))
-        tail = _Tail(len(data) + len(data) % 2)
-        at = self._append(tail, entries, depth=0)
+            entries[tag] = Entry(4, len(values), struct.pack(f"{self.order}{len(values)}I", *values))
+        writer = DirectoryWriter(self.order, len(data) + len(data) % 2)
+        if self.is_big:
+            self._sub_directories(writer, entries, depth=0)
         mark = b"II" if self.order == "<" else b"MM"
-        head = mark + struct.pack(f"{self.order}HI", 42, at)
-        return b"".join((head, data[8:], bytes(len(data) % 2), *tail.parts))
+        head = mark + struct.pack(f"{self.order}HI", 42, writer.add_directory(entries))
+        return b"".join((head, data[8:], bytes(len(data) % 2), writer.packed))
 
     def as_gray(self) -> bytes:
         """The file as an 8-bit gray TIFF of the same size and with the same metadata, without samples."""
@@ -158,58 +154,31 @@ class TiffLayout:
         replaced |= {OFFSETS: (8,), COUNTS: (self.value(WIDTH, 0) * self.value(HEIGHT, 0) & 0xFFFFFFFF,)}
         return self.rewritten(replaced, (*tiled, STRIP_ROWS, EXTRA, FORMAT, PREDICTOR))
 
-    def _append(self, tail: _Tail, entries: Mapping[int, _Entry], depth: int) -> int:
-        """Writes a directory behind its values and returns its offset."""
-        fields = []
-        for tag, entry in sorted(entries.items()):
-            kind, data = entry.kind, self._data(entry)
-            if kind in _BIG_TYPES:
-                kind, wide, narrow = _BIG_TYPES[kind]
-                numbers = struct.unpack(f"{self.order}{entry.count}{wide}", data)
-                data = struct.pack(f"{self.order}{entry.count}{narrow}", *numbers)
-            if self.is_big and tag in (_EXIF_IFD, _GPS_IFD, _INTEROP_IFD):
-                if depth > 1:
-                    continue  # deeper than EXIF nests: damaged
-                inner, _ = _read_directory(self.file, self.values_of(entry)[0], self.order, True, self.size)
-                data = struct.pack(f"{self.order}I", self._append(tail, inner, depth + 1))
-                kind = 4
-            field = data.ljust(4, b"\0") if len(data) <= 4 else struct.pack(f"{self.order}I", tail.add(data))
-            fields.append(struct.pack(f"{self.order}HHI", tag, kind, entry.count) + field)
-        count = struct.pack(f"{self.order}H", len(fields))
-        return tail.add(count + b"".join(fields) + bytes(4))
+    def loaded(self, entry: Entry) -> Entry:
+        """An entry with its values."""
+        return Entry(entry.kind, entry.count, data_of(self.file, entry))
 
-    def values_of(self, entry: _Entry) -> tuple[int, ...]:
+    def _sub_directories(self, writer: DirectoryWriter, entries: dict[int, Entry], depth: int) -> None:
+        """Rewrites the directories of EXIF and GPS, as a BigTIFF's are not those of a classic TIFF."""
+        for tag in (_EXIF_IFD, _GPS_IFD, _INTEROP_IFD):
+            if tag in entries and depth < 2:  # EXIF nests no deeper
+                offset = self.integers(entries.pop(tag))[0]
+                found, _, _ = read_directory(self.file, offset, self.order, is_big=True, size=self.size)
+                inner = {each: narrowed(self.loaded(entry), self.order) for each, entry in found.items()}
+                self._sub_directories(writer, inner, depth + 1)
+                at = struct.pack(f"{self.order}I", writer.add_directory(inner))
+                entries[tag] = Entry(4, 1, at)
+            else:
+                entries.pop(tag, None)
+
+    def integers(self, entry: Entry) -> tuple[int, ...]:
         """Integers of an entry."""
-        return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.kind]}", self._data(entry))
-
-    def _data(self, entry: _Entry) -> bytes:
-        if isinstance(entry.data, bytes):
-            return entry.data
-        size = entry.count * _type_bytes(entry.kind)
-        self.file.seek(entry.data)
-        data = self.file.read(size)
-        if len(data) < size:
-            raise ImageError("its tags are cut short")
-        return data
+        return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.kind]}", data_of(self.file, entry))
 
     def _per_sample(self, tag: int, default: int) -> tuple[int, ...]:
         found = self.values(tag, (default,))
         count = max(self.samples, 1)
         return found[:count] if len(found) >= count else (found[0],) * count
-
-
-class _Tail:
-    """Bytes that are appended to a file, with their offsets."""
-
-    def __init__(self, start: int) -> None:
-        self.parts: list[bytes] = []
-        self._end = start
-
-    def add(self, data: bytes) -> int:
-        offset = self._end
-        self.parts.append(data + bytes(len(data) % 2))
-        self._end += len(self.parts[-1])
-        return offset
 
 
 def read_tiff_layout(file: BinaryIO) -> TiffLayout | None:
@@ -230,7 +199,7 @@ def read_tiff_layout(file: BinaryIO) -> TiffLayout | None:
     is_big = magic == 43
     try:
         (first,) = struct.unpack(f"{order}{'Q' if is_big else 'I'}", head[8:16] if is_big else head[4:8])
-        entries, _ = _read_directory(file, first, order, is_big, size)
+        entries, _, _ = read_directory(file, first, order, is_big=is_big, size=size)
         layout = TiffLayout(
             file, order, is_big, size, entries, _count_pages(file, first, order, is_big, size)
         )
@@ -242,47 +211,13 @@ def read_tiff_layout(file: BinaryIO) -> TiffLayout | None:
     return layout if usable else None
 
 
-def _read_directory(
-    file: BinaryIO, offset: int, order: str, is_big: bool, size: int
-) -> tuple[dict[int, _Entry], int]:
-    """Entries of a directory, without those that reach beyond the file, and the next one's offset.
-
-    Raises:
-        struct.error: the directory is cut short.
-    """
-    number, room, head = ("Q", 8, 8) if is_big else ("I", 4, 2)
-    if offset >= size:
-        raise struct.error("directory beyond the end")
-    file.seek(offset)
-    (count,) = struct.unpack(f"{order}{'Q' if is_big else 'H'}", file.read(head))
-    step = 4 + 2 * room
-    table = file.read(min(count, 65_535) * step + room)
-    entries = {}
-    for at in range(0, min(count, 65_535) * step, step):
-        tag, kind, values = struct.unpack_from(f"{order}HH{number}", table, at)
-        field = table[at + 4 + room : at + step]
-        length = values * _type_bytes(kind)
-        if len(field) < room or not length:
-            continue  # an unknown type, or nothing
-        if length <= room:
-            entries[tag] = _Entry(kind, values, field[:length])
-        elif (place := struct.unpack(f"{order}{number}", field)[0]) + length <= size:
-            entries[tag] = _Entry(kind, values, place)
-    (following,) = struct.unpack_from(f"{order}{number}", table, min(count, 65_535) * step)
-    return entries, following
-
-
 def _count_pages(file: BinaryIO, offset: int, order: str, is_big: bool, size: int) -> int:
     """Directories in the chain that begins at an offset; damage or a loop ends it."""
     seen: set[int] = set()
     while 0 < offset < size and offset not in seen and len(seen) < _MOST_PAGES:
         seen.add(offset)
         try:
-            offset = _read_directory(file, offset, order, is_big, size)[1]
+            offset = read_directory(file, offset, order, is_big=is_big, size=size)[1]
         except struct.error:
             break
     return len(seen)
-
-
-def _type_bytes(kind: int) -> int:
-    return 8 if kind in _BIG_TYPES else _TYPE_BYTES.get(kind, 0)
