@@ -64,11 +64,13 @@ class OpenedImage:
         image: Pillow's image. With `decodes_tiff`, only its size and its metadata are the file's.
         tiff: the layout of a TIFF.
         decodes_tiff: the samples are decoded by `tiff_samples`, as Pillow has no mode for them.
+        in_memory: a caller made the image, or opened and perhaps changed it.
     """
 
     image: Image.Image
     tiff: TiffLayout | None = None
     decodes_tiff: bool = False
+    in_memory: bool = False
 
     @property
     def pages(self) -> int:

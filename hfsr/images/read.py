@@ -57,7 +57,7 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
         check_size(path, source, max_pixels)
         try:
             if source.tiff is not None and source.decodes_tiff:
-                return _from_tiff(image, source.tiff)
+                return _from_tiff(source, source.tiff)
             with opened(path) as again:
                 deep = deep_samples(image, again.image)
             image.load()
@@ -123,7 +123,7 @@ def picture_from_pil(image: Image.Image) -> Picture:
     """
     try:
         image.load()
-        return _picture(image, None, OpenedImage(image))
+        return _picture(image, None, OpenedImage(image, in_memory=True))
     except ImageError:
         raise
     except BROKEN as error:
@@ -144,11 +144,11 @@ def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if is_image_name(path) and path.is_file())
 
 
-def _from_tiff(image: Image.Image, tiff: TiffLayout) -> Picture:
+def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> Picture:
     """Makes a Picture of a TIFF that Pillow has no mode for."""
     pixels, alpha, notes = split_samples(tiff, read_samples(tiff))
-    icc = image.info.get("icc_profile") or None
-    return _assemble(image, pixels, alpha, icc, [*notes, *_page_notes(tiff.pages)])
+    icc = source.image.info.get("icc_profile") or None
+    return _assemble(source, pixels, alpha, icc, [*notes, *_page_notes(tiff.pages)])
 
 
 def _page_notes(count: int) -> list[str]:
@@ -169,14 +169,15 @@ def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> P
         notes += _page_notes(source.pages)
     if source.tiff is not None:
         notes += extra_channel_notes(source.tiff)
-    return _assemble(image, pixels, alpha, icc, notes)
+    return _assemble(source, pixels, alpha, icc, notes)
 
 
 def _assemble(
-    image: Image.Image, pixels: NDArray, alpha: NDArray | None, icc: bytes | None, notes: list[str]
+    source: OpenedImage, pixels: NDArray, alpha: NDArray | None, icc: bytes | None, notes: list[str]
 ) -> Picture:
     """Turns the pixels upright and adds the metadata of the image."""
-    told = read_metadata(image)
+    image = source.image
+    told = read_metadata(source)
     return Picture(
         pixels=turned(pixels, told.orientation),
         alpha=None if alpha is None else turned(alpha, told.orientation),
