@@ -1,5 +1,6 @@
 """Pictures: from files and Pillow, to files, and to and from what networks take."""
 
+from hfsr.images.fitting import fitted
 from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES, result_suffix
 from hfsr.images.picture import Picture, eight_bit, from_rgb_float, levels, quantise, to_rgb_float
 from hfsr.images.place import replacing
@@ -29,6 +30,7 @@ __all__ = [
     "Picture",
     "check_target",
     "eight_bit",
+    "fitted",
     "from_rgb_float",
     "levels",
     "list_pictures",

@@ -36,7 +36,7 @@ class ImageFormat:
         bits: bits per channel that it can hold.
         largest_side: px; None where the format sets no limit that matters.
         by_rows: hfsr writes it row by row, so a result is never in memory as a whole.
-        icc: it can hold a color profile.
+        icc: bytes of a color profile that it can hold.
         exif: bytes of EXIF that it can hold.
         xmp: bytes of XMP that it can hold.
         iptc: bytes of IPTC records that it can hold.
@@ -52,7 +52,7 @@ class ImageFormat:
     bits: tuple[int, ...] = (8,)
     largest_side: int | None = None
     by_rows: bool = False
-    icc: bool = True
+    icc: int = _UNLIMITED
     exif: int = _UNLIMITED
     xmp: int = _UNLIMITED
     iptc: int = 0
@@ -67,7 +67,8 @@ FORMATS: dict[str, ImageFormat] = {
         ),
         ImageFormat(
             "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), writable=(".jpg", ".jpeg", ".jpe", ".jfif"),
-            largest_side=65_535, exif=_SEGMENT, xmp=_SEGMENT - 29, iptc=_SEGMENT - 27,
+            largest_side=65_535, icc=255 * (_SEGMENT - 14), exif=_SEGMENT, xmp=_SEGMENT - 29,
+            iptc=_SEGMENT - 27,
         ),
         ImageFormat("MPO", (".mpo",), result=".jpg"),
         ImageFormat(
@@ -77,7 +78,7 @@ FORMATS: dict[str, ImageFormat] = {
             "TIFF", (".tif", ".tiff"), writable=(".tif", ".tiff"), alpha=True, bits=(8, 16), by_rows=True,
             iptc=_UNLIMITED,
         ),
-        ImageFormat("BMP", (".bmp",), writable=(".bmp",), icc=False, exif=0, xmp=0),
+        ImageFormat("BMP", (".bmp",), writable=(".bmp",), icc=0, exif=0, xmp=0),
         ImageFormat(
             "AVIF", (".avif", ".avifs"), writable=(".avif",), alpha=True, gray=False, largest_side=65_536,
             dpi=False,

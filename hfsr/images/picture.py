@@ -52,7 +52,7 @@ class Picture:
     """Pillow's name of the source's format ("PNG", "JPEG"); empty for a picture made in memory."""
 
     notes: tuple[str, ...] = ()
-    """What reading had to change, in words for the user ("only the first of 3 pages was read")."""
+    """What reading had to change or leave out, for the user ("only the first of 3 pages was read")."""
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype

@@ -15,6 +15,7 @@ from PIL import Image, features
 
 from hfsr.errors import ImageError
 from hfsr.images._rows import RowWriter
+from hfsr.images.fitting import fitted
 from hfsr.images.formats import FORMATS, WRITE_SUFFIXES, format_of_suffix
 from hfsr.images.picture import Picture, eight_bit
 from hfsr.images.place import check_place, replacing
@@ -39,8 +40,8 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_qualit
 
     PNG, WebP and TIFF (deflate) are written without loss. 16 bit stays 16 bit in PNG and TIFF; JPEG, WebP,
     BMP and AVIF hold 8 bit, so values are rounded. Profile, EXIF and XMP go along, but for BMP; IPTC to JPEG
-    and TIFF; the resolution to all but WebP and AVIF. A JPEG has room for 64 KB of each: a longer EXIF is an
-    error, longer XMP and IPTC are left out. WebP and AVIF have no gray: the three channels are equal, and a
+    and TIFF; the resolution to all but WebP and AVIF. A JPEG has room for 64 KB of each; what is longer is
+    left out (`fitted` says what that is). WebP and AVIF have no gray: the three channels are equal, and a
     profile of gray is applied.
 
     Args:
@@ -61,6 +62,7 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_qualit
         alpha=picture.alpha is not None,
         jpeg_quality=jpeg_quality,
     )
+    picture = fitted(picture, kind)
     if FORMATS[kind].by_rows:
         with open_rows(path, like=picture, width=picture.width, height=picture.height) as writer:
             _write_rows(picture, writer)
@@ -224,7 +226,7 @@ def _options(picture: Picture, kind: str, icc: bytes | None, jpeg_quality: int) 
 
 
 def _jpeg_segments(picture: Picture) -> bytes:
-    """XMP and IPTC as segments of a JPEG; what is too long for one is left out."""
+    """XMP and IPTC as segments of a JPEG, for which they are short enough."""
     found = b""
     if picture.xmp:
         found += _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + picture.xmp)
@@ -236,7 +238,7 @@ def _jpeg_segments(picture: Picture) -> bytes:
 
 def _segment(marker: int, data: bytes) -> bytes:
     size = len(data) + 2
-    return struct.pack(">BBH", 0xFF, marker, size) + data if size < 1 << 16 else b""
+    return struct.pack(">BBH", 0xFF, marker, size) + data
 
 
 def _write_rows(picture: Picture, writer: RowWriter) -> None:

@@ -53,7 +53,8 @@ class Upscaler:
 
     Attributes:
         scale: output px per input px.
-        notes: what reading the last picture had to change, in words ("only the first of 3 pages was read").
+        notes: what reading and writing the last picture had to change or leave out, in words ("only the first
+            of 3 pages was read").
 
     Raises:
         OptionsError: a value that is not allowed, or not on this machine.
@@ -186,9 +187,9 @@ class Upscaler:
                 that is known.
         """
         target = Path(target)
-        images.output_format(target)
+        format_name = images.output_format(target)
         limit = {} if max_pixels is None else {"max_pixels": max_pixels}
-        picture = images.read_picture(Path(source), **limit)
+        picture = images.fitted(images.read_picture(Path(source), **limit), format_name)
         self._take_note(picture)
         height, width = self.result_size(Size(picture.height, picture.width))
         images.check_target(
