@@ -58,7 +58,7 @@ def read_metadata(source: OpenedImage) -> Metadata:
             exif, notes = _exif(source, orientation)
     except BROKEN:
         notes.append("its EXIF is damaged and was left out")
-    xmp = _xmp(image)
+    xmp = _xmp(image) if source.png is None or source.png.xmp is None else source.png.xmp
     if xmp:
         try:
             xmp, more = cleaned_xmp(xmp, is_turned=orientation != 1)

@@ -22,6 +22,7 @@ from PIL import Image, TiffImagePlugin
 from hfsr.errors import ImageError
 from hfsr.images._deep import TIFF_LAYOUTS
 from hfsr.images.formats import FORMATS
+from hfsr.images.png_chunks import PngChunks, read_png_chunks
 from hfsr.images.tiff_layout import TiffLayout, read_tiff_layout
 from hfsr.images.tiff_samples import check_own_decoding, needs_own_decoding
 
@@ -64,6 +65,7 @@ class OpenedImage:
         image: Pillow's image. With `decodes_tiff`, only its size and its metadata are the file's.
         tiff: the layout of a TIFF.
         decodes_tiff: the samples are decoded by `tiff_samples`, as Pillow has no mode for them.
+        png: the chunks of a PNG.
         in_memory: a caller made the image, or opened and perhaps changed it.
     """
 
@@ -71,6 +73,7 @@ class OpenedImage:
     tiff: TiffLayout | None = None
     decodes_tiff: bool = False
     in_memory: bool = False
+    png: PngChunks | None = None
 
     @property
     def pages(self) -> int:
@@ -89,7 +92,12 @@ def opened(path: Path) -> Iterator[OpenedImage]:
     with path.open("rb") as file:
         tiff = read_tiff_layout(file)
         try:
-            found = OpenedImage(_open_by_pillow(file)) if tiff is None else _open_tiff(file, tiff)
+            if tiff is not None:
+                found = _open_tiff(file, tiff)
+            elif (png := read_png_chunks(file)) is not None:
+                found = OpenedImage(_open_by_pillow(png.for_pillow(file)), png=png)
+            else:
+                found = OpenedImage(_open_by_pillow(file))
         except ImageError as error:
             raise ImageError(f"'{path}' cannot be read: {error}") from error
         except BROKEN as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hfsr.errors import ImageError
+from hfsr.images.color_signal import describe_color, profile_of
 from hfsr.images.exif import without_maker_note
 from hfsr.images.formats import FORMATS, ImageFormat
 from hfsr.images.picture import Picture
@@ -25,8 +26,10 @@ def fitted(picture: Picture, format_name: str) -> Picture:
         The same image, with a note for each thing that was left out or will be rounded.
     """
     kind = FORMATS[format_name]
-    exif, cut = _fitted_exif(picture.exif, kind)
-    notes = [*cut]
+    exif, notes = _fitted_exif(picture.exif, kind)
+    if picture.color and not kind.color_chunks:
+        picture, note = _with_profile(picture, kind)
+        notes.append(note)
     if picture.bits not in kind.bits:
         notes.append(f"{picture.bits} bit was rounded to {max(kind.bits)}, all that {kind.name} holds")
     dpi = picture.dpi
@@ -47,6 +50,16 @@ def fitted(picture: Picture, format_name: str) -> Picture:
     icc, xmp, iptc = kept
     notes = [*picture.notes, *notes]
     return replace(picture, exif=exif, dpi=dpi, icc=icc, xmp=xmp, iptc=iptc, notes=tuple(notes))
+
+
+def _with_profile(picture: Picture, kind: ImageFormat) -> tuple[Picture, str]:
+    """The image with a profile in place of color chunks, where one can say the same."""
+    meant = describe_color(picture.color)
+    profile = profile_of(picture.color, gray=picture.is_gray) if kind.icc and picture.icc is None else None
+    if profile is None:
+        note = f"its color is meant as {meant}, which {kind.name} cannot say: it looks different; choose .png"
+        return replace(picture, color=()), note
+    return replace(picture, color=(), icc=profile), f"its color ({meant}) was described by a color profile"
 
 
 def _fitted_exif(exif: bytes | None, kind: ImageFormat) -> tuple[bytes | None, list[str]]:

@@ -8,6 +8,7 @@ animation is refused. AVIF of 10 or 12 bit is read as 8 bit.
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hfsr.errors import ImageError
 from hfsr.images._deep import deep_samples, is_deep
 from hfsr.images._metadata import read_metadata, read_orientation, turned
 from hfsr.images._opening import BROKEN, OpenedImage, check_file, check_size, limit_lifted, opened
+from hfsr.images.color_signal import color_chunks
 from hfsr.images.formats import is_image_name
 from hfsr.images.picture import Picture
 from hfsr.images.profile import to_srgb
@@ -147,8 +149,32 @@ def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
 def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> Picture:
     """Makes a Picture of a TIFF that Pillow has no mode for."""
     pixels, alpha, notes = split_samples(tiff, read_samples(tiff))
-    icc = source.image.info.get("icc_profile") or None
+    icc = _profile(source)
     return _assemble(source, pixels, alpha, icc, [*notes, *_page_notes(tiff.pages)])
+
+
+def _profile(source: OpenedImage) -> bytes | None:
+    found = source.image.info.get("icc_profile") if source.png is None else source.png.icc
+    return found or None
+
+
+def _color(source: OpenedImage, icc: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
+    if source.png is not None:
+        return color_chunks(source.png.color, has_profile=icc is not None)
+    info, found = source.image.info, {}
+    if isinstance(gamma := info.get("gamma"), (int, float)) and 0 < gamma < 1000:
+        found[b"gAMA"] = struct.pack(">I", round(gamma * 100_000))
+    points = info.get("chromaticity")
+    if isinstance(points, tuple) and len(points) == 8 and all(0 <= point < 1000 for point in points):
+        found[b"cHRM"] = struct.pack(">8I", *(round(point * 100_000) for point in points))
+    if "srgb" in info:
+        found[b"sRGB"] = b"\0"
+    return color_chunks(found, has_profile=icc is not None)
+
+
+def _widened(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
+    """A transparent sample as Pillow widens the samples of a PNG: fewer than 8 bits to 8."""
+    return key * 255 // ((1 << depth) - 1) if isinstance(key, int) and depth < 8 else key
 
 
 def _page_notes(count: int) -> list[str]:
@@ -158,7 +184,11 @@ def _page_notes(count: int) -> list[str]:
 def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> Picture:
     """Makes a Picture of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
     notes: list[str] = []
-    icc = image.info.get("icc_profile") or None
+    if source.png is not None:
+        notes += source.png.notes
+        if source.png.key is not None:
+            image.info["transparency"] = _widened(source.png.key, source.png.depth)
+    icc = _profile(source)
     if image.mode in {"CMYK", "LAB"}:
         pixels, note = _from_inks(image, icc)
         alpha, icc = None, None
@@ -186,6 +216,7 @@ def _assemble(
         xmp=told.xmp,
         iptc=told.iptc,
         dpi=told.dpi,
+        color=_color(source, icc),
         format="JPEG" if image.format == "MPO" else image.format or "",
         notes=(*notes, *told.notes),
     )

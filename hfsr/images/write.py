@@ -102,6 +102,7 @@ def open_rows(path: str | os.PathLike[str], *, like: Picture, width: int, height
             xmp=like.xmp,
             iptc=like.iptc,
             dpi=like.dpi,
+            color=like.color,
         )
         yield writer
         writer.close()
@@ -175,6 +176,8 @@ def picture_to_pil(picture: Picture) -> Image.Image:
         image.info["xmp"] = picture.xmp
     if picture.dpi:
         image.info["dpi"] = picture.dpi
+    if gamma := dict(picture.color).get(b"gAMA"):
+        image.info["gamma"] = struct.unpack(">I", gamma)[0] / 100_000
     return image
 
 
@@ -209,7 +212,7 @@ def _options(picture: Picture, kind: str, icc: bytes | None, jpeg_quality: int) 
         "JPEG": {
             "quality": jpeg_quality,
             "subsampling": 0 if jpeg_quality >= 90 else 2,
-            "extra": _jpeg_segments(picture),
+            "extra": _jpeg_segments(picture) if kind == "JPEG" else b"",
         },
         # `quality` is the effort of lossless WebP: 20 is three times faster than the default at the same size
         "WEBP": {"lossless": True, "exact": True, "quality": 20, "method": 2, "xmp": picture.xmp or b""},
