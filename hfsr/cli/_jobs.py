@@ -8,10 +8,10 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hfsr.errors import ImageError, OptionsError, UsageError
+from hfsr.errors import ImageError, UsageError
 from hfsr.images.formats import (
     SUFFIXES,
     UNSUPPORTED_SUFFIXES,
@@ -30,6 +30,8 @@ class Job:
 
     source: Path
     target: Path | None
+    error: str | None = None
+    """Why it cannot be done, in one line."""
 
     @property
     def is_empty(self) -> bool:
@@ -72,7 +74,7 @@ def find_jobs(
     ext: str | None,
     skipped: Skipped,
 ) -> list[Job]:
-    """Pairs every image with its result, so that no result is another's or an input.
+    """Pairs every image with its result; one whose result would be another's or an input has an error.
 
     Args:
         inputs: pictures, folders and globs, as they were typed.
@@ -84,7 +86,6 @@ def find_jobs(
 
     Raises:
         UsageError: `output` names a file, and there is more than one picture.
-        OptionsError: a result would overwrite an input or another result.
     """
     to_file = output is not None and names_a_file(output)
     if output is not None and to_file and (len(inputs) > 1 or _is_many(inputs[0])):
@@ -184,8 +185,9 @@ def _result_name(relative: Path, suffix: str, ext: str | None) -> Path:
 
 
 def _without_clashes(jobs: list[Job]) -> list[Job]:
+    """Drops inputs that are named twice, and marks those whose result would replace an input or a result."""
     sources = {os.path.realpath(job.source) for job in jobs}
-    seen: dict[str, str] = {}
+    seen: dict[str, Job] = {}
     kept = []
     for job in jobs:
         if job.target is None:
@@ -193,13 +195,12 @@ def _without_clashes(jobs: list[Job]) -> list[Job]:
             continue
         source, target = os.path.realpath(job.source), os.path.realpath(job.target)
         if target in sources:
-            raise OptionsError(f"'{job.target}' would overwrite an input; choose another -o or --suffix")
-        if seen.get(target, source) != source:
-            raise OptionsError(
-                f"'{seen[target]}' and '{job.source}' would both become '{job.target}'; rename one, or run "
-                "them apart"
-            )
-        if target not in seen:
+            error = f"'{job.target}' would overwrite an input; choose another -o or --suffix"
+            kept.append(replace(job, error=error))
+        elif target not in seen:
             kept.append(job)
-        seen[target] = source
+            seen[target] = job
+        elif os.path.realpath(seen[target].source) != source:
+            error = f"'{seen[target].source}' and '{job.source}' would both become '{job.target}'; "
+            kept.append(replace(job, error=error + "rename one, or run them apart"))
     return kept

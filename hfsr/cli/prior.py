@@ -16,7 +16,7 @@ from hfsr.cli._fit import Result, show_fit, stopped
 from hfsr.cli._jobs import Skipped, find_jobs, folder_of, names_a_file
 from hfsr.cli._numbers import positive
 from hfsr.cli._progress import stoppable
-from hfsr.errors import ImageError, UsageError
+from hfsr.errors import ImageError, OptionsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -167,6 +167,8 @@ def _all_wanted(args: argparse.Namespace) -> Iterator[_Wanted]:
     )
     for line in skipped.lines:
         print(f"hfsr {args.command}: {line}", file=sys.stderr)
+    if clash := next((job.error for job in jobs if job.error), None):
+        raise OptionsError(clash)
     for job in jobs:
         if job.target is None:
             raise ImageError(f"no pictures in '{job.source}'")

@@ -7,10 +7,8 @@ import functools
 import io
 import os
 import stat
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,11 +28,10 @@ __all__ = ["BROKEN", "OpenedImage", "check_file", "check_size", "limit_lifted", 
 
 _LARGEST_TIFF = (1 << 32) - (1 << 24)  # bytes; the offsets of a classic TIFF have 32 bit
 
-BROKEN = (
-    *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError),
-    *(struct.error, zlib.error, Warning),
-)
-"""What Pillow's decoders raise on broken files; a Warning is one where warnings are made errors."""
+BROKEN = (Exception,)
+"""What Pillow's decoders raise on broken files. They raise nearly anything (a damaged AVIF RuntimeError), so
+whatever is raised while a file is read is that file's error; `except MemoryError` comes before.
+"""
 
 
 def check_file(path: Path) -> None:
@@ -66,6 +63,7 @@ class OpenedImage:
         tiff: the layout of a TIFF.
         decodes_tiff: the samples are decoded by `tiff_samples`, as Pillow has no mode for them.
         png: the chunks of a PNG.
+        notes: what was wrong with the file.
         in_memory: a caller made the image, or opened and perhaps changed it.
     """
 
@@ -74,6 +72,7 @@ class OpenedImage:
     decodes_tiff: bool = False
     in_memory: bool = False
     png: PngChunks | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def pages(self) -> int:
@@ -100,6 +99,8 @@ def opened(path: Path) -> Iterator[OpenedImage]:
                 found = OpenedImage(_open_by_pillow(file))
         except ImageError as error:
             raise ImageError(f"'{path}' cannot be read: {error}") from error
+        except MemoryError:
+            raise ImageError(f"'{path}' does not fit into memory") from None
         except BROKEN as error:
             formats = ", ".join(_formats())
             raise ImageError(f"'{path}' is no picture: {_guess(path)}; readable are {formats}") from error

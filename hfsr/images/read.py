@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hfsr.images._metadata import read_metadata, read_orientation, turned
 from hfsr.images._opening import BROKEN, OpenedImage, check_file, check_size, limit_lifted, opened
 from hfsr.images.color_signal import color_chunks
 from hfsr.images.formats import is_image_name
+from hfsr.images.jpeg_end import open_without_end
 from hfsr.images.picture import Picture
 from hfsr.images.profile import to_srgb
 from hfsr.images.tiff_layout import TiffLayout
@@ -37,6 +39,7 @@ __all__ = [
     "read_picture",
 ]
 
+_NO_END = "its last bytes are missing, but none of its pixels are"
 MAX_PIXELS = 1 << 28
 """Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
 
@@ -62,8 +65,8 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
                 return _from_tiff(source, source.tiff)
             with opened(path) as again:
                 deep = deep_samples(image, again.image)
-            image.load()
-            return _picture(image, deep, source)
+            source = _loaded(path, source)
+            return _picture(source.image, deep, source)
         except ImageError as error:
             raise ImageError(f"'{path}' cannot be read: {error}") from error
         except MemoryError:
@@ -146,6 +149,22 @@ def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if is_image_name(path) and path.is_file())
 
 
+def _loaded(path: Path, source: OpenedImage) -> OpenedImage:
+    """Decodes the pixels.
+
+    Raises:
+        Exception: whatever Pillow raises on a damaged file.
+    """
+    try:
+        source.image.load()
+    except OSError:
+        found = open_without_end(path) if source.image.format in {"JPEG", "MPO"} else None
+        if found is None:
+            raise
+        return replace(source, image=found, notes=(*source.notes, _NO_END))
+    return source
+
+
 def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> Picture:
     """Makes a Picture of a TIFF that Pillow has no mode for."""
     pixels, alpha, notes = split_samples(tiff, read_samples(tiff))
@@ -184,6 +203,7 @@ def _page_notes(count: int) -> list[str]:
 def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> Picture:
     """Makes a Picture of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
     notes: list[str] = []
+    notes += source.notes
     if source.png is not None:
         notes += source.png.notes
         if source.png.key is not None:

@@ -288,13 +288,56 @@ def test_the_sample_is_a_picture_whose_double_is_2k():
     assert 2 * height >= 1080
 
 
-def test_two_results_of_one_name_are_refused_before_the_work(model, photo, capsys):
-    for folder in ("a", "b"):
-        Path(folder).mkdir()
-        Image.open(photo).save(f"{folder}/same.png")
-    assert cli.main(["upscale", "a/same.png", "b/same.png", "-m", model]) == 1
-    assert "would both become" in capsys.readouterr().err
-    assert not Path("results").exists()
+def test_two_results_of_one_name_stop_nothing_else(model, photo, capsys):
+    Path("clash").mkdir()
+    image = Image.open(photo).convert("RGB")
+    for name in ("a.png", "a.jpg", "c.png"):
+        image.save(f"clash/{name}")
+    assert cli.main(["upscale", "clash", "-m", model, "--ext", "webp", "-o", "out"]) == 1
+    assert sorted(os.listdir("out")) == ["a_x2.webp", "c_x2.webp"]
+    first, last = capsys.readouterr().err.splitlines()
+    assert "'clash/a.jpg' and 'clash/a.png' would both become 'out/a_x2.webp'" in first
+    assert last == "hfsr upscale: 1 of 3 inputs failed"
+
+
+def test_a_damaged_image_of_any_format_stops_no_folder(model, photo, capsys):
+    Path("album").mkdir()
+    image = Image.open(photo).convert("RGB")
+    for name in ("a.png", "z.png"):
+        image.save(f"album/{name}")
+    buffer = io.BytesIO()
+    image.resize((96, 64)).save(buffer, "AVIF")
+    data = buffer.getvalue()
+    at = data.index(b"mdat") + 4
+    Path("album/b.avif").write_bytes(data[:at] + bytes(len(data) - at))
+    assert cli.main(["upscale", "album", "-m", model, "-o", "out"]) == 1
+    assert sorted(os.listdir("out")) == ["a_x2.png", "z_x2.png"]
+    assert "'album/b.avif' is " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["/x", "a/b", "x" * 300])
+def test_a_suffix_that_no_name_can_have(model, photo, suffix, capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["upscale", str(photo), "-m", model, "--suffix", suffix])
+    assert error.value.code == 2
+    err = capsys.readouterr().err
+    assert "argument --suffix" in err
+    assert len(err.splitlines()) == 1
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("scale", ["1.5", "5"])
+def test_a_scale_without_a_bundled_model(photo, scale, capsys):
+    assert cli.main(["upscale", str(photo), "-s", scale]) == 2
+    err = capsys.readouterr().err
+    assert f"-s {scale}: hfsr comes with models of the scales 2, 3 and 4; name another by -m" in err
+
+
+def test_notes_of_the_target_are_told(model, photo, capsys):
+    deep = np.random.default_rng(0).integers(0, 65536, (30, 40), np.uint16)
+    Image.fromarray(deep).save("deep.png")
+    assert cli.main(["upscale", "deep.png", "-m", model, "-o", "o.jpg", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == ["16 bit was rounded to 8, all that JPEG holds"]
 
 
 def test_unknown_command_and_no_command(capsys):

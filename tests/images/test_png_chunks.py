@@ -95,7 +95,9 @@ CASES = {
         chunk(b"gAMA", struct.pack(">I", 100_000))[:-4] + WRONG, ("its damaged chunk gAMA was left out",)
     ),
     **{
-        f"{name} of {size} bytes": (chunk(name, bytes(size)), (f"its damaged chunk {name.decode()} was left out",))
+        f"{name.decode()} of {size} bytes": (
+            chunk(name, bytes(size)), (f"its damaged chunk {name.decode()} was left out",)
+        )
         for name, size in ((b"gAMA", 2), (b"cHRM", 3), (b"sRGB", 0), (b"pHYs", 4), (b"tRNS", 5), (b"cICP", 9))
     },
     "wrong CRC of a private chunk": (chunk(b"prVt", b"xx")[:-4] + WRONG, ()),
