@@ -298,6 +298,10 @@ def test_two_results_of_one_name_stop_nothing_else(model, photo, capsys):
     first, last = capsys.readouterr().err.splitlines()
     assert "'clash/a.jpg' and 'clash/a.png' would both become 'out/a_x2.webp'" in first
     assert last == "hfsr upscale: 1 of 3 inputs failed"
+    assert (
+        cli.main(["upscale", "clash/a.png", "clash/a.jpg", "-m", model, "--ext", "tif", "-o", "named"]) == 1
+    )
+    assert os.listdir("named") == ["a_x2.tif"]
 
 
 def test_a_damaged_image_of_any_format_stops_no_folder(model, photo, capsys):
