@@ -19,6 +19,7 @@ from PIL import Image, TiffImagePlugin
 
 from hfsr.errors import ImageError
 from hfsr.images._deep import TIFF_LAYOUTS
+from hfsr.images.avif_color import read_nclx
 from hfsr.images.formats import FORMATS
 from hfsr.images.png_chunks import PngChunks, read_png_chunks
 from hfsr.images.tiff_layout import TiffLayout, read_tiff_layout
@@ -63,6 +64,7 @@ class OpenedImage:
         tiff: the layout of a TIFF.
         decodes_tiff: the samples are decoded by `tiff_samples`, as Pillow has no mode for them.
         png: the chunks of a PNG.
+        nclx: how an AVIF's colors are meant, as data of a cICP chunk.
         notes: what was wrong with the file.
         in_memory: a caller made the image, or opened and perhaps changed it.
     """
@@ -72,6 +74,7 @@ class OpenedImage:
     decodes_tiff: bool = False
     in_memory: bool = False
     png: PngChunks | None = None
+    nclx: bytes | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -96,7 +99,8 @@ def opened(path: Path) -> Iterator[OpenedImage]:
             elif (png := read_png_chunks(file)) is not None:
                 found = OpenedImage(_open_by_pillow(png.for_pillow(file)), png=png)
             else:
-                found = OpenedImage(_open_by_pillow(file))
+                nclx = read_nclx(file)
+                found = OpenedImage(_open_by_pillow(file), nclx=nclx)
         except ImageError as error:
             raise ImageError(f"'{path}' cannot be read: {error}") from error
         except MemoryError:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hfsr.errors import ImageError
+from hfsr.errors import ImageError, some_of
 from hfsr.images.color_signal import describe_color, profile_of
 from hfsr.images.exif import without_maker_note
 from hfsr.images.formats import FORMATS, ImageFormat
 from hfsr.images.picture import Picture
+from hfsr.images.png_chunks import text_keywords
 
 __all__ = ["fitted"]
 
@@ -27,11 +28,15 @@ def fitted(picture: Picture, format_name: str) -> Picture:
     """
     kind = FORMATS[format_name]
     exif, notes = _fitted_exif(picture.exif, kind)
-    if picture.color and not kind.color_chunks:
+    if picture.color and not kind.png_chunks:
         picture, note = _with_profile(picture, kind)
         notes.append(note)
     if picture.bits not in kind.bits:
         notes.append(f"{picture.bits} bit was rounded to {max(kind.bits)}, all that {kind.name} holds")
+    texts = picture.texts if kind.png_chunks else ()
+    if picture.texts and not texts:
+        names = some_of(text_keywords(picture.texts), 4)
+        notes.append(f"its PNG texts ({names}) were left out: {kind.name} has no place for them")
     dpi = picture.dpi
     if dpi is not None and not kind.dpi:
         if all(abs(dpi[0] - x) + abs(dpi[1] - y) > 0.1 for x, y in _SAYS_NOTHING):
@@ -49,6 +54,7 @@ def fitted(picture: Picture, format_name: str) -> Picture:
             notes.append(_left_out(f"its {name}", data, room, kind))
     icc, xmp, iptc = kept
     notes = [*picture.notes, *notes]
+    picture = replace(picture, texts=texts)
     return replace(picture, exif=exif, dpi=dpi, icc=icc, xmp=xmp, iptc=iptc, notes=tuple(notes))
 
 

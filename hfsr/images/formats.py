@@ -41,7 +41,7 @@ class ImageFormat:
         xmp: bytes of XMP that it can hold.
         iptc: bytes of IPTC records that it can hold.
         dpi: it can hold a resolution.
-        color_chunks: it can hold PNG's chunks of color (gamma, HDR).
+        png_chunks: it can hold PNG's chunks of color (gamma, HDR) and of text.
     """
 
     name: str
@@ -58,7 +58,7 @@ class ImageFormat:
     xmp: int = _UNLIMITED
     iptc: int = 0
     dpi: bool = True
-    color_chunks: bool = False
+    png_chunks: bool = False
 
 
 FORMATS: dict[str, ImageFormat] = {
@@ -66,7 +66,7 @@ FORMATS: dict[str, ImageFormat] = {
     for each in (
         ImageFormat(
             "PNG", (".png", ".apng"), writable=(".png",), alpha=True, bits=(8, 16), by_rows=True,
-            color_chunks=True,
+            png_chunks=True,
         ),
         ImageFormat(
             "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), writable=(".jpg", ".jpeg", ".jpe", ".jfif"),

@@ -51,6 +51,9 @@ class Picture:
     color: tuple[tuple[bytes, bytes], ...] = ()
     """How the numbers are to be shown where no profile says it: PNG's cICP, gAMA, cHRM, by name and data."""
 
+    texts: tuple[tuple[bytes, bytes], ...] = ()
+    """Chunks of text of a PNG (prompts, workflows, descriptions), by name and data."""
+
     format: str = ""
     """Pillow's name of the source's format ("PNG", "JPEG"); empty for a picture made in memory."""
 

@@ -35,6 +35,8 @@ class PngWriter(RowWriter):
             self._chunk(b"pHYs", struct.pack(">IIB", across, down, 1))
         if self._exif:
             self._chunk(b"eXIf", self._exif.removeprefix(b"Exif\0\0"))
+        for name, data in self._texts:
+            self._chunk(name, data)
         if self._xmp:  # not compressed, without a language
             self._chunk(b"iTXt", b"XML:com.adobe.xmp\0" + bytes(4) + self._xmp)
 

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-__all__ = ["COLOR_CHUNKS", "PngChunks", "read_png_chunks"]
+__all__ = ["COLOR_CHUNKS", "PngChunks", "read_png_chunks", "text_keywords"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LIMIT = 64 << 20
@@ -19,6 +19,8 @@ _PILLOW_TEXTS = 32 << 20
 """Bytes of all texts, half of what Pillow allows."""
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _XMP = b"XML:com.adobe.xmp\0"
+_STALE_TEXTS = (b"XML:com.adobe.xmp", b"Raw profile type", b"Thumb::", b"exif:", b"tiff:", b"png:", b"icc:")
+"""Beginnings of keywords whose texts are written anew, or describe the source's file (ImageMagick's)."""
 
 COLOR_CHUNKS = (b"cICP", b"mDCV", b"cLLI", b"gAMA", b"cHRM")
 """Chunks that say how the numbers are to be shown, beside the profile and `sRGB`."""
@@ -38,6 +40,7 @@ class PngChunks:
         color: chunks of `COLOR_CHUNKS`, and sRGB, by name.
         icc: the profile, decompressed.
         xmp: the XMP packet, decompressed.
+        texts: chunks of text that hold for any copy of the image, by name and data as the file has them.
         notes: what was left out.
         hidden: offsets of the chunks that Pillow must not see.
     """
@@ -48,6 +51,7 @@ class PngChunks:
     color: dict[bytes, bytes] = field(default_factory=dict)
     icc: bytes | None = None
     xmp: bytes | None = None
+    texts: list[tuple[bytes, bytes]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     hidden: set[int] = field(default_factory=set)
 
@@ -151,10 +155,18 @@ def _take_text(chunks: PngChunks, name: bytes, data: bytes, at: int) -> int:
         chunks.xmp = text
         if text is None:
             chunks.notes.append("its XMP is damaged, or larger than 64 MiB, and was left out")
+    if not data.startswith(_STALE_TEXTS):
+        chunks.texts.append((name, data))
     if text is None or len(text) > _PILLOW_LIMIT // 2:
         chunks.hidden.add(at)
         return 0
     return len(text)
+
+
+def text_keywords(texts: tuple[tuple[bytes, bytes], ...]) -> list[str]:
+    """Keywords of chunks of text, each once."""
+    found = (data.partition(b"\0")[0].decode("latin-1") for _, data in texts)
+    return list(dict.fromkeys(found))
 
 
 def _inflated(data: bytes) -> bytes | None:

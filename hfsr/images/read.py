@@ -169,7 +169,8 @@ def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> Picture:
     """Makes a Picture of a TIFF that Pillow has no mode for."""
     pixels, alpha, notes = split_samples(tiff, read_samples(tiff))
     icc = _profile(source)
-    return _assemble(source, pixels, alpha, icc, [*notes, *_page_notes(tiff.pages)])
+    more = tiff.color_notes() if icc is None else []
+    return _assemble(source, pixels, alpha, icc, [*notes, *_page_notes(tiff.pages), *more])
 
 
 def _profile(source: OpenedImage) -> bytes | None:
@@ -181,6 +182,10 @@ def _color(source: OpenedImage, icc: bytes | None) -> tuple[tuple[bytes, bytes],
     if source.png is not None:
         return color_chunks(source.png.color, has_profile=icc is not None)
     info, found = source.image.info, {}
+    if source.nclx is not None:
+        found[b"cICP"] = source.nclx
+        if icc is not None:
+            return ()
     if isinstance(gamma := info.get("gamma"), (int, float)) and 0 < gamma < 1000:
         found[b"gAMA"] = struct.pack(">I", round(gamma * 100_000))
     points = info.get("chromaticity")
@@ -194,6 +199,19 @@ def _color(source: OpenedImage, icc: bytes | None) -> tuple[tuple[bytes, bytes],
 def _widened(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
     """A transparent sample as Pillow widens the samples of a PNG: fewer than 8 bits to 8."""
     return key * 255 // ((1 << depth) - 1) if isinstance(key, int) and depth < 8 else key
+
+
+def _comment_notes(image: Image.Image) -> list[str]:
+    """Notes of what Pillow reads and no result has."""
+    notes = []
+    if image.info.get("comment"):
+        notes.append(f"the comment of its {image.format} was left out")
+    aspect = image.info.get("aspect")
+    if aspect is None and image.format in {"JPEG", "MPO"} and image.info.get("jfif_unit") == 0:
+        aspect = image.info.get("jfif_density")
+    if isinstance(aspect, tuple) and len(aspect) == 2 and aspect[0] != aspect[1]:
+        notes.append(f"its pixels are not square ({aspect[0]}:{aspect[1]}), which the result does not say")
+    return notes
 
 
 def _page_notes(count: int) -> list[str]:
@@ -219,6 +237,8 @@ def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> P
         notes += _page_notes(source.pages)
     if source.tiff is not None:
         notes += extra_channel_notes(source.tiff)
+        notes += source.tiff.color_notes() if icc is None else []
+    notes += _comment_notes(image)
     return _assemble(source, pixels, alpha, icc, notes)
 
 
@@ -237,6 +257,7 @@ def _assemble(
         iptc=told.iptc,
         dpi=told.dpi,
         color=_color(source, icc),
+        texts=() if source.png is None else tuple(source.png.texts),
         format="JPEG" if image.format == "MPO" else image.format or "",
         notes=(*notes, *told.notes),
     )

@@ -37,6 +37,7 @@ _FORMAT_NAMES = {
     5: "complex numbers",
     6: "complex numbers",
 }
+_COLOR_TAGS = {301: "TransferFunction", 318: "WhitePoint", 319: "PrimaryChromaticities"}
 _MOST_PAGES = 10_000
 
 
@@ -100,6 +101,11 @@ class TiffLayout:
         beside = f" with {count} extra channel{'s' * (count > 1)}" if count else ""
         depths = sorted(set(self.bits))
         return f"TIFF, {name}{beside}, {' and '.join(map(str, depths))} bit"
+
+    def color_notes(self) -> list[str]:
+        """Notes of tags that say how the numbers are to be shown, where no profile does."""
+        found = [name for tag, name in _COLOR_TAGS.items() if tag in self.entries]
+        return [f"its color tags ({', '.join(found)}) were left out"] if found else []
 
     def check_samples(self) -> None:
         """Refuses samples whose black and white no tag defines, and previews of camera raw files.

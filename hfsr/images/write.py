@@ -103,6 +103,7 @@ def open_rows(path: str | os.PathLike[str], *, like: Picture, width: int, height
             iptc=like.iptc,
             dpi=like.dpi,
             color=like.color,
+            texts=like.texts,
         )
         yield writer
         writer.close()

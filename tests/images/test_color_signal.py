@@ -7,12 +7,14 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from hfsr.images import Picture, fitted, picture_from_pil, picture_to_pil, read_picture, write_picture
+from hfsr.images.avif_color import read_nclx
 from hfsr.images.color_signal import color_chunks, describe_color, profile_of
 
 from .conftest import chunk, encode_png
+from .tiff_files import encode
 
 SAMPLES = np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8)
 SRGB_POINTS = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
@@ -133,3 +135,46 @@ def test_pillow_s_images_have_it_too(tmp_path):
     assert picture.color == ((b"gAMA", gamma(1)), (b"cHRM", P3_POINTS))
     assert picture_to_pil(picture).info["gamma"] == 1
     assert "gamma" not in picture_to_pil(Picture(SAMPLES)).info
+
+
+def avif_with(primaries: int, transfer: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(SAMPLES).save(buffer, "AVIF")
+    data = buffer.getvalue()
+    at = data.index(b"nclx") + 4
+    return data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "meant"),
+    [(1, 13, None), (2, 2, None), (1, 1, None), (9, 16, "BT.2020, PQ (HDR)"), (12, 13, "Display P3, SDR"),
+     (9, 18, "BT.2020, HLG (HDR)")],
+)  # fmt: skip
+def test_the_colors_of_an_avif(tmp_path, primaries, transfer, meant):
+    (tmp_path / "a.avif").write_bytes(avif_with(primaries, transfer))
+    picture = read_picture(tmp_path / "a.avif")
+    if meant is None:
+        assert picture.color == ()
+        return
+    assert dict(picture.color)[b"cICP"] == bytes([primaries, transfer, 0, 1])
+    assert f"{meant}" in fitted(picture, "JPEG").notes[0]
+    write_picture(picture, tmp_path / "b.png")
+    assert chunk(b"cICP", bytes([primaries, transfer, 0, 1])) in (tmp_path / "b.png").read_bytes()
+
+
+def test_damaged_boxes_of_an_avif_say_nothing():
+    data = avif_with(9, 16)
+    for at in range(0, 300):
+        read_nclx(io.BytesIO(data[:at]))
+        read_nclx(io.BytesIO(data[:at] + b"\xff" * 4 + data[at + 4 :]))
+    assert read_nclx(io.BytesIO(data)) == PQ
+    assert read_nclx(io.BytesIO(b"no AVIF at all")) is None
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_color_tags_of_a_tiff_are_named(tmp_path, bits):
+    tags = {318: (4, [1, 1]), 301: (3, [0, 1])}
+    (tmp_path / "a.tif").write_bytes(encode(SAMPLES.astype("u2" if bits > 8 else "u1"), bits, tags=tags))
+    note = "its color tags (TransferFunction, WhitePoint) were left out"
+    assert read_picture(tmp_path / "a.tif").notes == (note,)

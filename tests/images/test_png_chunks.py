@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from hfsr.images import Picture, read_picture, write_picture
+from hfsr.images import Picture, fitted, read_picture, write_picture
 
 from .conftest import chunk, encode_png
 
@@ -169,3 +169,41 @@ def test_pillow_s_limits_are_left_alone(tmp_path):
         Image.open(io.BytesIO((tmp_path / "a.png").read_bytes())) as image,
     ):
         image.load()
+
+
+TEXTS = (
+    chunk(b"tEXt", b"parameters\0a cat, steps: 20")
+    + chunk(b"zTXt", b"workflow\0\0" + zlib.compress(b"{}" * 900_000))
+    + chunk(b"iTXt", "Title\0\0\0de\0Titel\0Größe".encode())
+)
+
+
+def test_texts_stay_in_a_png_byte_for_byte(tmp_path):
+    stale = chunk(b"tEXt", b"Thumb::Image::Width\x0090") + chunk(b"zTXt", b"Raw profile type xmp\0\0x")
+    picture = read(tmp_path, encode_png(SAMPLES, 2, extra=TEXTS + stale))
+    assert fitted(picture, "PNG").notes == ()
+    write_picture(picture, tmp_path / "b.png")
+    assert TEXTS in (tmp_path / "b.png").read_bytes()
+    assert b"Thumb::" not in (tmp_path / "b.png").read_bytes()
+    assert read_picture(tmp_path / "b.png").texts == picture.texts
+
+
+def test_texts_that_other_formats_have_no_place_for_are_named(tmp_path):
+    picture = read(tmp_path, encode_png(SAMPLES, 2, extra=TEXTS))
+    for name in ("JPEG", "TIFF", "WEBP", "AVIF", "BMP"):
+        assert fitted(picture, name).notes == (
+            f"its PNG texts (parameters, workflow, Title) were left out: {name} has no place for them",
+        )
+
+
+def test_pixels_that_are_not_square_are_named(tmp_path):
+    extra = chunk(b"pHYs", struct.pack(">IIB", 2, 1, 0))
+    note = "its pixels are not square (2:1), which the result does not say"
+    assert read(tmp_path, encode_png(SAMPLES, 2, extra=extra)).notes == (note,)
+    square = chunk(b"pHYs", struct.pack(">IIB", 1, 1, 0))
+    assert read(tmp_path, encode_png(SAMPLES, 2, extra=square)).notes == ()
+
+
+def test_comments_are_named(tmp_path):
+    Image.fromarray(SAMPLES).save(tmp_path / "a.jpg", comment=b"by hand")
+    assert read_picture(tmp_path / "a.jpg").notes == ("the comment of its JPEG was left out",)
