@@ -19,7 +19,7 @@ from PIL import Image, TiffImagePlugin
 
 from hfsr.errors import ImageError
 from hfsr.images._deep import TIFF_LAYOUTS
-from hfsr.images.avif_color import read_nclx
+from hfsr.images.avif_properties import AvifProperties, read_avif_properties
 from hfsr.images.formats import FORMATS
 from hfsr.images.png_chunks import PngChunks, read_png_chunks
 from hfsr.images.tiff_layout import TiffLayout, read_tiff_layout
@@ -64,7 +64,7 @@ class OpenedImage:
         tiff: the layout of a TIFF.
         decodes_tiff: the samples are decoded by `tiff_samples`, as Pillow has no mode for them.
         png: the chunks of a PNG.
-        nclx: how an AVIF's colors are meant, as data of a cICP chunk.
+        avif: depth and color of an AVIF.
         notes: what was wrong with the file.
         in_memory: a caller made the image, or opened and perhaps changed it.
     """
@@ -74,7 +74,7 @@ class OpenedImage:
     decodes_tiff: bool = False
     in_memory: bool = False
     png: PngChunks | None = None
-    nclx: bytes | None = None
+    avif: AvifProperties | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,8 +99,8 @@ def opened(path: Path) -> Iterator[OpenedImage]:
             elif (png := read_png_chunks(file)) is not None:
                 found = OpenedImage(_open_by_pillow(png.for_pillow(file)), png=png)
             else:
-                nclx = read_nclx(file)
-                found = OpenedImage(_open_by_pillow(file), nclx=nclx)
+                avif = read_avif_properties(file)
+                found = OpenedImage(_open_by_pillow(file), avif=avif)
         except ImageError as error:
             raise ImageError(f"'{path}' cannot be read: {error}") from error
         except MemoryError:

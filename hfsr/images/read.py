@@ -2,7 +2,7 @@
 
 Kept: 8 and 16 bit, gray, alpha, the colour profile, EXIF, XMP, IPTC, the resolution. Changed, and said in
 `Picture.notes`: CMYK and Lab become sRGB, CMYK by its profile; of several pages the first is read. An
-animation is refused. AVIF of 10 or 12 bit is read as 8 bit.
+animation is refused. AVIF of 10 or 12 bit and CMYK of 16 bit are read as 8 bit.
 """
 
 from __future__ import annotations
@@ -182,10 +182,8 @@ def _color(source: OpenedImage, icc: bytes | None) -> tuple[tuple[bytes, bytes],
     if source.png is not None:
         return color_chunks(source.png.color, has_profile=icc is not None)
     info, found = source.image.info, {}
-    if source.nclx is not None:
-        found[b"cICP"] = source.nclx
-        if icc is not None:
-            return ()
+    if source.avif is not None and source.avif.color is not None and icc is None:
+        found[b"cICP"] = source.avif.color
     if isinstance(gamma := info.get("gamma"), (int, float)) and 0 < gamma < 1000:
         found[b"gAMA"] = struct.pack(">I", round(gamma * 100_000))
     points = info.get("chromaticity")
@@ -199,6 +197,14 @@ def _color(source: OpenedImage, icc: bytes | None) -> tuple[tuple[bytes, bytes],
 def _widened(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
     """A transparent sample as Pillow widens the samples of a PNG: fewer than 8 bits to 8."""
     return key * 255 // ((1 << depth) - 1) if isinstance(key, int) and depth < 8 else key
+
+
+def _depth_notes(source: OpenedImage) -> list[str]:
+    """Notes of bits that Pillow does not keep."""
+    depth = 8 if source.avif is None else source.avif.depth
+    if source.tiff is not None and source.tiff.value(262, 0) == 5:
+        depth = max(source.tiff.bits)
+    return [f"its {depth} bit were read as 8"] if depth > 8 else []
 
 
 def _comment_notes(image: Image.Image) -> list[str]:
@@ -238,6 +244,7 @@ def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> P
     if source.tiff is not None:
         notes += extra_channel_notes(source.tiff)
         notes += source.tiff.color_notes() if icc is None else []
+    notes += _depth_notes(source)
     notes += _comment_notes(image)
     return _assemble(source, pixels, alpha, icc, notes)
 

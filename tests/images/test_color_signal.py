@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms, features
 
 from hfsr.images import Picture, fitted, picture_from_pil, picture_to_pil, read_picture, write_picture
-from hfsr.images.avif_color import read_nclx
+from hfsr.images.avif_properties import read_avif_properties
 from hfsr.images.color_signal import color_chunks, describe_color, profile_of
 
 from .conftest import chunk, encode_png
@@ -166,10 +166,10 @@ def test_the_colors_of_an_avif(tmp_path, primaries, transfer, meant):
 def test_damaged_boxes_of_an_avif_say_nothing():
     data = avif_with(9, 16)
     for at in range(0, 300):
-        read_nclx(io.BytesIO(data[:at]))
-        read_nclx(io.BytesIO(data[:at] + b"\xff" * 4 + data[at + 4 :]))
-    assert read_nclx(io.BytesIO(data)) == PQ
-    assert read_nclx(io.BytesIO(b"no AVIF at all")) is None
+        read_avif_properties(io.BytesIO(data[:at]))
+        read_avif_properties(io.BytesIO(data[:at] + b"\xff" * 4 + data[at + 4 :]))
+    assert read_avif_properties(io.BytesIO(data)).color == PQ
+    assert read_avif_properties(io.BytesIO(b"no AVIF at all")) is None
 
 
 @pytest.mark.parametrize("bits", [8, 12])
@@ -178,3 +178,18 @@ def test_color_tags_of_a_tiff_are_named(tmp_path, bits):
     (tmp_path / "a.tif").write_bytes(encode(SAMPLES.astype("u2" if bits > 8 else "u1"), bits, tags=tags))
     note = "its color tags (TransferFunction, WhitePoint) were left out"
     assert read_picture(tmp_path / "a.tif").notes == (note,)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+@pytest.mark.parametrize(("bits", "depth"), [(0x00, None), (0x40, 10), (0x60, 12)])
+def test_depths_that_pillow_does_not_keep_are_named(bits, depth):
+    data = bytearray(avif_with(1, 13))
+    at = data.index(b"av1C") + 6
+    data[at] = data[at] & ~0x60 | bits
+    assert read_avif_properties(io.BytesIO(bytes(data))).depth == (depth or 8)
+
+
+def test_cmyk_of_sixteen_bit_is_named(tmp_path):
+    inks = np.full((4, 5, 4), 0x8000, np.uint16)
+    (tmp_path / "a.tif").write_bytes(encode(inks, 16, photometric=5))
+    assert "its 16 bit were read as 8" in read_picture(tmp_path / "a.tif").notes
