@@ -8,16 +8,20 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hfsr.errors import ImageError, OptionsError, UsageError
+from hfsr.errors import ImageError, UsageError
+from hfsr.images.formats import (
+    SUFFIXES,
+    UNSUPPORTED_SUFFIXES,
+    WRITE_SUFFIXES,
+    count_suffixes,
+    is_image_name,
+    result_suffix,
+)
 
-__all__ = ["WRITTEN", "Job", "find_jobs", "folder_of", "names_a_file"]
-
-WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif")
-"""Endings of results; a picture of one of them becomes one of the same."""
-READ = (*WRITTEN, ".gif", ".pgm", ".pnm", ".ppm")
+__all__ = ["Job", "Skipped", "find_jobs", "folder_of", "names_a_file"]
 
 
 @dataclass(frozen=True)
@@ -26,27 +30,62 @@ class Job:
 
     source: Path
     target: Path | None
+    error: str | None = None
+    """Why it cannot be done, in one line."""
 
     @property
     def is_empty(self) -> bool:
         return self.target is None
 
 
+@dataclass
+class Skipped:
+    """Files and folders that a search passed over.
+
+    Attributes:
+        files: whose names are not those of images that hfsr reads.
+        folders: which could not be listed, each with the reason.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+    def add_folder(self, error: OSError) -> None:
+        """Records a folder that `os.walk` could not list."""
+        self.folders.append(f"the folder '{error.filename}' cannot be listed ({error.strerror})")
+
+    @property
+    def lines(self) -> list[str]:
+        """One line per folder, and one that counts the files."""
+        count = len(self.files)
+        if not count:
+            return self.folders
+        what = "1 file was" if count == 1 else f"{count} files were"
+        text = f"{what} skipped, not being images that hfsr reads: {count_suffixes(self.files)}"
+        return [*self.folders, text]
+
+
 def find_jobs(
-    inputs: Sequence[str], *, output: Path | None, default: Path, suffix: str, ext: str | None
+    inputs: Sequence[str],
+    *,
+    output: Path | None,
+    default: Path,
+    suffix: str,
+    ext: str | None,
+    skipped: Skipped,
 ) -> list[Job]:
-    """Pairs every picture with its result, so that no result is another's or an input.
+    """Pairs every image with its result; one whose result would be another's or an input has an error.
 
     Args:
         inputs: pictures, folders and globs, as they were typed.
         output: a file for one picture, else a folder.
         default: the folder where `output` is None.
         suffix: added to the name of each result.
-        ext: ending of the results, with or without its dot; None keeps what the picture has.
+        ext: ending of the results, with or without its dot; None keeps what the image has.
+        skipped: receives what the inputs hold beside images.
 
     Raises:
         UsageError: `output` names a file, and there is more than one picture.
-        OptionsError: a result would overwrite an input or another result.
     """
     to_file = output is not None and names_a_file(output)
     if output is not None and to_file and (len(inputs) > 1 or _is_many(inputs[0])):
@@ -54,7 +93,7 @@ def find_jobs(
     folder = output or default
     jobs = []
     for text in inputs:
-        found = list(_expand(text, folder))
+        found = list(_expand(text, folder, skipped))
         if not found:
             jobs.append(Job(Path(text), None))
         for source, relative in found:
@@ -67,10 +106,10 @@ def names_a_file(output: Path) -> bool:
     """Whether it is a picture's place, not a folder's. Raises UsageError for a format that is read alone."""
     if os.path.isdir(output):
         return False
-    ending = output.suffix.lower()
-    if ending in READ and ending not in WRITTEN:
-        raise UsageError(f"-o {output}: hfsr does not write {ending}; use {', '.join(WRITTEN)}")
-    return ending in WRITTEN
+    suffix = output.suffix.lower()
+    if suffix in (SUFFIXES | UNSUPPORTED_SUFFIXES) - set(WRITE_SUFFIXES):
+        raise UsageError(f"-o {output}: hfsr does not write {suffix}; use {', '.join(WRITE_SUFFIXES)}")
+    return suffix in WRITE_SUFFIXES
 
 
 @contextmanager
@@ -105,49 +144,50 @@ def _is_glob(text: str) -> bool:
     return glob.has_magic(text) and not os.path.lexists(text)
 
 
-def _expand(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
+def _expand(text: str, output: Path, skipped: Skipped) -> Iterator[tuple[Path, Path]]:
     """The pictures an input stands for, each with its path relative to where results go."""
     path = Path(text)
     if os.path.isdir(path):
-        for picture in _walk(path, output):
+        for picture in _walk(path, output, skipped):
             yield picture, picture.relative_to(path)
     elif _is_glob(text):
         fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
         root = Path(*fixed)
         for name in sorted(glob.glob(text, recursive=True)):
-            if _is_picture(Path(name)):
-                yield Path(name), Path(name).relative_to(root)
+            found = Path(name)
+            if is_image_name(found) and found.is_file():
+                yield found, found.relative_to(root)
+            elif not found.is_dir():
+                skipped.files.append(found)
     else:
         yield path, Path(path.name)
 
 
-def _walk(folder: Path, output: Path) -> Iterator[Path]:
-    """Pictures at any depth, in the order of their names; hidden ones, linked folders and `output` are left
-    out.
-    """
+def _walk(folder: Path, output: Path, skipped: Skipped) -> Iterator[Path]:
+    """Images at any depth, in the order of their names, without hidden and linked folders and `output`."""
     left_out = os.path.realpath(output)
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=skipped.add_folder):
         folders[:] = sorted(
             name
             for name in folders
             if name[0] != "." and os.path.realpath(os.path.join(place, name)) != left_out
         )
-        yield from (Path(place, name) for name in sorted(names) if _is_picture(Path(place, name)))
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in READ and path.name[0] != "." and path.is_file()
+        for path in (Path(place, name) for name in sorted(names)):
+            if is_image_name(path) and path.is_file():
+                yield path
+            else:
+                skipped.files.append(path)
 
 
 def _result_name(relative: Path, suffix: str, ext: str | None) -> Path:
-    kept = relative.suffix if relative.suffix.lower() in WRITTEN else ".png"
-    ending = kept if ext is None else "." + ext.lstrip(".").lower()
+    ending = result_suffix(relative.suffix) if ext is None else "." + ext.lstrip(".").lower()
     return relative.with_name(f"{relative.stem}{suffix}{ending}")
 
 
 def _without_clashes(jobs: list[Job]) -> list[Job]:
+    """Drops inputs that are named twice, and marks those whose result would replace an input or a result."""
     sources = {os.path.realpath(job.source) for job in jobs}
-    seen: dict[str, str] = {}
+    seen: dict[str, Job] = {}
     kept = []
     for job in jobs:
         if job.target is None:
@@ -155,13 +195,12 @@ def _without_clashes(jobs: list[Job]) -> list[Job]:
             continue
         source, target = os.path.realpath(job.source), os.path.realpath(job.target)
         if target in sources:
-            raise OptionsError(f"'{job.target}' would overwrite an input; choose another -o or --suffix")
-        if seen.get(target, source) != source:
-            raise OptionsError(
-                f"'{seen[target]}' and '{job.source}' would both become '{job.target}'; rename one, or run "
-                "them apart"
-            )
-        if target not in seen:
+            error = f"'{job.target}' would overwrite an input; choose another -o or --suffix"
+            kept.append(replace(job, error=error))
+        elif target not in seen:
             kept.append(job)
-        seen[target] = source
+            seen[target] = job
+        elif os.path.realpath(seen[target].source) != source:
+            error = f"'{seen[target].source}' and '{job.source}' would both become '{job.target}'; "
+            kept.append(replace(job, error=error + "rename one, or run them apart"))
     return kept

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfsr.cli._fit import Result, show_fit, stopped
-from hfsr.cli._jobs import find_jobs, folder_of, names_a_file
+from hfsr.cli._jobs import Skipped, find_jobs, folder_of, names_a_file
 from hfsr.cli._numbers import positive
 from hfsr.cli._progress import stoppable
-from hfsr.errors import ImageError, UsageError
+from hfsr.errors import ImageError, OptionsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -156,9 +156,20 @@ def _all_wanted(args: argparse.Namespace) -> Iterator[_Wanted]:
     from hfsr import images
 
     inputs = args.images[:1] if args.task == "morph" else args.images
-    for job in find_jobs(
-        inputs, output=args.output, default=Path("results"), suffix=f"_{args.task}", ext="png"
-    ):
+    skipped = Skipped()
+    jobs = find_jobs(
+        inputs,
+        output=args.output,
+        default=Path("results"),
+        suffix=f"_{args.task}",
+        ext="png",
+        skipped=skipped,
+    )
+    for line in skipped.lines:
+        print(f"hfsr {args.command}: {line}", file=sys.stderr)
+    if clash := next((job.error for job in jobs if job.error), None):
+        raise OptionsError(clash)
+    for job in jobs:
         if job.target is None:
             raise ImageError(f"no pictures in '{job.source}'")
         first = images.read_picture(job.source)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.cli._jobs import WRITTEN, Job, find_jobs, folder_of
+from hfsr._resources import bundled_models
+from hfsr.cli._jobs import Job, Skipped, find_jobs, folder_of
 from hfsr.cli._numbers import positive
 from hfsr.cli._progress import show_progress, stoppable
-from hfsr.errors import HfsrError, ImageError, UsageError
+from hfsr.errors import HfsrError, ImageError, OptionsError, UsageError
+from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES
 from hfsr.samples import SAMPLE
 
 if TYPE_CHECKING:
     from hfsr.inference import Upscaler
 
 RESULTS = Path("results")
+_LONGEST_SUFFIX = 200  # bytes; a file name has 255 on most systems
 DTYPES = "default auto: bf16 where it is native and the network allows it, fp32 for pictures of 16 bit"
 KEYS = (
     *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
@@ -45,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--backend", default="torch", help="torch (default), openvino or auto: the faster one installed")
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     add("--self-ensemble", action="store_true", help="average over eight flips: better, eight times the work")
-    add("--suffix", help="added to the name of each result (default _x2 and the like)")
+    add("--suffix", type=_suffix, help="added to the name of each result (default _x2 and the like)")
     add("--ext", type=_ending, help=f"format of the results: {_formats()} (default: as the input)")
     add("--jpeg-quality", type=_quality, default=95, metavar="Q", help="1 to 100 (default 95)")
     add("--skip-existing", action="store_true", help="leave results alone that are there already")
@@ -78,22 +82,34 @@ def run(args: argparse.Namespace) -> int:
         self_ensemble=args.self_ensemble,
     )
     own = f"_x{up.scale:g}" if up.scale > 1 else "_restored"
+    skipped = Skipped()
     jobs = find_jobs(
         args.inputs,
         output=args.output,
         default=RESULTS,
         suffix=own if args.suffix is None else args.suffix,
         ext=args.ext,
+        skipped=skipped,
     )
     with stoppable():
         failed = sum([not _do(up, job, str(name), args) for job in jobs])
+    for line in skipped.lines:
+        print(f"hfsr {args.command}: {line}", file=sys.stderr)
     if failed and len(jobs) > 1 and not args.json:
         print(f"hfsr {args.command}: {failed} of {len(jobs)} inputs failed", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failed or skipped.folders else 0
 
 
 def _default_model(command: str, scale: float | None) -> str:
-    return "hfsr-denoise" if command == "restore" and scale is None else f"hfsr-x{scale or 2:g}"
+    """Name of the bundled model for a command and a scale."""
+    if command == "restore" and scale is None:
+        return "hfsr-denoise"
+    found = (re.fullmatch(r"hfsr-x(\d+)", name) for name in bundled_models())
+    scales = sorted(int(match[1]) for match in found if match)
+    if scale is not None and scale not in scales:
+        allowed = f"{', '.join(map(str, scales[:-1]))} and {scales[-1]}"
+        raise UsageError(f"-s {scale:g}: hfsr comes with models of the scales {allowed}; name another by -m")
+    return f"hfsr-x{scale or 2:g}"
 
 
 # --- one picture ---
@@ -109,6 +125,8 @@ def _do(up: Upscaler, job: Job, model: str, args: argparse.Namespace) -> bool:
         "notes": [],
     }
     try:
+        if job.error is not None:
+            raise OptionsError(job.error)
         report |= _dry_run(up, job, args) if args.dry_run else _upscale(up, job, args)
     except HfsrError as error:
         report["error"] = " ".join(str(error).split())
@@ -155,7 +173,7 @@ def _expected(up: Upscaler, job: Job, args: argparse.Namespace) -> tuple[int, in
     from hfsr.images import MAX_PIXELS, picture_size
 
     if job.target is None:
-        raise ImageError(f"no pictures in '{job.source}'; allowed endings: {', '.join(WRITTEN)}")
+        raise ImageError(f"no pictures in '{job.source}'; allowed endings: {', '.join(sorted(SUFFIXES))}")
     width, height = picture_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
     return enlarged_length(width, up.scale), enlarged_length(height, up.scale), job.target
 
@@ -223,10 +241,19 @@ def _quality(text: str) -> int:
 
 
 def _ending(text: str) -> str:
-    if "." + text.lstrip(".").lower() in WRITTEN:
+    if "." + text.lstrip(".").lower() in WRITE_SUFFIXES:
         return text
     raise argparse.ArgumentTypeError(f"hfsr does not write '{text}'; use {_formats()}")
 
 
+def _suffix(text: str) -> str:
+    separators = [each for each in (os.sep, os.altsep, "\0") if each]
+    if any(each in text for each in separators) or (os.name == "nt" and set(text) & set('<>:"|?*')):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be part of a file name; leave out {separators[0]}")
+    if len(os.fsencode(text)) > _LONGEST_SUFFIX:
+        raise argparse.ArgumentTypeError(f"it has over {_LONGEST_SUFFIX} bytes, too many for a file name")
+    return text
+
+
 def _formats() -> str:
-    return ", ".join(ending[1:] for ending in WRITTEN)
+    return ", ".join(ending[1:] for ending in WRITE_SUFFIXES)

@@ -124,6 +124,7 @@ def _enlarge(shot: ZeroShot, args: argparse.Namespace, target: Path) -> dict[str
         "iterations": sum(step.done for step in last if step.stage.startswith("learning")),
         "seconds": round(time.monotonic() - started, 3),
         "peak_memory_bytes": peak_memory(shot.device),
+        "notes": list(shot.notes),
     }
 
 
@@ -154,4 +155,5 @@ def _tell(report: dict[str, Any], args: argparse.Namespace) -> None:
             f"{report['output']}: {report['width']}x{report['height']} px, learned in {report['iterations']} "
             f"iterations, {report['seconds']:.1f} s in all (kernel {report['kernel']}, {report['dtype']} on "
             f"{report['device']}, peak memory {report['peak_memory_bytes'] / 2**20:.0f} MiB)"
+            + "".join(f"; {note}" for note in report["notes"])
         )

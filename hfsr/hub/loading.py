@@ -48,7 +48,7 @@ def from_pretrained(
     Raises:
         CheckpointError: nothing of that name, weights that do not fit, or another scale.
         HubError: the Hub has no such model or revision, refuses it, or is out of reach.
-        OptionsError: a revision of something that is not on the Hub.
+        OptionsError: a revision of something that is not on the Hub, or a device that is not here.
     """
     path = find_local(name)
     if path is None:
@@ -61,7 +61,12 @@ def from_pretrained(
         model = load_checkpoint(path, scale=scale)
     if scale is not None and model.scale != scale:
         model = at_scale(model, scale, source=f"'{name}'")
-    return model.to(device=device, dtype=dtype).eval()
+    try:
+        return model.to(device=device, dtype=dtype).eval()
+    except (AssertionError, RuntimeError, TypeError) as error:  # what torch raises, by the kind of device
+        wanted = ", ".join(f"{key} {value}" for key, value in (("device", device), ("dtype", dtype)) if value)
+        reason = str(error).strip().splitlines()[:1]
+        raise OptionsError(f"the weights cannot be put to {wanted} ({', '.join(reason)}); use cpu") from error
 
 
 def _from_hub(

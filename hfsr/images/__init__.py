@@ -1,10 +1,11 @@
 """Pictures: from files and Pillow, to files, and to and from what networks take."""
 
+from hfsr.images.fitting import fitted
+from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES, result_suffix
 from hfsr.images.picture import Picture, eight_bit, from_rgb_float, levels, quantise, to_rgb_float
 from hfsr.images.place import replacing
 from hfsr.images.read import (
     MAX_PIXELS,
-    SUFFIXES,
     list_pictures,
     open_picture,
     picture_bits,
@@ -25,9 +26,11 @@ from hfsr.images.write import (
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
+    "WRITE_SUFFIXES",
     "Picture",
     "check_target",
     "eight_bit",
+    "fitted",
     "from_rgb_float",
     "levels",
     "list_pictures",
@@ -41,6 +44,7 @@ __all__ = [
     "quantise",
     "read_picture",
     "replacing",
+    "result_suffix",
     "takes_rows",
     "to_rgb_float",
     "underlaid",

@@ -43,9 +43,6 @@ def deep_samples(image: Image.Image, again: Image.Image) -> NDArray[np.uint16] |
     Raises:
         ImageError: it is one, in a layout that Pillow misreads.
     """
-    tags: Any = getattr(image, "tag_v2", {})
-    if tags.get(284) == 2 and max(tags.get(258, (8,))) > 8:
-        raise ImageError("a TIFF of 16 bit in separate colour planes; save it interleaved ('contiguous')")
     if any(tile[0].startswith("ppm") and image.mode == "RGB" and tile[3][1] > 255 for tile in _tiles(image)):
         raise ImageError("a PPM of 16 bit in colour; save it as PNG or TIFF")
     if not is_deep(image):

@@ -6,7 +6,6 @@ it has to be turned.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,30 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hfsr.images._opening import BROKEN, quiet
+from hfsr.errors import ImageError
+from hfsr.images._opening import BROKEN, OpenedImage, quiet
+from hfsr.images.exif import parse_exif, read_exif, rebuilt_exif
+from hfsr.images.xmp import cleaned_xmp
 
 __all__ = ["Metadata", "read_metadata", "read_orientation", "turned"]
 
 _ORIENTATION = 0x0112
-_RESOLUTIONS = (282, 283)  # across and down
-# IFD0 tags that say how one TIFF file is laid out (296, the unit of resolution, is no such tag).
-_LAYOUT_RANGES = ((254, 266), (273, 273), (277, 279), (284, 284), (290, 301), (317, 347), (512, 532))
-_LAYOUT_TAGS = frozenset(tag for first, last in _LAYOUT_RANGES for tag in range(first, last + 1)) - {296}
 _WIDTH_TAG, _XMP_TAG, _IPTC_TAG = 256, 700, 33723
-_KEPT_APART = frozenset({_XMP_TAG, _IPTC_TAG, 34377, 34675})  # with Photoshop's own and the profile
-_CAMERA = 0x8769  # EXIF's own directory, and in it the size of the picture it was made for
-_SIZE_TAGS = (0xA002, 0xA003)
 
 _IPTC_RESOURCE = 0x0404  # among Photoshop's, in a JPEG
 _MOST_DPI = 65535  # what a JPEG has room for
-
-_TIFF_SPACE = b"http://ns.adobe.com/tiff/1.0/"
-_STALE = {
-    _TIFF_SPACE: (b"ImageWidth", b"ImageLength"),
-    b"http://ns.adobe.com/exif/1.0/": (b"PixelXDimension", b"PixelYDimension"),
-    b"http://ns.adobe.com/xmp/note/": (b"HasExtendedXMP",),
-}
-"""Words of XMP, by the name of their space, that do not hold of the result: its size, and a second part."""
 
 
 @dataclass(frozen=True)
@@ -61,22 +48,29 @@ class Metadata:
     notes: tuple[str, ...] = ()
 
 
-def read_metadata(image: Image.Image) -> Metadata:
-    """What travels beside the pixels of a loaded picture, as it holds once they are upright."""
-    notes = []
+def read_metadata(source: OpenedImage) -> Metadata:
+    """Metadata of an image as they hold once its pixels are upright."""
+    image = source.image
+    notes: list[str] = []
+    orientation, exif = read_orientation(image), None
     try:
         with quiet():
-            orientation, exif = _exif(image)
+            exif, notes = _exif(source, orientation)
     except BROKEN:
-        orientation, exif = 1, None
         notes.append("its EXIF is damaged and was left out")
-    xmp = _xmp(image)
-    try:
-        upright = xmp and _upright(xmp)
-    except UnicodeDecodeError:
-        upright = None
-        notes.append("its XMP is not UTF-8 and was left out")
-    return Metadata(orientation, exif, upright or None, _iptc(image), _dpi(image, orientation), tuple(notes))
+    xmp = _xmp(image) if source.png is None or source.png.xmp is None else source.png.xmp
+    if xmp:
+        try:
+            xmp, more = cleaned_xmp(xmp, is_turned=orientation != 1)
+            notes += more
+        except UnicodeDecodeError:
+            xmp = None
+            notes.append("its XMP is not UTF-8 and was left out")
+        except ImageError:
+            xmp = None
+            notes.append("its XMP is damaged and was left out")
+    notes += _other_images(image)
+    return Metadata(orientation, exif, xmp or None, _iptc(image), _dpi(image, orientation), tuple(notes))
 
 
 def read_orientation(image: Image.Image) -> int:
@@ -104,21 +98,21 @@ def _orientation(exif: Image.Exif) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _exif(image: Image.Image) -> tuple[int, bytes | None]:
-    """Orientation, and the EXIF to keep."""
-    exif = image.getexif()
-    orientation = _orientation(exif)
-    for tag in (_LAYOUT_TAGS | _KEPT_APART) & set(exif):
-        del exif[tag]
-    if _ORIENTATION in exif:
-        exif[_ORIENTATION] = 1
-    across, down = _RESOLUTIONS
-    if _is_sideways(image, orientation) and across in exif and down in exif:
-        exif[across], exif[down] = exif[down], exif[across]
-    if _CAMERA in exif:
-        for tag in _SIZE_TAGS:
-            exif.get_ifd(_CAMERA).pop(tag, None)
-    return orientation, exif.tobytes() if len(exif) else None
+def _exif(source: OpenedImage, orientation: int) -> tuple[bytes | None, list[str]]:
+    """EXIF of the result, and notes of what was left out."""
+    image = source.image
+    block = image.info.get("exif")
+    if source.tiff is not None:
+        tags = read_exif(source.tiff)
+    elif isinstance(block, bytes) and not source.in_memory:
+        tags = parse_exif(block)
+    elif len(exif := image.getexif()):  # as a caller may have changed it, or in one of PNG's older places
+        if getattr(exif, "bigtiff", False):
+            exif.bigtiff = False  # Pillow would write a header that is not EXIF's
+        tags = parse_exif(exif.tobytes())
+    else:
+        return None, []
+    return rebuilt_exif(tags, sideways=_is_sideways(image, orientation))
 
 
 def _xmp(image: Image.Image) -> bytes | None:
@@ -128,29 +122,14 @@ def _xmp(image: Image.Image) -> bytes | None:
     return packet.rstrip(b"\0") if isinstance(packet, bytes) else None
 
 
-def _upright(xmp: bytes) -> bytes:
-    """An XMP packet in which the picture need not be turned, and has no size.
-
-    Raises:
-        UnicodeDecodeError: it is not UTF-8, as all formats but TIFF want it.
-    """
-    xmp.decode()
-    for space, names in _STALE.items():
-        for prefix in _prefixes(xmp, space):
-            for name in names:
-                word = re.escape(prefix) + b":" + name
-                xmp = re.sub(rb"\s+" + word + rb"\s*=\s*(\"[^\"]*\"|'[^']*')", b"", xmp)
-                xmp = re.sub(rb"<" + word + rb"\b[^>]*>[^<]*</" + word + rb"\s*>\s*", b"", xmp)
-    for prefix in _prefixes(xmp, _TIFF_SPACE):
-        word = re.escape(prefix) + b":Orientation"
-        xmp = re.sub(rb"(\s" + word + rb"\s*=\s*[\"'])[^\"']*", rb"\g<1>1", xmp)
-        xmp = re.sub(rb"(<" + word + rb"\b[^>]*>)[^<]*", rb"\g<1>1", xmp)
-    return xmp
-
-
-def _prefixes(xmp: bytes, space: bytes) -> set[bytes]:
-    """What the words of a space begin with in a packet: mostly "tiff", "exif", "xmpNote"."""
-    return set(re.findall(rb"xmlns:([\w.-]+)\s*=\s*[\"']" + re.escape(space) + rb"[\"']", xmp))
+def _other_images(image: Image.Image) -> list[str]:
+    """Notes of images beside the first one of a JPEG, but for previews of it."""
+    if image.format != "MPO":
+        return []
+    entries = getattr(image, "mpinfo", {}).get(0xB002, [])[1:]
+    previews = sum(str(each["Attribute"]["MPType"]).startswith("Large Thumbnail") for each in entries)
+    count = len(entries) - previews
+    return [f"only the first of {count + 1} images was read"] if count > 0 else []
 
 
 def _iptc(image: Image.Image) -> bytes | None:

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import codecs
 import functools
+import io
 import os
 import stat
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin
 
 from hfsr.errors import ImageError
 from hfsr.images._deep import TIFF_LAYOUTS
+from hfsr.images.avif_properties import AvifProperties, read_avif_properties
+from hfsr.images.formats import FORMATS
+from hfsr.images.png_chunks import PngChunks, read_png_chunks
+from hfsr.images.tiff_layout import TiffLayout, read_tiff_layout
+from hfsr.images.tiff_samples import check_own_decoding, needs_own_decoding
 
-__all__ = ["BROKEN", "check_file", "check_size", "limit_lifted", "opened", "pages", "quiet"]
+__all__ = ["BROKEN", "OpenedImage", "check_file", "check_size", "limit_lifted", "opened", "pages", "quiet"]
 
-# Only plain raster formats: others run programs (EPS), or are guessed from almost nothing (TGA).
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
+_LARGEST_TIFF = (1 << 32) - (1 << 24)  # bytes; the offsets of a classic TIFF have 32 bit
 
-BROKEN = (
-    *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError),
-    *(struct.error, zlib.error, Warning),
-)
-"""What Pillow's decoders raise on broken files; a Warning is one where warnings are made errors."""
+BROKEN = (Exception,)
+"""What Pillow's decoders raise on broken files. They raise nearly anything (a damaged AVIF RuntimeError), so
+whatever is raised while a file is read is that file's error; `except MemoryError` comes before.
+"""
 
 
 def check_file(path: Path) -> None:
@@ -51,30 +55,96 @@ def check_file(path: Path) -> None:
         raise ImageError(f"'{path}' is empty (0 bytes); get the file again")
 
 
+@dataclass(frozen=True)
+class OpenedImage:
+    """A file whose header is read.
+
+    Attributes:
+        image: Pillow's image. With `decodes_tiff`, only its size and its metadata are the file's.
+        tiff: the layout of a TIFF.
+        decodes_tiff: the samples are decoded by `tiff_samples`, as Pillow has no mode for them.
+        png: the chunks of a PNG.
+        avif: depth and color of an AVIF.
+        notes: what was wrong with the file.
+        in_memory: a caller made the image, or opened and perhaps changed it.
+    """
+
+    image: Image.Image
+    tiff: TiffLayout | None = None
+    decodes_tiff: bool = False
+    in_memory: bool = False
+    png: PngChunks | None = None
+    avif: AvifProperties | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pages(self) -> int:
+        """Images that the file holds."""
+        return pages(self.image) if self.tiff is None else self.tiff.pages
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """The file's header, read; Pillow's chatter about damaged EXIF stays inside."""
+def opened(path: Path) -> Iterator[OpenedImage]:
+    """Reads the header of a file; Pillow's warnings about damaged EXIF are suppressed.
+
+    Raises:
+        ImageError: it is no image, or a TIFF whose samples are not supported.
+    """
     # from a name, Pillow would map an uncompressed file into memory, and then forgets to turn a TIFF upright
     with path.open("rb") as file:
+        tiff = read_tiff_layout(file)
         try:
-            with quiet(), _more_tiff_layouts():
-                image = Image.open(file, formats=_formats())
+            if tiff is not None:
+                found = _open_tiff(file, tiff)
+            elif (png := read_png_chunks(file)) is not None:
+                found = OpenedImage(_open_by_pillow(png.for_pillow(file)), png=png)
+            else:
+                avif = read_avif_properties(file)
+                found = OpenedImage(_open_by_pillow(file), avif=avif)
+        except ImageError as error:
+            raise ImageError(f"'{path}' cannot be read: {error}") from error
+        except MemoryError:
+            raise ImageError(f"'{path}' does not fit into memory") from None
         except BROKEN as error:
             formats = ", ".join(_formats())
             raise ImageError(f"'{path}' is no picture: {_guess(path)}; readable are {formats}") from error
-        with image:
-            yield image
+        with found.image:
+            yield found
 
 
-def check_size(path: Path, image: Image.Image, max_pixels: int) -> None:
+def _open_by_pillow(file: BinaryIO) -> Image.Image:
+    with quiet(), _more_tiff_layouts():
+        return Image.open(file, formats=_formats())
+
+
+def _open_tiff(file: BinaryIO, tiff: TiffLayout) -> OpenedImage:
+    """Opens a TIFF of any byte order and size of offsets.
+
+    Raises:
+        ImageError: its samples are not supported.
+    """
+    tiff.check_samples()
+    if not needs_own_decoding(tiff):
+        # Pillow reads no big-endian BigTIFF, and makes EXIF of every BigTIFF's tags that no program reads
+        source = io.BytesIO(tiff.rewritten({})) if tiff.is_big and tiff.size < _LARGEST_TIFF else file
+        try:
+            return OpenedImage(_open_by_pillow(source), tiff)
+        except BROKEN:
+            check_own_decoding(tiff)  # says what the file is where neither Pillow nor hfsr has a decoder
+    check_own_decoding(tiff)
+    return OpenedImage(_open_by_pillow(io.BytesIO(tiff.as_gray())), tiff, decodes_tiff=True)
+
+
+def check_size(path: Path, source: OpenedImage, max_pixels: int) -> None:
     """Refuses what is too large to decode, and what moves."""
+    image = source.image
     pixels = image.width * image.height
     if pixels > max_pixels:
         raise ImageError(
             f"'{path}' has {image.width}x{image.height} = {pixels:,} px, over the limit of {max_pixels:,}; "
             "raise the limit (--max-pixels) if you trust the file"
         )
-    count = pages(image)
+    count = source.pages
     if count > 1 and image.format in {"GIF", "PNG", "WEBP", "AVIF"}:
         raise ImageError(
             f"'{path}' is an animation of {count} frames; take the frames out first, pictures stand still"
@@ -115,7 +185,7 @@ def _guess(path: Path) -> str:
 @functools.cache
 def _formats() -> tuple[str, ...]:
     Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 # --- what belongs to the whole process ---

@@ -26,6 +26,8 @@ class RowWriter(ABC):
         xmp: an XMP packet, UTF-8.
         iptc: IPTC-IIM records, where the format has a place for them.
         dpi: px per inch across and down.
+        color: chunks of PNG that say how the numbers are to be shown, by name and data.
+        texts: chunks of text of a PNG, by name and data.
         level: effort of compression, 0 to 9.
 
     Raises:
@@ -45,6 +47,8 @@ class RowWriter(ABC):
         xmp: bytes | None = None,
         iptc: bytes | None = None,
         dpi: tuple[float, float] | None = None,
+        color: tuple[tuple[bytes, bytes], ...] = (),
+        texts: tuple[tuple[bytes, bytes], ...] = (),
         level: int = 4,
     ) -> None:
         if channels not in (1, 2, 3, 4) or bits not in (8, 16):
@@ -54,6 +58,7 @@ class RowWriter(ABC):
         self._file = file
         self._width, self._height, self._channels, self._bits = width, height, channels, bits
         self._icc, self._exif, self._xmp, self._iptc, self._dpi = icc, exif, xmp, iptc, dpi
+        self._color, self._texts = color, texts
         self._level = level
         self._missing = height
         self._begin()

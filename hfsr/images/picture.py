@@ -34,7 +34,7 @@ class Picture:
     """Opacity (H, W), same dtype as the pixels, not multiplied into them; None: opaque."""
 
     icc: bytes | None = None
-    """The colour profile that describes the pixels; None: sRGB is meant."""
+    """The color profile that describes the pixels; None: sRGB is meant, unless `color` says otherwise."""
 
     exif: bytes | None = None
     """EXIF as Pillow writes it, without layout tags, Orientation 1; None: there is none."""
@@ -48,11 +48,17 @@ class Picture:
     dpi: tuple[float, float] | None = None
     """Px per inch across and down, as the file states it; None: it does not."""
 
+    color: tuple[tuple[bytes, bytes], ...] = ()
+    """How the numbers are to be shown where no profile says it: PNG's cICP, gAMA, cHRM, by name and data."""
+
+    texts: tuple[tuple[bytes, bytes], ...] = ()
+    """Chunks of text of a PNG (prompts, workflows, descriptions), by name and data."""
+
     format: str = ""
     """Pillow's name of the source's format ("PNG", "JPEG"); empty for a picture made in memory."""
 
     notes: tuple[str, ...] = ()
-    """What reading had to change, in words for the user ("only the first of 3 pages was read")."""
+    """What reading had to change or leave out, for the user ("only the first of 3 pages was read")."""
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype

@@ -26,6 +26,8 @@ class PngWriter(RowWriter):
         self._file.write(b"\x89PNG\r\n\x1a\n")
         kind = _COLOUR_TYPES[self._channels]
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", self._width, self._height, self._bits, kind, 0, 0, 0))
+        for name, data in self._color:
+            self._chunk(name, data)
         if self._icc:
             self._chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(self._icc))
         if self._dpi:
@@ -33,6 +35,8 @@ class PngWriter(RowWriter):
             self._chunk(b"pHYs", struct.pack(">IIB", across, down, 1))
         if self._exif:
             self._chunk(b"eXIf", self._exif.removeprefix(b"Exif\0\0"))
+        for name, data in self._texts:
+            self._chunk(name, data)
         if self._xmp:  # not compressed, without a language
             self._chunk(b"iTXt", b"XML:com.adobe.xmp\0" + bytes(4) + self._xmp)
 

@@ -2,12 +2,14 @@
 
 Kept: 8 and 16 bit, gray, alpha, the colour profile, EXIF, XMP, IPTC, the resolution. Changed, and said in
 `Picture.notes`: CMYK and Lab become sRGB, CMYK by its profile; of several pages the first is read. An
-animation is refused. AVIF of 10 or 12 bit is read as 8 bit.
+animation is refused. AVIF of 10 or 12 bit and CMYK of 16 bit are read as 8 bit.
 """
 
 from __future__ import annotations
 
 import os
+import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,17 @@ from PIL import Image
 from hfsr.errors import ImageError
 from hfsr.images._deep import deep_samples, is_deep
 from hfsr.images._metadata import read_metadata, read_orientation, turned
-from hfsr.images._opening import BROKEN, check_file, check_size, limit_lifted, opened, pages
+from hfsr.images._opening import BROKEN, OpenedImage, check_file, check_size, limit_lifted, opened
+from hfsr.images.color_signal import color_chunks
+from hfsr.images.formats import is_image_name
+from hfsr.images.jpeg_end import open_without_end
 from hfsr.images.picture import Picture
 from hfsr.images.profile import to_srgb
+from hfsr.images.tiff_layout import TiffLayout
+from hfsr.images.tiff_samples import extra_channel_notes, read_samples, split_samples
 
 __all__ = [
     "MAX_PIXELS",
-    "SUFFIXES",
     "list_pictures",
     "open_picture",
     "picture_bits",
@@ -33,13 +39,9 @@ __all__ = [
     "read_picture",
 ]
 
+_NO_END = "its last bytes are missing, but none of its pixels are"
 MAX_PIXELS = 1 << 28
 """Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
-
-SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""Endings of files that are taken for pictures in a folder, lower case."""
 
 
 def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -55,13 +57,16 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     """
     path = Path(path)
     check_file(path)
-    with limit_lifted(), opened(path) as image:
-        check_size(path, image, max_pixels)
+    with limit_lifted(), opened(path) as source:
+        image = source.image
+        check_size(path, source, max_pixels)
         try:
+            if source.tiff is not None and source.decodes_tiff:
+                return _from_tiff(source, source.tiff)
             with opened(path) as again:
-                deep = deep_samples(image, again)
-            image.load()
-            return _picture(image, deep)
+                deep = deep_samples(image, again.image)
+            source = _loaded(path, source)
+            return _picture(source.image, deep, source)
         except ImageError as error:
             raise ImageError(f"'{path}' cannot be read: {error}") from error
         except MemoryError:
@@ -78,8 +83,9 @@ def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     """
     path = Path(path)
     check_file(path)
-    with limit_lifted(), opened(path) as image:
-        check_size(path, image, max_pixels)
+    with limit_lifted(), opened(path) as source:
+        image = source.image
+        check_size(path, source, max_pixels)
         # of a TIFF, some versions of Pillow turn the size already
         tags: Any = getattr(image, "tag_v2", {})
         width, height = tags.get(256, image.width), tags.get(257, image.height)
@@ -94,7 +100,10 @@ def picture_bits(path: str | os.PathLike[str]) -> int:
     """
     path = Path(path)
     check_file(path)
-    with limit_lifted(), opened(path) as image:
+    with limit_lifted(), opened(path) as source:
+        image = source.image
+        if source.tiff is not None and source.decodes_tiff:
+            return 16 if max(source.tiff.bits) > 8 else 8
         return 16 if image.mode.startswith("I") or is_deep(image) else 8
 
 
@@ -119,7 +128,7 @@ def picture_from_pil(image: Image.Image) -> Picture:
     """
     try:
         image.load()
-        return _picture(image, None)
+        return _picture(image, None, OpenedImage(image, in_memory=True))
     except ImageError:
         raise
     except BROKEN as error:
@@ -137,24 +146,115 @@ def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
         raise ImageError(
             f"'{folder}' is {'not a folder' if folder.exists() else 'not there'}; name a folder of pictures"
         )
-    return sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and p.name[0] != "."
-    )
+    return sorted(path for path in folder.iterdir() if is_image_name(path) and path.is_file())
 
 
-def _picture(image: Image.Image, deep: NDArray | None) -> Picture:
-    """Makes a Picture of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
+def _loaded(path: Path, source: OpenedImage) -> OpenedImage:
+    """Decodes the pixels.
+
+    Raises:
+        Exception: whatever Pillow raises on a damaged file.
+    """
+    try:
+        source.image.load()
+    except OSError:
+        found = open_without_end(path) if source.image.format in {"JPEG", "MPO"} else None
+        if found is None:
+            raise
+        return replace(source, image=found, notes=(*source.notes, _NO_END))
+    return source
+
+
+def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> Picture:
+    """Makes a Picture of a TIFF that Pillow has no mode for."""
+    pixels, alpha, notes = split_samples(tiff, read_samples(tiff))
+    icc = _profile(source)
+    more = tiff.color_notes() if icc is None else []
+    return _assemble(source, pixels, alpha, icc, [*notes, *_page_notes(tiff.pages), *more])
+
+
+def _profile(source: OpenedImage) -> bytes | None:
+    found = source.image.info.get("icc_profile") if source.png is None else source.png.icc
+    return found or None
+
+
+def _color(source: OpenedImage, icc: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
+    if source.png is not None:
+        return color_chunks(source.png.color, has_profile=icc is not None)
+    info, found = source.image.info, {}
+    if source.avif is not None and source.avif.color is not None and icc is None:
+        found[b"cICP"] = source.avif.color
+    if isinstance(gamma := info.get("gamma"), (int, float)) and 0 < gamma < 1000:
+        found[b"gAMA"] = struct.pack(">I", round(gamma * 100_000))
+    points = info.get("chromaticity")
+    if isinstance(points, tuple) and len(points) == 8 and all(0 <= point < 1000 for point in points):
+        found[b"cHRM"] = struct.pack(">8I", *(round(point * 100_000) for point in points))
+    if "srgb" in info:
+        found[b"sRGB"] = b"\0"
+    return color_chunks(found, has_profile=icc is not None)
+
+
+def _widened(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
+    """A transparent sample as Pillow widens the samples of a PNG: fewer than 8 bits to 8."""
+    return key * 255 // ((1 << depth) - 1) if isinstance(key, int) and depth < 8 else key
+
+
+def _depth_notes(source: OpenedImage) -> list[str]:
+    """Notes of bits that Pillow does not keep."""
+    depth = 8 if source.avif is None else source.avif.depth
+    if source.tiff is not None and source.tiff.value(262, 0) == 5:
+        depth = max(source.tiff.bits)
+    return [f"its {depth} bit were read as 8"] if depth > 8 else []
+
+
+def _comment_notes(image: Image.Image) -> list[str]:
+    """Notes of what Pillow reads and no result has."""
     notes = []
-    icc = image.info.get("icc_profile") or None
+    if image.info.get("comment"):
+        notes.append(f"the comment of its {image.format} was left out")
+    aspect = image.info.get("aspect")
+    if aspect is None and image.format in {"JPEG", "MPO"} and image.info.get("jfif_unit") == 0:
+        aspect = image.info.get("jfif_density")
+    if isinstance(aspect, tuple) and len(aspect) == 2 and aspect[0] != aspect[1]:
+        notes.append(f"its pixels are not square ({aspect[0]}:{aspect[1]}), which the result does not say")
+    return notes
+
+
+def _page_notes(count: int) -> list[str]:
+    return [f"only the first of {count} pages was read"] if count > 1 else []
+
+
+def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> Picture:
+    """Makes a Picture of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
+    notes: list[str] = []
+    notes += source.notes
+    if source.png is not None:
+        notes += source.png.notes
+        if source.png.key is not None:
+            image.info["transparency"] = _widened(source.png.key, source.png.depth)
+    icc = _profile(source)
     if image.mode in {"CMYK", "LAB"}:
         pixels, note = _from_inks(image, icc)
         alpha, icc = None, None
         notes.append(note)
     else:
         pixels, alpha = _split(image, deep)
-    if image.format == "TIFF" and (count := pages(image)) > 1:
-        notes.append(f"only the first of {count} pages was read")
-    told = read_metadata(image)
+    if image.format == "TIFF":
+        notes += _page_notes(source.pages)
+    if source.tiff is not None:
+        notes += extra_channel_notes(source.tiff)
+        notes += source.tiff.color_notes() if icc is None else []
+    notes += _depth_notes(source)
+    notes += _comment_notes(image)
+    return _assemble(source, pixels, alpha, icc, notes)
+
+
+def _assemble(
+    source: OpenedImage, pixels: NDArray, alpha: NDArray | None, icc: bytes | None, notes: list[str]
+) -> Picture:
+    """Turns the pixels upright and adds the metadata of the image."""
+    image = source.image
+    told = read_metadata(source)
     return Picture(
         pixels=turned(pixels, told.orientation),
         alpha=None if alpha is None else turned(alpha, told.orientation),
@@ -163,6 +263,8 @@ def _picture(image: Image.Image, deep: NDArray | None) -> Picture:
         xmp=told.xmp,
         iptc=told.iptc,
         dpi=told.dpi,
+        color=_color(source, icc),
+        texts=() if source.png is None else tuple(source.png.texts),
         format="JPEG" if image.format == "MPO" else image.format or "",
         notes=(*notes, *told.notes),
     )

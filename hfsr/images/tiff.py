@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import struct
 import zlib
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from hfsr.errors import ImageError
 from hfsr.images._rows import RowWriter
+from hfsr.images.exif import ExifTags, parse_exif
+from hfsr.images.ifd import DirectoryWriter, Entry
 
 __all__ = ["TiffWriter"]
 
 _STRIP = 1 << 18  # bytes of a strip before compression
 _LIMIT = 1 << 32  # offsets have 32 bit
 _HEAD = b"II*\0"
-_SUBDIRECTORIES = (0x8769, 0x8825)  # EXIF's own and GPS
-_OFFSETS, _COUNTS = 273, 279
 
 
 class TiffWriter(RowWriter):
@@ -34,8 +33,6 @@ class TiffWriter(RowWriter):
         self._strip_rows = min(self._height, max(1, _STRIP // self._row_bytes))
         self._waiting: list[NDArray] = []
         self._strips: list[tuple[int, int]] = []  # offset and bytes
-        self._directory = _directory(self._exif)
-        self._describe()
         self._file.write(_HEAD + bytes(4))
 
     def _append(self, rows: NDArray) -> None:
@@ -50,37 +47,40 @@ class TiffWriter(RowWriter):
         if self._waiting:
             self._write_strip()
         place = self._file.tell()
-        self._directory[_OFFSETS] = (0,) * len(self._strips)
-        self._directory[_COUNTS] = tuple(size for _, size in self._strips)
-        table = bytearray(self._directory.tobytes(place))
-        _put_offsets(table, place, [offset for offset, _ in self._strips])
-        self._check_room(len(table))
-        self._file.write(table)
+        tags = ExifTags("<") if self._exif is None else parse_exif(self._exif).little_endian()
+        writer = DirectoryWriter("<", place)
+        first = tags.write(writer, self._layout(tags))
+        self._check_room(len(writer.packed))
+        self._file.write(writer.packed)
         self._file.seek(len(_HEAD))
-        self._file.write(struct.pack("<I", place))
+        self._file.write(struct.pack("<I", first))
         self._file.seek(0, 2)
 
-    def _describe(self) -> None:
-        channels, tags = self._channels, self._directory
-        tags[256], tags[257] = self._width, self._height
-        tags[258] = (self._bits,) * channels
-        tags[259] = 8  # deflate
-        tags[262] = 1 if channels < 3 else 2  # black is zero, RGB
-        tags[277] = channels
-        tags[278] = self._strip_rows
-        tags[284] = 1  # interleaved
-        tags[317] = 2  # horizontal differences
+    def _layout(self, tags: ExifTags) -> dict[int, Entry]:
+        """Tags of this file's layout, its profile and other metadata."""
+        channels = self._channels
+        found = {
+            256: _longs(self._width),
+            257: _longs(self._height),
+            258: _shorts(*(self._bits,) * channels),
+            259: _shorts(8),  # deflate
+            262: _shorts(1 if channels < 3 else 2),  # black is zero, RGB
+            273: _longs(*(offset for offset, _ in self._strips)),
+            277: _shorts(channels),
+            278: _longs(self._strip_rows),
+            279: _longs(*(size for _, size in self._strips)),
+            284: _shorts(1),  # interleaved
+            317: _shorts(2),  # horizontal differences
+        }
         if channels in (2, 4):
-            tags[338] = 2  # alpha, not multiplied in
-        if self._dpi and not {282, 283} <= set(tags):  # EXIF may tell it, in centimetres even
-            tags[282], tags[283] = self._dpi
-            tags[296] = 2  # inches
+            found[338] = _shorts(2)  # alpha, not multiplied in
+        if self._dpi and not {282, 283} <= set(tags.main):  # EXIF may tell it, in centimeters even
+            found[282], found[283] = (_rational(value) for value in self._dpi)
+            found[296] = _shorts(2)  # inches
         for tag, data in ((700, self._xmp), (33723, self._iptc), (34675, self._icc)):
             if data:
-                tags.tagtype[tag] = 7  # bytes
-                tags[tag] = data
-        for tag in (256, 257, 278, _OFFSETS, _COUNTS):
-            tags.tagtype[tag] = 4  # 32 bit
+                found[tag] = Entry(7, len(data), data)
+        return found
 
     def _write_strip(self) -> None:
         strip = np.concatenate(self._waiting)
@@ -96,29 +96,14 @@ class TiffWriter(RowWriter):
             raise ImageError("a TIFF holds at most 4 GiB, and this one grew past that; choose .png")
 
 
-def _directory(exif: bytes | None) -> ImageFileDirectory_v2:
-    """The tags of an EXIF block, as the file's own."""
-    tags = ImageFileDirectory_v2(_HEAD + bytes(4))
-    source = Image.Exif()
-    source.load(exif or b"")
-    for tag, value in source.items():
-        tags[tag] = value
-    for tag in _SUBDIRECTORIES:
-        if inner := source.get_ifd(tag):
-            tags[tag] = dict(inner)
-    return tags
+def _shorts(*values: int) -> Entry:
+    return Entry(3, len(values), struct.pack(f"<{len(values)}H", *values))
 
 
-def _put_offsets(table: bytearray, place: int, offsets: list[int]) -> None:
-    """Sets StripOffsets in a packed directory; Pillow counts them from where the directory ends.
+def _longs(*values: int) -> Entry:
+    return Entry(4, len(values), struct.pack(f"<{len(values)}I", *values))
 
-    Args:
-        table: a directory, packed to lie at `place` of the file.
-        place: bytes from the start of the file.
-        offsets: of the strips, as many as the directory has room for.
-    """
-    (count,) = struct.unpack_from("<H", table)
-    entries = [2 + 12 * k for k in range(count)]
-    entry = next(at for at in entries if struct.unpack_from("<H", table, at) == (_OFFSETS,))
-    at = entry + 8 if len(offsets) == 1 else struct.unpack_from("<I", table, entry + 8)[0] - place
-    struct.pack_into(f"<{len(offsets)}I", table, at, *offsets)
+
+def _rational(value: float) -> Entry:
+    exact = Fraction(value).limit_denominator(1 << 16)
+    return Entry(5, 1, struct.pack("<II", exact.numerator, exact.denominator))

@@ -15,6 +15,8 @@ from PIL import Image, features
 
 from hfsr.errors import ImageError
 from hfsr.images._rows import RowWriter
+from hfsr.images.fitting import fitted
+from hfsr.images.formats import FORMATS, WRITE_SUFFIXES, format_of_suffix
 from hfsr.images.picture import Picture, eight_bit
 from hfsr.images.place import check_place, replacing
 from hfsr.images.png import PngWriter
@@ -30,20 +32,7 @@ __all__ = [
     "write_picture",
 ]
 
-_FORMATS = {
-    ".avif": "AVIF",
-    ".bmp": "BMP",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
 _ROW_WRITERS: dict[str, type[RowWriter]] = {"PNG": PngWriter, "TIFF": TiffWriter}
-_WITHOUT_ALPHA = {"JPEG", "BMP"}
-_WITHOUT_GRAY = {"WEBP", "AVIF"}
-_LARGEST_SIDE = {"JPEG": 65_535, "WEBP": 16_383, "AVIF": 65_536}  # px; the formats have no room for more
 
 
 def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_quality: int = 95) -> None:
@@ -51,8 +40,8 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_qualit
 
     PNG, WebP and TIFF (deflate) are written without loss. 16 bit stays 16 bit in PNG and TIFF; JPEG, WebP,
     BMP and AVIF hold 8 bit, so values are rounded. Profile, EXIF and XMP go along, but for BMP; IPTC to JPEG
-    and TIFF; the resolution to all but WebP and AVIF. A JPEG has room for 64 KB of each: a longer EXIF is an
-    error, longer XMP and IPTC are left out. WebP and AVIF have no gray: the three channels are equal, and a
+    and TIFF; the resolution to all but WebP and AVIF. A JPEG has room for 64 KB of each; what is longer is
+    left out (`fitted` says what that is). WebP and AVIF have no gray: the three channels are equal, and a
     profile of gray is applied.
 
     Args:
@@ -73,7 +62,8 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_qualit
         alpha=picture.alpha is not None,
         jpeg_quality=jpeg_quality,
     )
-    if kind in _ROW_WRITERS:
+    picture = fitted(picture, kind)
+    if FORMATS[kind].by_rows:
         with open_rows(path, like=picture, width=picture.width, height=picture.height) as writer:
             _write_rows(picture, writer)
         return
@@ -83,7 +73,7 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], *, jpeg_qualit
 
 def takes_rows(path: str | os.PathLike[str]) -> bool:
     """Whether `open_rows` can write the format that a path's ending names."""
-    return output_format(path) in _ROW_WRITERS
+    return FORMATS[output_format(path)].by_rows
 
 
 @contextmanager
@@ -112,6 +102,8 @@ def open_rows(path: str | os.PathLike[str], *, like: Picture, width: int, height
             xmp=like.xmp,
             iptc=like.iptc,
             dpi=like.dpi,
+            color=like.color,
+            texts=like.texts,
         )
         yield writer
         writer.close()
@@ -135,14 +127,14 @@ def check_target(
     """
     path = Path(path)
     kind = output_format(path)
-    if alpha and kind in _WITHOUT_ALPHA:
+    if alpha and not FORMATS[kind].alpha:
         raise ImageError(
             f"'{path}': the picture has transparency, which {kind} cannot hold; choose .png, .webp or .tif"
         )
-    side = max(width, height)
-    if side > _LARGEST_SIDE.get(kind, side):
+    largest = FORMATS[kind].largest_side
+    if largest is not None and max(width, height) > largest:
         raise ImageError(
-            f"'{path}': {kind} holds at most {_LARGEST_SIDE[kind]} px a side, the picture is "
+            f"'{path}': {kind} holds at most {largest} px a side, the picture is "
             f"{width}x{height} px; choose .png or .tif"
         )
     if not 1 <= jpeg_quality <= 100:
@@ -157,10 +149,11 @@ def output_format(path: str | os.PathLike[str]) -> str:
         ImageError: an ending that hfsr does not write, or that this Pillow cannot.
     """
     path = Path(path)
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
+    known = format_of_suffix(path.suffix)
+    if known is None or path.suffix.lower() not in known.writable:
         ending = f"ends in '{path.suffix}'" if path.suffix else "has no ending"
-        raise ImageError(f"'{path}' {ending}; hfsr writes {', '.join(sorted(_FORMATS))}")
+        raise ImageError(f"'{path}' {ending}; hfsr writes {', '.join(sorted(WRITE_SUFFIXES))}")
+    kind = known.name
     if kind in {"AVIF", "WEBP"} and not features.check(kind.lower()):
         raise ImageError(f"'{path}': this installation of Pillow was built without {kind}; choose .png")
     return kind
@@ -184,13 +177,15 @@ def picture_to_pil(picture: Picture) -> Image.Image:
         image.info["xmp"] = picture.xmp
     if picture.dpi:
         image.info["dpi"] = picture.dpi
+    if gamma := dict(picture.color).get(b"gAMA"):
+        image.info["gamma"] = struct.unpack(">I", gamma)[0] / 100_000
     return image
 
 
 def _write_by_pillow(picture: Picture, file: BinaryIO, kind: str, jpeg_quality: int, path: Path) -> None:
     image = picture_to_pil(picture)
     icc = picture.icc
-    if kind in _WITHOUT_GRAY and is_gray_profile(icc):
+    if not FORMATS[kind].gray and is_gray_profile(icc):
         image, icc = _without_gray(image, icc), None
     encoded = (
         io.BytesIO()
@@ -218,7 +213,7 @@ def _options(picture: Picture, kind: str, icc: bytes | None, jpeg_quality: int) 
         "JPEG": {
             "quality": jpeg_quality,
             "subsampling": 0 if jpeg_quality >= 90 else 2,
-            "extra": _jpeg_segments(picture),
+            "extra": _jpeg_segments(picture) if kind == "JPEG" else b"",
         },
         # `quality` is the effort of lossless WebP: 20 is three times faster than the default at the same size
         "WEBP": {"lossless": True, "exact": True, "quality": 20, "method": 2, "xmp": picture.xmp or b""},
@@ -235,7 +230,7 @@ def _options(picture: Picture, kind: str, icc: bytes | None, jpeg_quality: int) 
 
 
 def _jpeg_segments(picture: Picture) -> bytes:
-    """XMP and IPTC as segments of a JPEG; what is too long for one is left out."""
+    """XMP and IPTC as segments of a JPEG, for which they are short enough."""
     found = b""
     if picture.xmp:
         found += _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + picture.xmp)
@@ -247,7 +242,7 @@ def _jpeg_segments(picture: Picture) -> bytes:
 
 def _segment(marker: int, data: bytes) -> bytes:
     size = len(data) + 2
-    return struct.pack(">BBH", 0xFF, marker, size) + data if size < 1 << 16 else b""
+    return struct.pack(">BBH", 0xFF, marker, size) + data
 
 
 def _write_rows(picture: Picture, writer: RowWriter) -> None:

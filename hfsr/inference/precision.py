@@ -34,7 +34,7 @@ def choose_device(name: str | torch.device | None) -> torch.device:
         return _numbered(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise OptionsError(f"device '{name}' is unknown; use cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise OptionsError(f"device '{name}' is not available: this torch sees no CUDA device; use cpu")
@@ -53,7 +53,7 @@ def _numbered(device: torch.device) -> torch.device:
     return torch.device("cuda", index)
 
 
-def choose_dtype(name: str, model: nn.Module, device: torch.device) -> torch.dtype:
+def choose_dtype(name: str | torch.dtype, model: nn.Module, device: torch.device) -> torch.dtype:
     """The named format; "auto" is bf16 where the device has it natively and the network allows it, else fp32.
 
     Raises:
@@ -61,6 +61,10 @@ def choose_dtype(name: str, model: nn.Module, device: torch.device) -> torch.dty
         device.
     """
     spec = spec_of(model)
+    if isinstance(name, torch.dtype):
+        name = next((key for key, value in DTYPES.items() if value == name), str(name))
+    if not isinstance(name, str):
+        raise OptionsError(f"dtype {name!r} is not allowed; use auto, {', '.join(DTYPES)}")
     if name == "auto":
         return torch.bfloat16 if spec is not None and spec.bf16 and is_native_bf16(device) else torch.float32
     if name not in DTYPES:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hfsr import images
 from hfsr.errors import OptionsError
 
+from .arguments import check_flag, check_model, check_tensor, parse_tile
 from .backends import choose_backend
 from .ensemble import VIEWS, Mean
 from .forecast import Forecast, memory_of_run, seconds_of_writing
@@ -41,9 +42,9 @@ class Upscaler:
         tile: largest side in LR px of what one piece owns; "auto" picks it from the free memory, 0 runs
             whole. The result does not depend on it: within 1e-5 of the range in fp32. Only a network with
             attention over the whole image runs in tiles that are an approximation; `used_tile` says so.
-        dtype: "fp32", "bf16", "fp16", or "auto": bf16 where the device has it natively and the network
-            allows it, but fp32 for pictures and arrays of 16 bit: bf16 holds 8 bits of a number, and its
-            error, invisible in 8 bit, is hundreds of steps of 16. Floats count as 8 bit.
+        dtype: "fp32", "bf16", "fp16" (or torch's dtypes), or "auto": bf16 where the device has it natively
+            and the network allows it, but fp32 for pictures and arrays of 16 bit: bf16 holds 8 bits of a
+            number, and its error, invisible in 8 bit, is hundreds of steps of 16. Floats count as 8 bit.
         backend: "torch"; "openvino", which compiles for each size of picture (local and pooled networks on a
             CPU, needs hfsr[openvino]); "auto" takes that for local ones, where it is installed and the
             picture is worth it.
@@ -53,7 +54,8 @@ class Upscaler:
 
     Attributes:
         scale: output px per input px.
-        notes: what reading the last picture had to change, in words ("only the first of 3 pages was read").
+        notes: what reading and writing the last picture had to change or leave out, in words ("only the first
+            of 3 pages was read").
 
     Raises:
         OptionsError: a value that is not allowed, or not on this machine.
@@ -63,14 +65,17 @@ class Upscaler:
         self,
         model: nn.Module,
         *,
-        tile: int | str = "auto",
-        dtype: str = "auto",
-        backend: str = "torch",
+        tile: int | str | None = "auto",
+        dtype: str | torch.dtype | None = "auto",
+        backend: str | None = "torch",
         device: str | torch.device | None = None,
         self_ensemble: bool = False,
     ) -> None:
-        self.tile = _parse_tile(tile)
+        model = check_model(model)
+        self.tile = parse_tile(tile)
         self.device = choose_device(device)
+        dtype = "auto" if dtype is None else dtype
+        backend = "torch" if backend is None else backend
         self._chosen_dtype = choose_dtype(dtype, model, self.device)
         self._minds_bits = dtype == "auto"
         self._chosen_backend = choose_backend(backend, model, self.device)
@@ -78,7 +83,7 @@ class Upscaler:
         self.model = _ready(model, self.device)
         self.scale: int | float = getattr(model, "scale", 1)
         self.notes: tuple[str, ...] = ()
-        self.self_ensemble = self_ensemble
+        self.self_ensemble = check_flag("self_ensemble", self_ensemble)
         if self_ensemble and self.scale != int(self.scale):
             raise OptionsError(
                 f"self-ensemble needs a whole scale, not {self.scale:g}: flips would not align"
@@ -151,7 +156,11 @@ class Upscaler:
 
         Returns:
             RGB, nominally [0, 1], not clamped, float32, (1, 3, H*scale, W*scale), on the CPU.
+
+        Raises:
+            ImageError: not floats, or of another shape.
         """
+        x = check_tensor(x)
         size = Size(*x.shape[-2:])
         result = torch.empty(1, 3, *self.result_size(size))
 
@@ -186,9 +195,9 @@ class Upscaler:
                 that is known.
         """
         target = Path(target)
-        images.output_format(target)
+        format_name = images.output_format(target)
         limit = {} if max_pixels is None else {"max_pixels": max_pixels}
-        picture = images.read_picture(Path(source), **limit)
+        picture = images.fitted(images.read_picture(Path(source), **limit), format_name)
         self._take_note(picture)
         height, width = self.result_size(Size(picture.height, picture.width))
         images.check_target(
@@ -292,15 +301,3 @@ def _ready(model: nn.Module, device: torch.device) -> nn.Module:
     if as_it_is and not any(module.training for module in model.modules()):
         return model
     return copy.deepcopy(model).to(device=device, dtype=torch.float32).eval()
-
-
-def _parse_tile(tile: int | str) -> int | None:
-    if tile == "auto":
-        return None
-    try:
-        number = int(tile)
-    except ValueError:
-        number = -1
-    if number < 0 or 0 < number < 8:
-        raise OptionsError(f"tile {tile!r} is not allowed; use auto, 0 (whole) or a side of at least 8 px")
-    return number

@@ -84,6 +84,48 @@ def test_globs(model, photo):
     assert sorted(p.name for p in Path("results").iterdir()) == ["a1_x2.png", "a2_x2.png"]
 
 
+def test_every_suffix_of_a_format_counts_in_a_folder_and_the_rest_is_counted(model, photo, capsys):
+    Path("album").mkdir()
+    image = Image.open(photo).convert("RGB")
+    for name in ("a.jfif", "b.jpe", "e.JPG"):
+        image.save(f"album/{name}", "JPEG")
+    image.save("album/c.png")
+    image.save("album/d.mpo", "MPO")
+    for name in ("notes.txt", "more.txt", "raw.heic", ".DS_Store"):
+        Path("album", name).write_bytes(b"x")
+    assert cli.main(["upscale", "album", "-m", model, "-o", "out"]) == 0
+    assert sorted(os.listdir("out")) == ["a_x2.jfif", "b_x2.jpe", "c_x2.png", "d_x2.jpg", "e_x2.JPG"]
+    with Image.open("out/a_x2.jfif") as result:
+        assert result.format == "JPEG"
+    err = capsys.readouterr().err
+    skipped = "4 files were skipped, not being images that hfsr reads: .txt (2), .heic, no suffix"
+    assert err == f"hfsr upscale: {skipped}\n"
+    assert cli.main(["upscale", "album/*", "-m", model, "--skip-existing", "-o", "out", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert len([json.loads(line) for line in out.splitlines()]) == 5
+    assert ".txt (2), .heic" in err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
+def test_a_folder_that_cannot_be_listed_is_an_error(model, photo, capsys):
+    Path("album/closed").mkdir(parents=True)
+    Image.open(photo).save("album/a.png")
+    os.chmod("album/closed", 0)
+    try:
+        assert cli.main(["upscale", "album", "-m", model, "-o", "out"]) == 1
+    finally:
+        os.chmod("album/closed", 0o700)
+    assert os.listdir("out") == ["a_x2.png"]
+    assert "the folder 'album/closed' cannot be listed (Permission denied)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["o.jxl", "o.heic", "o.gif", "o.PSD"])
+def test_a_format_that_is_not_written_is_no_folder(model, photo, capsys, name):
+    assert cli.main(["upscale", str(photo), "-m", model, "-o", name]) == 2
+    assert f"does not write {Path(name).suffix.lower()}; use .png, .jpg" in capsys.readouterr().err
+    assert not Path(name).exists()
+
+
 JSON_KEYS = [
     *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
     *("seconds", "peak_memory_bytes", "notes", "error"),
@@ -246,13 +288,60 @@ def test_the_sample_is_a_picture_whose_double_is_2k():
     assert 2 * height >= 1080
 
 
-def test_two_results_of_one_name_are_refused_before_the_work(model, photo, capsys):
-    for folder in ("a", "b"):
-        Path(folder).mkdir()
-        Image.open(photo).save(f"{folder}/same.png")
-    assert cli.main(["upscale", "a/same.png", "b/same.png", "-m", model]) == 1
-    assert "would both become" in capsys.readouterr().err
-    assert not Path("results").exists()
+def test_two_results_of_one_name_stop_nothing_else(model, photo, capsys):
+    Path("clash").mkdir()
+    image = Image.open(photo).convert("RGB")
+    for name in ("a.png", "a.jpg", "c.png"):
+        image.save(f"clash/{name}")
+    assert cli.main(["upscale", "clash", "-m", model, "--ext", "webp", "-o", "out"]) == 1
+    assert sorted(os.listdir("out")) == ["a_x2.webp", "c_x2.webp"]
+    first, last = capsys.readouterr().err.splitlines()
+    assert "'clash/a.jpg' and 'clash/a.png' would both become 'out/a_x2.webp'" in first
+    assert last == "hfsr upscale: 1 of 3 inputs failed"
+    assert (
+        cli.main(["upscale", "clash/a.png", "clash/a.jpg", "-m", model, "--ext", "tif", "-o", "named"]) == 1
+    )
+    assert os.listdir("named") == ["a_x2.tif"]
+
+
+def test_a_damaged_image_of_any_format_stops_no_folder(model, photo, capsys):
+    Path("album").mkdir()
+    image = Image.open(photo).convert("RGB")
+    for name in ("a.png", "z.png"):
+        image.save(f"album/{name}")
+    buffer = io.BytesIO()
+    image.resize((96, 64)).save(buffer, "AVIF")
+    data = buffer.getvalue()
+    at = data.index(b"mdat") + 4
+    Path("album/b.avif").write_bytes(data[:at] + bytes(len(data) - at))
+    assert cli.main(["upscale", "album", "-m", model, "-o", "out"]) == 1
+    assert sorted(os.listdir("out")) == ["a_x2.png", "z_x2.png"]
+    assert "'album/b.avif' is " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["/x", "a/b", "x" * 300])
+def test_a_suffix_that_no_name_can_have(model, photo, suffix, capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["upscale", str(photo), "-m", model, "--suffix", suffix])
+    assert error.value.code == 2
+    err = capsys.readouterr().err
+    assert "argument --suffix" in err
+    assert len(err.splitlines()) == 1
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("scale", ["1.5", "5"])
+def test_a_scale_without_a_bundled_model(photo, scale, capsys):
+    assert cli.main(["upscale", str(photo), "-s", scale]) == 2
+    err = capsys.readouterr().err
+    assert f"-s {scale}: hfsr comes with models of the scales 2, 3 and 4; name another by -m" in err
+
+
+def test_notes_of_the_target_are_told(model, photo, capsys):
+    deep = np.random.default_rng(0).integers(0, 65536, (30, 40), np.uint16)
+    Image.fromarray(deep).save("deep.png")
+    assert cli.main(["upscale", "deep.png", "-m", model, "-o", "o.jpg", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == ["16 bit was rounded to 8, all that JPEG holds"]
 
 
 def test_unknown_command_and_no_command(capsys):

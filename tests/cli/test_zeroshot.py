@@ -40,6 +40,7 @@ def test_one_picture_and_its_json(photo, capsys) -> None:
     command = ["zeroshot", photo, "-s", "1.5x2", "-o", "out.png", "--kernel", "kernel.npy", "--json", *QUICK]
     assert cli.main(command) == 0
     told = json.loads(capsys.readouterr().out)
+    assert told["notes"] == []
     assert (told["width"], told["height"], told["scale"], told["iterations"]) == (60, 60, [1.5, 2.0], 2)
     assert told["kernel"] == "kernel.npy"
     assert told["peak_memory_bytes"] > 10 << 20

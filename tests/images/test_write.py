@@ -110,7 +110,7 @@ def test_avif(tmp_path):
             {"width": 16_384, "height": 1},
             "WEBP holds at most 16383 px a side, the picture is 16384x1",
         ),
-        ("a.xyz", {}, r"ends in '.xyz'; hfsr writes .avif, .bmp, .jpeg"),
+        ("a.xyz", {}, r"ends in '.xyz'; hfsr writes .avif, .bmp, .jfif, .jpe, .jpeg"),
         ("a", {}, "has no ending"),
         ("missing/a.png", {}, "there is no folder"),
         ("folder.png", {}, "is a folder"),

@@ -31,6 +31,8 @@ def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
         OptionsError: an unknown name, or a backend that does not run this network or device.
         MissingDependencyError: OpenVINO is asked for but not installed.
     """
+    if not isinstance(name, str):
+        raise OptionsError(f"backend {name!r} is not allowed; use {', '.join(BACKENDS)} or auto")
     if name not in (*BACKENDS, "auto"):
         raise OptionsError(f"backend '{name}' is unknown{suggest(name, [*BACKENDS, 'auto'])}")
     if name == "torch":

@@ -61,6 +61,9 @@ class ZeroShot:
         seed: of weights and fathers: the same gives the same result on the same machine.
         recipe: how long and how fast to learn.
 
+    Attributes:
+        notes: what reading and writing the last file had to change or leave out, in words.
+
     Raises:
         OptionsError: a value that is not allowed, or a kernel that is none.
     """
@@ -90,6 +93,7 @@ class ZeroShot:
         self.gradual = gradual
         self.real = real
         self.seed = seed
+        self.notes: tuple[str, ...] = ()
         recipe = recipe or Recipe()
         self.recipe = replace(recipe, smallest=max(recipe.smallest, _REAL_SMALLEST)) if real else recipe
 
@@ -143,10 +147,12 @@ class ZeroShot:
             ImageError: the source cannot be read, is too small, or the target cannot be written.
         """
         target = Path(target)
-        images.output_format(target)  # what cannot be written is said before the work
+        format_name = images.output_format(target)  # what cannot be written is said before the work
         picture = images.read_picture(
             Path(source), **({} if max_pixels is None else {"max_pixels": max_pixels})
         )
+        picture = images.fitted(picture, format_name)
+        self.notes = picture.notes
         height, width = self._scaling(None).sr_size(picture.height, picture.width)
         images.check_target(
             target, width=width, height=height, alpha=picture.alpha is not None, jpeg_quality=jpeg_quality

@@ -1,0 +1,71 @@
+"""Depth and color signaling of an AVIF, which Pillow does not report."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+__all__ = ["AvifProperties", "read_avif_properties"]
+
+_LIMIT = 1 << 20  # bytes; the boxes of a still image take a few hundred
+
+
+@dataclass(frozen=True)
+class AvifProperties:
+    """Properties of the first image.
+
+    Attributes:
+        depth: bits per sample.
+        color: data of a cICP chunk of PNG that says how the colors are meant: primaries, transfer, RGB, full
+            range; None: the file does not say.
+    """
+
+    depth: int = 8
+    color: bytes | None = None
+
+
+def read_avif_properties(file: BinaryIO) -> AvifProperties | None:
+    """Reads the properties of an AVIF; None if the file is none, or damaged.
+
+    Args:
+        file: open for reading.
+    """
+    file.seek(0)
+    data = file.read(_LIMIT)
+    file.seek(0)
+    if data[4:8] != b"ftyp":
+        return None
+    properties = data
+    for name, skipped in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
+        found = next((body for kind, body in _boxes(properties) if kind == name), None)
+        if found is None:
+            return None
+        properties = found[skipped:]
+    depth, color = 0, None
+    for kind, body in _boxes(properties):
+        if kind == b"av1C" and len(body) >= 4 and not depth:
+            is_high, is_twelve = body[2] & 0x40, body[2] & 0x20
+            depth = (12 if is_twelve else 10) if is_high else 8
+        if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 10 and color is None:
+            primaries, transfer = struct.unpack_from(">HH", body, 4)
+            if primaries < 256 and transfer < 256:
+                color = bytes([primaries, transfer, 0, 1])
+    return AvifProperties(depth or 8, color)
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Boxes of an ISO base media file: type and content; damage ends them."""
+    at = 0
+    while at + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        head = 8
+        if size == 1 and at + 16 <= len(data):
+            (size,) = struct.unpack_from(">Q", data, at + 8)
+            head = 16
+        size = size or len(data) - at
+        if size < head:
+            return
+        yield kind, data[at + head : at + size]
+        at += size
