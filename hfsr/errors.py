@@ -21,6 +21,7 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "HfsrError",
+    "HfsrWarning",
     "HubError",
     "ImageError",
     "MissingDependencyError",
@@ -67,6 +68,10 @@ class PlanError(HfsrError, ValueError):
 
 class HubError(HfsrError, OSError):
     """The Hub refused, is out of reach, or has no such model."""
+
+
+class HfsrWarning(UserWarning):
+    """Everything hfsr warns of on purpose; the command line prints it as one line."""
 
 
 class MissingDependencyError(HfsrError, ImportError):
