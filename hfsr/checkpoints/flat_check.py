@@ -12,7 +12,7 @@ from hfsr import zoo
 
 __all__ = ["CLEARLY_BETTER", "FITS", "UNFIT", "can_be_checked", "flat_error"]
 
-FITS = 0.0015
+FITS = 0.0002
 """Error up to which no other reading is tried. Released A2N and LapSRN reach 0.0013 when read rightly."""
 UNFIT = 0.008
 """Error above which a warning is given: briefly trained networks reach a third of it."""

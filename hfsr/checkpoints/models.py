@@ -253,7 +253,7 @@ def read_model_folder(
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"cannot read {source}: {first_line(error)}") from error
     config = parse_config(text, source)
-    if "architecture" not in config:
+    if config and not {"architecture", "model_args"} & set(config):  # another library's
         names = sorted(path.name for path in folder.iterdir() if path.is_file())
         weights = choose_weights(names, config, scale, source=f"'{folder}'")
         evidence = Evidence(names=(weights,), config=config)
