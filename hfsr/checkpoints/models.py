@@ -148,7 +148,7 @@ def read_file(
                 f"{source} is of no registered network: its arguments cannot be set; leave "
                 f"{some_of(model_args)} out"
             ) from None
-        return load_foreign(state_dict, source=source)
+        return load_foreign(state_dict, source=source, scale=scale, names=evidence.names)
     except CheckpointError as error:
         if str(error).startswith(source):
             raise

@@ -1,9 +1,9 @@
 """How often flat images choose the right reading of a checkpoint: python tests/benchmarks/flat_check.py
 
-Trains the tiny preset of every registered restorer for a moment on synthetic images, once for each reading that
-its tensors leave open, saves the bare state dict, and loads it again without a word about its arguments. Right
-is a network whose result differs from the trained one's by less than 0.002 of the range on average; a warning
-about weights that were read rightly is a false one.
+Trains the tiny preset of every registered restorer for a moment on synthetic images, once for each reading
+that its tensors leave open, saves the bare state dict, and loads it again without a word about its arguments.
+Right is a network whose result differs from the trained one's by less than 0.002 of the range on average; a
+warning about weights that were read rightly is a false one.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Case:
 
     def __str__(self) -> str:
         told = ", ".join(f"{name}={value}" for name, value in self.reading.items()) or "one reading"
-        outcome = "right" if self.is_right else "WRONG"
-        return f"{self.network:<20} {told:<52} {self.error:7.4f}  {outcome}{'  warned' if self.is_warned else ''}"
+        outcome = ("right" if self.is_right else "WRONG") + (", warned" if self.is_warned else "")
+        return f"{self.network:<20} {told:<52} {self.error:7.4f}  {outcome}"
 
 
 def images(number: int, side: int) -> Tensor:
-    """Synthetic images of smooth gradients, rectangles of one color and a little texture; a quarter is flat."""
+    """Synthetic images of gradients, rectangles of one color and a little texture; a quarter is flat."""
     grid = F.interpolate(torch.rand(number, 3, 3, 3), side, mode="bicubic", align_corners=True)
     for image in grid:
         for _ in range(3):
@@ -126,7 +126,9 @@ def restorers() -> list[ArchSpec]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=300, help="of training, for each network")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--arch", nargs="+", help="these networks alone")
