@@ -10,14 +10,18 @@ from torch import Tensor, nn
 
 from hfsr import zoo
 
-__all__ = ["CLEARLY_BETTER", "FITS", "UNFIT", "can_be_checked", "flat_error"]
+__all__ = ["CLEARLY_BETTER", "FITS", "PLAUSIBLE", "UNFIT", "can_be_checked", "flat_error"]
 
 FITS = 0.0002
 """Error up to which no other reading is tried. Released A2N and LapSRN reach 0.0013 when read rightly."""
 UNFIT = 0.008
-"""Error above which a warning is given: briefly trained networks reach a third of it."""
-CLEARLY_BETTER = 0.5
-"""A reading is preferred to the first if its error is less than this share of the first one's."""
+"""Error above which a warning is given. Bundled and released models stay below a quarter of it."""
+PLAUSIBLE = 0.03
+"""Error up to which a reading may be preferred to the first: untrained weights, whose errors say nothing, are
+above it."""
+CLEARLY_BETTER = 0.85
+"""A reading is preferred to the first if its error is less than this share of the first one's. Of the bundled
+models the nearest wrong reading errs 1.2 times as much as the right one."""
 _KEEPING = ("super-resolution", "denoising", "jpeg-artefact-removal", "restoration")
 """Tasks that return an image of one color unchanged."""
 _COLORS = (

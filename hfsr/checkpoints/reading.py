@@ -23,7 +23,7 @@ from hfsr.registry import ARCHS
 
 from .evidence import CONFIG_NAME, named_scale
 from .files import first_line
-from .flat_check import CLEARLY_BETTER, FITS, UNFIT, can_be_checked, flat_error
+from .flat_check import CLEARLY_BETTER, FITS, PLAUSIBLE, UNFIT, can_be_checked, flat_error
 from .identity import Claim, claim, load_weights, settle_scale
 from .model_args import check_model_args
 
@@ -218,11 +218,10 @@ def _choose(
     for candidate in candidates[1:]:
         other = build(candidate)
         other_error = flat_error(other)
-        if other_error < min(best, CLEARLY_BETTER * error):
+        if other_error < min(best, CLEARLY_BETTER * error, PLAUSIBLE):
             chosen, best, fitting = candidate, other_error, other
     if best > UNFIT:
-        _warn(f"{source}: {_unfit(error, first, candidates[1:])}")
-        return model, _told(first)
+        _warn(f"{source}: {_unfit(best, chosen, candidates)}")
     if chosen is first:
         return model, _told(first)
     checked = f"flat images come back with it ({best:.4f} of the range; {error:.4f} otherwise)"
@@ -237,13 +236,13 @@ def _told(candidate: _Candidate) -> Reasons:
     }
 
 
-def _unfit(error: float, first: _Candidate, others: Sequence[_Candidate]) -> str:
+def _unfit(error: float, chosen: _Candidate, candidates: Sequence[_Candidate]) -> str:
     """What is said of weights that no reading explains."""
     settings = {
         f"--set {name}={_value(value)}"
-        for other in others
+        for other in candidates
         for name, value in other.arguments.items()
-        if value != first.arguments.get(name)
+        if value != chosen.arguments.get(name)
     }
     tried = f"; try another reading: hfsr convert with {', '.join(sorted(settings))}" if settings else ""
     return (

@@ -9,6 +9,7 @@ warning about weights that were read rightly is a false one.
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 import warnings
@@ -21,7 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import hfsr
 from hfsr.archs import ArchSpec, Evidence
+from hfsr.archs._layers import DIV2K_MEAN
 from hfsr.checkpoints import load_checkpoint
 from hfsr.checkpoints.flat_check import flat_error
 from hfsr.checkpoints.identity import claim
@@ -110,6 +113,31 @@ def examine(name: str, model: nn.Module, reading: Mapping[str, Any]) -> Case:
     return Case(name, reading, flat_error(model), difference < SAME, bool(caught))
 
 
+def reexpressed(names: Sequence[str]) -> Iterator[Case]:
+    """Bundled models, which are EDSRs, as they would be with each range and mean: the same images.
+
+    What follows the mean shift is homogeneous but for its biases, which are multiplied by the ranges' ratio; a
+    mean is a bias of the first and of the last convolution.
+    """
+    for name in names:
+        source = hfsr.from_pretrained(name)
+        arguments = vars(source)["model_args"]
+        mean = torch.tensor(arguments["rgb_mean"])
+        pairs = itertools.product((255.0, 1.0), (DIV2K_MEAN, (0.0, 0.0, 0.0)))
+        for img_range, rgb_mean in pairs:
+            reading = {"img_range": img_range, "rgb_mean": list(rgb_mean)}
+            model = type(source)(**{**arguments, **reading}).eval()
+            model.load_state_dict(source.state_dict())
+            with torch.no_grad():
+                for key, parameter in model.named_parameters():
+                    if key.endswith("bias"):
+                        parameter.mul_(img_range / arguments["img_range"])
+                shift = img_range * (mean - torch.tensor(rgb_mean))
+                model.conv_first.bias -= model.conv_first.weight.sum((2, 3)) @ shift
+                model.conv_last.bias += shift
+            yield examine(type(source).__name__, model, {"of": name, **reading})
+
+
 def summary(found: Sequence[Case]) -> str:
     """Share of right choices and of false warnings."""
     right = [case for case in found if case.is_right]
@@ -132,16 +160,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of training, for each network")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--arch", nargs="+", help="these networks alone")
+    parser.add_argument("--bundled", nargs="+", metavar="NAME", help="these bundled models, without training")
     args = parser.parse_args()
     found = []
     started = time.perf_counter()
-    for spec in restorers():
+    for case in reexpressed(args.bundled or ()):
+        found.append(case)
+        print(case, flush=True)
+    for spec in () if args.bundled else restorers():
         if args.arch and spec.name not in args.arch:
             continue
         for case in cases(spec, args.steps, args.seeds):
             found.append(case)
             print(case, flush=True)
-    print(f"{args.steps} steps, {time.perf_counter() - started:.0f} s; {summary(found)}")
+    source = "bundled models" if args.bundled else f"{args.steps} steps"
+    print(f"{source}, {time.perf_counter() - started:.0f} s; {summary(found)}")
 
 
 if __name__ == "__main__":
