@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hfsr.checkpoints import load_checkpoint
-    from hfsr.errors import HfsrError
+    from hfsr.errors import HfsrError, HfsrWarning
     from hfsr.hub import from_pretrained, push_to_hub, save_pretrained
     from hfsr.inference import Progress, Upscaler
     from hfsr.priors import ZeroShot
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "HfsrError": "hfsr.errors",
+    "HfsrWarning": "hfsr.errors",
     "Progress": "hfsr.inference",
     "Upscaler": "hfsr.inference",
     "ZeroShot": "hfsr.priors",
@@ -35,6 +36,7 @@ _HOMES = {
 
 __all__ = [
     "HfsrError",
+    "HfsrWarning",
     "Progress",
     "Upscaler",
     "ZeroShot",

@@ -22,6 +22,7 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "HfsrError",
+    "HfsrWarning",
     "HubError",
     "ImageError",
     "MissingDependencyError",
@@ -69,6 +70,10 @@ class PlanError(HfsrError, ValueError):
 
 class HubError(HfsrError, OSError):
     """The Hub refused, is out of reach, or has no such model."""
+
+
+class HfsrWarning(UserWarning):
+    """Everything hfsr warns of on purpose; the command line prints it as one line."""
 
 
 class MissingDependencyError(HfsrError, ImportError):

@@ -30,6 +30,7 @@ from . import (
     zssr,
 )
 from ._blur import BlurPool
+from ._evidence import ARGUMENT, Evidence, Reading, SavedBy, stated_arguments
 from ._luma import luma, with_luma
 from ._padding import pad_to_multiple, padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
@@ -38,12 +39,16 @@ from ._resize import Bicubic, Enlargement
 from ._spec import ArchSpec, records_arguments
 
 __all__ = [
+    "ARGUMENT",
     "ArchSpec",
     "Bicubic",
     "BlurPool",
     "Enlargement",
+    "Evidence",
     "PositionalEnlargement",
     "QuantisedConv2d",
+    "Reading",
+    "SavedBy",
     "a2n",
     "biggan",
     "csnln",
@@ -77,6 +82,7 @@ __all__ = [
     "source_of",
     "srcnn",
     "srresnet",
+    "stated_arguments",
     "vdsr",
     "with_luma",
     "zssr",

@@ -11,15 +11,18 @@ from torch import Tensor, nn
 
 from hfsr.errors import CheckpointError, OptionsError
 
+from ._evidence import Reading, argument_key, mean_shift_readings, range_of_mean
 from ._spec import StateDict
 
 __all__ = [
     "DIV2K_MEAN",
+    "NO_MEAN",
     "MeanShift",
     "ResidualBlock",
     "Upsampler",
     "absorb_mean_layers",
     "count_indices",
+    "edsr_family_readings",
     "ends_of",
     "has_convolutions",
     "rename_keys",
@@ -147,21 +150,18 @@ def count_indices(keys: Iterable[str], prefix: str) -> int:
 
 
 def ends_of(state_dict: StateDict, *, first: str = "conv_first", last: str = "conv_last") -> dict[str, Any]:
-    """The constructor arguments that the two ends of an EDSR-like network show: channels, width and mean.
+    """The constructor arguments that the two ends of an EDSR-like network show: channels and width.
 
     Args:
         state_dict: the network's keys, its mean layers absorbed.
         first, last: keys of the first and the last convolution.
     """
     num_feat, num_in_ch = state_dict[f"{first}.weight"].shape[:2]
-    ends: dict[str, Any] = {
+    return {
         "num_in_ch": num_in_ch,
         "num_out_ch": state_dict[f"{last}.weight"].shape[0],
         "num_feat": num_feat,
     }
-    if "shift.mean" in state_dict:
-        ends["rgb_mean"] = state_dict["shift.mean"].flatten().tolist()
-    return ends
 
 
 def rename_keys(state_dict: StateDict, rules: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
@@ -179,31 +179,50 @@ def rename_keys(state_dict: StateDict, rules: Iterable[tuple[str, str]]) -> dict
     return renamed
 
 
+NO_MEAN = (0.0, 0.0, 0.0)
+
+
+def edsr_family_readings(state_dict: StateDict, *, official: str, img_range: float = 255.0) -> list[Reading]:
+    """Readings of a network that subtracts a mean color as EDSR does.
+
+    BasicSR's layout never has mean layers; there the released weights decide. The layout of the authors' code
+    has them unless the network was trained without: then it works on [0, 1] as other trainers do.
+
+    Args:
+        state_dict: the tensors under the file's own keys.
+        official: a key that only the authors' layout has.
+        img_range: range of the released weights.
+    """
+    if official in state_dict and "sub_mean.bias" not in state_dict:
+        return mean_shift_readings(
+            img_range=1.0,
+            rgb_mean=NO_MEAN,
+            means=(DIV2K_MEAN, NO_MEAN),
+            reason="the file has the authors' layout without sub_mean and add_mean",
+        )
+    return mean_shift_readings(img_range=img_range, rgb_mean=DIV2K_MEAN, means=(DIV2K_MEAN, NO_MEAN))
+
+
 _MEAN_LAYERS = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")
 
 
 def absorb_mean_layers(
-    state_dict: StateDict,
-    *,
-    img_range: float = 255.0,
-    first: str = "conv_first",
-    last: str = "conv_last",
+    state_dict: StateDict, *, first: str = "conv_first", last: str = "conv_last"
 ) -> StateDict:
     """Replaces the 1x1 convolutions `sub_mean` and `add_mean` of the EDSR family by our `MeanShift`, exactly.
 
     They were meant to be frozen but stayed trainable in several releases. Nominal ones are left out. What
     drifted goes into the neighbours: `sub_mean(v) = W v + b` equals `W (v - m)` with `m = -W^-1 b`, so `m`
     becomes the mean and W goes into the first convolution (zero padding stays zero padding, so the border is
-    exact too); `add_mean` goes into the last, with the difference to `m`. A mean other than DIV2K's is handed
-    on as `shift.mean`, for `infer` to read.
+    exact too); `add_mean` goes into the last, with the difference to `m`. The mean and the range in which it
+    is subtracted, 255 or 1, are stated as the arguments `rgb_mean` and `img_range`.
 
     Args:
         state_dict: our keys but for the mean layers.
-        img_range: range that the layers worked in.
         first, last: keys of the convolutions that follow `sub_mean` and come before `add_mean`.
 
     Raises:
-        CheckpointError: the layers do not belong to that range, or cannot be inverted.
+        CheckpointError: the layers belong to neither range, or cannot be inverted.
     """
     if any(key not in state_dict for key in _MEAN_LAYERS):
         return state_dict
@@ -214,18 +233,19 @@ def absorb_mean_layers(
 
     if abs(torch.linalg.det(sub).item()) < 1e-3:
         raise CheckpointError("its sub_mean layer cannot be inverted; this is not a released network")
-    mean = -torch.linalg.solve(sub, sub_bias) / img_range
-    if not 0.1 < mean.mean().item() < 0.9:
+    subtracted = -torch.linalg.solve(sub, sub_bias)
+    img_range = range_of_mean(subtracted)
+    if img_range is None:
         raise CheckpointError(
-            f"its sub_mean layer subtracts {[round(v, 2) for v in (mean * img_range).tolist()]}, "
-            f"which is no mean colour in 0..{img_range:g}; only networks of that range can be converted"
+            f"its sub_mean layer subtracts {[round(v, 2) for v in subtracted.tolist()]}, which is no mean "
+            "color in 0..255 or 0..1; only networks of these ranges can be converted"
         )
+    mean = subtracted / img_range
     nominal = torch.tensor(DIV2K_MEAN, dtype=torch.float64)
-    if torch.allclose(mean, nominal, rtol=0, atol=1e-6):
-        mean = nominal
-    else:
-        absorbed["shift.mean"] = mean.float().view(1, -1, 1, 1)
-        mean = absorbed["shift.mean"].double().flatten()
+    # A float32 value too: the network computes with one.
+    mean = nominal if torch.allclose(mean, nominal, rtol=0, atol=1e-6) else mean.float().double()
+    absorbed[argument_key("rgb_mean")] = mean
+    absorbed[argument_key("img_range")] = torch.tensor(img_range)
 
     if not torch.allclose(sub, identity, rtol=0, atol=1e-7):
         weight = absorbed[f"{first}.weight"]

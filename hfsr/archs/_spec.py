@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
 
-__all__ = ["ArchSpec", "StateDict", "no_rename", "records_arguments"]
+from ._evidence import Evidence, Reading, SavedBy
+
+__all__ = ["ArchSpec", "Arguments", "StateDict", "no_rename", "records_arguments"]
 
 StateDict = Mapping[str, Tensor]
 Arguments = Mapping[str, Any]
@@ -20,6 +22,11 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 def no_rename(state_dict: StateDict) -> StateDict:
     """The rename rule of a network whose released checkpoints already use its keys."""
     return state_dict
+
+
+def one_reading(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> Sequence[Reading]:
+    """The readings of a network whose tensors show everything."""
+    return (Reading(),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +80,36 @@ class ArchSpec:
     """
     rename: Callable[[StateDict], StateDict] = no_rename
     """Renames released layouts to our keys; returns the same mapping when it does not recognise the layout.
+
+    Constructor arguments that a layout states in tensors which are none of ours become entries under
+    `argument_key(name)`.
     """
+    readings: Callable[[StateDict, Arguments, Evidence], Sequence[Reading]] = one_reading
+    """The sets of constructor arguments that the tensors leave open, the most likely first.
+
+    Takes the tensors under the file's own keys, the arguments from `infer`, and what else is known.
+    """
+    saved_by: Mapping[str, SavedBy] = field(default_factory=dict)
+    """`model_type` in the `config.json` of another library -> how its files differ from the authors'."""
+    keeps_flat_images: bool = True
+    """True guarantees that trained weights return an image of one color unchanged, whatever they restore, so
+    that a checkpoint can be checked with such images. Neutral: False."""
     notes: tuple[str, ...] = field(default=())
     """What shapes cannot tell and a released recipe decides (range, residual scale), said when converting."""
 
+    @property
+    def scale_argument(self) -> str | None:
+        """The constructor's name for the scale, "upscale" or "scale"; None where it has one scale."""
+        parameters = inspect.signature(self.cls).parameters
+        return next((name for name in ("upscale", "scale") if name in parameters), None)
+
     def scale_of(self, arguments: Arguments) -> int | float:
         """The scale that these constructor arguments build; an int where it is whole."""
-        parameters = inspect.signature(self.cls).parameters
-        for word in ("upscale", "scale"):
-            if word in parameters:
-                scale = float(arguments.get(word, parameters[word].default))
-                return int(scale) if scale.is_integer() else scale
-        return 1
+        name = self.scale_argument
+        if name is None:
+            return 1
+        scale = float(arguments.get(name, inspect.signature(self.cls).parameters[name].default))
+        return int(scale) if scale.is_integer() else scale
 
 
 def records_arguments(cls: type[ModuleT]) -> type[ModuleT]:

@@ -16,9 +16,10 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
+from ._evidence import Evidence, Reading, SavedBy, range_readings
 from ._layers import count_indices, has_convolutions
 from ._resize import Bilinear
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["A2N", "SPEC"]
 
@@ -168,6 +169,10 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     return {**arguments, "upscale": 4} if "upconv2.weight" in state_dict else arguments
 
 
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    return range_readings(255.0)
+
+
 _SIZE = {"num_feat": 40, "num_block": 16, "num_feat_up": 24}
 
 SPEC = ARCHS.register(
@@ -189,6 +194,8 @@ SPEC = ARCHS.register(
         # Three 3x3 convolutions after the enlargement: 3 HR px are 2 LR px at x2 and x4, and 1 at x3.
         radius=lambda args: 2 * args["num_block"] + (3 if args["upscale"] == 3 else 4),
         infer=infer,
-        notes=("img_range 255, as released", "the tensors of x2 and x3 are alike: the scale must be told"),
+        readings=readings,
+        saved_by={"A2N": SavedBy(library="super-image", arguments=lambda _: {"img_range": 1.0})},
+        notes=("the tensors of x2 and x3 are alike: the scale must be told",),
     )
 )

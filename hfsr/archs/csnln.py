@@ -22,9 +22,18 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._attention import drop_floor, embedding, full_precision, patch_attention
-from ._layers import DIV2K_MEAN, MeanShift, absorb_mean_layers, ends_of, has_convolutions, rename_keys
+from ._evidence import Evidence, Reading
+from ._layers import (
+    DIV2K_MEAN,
+    MeanShift,
+    absorb_mean_layers,
+    edsr_family_readings,
+    ends_of,
+    has_convolutions,
+    rename_keys,
+)
 from ._padding import pad_to_multiple
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["CSNLN", "SPEC"]
 
@@ -228,6 +237,10 @@ def _reducing(num_feat: int, factor: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(num_feat, num_feat, *_geometry(factor)), nn.PReLU())
 
 
+_OFFICIAL = "SEM.multi_source_projection.up_attention.conv_assembly.0.weight"
+"""A key of the authors' layout."""
+
+
 def infer(state_dict: StateDict) -> dict[str, Any] | None:
     down, query = "cell.stages.0.down.0.weight", "cell.stages.0.project.cross_scale.query.0.weight"
     if not has_convolutions(state_dict, ("head.0.0.weight", down, query, "conv_last.weight")):
@@ -240,9 +253,13 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     }
 
 
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    return edsr_family_readings(state_dict, official=_OFFICIAL, img_range=1.0)
+
+
 def rename(state_dict: StateDict) -> StateDict:
     """Renames the official layout (SEM.*, tail.0) and absorbs its mean layers."""
-    if "SEM.multi_source_projection.up_attention.conv_assembly.0.weight" not in state_dict:
+    if _OFFICIAL not in state_dict:
         return state_dict
     renamed = drop_floor(state_dict)
     for rules in (
@@ -272,7 +289,7 @@ def rename(state_dict: StateDict) -> StateDict:
         ),
     ):
         renamed = rename_keys(renamed, rules)
-    return absorb_mean_layers(renamed, img_range=1.0, first="head.0.0")
+    return absorb_mean_layers(renamed, first="head.0.0")
 
 
 _SIZE = {"num_feat": 128, "num_recurrence": 12}
@@ -301,6 +318,6 @@ SPEC = ARCHS.register(
         radius=lambda args: (8 if args["upscale"] == 4 else 6) * args["num_recurrence"] + 1,
         infer=infer,
         rename=rename,
-        notes=("img_range 1, as released",),
+        readings=readings,
     )
 )

@@ -8,7 +8,7 @@ added inside, in floating point. DBPN (T = 7) x4: 10,426,358 parameters; DBPN-LL
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
+from ._evidence import Evidence, Reading
 from ._layers import has_convolutions
 from ._resize import Bicubic
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["DBPN", "SPEC"]
 
@@ -108,6 +109,26 @@ class Reconstruction(nn.Module):
         return self.conv(x)
 
 
+class Affine(nn.Module):
+    """`(x - offset) / factor` for each channel of RGB; both are buffers that no checkpoint holds."""
+
+    offset: Tensor
+    factor: Tensor
+
+    def __init__(self, offset: Sequence[float], factor: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.tensor(tuple(offset)).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("factor", torch.tensor(tuple(factor)).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.offset) / self.factor
+
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_IMAGENET_INVERSE = ((-2.118, -2.036, -1.804), (4.367, 4.464, 4.444))
+"""As the challenge's code rounds the inverse."""
+
+
 @records_arguments
 class DBPN(nn.Module):
     """Goes up to HR size and down again `num_stage` times; every unit sees all earlier maps of its size.
@@ -122,6 +143,8 @@ class DBPN(nn.Module):
             form, which reconstructs from the last HR map of each pass instead of from all of one.
         upscale: 2, 4 or 8.
         residual: the network predicts what to add to the bicubically enlarged input.
+        normalized: the network takes images with ImageNet's mean and deviation, and gives such ones, as the
+            weights of the PIRM 2018 challenge do.
 
     Raises:
         OptionsError: another scale, fewer than two stages, or no pass.
@@ -138,6 +161,7 @@ class DBPN(nn.Module):
         num_pass: int = 1,
         upscale: int = 4,
         residual: bool = False,
+        normalized: bool = False,
     ) -> None:
         super().__init__()
         if upscale not in PROJECTIONS:
@@ -160,6 +184,8 @@ class DBPN(nn.Module):
         num_map = num_stage if num_pass == 1 else num_pass
         self.output_conv = Reconstruction(num_map * num_base, num_out_ch)
         self.enlarge = Bicubic(upscale)
+        self.normalize = Affine(*_IMAGENET) if normalized else nn.Identity()
+        self.denormalize = Affine(*_IMAGENET_INVERSE) if normalized else nn.Identity()
         self.initialise()
 
     @torch.no_grad()
@@ -181,6 +207,7 @@ class DBPN(nn.Module):
         return high, lows[0]
 
     def core(self, x: Tensor) -> Tensor:
+        x = self.normalize(x)
         low = self.feat1(self.feat0(x))
         high, low = self.project(low)
         if self.num_pass > 1:
@@ -190,7 +217,7 @@ class DBPN(nn.Module):
                 newest.append(high[0])
             high = newest
         result = self.output_conv(joined(high))
-        return result + self.enlarge(x) if self.residual else result
+        return self.denormalize(result + self.enlarge(x) if self.residual else result)
 
     def forward(self, x: Tensor) -> Tensor:
         """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: RGB, nominally [0, 1], (B, 3, H*scale, W*scale)."""
@@ -229,9 +256,22 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
         "num_stage": num_stage,
         "num_pass": num_map if recurrent else 1,
         "upscale": scales[kernel],
-        # Shapes do not show it: the recurrent weights that were released, DBPN-RES-MR64-3, are residual.
-        "residual": recurrent,
     }
+
+
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    challenge = next((name for name in evidence.names if "pirm2018" in name.lower()), None)
+    if challenge is not None:
+        told = {"residual": False, "normalized": True}
+        return [Reading(arguments=told, reason=f"'{challenge}' is the name of a PIRM 2018 file")]
+    # The recurrent weights that were released, DBPN-RES-MR64-3, are residual; the others are not.
+    recurrent = arguments["num_pass"] > 1
+    first = {"residual": recurrent, "normalized": False}
+    others = ({"residual": not recurrent, "normalized": False}, {"residual": False, "normalized": True})
+    return [
+        Reading(arguments=first, reason="as in the released weights"),
+        *(Reading(arguments=other) for other in others),
+    ]
 
 
 def _dense(num_stage: int, upscale: int) -> dict[str, Any]:
@@ -270,6 +310,6 @@ SPEC = ARCHS.register(
         tiling="local",
         radius=_radius,
         infer=infer,
-        notes=("the recurrent form is residual, as released; the others are not",),
+        readings=readings,
     )
 )

@@ -19,9 +19,10 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
+from ._evidence import Evidence, Reading, range_argument, range_readings
 from ._layers import DIV2K_MEAN, Upsampler, count_indices, has_convolutions, rename_keys, shift_layer
 from ._resize import reach_of_enlarged
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["DRN", "DUAL_SPEC", "SPEC", "DRNDual"]
 
@@ -221,7 +222,12 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
         "num_block": count_indices(state_dict, "up_blocks.0") - 2,
         "squeeze_factor": state_dict[gate].shape[1] // state_dict[gate].shape[0],
         "upscale": 2 ** count_indices(state_dict, "down"),
+        **range_argument(state_dict),
     }
+
+
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    return range_readings(255.0)
 
 
 def infer_dual(state_dict: StateDict) -> dict[str, Any] | None:
@@ -261,7 +267,8 @@ SPEC = ARCHS.register(
         tiling="pooled",
         radius=lambda args: radius_of(args["upscale"], args["num_block"]),
         infer=infer,
-        notes=("img_range 255, as released", "the mean layers are kept as they are: they were trained"),
+        readings=readings,
+        notes=("the mean layers are kept as they are: they were trained",),
     )
 )
 

@@ -9,25 +9,29 @@ buffer, not a frozen convolution. Baseline x2: 1,369,859 parameters; EDSR x2: 40
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from hfsr.registry import ARCHS
 
+from ._evidence import Evidence, Reading, SavedBy
 from ._layers import (
     DIV2K_MEAN,
+    NO_MEAN,
     MeanShift,
     ResidualBlock,
     Upsampler,
     absorb_mean_layers,
     count_indices,
+    edsr_family_readings,
     ends_of,
     has_convolutions,
     rename_keys,
     scale_of_upsampler,
 )
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["EDSR", "SPEC"]
 
@@ -90,9 +94,22 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
         **ends,
         "num_block": count_indices(state_dict, "body"),
         "upscale": scale_of_upsampler(state_dict, ends["num_feat"]),
-        # Shapes do not show it: 0.1 is the released recipe of the large model.
-        "res_scale": 0.1 if ends["num_feat"] == 256 else 1.0,
     }
+
+
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    # 0.1 is the released recipe of the large model.
+    res_scale = 0.1 if arguments["num_feat"] == 256 else 1.0
+    return [
+        replace(reading, arguments={**reading.arguments, "res_scale": res_scale})
+        for reading in edsr_family_readings(state_dict, official="head.0.weight")
+    ]
+
+
+def _saved_by_super_image(config: Arguments) -> dict[str, Any]:
+    """super-image works on [0, 1] and never calls the mean layers that it saves."""
+    res_scale = {"res_scale": config["res_scale"]} if "res_scale" in config else {}
+    return {"img_range": 1.0, "rgb_mean": list(NO_MEAN), **res_scale}
 
 
 def rename(state_dict: StateDict) -> StateDict:
@@ -140,6 +157,12 @@ SPEC = ARCHS.register(
         radius=lambda args: 2 * args["num_block"] + (3 if args["upscale"] == 1 else 4),
         infer=infer,
         rename=rename,
-        notes=("res_scale is 0.1 for width 256 and 1 otherwise; img_range 255, as released",),
+        readings=readings,
+        saved_by={
+            "EDSR": SavedBy(
+                library="super-image", arguments=_saved_by_super_image, unused=("sub_mean.", "add_mean.")
+            )
+        },
+        notes=("res_scale is 0.1 for width 256 and 1 otherwise, as released",),
     )
 )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
+from ._evidence import Evidence, Reading
 from ._layers import (
     DIV2K_MEAN,
     MeanShift,
@@ -23,11 +24,12 @@ from ._layers import (
     Upsampler,
     absorb_mean_layers,
     count_indices,
+    edsr_family_readings,
     ends_of,
     has_convolutions,
     rename_keys,
 )
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["MDSR", "SPEC"]
 
@@ -99,6 +101,10 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     return {**ends_of(state_dict), "num_block": count_indices(state_dict, "body")}
 
 
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    return edsr_family_readings(state_dict, official="head.0.weight")
+
+
 def rename(state_dict: StateDict) -> StateDict:
     """Renames the official layout (head.0, pre_process.s.b.body.i, body.i.body.i, upsample.s.i, tail.0)."""
     if "head.0.weight" not in state_dict or "pre_process.0.0.body.0.weight" not in state_dict:
@@ -134,6 +140,7 @@ SPEC = ARCHS.register(
         radius=lambda args: 2 * args["num_block"] + 12,
         infer=infer,
         rename=rename,
-        notes=("img_range 255 and res_scale 1, as released",),
+        readings=readings,
+        notes=("res_scale 1, as released",),
     )
 )

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
+from ._evidence import Evidence, Reading, range_argument, range_readings
 from ._layers import DIV2K_MEAN, shift_layer
 from ._positional import EPSILON, PositionalEnlargement
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 from .rdn import ResidualDenseTrunk, infer_trunk
 
 __all__ = ["SPEC", "MetaRDN"]
@@ -176,7 +177,11 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     trunk = infer_trunk(state_dict)
     if trunk is None or "P2W.meta_block.2.weight" not in state_dict or trunk.pop("num_in_ch") != COLOURS:
         return None
-    return trunk
+    return {**trunk, **range_argument(state_dict)}
+
+
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    return range_readings(255.0)
 
 
 _SIZE = {"num_feat": 64, "num_block": 16, "num_layer": 8, "num_grow_ch": 64}
@@ -200,6 +205,7 @@ SPEC = ARCHS.register(
         tiling="positional",
         radius=lambda args: args["num_block"] * args["num_layer"] + 4,
         infer=infer,
-        notes=("img_range 255, as released", "any real scale from 1.1 to 4: 2 unless another is asked for"),
+        readings=readings,
+        notes=("any real scale from 1.1 to 4: 2 unless another is asked for",),
     )
 )

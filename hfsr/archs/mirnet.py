@@ -317,6 +317,7 @@ SPEC = ARCHS.register(
         name="MIRNet",
         cls=MIRNet,
         task="denoising",
+        keeps_flat_images=False,  # enhancement changes the light
         title="Learning Enriched Features for Real Image Restoration and Enhancement",
         paper="https://arxiv.org/abs/2003.06792",
         reference="https://github.com/swz30/MIRNet",

@@ -19,12 +19,14 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._attention import drop_floor
+from ._evidence import Evidence, Reading
 from ._layers import (
     DIV2K_MEAN,
     MeanShift,
     ResidualBlock,
     Upsampler,
     absorb_mean_layers,
+    edsr_family_readings,
     ends_of,
     rename_keys,
     scale_of_upsampler,
@@ -37,7 +39,7 @@ from ._pyramid import (
     infer_trunk,
     trunk_rules,
 )
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["PAEDSR", "SPEC"]
 
@@ -108,6 +110,10 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     return {**arguments, **ends_of(state_dict), "upscale": upscale}
 
 
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    return edsr_family_readings(state_dict, official="head.0.weight", img_range=1.0)
+
+
 def rename(state_dict: StateDict) -> StateDict:
     """Renames the official layout (head.0, body.i.body.0|2, body.M.conv_*, body.N, tail.0|1), in which the
     attention stands a second time as msa, and absorbs its mean layers.
@@ -121,7 +127,7 @@ def rename(state_dict: StateDict) -> StateDict:
         if torch.equal(unique.setdefault(twin, unique[key]), unique[key]):
             del unique[key]
     rules = [*trunk_rules(middle), (r"^tail\.0\.", "upsample."), (r"^tail\.1\.", "conv_last.")]
-    return absorb_mean_layers(rename_keys(drop_floor(unique), rules), img_range=1.0)
+    return absorb_mean_layers(rename_keys(drop_floor(unique), rules))
 
 
 _SIZE = {"num_feat": 256, "num_block": 32, "reduction": 8, "res_scale": 0.1}
@@ -138,7 +144,8 @@ SPEC = ARCHS.register(
         radius=lambda args: 2 * args["num_block"] + 4,
         infer=infer,
         rename=rename,
-        notes=("img_range 1 and res_scale 0.1, as released",),
+        readings=readings,
+        notes=("res_scale 0.1, as released",),
         **SYSTEM,
     )
 )

@@ -126,6 +126,7 @@ SPEC = ARCHS.register(
         name="PyramidAttentionNet",
         cls=PyramidAttentionNet,
         task="denoising",
+        keeps_flat_images=False,  # demosaicing takes what a sensor saw
         scales=(1,),
         presets={
             "panet_denoise": {"num_in_ch": 3, **_SIZE},

@@ -18,18 +18,20 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
+from ._evidence import Evidence, Reading
 from ._layers import (
     DIV2K_MEAN,
     MeanShift,
     Upsampler,
     absorb_mean_layers,
     count_indices,
+    edsr_family_readings,
     ends_of,
     has_convolutions,
     rename_keys,
     scale_of_upsampler,
 )
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["RCAN", "SPEC"]
 
@@ -157,6 +159,10 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     }
 
 
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    return edsr_family_readings(state_dict, official="head.0.weight")
+
+
 def rename(state_dict: StateDict) -> StateDict:
     """Renames the official layout (head.0, body.g.body.b.body.i, tail.0|1) and absorbs its mean layers."""
     if "head.0.weight" not in state_dict or "body.0.body.0.body.0.weight" not in state_dict:
@@ -196,6 +202,7 @@ SPEC = ARCHS.register(
         ),
         infer=infer,
         rename=rename,
-        notes=("img_range 255 and res_scale 1, as released",),
+        readings=readings,
+        notes=("res_scale 1, as released",),
     )
 )

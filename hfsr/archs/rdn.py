@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._layers import DIV2K_MEAN, MeanShift, absorb_mean_layers, count_indices, has_convolutions
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._evidence import Evidence, Reading, mean_shift_readings
+from ._layers import DIV2K_MEAN, NO_MEAN, MeanShift, absorb_mean_layers, count_indices, has_convolutions
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["RDN", "SPEC", "ResidualDenseTrunk", "infer_trunk"]
 
@@ -160,14 +161,15 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
         return None
     two_stages = "UPNet.4.weight" in state_dict
     factor = round((state_dict["UPNet.0.weight"].shape[0] / trunk["num_grow_ch"]) ** 0.5)
-    arguments: dict[str, Any] = {
+    return {
         **trunk,
         "num_out_ch": state_dict[f"UPNet.{4 if two_stages else 2}.weight"].shape[0],
         "upscale": 4 if two_stages else factor,
     }
-    if "shift.mean" in state_dict:
-        arguments["rgb_mean"] = state_dict["shift.mean"].flatten().tolist()
-    return arguments
+
+
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    return mean_shift_readings(img_range=255.0, rgb_mean=NO_MEAN, means=(NO_MEAN, DIV2K_MEAN))
 
 
 def rename(state_dict: StateDict) -> StateDict:
@@ -175,9 +177,7 @@ def rename(state_dict: StateDict) -> StateDict:
     if "UPNet.0.weight" not in state_dict or "sub_mean.weight" not in state_dict:
         return state_dict
     last = "UPNet.4" if "UPNet.4.weight" in state_dict else "UPNet.2"
-    absorbed = absorb_mean_layers(state_dict, first="SFENet1", last=last)
-    # It leaves out the nominal mean, which is not our default.
-    return {"shift.mean": torch.tensor(DIV2K_MEAN).view(1, -1, 1, 1), **absorbed}
+    return absorb_mean_layers(state_dict, first="SFENet1", last=last)
 
 
 def _size(upscale: int) -> dict[str, Any]:
@@ -202,6 +202,6 @@ SPEC = ARCHS.register(
         radius=lambda args: args["num_block"] * args["num_layer"] + 5,
         infer=infer,
         rename=rename,
-        notes=("img_range 255; no mean shift unless the file has its layers",),
+        readings=readings,
     )
 )

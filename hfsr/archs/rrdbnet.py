@@ -155,10 +155,12 @@ def rename(state_dict: StateDict) -> StateDict:
             (r"^HRconv\.", "conv_hr."),
         )
         return rename_keys(state_dict, rules)
-    if "model.1.sub.0.RDB1.conv1.0.weight" in state_dict and "model.10.weight" in state_dict:
+    is_plus = any(".conv1x1." in key for key in state_dict)  # ESRGAN+, which has more in a dense block
+    if "model.1.sub.0.RDB1.conv1.0.weight" in state_dict and "model.10.weight" in state_dict and not is_plus:
         rules = (
             (r"^model\.0\.", "conv_first."),
-            (r"^model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3."),
+            # KAIR's fifth convolution has no activation, and so no index.
+            (r"^model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.(?:0\.)?(?=weight|bias)", r"body.\1.rdb\2.conv\3."),
             (r"^model\.1\.sub\.\d+\.(weight|bias)$", r"conv_body.\1"),
             (r"^model\.3\.", "conv_up1."),
             (r"^model\.6\.", "conv_up2."),

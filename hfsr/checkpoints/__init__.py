@@ -18,12 +18,14 @@ from .models import (
     config_of,
     halved,
     load_checkpoint,
+    read_file,
     read_model_folder,
     save_checkpoint,
     save_pth,
     write_model_folder,
 )
 from .onnx_file import ONNX_CONFIG, ONNX_KEYS
+from .repo_files import choose_weights
 
 __all__ = [
     "CONFIG_NAME",
@@ -31,12 +33,14 @@ __all__ = [
     "ONNX_KEYS",
     "WEIGHTS_NAME",
     "at_scale",
+    "choose_weights",
     "config_of",
     "halved",
     "identify",
     "interpolate",
     "load_checkpoint",
     "load_weights",
+    "read_file",
     "read_model_folder",
     "read_state_dict",
     "save_checkpoint",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 from hfsr._compat import import_torchvision
 from hfsr.archs import ArchSpec, Bicubic, luma, with_luma
-from hfsr.errors import CheckpointError, MissingDependencyError, some_of
+from hfsr.errors import CheckpointError, HfsrError, HfsrWarning, MissingDependencyError, some_of
+
+from .evidence import named_scale
+from .foreign_values import check_values
 
 __all__ = ["ForeignNetwork", "load_foreign"]
 
@@ -31,15 +35,17 @@ class ForeignNetwork(nn.Module):
         spec: what `hfsr.archs.ArchSpec` says of a registered network.
     """
 
-    def __init__(self, descriptor: Any) -> None:
+    def __init__(
+        self, descriptor: Any, network: nn.Module, scale: int, *, notes: tuple[str, ...] = ()
+    ) -> None:
         super().__init__()
-        self.network: nn.Module = descriptor.model
-        self.scale = int(descriptor.scale)
+        self.network = network
+        self.scale = scale
         self.model_args: dict[str, Any] = {
             "architecture": descriptor.architecture.id,
             **{
                 name: value
-                for name, value in getattr(descriptor.model, "hyperparameters", {}).items()
+                for name, value in getattr(network, "hyperparameters", {}).items()
                 if isinstance(value, (bool, int, float, str, list, tuple))
             },
         }
@@ -48,7 +54,7 @@ class ForeignNetwork(nn.Module):
         # The public call clamps and forbids gradients; this is the part of it that knows the network.
         self._call: Callable[[nn.Module, Tensor], Tensor] = descriptor._call_fn
         self.enlarge = Bicubic(self.scale) if descriptor.input_channels == 1 else None
-        self.spec = _spec_of(descriptor)
+        self.spec = _spec_of(descriptor, scale, notes)
 
     def core(self, x: Tensor) -> Tensor:
         if self.enlarge is not None:
@@ -79,16 +85,28 @@ def _padded(length: int, padded: int) -> list[int]:
     return [*range(length), *(max(last - i, 0) for i in range(1, padded - last))]
 
 
-def load_foreign(state_dict: Mapping[str, Tensor], *, source: str) -> ForeignNetwork:
+def load_foreign(
+    state_dict: Mapping[str, Tensor],
+    *,
+    source: str,
+    scale: float | None = None,
+    names: Sequence[str] = (),
+) -> ForeignNetwork:
     """Builds the network that spandrel finds in a state dict, with its weights, in evaluation mode.
 
     Args:
         state_dict: tensors that no registered network claims.
         source: where they come from, to begin an error message.
+        scale: the scale asked for, where the tensors allow several.
+        names: of the file and its repository, which may tell the scale.
 
     Raises:
-        CheckpointError: spandrel does not know the tensors either, or the network restores no picture.
+        CheckpointError: spandrel does not know the tensors either, drops some, or the network restores no
+            image.
         MissingDependencyError: spandrel is not installed.
+
+    Warns:
+        HfsrWarning: another scale has the same tensors, and nothing tells which it is.
     """
     nobody = f"{source}: these tensors are no registered network's ({some_of(state_dict)})"
     try:
@@ -114,20 +132,59 @@ def load_foreign(state_dict: Mapping[str, Tensor], *, source: str) -> ForeignNet
             f"{source} is a {name} network from {channels[0]} to {channels[1]} channels; "
             "hfsr runs RGB and gray"
         )
-    return ForeignNetwork(descriptor).eval()
+    notes = check_values(state_dict, descriptor.model, source=source)
+    network, settled = _at_settled_scale(descriptor, scale, names, source)
+    return ForeignNetwork(descriptor, network, settled, notes=notes).eval()
 
 
-def _spec_of(descriptor: Any) -> ArchSpec:
+def _at_settled_scale(
+    descriptor: Any, scale: float | None, names: Sequence[str], source: str
+) -> tuple[nn.Module, int]:
+    """The network and its scale; where the tensors allow x2 and x3 alike, the one asked for or named.
+
+    spandrel counts enlargements and takes each for a factor of 2.
+    """
+    found: tuple[nn.Module, int] = (descriptor.model, int(descriptor.scale))
+    if found[1] != 2 or (other := _rebuilt(descriptor.model, 3)) is None:
+        return found
+    wanted = scale if scale in (2, 3) else named_scale((2, 3), names)
+    if wanted is None:
+        warnings.warn(
+            f"{source}: read as x2, though x3 has the same tensors and its name tells no scale; state the "
+            "scale (--scale, scale=)",
+            HfsrWarning,
+            stacklevel=2,
+        )
+    return (other, 3) if wanted == 3 else found
+
+
+def _rebuilt(network: nn.Module, scale: int) -> nn.Module | None:
+    """The network for another scale with the same tensors, or None where it has others at that scale."""
+    arguments = getattr(network, "hyperparameters", {})
+    word = next((name for name in ("scale", "upscale") if name in arguments), None)
+    if word is None:
+        return None
+    try:
+        other = type(network)(**{**arguments, word: scale})
+        other.load_state_dict(network.state_dict(), strict=True)
+    except (HfsrError, TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError):
+        return None  # its constructor, or the shapes, say that there is no such network
+    with torch.no_grad():
+        size = other.eval()(torch.zeros(1, arguments.get("in_nc", 3), 8, 8)).shape[-1]
+    return other if size == 8 * scale else None
+
+
+def _spec_of(descriptor: Any, scale: int, notes: tuple[str, ...]) -> ArchSpec:
     multiple = descriptor.size_requirements.multiple_of
     return ArchSpec(
         name=f"{descriptor.architecture.id} (spandrel)",
         cls=ForeignNetwork,
-        task="super-resolution" if descriptor.scale > 1 else "restoration",
+        task="super-resolution" if scale > 1 else "restoration",
         title=descriptor.architecture.name,
         paper="",
         reference="https://github.com/chaiNNer-org/spandrel",
         licence="see there, each family has its own",
-        scales=(descriptor.scale,),
+        scales=(scale,),
         presets={},
         size_multiple=lambda _: multiple,
         bf16=False,  # not measured
@@ -137,4 +194,5 @@ def _spec_of(descriptor: Any) -> ArchSpec:
         overlap=_OVERLAP,
         radius=lambda _: 0,  # its graph tells
         infer=lambda _: None,
+        notes=notes,
     )

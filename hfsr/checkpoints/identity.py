@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hfsr.archs import ArchSpec
+from hfsr.archs import ARGUMENT, ArchSpec, Evidence, stated_arguments
 from hfsr.errors import CheckpointError, some_of
 from hfsr.registry import ARCHS
 
-__all__ = ["UnclaimedError", "identify", "identify_as", "load_weights", "settle_scale"]
+from .evidence import named_scale
+
+__all__ = ["Claim", "UnclaimedError", "claim", "identify", "load_weights", "settle_scale"]
 
 _log = logging.getLogger(__name__)
 
@@ -26,51 +27,82 @@ class UnclaimedError(CheckpointError):
     """Tensors that are no registered network's."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A network to which tensors belong.
+
+    Attributes:
+        spec: the network.
+        arguments: the constructor arguments that the tensors show.
+        tensors: the tensors under our keys, with entries for arguments that mean layers state.
+        original: the tensors under the file's own keys.
+    """
+
+    spec: ArchSpec
+    arguments: dict[str, Any]
+    tensors: dict[str, Tensor]
+    original: Mapping[str, Tensor]
+
+
 def identify(state_dict: Mapping[str, Tensor]) -> Identity:
-    """Tells from the tensors alone which network they belong to.
+    """Tells from the tensors alone which network they belong to, and the likeliest way to build it.
 
     Returns:
-        The network's spec, the constructor arguments that the tensors show, and the tensors under our keys.
-        The arguments lack `upscale` where tensors cannot tell it.
+        The network's spec, the constructor arguments that the tensors show or suggest, and the tensors under
+        our keys. The arguments lack `upscale` where tensors cannot tell it.
 
     Raises:
         UnclaimedError: no registered network has these tensors.
         CheckpointError: more than one has.
     """
+    found = claim(state_dict)
+    first = found.spec.readings(found.original, found.arguments, Evidence())[0]
+    return found.spec, {**first.arguments, **found.arguments}, found.tensors
+
+
+def claim(state_dict: Mapping[str, Tensor], arch: str | None = None) -> Claim:
+    """Finds the registered network to which tensors belong.
+
+    Args:
+        state_dict: tensors under the file's own keys.
+        arch: the network, where it is known.
+
+    Raises:
+        UnclaimedError: no registered network has these tensors.
+        UnknownNameError: no network is called `arch`.
+        CheckpointError: more than one has them, or they are not those of `arch`.
+    """
+    if arch is not None:
+        known = _claim(ARCHS[arch], state_dict)
+        if known is None:
+            raise CheckpointError(f"these tensors are not those of {arch} ({some_of(state_dict)})")
+        return known
     specs = ARCHS.own().values()
-    found = [identity for spec in specs if (identity := _claim(spec, state_dict)) is not None]
+    found = [one for spec in specs if (one := _claim(spec, state_dict)) is not None]
     if not found:
         raise UnclaimedError(
             f"these tensors are no registered network's ({some_of(state_dict)}); "
             f"known are {some_of((spec.name for spec in specs), 20)}"
         )
     if len(found) > 1:
-        names = some_of(spec.name for spec, _, _ in found)
+        names = some_of(one.spec.name for one in found)
         raise CheckpointError(f"these tensors fit {names}: say which is meant with arch")
     return found[0]
 
 
-def identify_as(arch: str, state_dict: Mapping[str, Tensor]) -> Identity:
-    """As `identify`, where the network is known.
-
-    Raises:
-        UnknownNameError: no network is called `arch`.
-        CheckpointError: the tensors are not that network's.
-    """
-    identity = _claim(ARCHS[arch], state_dict)
-    if identity is None:
-        raise CheckpointError(f"these tensors are not those of {arch} ({some_of(state_dict)})")
-    return identity
-
-
-def _claim(spec: ArchSpec, state_dict: Mapping[str, Tensor]) -> Identity | None:
+def _claim(spec: ArchSpec, state_dict: Mapping[str, Tensor]) -> Claim | None:
     renamed = spec.rename(state_dict)
-    arguments = spec.infer(renamed)
-    return None if arguments is None else (spec, arguments, dict(renamed))
+    inferred = spec.infer(renamed)
+    if inferred is None:
+        return None
+    arguments = {**inferred, **stated_arguments(renamed)}
+    return Claim(spec=spec, arguments=arguments, tensors=dict(renamed), original=state_dict)
 
 
-def settle_scale(spec: ArchSpec, arguments: dict[str, Any], scale: float | None, stem: str) -> dict[str, Any]:
-    """Completes `upscale` where the tensors do not show it: what was asked for, else what its name says.
+def settle_scale(
+    spec: ArchSpec, arguments: dict[str, Any], scale: float | None, names: Sequence[str]
+) -> dict[str, Any]:
+    """Completes the scale where the tensors do not show it: what was asked for, else what its name says.
 
     Weights that serve every scale need neither: the constructor's default is left to decide.
 
@@ -78,32 +110,32 @@ def settle_scale(spec: ArchSpec, arguments: dict[str, Any], scale: float | None,
         spec: the network.
         arguments: its constructor arguments as inferred.
         scale: the scale asked for, or None.
-        stem: the file's name, as "a2n_x3".
+        names: of the file and of its repository, as "a2n_x3.pth".
 
     Raises:
         CheckpointError: neither tells it.
     """
-    if "upscale" in arguments or "upscale" not in inspect.signature(spec.cls).parameters:
+    word = spec.scale_argument
+    if word is None or word in arguments:
         return arguments
     if scale is None:
-        digits = re.findall(r"x(\d)(?!\d)", stem, re.IGNORECASE)
-        named = {int(digit) for digit in digits} & set(spec.scales)
-        if len(named) != 1 and spec.multi_scale:
+        scale = named_scale(spec.scales, names)
+        if scale is None and spec.multi_scale:
             return arguments
-        if len(named) != 1:
+        if scale is None:
             scales = some_of(str(allowed) for allowed in spec.scales)
             raise CheckpointError(
                 f"neither its tensors nor its name tell the scale; say which of {scales} it is"
             )
-        scale = named.pop()
-        _log.info("the tensors of %s do not tell the scale: taken as x%d from its name", stem, scale)
-    return {**arguments, "upscale": scale}
+        _log.info("the tensors of %s do not tell the scale: taken as x%d from its name", names[0], scale)
+    return {**arguments, word: scale}
 
 
 def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: str) -> None:
     """Copies weights into a network; all of them or none.
 
-    A tensor that the network makes itself (a non-persistent buffer) is accepted when it is equal.
+    A tensor that the network makes itself (a non-persistent buffer) is accepted when it is equal, as is an
+    argument that a layout states (`stated_arguments`).
 
     Args:
         model: the network; its device and dtype stay.
@@ -119,13 +151,20 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: 
     given = {
         key: tensor
         for key, tensor in state_dict.items()
-        if key not in derived or not torch.equal(tensor.to(derived[key]), derived[key])
+        if not key.startswith(ARGUMENT)
+        and (key not in derived or not torch.equal(tensor.to(derived[key]), derived[key]))
     }
+    built = vars(model).get("model_args", {})
     misshapen = [key for key in own if key in given and given[key].shape != own[key].shape]
     problems = {
         "missing keys": [key for key in own if key not in given],
         "unexpected keys": [key for key in given if key not in own],
         "other shapes": [f"{key}: {_shape(given[key])} for {_shape(own[key])}" for key in misshapen],
+        "other arguments": [
+            f"{name}: {value} for {built.get(name)}"
+            for name, value in stated_arguments(state_dict).items()
+            if not _is_close(value, built.get(name))
+        ],
     }
     if not any(problems.values()):
         problems["values that are no finite floats"] = [k for k in own if not _is_usable(given[k], own[k])]
@@ -143,6 +182,14 @@ def _is_usable(given: Tensor, own: Tensor) -> bool:
     if not own.is_floating_point():
         return True
     return given.is_floating_point() and bool(given.float().isfinite().all())
+
+
+def _is_close(first: Any, second: Any) -> bool:
+    """Whether two numbers or two lists of numbers are equal but for rounding."""
+    if second is None:
+        return False
+    a, b = (torch.tensor(value, dtype=torch.float64) for value in (first, second))
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def _shape(tensor: Tensor) -> str:

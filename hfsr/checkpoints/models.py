@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,17 @@ import torch
 from torch import nn
 
 from hfsr import __version__, zoo
-from hfsr.archs import input_ranges, quantise_layers
-from hfsr.errors import CheckpointError, HfsrError, some_of
+from hfsr.archs import Evidence, input_ranges, quantise_layers
+from hfsr.errors import CheckpointError, HfsrError, OptionsError, some_of
 from hfsr.registry import ARCHS
 
+from .evidence import CONFIG_NAME, evidence_of_file
 from .files import first_line, parse_config, read_state_dict, replacing, write_safetensors
 from .foreign import load_foreign
-from .identity import UnclaimedError, identify, identify_as, load_weights, settle_scale
+from .identity import UnclaimedError, load_weights
+from .model_args import check_model_args
+from .reading import build_network, network_of
+from .repo_files import choose_weights
 
 __all__ = [
     "CONFIG_NAME",
@@ -26,25 +30,36 @@ __all__ = [
     "config_of",
     "halved",
     "load_checkpoint",
+    "read_file",
     "read_model_folder",
     "save_checkpoint",
     "save_pth",
     "write_model_folder",
 ]
 
-CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 _QUANTISED = "int8_input_ranges"
 """In a config: the scale and zero point of the input of each layer of 8-bit integers."""
+_EVIDENCE = "evidence"
+"""In a config: for each argument that was concluded at conversion, its value and the reason."""
 
 
-def load_checkpoint(path: str | Path, *, arch: str | None = None, scale: float | None = None) -> nn.Module:
+def load_checkpoint(
+    path: str | Path,
+    *,
+    arch: str | None = None,
+    scale: float | None = None,
+    task: str | None = None,
+    model_args: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """Builds the network that a file's weights belong to and loads them.
 
     Args:
         path: a `.safetensors`, `.pth` or `.pt` file, of ours or as released, or a model folder.
         arch: the network, where the tensors alone fit none or several; else it must agree.
         scale: the scale, where the tensors cannot tell it or serve every scale; else it must agree.
+        task: what the weights are for, where it is known: it decides whether flat images can check them.
+        model_args: constructor arguments that the tensors do not show, as `{"img_range": 1}`.
 
     Returns:
         The network on the CPU, in float32, in evaluation mode. Weights that no registered network claims are
@@ -53,10 +68,19 @@ def load_checkpoint(path: str | Path, *, arch: str | None = None, scale: float |
     Raises:
         CheckpointError: the file cannot be read, or its weights do not fit.
         MissingDependencyError: the weights are no registered network's, and spandrel is not installed.
+        OptionsError: `model_args` has an unknown name, a value of another type, or contradicts the tensors.
         UnknownNameError: no network is called `arch`.
+
+    Warns:
+        HfsrWarning: a file without a config of ours, whose network does not return images of one color as
+            they were, so that an argument may be wrong; or whose scale is a guess.
     """
     path = Path(path)
-    model = read_model_folder(path) if path.is_dir() else _load_file(path, arch, scale)
+    model = (
+        read_model_folder(path, scale=scale, model_args=model_args)
+        if path.is_dir()
+        else read_file(path, evidence_of_file, arch=arch, scale=scale, task=task, model_args=model_args)
+    )
     if arch is not None and type(model) is not ARCHS[arch].cls:
         raise CheckpointError(f"'{path}' holds the network {type(model).__name__}, not {arch}")
     if scale is not None and model.scale != scale:
@@ -78,27 +102,57 @@ def at_scale(model: nn.Module, scale: float, *, source: str) -> nn.Module:
     spec = zoo.spec_of(model)
     if spec is None or not spec.multi_scale:
         raise CheckpointError(f"{source} enlarges by {model.scale}, not by {scale:g}")
-    other = _build(spec.name, {**vars(model)["model_args"], "upscale": scale}, source)
+    other = build_network(spec.name, {**vars(model)["model_args"], "upscale": scale}, source)
     reference = next(model.parameters())
     other.load_state_dict(model.state_dict(), strict=True)
+    if _EVIDENCE in vars(model):
+        vars(other)[_EVIDENCE] = vars(model)[_EVIDENCE]
     return other.to(device=reference.device, dtype=reference.dtype).train(model.training)
 
 
-def _load_file(path: Path, arch: str | None, scale: float | None) -> nn.Module:
+def read_file(
+    path: Path,
+    gather: Callable[[Path], Evidence],
+    *,
+    arch: str | None = None,
+    scale: float | None = None,
+    task: str | None = None,
+    model_args: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """As `load_checkpoint`, for a file.
+
+    Args:
+        path: the file.
+        gather: tells what surrounds the file; asked only where the file has no config of ours.
+    """
+    source = f"'{path}'"
     state_dict, metadata = read_state_dict(path)
     if metadata["config"] is not None:
-        model = _build_from_config(metadata["config"], f"the config in '{path}'")
-    else:
-        try:
-            spec, arguments, state_dict = identify_as(arch, state_dict) if arch else identify(state_dict)
-            arguments = settle_scale(spec, arguments, scale, path.stem)
-        except UnclaimedError:
-            return load_foreign(state_dict, source=f"'{path}'")
-        except CheckpointError as error:
-            raise CheckpointError(f"'{path}': {error}") from error
-        model = _build(spec.name, arguments, f"'{path}'")
-    load_weights(model, state_dict, source=f"'{path}'")
-    return model.eval()
+        model = _build_from_config(metadata["config"], f"the config in {source}", model_args)
+        load_weights(model, state_dict, source=source)
+        return model.eval()
+    evidence = gather(path)
+    try:
+        return network_of(
+            state_dict,
+            source=source,
+            evidence=evidence,
+            arch=arch,
+            scale=scale,
+            task=task,
+            model_args=model_args,
+        )
+    except UnclaimedError:
+        if model_args:
+            raise OptionsError(
+                f"{source} is of no registered network: its arguments cannot be set; leave "
+                f"{some_of(model_args)} out"
+            ) from None
+        return load_foreign(state_dict, source=source, scale=scale, names=evidence.names)
+    except CheckpointError as error:
+        if str(error).startswith(source):
+            raise
+        raise CheckpointError(f"{source}: {error}") from error
 
 
 def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
@@ -116,7 +170,7 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
         carried = zoo.spec_of(model)
         name = type(model).__name__ if carried is None else carried.name
         raise CheckpointError(f"{name} is not a registered network: add it with hfsr.register_arch first")
-    config = {
+    config: dict[str, Any] = {
         "architecture": spec.name,
         "model_args": dict(vars(model)["model_args"]),
         "scale": _scale_of(model),
@@ -124,6 +178,8 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
         "library": "hfsr",
         "hfsr_version": __version__,
     }
+    if vars(model).get(_EVIDENCE):
+        config[_EVIDENCE] = dict(vars(model)[_EVIDENCE])
     ranges = input_ranges(model)
     return config | {_QUANTISED: ranges} if ranges else config
 
@@ -168,14 +224,22 @@ def write_model_folder(model: nn.Module, folder: str | Path, *, task: str | None
 
 
 def read_model_folder(
-    folder: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    folder: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    scale: float | None = None,
+    model_args: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """Builds the model of a folder that `write_model_folder` wrote, in evaluation mode.
+    """Builds the model of a folder that `write_model_folder` or another library wrote, in evaluation mode.
 
     Args:
-        folder: holds `config.json` and `model.safetensors`.
+        folder: holds `config.json` and `model.safetensors`, or what super-image or `PyTorchModelHubMixin`
+            save.
         dtype: of the parameters (default: float32).
         device: where it goes (default: the CPU).
+        scale: the scale asked for; decides between the files of another library.
+        model_args: constructor arguments that take the place of those in the config.
 
     Raises:
         CheckpointError: a file is missing or broken, the architecture is unknown, or the weights do not fit.
@@ -188,7 +252,14 @@ def read_model_folder(
         raise CheckpointError(f"'{folder}' is no model folder: there is no {CONFIG_NAME} in it") from error
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"cannot read {source}: {first_line(error)}") from error
-    model = _build_from_config(parse_config(text, source), source)
+    config = parse_config(text, source)
+    if config and not {"architecture", "model_args"} & set(config):  # another library's
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())
+        weights = choose_weights(names, config, scale, source=f"'{folder}'")
+        evidence = Evidence(names=(weights,), config=config)
+        model = read_file(folder / weights, lambda _: evidence, scale=scale, model_args=model_args)
+        return model.to(device=device, dtype=dtype)
+    model = _build_from_config(config, source, model_args)
     state_dict, _ = read_state_dict(folder / WEIGHTS_NAME)
     load_weights(model, state_dict, source=f"'{folder / WEIGHTS_NAME}'")
     return model.to(device=device, dtype=dtype).eval()
@@ -214,7 +285,9 @@ def halved(model: nn.Module, *, source: str) -> nn.Module:
     return model.half()
 
 
-def _build_from_config(config: Mapping[str, Any], source: str) -> nn.Module:
+def _build_from_config(
+    config: Mapping[str, Any], source: str, model_args: Mapping[str, Any] | None = None
+) -> nn.Module:
     arch, arguments = config.get("architecture"), config.get("model_args")
     if not isinstance(arch, str) or not isinstance(arguments, dict):
         raise CheckpointError(
@@ -225,7 +298,11 @@ def _build_from_config(config: Mapping[str, Any], source: str) -> nn.Module:
             f"{source} names the architecture '{arch}', which hfsr does not know; known are "
             f"{some_of(ARCHS.own(), 20)}, and what hfsr.register_arch adds"
         )
-    model = _build(arch, arguments, source)
+    if model_args:
+        arguments = {**arguments, **check_model_args(ARCHS.own()[arch], {}, model_args, source=source)}
+    model = build_network(arch, arguments, source)
+    if isinstance(config.get(_EVIDENCE), dict):
+        vars(model)[_EVIDENCE] = {str(name): str(reason) for name, reason in config[_EVIDENCE].items()}
     if config.get(_QUANTISED):
         try:
             quantise_layers(model, config[_QUANTISED])
@@ -241,10 +318,3 @@ def _build_from_config(config: Mapping[str, Any], source: str) -> nn.Module:
 def _scale_of(model: nn.Module) -> float:
     """Output px per input px; 1 for what makes no picture, like a discriminator."""
     return getattr(model, "scale", 1)
-
-
-def _build(arch: str, arguments: Mapping[str, Any], source: str) -> nn.Module:
-    try:
-        return zoo.build(arch, **arguments)
-    except (HfsrError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{source}: {arch} cannot be built ({first_line(error)})") from error

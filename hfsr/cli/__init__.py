@@ -12,10 +12,13 @@ import io
 import os
 import signal
 import sys
-from typing import NoReturn
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TextIO
 
 from hfsr import __version__
-from hfsr.errors import HfsrError, UsageError
+from hfsr.errors import HfsrError, HfsrWarning, UsageError
 
 __all__ = ["COMMANDS", "build_parser", "main", "run_command"]
 
@@ -77,6 +80,31 @@ def build_parser(program: str, command: str) -> argparse.ArgumentParser:
     return parser
 
 
+@contextmanager
+def _warnings_as_lines(program: str) -> Iterator[None]:
+    """Prints each warning of ours as one line on stderr, without the place in the code."""
+    show = warnings.showwarning
+
+    def show_line(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, HfsrWarning):
+            print(f"{program}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show_line
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+
+
 def run_command(program: str, command: str, argv: list[str]) -> int:
     """Runs one command of `program` (`hfsr` or `basicsr`); what goes wrong is one line on stderr.
 
@@ -91,7 +119,8 @@ def run_command(program: str, command: str, argv: list[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        return module.run(args)
+        with _warnings_as_lines(name):
+            return module.run(args)
     except HfsrError as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

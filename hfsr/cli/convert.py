@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 
+from hfsr.cli._settings import parse_settings
 from hfsr.cli._table import print_pairs
+from hfsr.errors import HfsrWarning
 from hfsr.hub.parts import TASKS
 
 
@@ -20,6 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("folder", type=Path, metavar="OUT_DIR", help="gets config.json, model.safetensors and README.md")
     add("--arch", metavar="NAME", help="the network, where the tensors alone do not tell it")
     add("-s", "--scale", type=float, metavar="S", help="the scale, where the tensors do not tell it")
+    add(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a constructor argument that no tensor shows, as img_range=1, residual=true or "
+        "rgb_mean=0.5,0.5,0.5; may be repeated",
+    )
     add("--task", choices=TASKS, help="what the weights are for, where the network has several uses")
     add(
         "--dtype",
@@ -43,7 +55,12 @@ def run(args: argparse.Namespace) -> int:
     from hfsr.hub.sources import provenance_of
     from hfsr.registry import ARCHS
 
-    model = load_checkpoint(args.checkpoint, arch=args.arch, scale=args.scale)
+    settings = parse_settings(args.settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", HfsrWarning)  # whatever PYTHONWARNINGS says: they decide the folder
+        model = load_checkpoint(
+            args.checkpoint, arch=args.arch, scale=args.scale, task=args.task, model_args=settings
+        )
     if args.dtype == "fp16":
         model = halved(model, source=f"'{args.checkpoint}'")
     spec = ARCHS[config_of(model)["architecture"]]
@@ -56,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
             ("network", spec.name),
             ("scale", f"{model.scale:g}") if spec.role == "restorer" else ("role", spec.role),
             ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
+            *vars(model).get("evidence", {}).items(),
             *(("note", note) for note in spec.notes),
             ("folder", args.folder),
         ]

@@ -11,10 +11,11 @@ from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
+from hfsr.checkpoints import choose_weights
 from hfsr.errors import HubError
 
 from .digests import has_id
-from .layouts import CONFIG, README, WEIGHTS, choose_weights, parse
+from .layouts import CONFIG, README, WEIGHTS, parse
 from .remote import client, in_words
 
 __all__ = [
@@ -119,7 +120,9 @@ def fetch_model(
             config, commit = parse(path, repo_id), path.parent.name  # the cache names folders after commits
         if names is None and "architecture" not in config:
             names = listing()
-        weights = choose_weights([WEIGHTS] if names is None else names, config, scale, repo_id=repo_id)
+        weights = choose_weights(
+            [WEIGHTS] if names is None else names, config, scale, source=f"'{repo_id}' on the Hub"
+        )
         file = download(weights, commit)
     return Fetched(file.parents[weights.count("/")], weights, config)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,6 +30,7 @@ def from_pretrained(
     dtype: torch.dtype | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
+    model_args: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Loads a model, strictly, ready for inference.
 
@@ -41,6 +44,7 @@ def from_pretrained(
         dtype: of the weights; float32 when None.
         cache_dir: where downloads are kept; the Hub client's cache when None.
         local_files_only: use what is cached and ask nobody.
+        model_args: constructor arguments that the weights do not show, as `{"img_range": 1}`.
 
     Returns:
         The network in eval mode: RGB float [0, 1], (B, 3, H, W) -> (B, 3, H*scale, W*scale).
@@ -52,13 +56,13 @@ def from_pretrained(
     """
     path = find_local(name)
     if path is None:
-        model = _from_hub(str(name), revision, scale, cache_dir, local_files_only)
+        model = _from_hub(str(name), revision, scale, cache_dir, local_files_only, model_args)
     elif revision is not None:
         raise OptionsError(f"'{name}' is on this machine and has no revisions; leave 'revision' out")
     elif path.is_dir():
-        model = read_model_folder(path)
+        model = read_model_folder(path, scale=scale, model_args=model_args)
     else:
-        model = load_checkpoint(path, scale=scale)
+        model = load_checkpoint(path, scale=scale, model_args=model_args)
     if scale is not None and model.scale != scale:
         model = at_scale(model, scale, source=f"'{name}'")
     try:
@@ -75,6 +79,7 @@ def _from_hub(
     scale: float | None,
     cache_dir: str | Path | None,
     local_files_only: bool,
+    model_args: Mapping[str, Any] | None,
 ) -> nn.Module:
     from .fetching import fetch_model  # here, as models on this machine need no client of the Hub
     from .layouts import read_fetched
@@ -83,7 +88,14 @@ def _from_hub(
         repo_id, revision=revision, scale=scale, cache_dir=cache_dir, local_files_only=local_files_only
     )
     try:
-        return read_fetched(fetched.folder, fetched.weights, fetched.config, scale)
+        return read_fetched(
+            fetched.folder,
+            fetched.weights,
+            fetched.config,
+            scale,
+            repo_id=repo_id,
+            model_args=model_args,
+        )
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(fetched.folder), repo_id)) from error
 

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from hfsr.checkpoints import choose_weights
 from hfsr.errors import CheckpointError
-from hfsr.hub.layouts import choose_weights, read_fetched
+from hfsr.hub.layouts import read_fetched
 from hfsr.zoo import create_model
 
 from .client import Client
@@ -168,9 +169,9 @@ def test_a_damaged_checkpoint_is_not_kept(hub: HubServer, stranger: Client) -> N
     ],
 )
 def test_the_file_is_chosen_by_its_name(names: list[str], scale: int, chosen: str) -> None:
-    assert choose_weights(names, {}, scale, repo_id="org/name") == chosen
+    assert choose_weights(names, {}, scale, source="'org/name'") == chosen
 
 
 def test_several_files_that_nothing_tells_apart() -> None:
     with pytest.raises(CheckpointError, match=r"several weights: best.pth, last.pth; download one of them"):
-        choose_weights(["best.pth", "last.pth"], {}, 2, repo_id="org/name")
+        choose_weights(["best.pth", "last.pth"], {}, 2, source="'org/name'")

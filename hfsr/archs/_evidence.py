@@ -1,0 +1,130 @@
+"""Constructor arguments that no tensor shape shows: what speaks for them, and which readings are left."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "ARGUMENT",
+    "Evidence",
+    "Reading",
+    "SavedBy",
+    "argument_key",
+    "mean_shift_readings",
+    "range_argument",
+    "range_of_mean",
+    "range_readings",
+    "stated_arguments",
+]
+
+ARGUMENT = "argument."
+"""Prefix of entries that `ArchSpec.rename` adds to a state dict: values of constructor arguments."""
+RANGES = (255.0, 1.0)
+"""Ranges in which networks are trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Everything that is known of a checkpoint beside its tensors."""
+
+    names: tuple[str, ...] = ()
+    """Names of its file and of its repository, the most specific first."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The `config.json` that another library wrote beside it; empty where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One set of constructor arguments that the tensors of a checkpoint allow.
+
+    Attributes:
+        arguments: constructor arguments that shapes do not show.
+        reason: what speaks for them, as "the file name has PIRM2018"; empty for an alternative that nothing
+            speaks for, which only a check on data may choose.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedBy:
+    """The files of a network that another library saves beside a `config.json` with a `model_type`.
+
+    Attributes:
+        library: its name.
+        arguments: constructor arguments from the config that differ from those of the authors' release.
+        unused: prefixes of tensors that its network holds and never uses.
+    """
+
+    library: str
+    arguments: Callable[[Mapping[str, Any]], dict[str, Any]]
+    unused: tuple[str, ...] = ()
+
+
+def argument_key(name: str) -> str:
+    """The key of the entry that states constructor argument `name` in a renamed state dict."""
+    return ARGUMENT + name
+
+
+def stated_arguments(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The constructor arguments that `ArchSpec.rename` found in tensors which are no weights of ours."""
+    stated = {key: tensor for key, tensor in state_dict.items() if key.startswith(ARGUMENT)}
+    return {key.removeprefix(ARGUMENT): tensor.tolist() for key, tensor in stated.items()}
+
+
+def range_of_mean(mean: Tensor) -> float | None:
+    """The range in which a mean color was subtracted: 255 or 1, or None where it is a mean color of neither.
+
+    Args:
+        mean: one value per channel, in the range that is sought.
+    """
+    average = mean.double().mean().item()
+    return next((limit for limit in RANGES if 0.1 < average / limit < 0.9), None)
+
+
+def range_argument(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """`img_range` of a network that keeps `sub_mean` as a layer `W x + b`: it subtracts -W^-1 b."""
+    weight, bias = state_dict.get("sub_mean.weight"), state_dict.get("sub_mean.bias")
+    if weight is None or bias is None or weight.is_meta or bias.shape != weight.shape[:1]:
+        return {}
+    matrix = weight.double().flatten(1)
+    if matrix.shape[0] != matrix.shape[1] or abs(torch.linalg.det(matrix).item()) < 1e-3:
+        return {}
+    img_range = range_of_mean(-torch.linalg.solve(matrix, bias.double()))
+    return {} if img_range is None else {"img_range": img_range}
+
+
+def range_readings(default: float) -> list[Reading]:
+    """Readings of a network whose only unseen argument is `img_range`: the default first."""
+    first = Reading(arguments={"img_range": default}, reason="the range of the released weights")
+    return [first, *(Reading(arguments={"img_range": other}) for other in RANGES if other != default)]
+
+
+def mean_shift_readings(
+    *,
+    img_range: float,
+    rgb_mean: Sequence[float],
+    means: Iterable[Sequence[float]],
+    reason: str = "as in the released weights",
+) -> list[Reading]:
+    """Readings of a network with `img_range` and `rgb_mean`: those given first, then every other pair.
+
+    Args:
+        img_range: the range that evidence or the released weights speak for.
+        rgb_mean: likewise.
+        means: the mean colors that such networks are trained with.
+        reason: what speaks for the first reading.
+    """
+    first = {"img_range": img_range, "rgb_mean": list(rgb_mean)}
+    pairs = ({"img_range": r, "rgb_mean": list(mean)} for r, mean in itertools.product(RANGES, means))
+    return [
+        Reading(arguments=first, reason=reason),
+        *(Reading(arguments=pair) for pair in pairs if pair != first),
+    ]

@@ -1,0 +1,56 @@
+"""What is known of a checkpoint beside its tensors: its name, its repository, the `config.json` beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from hfsr.archs import Evidence
+from hfsr.errors import CheckpointError
+
+from .files import parse_config
+
+__all__ = ["CONFIG_NAME", "evidence_of_file", "named_scale", "scales_in_name"]
+
+CONFIG_NAME = "config.json"
+_BESIDE_A_CONFIG = re.compile(r"pytorch_model(_\dx)?\.(pt|bin)|model\.safetensors")
+"""Names that super-image and `PyTorchModelHubMixin` give to the weights beside their `config.json`."""
+_SCALE = re.compile(r"(?<!\d)x(\d)(?![\dx])|(?<![\dx])(\d)x(?!\d)", re.IGNORECASE)
+
+
+def evidence_of_file(path: Path) -> Evidence:
+    """Gathers what surrounds a checkpoint file that is no model of ours.
+
+    A `config.json` counts if the file has the name that its writer gives to weights, or if it tells a
+    `model_type`.
+
+    Raises:
+        CheckpointError: the config that belongs to the file cannot be read.
+    """
+    file = path.parent / CONFIG_NAME
+    config = {}
+    if file.is_file():
+        belongs = _BESIDE_A_CONFIG.fullmatch(path.name) is not None
+        try:
+            config = parse_config(file.read_text(encoding="utf-8"), f"'{file}'")
+        except (CheckpointError, OSError, UnicodeDecodeError) as error:
+            if belongs:
+                raise CheckpointError(f"the config beside '{path}' cannot be read: {error}") from error
+        if not belongs and "model_type" not in config:
+            config = {}
+    return Evidence(names=(path.name,), config=config)
+
+
+def scales_in_name(name: str) -> set[int]:
+    """The scales that a name tells: 2 of "rcan_x2.pth", "edsr-2x.pt", "x2/model.pth"; none of "56x12x4"."""
+    return {int(digit) for pair in _SCALE.findall(name) for digit in pair if digit}
+
+
+def named_scale(allowed: Iterable[int], names: Iterable[str]) -> int | None:
+    """The one scale of those allowed that the first telling name tells; None where none tells exactly one."""
+    for name in names:
+        told = scales_in_name(name) & set(allowed)
+        if told:
+            return told.pop() if len(told) == 1 else None
+    return None

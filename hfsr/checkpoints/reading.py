@@ -1,0 +1,263 @@
+"""From the tensors of a bare checkpoint to a network: evidence, then a check on data, decide how to read it.
+
+1. The tensors tell the network, and the arguments that shapes or mean layers show (`ArchSpec.infer`).
+2. What a user states, a `config.json` of another library, and names tell more of them.
+3. `ArchSpec.readings` lists what is left. Images of one color choose among these (`flat_check`), or a warning
+   is given.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from hfsr import zoo
+from hfsr.archs import ArchSpec, Evidence, SavedBy
+from hfsr.errors import CheckpointError, HfsrError, HfsrWarning
+from hfsr.registry import ARCHS
+
+from .evidence import CONFIG_NAME, named_scale
+from .files import first_line
+from .flat_check import CLEARLY_BETTER, FITS, PLAUSIBLE, UNFIT, can_be_checked, flat_error
+from .identity import Claim, claim, load_weights, settle_scale
+from .model_args import check_model_args
+
+__all__ = ["build_network", "check_config", "network_of"]
+
+Reasons = dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A full set of constructor arguments, and for each that no shape shows what speaks for it."""
+
+    arguments: dict[str, Any]
+    reasons: Reasons
+
+
+def check_config(config: Mapping[str, Any], source: str) -> tuple[ArchSpec, SavedBy] | None:
+    """The network and the library that the `model_type` of a config names; None where it has none.
+
+    Raises:
+        CheckpointError: hfsr has no rule for such files.
+    """
+    if "model_type" not in config:
+        return None
+    kind = str(config["model_type"])
+    rules = {name: (spec, rule) for spec in ARCHS.own().values() for name, rule in spec.saved_by.items()}
+    if kind not in rules or config.get("bam") or config.get("no_upsampling"):
+        extra = " with block attention" if config.get("bam") else ""
+        raise CheckpointError(
+            f"{source} holds the network '{kind}'{extra}, which is none of hfsr's, says the {CONFIG_NAME} "
+            f"beside it; of this kind hfsr reads {', '.join(rules)}"
+        )
+    return rules[kind]
+
+
+def network_of(
+    state_dict: Mapping[str, Tensor],
+    *,
+    source: str,
+    evidence: Evidence,
+    arch: str | None = None,
+    scale: float | None = None,
+    task: str | None = None,
+    model_args: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Builds the registered network that a state dict belongs to, with its weights, in evaluation mode.
+
+    What was concluded beyond shapes is kept as `evidence`, argument -> value and reason, on the network.
+
+    Args:
+        state_dict: tensors under the file's keys.
+        source: where they come from, to begin messages.
+        evidence: what else is known of the file.
+        arch: the network, where the tensors alone fit none or several.
+        scale: the scale asked for.
+        task: what the weights are for, where it is known.
+        model_args: constructor arguments that the user states.
+
+    Raises:
+        UnclaimedError: no registered network has these tensors.
+        CheckpointError: several have, the scale is not told, or the weights do not fit.
+        OptionsError: `model_args` cannot be.
+
+    Warns:
+        HfsrWarning: no reading returns flat images, or the scale is a guess.
+    """
+    writer = check_config(evidence.config, source)
+    if writer is not None:
+        unused = writer[1].unused
+        state_dict = {key: tensor for key, tensor in state_dict.items() if not key.startswith(unused)}
+    found = claim(state_dict, arch)
+    if writer is not None and writer[0] is not found.spec:
+        raise CheckpointError(
+            f"{source} holds the network {found.spec.name}, but its {CONFIG_NAME} says '{writer[0].name}'"
+        )
+    stated = check_model_args(found.spec, found.arguments, model_args or {}, source=source)
+    configured, reason = _configured(found.spec, evidence, writer)
+    if writer is not None:
+        scale = _scale_of_writer(found.spec, evidence, scale)
+    candidates = _candidates(found, evidence, configured, reason, stated)
+    candidates = _settle(found.spec, candidates, scale, evidence, source)
+
+    def build(candidate: _Candidate) -> nn.Module:
+        model = build_network(found.spec.name, candidate.arguments, source)
+        load_weights(model, found.tensors, source=source)
+        return model.eval()
+
+    model, reasons = _choose(candidates, build, task, source)
+    if reasons:
+        vars(model)["evidence"] = reasons
+    return model
+
+
+def build_network(arch: str, arguments: Mapping[str, Any], source: str) -> nn.Module:
+    """Builds a registered network with fresh weights.
+
+    Raises:
+        CheckpointError: the constructor refuses the arguments.
+    """
+    try:
+        return zoo.build(arch, **arguments)
+    except (HfsrError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{source}: {arch} cannot be built ({first_line(error)})") from error
+
+
+def _configured(
+    spec: ArchSpec, evidence: Evidence, writer: tuple[ArchSpec, SavedBy] | None
+) -> tuple[dict[str, Any], str]:
+    """Constructor arguments from a `config.json` of another library, and what to call it."""
+    if writer is not None:
+        rule = writer[1]
+        return rule.arguments(evidence.config), f"the {CONFIG_NAME} that {rule.library} wrote"
+    known = inspect.signature(spec.cls).parameters
+    words = {"scale": "upscale"} if "upscale" in known else {}
+    told = {words.get(word, word): value for word, value in evidence.config.items()}
+    return {word: value for word, value in told.items() if word in known}, f"the {CONFIG_NAME} beside it"
+
+
+def _scale_of_writer(spec: ArchSpec, evidence: Evidence, scale: float | None) -> float | None:
+    """The scale of a file whose name states it by rule; else the one asked for, else that of the config."""
+    return named_scale(spec.scales, evidence.names[:1]) or scale or evidence.config.get("scale")
+
+
+def _candidates(
+    found: Claim, evidence: Evidence, configured: Mapping[str, Any], reason: str, stated: Mapping[str, Any]
+) -> list[_Candidate]:
+    """The readings that agree with all that is certain, without repetitions."""
+    certain = {**found.arguments, **configured, **stated}
+    candidates: list[_Candidate] = []
+    for reading in found.spec.readings(found.original, found.arguments, evidence):
+        arguments = {**reading.arguments, **certain}
+        reasons = {}
+        for name in (*reading.arguments, *configured, *stated):
+            if name in stated:
+                reasons[name] = "as stated"
+            elif name in configured:
+                reasons[name] = reason
+            else:
+                reasons[name] = "its mean layers" if name in found.arguments else reading.reason
+        if all(candidate.arguments != arguments for candidate in candidates):
+            candidates.append(_Candidate(arguments, reasons))
+    return candidates
+
+
+def _settle(
+    spec: ArchSpec,
+    candidates: Sequence[_Candidate],
+    scale: float | None,
+    evidence: Evidence,
+    source: str,
+) -> list[_Candidate]:
+    """Gives every candidate its scale; of several scales that the tensors allow, one is left."""
+    word = spec.scale_argument
+    if word is None:
+        return list(candidates)
+    allowed = {candidate.arguments[word] for candidate in candidates if word in candidate.arguments}
+    if len(allowed) > 1:
+        wanted = scale if scale in allowed else named_scale(allowed, evidence.names)
+        if wanted is None:
+            wanted = candidates[0].arguments[word]
+            others = ", ".join(f"x{other}" for other in sorted(allowed - {wanted}))
+            _warn(
+                f"{source}: read as x{wanted}, though {others} has the same tensors and its name tells no "
+                "scale; state the scale (--scale, scale=)"
+            )
+        candidates = [candidate for candidate in candidates if candidate.arguments[word] == wanted]
+    return [
+        _Candidate(settle_scale(spec, candidate.arguments, scale, evidence.names), candidate.reasons)
+        for candidate in candidates
+    ]
+
+
+def _choose(
+    candidates: Sequence[_Candidate],
+    build: Callable[[_Candidate], nn.Module],
+    task: str | None,
+    source: str,
+) -> tuple[nn.Module, Reasons]:
+    """The network of the reading that returns flat images, the first unless another does so clearly better.
+
+    Returns:
+        The network, and for each argument that no shape shows its value and the reason.
+    """
+    first = candidates[0]
+    model = build(first)
+    if not can_be_checked(model, task):
+        return model, _told(first)
+    error = flat_error(model)
+    if error <= FITS:
+        return model, _told(first)
+    chosen, best, fitting = first, error, model
+    for candidate in candidates[1:]:
+        other = build(candidate)
+        other_error = flat_error(other)
+        if other_error < min(best, CLEARLY_BETTER * error, PLAUSIBLE):
+            chosen, best, fitting = candidate, other_error, other
+    if best > UNFIT:
+        _warn(f"{source}: {_unfit(best, chosen, candidates)}")
+    if chosen is first:
+        return model, _told(first)
+    checked = f"flat images come back with it ({best:.4f} of the range; {error:.4f} otherwise)"
+    changed = {name for name in chosen.reasons if chosen.arguments[name] != first.arguments.get(name)}
+    reasons = {name: checked if name in changed else first.reasons[name] for name in chosen.reasons}
+    return fitting, _told(_Candidate(chosen.arguments, reasons))
+
+
+def _told(candidate: _Candidate) -> Reasons:
+    return {
+        name: f"{_value(candidate.arguments[name])}: {reason}" for name, reason in candidate.reasons.items()
+    }
+
+
+def _unfit(error: float, chosen: _Candidate, candidates: Sequence[_Candidate]) -> str:
+    """What is said of weights that no reading explains."""
+    settings = {
+        f"--set {name}={_value(value)}"
+        for other in candidates
+        for name, value in other.arguments.items()
+        if value != chosen.arguments.get(name)
+    }
+    tried = f"; try another reading: hfsr convert with {', '.join(sorted(settings))}" if settings else ""
+    return (
+        f"images of one color come back wrong by {error:.3f} of the range, so that its weights are not "
+        f"trained or read wrongly{tried}"
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(_value(part) for part in value)
+    if isinstance(value, float):
+        return f"{round(value, 6):g}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, HfsrWarning, stacklevel=2)
