@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from hfsr import zoo
+from hfsr import model_zoo
 
 __all__ = ["CLEARLY_BETTER", "FITS", "PLAUSIBLE", "UNFIT", "can_be_checked", "flat_error"]
 
@@ -45,7 +45,7 @@ def can_be_checked(model: nn.Module, task: str | None) -> bool:
         model: the network.
         task: what its weights are known to be for, or None.
     """
-    spec = zoo.spec_of(model)
+    spec = model_zoo.spec_of(model)
     if spec is None or spec.role != "restorer" or vars(model)["model_args"].get("num_out_ch", 3) != 3:
         return False
     return spec.keeps_flat_images if task is None else task in _KEEPING
@@ -61,7 +61,7 @@ def flat_error(model: nn.Module) -> float:
     Args:
         model: a restorer on the CPU, in evaluation mode.
     """
-    spec = zoo.spec_of(model)
+    spec = model_zoo.spec_of(model)
     multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
     transposed = any(isinstance(module, nn.ConvTranspose2d) for module in model.modules())
     side = _SIDE_TRANSPOSED if transposed else _SIDE

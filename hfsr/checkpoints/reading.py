@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hfsr import zoo
+from hfsr import model_zoo
 from hfsr.archs import ArchSpec, Evidence, SavedBy
 from hfsr.errors import CheckpointError, HfsrError, HfsrWarning
 from hfsr.registry import ARCHS
@@ -124,7 +124,7 @@ def build_network(arch: str, arguments: Mapping[str, Any], source: str) -> nn.Mo
         CheckpointError: the constructor refuses the arguments.
     """
     try:
-        return zoo.build(arch, **arguments)
+        return model_zoo.build(arch, **arguments)
     except (HfsrError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{source}: {arch} cannot be built ({first_line(error)})") from error
 

@@ -29,8 +29,8 @@ from hfsr.checkpoints import load_checkpoint
 from hfsr.checkpoints.flat_check import flat_error
 from hfsr.checkpoints.identity import claim
 from hfsr.errors import HfsrWarning
+from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
-from hfsr.zoo import create_model
 
 SAME = 0.002
 """Mean difference, relative to the range, up to which two readings give the same images."""

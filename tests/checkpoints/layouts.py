@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 EDSR = {"num_feat": 16, "num_block": 2, "upscale": 2}
 RCAN = {"num_feat": 16, "num_group": 2, "num_block": 2, "squeeze_factor": 4, "upscale": 2}

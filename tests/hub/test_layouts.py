@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hfsr.checkpoints import choose_weights
 from hfsr.errors import CheckpointError
 from hfsr.hub.layouts import read_fetched
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .client import Client
 from .server import HubServer
