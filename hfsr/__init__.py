@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from hfsr.errors import HfsrError
     from hfsr.hub import from_pretrained, push_to_hub, save_pretrained
     from hfsr.inference import Progress, Upscaler
+    from hfsr.model_zoo import create_model, list_archs, list_models, register_arch
     from hfsr.priors import ZeroShot
-    from hfsr.zoo import create_model, list_archs, list_models, register_arch
 
 _HOMES = {
     "HfsrError": "hfsr.errors",
     "Progress": "hfsr.inference",
     "Upscaler": "hfsr.inference",
     "ZeroShot": "hfsr.priors",
-    "create_model": "hfsr.zoo",
+    "create_model": "hfsr.model_zoo",
     "from_pretrained": "hfsr.hub",
-    "list_archs": "hfsr.zoo",
-    "list_models": "hfsr.zoo",
+    "list_archs": "hfsr.model_zoo",
+    "list_models": "hfsr.model_zoo",
     "load_checkpoint": "hfsr.checkpoints",
     "push_to_hub": "hfsr.hub",
-    "register_arch": "hfsr.zoo",
+    "register_arch": "hfsr.model_zoo",
     "save_pretrained": "hfsr.hub",
 }
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from hfsr import training, zoo
+from hfsr import model_zoo, training
 from hfsr.errors import OptionsError
 from hfsr.options import find_option_file, read_options
 from hfsr.options.schema import schema_text
@@ -47,7 +47,7 @@ class TestShipped:
     def test_networks_of_luma_learn_from_luma(self, file):
         options = read_options(file)
         with torch.device("meta"):
-            makes_luma = zoo.is_luma_network(network := build_network(options))
+            makes_luma = model_zoo.is_luma_network(network := build_network(options))
         assert options.train.pixel_y_channel is (makes_luma or getattr(network, "num_in_ch", 3) == 1)
 
     def test_trains_two_iterations_at_tiny_size(self, file, tmp_path):
@@ -280,7 +280,7 @@ def test_a_type_of_another_package_is_asked_for_once(content, write):
 
 
 def test_every_preset_can_be_written_in_an_option_file(content, write):
-    for name, spec in zoo.presets().items():
+    for name, spec in model_zoo.presets().items():
         if spec.role == "restorer":
             arguments = dict(spec.presets[name])
             content["network_g"] = {"type": spec.name, **json.loads(json.dumps(arguments))}

@@ -7,7 +7,7 @@ metrics and those of other plugins. `find_network()` looks a network up in both.
 
 from __future__ import annotations
 
-from ._cures import import_basicsr
-from ._registries import find_network, install
+from .compat_patches import import_basicsr
+from .registries import find_network, install
 
 __all__ = ["find_network", "import_basicsr", "install"]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hfsr import __version__, zoo
+from hfsr import __version__, model_zoo
 from hfsr.archs import input_ranges, quantise_layers
 from hfsr.errors import CheckpointError, HfsrError, some_of
 from hfsr.registry import ARCHS
@@ -75,7 +75,7 @@ def at_scale(model: nn.Module, scale: float, *, source: str) -> nn.Module:
     Raises:
         CheckpointError: its weights are those of one scale, or the network cannot be built for this one.
     """
-    spec = zoo.spec_of(model)
+    spec = model_zoo.spec_of(model)
     if spec is None or not spec.multi_scale:
         raise CheckpointError(f"{source} enlarges by {model.scale}, not by {scale:g}")
     other = _build(spec.name, {**vars(model)["model_args"], "upscale": scale}, source)
@@ -113,14 +113,14 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
     """
     spec = next((spec for spec in ARCHS.own().values() if spec.cls is type(model)), None)
     if spec is None:
-        carried = zoo.spec_of(model)
+        carried = model_zoo.spec_of(model)
         name = type(model).__name__ if carried is None else carried.name
         raise CheckpointError(f"{name} is not a registered network: add it with hfsr.register_arch first")
     config = {
         "architecture": spec.name,
         "model_args": dict(vars(model)["model_args"]),
         "scale": _scale_of(model),
-        "task": task or zoo.usual_task(model),
+        "task": task or model_zoo.usual_task(model),
         "library": "hfsr",
         "hfsr_version": __version__,
     }
@@ -245,6 +245,6 @@ def _scale_of(model: nn.Module) -> float:
 
 def _build(arch: str, arguments: Mapping[str, Any], source: str) -> nn.Module:
     try:
-        return zoo.build(arch, **arguments)
+        return model_zoo.build(arch, **arguments)
     except (HfsrError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{source}: {arch} cannot be built ({first_line(error)})") from error

@@ -70,7 +70,7 @@ def _known(args: argparse.Namespace, source: Source) -> list[Seeded]:
 
 def _task(source: Source, name: str) -> str:
     """The command line's word for what the source undoes."""
-    from hfsr.zoo import usual_task
+    from hfsr.model_zoo import usual_task
 
     if source.scale != 1:
         return "sr"

@@ -40,7 +40,7 @@ def evaluate_set(
 
     from hfsr.evaluation import evaluate, find_pairs, set_name
     from hfsr.hub.datasets import local_folder
-    from hfsr.zoo import is_luma_network
+    from hfsr.model_zoo import is_luma_network
 
     pairs = find_pairs(local_folder(gt), lq and local_folder(lq), up.scale)
     tiles: dict[int | str, None] = {}  # in the order they came

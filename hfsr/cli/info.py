@@ -25,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from hfsr import zoo
+    from hfsr import model_zoo
     from hfsr.registry import ARCHS
 
     if args.model in ARCHS.own():
         return _network(ARCHS[args.model], args)
-    if args.model in zoo.presets():
+    if args.model in model_zoo.presets():
         return _tell({"preset": args.model}, _preset_facts(args.model), args)
     return _tell({"model": args.model}, _model_facts(args.model), args)
 
@@ -101,18 +101,18 @@ def _cost(facts: ModelFacts) -> list[tuple[str, str]]:
 def _preset_facts(name: str) -> ModelFacts:
     import torch
 
-    from hfsr import zoo
+    from hfsr import model_zoo
     from hfsr.hub.facts import facts_of
 
     with torch.device("meta"):
-        return facts_of(zoo.create_model(name))
+        return facts_of(model_zoo.create_model(name))
 
 
 def _model_facts(name: str) -> ModelFacts:
-    from hfsr import _resources, hub, zoo
+    from hfsr import _resources, hub, model_zoo
     from hfsr.hub.facts import facts_of
 
-    known = [*zoo.list_archs(), *zoo.presets(), *_resources.bundled_models()]
+    known = [*model_zoo.list_archs(), *model_zoo.presets(), *_resources.bundled_models()]
     if name not in known and "/" not in name and not Path(name).expanduser().exists():
         raise UnknownNameError(
             f"no network, preset, bundled model, file or folder '{name}'{suggest(name, known)}"

@@ -78,10 +78,12 @@ def _shortened(presets: list[str]) -> list[str]:
 
 def _networks() -> list[dict[str, Any]]:
     """Every registered restorer, and its presets but for the tiny one that tests use."""
-    from hfsr import zoo
+    from hfsr import model_zoo
     from hfsr.registry import ARCHS
 
-    specs = [spec for name in zoo.list_archs() if (spec := ARCHS.own().get(name)) and spec.role == "restorer"]
+    specs = [
+        spec for name in model_zoo.list_archs() if (spec := ARCHS.own().get(name)) and spec.role == "restorer"
+    ]
     return [
         {
             "name": spec.name,
@@ -98,9 +100,9 @@ def _networks() -> list[dict[str, Any]]:
 
 def _models() -> list[dict[str, Any]]:
     """Every bundled model: its config, the numbers of its card, and how fast it is here."""
-    from hfsr import zoo
+    from hfsr import model_zoo
 
-    return [_model(name) for name in zoo.list_models()]
+    return [_model(name) for name in model_zoo.list_models()]
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _example(args: argparse.Namespace, source: Source) -> Example | None:
     A card that stays keeps its example unless there are pictures to make a new one from.
     """
     from hfsr.cli._measuring import example_for
-    from hfsr.zoo import spec_of
+    from hfsr.model_zoo import spec_of
 
     spec = spec_of(source.model)
     shown = source.example or (source.folder / "example.webp").is_file()

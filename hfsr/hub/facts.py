@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hfsr import zoo
+from hfsr import model_zoo
 from hfsr.errors import CheckpointError
 from hfsr.registry import ARCHS
 
@@ -66,7 +66,7 @@ def facts_of(model: nn.Module, *, task: str | None = None) -> ModelFacts:
     Raises:
         CheckpointError: the network is not a registered one and says nothing of itself.
     """
-    spec = zoo.spec_of(model)
+    spec = model_zoo.spec_of(model)
     if spec is None:
         raise CheckpointError(f"{type(model).__name__} is not a registered network: nothing is known of it")
     arguments = dict(vars(model)["model_args"])
@@ -78,7 +78,7 @@ def facts_of(model: nn.Module, *, task: str | None = None) -> ModelFacts:
         paper=spec.paper,
         reference=spec.reference,
         reference_licence=spec.licence,
-        task=task or zoo.usual_task(model),
+        task=task or model_zoo.usual_task(model),
         scale=getattr(model, "scale", 1),
         multi_scale=spec.multi_scale,
         parameters=sum(p.numel() for p in model.parameters()),
@@ -98,7 +98,7 @@ def multiply_adds(arch: str, arguments: dict[str, Any]) -> int:
     Counted on the meta device: no memory, no arithmetic. The input is 720//scale x 1280//scale.
     """
     with torch.device("meta"):
-        model = zoo.build(arch, **arguments).eval()
+        model = model_zoo.build(arch, **arguments).eval()
     scale = ARCHS[arch].scale_of(arguments)
     x = torch.empty(1, ARCHS[arch].in_channels, int(HD[0] // scale), int(HD[1] // scale), device="meta")
     counter = FlopCounterMode(display=False)

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from hfsr import zoo
+from hfsr import model_zoo
 from hfsr.checkpoints import identify, load_checkpoint, load_weights, read_model_folder, read_state_dict
 from hfsr.errors import CheckpointError, some_of
 from hfsr.registry import ARCHS
@@ -135,7 +135,7 @@ def _read_super_image(path: Path, config: Mapping[str, Any], scale: float | None
         arguments.setdefault("upscale", int(told))
     if "res_scale" in config:
         arguments["res_scale"] = config["res_scale"]
-    model = zoo.build(kind, **arguments)
+    model = model_zoo.build(kind, **arguments)
     load_weights(model, state_dict, source=f"'{path}'")
     return model.eval()
 
@@ -152,7 +152,7 @@ def _read_mixin(path: Path, config: Mapping[str, Any], scale: float | None) -> n
     arguments = {**inferred, **{word: value for word, value in told.items() if word in known}}
     if scale is not None and "upscale" in known:
         arguments.setdefault("upscale", scale)
-    model = zoo.build(spec.name, **arguments)
+    model = model_zoo.build(spec.name, **arguments)
     load_weights(model, state_dict, source=f"'{path}'")
     return model.eval()
 

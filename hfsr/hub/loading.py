@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hfsr import _resources, zoo
+from hfsr import _resources, model_zoo
 from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder, read_state_dict
 from hfsr.checkpoints.files import parse_config
 from hfsr.errors import CheckpointError, OptionsError, suggest
@@ -118,7 +118,7 @@ def task_of(name: str | Path, model: nn.Module) -> str:
         told = cached_config(str(name)).get("task")
     else:
         told = task_in(path)
-    return str(told or zoo.usual_task(model))
+    return str(told or model_zoo.usual_task(model))
 
 
 def task_in(path: Path) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from hfsr import _resources, zoo
+from hfsr import _resources, model_zoo
 from hfsr.checkpoints import load_checkpoint, load_weights, read_model_folder, read_state_dict
 from hfsr.errors import CheckpointError
 
@@ -183,7 +183,7 @@ def _build(network: Mapping[str, Any], *, scale: int | None) -> nn.Module:
     arguments = {key: value for key, value in network.items() if key != "type"}
     if "upscale" not in arguments and scale is not None:
         arguments["scale"] = scale
-    return zoo.build(str(network.get("type")), **arguments)
+    return model_zoo.build(str(network.get("type")), **arguments)
 
 
 def card_of(name: str) -> str:

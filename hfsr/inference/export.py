@@ -17,7 +17,7 @@ from hfsr.archs import input_ranges
 from hfsr.checkpoints import ONNX_CONFIG, ONNX_KEYS, config_of
 from hfsr.checkpoints.files import replacing
 from hfsr.errors import MissingDependencyError, OptionsError, PlanError
-from hfsr.zoo import spec_of
+from hfsr.model_zoo import spec_of
 
 __all__ = ["TOLERANCE", "export_onnx"]
 

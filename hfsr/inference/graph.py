@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from hfsr.archs import pad_to_multiple
 from hfsr.errors import PlanError
-from hfsr.zoo import spec_of
+from hfsr.model_zoo import spec_of
 
 from .operators import Convolution, MapOperator, Pointwise, Positional, TransposedConvolution
 from .regions import FAR, Region, Size

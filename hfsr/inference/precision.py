@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hfsr.errors import OptionsError, suggest
-from hfsr.zoo import spec_of
+from hfsr.model_zoo import spec_of
 
 __all__ = ["DTYPES", "choose_device", "choose_dtype", "dtype_name", "in_full", "is_native_bf16"]
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from hfsr.archs import ArchSpec, enlarged_length, input_ranges
 from hfsr.errors import PlanError
-from hfsr.zoo import spec_of
+from hfsr.model_zoo import spec_of
 
 from .backends import CompiledNetwork, is_worth_compiling
 from .execute import Read, RunStage, Write, execute

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from hfsr.registry import LOSSES
 
-from .features import Features
+from .vgg_features import Features
 
 __all__ = ["PerceptualLoss", "TextureLoss"]
 
@@ -31,7 +31,7 @@ class PerceptualLoss(nn.Module):
     its "VGG22" is `relu2_2`. ESRGAN's, before activation, is `{conv5_4: 1}` with `l1`.
 
     Args:
-        layer_weights: weight of each layer, by its name in `hfsr.losses.features.Features`.
+        layer_weights: weight of each layer, by its name in `hfsr.losses.vgg_features.Features`.
         vgg_type, pretrained, weights, use_input_norm, range_norm: as `Features`.
         perceptual_weight: factor on the distance of the maps; 0 for none.
         style_weight: factor on that of their Gram matrices, divided by their number of elements; 0 for none.
@@ -101,7 +101,7 @@ class TextureLoss(nn.Module):
         patch_size: side of a patch in px of the map; what is left over at the edges is not compared, and a
             smaller map is one patch.
         loss_weight: factor on the result.
-        vgg_type, pretrained, use_input_norm: as `hfsr.losses.features.Features`.
+        vgg_type, pretrained, use_input_norm: as `hfsr.losses.vgg_features.Features`.
     """
 
     def __init__(

@@ -4,8 +4,8 @@
 and its discriminator, and finds the picture among those that the generator can make.
 """
 
+from .fit_progress import FitProgress
 from .generative import GenerativePrior
-from .progress import FitProgress
 from .zeroshot import ZeroShot
 
 __all__ = ["FitProgress", "GenerativePrior", "ZeroShot"]

@@ -20,7 +20,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from tqdm import tqdm
 
-from hfsr import bridge, zoo
+from hfsr import bridge, model_zoo
 from hfsr.data import Batches, BatchesBesideUnpaired, ForeignSource, PairedFile, PatchSource, Progress
 from hfsr.errors import HfsrError, OptionsError
 from hfsr.hub.datasets import PREFIX, local_folder
@@ -148,7 +148,7 @@ def build_section(section: Typed, **defaults: Any) -> nn.Module:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # said below
         if section.type in ARCHS:
-            network = zoo.build(section.type, **{**defaults, **section.arguments})
+            network = model_zoo.build(section.type, **{**defaults, **section.arguments})
         else:
             network = bridge.find_network(section.type)(**section.arguments)
     empty = next((name for name, weight in network.named_parameters() if weight.numel() == 0), None)

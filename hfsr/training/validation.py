@@ -22,10 +22,10 @@ from hfsr.errors import HfsrError, OptionsError
 from hfsr.evaluation import Pair, Report, Scores, evaluate, summarise
 from hfsr.images import Picture, from_rgb_float, write_picture
 from hfsr.inference import Upscaler
+from hfsr.model_zoo import is_luma_network
 from hfsr.options import TrainOptions
 from hfsr.options.models import Typed
 from hfsr.registry import ARCHS, METRICS
-from hfsr.zoo import is_luma_network
 
 from .setup import build_dataset, files_of
 

@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 
 from hfsr.archs import BlurPool, Enlargement, PositionalEnlargement
-from hfsr.zoo import create_model, presets
+from hfsr.model_zoo import create_model, presets
 
 
 class CoreTracer(fx.Tracer):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from hfsr.archs.a2n import A2N, AttentionInAttentionBlock, PixelAttention
 from hfsr.checkpoints import identify, load_checkpoint
 from hfsr.errors import CheckpointError, OptionsError
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .graphs import assert_radius, pools, trace
 

@@ -14,8 +14,8 @@ from hfsr.archs._biggan_layers import SNConv2d, SNEmbedding, SNLinear
 from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
 from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
 from hfsr.errors import OptionsError
+from hfsr.model_zoo import build, create_model
 from hfsr.registry import ARCHS
-from hfsr.zoo import build, create_model
 
 GENERATORS = {
     "biggan_generator_128": (70_433_988, 70_448_772, 120, (16, 16, 8, 4, 2, 1)),

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from hfsr.archs import ArchSpec
 from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
+from hfsr.model_zoo import build, create_model, presets
 from hfsr.registry import ARCHS
-from hfsr.zoo import build, create_model, presets
 
 from .graphs import assert_radius, pools, trace, written_in_place
 

@@ -11,7 +11,7 @@ from hfsr.archs import csnln
 from hfsr.archs.csnln import CSNLN, CrossScaleAttention, InScaleAttention
 from hfsr.checkpoints import identify, load_weights
 from hfsr.errors import CheckpointError, OptionsError
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .attention import Layers, gradients, largest_tensor, limit_blocks, plain_attention
 from .graphs import measured_radius

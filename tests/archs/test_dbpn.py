@@ -9,7 +9,7 @@ from hfsr.archs._resize import Bicubic
 from hfsr.archs.dbpn import DBPN, PROJECTIONS, SPEC, DownProjection, UpProjection
 from hfsr.checkpoints import identify, load_checkpoint
 from hfsr.errors import OptionsError
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .graphs import assert_radius
 from .parity import shake

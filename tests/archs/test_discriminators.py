@@ -9,8 +9,8 @@ from torch import nn
 from hfsr.archs.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
 from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
 from hfsr.errors import OptionsError
+from hfsr.model_zoo import build, create_model
 from hfsr.registry import ARCHS
-from hfsr.zoo import build, create_model
 
 from .parity import assert_same_constructor, shake
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from hfsr.archs.drn import DRN, DRNDual, radius_of
 from hfsr.checkpoints import identify, load_checkpoint, load_weights
 from hfsr.errors import OptionsError
+from hfsr.model_zoo import build, create_model
 from hfsr.registry import ARCHS
-from hfsr.zoo import build, create_model
 
 from .graphs import assert_radius, pools, trace
 from .parity import shake

@@ -86,7 +86,7 @@ def test_layout_of_another_port() -> None:
 @pytest.mark.parametrize(("scale", "radius"), [(2, 8), (3, 8), (4, 7)])
 def test_radius_of_the_paper_s_network(scale, radius) -> None:
     assert_radius("fsrcnn_tiny", num_map=4, scale=scale)
-    from hfsr.zoo import presets
+    from hfsr.model_zoo import presets
 
     name = f"fsrcnn_x{scale}"
     assert presets()[name].radius(presets()[name].presets[name]) == radius

@@ -11,7 +11,7 @@ from hfsr.archs import metardn
 from hfsr.archs.metardn import MetaRDN, places
 from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
 from hfsr.errors import OptionsError
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .parity import shake
 

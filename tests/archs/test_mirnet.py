@@ -12,7 +12,7 @@ from hfsr.archs import BlurPool
 from hfsr.archs.mirnet import SPEC, MIRNet, Up
 from hfsr.checkpoints import identify, load_checkpoint, load_weights
 from hfsr.errors import CheckpointError, OptionsError
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .graphs import assert_radius, pools, trace
 from .parity import shake

@@ -16,7 +16,7 @@ from hfsr.archs.pa_edsr import PAEDSR
 from hfsr.archs.pyramid_attention import PyramidAttentionNet
 from hfsr.checkpoints import identify, load_weights
 from hfsr.errors import CheckpointError, OptionsError
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .attention import Layers, gradients, largest_tensor, limit_blocks, plain_attention
 from .graphs import assert_radius

@@ -7,7 +7,7 @@ from torch import nn
 from hfsr.archs.srresnet import SRResNet
 from hfsr.checkpoints import identify
 from hfsr.errors import CheckpointError, OptionsError
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .graphs import assert_radius
 from .parity import shake

@@ -27,7 +27,7 @@ from hfsr.archs._attention import patch_attention
 from hfsr.archs.a2n import AttentionInAttentionBlock
 from hfsr.archs.mirnet import SKFF
 from hfsr.bridge import import_basicsr
-from hfsr.zoo import build
+from hfsr.model_zoo import build
 
 SAME_LIMIT, OURS_LIMIT = 0.97, 1.1
 """Ratios below which a network counts as slow, in the same memory format and in ours."""

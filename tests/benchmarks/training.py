@@ -26,7 +26,7 @@ import torch
 import yaml
 from PIL import Image
 
-from hfsr import zoo
+from hfsr import model_zoo
 from hfsr.data import read_rgb
 from hfsr.degradations import bicubic_down, modcrop
 from hfsr.registry import ARCHS
@@ -66,7 +66,7 @@ def main() -> int:
     measured = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        sizes = write_pairs(args.pictures, folder, scale=zoo.create_model(args.preset).scale)
+        sizes = write_pairs(args.pictures, folder, scale=model_zoo.create_model(args.preset).scale)
         for loop in args.loops:
             measured[loop] = run(loop, args, folder)
             shown = measured[loop]
@@ -119,8 +119,8 @@ def run(loop: str, args: argparse.Namespace, folder: Path) -> dict[str, float]:
 
 
 def options(name: str, loop: str, args: argparse.Namespace, folder: Path) -> dict[str, object]:
-    spec = zoo.presets()[args.preset]
-    scale = zoo.create_model(args.preset).scale
+    spec = model_zoo.presets()[args.preset]
+    scale = model_zoo.create_model(args.preset).scale
     theirs = loop == "basicsr"
     kind = {"EDSR": "EDSR_hfsr", "RCAN": "RCAN_hfsr"}.get(spec.name, spec.name)
     train = {

@@ -9,8 +9,8 @@ import torch
 import yaml
 from PIL import Image
 
+from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
-from hfsr.zoo import create_model
 
 PROGRAM = """
 import sys

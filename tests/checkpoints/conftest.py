@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hfsr.errors import CheckpointError
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 
 @pytest.fixture

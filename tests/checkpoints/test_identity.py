@@ -9,8 +9,8 @@ from torch import nn
 from hfsr.archs import edsr as edsr_file
 from hfsr.checkpoints import identify, load_checkpoint, load_weights
 from hfsr.errors import UnknownNameError
+from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
-from hfsr.zoo import create_model
 
 
 class TwoConvolutions(nn.Module):

@@ -17,7 +17,7 @@ from hfsr.checkpoints import (
     write_model_folder,
 )
 from hfsr.errors import CheckpointError
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .conftest import same_pictures
 

@@ -11,7 +11,7 @@ import torch
 
 from hfsr.cli import main
 from hfsr.hub import from_pretrained
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 
 def test_a_released_checkpoint_becomes_a_model_folder(

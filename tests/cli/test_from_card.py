@@ -11,7 +11,7 @@ from PIL import Image
 
 from hfsr import cli
 from hfsr.checkpoints import write_model_folder
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 
 @pytest.fixture

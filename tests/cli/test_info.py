@@ -9,7 +9,7 @@ import pytest
 
 from hfsr.checkpoints import save_checkpoint, write_model_folder
 from hfsr.cli import main
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 
 def told(capsys: pytest.CaptureFixture[str], *argv: str) -> str:

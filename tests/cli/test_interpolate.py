@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hfsr import zoo
+from hfsr import model_zoo
 from hfsr.checkpoints import load_checkpoint, save_checkpoint, write_model_folder
 from hfsr.cli import main
 from hfsr.hub import from_pretrained
@@ -17,7 +17,7 @@ from hfsr.hub import from_pretrained
 def pair(tmp_path, monkeypatch):
     """Two trainings of one network: a folder and a file."""
     monkeypatch.chdir(tmp_path)
-    a, b = (zoo.create_model("srresnet_tiny").eval() for _ in range(2))
+    a, b = (model_zoo.create_model("srresnet_tiny").eval() for _ in range(2))
     for model in (a, b):
         for tensor in (t for t in model.state_dict().values() if t.is_floating_point()):
             tensor.uniform_(0.1, 1)
@@ -67,10 +67,10 @@ def test_the_ends_are_the_two_themselves(pair, alpha, which):
 )
 def test_what_cannot_be_mixed_is_one_line(pair, capsys, tmp_path, other, alpha, told):
     if other == "edsr_tiny":
-        write_model_folder(zoo.create_model(other), "other")
+        write_model_folder(model_zoo.create_model(other), "other")
     elif other is not None:
         words = {"num_feat": 12} if other == "wider" else {}
-        write_model_folder(zoo.create_model("srresnet_tiny", **words), "other")
+        write_model_folder(model_zoo.create_model("srresnet_tiny", **words), "other")
     assert main(["interpolate", "a", "other", "--alpha", alpha, "-o", "out"]) == 1
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1

@@ -10,8 +10,8 @@ import pytest
 from hfsr import _resources
 from hfsr.checkpoints import write_model_folder
 from hfsr.cli import main
+from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
-from hfsr.zoo import create_model
 
 
 def test_networks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from hfsr.checkpoints import write_model_folder
 from hfsr.cli import main
 from hfsr.hub.publishing import Published
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 
 @pytest.fixture

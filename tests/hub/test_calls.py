@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hfsr.hub import save_pretrained
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .client import Client
 from .server import Call, HubServer

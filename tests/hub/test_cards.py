@@ -14,8 +14,8 @@ from hfsr.hub.cards import check_card, make_card
 from hfsr.hub.editing import with_name, with_results
 from hfsr.hub.parts import Provenance, Training
 from hfsr.hub.results import eval_results, reports_of, table
+from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
-from hfsr.zoo import create_model
 
 
 def report(**more: Any) -> dict[str, Any]:

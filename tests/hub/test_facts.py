@@ -10,7 +10,7 @@ from torch import nn
 
 from hfsr.errors import CheckpointError
 from hfsr.hub.facts import facts_of
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 
 @pytest.mark.parametrize(

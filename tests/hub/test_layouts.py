@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hfsr.errors import CheckpointError
 from hfsr.hub.layouts import choose_weights, read_fetched
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .client import Client
 from .server import HubServer

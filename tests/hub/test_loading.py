@@ -14,7 +14,7 @@ from hfsr.checkpoints import save_checkpoint, write_model_folder
 from hfsr.errors import CheckpointError, OptionsError
 from hfsr.hub import from_pretrained
 from hfsr.hub.loading import find_local
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .client import Client
 from .server import HubServer

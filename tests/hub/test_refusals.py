@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hfsr.checkpoints import save_checkpoint
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 from .client import Client, Outcome
 from .server import HubServer

@@ -15,7 +15,7 @@ from hfsr.errors import CheckpointError, HubError
 from hfsr.hub.recipe import read_recipe
 from hfsr.hub.sources import open_source
 from hfsr.hub.staging import published_names, stage
-from hfsr.zoo import create_model
+from hfsr.model_zoo import create_model
 
 OPTIONS = """
 name: run

@@ -16,8 +16,8 @@ from hfsr.errors import MissingDependencyError, OptionsError
 from hfsr.inference import Upscaler, backends
 from hfsr.inference.backends import choice, compiled, windows
 from hfsr.inference.backends.openvino import OpenVino, logs_left_alone
+from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
-from hfsr.zoo import create_model
 
 from .conftest import independent_tiles, loud, uneven_image
 

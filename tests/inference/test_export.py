@@ -15,8 +15,8 @@ from hfsr.cli import main
 from hfsr.errors import CheckpointError, MissingDependencyError, OptionsError, PlanError
 from hfsr.inference import export
 from hfsr.inference.export import TOLERANCE, export_onnx
+from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
-from hfsr.zoo import create_model
 
 RESTORERS = sorted(name for name, spec in ARCHS.own().items() if spec.role == "restorer")
 REFUSED = ("CSNLN", "MetaRDN", "PAEDSR", "PyramidAttentionNet")

@@ -14,8 +14,8 @@ from hfsr.cli import main
 from hfsr.errors import CheckpointError, MissingDependencyError, OptionsError
 from hfsr.inference import Upscaler
 from hfsr.inference.quantise import quantise
+from hfsr.model_zoo import create_model
 from hfsr.samples import SAMPLE
-from hfsr.zoo import create_model
 
 from .conftest import uneven_image
 

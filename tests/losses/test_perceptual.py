@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hfsr import zoo
+from hfsr import model_zoo
 from hfsr.errors import HubError, OptionsError
-from hfsr.losses import Features, PerceptualLoss, TextureLoss, features
+from hfsr.losses import Features, PerceptualLoss, TextureLoss, vgg_features
 
 
 def random_features(*layers, **words):
@@ -125,13 +125,13 @@ def test_a_weight_of_0_leaves_a_part_out():
 
 
 def test_minc_is_the_circulated_layout(tmp_path):
-    net = zoo.create_model("vgg16_minc_tiny")
+    net = model_zoo.create_model("vgg16_minc_tiny")
     keys = [key for key in net.state_dict() if key.endswith("weight")]
     assert keys == [f"conv{s}{i}.weight" for s, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]
     assert net(torch.rand(1, 3, 33, 20)).shape == (1, 16, 3, 2)  # pools round up
     save_file(net.state_dict(), tmp_path / "minc.safetensors")
     words = {
-        "vgg_type": features.MINC,
+        "vgg_type": vgg_features.MINC,
         "weights": str(tmp_path / "minc.safetensors"),
         "use_input_norm": False,
     }
@@ -142,7 +142,7 @@ def test_minc_is_the_circulated_layout(tmp_path):
 
 def test_the_real_minc_has_the_parameters_of_vgg16():
     with torch.device("meta"):
-        net = zoo.create_model("vgg16_minc")
+        net = model_zoo.create_model("vgg16_minc")
     assert sum(p.numel() for p in net.parameters()) == 14_714_688
 
 

@@ -25,11 +25,11 @@ from hfsr.priors.generative import (
     checked_hole,
     find_schedule,
 )
-from hfsr.priors.generative.degrading import enlarged_by_lines, grayed, holed, reduced
+from hfsr.priors.generative.cielab import lab_to_rgb, rgb_to_lab
 from hfsr.priors.generative.fitting import Fitter, weight_groups
-from hfsr.priors.generative.framing import pasted, square_of
-from hfsr.priors.generative.lab import lab_to_rgb, rgb_to_lab
-from hfsr.priors.generative.norms import FrozenInstanceNorm, freeze_norms
+from hfsr.priors.generative.forward_models import enlarged_by_lines, grayed, holed, reduced
+from hfsr.priors.generative.instance_norm import FrozenInstanceNorm, freeze_norms
+from hfsr.priors.generative.square_crop import pasted, square_of
 
 from .pair import draw
 

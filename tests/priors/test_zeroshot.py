@@ -14,12 +14,12 @@ from hfsr.errors import HfsrError
 from hfsr.images import from_rgb_float, to_rgb_float
 from hfsr.metrics import psnr
 from hfsr.priors import FitProgress
-from hfsr.priors.scaling import Scaling
+from hfsr.priors.resampling import Scaling
 from hfsr.priors.zeroshot import Recipe
-from hfsr.priors.zeroshot.enlarging import Enlarger, _median
-from hfsr.priors.zeroshot.estimate import gaussian
-from hfsr.priors.zeroshot.learning import Fathers, should_slow_down, turned, turned_back
-from hfsr.priors.zeroshot.settings import schedule_of
+from hfsr.priors.zeroshot.argument_checks import schedule_of
+from hfsr.priors.zeroshot.kernel_estimation import gaussian
+from hfsr.priors.zeroshot.self_training import Fathers, should_slow_down, turned, turned_back
+from hfsr.priors.zeroshot.tiled_inference import Enlarger, _median
 from hfsr.samples import SAMPLE
 
 QUICK = Recipe(iterations=2, crop=24)

@@ -31,9 +31,9 @@ SPACE = _resources.path("spaces", "upscaler")
 def space():
     """The Space's package, with its modules."""
     load_app()
-    from hfsr_space import jobs, menu, page, words
+    from hfsr_space import catalog, jobs, messages, page
 
-    return type("Space", (), {"jobs": jobs, "menu": menu, "page": page, "words": words})
+    return type("Space", (), {"jobs": jobs, "menu": catalog, "page": page, "words": messages})
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hfsr import bridge, training, zoo
+from hfsr import bridge, model_zoo, training
 from hfsr.errors import OptionsError
 from hfsr.evaluation import Scores, summarise
 from hfsr.training.ema import Ema
@@ -159,7 +159,7 @@ def test_basicsrs_niqe_measures_and_less_of_it_is_better(tmp_path, options):
     coarse.resize((212, 208), Image.Resampling.BICUBIC).save(folder / "a.png")
     metrics = "val:metrics={niqe: {type: calculate_niqe, crop_border: 2}}"
     validation = Validation(options(f"datasets:val:dataroot_gt={folder}", metrics))
-    network = zoo.create_model("edsr_tiny").eval()
+    network = model_zoo.create_model("edsr_tiny").eval()
     (measured,) = validation.measure(network, save=lambda _, name: tmp_path / f"{name}.png")
     from basicsr.metrics import calculate_niqe
 

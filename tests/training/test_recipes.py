@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from hfsr import training, zoo
+from hfsr import model_zoo, training
 from hfsr.archs import Bicubic, luma
 from hfsr.checkpoints import read_state_dict
 from hfsr.errors import CheckpointError, OptionsError
@@ -90,8 +90,8 @@ class TestLearner:
 class TestRunning:
     @pytest.mark.parametrize("preset", ["vdsr_tiny", "mdsr_tiny", "mslapsrn_tiny", "metardn_tiny"])
     def test_the_same_weights_at_another_scale(self, preset):
-        network, x = zoo.create_model(preset), torch.rand(1, 3, 6, 6)
-        other = zoo.create_model(preset, scale=4)
+        network, x = model_zoo.create_model(preset), torch.rand(1, 3, 6, 6)
+        other = model_zoo.create_model(preset, scale=4)
         other.load_state_dict(network.state_dict())
         running = Running(network)
         sr = running(x, 4)
@@ -104,12 +104,12 @@ class TestRunning:
 
     def test_a_network_of_one_scale_is_refused(self):
         with pytest.raises(OptionsError, match="EDSR has weights for one scale, x2"):
-            Running(zoo.create_model("edsr_tiny"))(torch.rand(1, 3, 4, 4), 3)
+            Running(model_zoo.create_model("edsr_tiny"))(torch.rand(1, 3, 4, 4), 3)
 
     def test_parameters_of_other_scales_are_known_to_be_idle(self):
-        assert leaves_some_idle(Running(zoo.create_model("mdsr_tiny")))
-        assert not leaves_some_idle(Running(zoo.create_model("vdsr_tiny")))
-        assert not leaves_some_idle(Running(zoo.create_model("mslapsrn_tiny"), "pyramid"))
+        assert leaves_some_idle(Running(model_zoo.create_model("mdsr_tiny")))
+        assert not leaves_some_idle(Running(model_zoo.create_model("vdsr_tiny")))
+        assert not leaves_some_idle(Running(model_zoo.create_model("mslapsrn_tiny"), "pyramid"))
 
 
 def test_one_scale_per_batch_is_that_of_the_batch(tmp_path, options, batch):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hfsr import hub, training, zoo
+from hfsr import hub, model_zoo, training
 from hfsr.checkpoints import save_checkpoint, write_model_folder
 from hfsr.errors import CheckpointError
 from hfsr.training.engine import Engine
@@ -21,7 +21,7 @@ def started(options, source, *overrides):
 @pytest.fixture
 def a2n(tmp_path):
     """A2N x2 of a tiny size as a model folder, and the words for the same size at x4."""
-    network = zoo.create_model("a2n_tiny", scale=2)
+    network = model_zoo.create_model("a2n_tiny", scale=2)
     write_model_folder(network, tmp_path / "a2n-x2")
     words = {k: v for k, v in network.model_args.items() if k not in ("upscale", "scale")}
     return network.state_dict(), tmp_path / "a2n-x2", f"network_g={ {'type': 'A2N', **words} }"
@@ -46,7 +46,7 @@ def test_a2n_x2_starts_x4_and_the_log_lists_what_is_new(tmp_path, options, a2n, 
 
 
 def test_edsr_keeps_its_body_and_renews_its_enlargement(tmp_path, options):
-    network = zoo.build("EDSR", num_feat=4, num_block=1, scale=2)
+    network = model_zoo.build("EDSR", num_feat=4, num_block=1, scale=2)
     save_checkpoint(network, tmp_path / "edsr_x2.safetensors")
     before = network.state_dict()
     x3 = ("scale=3", "datasets:train:gt_size=18")
@@ -58,7 +58,7 @@ def test_edsr_keeps_its_body_and_renews_its_enlargement(tmp_path, options):
 
 
 def test_from_the_hub(tmp_path, options, monkeypatch):
-    network, asked = zoo.build("EDSR", num_feat=4, num_block=1, scale=2), []
+    network, asked = model_zoo.build("EDSR", num_feat=4, num_block=1, scale=2), []
     monkeypatch.setattr(hub, "from_pretrained", lambda name: asked.append(name) or network)
     engine = Engine(options("path:pretrain_network_g=org/edsr-x2"), tmp_path)
     assert asked == ["org/edsr-x2"]

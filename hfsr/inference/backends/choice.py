@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hfsr.errors import MissingDependencyError, OptionsError, suggest
-from hfsr.zoo import spec_of
+from hfsr.model_zoo import spec_of
 
 __all__ = ["BACKENDS", "choose_backend"]
 

@@ -1,9 +1,9 @@
 """The deep generative prior: a generator and its latent numbers fitted to what is left of a picture."""
 
+from .fit_schedules import BIASES, PRESETS, TASKS, Schedule, find_schedule
 from .fitting import Fit, Fitter
-from .framing import brushed, checked_hole
-from .prior import GenerativePrior, Outcome
-from .schedules import BIASES, PRESETS, TASKS, Schedule, find_schedule
+from .generative_prior import GenerativePrior, Outcome
+from .square_crop import brushed, checked_hole
 
 __all__ = [
     "BIASES",

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
-from hfsr.priors.progress import Clock, FitProgress
+from hfsr.priors.fit_progress import Clock, FitProgress
 
-from .degrading import Degradation
-from .norms import freeze_norms
-from .schedules import Schedule
+from .fit_schedules import Schedule
+from .forward_models import Degradation
+from .instance_norm import freeze_norms
 
 __all__ = ["Fit", "Fitter"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hfsr import zoo
+from hfsr import model_zoo
 from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
@@ -61,7 +61,9 @@ class Running(nn.Module):
     def _at(self, scale: float) -> nn.Module:
         self.check(scale)
         arguments = {**vars(self.network)["model_args"], "upscale": scale}
-        other = zoo.build(type(self.network).__name__, **arguments).to(next(self.network.parameters()).device)
+        other = model_zoo.build(type(self.network).__name__, **arguments).to(
+            next(self.network.parameters()).device
+        )
         for path, module in self.network.named_modules():
             for key, parameter in module.named_parameters(recurse=False):
                 setattr(other.get_submodule(path), key, parameter)

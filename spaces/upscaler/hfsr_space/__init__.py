@@ -9,7 +9,7 @@ from contextlib import suppress
 with suppress(ImportError):
     import spaces  # noqa: F401 - ZeroGPU's package, before torch; beside a checkout, our folder of that name
 
-from .menu import load
+from .catalog import load
 from .page import launch
 
 __all__ = ["launch", "load"]

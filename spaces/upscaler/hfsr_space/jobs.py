@@ -19,8 +19,8 @@ import hfsr
 from hfsr import images
 
 from . import limits
-from .menu import Menu
-from .words import bar, in_words, learned, pieces_done, readable, refusal
+from .catalog import Menu
+from .messages import bar, in_words, learned, pieces_done, readable, refusal
 
 Told = Generator[tuple[str, str], None, None]
 """After each piece: how far the work is, and how it is made."""

@@ -10,9 +10,9 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from . import experiments, limits, upscaling
-from .door import Door
-from .menu import HERE, Menu, Offer
+from . import limits, upscale_tab, zeroshot_tab
+from .catalog import HERE, Menu, Offer
+from .middleware import Door
 
 TITLE = """# Larger and sharper pictures
 Drop a picture, press one button, compare, download."""
@@ -29,9 +29,9 @@ def build(models: dict[str, str] | None = None) -> gr.Blocks:
     with gr.Blocks(title="hfsr upscaler", analytics_enabled=False, delete_cache=cache) as page:
         gr.Markdown(TITLE, elem_id="title")
         with gr.Tab("Enhance", id="enhance", elem_id="enhance"):
-            upscaling.tab(page, menu)
+            upscale_tab.tab(page, menu)
         with gr.Tab("Experiments", id="experiments", elem_id="experiments"):
-            experiments.tab(page)
+            zeroshot_tab.tab(page)
     # Programs wait in the queue like everyone: without api_open=False they could pass it by.
     return page.queue(max_size=limits.MAX_WAITING, default_concurrency_limit=1, api_open=False)
 

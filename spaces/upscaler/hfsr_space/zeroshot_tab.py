@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from . import jobs, limits
-from .panel import Panel, ask_picture, buttons, check_offered, connect, show
+from .widgets import Panel, ask_picture, buttons, check_offered, connect, show
 
 SCALES = [2, 3, 4]
 KINDS = {

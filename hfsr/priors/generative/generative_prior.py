@@ -15,14 +15,14 @@ from hfsr import images
 from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
 from hfsr.errors import CheckpointError, ImageError, OptionsError
 from hfsr.inference.precision import choose_device
-from hfsr.priors.progress import FitProgress
+from hfsr.priors.fit_progress import FitProgress
 
-from .degrading import REDUCTION, Degradation, enlarged_by_lines, grayed, holed, reduced, unchanged
+from .cielab import lab_to_rgb, rgb_to_lab
+from .cost_estimate import forecast
+from .fit_schedules import Schedule, find_schedule
 from .fitting import Fit, Fitter
-from .forecasting import forecast
-from .framing import framed, known_of, pasted, square_of, square_picture
-from .lab import lab_to_rgb, rgb_to_lab
-from .schedules import Schedule, find_schedule
+from .forward_models import REDUCTION, Degradation, enlarged_by_lines, grayed, holed, reduced, unchanged
+from .square_crop import framed, known_of, pasted, square_of, square_picture
 
 __all__ = ["GenerativePrior", "Outcome"]
 

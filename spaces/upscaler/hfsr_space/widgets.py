@@ -10,9 +10,9 @@ import gradio as gr
 
 from hfsr.samples import SAMPLE
 
-from .menu import HERE
-from .visitors import BUSY, WORK, give_up, has_job, one_at_a_time
-from .words import refusal
+from .catalog import HERE
+from .messages import refusal
+from .sessions import BUSY, WORK, give_up, has_job, one_at_a_time
 
 PRIVATE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Of events that only arrange the page."""

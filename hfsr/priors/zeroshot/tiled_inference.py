@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.inference import Upscaler
 from hfsr.inference.windowed import WindowPlan
-from hfsr.priors.scaling import Origin, Scaling
+from hfsr.priors.resampling import Origin, Scaling
 
-from .learning import turned, turned_back
+from .self_training import turned, turned_back
 
 __all__ = ["Band", "Enlarger", "bands_of"]
 

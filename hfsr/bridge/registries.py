@@ -13,7 +13,7 @@ import hfsr.losses  # noqa: F401  and our losses
 from hfsr.errors import UnknownNameError, suggest
 from hfsr.registry import ARCHS, DATASETS, FOREIGN_ARCHS, LOSSES, METRICS, SUFFIX, Registry
 
-from ._cures import import_basicsr
+from .compat_patches import import_basicsr
 
 __all__ = ["find_network", "install"]
 

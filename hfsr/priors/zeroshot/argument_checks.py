@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import OptionsError
-from hfsr.priors.scaling import Scaling
+from hfsr.priors.resampling import Scaling
 
-from .kernels import checked_kernel, read_kernel, rescaled
+from .blur_kernels import checked_kernel, read_kernel, rescaled
 
 __all__ = ["checked_noise", "checked_scale", "checked_source", "schedule_of"]
 

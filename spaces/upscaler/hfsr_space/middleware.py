@@ -13,7 +13,7 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 from . import limits
-from .visitors import COOKIE
+from .sessions import COOKIE
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

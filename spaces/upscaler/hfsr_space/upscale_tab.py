@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from . import jobs
-from .menu import Menu, Offer
-from .panel import PRIVATE, Panel, ask_picture, buttons, check_offered, connect, show
-from .words import refusal
+from .catalog import Menu, Offer
+from .messages import refusal
+from .widgets import PRIVATE, Panel, ask_picture, buttons, check_offered, connect, show
 
 TILES = {"automatic": "auto", "64 px": "64", "128 px": "128", "256 px": "256", "512 px": "512"}
 DTYPES = {"automatic": "auto", "fp32, most exact": "fp32", "bf16, faster": "bf16"}

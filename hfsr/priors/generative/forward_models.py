@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from hfsr.priors.scaling import Scaling
+from hfsr.priors.resampling import Scaling
 
 __all__ = ["REDUCTION", "Degradation", "enlarged_by_lines", "grayed", "holed", "reduced", "unchanged"]
 

@@ -8,9 +8,9 @@ import torch
 
 from hfsr.inference.memory import peak_memory
 
-from .degrading import unchanged
+from .fit_schedules import Schedule
 from .fitting import Fitter
-from .schedules import Schedule
+from .forward_models import unchanged
 
 __all__ = ["forecast"]
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from torch import nn
 
-from hfsr import zoo
+from hfsr import model_zoo
 from hfsr.archs import ArchSpec
 from hfsr.archs.edsr import EDSR, SPEC
 from hfsr.errors import OptionsError, UnknownNameError
@@ -28,7 +28,7 @@ def third_party(name: str = "Plain", presets: dict | None = None) -> ArchSpec:
 
 
 def test_create_model_builds_a_preset():
-    model = zoo.create_model("edsr_tiny")
+    model = model_zoo.create_model("edsr_tiny")
     assert isinstance(model, EDSR)
     assert model.scale == 2
     assert model.model_args["num_feat"] == 8
@@ -36,19 +36,19 @@ def test_create_model_builds_a_preset():
 
 @pytest.mark.parametrize("word", ["scale", "upscale"])
 def test_arguments_override_the_preset_in_either_word(word):
-    model = zoo.create_model("edsr_tiny", num_block=1, **{word: 4})
+    model = model_zoo.create_model("edsr_tiny", num_block=1, **{word: 4})
     assert model.scale == 4
     assert model.model_args["num_feat"] == 8
     assert len(model.body) == 1
 
 
 def test_a_whole_scale_is_a_whole_number():
-    model = zoo.create_model("edsr_tiny", scale=3.0)
+    model = model_zoo.create_model("edsr_tiny", scale=3.0)
     assert repr(model.scale) == repr(model.model_args["upscale"]) == "3"
 
 
 def test_create_model_builds_by_class_name():
-    model = zoo.create_model("EDSR", scale=3, num_feat=4, num_block=1)
+    model = model_zoo.create_model("EDSR", scale=3, num_feat=4, num_block=1)
     assert (type(model).__name__, model.scale) == ("EDSR", 3)
 
 
@@ -56,9 +56,9 @@ def test_an_unknown_name_names_the_nearest_preset_or_network():
     with pytest.raises(
         UnknownNameError, match="no preset or network named 'edsr_tinny'; did you mean 'edsr_tiny'"
     ):
-        zoo.create_model("edsr_tinny")
+        model_zoo.create_model("edsr_tinny")
     with pytest.raises(UnknownNameError, match="no network named 'EDRS'; did you mean 'EDSR'"):
-        zoo.build("EDRS")
+        model_zoo.build("EDRS")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_arguments_that_cannot_be_are_one_line(name, arguments, message):
     if name == "edsr_tiny":
         message = message.split(":")[0].split(" with")[0]  # the preset's own arguments are listed too
     with pytest.raises(OptionsError, match=message):
-        zoo.create_model(name, **arguments)
+        model_zoo.create_model(name, **arguments)
 
 
 def test_a_network_without_a_scale_is_scale_1(archs):
@@ -85,18 +85,18 @@ def test_a_network_without_a_scale_is_scale_1(archs):
             super().__init__()
 
     archs.register(dataclasses.replace(SPEC, name="Denoiser", cls=Denoiser, presets={"denoiser_tiny": {}}))
-    assert isinstance(zoo.create_model("denoiser_tiny", scale=1), Denoiser)
+    assert isinstance(model_zoo.create_model("denoiser_tiny", scale=1), Denoiser)
     with pytest.raises(OptionsError, match="Denoiser keeps the size of a picture: its scale is 1, not 2"):
-        zoo.create_model("Denoiser", scale=2)
+        model_zoo.create_model("Denoiser", scale=2)
 
 
 def test_a_registered_network_is_listed_and_built(archs):
     spec = third_party()
-    assert zoo.register_arch(spec) is spec
-    assert "Plain" in zoo.list_archs()
-    assert "plain_tiny" in zoo.list_models(pretrained=False)
-    assert isinstance(zoo.create_model("plain_tiny"), spec.cls)
-    assert zoo.register_arch(spec) is spec
+    assert model_zoo.register_arch(spec) is spec
+    assert "Plain" in model_zoo.list_archs()
+    assert "plain_tiny" in model_zoo.list_models(pretrained=False)
+    assert isinstance(model_zoo.create_model("plain_tiny"), spec.cls)
+    assert model_zoo.register_arch(spec) is spec
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,13 @@ def test_a_registered_network_is_listed_and_built(archs):
 def test_a_refused_network_changes_nothing(archs, spec, message):
     before = archs.own()
     with pytest.raises(ValueError, match=message):
-        zoo.register_arch(spec)
+        model_zoo.register_arch(spec)
     assert archs.own() == before
 
 
 def test_lists_are_sorted_and_presets_unique():
-    assert zoo.list_archs() == sorted(ARCHS)
-    names = zoo.list_models(pretrained=False)
+    assert model_zoo.list_archs() == sorted(ARCHS)
+    names = model_zoo.list_models(pretrained=False)
     assert names == sorted(names)
     counts = Counter(preset for spec in ARCHS.values() for preset in spec.presets)
     assert max(counts.values()) == 1
@@ -124,7 +124,7 @@ def test_lists_are_sorted_and_presets_unique():
 
 
 def test_every_preset_has_a_scale_its_network_states():
-    restorers = {name: spec for name, spec in zoo.presets().items() if spec.role == "restorer"}
+    restorers = {name: spec for name, spec in model_zoo.presets().items() if spec.role == "restorer"}
     assert "edsr_tiny" in restorers
     for name, spec in restorers.items():
         assert spec.scale_of(spec.presets[name]) in spec.scales, name

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hfsr.inference.memory import resident_memory
 
-from .enlarging import Enlarger
-from .learning import Learner
+from .self_training import Learner
+from .tiled_inference import Enlarger
 
 __all__ = ["TRIED", "Forecast", "forecast"]
 

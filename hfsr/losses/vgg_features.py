@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hfsr import _compat, zoo
+from hfsr import _compat, model_zoo
 from hfsr.checkpoints import load_checkpoint
 from hfsr.errors import HubError, MissingDependencyError, OptionsError, suggest
 
@@ -149,5 +149,5 @@ def _minc(pretrained: bool, weights: str | None) -> list[tuple[str, nn.Module]]:
             "vgg_type minc needs weights, a file like VGG16minc_53.pth: nobody publishes them, so none are "
             "fetched"
         )
-    network: Any = load_checkpoint(weights, arch="VGG16MINC") if weights else zoo.build("VGG16MINC")
+    network: Any = load_checkpoint(weights, arch="VGG16MINC") if weights else model_zoo.build("VGG16MINC")
     return network.layers()

@@ -12,8 +12,8 @@ from PIL import Image
 
 from hfsr.degradations import kernel_down
 from hfsr.errors import ImageError, OptionsError
-from hfsr.priors.zeroshot.estimate import estimate_kernel, gaussian
-from hfsr.priors.zeroshot.kernels import checked_kernel, read_kernel, rescaled
+from hfsr.priors.zeroshot.blur_kernels import checked_kernel, read_kernel, rescaled
+from hfsr.priors.zeroshot.kernel_estimation import estimate_kernel, gaussian
 from hfsr.samples import SAMPLE
 
 KERNEL = gaussian((1.5, 0.8, 0.4), 9)

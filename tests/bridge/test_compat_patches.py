@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hfsr import bridge
-from hfsr.bridge import _cures
+from hfsr.bridge import compat_patches
 from hfsr.errors import HfsrError, MissingDependencyError
 
 
@@ -37,14 +37,14 @@ def test_the_stand_in_for_functional_tensor_works():
 
 
 def test_a_missing_basicsr_is_one_line(monkeypatch):
-    monkeypatch.setattr(_cures, "find_spec", lambda name: None)
+    monkeypatch.setattr(compat_patches, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "version_info", Version(3, 12))
     with pytest.raises(MissingDependencyError, match=r"needs basicsr.*pip install 'hfsr\[train\]'$"):
         bridge.import_basicsr()
 
 
 def test_python_3_13_is_told_that_basicsr_cannot_be_installed_there(monkeypatch):
-    monkeypatch.setattr(_cures, "find_spec", lambda name: None)
+    monkeypatch.setattr(compat_patches, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "version_info", Version(3, 13))
     with pytest.raises(HfsrError, match=r"cannot be installed on Python 3\.13; use Python 3\.10"):
         bridge.import_basicsr()

@@ -57,9 +57,9 @@ def _run(coroutine):
 @pytest.fixture(scope="module")
 def door():
     load_app()
-    from hfsr_space import door
+    from hfsr_space import middleware
 
-    return door
+    return middleware
 
 
 # Files

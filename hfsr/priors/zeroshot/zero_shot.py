@@ -20,14 +20,14 @@ from hfsr.inference.memory import free_memory
 from hfsr.inference.pixels import Pixels
 from hfsr.inference.precision import choose_device, choose_dtype, dtype_name
 from hfsr.inference.progress import drain
-from hfsr.priors.progress import Clock, FitProgress
-from hfsr.priors.scaling import Scaling
+from hfsr.priors.fit_progress import Clock, FitProgress
+from hfsr.priors.resampling import Scaling
 
-from .enlarging import Enlarger
-from .estimate import estimate_kernel
-from .forecasting import TRIED, Forecast, forecast
-from .learning import Fathers, Learner, Recipe, fresh_network
-from .settings import checked_noise, checked_scale, checked_source, schedule_of
+from .argument_checks import checked_noise, checked_scale, checked_source, schedule_of
+from .cost_estimate import TRIED, Forecast, forecast
+from .kernel_estimation import estimate_kernel
+from .self_training import Fathers, Learner, Recipe, fresh_network
+from .tiled_inference import Enlarger
 
 __all__ = ["ZeroShot"]
 

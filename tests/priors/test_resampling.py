@@ -8,7 +8,7 @@ import torch
 
 from hfsr.degradations import bicubic_down, bicubic_up, kernel_down
 from hfsr.images import to_rgb_float
-from hfsr.priors.scaling import Origin, Scaling
+from hfsr.priors.resampling import Origin, Scaling
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hfsr.archs.zssr import ZSSRNet
-from hfsr.priors.scaling import Scaling
+from hfsr.priors.resampling import Scaling
 
 __all__ = ["Fathers", "Learner", "Recipe", "fresh_network", "should_slow_down", "turned", "turned_back"]
 
