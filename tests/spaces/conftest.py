@@ -28,7 +28,7 @@ _START_SECONDS = 120
 # nothing; the second makes zero-shot learning short.
 _CHANGED = """
 import safehttpx; safehttpx.is_public_ip = lambda address: True
-from hfsr.priors.zeroshot import Recipe; Recipe.__init__.__kwdefaults__["iterations"] = 1000
+from hfsr.priors.zeroshot import ZeroShotConfig; ZeroShotConfig.__init__.__kwdefaults__["iterations"] = 1000
 """
 
 

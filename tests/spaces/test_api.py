@@ -122,7 +122,7 @@ def test_what_the_experiments_do_not_offer_is_refused(zeroshot, photo, argument,
 
 def test_a_picture_too_small_to_learn_from(zeroshot, tmp_path):
     Image.new("L", (9, 9)).save(tmp_path / "dot.png")
-    with pytest.raises(client.exceptions.AppError, match=r"^a picture of 9x9 px is too small to learn from"):
+    with pytest.raises(client.exceptions.AppError, match=r"^an image of 9x9 px is too small to learn from"):
         zeroshot(image=client.handle_file(tmp_path / "dot.png"))
 
 

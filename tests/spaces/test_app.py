@@ -20,7 +20,7 @@ from hfsr import _resources
 from hfsr.cli.demo import load_app
 from hfsr.errors import ImageError, OptionsError
 from hfsr.priors import FitProgress
-from hfsr.priors.zeroshot import Recipe
+from hfsr.priors.zeroshot import ZeroShotConfig
 
 gradio = pytest.importorskip("gradio", reason="gradio is not installed: pip install 'hfsr[demo]'")
 
@@ -196,7 +196,7 @@ def test_a_picture_shown_upright_keeps_lying_on_its_result(space, tmp_path):
 
 
 def test_zero_shot_writes_what_the_class_does(space, photo, tmp_path, monkeypatch):
-    quick = partial(hfsr.ZeroShot, recipe=Recipe(iterations=20))
+    quick = partial(hfsr.ZeroShot, config=ZeroShotConfig(iterations=20))
     monkeypatch.setattr(hfsr, "ZeroShot", quick)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     small = tmp_path / "small.png"

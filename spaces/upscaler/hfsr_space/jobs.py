@@ -118,8 +118,8 @@ def learn(source: Path, png: Path, scale: int, kind: str) -> Told:
     """
     shot = hfsr.ZeroShot(scale=scale, kernel="bicubic" if kind == "real" else kind, real=kind == "real")
     most = limits.MAX_LEARNED_PIXELS // scale**2
-    forecast = shot.forecast(*images.picture_size(source, max_pixels=most))
-    yield bar(f"Learning takes {in_words(forecast.seconds)} at most, and often less"), ""
+    estimate = shot.estimate_cost(*images.picture_size(source, max_pixels=most))
+    yield bar(f"Learning takes {in_words(estimate.seconds)} at most, and often less"), ""
     losses: list[float] = []
     learning = 0
     with closing(shot.steps(source, png, max_pixels=most)) as steps:
