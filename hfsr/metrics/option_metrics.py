@@ -11,8 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hfsr.metrics import Channel, LpipsNet, dists, lpips, ms_ssim, psnr, ssim, zncc
 from hfsr.registry import METRICS
+
+from .fidelity import Channel, ms_ssim, psnr, ssim, zncc
+from .perceptual import LpipsNet, dists, lpips
 
 __all__ = [
     "calculate_dists",
