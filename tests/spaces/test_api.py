@@ -82,8 +82,10 @@ def test_image_with_too_many_pixels_is_not_decoded(upscale, tmp_path):
     bomb = tmp_path / "bomb.png"
     Image.new("1", (20_000, 10_000)).save(bomb)
     assert bomb.stat().st_size < 100_000
-    with pytest.raises(client.exceptions.AppError, match=r"20000 ?x ?10000.*limit of 16,000,000"):
+    message = r"20000 ?x ?10000.*limit of 16,000,000"
+    with pytest.raises(client.exceptions.AppError, match=message) as caught:
         upscale(image=client.handle_file(bomb))
+    assert "--" not in str(caught.value)
 
 
 def test_pixel_limits_of_slow_jobs(upscale, zeroshot, tmp_path):
@@ -110,6 +112,12 @@ def test_invalid_upscale_arguments(upscale, photo, argument, value):
     message = f"^{argument} '{value}' is not (offered; choose one of|possible; choose a number)"
     with pytest.raises(client.exceptions.AppError, match=message):
         upscale(image=client.handle_file(photo), **{argument: value})
+
+
+def test_announced_scale_may_be_a_string(zeroshot, tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "dot.png")
+    with pytest.raises(client.exceptions.AppError, match="too small to learn from"):
+        zeroshot(image=client.handle_file(tmp_path / "dot.png"), scale="3")
 
 
 @pytest.mark.parametrize(("argument", "value"), [("scale", 5), ("kind", "kernel.npy")])

@@ -80,6 +80,46 @@ def test_api_endpoints_and_defaults(page):
     }
 
 
+def test_api_announces_what_it_accepts(space):
+    """Each announced choice passes the checks, and fails only because no image was uploaded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        page = space.page.build()
+        gc.collect()
+    functions = {fn.api_name: fn.fn for fn in page.fns.values() if fn.api_name in ("upscale", "zeroshot")}
+    for name, endpoint in page.get_api_info()["named_endpoints"].items():
+        parameters = endpoint["parameters"]
+        defaults = [parameter["parameter_default"] for parameter in parameters]
+        for index, parameter in enumerate(parameters):
+            for choice in parameter["type"].get("enum", []):
+                arguments = [*defaults[:index], choice, *defaults[index + 1 :]]
+                with pytest.raises(gradio.Error) as caught:
+                    next(functions[name.removeprefix("/")](*arguments))
+                assert caught.value.message == "Drop an image first.", (name, choice)
+    (model,) = (
+        p
+        for p in page.get_api_info()["named_endpoints"]["/upscale"]["parameters"]
+        if p["parameter_name"] == "model"
+    )
+    assert model["type"]["enum"] == list(space.catalog.ModelCatalog.read().by_model)
+
+
+def test_examples_are_sorted_by_size(page):
+    (first, *_) = (block for block in page.blocks.values() if type(block).__name__ == "Dataset")
+    sizes = []
+    for (path,) in first.samples:
+        with Image.open(path["path"] if isinstance(path, dict) else path) as image:
+            sizes.append(image.width * image.height)
+    assert len(sizes) == 3
+    assert sizes == sorted(sizes)
+
+
+def test_upload_limit_is_a_whole_number_of_megabytes(space, page):
+    """Gradio's upload widget shows the limit in units of 2^20 bytes; README and errors say 50 MB."""
+    assert space.page.server_settings(page)["max_file_size"] == 50 * 2**20
+    assert "| file | 50 MB |" in (SPACE / "README.md").read_text(encoding="utf-8")
+
+
 def test_all_jobs_share_one_queue(page):
     queues = {fn.api_name: fn.concurrency_id for fn in page.fns.values() if fn.queue and fn.fn}
     assert queues == {"upscale": "work", "zeroshot": "work"}
@@ -166,7 +206,7 @@ def test_models_are_cached(space, tmp_path):
 def test_comparison_has_images_of_one_size(space, photo, tmp_path):
     png = tmp_path / "photo_x2.png"
     Image.new("RGB", (600, 400)).save(png)
-    before, after, sizes = space.jobs.make_comparison(photo, png, 2)
+    before, after, sizes = space.jobs.make_comparison(photo, png, 2, "Enlarge")
     with Image.open(before) as shown, Image.open(photo) as given:
         assert np.array_equal(
             np.asarray(shown), np.asarray(given.resize((600, 400), Image.Resampling.BICUBIC))
@@ -175,11 +215,16 @@ def test_comparison_has_images_of_one_size(space, photo, tmp_path):
     assert sizes == "300 × 200 px became 600 × 400 px."
 
 
+def test_report_of_an_image_that_keeps_its_size(space, photo):
+    *_, sizes = space.jobs.make_comparison(photo, photo.with_name("photo_x1.png"), 1, "Remove noise")
+    assert sizes == "Remove noise: done. The image still has 300 × 200 px."
+
+
 def test_large_comparison_is_reduced(space, photo, tmp_path, monkeypatch):
     monkeypatch.setattr(space.jobs.limits, "MAX_SHOWN", 60_000)
     png = tmp_path / "photo_x2.png"
     Image.new("RGB", (600, 400)).save(png)
-    before, after, sizes = space.jobs.make_comparison(photo, png, 2)
+    before, after, sizes = space.jobs.make_comparison(photo, png, 2, "Enlarge")
     with Image.open(before) as shown, Image.open(after) as result, Image.open(png) as whole:
         assert shown.size == result.size == (300, 200)
         assert whole.size == (600, 400)
@@ -191,7 +236,7 @@ def test_comparison_applies_exif_orientation(space, tmp_path):
     exif = Image.Exif()
     exif[274] = 6  # rotate by 90 degrees for display
     Image.new("RGB", (30, 20)).save(rotated, exif=exif)
-    before, _, sizes = space.jobs.make_comparison(rotated, tmp_path / "rotated_x3.png", 3)
+    before, _, sizes = space.jobs.make_comparison(rotated, tmp_path / "rotated_x3.png", 3, "Enlarge")
     assert sizes == "20 × 30 px became 60 × 90 px."
     with Image.open(before) as shown:
         assert shown.size == (60, 90)
@@ -272,6 +317,25 @@ def test_loss_curve_decreases_with_the_loss(space):
     assert (points[0][0], points[-1][0]) == (0, 100)
     assert [y for _, y in points] == sorted(y for _, y in points)  # y axis points down
     assert space.messages.loss_curve([0.5] * 3) == space.messages.loss_curve([0.0] * 100) == ""
+
+
+@pytest.mark.parametrize(("size", "text"), [(40, "0.1 KB"), (56_400, "56.4 KB"), (2_345_678, "2.3 MB")])
+def test_format_bytes(space, size, text):
+    assert space.messages.format_bytes(size) == text
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ("'a.png' is too large; raise the limit (--max-pixels) if you trust it", "'a.png' is too large"),
+        ("the image has too little detail; name a kernel file", "the image has too little detail"),
+        ("it needs 16 px; smaller images can be upscaled", "it needs 16 px; smaller images can be upscaled"),
+        ("this needs timm; run: pip install 'hfsr[train]'", "this needs timm"),
+        ("fp16 is not possible; use bf16; see hfsr upscale --help", "fp16 is not possible; use bf16"),
+    ],
+)
+def test_advice_for_the_command_line_is_removed(space, message, text):
+    assert space.messages.without_cli_advice(message) == text
 
 
 def test_error_does_not_contain_the_upload_folder(space):

@@ -183,6 +183,7 @@ def test_advanced_options_are_used(visit, photo):
     page.get_by_label("fp32, most exact").check()
     page.get_by_label("Self-ensemble").check()
     enhance(page)
+    report(page).get_by_text("Details").click()
     report(page).get_by_text("tile 64, fp32").wait_for()
 
 
@@ -214,6 +215,17 @@ def test_text_file_shows_an_error(visit, photo, text_file):
     give(page, photo)
     enhance(page)
     report(page).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
+
+
+def test_new_image_removes_the_previous_result(visit, photo):
+    page = visit()
+    give(page, photo)
+    enhance(page)
+    report(page).get_by_text("photo_x2.png").wait_for()
+    page.get_by_role("button", name="Download PNG").wait_for()
+    page.get_by_role("button", name="Remove Image").click()
+    report(page).get_by_text("Your result appears here").wait_for()
+    assert page.get_by_role("button", name="Download PNG").count() == 0
 
 
 def test_start_without_an_image(visit):

@@ -223,6 +223,15 @@ def test_cookie_in_an_iframe_of_the_hub(middleware, how):
     )
 
 
+def test_unknown_endpoint_is_404_and_the_connection_stays_open(program):
+    for name in ("nothing", "v2/nothing"):
+        response = program.http.post(f"/call/{name}", json={"data": []})
+        assert response.status_code == 404
+        assert "there is no endpoint '/nothing'; use one of" in response.json()["detail"]
+        assert response.headers.get("connection") != "close"
+    assert program.http.get("/info").status_code == 200
+
+
 def test_page_sets_the_cookie(served):
     answer = httpx.get(served.url, trust_env=False)
     assert "hfsr_visitor" in answer.cookies

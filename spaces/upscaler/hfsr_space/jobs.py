@@ -5,6 +5,7 @@ The PNG is, pixel for pixel, what `hfsr upscale` and `hfsr zeroshot` write with 
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -21,6 +22,7 @@ from hfsr import images
 from . import limits
 from .catalog import ModelCatalog
 from .messages import (
+    format_bytes,
     format_seconds,
     progress_bar,
     tile_progress,
@@ -61,29 +63,51 @@ def upscale(
     """Runs a model; yields ((before, after), PNG, report), where only the last one has images."""
     with translate_errors(source):
         scale = catalog.load(model, strength).scale  # loaded here, so that ZeroGPU's process inherits it
+        if self_ensemble:
+            check_pixels(source, limits.MAX_ENSEMBLE_PIXELS, "with self-ensemble")
+        else:
+            check_pixels(source, limits.MAX_PIXELS)
 
         def work(png: Path) -> JobSteps:
             return run_model(catalog, source, png, model, strength, tile, dtype, self_ensemble)
 
-        yield from run_job(source, f"{source.stem}_x{scale:g}.png", scale, work)
+        name, task = f"{source.stem}_x{scale:g}.png", catalog.by_model[model].task
+        yield from run_job(source, name, scale, work, task=task)
 
 
 def zeroshot(source: Path, *, scale: int, kind: str) -> Iterator[tuple[Any, Path | None, str]]:
     """Runs zero-shot super-resolution; yields the same as `upscale`."""
     with translate_errors(source):
+        check_pixels(source, limits.MAX_LEARNED_PIXELS // scale**2, f"for zero-shot enlargement by {scale}")
 
         def work(png: Path) -> JobSteps:
             return run_zeroshot(source, png, scale, kind)
 
-        yield from run_job(source, f"{source.stem}_zeroshot_x{scale}.png", scale, work)
+        yield from run_job(source, f"{source.stem}_zeroshot_x{scale}.png", scale, work, task="Zero-shot")
+
+
+def check_pixels(source: Path, max_pixels: int, condition: str = "") -> None:
+    """Checks the size of an image before it is decoded.
+
+    Raises:
+        gr.Error: the image has more than `max_pixels` px.
+        ImageError: the file is not an image.
+    """
+    width, height = images.picture_size(source, max_pixels=sys.maxsize)
+    if width * height > max_pixels:
+        limit = " ".join(filter(None, [f"the limit of {max_pixels:,} px", condition]))
+        raise visitor_error(
+            f"'{source.name}' has {width} x {height} px, over {limit}; reduce the image, or crop it"
+        )
 
 
 def run_job(
-    source: Path, name: str, scale: float, work: Callable[[Path], JobSteps]
+    source: Path, name: str, scale: float, work: Callable[[Path], JobSteps], *, task: str
 ) -> Iterator[tuple[Any, Path | None, str]]:
     """Runs `work` in a temporary folder, then prepares the comparison and the report.
 
-    The folder is deleted with the generator; Gradio has copied the images by then.
+    The report names the file, because the visitor may have selected another image meanwhile. The folder is
+    deleted with the generator; Gradio has copied the images by then.
     """
     started = time.monotonic()
     delete_partial_uploads()
@@ -94,9 +118,11 @@ def run_job(
         with closing(work(png)) as steps:
             for progress, details in steps:  # noqa: B007 - the last details are reported at the end
                 yield None, None, progress
-        before, after, sizes = make_comparison(source, png, scale)
-        cost = f"{png.stat().st_size / 1e6:.1f} MB of PNG in {format_seconds(time.monotonic() - started)}"
-        report = f"<p><strong>{sizes}</strong></p><p>{cost}.</p><p class='how'>{details}</p>"
+        before, after, sizes = make_comparison(source, png, scale, task)
+        duration = format_seconds(time.monotonic() - started)
+        file = f"{html.escape(png.name)}, {format_bytes(png.stat().st_size)}, made in {duration}."
+        how = f"<details class='how'><summary>Details</summary>{html.escape(details)}</details>"
+        report = f"<p><strong>{sizes}</strong></p><p>{file}</p>{how}"
         yield (before, after), png, report
 
 
@@ -150,7 +176,7 @@ def run_zeroshot(source: Path, png: Path, scale: int, kind: str) -> JobSteps:
             yield training_progress(step, losses), details
 
 
-def make_comparison(source: Path, png: Path, scale: float) -> tuple[Path, Path, str]:
+def make_comparison(source: Path, png: Path, scale: float, task: str) -> tuple[Path, Path, str]:
     """Returns before and after as PNGs of the same size, and a text about the sizes.
 
     The image before is upsampled by bicubic interpolation, as an image viewer would show it. Both are
@@ -158,7 +184,10 @@ def make_comparison(source: Path, png: Path, scale: float) -> tuple[Path, Path, 
     """
     before, after = images.picture_to_pil(images.read_picture(source)), png
     shown = width, height = [int(side * scale + 1e-6) for side in before.size]
-    sizes = f"{before.width} × {before.height} px became {width} × {height} px."
+    if (width, height) == before.size:
+        sizes = f"{html.escape(task)}: done. The image still has {width} × {height} px."
+    else:
+        sizes = f"{before.width} × {before.height} px became {width} × {height} px."
     if width * height > limits.MAX_SHOWN:
         sizes += " The comparison is reduced, the download is not."
         shown = [round(side * (limits.MAX_SHOWN / (width * height)) ** 0.5) for side in shown]

@@ -1,7 +1,7 @@
 """Limits of what a visitor may request."""
 
-MAX_UPLOAD = 50_000_000
-"""Bytes of an uploaded file."""
+MAX_UPLOAD = 50 * 2**20
+"""Bytes of an uploaded file: 50 MB in Gradio's unit of 2^20 bytes."""
 MAX_REQUEST = 1_000_000
 """Bytes of a request that is not an upload."""
 MAX_PIXELS = 16_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ _MAX_POINTS = 60
 _MAX_WINDOW, _MIN_WINDOW = 50, 2
 """Maximum and minimum number of losses that a point of the curve averages; single losses are noisy."""
 
+_CLI_ADVICE = re.compile(r"(^|[\s(])--?[a-z]|kernel file|name a file|pip install|\bhfsr [a-z]")
+
 
 @contextmanager
 def translate_errors(source: Path) -> Iterator[None]:
@@ -24,7 +27,13 @@ def translate_errors(source: Path) -> Iterator[None]:
     try:
         yield
     except hfsr.HfsrError as error:
-        raise visitor_error(str(error).replace(f"{source.parent}/", "")) from error
+        raise visitor_error(without_cli_advice(str(error)).replace(f"{source.parent}/", "")) from error
+
+
+def without_cli_advice(message: str) -> str:
+    """Removes advice that a visitor of the page cannot follow: options, commands and files of the server."""
+    first, *advice = message.split("; ")
+    return "; ".join([first, *(text for text in advice if not _CLI_ADVICE.search(text))])
 
 
 def visitor_error(message: str) -> gr.Error:
@@ -74,6 +83,11 @@ def progress_bar(text: str, fraction: float | None = None) -> str:
     """Returns a progress bar with a text; without a fraction (0 to 1) the bar is indeterminate."""
     value = "" if fraction is None else f' value="{fraction:.3f}"'
     return f'<progress{value} aria-label="Progress"></progress><p>{text}</p>'
+
+
+def format_bytes(size: int) -> str:
+    """Formats a file size in KB, or in MB from 0.1 MB on."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{max(size / 1e3, 0.1):.1f} KB"
 
 
 def format_seconds(seconds: float) -> str:

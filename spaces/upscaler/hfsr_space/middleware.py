@@ -2,14 +2,16 @@
 
 Gradio downloads an image that is given by its URL, for any input of any event, and serves the download at
 `/file=URL`. This Space must download nothing but models, so such requests are rejected. Requests that are too
-large are rejected too, because Gradio has no limit for them.
+large are rejected too, because Gradio has no limit for them, and calls of endpoints that do not exist, which
+make Gradio drop the connection.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -21,6 +23,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 URLS_NOT_ALLOWED = "this page downloads nothing from the web; save the image and send the file itself"
+_CALL = re.compile(r"/call/(?:v2/)?([^/]+)/?$")
 UPLOAD_OVERHEAD = 100_000
 """Bytes of an upload request besides the file."""
 
@@ -30,14 +33,18 @@ class RequestTooLargeError(Exception):
 
 
 class RequestFilter:
-    """ASGI middleware that rejects image URLs and oversized requests, and sets the session cookie.
+    """ASGI middleware that rejects invalid requests and sets the session cookie.
 
     Args:
         app: the wrapped ASGI application.
+        endpoints: names of the API endpoints; None does not check them.
     """
 
-    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+    def __init__(
+        self, app: Callable[..., Awaitable[None]], *, endpoints: Collection[str] | None = None
+    ) -> None:
         self.app = app
+        self.endpoints = endpoints
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,6 +53,11 @@ class RequestFilter:
         path, method = scope["path"], scope["method"]
         if "/file=http:" in path or "/file=https:" in path:
             await _respond(send, 403, URLS_NOT_ALLOWED)
+            return
+        call = _CALL.search(path)
+        if call and method == "POST" and self.endpoints is not None and call[1] not in self.endpoints:
+            names = ", ".join(f"/{name}" for name in sorted(self.endpoints))
+            await _respond(send, 404, f"there is no endpoint '/{call[1]}'; use one of {names}")
             return
         if method == "GET" and path == scope.get("root_path", "") + "/":
             send = _add_cookie(scope, send)
@@ -61,7 +73,7 @@ class RequestFilter:
                 limited = _replay_body(body, receive)
             await self.app(scope, limited, send)
         except RequestTooLargeError:
-            max_mb = f"{limits.MAX_UPLOAD / 1e6:.0f} MB"
+            max_mb = f"{limits.MAX_UPLOAD / 2**20:.0f} MB"
             await _respond(send, 413, f"the request is too large; files may have up to {max_mb}")
 
 

@@ -51,13 +51,15 @@ def launch(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(prefix="hfsr_space_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        build(models).launch(server_name=host, server_port=port, inbrowser=browser, **server_settings())
+        page = build(models)
+        page.launch(server_name=host, server_port=port, inbrowser=browser, **server_settings(page))
 
 
-def server_settings() -> dict[str, Any]:
+def server_settings(page: gr.Blocks) -> dict[str, Any]:
     """Returns the arguments of Gradio's `launch`: middleware, limits, style, and disabled features."""
+    endpoints = {fn.api_name for fn in page.fns.values() if isinstance(fn.api_name, str)}
     return {
-        "app_kwargs": {"middleware": [Middleware(RequestFilter)]},
+        "app_kwargs": {"middleware": [Middleware(RequestFilter, endpoints=endpoints)]},
         "max_file_size": limits.MAX_UPLOAD,
         "run_history": False,
         "enable_monitoring": False,

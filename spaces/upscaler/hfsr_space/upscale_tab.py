@@ -76,6 +76,8 @@ def model_choice(catalog: ModelCatalog) -> gr.Dropdown:
         choices = catalog.of_task(task)
         return gr.Dropdown(choices, value=choices[0][1])
 
+    # The dropdown shows the models of one task, but the API accepts all of them.
+    model.api_info = lambda: {"type": "string", "enum": list(catalog.by_model)}  # type: ignore[method-assign]
     task.input(models_of, task, model, **PAGE_EVENT)
     return model
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from hfsr import images
 from hfsr.samples import SAMPLE
 
 from .catalog import SPACE_DIR
@@ -52,11 +54,18 @@ def image_input(name: str) -> gr.Image:
         placeholder="Drop an image here\nor click to choose one",
         alt_text="Your image",
     )
-    samples = [SAMPLE, *sorted((SPACE_DIR / "examples").glob("*.png"))]
+    # Small images first: they take the least time.
+    samples = sorted([SAMPLE, *(SPACE_DIR / "examples").glob("*.png")], key=pixel_count)
     gr.Examples(
         [[str(path)] for path in samples], image, label="Or try one of these", elem_id=f"{name}-examples"
     )
     return image
+
+
+def pixel_count(path: Path) -> int:
+    """Returns the number of px of an image file."""
+    width, height = images.picture_size(path)
+    return width * height
 
 
 def job_buttons(start: str) -> tuple[gr.Button, gr.Button]:
@@ -96,6 +105,7 @@ def connect_job(
         api_name: name of the API endpoint.
     """
     updated = [widgets.start, widgets.stop, widgets.comparison, widgets.download]
+    result = [widgets.comparison, widgets.download, widgets.report]
 
     def update(*, busy: bool, done: bool = False) -> list[Any]:
         return [
@@ -114,6 +124,11 @@ def connect_job(
         mark_cancelled(page, request)
         return [*update(busy=False), widgets.idle]
 
+    def clear() -> list[Any]:
+        """Removes a finished result, which belongs to the previous image."""
+        return [gr.ImageSlider(visible=False), gr.DownloadButton(visible=False), widgets.idle]
+
+    widgets.image.change(clear, None, result, **PAGE_EVENT)
     begun = widgets.start.click(begin, None, updated, **PAGE_EVENT)
     # Gradio does not show errors of events outside the queue; programs get the validator's message.
     begun.failure(
@@ -122,7 +137,7 @@ def connect_job(
     running = begun.success(
         job,
         inputs,
-        [widgets.comparison, widgets.download, widgets.report],
+        result,
         api_name=api_name,
         concurrency_id=WORK_QUEUE,
         concurrency_limit=1,

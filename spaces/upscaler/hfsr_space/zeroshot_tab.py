@@ -42,10 +42,12 @@ def build_tab(page: gr.Blocks) -> None:
             widgets = TabWidgets(image, start, stop, *result_widgets(IDLE), IDLE)
 
     def zeroshot(
-        image: dict[str, Any] | None, scale: int, kind: str
+        image: dict[str, Any] | None, scale: int | str, kind: str
     ) -> Iterator[tuple[Any, Path | None, str]]:
         """Enlarges one image by zero-shot learning; returns (before, after), the PNG, and a report."""
+        if isinstance(scale, str) and scale in map(str, SCALES):
+            scale = int(scale)  # Gradio announces the choices of the API as strings
         check_choices(scale=(scale, SCALES), kind=(kind, list(KINDS.values())))
-        yield from jobs.zeroshot(jobs.uploaded_file(image), scale=scale, kind=kind)
+        yield from jobs.zeroshot(jobs.uploaded_file(image), scale=int(scale), kind=kind)
 
     connect_job(page, widgets, zeroshot, [image, scale, kind], api_name="zeroshot")
