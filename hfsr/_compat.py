@@ -1,8 +1,8 @@
-"""Cures for packages that break each other, applied before timm, spandrel or basicsr is imported.
+"""Workaround for importing torchvision next to a CPU build of torch; needed by timm, spandrel and basicsr.
 
-torchvision beside a CPU torch: the index's torchvision is a CUDA build whose import fails there with
-"operator torchvision::nms does not exist". The cure acts on that failure alone: it declares the missing
-operators' schemas, forgets the half-imported modules, imports again. A working torchvision is never touched.
+The torchvision of the package index is a CUDA build, whose import fails with a CPU build of torch: "operator
+torchvision::nms does not exist". Only after that error, the workaround declares the schemas of the missing
+operators, removes the partially imported modules and imports again. A working torchvision is not changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _libraries: dict[str, Any] = {}  # a torch.library.Library undoes its definition
 
 
 def import_torchvision() -> Any:
-    """Imports torchvision, cured where that is needed; call it before timm, spandrel or basicsr.
+    """Imports torchvision, with the workaround if needed; call it before timm, spandrel or basicsr.
 
     Raises:
         MissingDependencyError: torchvision is not installed.

@@ -1,7 +1,7 @@
-"""Finds what travels with the package: option files, model cards, the Space, bundled weights.
+"""Paths of packaged files: option files, model cards, Spaces and bundled weights.
 
-Weights lie inside the package. The rest lies under `hfsr/_packaged` in a wheel, and in an editable install it
-is read in place from the checkout.
+Weights are stored inside the package. Other files are in `hfsr/_packaged` in a wheel; an editable install
+reads them from the checkout.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def folder(kind: Kind) -> Path:
-    """The folder that holds everything of one kind.
+    """Returns the folder with all files of one kind.
 
     Raises:
-        HfsrError: the installation is incomplete.
+        HfsrError: the folder is missing, because the installation is incomplete.
     """
     checkout = _PACKAGE if kind == "weights" else _PACKAGE.parent
     for candidate in (_PACKAGE / "_packaged" / kind, checkout / kind):
@@ -32,10 +32,10 @@ def folder(kind: Kind) -> Path:
 
 
 def path(kind: Kind, name: str) -> Path:
-    """The packaged file or folder `name` of one kind.
+    """Returns the path of a packaged file or folder.
 
     Raises:
-        HfsrError: there is none of that name; the nearest is named.
+        HfsrError: the name does not exist; the message suggests a similar one.
     """
     root = folder(kind)
     if name in (known := _names(root)):
@@ -44,11 +44,11 @@ def path(kind: Kind, name: str) -> Path:
 
 
 def bundled_models() -> list[str]:
-    """Names of the models that travel with the package, valid wherever a model is named."""
+    """Returns the names of the bundled models, which are valid wherever a model is expected."""
     root = _PACKAGE / "weights"
     return [name for name in _names(root) if (root / name / "config.json").is_file()] if root.is_dir() else []
 
 
 def _names(root: Path) -> list[str]:
-    """What lies directly in a folder; hidden files and caches are nobody's resource."""
+    """Returns the names in a folder, without hidden files and caches."""
     return sorted(p.name for p in root.iterdir() if not p.name.startswith((".", "_")))

@@ -1,14 +1,14 @@
-"""The errors a user can meet, each one line: what we got, what is allowed, what to do.
+"""Exceptions of hfsr; each message is one line: what is wrong, what is allowed, what to do.
 
 HfsrError
-├── UnknownNameError       a network, loss, option or model name that nobody registered
-├── OptionsError           an option file or an argument
-├── UsageError             a command line that asks for what the command does not do (exit code 2)
+├── UnknownNameError       a network, loss, option or model name that is not registered
+├── OptionsError           an invalid option file or argument
+├── UsageError             a command line that the command does not support (exit code 2)
 ├── CheckpointError        weights or a model folder that cannot be read or do not fit
-├── ImageError             a picture that cannot be read or written
-├── DataError              a data set that is missing, empty or does not pair
-├── PlanError              a network or a size that cannot be run in exact pieces
-├── HubError               the Hugging Face Hub refused, is away, or has no such model
+├── ImageError             an image that cannot be read or written
+├── DataError              a data set that is missing, empty, or whose images do not match
+├── PlanError              a network or an image size that cannot be run in exact tiles
+├── HubError               the Hugging Face Hub refused, is unreachable, or has no such model
 └── MissingDependencyError a feature whose extra is not installed
 """
 
@@ -37,19 +37,19 @@ __all__ = [
 
 
 class HfsrError(Exception):
-    """Everything hfsr raises on purpose; the command line prints it as one line and exits with 1."""
+    """Base class of all errors that hfsr raises; the command line prints it as one line and exits with 1."""
 
 
 class UnknownNameError(HfsrError, ValueError):
-    """A name that nobody registered."""
+    """A name that is not registered."""
 
 
 class OptionsError(HfsrError, ValueError):
-    """An option file or an argument that does not validate."""
+    """An invalid option file or argument."""
 
 
 class UsageError(HfsrError, ValueError):
-    """A command line that asks for what the command does not do; the command exits with 2."""
+    """A command line that the command does not support; it exits with 2."""
 
 
 class CheckpointError(HfsrError, ValueError):
@@ -57,19 +57,19 @@ class CheckpointError(HfsrError, ValueError):
 
 
 class ImageError(HfsrError, ValueError):
-    """A picture that cannot be read, processed or written."""
+    """An image that cannot be read, processed or written."""
 
 
 class DataError(HfsrError, ValueError):
-    """A data set that is missing, empty, or whose pictures do not pair."""
+    """A data set that is missing or empty, or whose LQ and GT images do not match."""
 
 
 class PlanError(HfsrError, ValueError):
-    """A network or a size that cannot be run in exact pieces."""
+    """A network or an image size that cannot be run in exact tiles."""
 
 
 class HubError(HfsrError, OSError):
-    """The Hub refused, is out of reach, or has no such model."""
+    """The Hub refused the request, is unreachable, or has no such model."""
 
 
 class HfsrWarning(UserWarning):
@@ -81,8 +81,8 @@ class MissingDependencyError(HfsrError, ImportError):
 
     Args:
         package: the package that could not be imported.
-        extra: the extra of hfsr that brings it.
-        purpose: what it is needed for, as in "training".
+        extra: the extra of hfsr that installs it.
+        purpose: the feature that needs it, for example "training".
     """
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
@@ -98,7 +98,7 @@ def install_command(extra: str) -> str:
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:
-    """Returns "; did you mean 'X'?" for the nearest allowed name, else the allowed names, else nothing."""
+    """Returns "; did you mean 'X'?" if an allowed name is similar, else a list of the allowed names."""
     candidates = sorted(allowed)
     near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
     if not near:
@@ -110,7 +110,7 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
 
 
 def some_of(names: Iterable[str], limit: int = 5) -> str:
-    """Joins up to `limit` names, and says how many there are in all when some are left out."""
+    """Joins up to `limit` names, followed by the total number if some are omitted."""
     listed = list(names)
     shown = ", ".join(listed[:limit])
     return shown if len(listed) <= limit else f"{shown}, ... ({len(listed)} in all)"

@@ -1,4 +1,4 @@
-"""Networks by name: which there are, and how to build one with fresh weights."""
+"""Lists networks, presets and bundled models, and builds networks by name with random weights."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from hfsr.registry import ARCHS
 __all__ = [
     "build",
     "create_model",
+    "default_task",
     "is_luma_network",
     "list_archs",
     "list_models",
     "presets",
     "register_arch",
     "spec_of",
-    "usual_task",
 ]
 
 
 def list_archs() -> list[str]:
-    """Names of every registered network."""
+    """Returns the names of all registered networks."""
     return list(ARCHS)
 
 
 def presets() -> dict[str, ArchSpec]:
-    """Every preset's name, with the network it belongs to."""
+    """Returns the spec of the network of each preset, by preset name."""
     return {preset: spec for spec in ARCHS.values() for preset in spec.presets}
 
 
 def list_models(*, pretrained: bool = True) -> list[str]:
-    """Names of the bundled models (`pretrained=True`), or of every preset that `create_model` builds."""
+    """Returns the bundled models (`pretrained=True`), or the presets that `create_model` builds."""
     return _resources.bundled_models() if pretrained else sorted(presets())
 
 
 def register_arch(spec: ArchSpec) -> ArchSpec:
-    """Adds a network: it then trains, loads, tiles and publishes like ours.
+    """Registers a network for training, loading, tiling and publishing.
 
     Raises:
-        ValueError: its name or one of its presets is taken, or it is not named as its class is.
+        ValueError: its name or one of its presets is taken, or its name is not that of its class.
     """
     if spec.name != spec.cls.__name__:
         raise ValueError(f"network '{spec.name}' must have the name of its class, '{spec.cls.__name__}'")
@@ -56,13 +56,13 @@ def register_arch(spec: ArchSpec) -> ArchSpec:
 
 
 def spec_of(model: nn.Module) -> ArchSpec | None:
-    """The facts of a network: those registered for its class, else those it carries itself as `spec`."""
+    """Returns the ArchSpec registered for the class of a network, else its attribute `spec`, or None."""
     registered = (spec for spec in ARCHS.own().values() if spec.cls is type(model))
     return next(registered, getattr(model, "spec", None))
 
 
-def usual_task(model: nn.Module) -> str:
-    """What a network is for where its weights do not say; one for enlarging that keeps sizes, restores."""
+def default_task(model: nn.Module) -> str:
+    """Returns the task of a network whose weights do not state one: that of its spec, or "restoration"."""
     spec = spec_of(model)
     if spec is None or (spec.task == "super-resolution" and getattr(model, "scale", 1) == 1):
         return "restoration"
@@ -70,47 +70,47 @@ def usual_task(model: nn.Module) -> str:
 
 
 def is_luma_network(model: nn.Module) -> bool:
-    """Whether a network makes the luma alone, and is measured by it."""
+    """Returns True if a network predicts luma only, so that only luma is evaluated."""
     spec = spec_of(model)
     return spec is not None and spec.luma
 
 
 def build(arch: str, /, **arguments: Any) -> nn.Module:
-    """Builds the network `arch` with fresh weights; `scale` is understood where it says `upscale`.
+    """Builds the network `arch` with random weights; accepts `scale` for networks that call it `upscale`.
 
     Raises:
-        UnknownNameError: no such network.
-        OptionsError: an argument that the constructor does not know or cannot build.
+        UnknownNameError: the network does not exist.
+        OptionsError: the constructor does not have an argument, or rejects a value.
     """
     spec = ARCHS[arch]
-    return _construct(spec, _in_its_words(spec, arguments))
+    return _construct(spec, _constructor_arguments(spec, arguments))
 
 
 def create_model(name: str, /, **arguments: Any) -> nn.Module:
-    """Builds a preset ("edsr_baseline_x2") or a network by class name ("EDSR", scale=2), with fresh weights.
+    """Builds a preset ("edsr_baseline_x2") or a network ("EDSR", scale=2), with random weights.
 
-    Arguments given override the preset's. See `list_models(pretrained=False)` and `list_archs()`.
+    Arguments override those of the preset. See `list_models(pretrained=False)` and `list_archs()`.
 
     Raises:
-        UnknownNameError: neither a preset nor a network.
-        OptionsError: an argument that the constructor does not know or cannot build.
+        UnknownNameError: the name is neither a preset nor a network.
+        OptionsError: the constructor does not have an argument, or rejects a value.
     """
     known = presets()
     if name in known:
         spec = known[name]
-        return _construct(spec, {**spec.presets[name], **_in_its_words(spec, arguments)})
+        return _construct(spec, {**spec.presets[name], **_constructor_arguments(spec, arguments)})
     if name in ARCHS:
         return build(name, **arguments)
     raise UnknownNameError(f"no preset or network named '{name}'{suggest(name, [*known, *ARCHS])}")
 
 
-def _in_its_words(spec: ArchSpec, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Says `scale` as the constructor says it, 2.0 as 2, and refuses what it does not know."""
+def _constructor_arguments(spec: ArchSpec, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Renames `scale` to `upscale` if needed, converts 2.0 to 2, and rejects unknown arguments."""
     allowed = inspect.signature(spec.cls).parameters
     given = dict(arguments)
-    for word in ("scale", "upscale"):
-        if isinstance(given.get(word), float) and given[word].is_integer():
-            given[word] = int(given[word])
+    for key in ("scale", "upscale"):
+        if isinstance(given.get(key), float) and given[key].is_integer():
+            given[key] = int(given[key])
     if "scale" in given and "scale" not in allowed:
         scale = given.pop("scale")
         if "upscale" in allowed:
@@ -119,7 +119,9 @@ def _in_its_words(spec: ArchSpec, arguments: dict[str, Any]) -> dict[str, Any]:
                     f"{spec.name}: scale={scale} and upscale={given['upscale']} differ; give one"
                 )
         elif scale != 1:
-            raise OptionsError(f"{spec.name} keeps the size of a picture: its scale is 1, not {scale}")
+            raise OptionsError(
+                f"{spec.name} does not change the size of an image: its scale is 1, not {scale}"
+            )
     for name in given:
         if name not in allowed:
             raise OptionsError(f"{spec.name} has no argument '{name}'{suggest(name, allowed)}")
@@ -131,10 +133,6 @@ def _construct(spec: ArchSpec, arguments: dict[str, Any]) -> nn.Module:
         return spec.cls(**arguments)
     except HfsrError:
         raise
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # what torch says of sizes and types it cannot build
+    except (TypeError, ValueError, RuntimeError) as error:  # raised by torch for invalid sizes and types
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         raise OptionsError(f"{spec.name} cannot be built with {given or 'no arguments'}: {error}") from error

@@ -1,9 +1,9 @@
-"""Optimizers by name, and learning rates as functions of the iteration alone.
+"""Optimizers by name, parameter groups, and learning-rate schedules.
 
-Optimizers: those of torch.optim by the names of their classes (`AdamW`), those of timm by theirs (`lamb`).
+Optimizers of torch.optim have the names of their classes (`AdamW`), those of timm their names there (`lamb`).
 
-A schedule has no state: the rate of an iteration follows from its number, so a run that is stopped goes on
-exactly where it was, and nothing is frozen or repeated.
+A schedule is a function of the iteration without state, so a resumed run continues with exactly the same
+learning rates.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from torch import Tensor, nn
 from hfsr import _compat
 from hfsr.errors import MissingDependencyError, OptionsError, suggest
 
-__all__ = ["OPTIMIZERS", "SCHEDULERS", "Schedule", "build_optimizer", "build_schedule", "parameter_groups"]
+__all__ = ["OPTIMIZERS", "SCHEDULERS", "LRSchedule", "build_optimizer", "build_schedule", "parameter_groups"]
 
-Schedule = Callable[[int], float]
-"""Iteration (1 is the first) -> factor on the learning rate."""
+LRSchedule = Callable[[int], float]
+"""Maps the iteration, counted from 1, to a factor on the learning rate."""
 Factory = Callable[..., torch.optim.Optimizer]
 
 
 class _Optimizers(Mapping[str, Factory]):
-    """torch's by class name, then timm's by timm's names; iterating names torch's, as timm is slow to import.
+    """Optimizers of torch by class name and of timm by timm's names.
 
-    Left out of timm's are those that need a second derivative (adahessian) or packages of their own (apex,
-    bitsandbytes).
+    Iteration yields only those of torch, because importing timm is slow. Those of timm that need second
+    derivatives (adahessian) or other packages (apex, bitsandbytes) are excluded.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._torch: dict[str, Factory] = {name: getattr(torch.optim, name) for name in names}
 
     def __getitem__(self, name: str) -> Factory:
-        found = self._torch.get(name) or _of_timm(name)
+        found = self._torch.get(name) or _timm_optimizer(name)
         if found is None:
             raise KeyError(name)
         return found
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._torch or _of_timm(name) is not None)
+        return isinstance(name, str) and (name in self._torch or _timm_optimizer(name) is not None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._torch)
@@ -55,21 +55,21 @@ class _Optimizers(Mapping[str, Factory]):
         return len(self._torch)
 
 
-def _of_timm(name: str) -> Factory | None:
-    """timm's optimizer of that name, or None; its names are of small letters."""
+def _timm_optimizer(name: str) -> Factory | None:
+    """Returns the optimizer of timm of that name, or None; timm's names are lower case."""
     if not name.islower():
         return None
     try:
         _compat.import_torchvision()
-        theirs = importlib.import_module("timm.optim")
+        timm_optim = importlib.import_module("timm.optim")
     except (ModuleNotFoundError, MissingDependencyError):
         return None
-    if name not in theirs.list_optimizers():
+    if name not in timm_optim.list_optimizers():
         return None
-    info = theirs.get_optimizer_info(name)
+    info = timm_optim.get_optimizer_info(name)
     if info.second_order or isinstance(info.opt_class, str):
         return None
-    return theirs.get_optimizer_class(name)
+    return timm_optim.get_optimizer_class(name)
 
 
 OPTIMIZERS: Mapping[str, Factory] = _Optimizers(
@@ -80,42 +80,42 @@ OPTIMIZERS: Mapping[str, Factory] = _Optimizers(
 def build_optimizer(
     name: str, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], **arguments: Any
 ) -> torch.optim.Optimizer:
-    """Builds an optimizer, fused where torch offers that (one pass over the parameters).
+    """Builds an optimizer; uses the fused implementation of torch if there is one.
 
     Args:
         name: a name of `OPTIMIZERS`.
-        parameters: tensors, or groups of them as `parameter_groups` makes them.
+        parameters: tensors, or the groups that `parameter_groups` returns.
 
     Raises:
-        OptionsError: no learning rate, or a value that the optimizer cannot use.
+        OptionsError: the learning rate is missing, or the optimizer rejects an argument.
     """
     factory = OPTIMIZERS[name]
     if "fused" in inspect.signature(factory).parameters and inspect.isclass(factory):
         arguments = {"fused": True, **arguments}
     try:
         optimizer = factory(list(parameters), **arguments)
-    except (TypeError, ValueError) as error:  # theirs, of values they cannot use
+    except (TypeError, ValueError) as error:  # raised by optimizers for invalid values
         raise OptionsError(f"the optimizer {name} cannot be built: {error}") from error
     if optimizer.defaults.get("lr") is None:
-        raise OptionsError(f"the optimizer {name} needs its learning rate: give lr")
+        raise OptionsError(f"the optimizer {name} needs a learning rate: set lr")
     for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]  # what schedules are relative to
+        group["initial_lr"] = group["lr"]  # schedules scale this rate
     return optimizer
 
 
 def parameter_groups(
     network: nn.Module, rules: Sequence[tuple[str, float]], *, lr: float | None
 ) -> list[dict[str, Any]]:
-    """The parameters that learn, in groups of one rate each.
+    """Groups the trainable parameters by learning rate.
 
     Args:
-        network: parameters that are frozen already are left out.
-        rules: pattern of names (`upsample.*`, `*.bias`) and factor on the rate; the first that matches a name
-            counts. A factor of 0 freezes.
-        lr: the rate that the factors are of.
+        network: parameters that do not require gradients are skipped.
+        rules: pairs of a name pattern (`upsample.*`, `*.bias`) and a factor on the learning rate; the first
+            matching pattern applies. A factor of 0 freezes the parameter.
+        lr: learning rate that the factors scale.
 
     Raises:
-        OptionsError: a pattern that matches nothing, nothing left to learn, or factors without a rate.
+        OptionsError: a pattern matches nothing, no trainable parameter is left, or `lr` is missing.
     """
     groups: dict[float, list[Tensor]] = {}
     unused = [pattern for pattern, _ in rules]
@@ -130,14 +130,16 @@ def parameter_groups(
     if unused:
         names = [name for name, _ in network.named_parameters()]
         raise OptionsError(
-            f"param_groups: '{unused[0]}' matches no parameter of {type(network).__name__}, or none that an "
-            f"earlier pattern leaves{suggest(unused[0], names)}"
+            f"param_groups: '{unused[0]}' matches no parameter of {type(network).__name__}, or only "
+            f"parameters that an earlier pattern matches{suggest(unused[0], names)}"
         )
     if not groups:
-        raise OptionsError(f"nothing of {type(network).__name__} is left to learn: param_groups freeze all")
+        raise OptionsError(
+            f"param_groups freeze all parameters of {type(network).__name__}: leave some trainable"
+        )
     if lr is None:
         if groups.keys() != {1.0}:
-            raise OptionsError("param_groups have factors on the learning rate: give lr to the optimizer")
+            raise OptionsError("param_groups have factors on the learning rate: set lr of the optimizer")
         return [{"params": groups[1.0]}]
     return [{"params": parameters, "lr": lr * factor} for factor, parameters in groups.items()]
 
@@ -149,11 +151,11 @@ def multi_step(
     gamma: float = 0.1,
     restarts: Sequence[int] = (0,),
     restart_weights: Sequence[float] = (1.0,),
-) -> Schedule:
-    """The rate times `gamma` from each milestone on; at a restart it is its weight times the rate again.
+) -> LRSchedule:
+    """Multiplies the rate by `gamma` at each milestone; a restart sets it to its weight times the base.
 
     Raises:
-        OptionsError: restarts and their weights differ in number.
+        OptionsError: `restarts` and `restart_weights` differ in length.
     """
     if len(restart_weights) != len(restarts):
         raise OptionsError(
@@ -172,14 +174,17 @@ def multi_step(
 
 def cosine_restart(
     base: float, *, periods: Sequence[int], restart_weights: Sequence[float] = (1.0,), eta_min: float = 0.0
-) -> Schedule:
-    """Half a cosine down to `eta_min` over each period; a period starts from its weight times the rate.
+) -> LRSchedule:
+    """Cosine annealing to `eta_min` in each period; a period starts at its weight times the base rate.
 
     Raises:
-        OptionsError: periods and their weights differ in number, or there is no period, or an empty one.
+        OptionsError: `periods` and `restart_weights` differ in length, or `periods` is empty or has a period
+            of 0.
     """
     if not periods or min(periods) < 1:
-        raise OptionsError(f"a cosine over {list(periods)} iterations is not possible; use numbers from 1 on")
+        raise OptionsError(
+            f"a cosine over {list(periods)} iterations is not possible; use numbers of 1 or more"
+        )
     if len(restart_weights) == 1:
         restart_weights = list(restart_weights) * len(periods)
     if len(restart_weights) != len(periods):
@@ -190,18 +195,18 @@ def cosine_restart(
     def factor(iteration: int) -> float:
         done = iteration - 1
         index = min(bisect_right(ends, done), len(ends) - 1)
-        part = min(1.0, (done - (ends[index] - periods[index])) / periods[index])
-        return floor + restart_weights[index] * 0.5 * (1 - floor) * (1 + math.cos(math.pi * part))
+        progress = min(1.0, (done - (ends[index] - periods[index])) / periods[index])
+        return floor + restart_weights[index] * 0.5 * (1 - floor) * (1 + math.cos(math.pi * progress))
 
     return factor
 
 
-def cosine(base: float, *, T_max: int, eta_min: float = 0.0) -> Schedule:  # noqa: N803  (the forks' word)
-    """Half a cosine from the rate down to `eta_min` over `T_max` iterations, then constant."""
+def cosine(base: float, *, T_max: int, eta_min: float = 0.0) -> LRSchedule:  # noqa: N803  (name in option files)
+    """Cosine annealing from the base rate to `eta_min` over `T_max` iterations, then constant."""
     return cosine_restart(base, periods=[T_max], eta_min=eta_min)
 
 
-SCHEDULERS: Mapping[str, Callable[..., Schedule]] = {
+SCHEDULERS: Mapping[str, Callable[..., LRSchedule]] = {
     "CosineAnnealingRestartLR": cosine_restart,
     "MultiStepLR": multi_step,
     "MultiStepRestartLR": multi_step,
@@ -209,12 +214,12 @@ SCHEDULERS: Mapping[str, Callable[..., Schedule]] = {
 }
 
 
-def build_schedule(name: str | None, base: float, warmup_iter: int = -1, **arguments: Any) -> Schedule:
-    """The factor on the learning rate over iterations, with a linear warm-up over the first `warmup_iter`.
+def build_schedule(name: str | None, base: float, warmup_iter: int = -1, **arguments: Any) -> LRSchedule:
+    """Builds a schedule, with a linear warm-up over the first `warmup_iter` iterations.
 
     Args:
         name: a name of `SCHEDULERS`, or None for a constant rate.
-        base: learning rate the factor is relative to.
+        base: base learning rate, which the schedule's factor scales.
     """
     schedule = SCHEDULERS[name](base, **arguments) if name else lambda _: 1.0
     if warmup_iter < 1:

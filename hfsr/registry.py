@@ -1,8 +1,8 @@
-"""Where names meet things: networks, losses, data sets, metrics and training recipes.
+"""Registries of networks, losses, data sets, degradations, metrics and training recipes.
 
-A registry is a read-only mapping from name to item. Registering is transactional: an item whose name is taken
-raises and leaves the registry unchanged. Losses and metrics are called as BasicSR calls its own
-(`loss(**options)`, `metric(img, img2, **options)`), so either program can use either's.
+A registry is a read-only mapping from name to item. If a name is taken, registering raises and leaves the
+registry unchanged. Losses and metrics have BasicSR's interface (`loss(**options)`,
+`metric(img, img2, **options)`), so both programs can use them.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ __all__ = [
 ]
 
 SUFFIX = "_hfsr"
-"""Ends our name in BasicSR where the plain one is taken; understood here too: one option file serves both."""
+"""Suffix of an hfsr item in BasicSR if its name is taken there; accepted in hfsr too, so that one option file
+works in both."""
 
 T = TypeVar("T")
 D = TypeVar("D")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A mapping from public names to items of one kind, our own first and then what others lend.
+    """Mapping from names to items of one kind: those registered here, then those of borrowed mappings.
 
     Args:
-        kind: what an item is, in the words of an error message ("network").
+        kind: name of the kind of items in error messages, for example "network".
     """
 
     def __init__(self, kind: str) -> None:
@@ -47,10 +48,10 @@ class Registry(Mapping[str, T], Generic[T]):
         self._borrowed: list[Mapping[str, T]] = []
 
     def register(self, item: T, *, name: str | None = None) -> T:
-        """Adds `item` under `name` (default: its `__name__` or `name`) and returns it, so it decorates.
+        """Adds `item` under `name` (default: its `__name__` or `name`); returns it, for use as a decorator.
 
         Raises:
-            ValueError: the name is taken by another item of ours; a borrowed one gives way.
+            ValueError: the name is taken by another registered item; borrowed items do not count.
             TypeError: the item has no name.
         """
         key = name or getattr(item, "__name__", None) or getattr(item, "name", None)
@@ -62,17 +63,17 @@ class Registry(Mapping[str, T], Generic[T]):
         return item
 
     def borrow(self, source: Mapping[str, T]) -> None:
-        """Answers names that we do not hold from `source` too, as it is at the time of asking."""
-        if all(source is not known for known in self._borrowed):
+        """Adds a live mapping in which names are looked up that are not registered here."""
+        if all(source is not other for other in self._borrowed):
             self._borrowed.append(source)
 
     def own(self) -> dict[str, T]:
-        """What was registered here, without what is borrowed."""
+        """Returns the items registered here, without borrowed ones."""
         return dict(self._items)
 
     def __getitem__(self, name: str) -> T:
-        """Raises UnknownNameError, naming the nearest registered name."""
-        for key, items in self._places(name):
+        """Returns an item; raises UnknownNameError with a suggestion if there is none."""
+        for key, items in self._lookups(name):
             if key in items:
                 return items[key]
         raise UnknownNameError(f"no {self.kind} named '{name}'{suggest(str(name), self)}")
@@ -82,11 +83,11 @@ class Registry(Mapping[str, T], Generic[T]):
     @overload
     def get(self, name: str, /, default: T | D) -> T | D: ...
     def get(self, name: str, /, default: Any = None) -> Any:
-        """The item, or `default` where there is none: what is asked for this way need not exist."""
-        return self[name] if name in self else default  # noqa: SIM401  this is get
+        """Returns the item, or `default` if there is none."""
+        return self[name] if name in self else default  # noqa: SIM401  this is the implementation of get
 
     def __contains__(self, name: object) -> bool:
-        return any(key in items for key, items in self._places(name))
+        return any(key in items for key, items in self._lookups(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(set(self._items).union(*self._borrowed)))
@@ -94,8 +95,8 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         return len(set(self._items).union(*self._borrowed))
 
-    def _places(self, name: Any) -> Iterator[tuple[Any, Mapping[str, T]]]:
-        """Where to look, in order: ours by name, ours by its name in BasicSR, then what is borrowed."""
+    def _lookups(self, name: Any) -> Iterator[tuple[Any, Mapping[str, T]]]:
+        """Yields the (name, mapping) pairs to try: own items, own items by BasicSR name, borrowed items."""
         yield name, self._items
         if isinstance(name, str):
             yield name.removesuffix(SUFFIX), self._items
@@ -105,7 +106,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
 ARCHS: Registry[ArchSpec] = Registry("network")
 FOREIGN_ARCHS: Registry[Callable[..., Any]] = Registry("network of another package")
-"""Empty until the bridge lends it; what is there keeps no contract of ours, so it stands apart from ARCHS."""
+"""Networks of BasicSR and its plugins, filled by the bridge; they do not follow the contract of ARCHS."""
 LOSSES: Registry[Callable[..., Any]] = Registry("loss")
 DATASETS: Registry[Callable[..., Any]] = Registry("data set type")
 DEGRADATIONS: Registry[Callable[..., Any]] = Registry("degradation")

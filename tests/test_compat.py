@@ -1,4 +1,4 @@
-"""The cure for torchvision beside a CPU torch, against a torchvision of the test's own."""
+"""Tests of the workaround for torchvision next to a CPU build of torch, with a fake torchvision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ for name in {operators!r}:
 
 
 def import_with(folder, init: str) -> subprocess.CompletedProcess[str]:
-    """Imports, by our cure and twice, a package `torchvision` with this code; prints what happened to it."""
+    """Imports a package `torchvision` with this code twice through the workaround; prints what happened."""
     package = folder / "torchvision"
     package.mkdir()
     (package / "__init__.py").write_text(textwrap.dedent(init))
@@ -41,14 +41,14 @@ def import_with(folder, init: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("operators", "declared"), [(["nms"], 1), (["qnms"], 1), (["nms", "qnms"], 2)])
-def test_missing_operators_are_declared_and_the_import_repeated(tmp_path, operators, declared):
+def test_missing_operators_are_declared(tmp_path, operators, declared):
     done = import_with(tmp_path, LACKS_OPERATORS.format(operators=operators))
     assert done.returncode == 0, done.stderr
-    # every attempt starts from clean modules, so the submodule runs once more than there were failures
+    # Each attempt starts without partially imported modules, so the submodule runs once per attempt.
     assert done.stdout.splitlines() == ["True True", f"declared {declared} imported {declared + 1}"]
 
 
-def test_a_working_torchvision_is_not_touched(tmp_path):
+def test_working_torchvision_is_not_changed(tmp_path):
     done = import_with(tmp_path, "from . import extension")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["True True", "declared 0 imported 1"]
@@ -58,23 +58,23 @@ def test_a_working_torchvision_is_not_touched(tmp_path):
     "init",
     [
         "raise RuntimeError('operator torchvision::roi_align does not exist')",
-        "import a_module_that_is_nowhere",
+        "import a_missing_module",
     ],
 )
-def test_any_other_failure_is_left_as_it_is(tmp_path, init):
+def test_other_errors_are_not_caught(tmp_path, init):
     done = import_with(tmp_path, init)
     assert done.returncode == 1
-    assert "roi_align" in done.stderr or "a_module_that_is_nowhere" in done.stderr
+    assert "roi_align" in done.stderr or "a_missing_module" in done.stderr
     assert "hfsr.errors" not in done.stderr
 
 
-def test_a_cure_that_does_not_help_ends(tmp_path):
+def test_workaround_is_tried_once_per_operator(tmp_path):
     done = import_with(tmp_path, "raise RuntimeError('operator torchvision::nms does not exist')")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "RuntimeError: operator torchvision::nms does not exist"
 
 
-def test_without_torchvision_one_line_says_what_to_install(monkeypatch):
+def test_missing_torchvision(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(MissingDependencyError, match=r"needs torchvision.*'.\[train\]'"):
         _compat.import_torchvision()

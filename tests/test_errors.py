@@ -1,4 +1,4 @@
-"""Every error is one of ours, one line, and names what is near."""
+"""Tests of exceptions, and of suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def test_suggest(name, answer):
     assert suggest(name, NAMES) == answer
 
 
-def test_suggest_knows_when_nothing_is_allowed():
+def test_suggest_without_allowed_names():
     assert suggest("x", []) == ""
 
 
-def test_suggest_lists_twelve_at_most():
+def test_suggest_lists_at_most_twelve():
     assert suggest("?", [f"name{i:02}" for i in range(20)]).endswith("name11, ... (20 in all)")
 
 
@@ -39,7 +39,7 @@ def test_some_of():
     assert some_of("abc", 2) == "a, b, ... (3 in all)"
 
 
-def test_the_tree_in_the_docstring_is_the_tree():
+def test_docstring_lists_all_classes():
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__]
     assert all(issubclass(c, HfsrError) for c in classes)
     listed = [line.split()[1] for line in errors.__doc__.splitlines() if line.startswith(("├──", "└──"))]
@@ -47,7 +47,7 @@ def test_the_tree_in_the_docstring_is_the_tree():
     assert {c.__name__ for c in classes} < set(errors.__all__)
 
 
-def test_value_errors_can_be_caught_as_such():
+def test_builtin_base_classes():
     for name in (
         "UnknownNameError",
         "OptionsError",

@@ -1,4 +1,4 @@
-"""Networks by name, with fresh weights, and the errors of a mistyped one."""
+"""Tests of listing, building and registering networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hfsr.registry import ARCHS
 
 @pytest.fixture
 def archs(monkeypatch):
-    """The registry of networks, put back after the test."""
+    """Registry of networks; restored after the test."""
     monkeypatch.setattr(ARCHS, "_items", ARCHS.own())
     return ARCHS
 
@@ -34,15 +34,15 @@ def test_create_model_builds_a_preset():
     assert model.model_args["num_feat"] == 8
 
 
-@pytest.mark.parametrize("word", ["scale", "upscale"])
-def test_arguments_override_the_preset_in_either_word(word):
-    model = model_zoo.create_model("edsr_tiny", num_block=1, **{word: 4})
+@pytest.mark.parametrize("key", ["scale", "upscale"])
+def test_arguments_override_the_preset(key):
+    model = model_zoo.create_model("edsr_tiny", num_block=1, **{key: 4})
     assert model.scale == 4
     assert model.model_args["num_feat"] == 8
     assert len(model.body) == 1
 
 
-def test_a_whole_scale_is_a_whole_number():
+def test_whole_scale_is_converted_to_int():
     model = model_zoo.create_model("edsr_tiny", scale=3.0)
     assert repr(model.scale) == repr(model.model_args["upscale"]) == "3"
 
@@ -52,7 +52,7 @@ def test_create_model_builds_by_class_name():
     assert (type(model).__name__, model.scale) == ("EDSR", 3)
 
 
-def test_an_unknown_name_names_the_nearest_preset_or_network():
+def test_unknown_name_suggests_a_preset_or_network():
     with pytest.raises(
         UnknownNameError, match="no preset or network named 'edsr_tinny'; did you mean 'edsr_tiny'"
     ):
@@ -72,25 +72,27 @@ def test_an_unknown_name_names_the_nearest_preset_or_network():
     ],
 )
 @pytest.mark.parametrize("name", ["EDSR", "edsr_tiny"])
-def test_arguments_that_cannot_be_are_one_line(name, arguments, message):
+def test_invalid_arguments(name, arguments, message):
     if name == "edsr_tiny":
-        message = message.split(":")[0].split(" with")[0]  # the preset's own arguments are listed too
+        message = message.split(":")[0].split(" with")[0]  # the message lists the arguments of the preset too
     with pytest.raises(OptionsError, match=message):
         model_zoo.create_model(name, **arguments)
 
 
-def test_a_network_without_a_scale_is_scale_1(archs):
+def test_network_without_a_scale_has_scale_1(archs):
     class Denoiser(nn.Module):
         def __init__(self, *, width: int = 1) -> None:
             super().__init__()
 
     archs.register(dataclasses.replace(SPEC, name="Denoiser", cls=Denoiser, presets={"denoiser_tiny": {}}))
     assert isinstance(model_zoo.create_model("denoiser_tiny", scale=1), Denoiser)
-    with pytest.raises(OptionsError, match="Denoiser keeps the size of a picture: its scale is 1, not 2"):
+    with pytest.raises(
+        OptionsError, match="Denoiser does not change the size of an image: its scale is 1, not 2"
+    ):
         model_zoo.create_model("Denoiser", scale=2)
 
 
-def test_a_registered_network_is_listed_and_built(archs):
+def test_registered_network_is_listed_and_built(archs):
     spec = third_party()
     assert model_zoo.register_arch(spec) is spec
     assert "Plain" in model_zoo.list_archs()
@@ -107,7 +109,7 @@ def test_a_registered_network_is_listed_and_built(archs):
         (dataclasses.replace(third_party(), name="Other"), "must have the name of its class, 'Plain'"),
     ],
 )
-def test_a_refused_network_changes_nothing(archs, spec, message):
+def test_rejected_network_changes_nothing(archs, spec, message):
     before = archs.own()
     with pytest.raises(ValueError, match=message):
         model_zoo.register_arch(spec)
@@ -123,7 +125,7 @@ def test_lists_are_sorted_and_presets_unique():
     assert not set(counts) & set(ARCHS)
 
 
-def test_every_preset_has_a_scale_its_network_states():
+def test_presets_have_a_supported_scale():
     restorers = {name: spec for name, spec in model_zoo.presets().items() if spec.role == "restorer"}
     assert "edsr_tiny" in restorers
     for name, spec in restorers.items():

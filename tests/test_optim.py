@@ -1,4 +1,4 @@
-"""Learning rates over iterations, and optimizers by name."""
+"""Tests of learning-rate schedules and optimizers."""
 
 from __future__ import annotations
 
@@ -15,45 +15,47 @@ from hfsr.optim import OPTIMIZERS, build_optimizer, build_schedule
 BASE = 2e-4
 
 
-def torchs(scheduler, **arguments):
-    """The factors that a scheduler of torch gives in its first 40 iterations."""
+def torch_factors(scheduler, **arguments):
+    """Returns the factors of a scheduler of torch in the first 40 iterations."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=BASE)
-    theirs = scheduler(optimizer, **arguments)
+    torch_scheduler = scheduler(optimizer, **arguments)
     factors = []
     for _ in range(40):
         factors.append(optimizer.param_groups[0]["lr"] / BASE)
         optimizer.step()
-        theirs.step()
+        torch_scheduler.step()
     return factors
 
 
-def ours(name, **arguments):
+def factors_of(name, **arguments):
     schedule = build_schedule(name, BASE, **arguments)
     return [schedule(iteration) for iteration in range(1, 41)]
 
 
-def test_multi_step_is_torchs():
-    expected = torchs(MultiStepLR, milestones=[10, 25], gamma=0.5)
-    assert ours("MultiStepLR", milestones=[25, 10], gamma=0.5) == pytest.approx(expected)
+def test_multi_step_matches_torch():
+    expected = torch_factors(MultiStepLR, milestones=[10, 25], gamma=0.5)
+    assert factors_of("MultiStepLR", milestones=[25, 10], gamma=0.5) == pytest.approx(expected)
 
 
-def test_multi_step_restarts_as_basicsrs():
+def test_multi_step_restarts_match_basicsr():
     bridge.import_basicsr()
     from basicsr.models.lr_scheduler import MultiStepRestartLR
 
-    words = {"milestones": [5, 8, 12, 20, 24], "gamma": 0.5}
-    words |= {"restarts": [0, 12, 22], "restart_weights": [1, 0.8, 0.3]}
-    assert ours("MultiStepRestartLR", **words) == pytest.approx(torchs(MultiStepRestartLR, **words))
+    arguments = {"milestones": [5, 8, 12, 20, 24], "gamma": 0.5}
+    arguments |= {"restarts": [0, 12, 22], "restart_weights": [1, 0.8, 0.3]}
+    assert factors_of("MultiStepRestartLR", **arguments) == pytest.approx(
+        torch_factors(MultiStepRestartLR, **arguments)
+    )
     with pytest.raises(OptionsError, match="2 restarts need as many restart_weights, not 1"):
         build_schedule("MultiStepLR", BASE, milestones=[5], restarts=[0, 9])
 
 
-def test_cosine_is_torchs():
-    expected = torchs(CosineAnnealingLR, T_max=40, eta_min=1e-7)
-    assert ours("TrueCosineAnnealingLR", T_max=40, eta_min=1e-7) == pytest.approx(expected)
+def test_cosine_matches_torch():
+    expected = torch_factors(CosineAnnealingLR, T_max=40, eta_min=1e-7)
+    assert factors_of("TrueCosineAnnealingLR", T_max=40, eta_min=1e-7) == pytest.approx(expected)
 
 
-def test_cosine_restarts_from_the_weight_of_each_period_and_stays_at_the_end():
+def test_cosine_restarts():
     schedule = build_schedule("CosineAnnealingRestartLR", BASE, periods=[10, 20], restart_weights=[1, 0.5])
     assert schedule(1) == pytest.approx(1)
     assert schedule(6) == pytest.approx(0.5)
@@ -62,32 +64,32 @@ def test_cosine_restarts_from_the_weight_of_each_period_and_stays_at_the_end():
     assert schedule(31) == schedule(1000) == pytest.approx(0)
 
 
-def test_periods_need_their_weights():
+def test_periods_and_weights_must_have_equal_length():
     with pytest.raises(OptionsError, match="2 periods need as many restart_weights, not 3"):
         build_schedule("CosineAnnealingRestartLR", BASE, periods=[1, 2], restart_weights=[1, 1, 1])
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "arguments"),
     [
         ("CosineAnnealingRestartLR", {"periods": []}),
         ("CosineAnnealingRestartLR", {"periods": [3, 0]}),
         ("TrueCosineAnnealingLR", {"T_max": 0}),
     ],
 )
-def test_an_empty_cosine_is_one_line(name, words):
+def test_empty_cosine_period(name, arguments):
     with pytest.raises(OptionsError, match=r"a cosine over \[.*\] iterations is not possible; use numbers"):
-        build_schedule(name, BASE, **words)
+        build_schedule(name, BASE, **arguments)
 
 
-def test_warm_up_rises_linearly():
+def test_warm_up_is_linear():
     schedule = build_schedule(None, BASE, warmup_iter=4)
     assert [schedule(i) for i in range(1, 7)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
     assert all(math.isclose(build_schedule(None, BASE)(i), 1) for i in (1, 100))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_moves_downhill(name):
+def test_every_optimizer_decreases_the_loss(name):
     weight = torch.full((4,), 2.0, requires_grad=True)
     optimizer = build_optimizer(name, [weight], lr=0.01)
     weight.square().sum().backward()
@@ -97,7 +99,7 @@ def test_every_optimizer_moves_downhill(name):
 
 
 @pytest.mark.parametrize("arguments", [{"lr": -1.0}, {"lr": 1e-3, "betas": [2.0, 0.9]}, {"lr": 1, "bets": 2}])
-def test_values_that_an_optimizer_refuses_are_one_line(arguments):
+def test_invalid_optimizer_arguments(arguments):
     with pytest.raises(OptionsError, match="the optimizer Adam cannot be built: ") as caught:
         build_optimizer("Adam", [torch.zeros(1, requires_grad=True)], **arguments)
     assert "\n" not in str(caught.value)

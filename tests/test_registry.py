@@ -1,4 +1,4 @@
-"""A registry is a mapping; registering changes it wholly or not at all; the borrowed gives way to ours."""
+"""Tests of the registry: mapping interface, transactional registration, borrowed items."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def test_register_decorates_by_class_name(losses):
     assert list(losses) == ["L1"]
 
 
-def test_an_instance_registers_by_its_name(losses):
+def test_instance_registers_by_its_name(losses):
     item = Named("charbonnier")
     assert losses.register(item) is item
     assert losses["charbonnier"] is item
 
 
-def test_a_taken_name_raises_and_changes_nothing(losses):
+def test_taken_name_raises_and_changes_nothing(losses):
     first = losses.register(Named("l1"))
     before = losses.own()
     with pytest.raises(ValueError, match="a loss named 'l1' is already registered"):
@@ -42,20 +42,20 @@ def test_a_taken_name_raises_and_changes_nothing(losses):
 
 
 @pytest.mark.parametrize("item", [Named(None), Named(3), object()])
-def test_a_nameless_item_raises_and_changes_nothing(losses, item):
+def test_item_without_a_name_raises_and_changes_nothing(losses, item):
     with pytest.raises(TypeError, match="a loss needs a name"):
         losses.register(item)
     assert len(losses) == 0
 
 
-def test_the_same_item_again_is_no_error_and_may_have_a_second_name(losses):
+def test_same_item_may_be_registered_again_or_under_a_second_name(losses):
     item = losses.register(Named("l1"))
     assert losses.register(item) is item
     assert losses.register(item, name="mae") is item
     assert list(losses) == ["l1", "mae"]
 
 
-def test_an_unknown_name_is_ours_to_tell(losses):
+def test_unknown_name_raises_unknown_name_error(losses):
     losses.register(Named("CharbonnierLoss"))
     with pytest.raises(
         UnknownNameError, match="no loss named 'CharbonierLoss'; did you mean 'CharbonnierLoss'"
@@ -63,10 +63,10 @@ def test_an_unknown_name_is_ours_to_tell(losses):
         losses["CharbonierLoss"]
     assert isinstance(e.value, HfsrError)
     with pytest.raises(UnknownNameError, match="no loss named '3'"):
-        losses[3]  # as an option file may say
+        losses[3]  # option files may contain numbers
 
 
-def test_asking_with_get_or_in_never_raises(losses):
+def test_get_and_in_never_raise(losses):
     item = losses.register(Named("l1"))
     assert losses.get("l1") is item
     assert losses.get("l2") is None
@@ -76,7 +76,7 @@ def test_asking_with_get_or_in_never_raises(losses):
     assert 3 not in losses
 
 
-def test_our_name_in_basicsr_is_understood(losses):
+def test_basicsr_suffix_is_accepted(losses):
     item = losses.register(Named("l1"))
     assert losses["l1_hfsr"] is item
     assert "l1_hfsr" in losses
@@ -84,7 +84,7 @@ def test_our_name_in_basicsr_is_understood(losses):
     assert list(losses) == ["l1"]
 
 
-def test_what_is_borrowed_is_seen_live_and_gives_way(losses):
+def test_borrowed_items_are_live_and_own_items_take_precedence(losses):
     foreign = {"l1": "theirs"}
     losses.borrow(foreign)
     losses.borrow(foreign)
@@ -99,5 +99,5 @@ def test_what_is_borrowed_is_seen_live_and_gives_way(losses):
 
 
 def test_own_is_a_copy(losses):
-    losses.own()["l1"] = "smuggled"
+    losses.own()["l1"] = "changed"
     assert "l1" not in losses

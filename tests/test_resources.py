@@ -1,4 +1,4 @@
-"""What travels with the package is found in an editable install and in a wheel."""
+"""Tests of packaged files in an editable install and in a wheel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def packaged(tmp_path, monkeypatch):
-    """A package folder of the test's own, as a wheel lays it out."""
+    """Package folder with the layout of a wheel."""
     package = tmp_path / "hfsr"
     for name in ("_packaged/options/edsr_x2.yml", "weights/small/config.json", "weights/.cache/config.json"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
@@ -27,12 +27,12 @@ def packaged(tmp_path, monkeypatch):
     return package
 
 
-def test_a_wheel_is_read_in_its_own_folder(packaged):
+def test_paths_in_a_wheel(packaged):
     assert _resources.path("options", "edsr_x2.yml") == packaged / "_packaged" / "options" / "edsr_x2.yml"
     assert _resources.path("weights", "small") == packaged / "weights" / "small"
 
 
-def test_a_checkout_is_read_in_place(packaged):
+def test_paths_in_a_checkout(packaged):
     (packaged.parent / "model_cards").mkdir()
     (packaged.parent / "model_cards" / "small.md").touch()
     assert _resources.path("model_cards", "small.md") == packaged.parent / "model_cards" / "small.md"
@@ -43,23 +43,23 @@ def test_bundled_models_are_folders_with_a_config(packaged):
     assert _resources.bundled_models() == ["small"]
 
 
-def test_an_unknown_name_names_the_nearest(packaged):
+def test_unknown_name_suggests_a_similar_one(packaged):
     with pytest.raises(HfsrError, match=r"no packaged options 'edsr_x3\.yml'; did you mean 'edsr_x2\.yml'"):
         _resources.path("options", "edsr_x3.yml")
 
 
 @pytest.mark.parametrize("name", ["../_packaged", "..", "", ".cache"])
-def test_nothing_else_is_reachable(packaged, name):
+def test_other_files_are_not_accessible(packaged, name):
     with pytest.raises(HfsrError, match="no packaged weights"):
         _resources.path("weights", name)
 
 
-def test_an_incomplete_installation_is_one_line(packaged):
+def test_incomplete_installation(packaged):
     with pytest.raises(HfsrError, match="lacks its folder 'spaces'; install hfsr again"):
         _resources.folder("spaces")
 
 
-def test_no_weights_are_no_error(packaged):
+def test_missing_weights_folder_is_no_error(packaged):
     (packaged / "weights").rename(packaged / "elsewhere")
     assert _resources.bundled_models() == []
 
@@ -79,7 +79,7 @@ def files_of(folder: Path) -> set[str]:
     return {p.relative_to(ROOT).as_posix() for p in found}
 
 
-def test_the_wheel_carries_every_file_of_the_package(wheel):
+def test_wheel_contains_all_files_of_the_package(wheel):
     inside = set(wheel.namelist())
     assert files_of(ROOT / "hfsr") <= inside
     assert {"hfsr/py.typed", "hfsr/archs/edsr.py"} <= inside
@@ -90,15 +90,15 @@ def test_the_wheel_carries_every_file_of_the_package(wheel):
     assert any(name.startswith("hfsr/hub/") and name.endswith(".jinja") for name in inside)
 
 
-def test_the_wheel_carries_nothing_else(wheel):
-    strangers = [name for name in wheel.namelist() if not name.startswith(("hfsr/", "hfsr-"))]
-    assert strangers == []
+def test_wheel_contains_nothing_else(wheel):
+    unexpected = [name for name in wheel.namelist() if not name.startswith(("hfsr/", "hfsr-"))]
+    assert unexpected == []
     assert not [
         name for name in wheel.namelist() if "__pycache__" in name or name.endswith((".pth", ".state"))
     ]
 
 
-def test_the_wheel_finds_its_own_resources(wheel, tmp_path):
+def test_wheel_finds_its_resources(wheel, tmp_path):
     wheel.extractall(tmp_path)
     code = """
     import hfsr
@@ -117,12 +117,12 @@ def test_the_wheel_finds_its_own_resources(wheel, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    *places, models = done.stdout.splitlines()
-    assert all(place.startswith(str(tmp_path)) for place in places)
+    *paths, models = done.stdout.splitlines()
+    assert all(path.startswith(str(tmp_path)) for path in paths)
     assert models == str(_resources.bundled_models())
 
 
-def test_the_wheel_names_both_commands(wheel):
+def test_wheel_declares_both_commands(wheel):
     entry_points = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     text = wheel.read(entry_points).decode()
     assert "hfsr = hfsr.cli:main" in text

@@ -1,8 +1,9 @@
-"""Between hfsr and BasicSR: the only room that imports basicsr.
+"""Interoperability of hfsr and BasicSR; the only package that imports basicsr.
 
-`import_basicsr()` makes BasicSR importable on a modern stack and returns it. `install()` makes the registries
-meet, so that BasicSR's own programs know our networks, and our training knows BasicSR's data sets, losses and
-metrics and those of other plugins. `find_network()` looks a network up in both.
+`import_basicsr()` imports BasicSR with patches for current versions of Python and torchvision. `install()`
+connects the registries: BasicSR's programs find hfsr's networks, losses and metrics, and hfsr's training
+finds the data sets, losses and metrics of BasicSR and its plugins. `find_network()` looks up
+a network in both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What stops BasicSR 1.4.2 from being imported today, and the cures; torchvision's is in `hfsr._compat`."""
+"""Patches that let BasicSR 1.4.2 be imported with current Python and torchvision; see also `hfsr._compat`."""
 
 from __future__ import annotations
 
@@ -18,43 +18,44 @@ from hfsr.errors import HfsrError, MissingDependencyError
 
 __all__ = ["import_basicsr"]
 
-_PURPOSE = "what comes from BasicSR"
+_PURPOSE = "a feature of BasicSR"
 
 
 def import_basicsr() -> ModuleType:
-    """Imports BasicSR with everything it registers, after curing what breaks it; later calls cost nothing.
+    """Imports BasicSR, which registers its classes, after patching incompatibilities; idempotent.
 
     Raises:
         MissingDependencyError: BasicSR is not installed.
-        HfsrError: it cannot be installed on this Python, does not import, or another package took its name.
+        HfsrError: BasicSR does not support this Python version, or fails to import; or another package of
+            that name is found first.
     """
     if find_spec("basicsr") is None:
         if sys.version_info >= (3, 13):
             python = f"{sys.version_info.major}.{sys.version_info.minor}"
             raise HfsrError(
                 f"{_PURPOSE} needs basicsr, which cannot be installed on Python {python}; "
-                "use Python 3.10, 3.11 or 3.12 (all that is not BasicSR's works here)"
+                "use Python 3.10, 3.11 or 3.12 (everything else in hfsr works here)"
             )
         raise MissingDependencyError("basicsr", extra="train", purpose=_PURPOSE)
     import_torchvision()
     _provide_functional_tensor()
     try:
-        with _distutils():
+        with _temporary_distutils():
             import basicsr
-            from basicsr.utils.registry import ARCH_REGISTRY  # noqa: F401  what a vendored copy lacks
+            from basicsr.utils.registry import ARCH_REGISTRY  # noqa: F401  missing in vendored copies
     except ImportError as error:
-        place = find_spec("basicsr")
-        where = place.origin if place else "nowhere"
+        spec = find_spec("basicsr")
+        where = spec.origin if spec else "an unknown path"
         raise HfsrError(
             f"the package basicsr at {where} does not work: {error}; {_PURPOSE} needs BasicSR 1.4.2 "
-            "(some projects carry a folder of that name: do not run from inside one), "
+            "(some projects contain a folder of that name: do not run from inside one); "
             "run: pip install --force-reinstall --no-deps basicsr==1.4.2"
         ) from error
     return basicsr
 
 
-def _stand_in(name: str, **members: Any) -> ModuleType:
-    """Puts a module of our own in the place of a missing one."""
+def _add_module(name: str, **members: Any) -> ModuleType:
+    """Adds a substitute for a missing module to `sys.modules`."""
     module = module_from_spec(ModuleSpec(name, loader=None))
     vars(module).update(members)
     sys.modules[name] = module
@@ -62,24 +63,25 @@ def _stand_in(name: str, **members: Any) -> ModuleType:
 
 
 def _provide_functional_tensor() -> None:
-    """torchvision 0.17 removed the module from which BasicSR, and plugins like it, take one function."""
+    """Substitutes a module that torchvision 0.17 removed and from which BasicSR imports one function."""
     name = "torchvision.transforms.functional_tensor"
     if name not in sys.modules and find_spec(name) is None:
         functional = importlib.import_module("torchvision.transforms.functional")
-        _stand_in(name, rgb_to_grayscale=functional.rgb_to_grayscale)
+        _add_module(name, rgb_to_grayscale=functional.rgb_to_grayscale)
 
 
 @contextmanager
-def _distutils() -> Iterator[None]:
-    """Lends BasicSR the `LooseVersion` of distutils, which Python 3.12 removed and setuptools may bring back.
+def _temporary_distutils() -> Iterator[None]:
+    """Substitutes `distutils.version.LooseVersion`, which Python 3.12 removed, within the context.
 
-    A stand-in for a standard package must not be seen by anybody else, so it goes when BasicSR is imported.
+    The substitute is removed afterwards, so that other packages do not mistake it for distutils, which
+    setuptools may provide.
     """
     if "distutils" in sys.modules or find_spec("distutils") is not None:
         yield
         return
-    version = _stand_in("distutils.version", LooseVersion=TorchVersion)
-    _stand_in("distutils", version=version)
+    version = _add_module("distutils.version", LooseVersion=TorchVersion)
+    _add_module("distutils", version=version)
     try:
         yield
     finally:

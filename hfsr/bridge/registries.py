@@ -1,4 +1,4 @@
-"""Both directions of names: ours in BasicSR's registries, and everybody else's in ours."""
+"""Connection of the registries: hfsr's items in BasicSR's registries, and BasicSR's in ours."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
-import hfsr.archs  # importing registers our networks
-import hfsr.losses  # noqa: F401  and our losses
+import hfsr.archs
+import hfsr.losses
+import hfsr.metrics  # noqa: F401  importing registers networks, losses and metrics
 from hfsr.errors import UnknownNameError, suggest
 from hfsr.registry import ARCHS, DATASETS, FOREIGN_ARCHS, LOSSES, METRICS, SUFFIX, Registry
 
@@ -17,18 +18,19 @@ from .compat_patches import import_basicsr
 
 __all__ = ["find_network", "install"]
 
-_THEIR_SUFFIX = "_basicsr"
+_BASICSR_SUFFIX = "_basicsr"
 _log = logging.getLogger(__name__)
 
 
-class _Foreign(Mapping[str, Any]):
-    """What BasicSR's registry holds that is not ours, live: a plugin imported later is seen too.
+class _ForeignItems(Mapping[str, Any]):
+    """Live view of the items in a registry of BasicSR that hfsr did not export to it.
 
-    As in BasicSR, an entry `<Name>_basicsr` also answers to `<Name>` where that is free.
+    Plugins that are imported later appear too. As in BasicSR, an entry `<Name>_basicsr` is also found as
+    `<Name>` if that name is free.
 
     Args:
         theirs: a registry of BasicSR.
-        ours: the items that are ours and only travelled there.
+        ours: returns the items that hfsr exported to it.
     """
 
     def __init__(self, theirs: Any, ours: Callable[[], list[Any]]) -> None:
@@ -38,13 +40,13 @@ class _Foreign(Mapping[str, Any]):
     def _items(self) -> dict[str, Any]:
         own = {id(item) for item in self._ours()}
         full = {name: item for name, item in self._theirs if id(item) not in own}
-        short = {name.removesuffix(_THEIR_SUFFIX): item for name, item in full.items()}
+        short = {name.removesuffix(_BASICSR_SUFFIX): item for name, item in full.items()}
         return {**short, **full}
 
     def get(self, name: str, default: Any = None) -> Any:
-        """As `[]`; `<Name>_basicsr` is theirs of that name, where ours has it too."""
+        """Returns an item; `<Name>_basicsr` is BasicSR's item, even if hfsr has one called `<Name>`."""
         items = self._items()
-        return items.get(name, items.get(name.removesuffix(_THEIR_SUFFIX), default))
+        return items.get(name, items.get(name.removesuffix(_BASICSR_SUFFIX), default))
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None
@@ -62,20 +64,20 @@ class _Foreign(Mapping[str, Any]):
         return len(self._items())
 
 
-_foreign: dict[str, _Foreign] = {}
+_foreign: dict[str, _ForeignItems] = {}
 
 
 def install() -> dict[str, str]:
-    """Makes BasicSR's registries and ours meet; safe to call again, as after a new `register_arch`.
+    """Connects the registries of BasicSR and hfsr; idempotent, call it again after `register_arch`.
 
-    Our networks, losses and metrics go into BasicSR's under their plain name where it is free, else as
-    `<Name>_hfsr`; a foreign entry is never replaced. BasicSR's data sets, losses and metrics, and those of
-    any plugin imported before or after, are found in our registries where we hold no such name ourselves.
-    Networks of others are found by `find_network` and in FOREIGN_ARCHS, not in ARCHS: they keep no contract
-    that we could state.
+    hfsr's networks, losses and metrics are added to BasicSR's registries under their own name if it is free,
+    else as `<Name>_hfsr`; existing entries are never replaced. Data sets, losses and metrics of BasicSR and
+    of plugins, imported before or after, are found in hfsr's registries if hfsr has no item of that name.
+    Their networks are found by `find_network` and in FOREIGN_ARCHS, but not in ARCHS, because they do not
+    follow the contract of hfsr's networks.
 
     Returns:
-        the name of each of our networks in BasicSR's registry.
+        The name in BasicSR's registry of each network of hfsr.
 
     Raises:
         MissingDependencyError: BasicSR is not installed.
@@ -84,28 +86,28 @@ def install() -> dict[str, str]:
     from basicsr.utils import registry as theirs
 
     if not _foreign:
-        _foreign["ARCH"] = _Foreign(theirs.ARCH_REGISTRY, lambda: [spec.cls for spec in ARCHS.values()])
+        _foreign["ARCH"] = _ForeignItems(theirs.ARCH_REGISTRY, lambda: [spec.cls for spec in ARCHS.values()])
         FOREIGN_ARCHS.borrow(_foreign["ARCH"])
         for kind, ours in (("DATASET", DATASETS), ("LOSS", LOSSES), ("METRIC", METRICS)):
-            _foreign[kind] = _Foreign(getattr(theirs, f"{kind}_REGISTRY"), _values_of(ours))
+            _foreign[kind] = _ForeignItems(getattr(theirs, f"{kind}_REGISTRY"), _values_of(ours))
             ours.borrow(_foreign[kind])
-    # Not our data sets: they serve our engine, and are not of the kind that BasicSR's loop reads.
+    # Data sets are not exported: BasicSR's training loop needs another interface.
     for registry, items in ((theirs.LOSS_REGISTRY, LOSSES.own()), (theirs.METRIC_REGISTRY, METRICS.own())):
         for name, item in items.items():
             _export(registry, name, item)
     exported = {name: _export(theirs.ARCH_REGISTRY, name, spec.cls) for name, spec in ARCHS.items()}
-    return {name: there for name, there in exported.items() if there is not None}
+    return {name: exported_name for name, exported_name in exported.items() if exported_name is not None}
 
 
 def find_network(name: str) -> Callable[..., nn.Module]:
-    """The class that `network_g.type` names: ours first, then BasicSR's or another plugin's.
+    """Returns the network class for `network_g.type`: hfsr's, else that of BasicSR or a plugin.
 
-    `<Name>_hfsr` is always ours and `<Name>_basicsr` never, so an option file can say which it means. A
-    network that is not ours promises nothing beyond `nn.Module`: it has no `scale`, no `core`, no contract.
+    `<Name>_hfsr` always means hfsr's network and `<Name>_basicsr` never does, so an option file can be
+    explicit. Networks of other packages are plain `nn.Module`s: they need not have `scale` or `core`.
 
     Raises:
-        UnknownNameError: nobody registered the name.
-        MissingDependencyError: the name is not ours, and BasicSR is not installed.
+        UnknownNameError: the name is not registered.
+        MissingDependencyError: hfsr has no network of that name, and BasicSR is not installed.
     """
     if name in ARCHS:
         return ARCHS[name].cls
@@ -122,16 +124,18 @@ def _values_of(ours: Registry[Any]) -> Callable[[], list[Any]]:
 
 
 def _export(registry: Any, name: str, item: Any) -> str | None:
-    """Puts one of ours into a registry of BasicSR; returns its name there, None when both are taken."""
-    there = dict(iter(registry))
+    """Adds an item to a registry of BasicSR; returns its name there, or None if both names are taken."""
+    entries = dict(iter(registry))
     for candidate in (name, name + SUFFIX):
-        if candidate not in there:
-            # register() would take the class's own name, which need not be the name it is registered by here.
+        if candidate not in entries:
+            # register() would use the name of the class, which may differ from its name in hfsr.
             registry._do_register(candidate, item)
             return candidate
-        if there[candidate] is item:
+        if entries[candidate] is item:
             return candidate
     _log.warning(
-        "BasicSR's registry holds foreign entries '%s' and '%s': ours stays out", name, name + SUFFIX
+        "'%s' and '%s' are both taken in BasicSR's registry; the item of hfsr is not added",
+        name,
+        name + SUFFIX,
     )
     return None

@@ -174,7 +174,7 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
         "architecture": spec.name,
         "model_args": dict(vars(model)["model_args"]),
         "scale": _scale_of(model),
-        "task": task or model_zoo.usual_task(model),
+        "task": task or model_zoo.default_task(model),
         "library": "hfsr",
         "hfsr_version": __version__,
     }

@@ -70,11 +70,11 @@ def _known(args: argparse.Namespace, source: Source) -> list[Seeded]:
 
 def _task(source: Source, name: str) -> str:
     """The command line's word for what the source undoes."""
-    from hfsr.model_zoo import usual_task
+    from hfsr.model_zoo import default_task
 
     if source.scale != 1:
         return "sr"
-    return task_word(source.task or usual_task(source.model), name=name)
+    return task_word(source.task or default_task(source.model), name=name)
 
 
 def _as_on_card(args: argparse.Namespace, source: Source) -> list[Seeded]:

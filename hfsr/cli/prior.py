@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from hfsr.images import Picture
     from hfsr.priors import FitProgress, GenerativePrior
-    from hfsr.priors.generative import Outcome, Schedule
+    from hfsr.priors.generative import FitSchedule, PriorResult
 
 _TASKS = ("sr", "colorize", "inpaint", "jitter", "morph")
 _FRAMES = {"jitter": 8, "morph": 11}
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
             schedule = prior.schedule(args.task, bias=args.bias or "d", iterations=args.iterations)
             for each in wanted:
                 for picture in each.pictures:
-                    prior.check(picture, number, each.hole)
+                    prior.check_inputs(picture, number, each.hole)
             if args.dry_run:
                 fits = sum(len(each.pictures) for each in wanted)
                 return _forecast(prior, schedule, fits, args)
@@ -179,18 +179,22 @@ def _all_wanted(args: argparse.Namespace) -> Iterator[_Wanted]:
 
 def _hole(picture: Picture, args: argparse.Namespace) -> NDArray[np.bool_] | None:
     from hfsr import images
-    from hfsr.priors.generative import brushed, checked_hole
+    from hfsr.priors.generative import hole_from_mask, hole_from_rectangle
 
     if args.brush is not None:
-        return brushed(picture, args.brush)
-    return None if args.mask is None else checked_hole(picture, images.read_picture(args.mask))
+        return hole_from_rectangle(picture, args.brush)
+    return None if args.mask is None else hole_from_mask(picture, images.read_picture(args.mask))
 
 
 # --- one fit ---
 
 
 def _make(
-    prior: GenerativePrior, wanted: _Wanted, schedule: Schedule, number: int | None, args: argparse.Namespace
+    prior: GenerativePrior,
+    wanted: _Wanted,
+    schedule: FitSchedule,
+    number: int | None,
+    args: argparse.Namespace,
 ) -> None:
     from hfsr import images
 
@@ -198,7 +202,7 @@ def _make(
     targets = _targets(wanted.target, args)
     stages = [
         args.stages / f"{wanted.target.stem}_stage{i}.png"
-        for i in range(1, len(wanted.pictures) * schedule.stages + 1)
+        for i in range(1, len(wanted.pictures) * schedule.num_stages + 1)
         if args.stages is not None
     ]
     whole = wanted.pictures[0] if args.paste_back else None
@@ -208,11 +212,11 @@ def _make(
         for path in [*targets, *stages]:
             folders.enter_context(folder_of(path))
             images.check_target(path, width=size[0], height=size[1], alpha=alpha)
-        result: Result[Outcome] = Result(_steps(prior, wanted, schedule, number, args))
+        result: Result[PriorResult] = Result(_steps(prior, wanted, schedule, number, args))
         with closing(result.steps):
             show_fit(result, name=wanted.source.name, quiet=args.json)
         outcome = result.value
-        pictures = [*outcome.pictures, *(outcome.stages if stages else ())]
+        pictures = [*outcome.images, *(outcome.stages if stages else ())]
         for path, picture in zip([*targets, *stages], pictures, strict=True):
             images.write_picture(picture, path)
     _tell(wanted.source, targets, outcome, prior, time.monotonic() - started, args)
@@ -228,8 +232,12 @@ def _targets(target: Path, args: argparse.Namespace) -> list[Path]:
 
 
 def _steps(
-    prior: GenerativePrior, wanted: _Wanted, schedule: Schedule, number: int | None, args: argparse.Namespace
-) -> Generator[FitProgress, None, Outcome]:
+    prior: GenerativePrior,
+    wanted: _Wanted,
+    schedule: FitSchedule,
+    number: int | None,
+    args: argparse.Namespace,
+) -> Generator[FitProgress, None, PriorResult]:
     picture = wanted.pictures[0]
     if args.task == "sr":
         return prior.sr(picture, schedule=schedule, class_number=number)
@@ -255,8 +263,8 @@ def _steps(
 # --- what is said ---
 
 
-def _forecast(prior: GenerativePrior, schedule: Schedule, fits: int, args: argparse.Namespace) -> int:
-    seconds, size = prior.forecast(schedule)
+def _forecast(prior: GenerativePrior, schedule: FitSchedule, fits: int, args: argparse.Namespace) -> int:
+    seconds, size = prior.estimate_cost(schedule)
     report = {
         "task": args.task,
         "fits": fits,
@@ -280,12 +288,12 @@ def _forecast(prior: GenerativePrior, schedule: Schedule, fits: int, args: argpa
 def _tell(
     source: Path,
     written: list[Path],
-    outcome: Outcome,
+    outcome: PriorResult,
     prior: GenerativePrior,
     seconds: float,
     args: argparse.Namespace,
 ) -> None:
-    first = outcome.pictures[0]
+    first = outcome.images[0]
     if args.json:
         report: dict[str, Any] = {
             "input": str(source),

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from hfsr.priors import ZeroShot
-    from hfsr.priors.zeroshot import Recipe
+    from hfsr.priors.zeroshot import ZeroShotConfig
 
     shot = ZeroShot(
         scale=args.scale,
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         device=args.device,
         seed=args.seed,
-        recipe=Recipe() if args.iterations is None else Recipe(iterations=args.iterations),
+        config=ZeroShotConfig() if args.iterations is None else ZeroShotConfig(iterations=args.iterations),
     )
     target = _target(args.image, args.output, f"_zeroshot_x{shot.scale_name}.png")
     report: dict[str, Any] = {"input": str(args.image), "output": str(target)}
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         return stopped("hfsr zeroshot", stop)
     report |= {
-        "scale": shot.across if shot.across == shot.down else [shot.across, shot.down],
+        "scale": shot.scale_x if shot.scale_x == shot.scale_y else [shot.scale_x, shot.scale_y],
         "kernel": args.kernel,
         "dtype": shot.dtype_name,
         "device": str(shot.device),
@@ -131,13 +131,13 @@ def _enlarge(shot: ZeroShot, args: argparse.Namespace, target: Path) -> dict[str
 def _forecast(shot: ZeroShot, image: Path) -> dict[str, Any]:
     from hfsr import images
 
-    forecast = shot.forecast(*images.picture_size(image))
+    estimate = shot.estimate_cost(*images.picture_size(image))
     return {
-        "width": forecast.width,
-        "height": forecast.height,
-        "predicted_seconds": round(forecast.seconds, 1),
-        "predicted_bytes": forecast.bytes,
-        "parts": forecast.parts,
+        "width": estimate.width,
+        "height": estimate.height,
+        "predicted_seconds": round(estimate.seconds, 1),
+        "predicted_bytes": estimate.bytes,
+        "parts": estimate.parts,
     }
 
 

@@ -135,7 +135,7 @@ def task_of(name: str | Path, model: nn.Module) -> str:
         told = cached_config(str(name)).get("task")
     else:
         told = task_in(path)
-    return str(told or model_zoo.usual_task(model))
+    return str(told or model_zoo.default_task(model))
 
 
 def task_in(path: Path) -> str | None:

@@ -1,8 +1,18 @@
-"""Losses by the names that option files use. Importing this package registers them."""
+"""Losses, registered by class name for option files (`type: L1Loss`). Importing the package registers them.
+
+To add a loss, write a module here whose class has the decorator `@LOSSES.register`, and its test in
+`tests/losses/`. Every module of the package is imported; nothing else lists the losses.
+"""
+
+import importlib
+import pkgutil
 
 from .adversarial import GANLoss
 from .perceptual import PerceptualLoss, TextureLoss
 from .pixel import CharbonnierLoss, L1Loss, MSELoss
-from .vgg_features import Features
+from .vgg_features import VGGFeatures
 
-__all__ = ["CharbonnierLoss", "Features", "GANLoss", "L1Loss", "MSELoss", "PerceptualLoss", "TextureLoss"]
+__all__ = ["CharbonnierLoss", "GANLoss", "L1Loss", "MSELoss", "PerceptualLoss", "TextureLoss", "VGGFeatures"]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,4 +1,4 @@
-"""What a discriminator's logits cost, in BasicSR's words."""
+"""Adversarial losses on the logits of a discriminator, with BasicSR's argument names."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ GanType = Literal["vanilla", "lsgan", "wgan", "wgan_softplus", "hinge"]
 
 @LOSSES.register
 class GANLoss(nn.Module):
-    """Mean cost of logits that should say "real", or "fake".
+    """Mean adversarial loss of discriminator logits.
 
     Args:
-        gan_type: `vanilla` is the logarithm of a sigmoid (as in SRGAN and ESRGAN), `lsgan` a squared
-            difference, `wgan` the logit itself, `wgan_softplus` its softplus, `hinge` a margin of 1.
-        real_label_val: what "real" is for `vanilla` and `lsgan`.
-        fake_label_val: what "fake" is for them.
-        loss_weight: factor for generators; discriminators learn with 1.
+        gan_type: `vanilla` is binary cross-entropy (as in SRGAN and ESRGAN), `lsgan` the squared error,
+            `wgan` the logit itself, `wgan_softplus` its softplus, `hinge` the hinge loss with margin 1.
+        real_label_val: label of real images, for `vanilla` and `lsgan`.
+        fake_label_val: label of generated images, for `vanilla` and `lsgan`.
+        loss_weight: factor on the generator's loss; that of the discriminator has weight 1.
     """
 
     def __init__(
@@ -40,20 +40,20 @@ class GANLoss(nn.Module):
         self.labels = (fake_label_val, real_label_val)
 
     def forward(self, input: Tensor, target_is_real: bool, is_disc: bool = False) -> Tensor:
-        """The cost.
+        """Returns the mean loss.
 
         Args:
             input: logits of "real", any shape.
-            target_is_real: what they should say.
-            is_disc: True where the discriminator learns from it.
+            target_is_real: True if the target label is "real".
+            is_disc: True for the discriminator's loss.
 
         Returns:
             A scalar.
         """
-        cost = self._cost(input, target_is_real, is_disc)
-        return cost if is_disc else cost * self.loss_weight
+        loss = self._mean_loss(input, target_is_real, is_disc)
+        return loss if is_disc else loss * self.loss_weight
 
-    def _cost(self, logits: Tensor, real: bool, is_disc: bool) -> Tensor:
+    def _mean_loss(self, logits: Tensor, real: bool, is_disc: bool) -> Tensor:
         sign = -1 if real else 1
         if self.gan_type == "wgan":
             return sign * logits.mean()

@@ -1,4 +1,4 @@
-"""Maps inside networks that were trained to recognise things: what perceptual losses compare."""
+"""Feature maps of VGG networks trained for classification, which perceptual losses compare."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from hfsr import _compat, model_zoo
 from hfsr.checkpoints import load_checkpoint
 from hfsr.errors import HubError, MissingDependencyError, OptionsError, suggest
 
-__all__ = ["MINC", "Features"]
+__all__ = ["MINC", "VGGFeatures"]
 
 MINC = "minc"
-"""The `vgg_type` of ESRGAN's network for materials."""
+"""`vgg_type` of the VGG16 that ESRGAN uses, trained on the material data set MINC."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _VGGS = tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
 
 
-class Features(nn.Module):
-    """The maps of a frozen VGG after some of its layers.
+class VGGFeatures(nn.Module):
+    """Feature maps of a frozen VGG network after selected layers.
 
     Layers are named as in BasicSR: `conv5_4` is the fourth convolution after the fourth pool, before its
-    activation `relu5_4`; `pool5` follows. Layers behind the last one wanted are left out.
+    activation `relu5_4`; `pool5` follows. Layers after the last selected one are removed.
 
     Args:
-        layers: names of those wanted.
-        vgg_type: `vgg11`, `vgg13`, `vgg16`, `vgg19`, each also with `_bn` (timm's), or `minc`.
-        pretrained: False leaves the weights random. timm fetches those of ImageNet from the Hub.
-        weights: file or folder of the weights of `minc`, for which there is no known origin.
-        use_input_norm: subtract ImageNet's mean and divide by its deviation.
-        range_norm: the input is in [-1, 1], not in [0, 1].
+        layers: names of the selected layers.
+        vgg_type: `vgg11`, `vgg13`, `vgg16`, `vgg19`, each also with `_bn` (from timm), or `minc`.
+        pretrained: False leaves the weights random. timm downloads the ImageNet weights from the Hub.
+        weights: weight file or model folder for `minc`, which has no official download.
+        use_input_norm: subtract ImageNet's mean and divide by its standard deviation.
+        range_norm: the input is in [-1, 1] instead of [0, 1].
 
     Raises:
-        OptionsError: no such network or layer, or no weights named for `minc`.
-        HubError: the weights cannot be fetched.
+        OptionsError: the network or a layer does not exist, or `minc` has no `weights`.
+        HubError: the weights cannot be downloaded.
     """
 
     mean: Tensor
@@ -54,53 +54,53 @@ class Features(nn.Module):
         range_norm: bool = False,
     ) -> None:
         super().__init__()
-        wanted = list(layers)
+        selected = list(layers)
         if vgg_type == MINC:
             named = _minc(pretrained, weights)
-            _check(wanted, named, vgg_type)
+            _check_layers(selected, named, vgg_type)
         else:
-            _check(wanted, _vgg(vgg_type, pretrained=False), vgg_type)  # before anything is fetched
+            _check_layers(selected, _vgg(vgg_type, pretrained=False), vgg_type)  # before the download
             named = _vgg(vgg_type, pretrained=pretrained)
         names = [name for name, _ in named]
-        last = max((names.index(name) for name in wanted), default=-1)
+        last = max((names.index(name) for name in selected), default=-1)
         self.layers = nn.ModuleDict(dict(named[: last + 1]))
-        self.wanted, self.range_norm, self.use_input_norm = wanted, range_norm, use_input_norm
+        self.selected, self.range_norm, self.use_input_norm = selected, range_norm, use_input_norm
         for name, values in (("mean", _MEAN), ("std", _STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
-    def train(self, mode: bool = True) -> Features:
-        """Stays as it is: what it measures must not move."""
+    def train(self, mode: bool = True) -> VGGFeatures:
+        """Ignores `mode`: the network stays in evaluation mode."""
         return super().train(False)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Args: x: RGB in [0, 1] (or [-1, 1]), (B, 3, H, W). Returns: the maps, (B, C, h, w), by layer."""
+        """Args: x: RGB in [0, 1] (or [-1, 1]), (B, 3, H, W). Returns: (B, C, h, w) of each layer."""
         if self.range_norm:
             x = (x + 1) / 2
         if self.use_input_norm:
             x = (x - self.mean) / self.std
-        found = {}
+        maps = {}
         for name, layer in self.layers.items():
             x = layer(x)
-            if name in self.wanted:
-                found[name] = x
-        return found
+            if name in self.selected:
+                maps[name] = x
+        return maps
 
 
-def _check(wanted: Iterable[str], named: list[tuple[str, nn.Module]], vgg_type: str) -> None:
+def _check_layers(selected: Iterable[str], named: list[tuple[str, nn.Module]], vgg_type: str) -> None:
     names = [name for name, _ in named]
-    for name in wanted:
+    for name in selected:
         if name not in names:
             raise OptionsError(f"layer_weights.{name}: {vgg_type} has no such layer{suggest(name, names)}")
 
 
 def _vgg(vgg_type: str, *, pretrained: bool) -> list[tuple[str, nn.Module]]:
-    """The layers of one of timm's VGGs, named."""
+    """Returns the layers of a VGG of timm, with their names."""
     if vgg_type not in _VGGS:
-        raise OptionsError(f"vgg_type: there is no '{vgg_type}'{suggest(vgg_type, (*_VGGS, MINC))}")
+        raise OptionsError(f"vgg_type: no network named '{vgg_type}'{suggest(vgg_type, (*_VGGS, MINC))}")
     if pretrained:
         features = _create(vgg_type, pretrained=True).features
-    else:  # built without memory: its dense layers, ten times as large, are not wanted
+    else:  # on the meta device: the dense layers, ten times as large as the rest, are not allocated
         with torch.device("meta"):
             features = _create(vgg_type, pretrained=False).features
         features = features.to_empty(device="cpu")
@@ -120,7 +120,8 @@ def _vgg(vgg_type: str, *, pretrained: bool) -> list[tuple[str, nn.Module]]:
         elif isinstance(layer, nn.BatchNorm2d):
             named.append((f"bn{stage}_{number}", layer))
         elif isinstance(layer, nn.ReLU):
-            named.append((f"relu{stage}_{number}", nn.ReLU()))  # theirs writes over the map before it
+            # Not timm's layer: it works in place and would overwrite the feature map before it.
+            named.append((f"relu{stage}_{number}", nn.ReLU()))
         else:
             named.append((f"pool{stage}", layer))
             stage, number = stage + 1, 0
@@ -138,16 +139,15 @@ def _create(vgg_type: str, *, pretrained: bool) -> Any:
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise HubError(
-            f"the weights of {vgg_type} cannot be fetched from the Hub ({reason}): fetch them once while "
-            "online, or leave the perceptual loss out"
+            f"the weights of {vgg_type} cannot be downloaded from the Hub ({reason}); download them once "
+            "while online, or remove the perceptual loss"
         ) from error
 
 
 def _minc(pretrained: bool, weights: str | None) -> list[tuple[str, nn.Module]]:
     if pretrained and weights is None:
         raise OptionsError(
-            "vgg_type minc needs weights, a file like VGG16minc_53.pth: nobody publishes them, so none are "
-            "fetched"
+            "vgg_type minc needs weights (a file like VGG16minc_53.pth): they have no official download"
         )
     network: Any = load_checkpoint(weights, arch="VGG16MINC") if weights else model_zoo.build("VGG16MINC")
     return network.layers()

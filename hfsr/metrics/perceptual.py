@@ -1,7 +1,7 @@
-"""The distances between what a network sees in two pictures, by torchmetrics.
+"""Perceptual metrics of torchmetrics: LPIPS and DISTS.
 
-Pictures are RGB uint8 or float in [0, 255], (H, W, 3), or gray (H, W). The networks' weights are
-torchvision's, which downloads them once.
+Images are RGB uint8 or float in [0, 255], (H, W, 3), or gray (H, W). torchvision downloads the weights of the
+networks on first use.
 """
 
 from __future__ import annotations
@@ -20,49 +20,49 @@ from numpy.typing import NDArray
 from hfsr._compat import import_torchvision
 from hfsr.errors import HfsrError, MissingDependencyError
 
-from .fidelity import PEAK, inner_pair
+from .fidelity import PEAK, cropped_channels
 
 __all__ = ["LpipsNet", "dists", "lpips"]
 
 LpipsNet = Literal["alex", "squeeze", "vgg"]
 
-_NETWORK_SIDE = 32
-"""px: what the deepest layer of the networks needs."""
+_MIN_SIDE = 32
+"""Minimum side of an image in px; the deepest layers of the networks need it."""
 _WEIGHTS = {"alex": "AlexNet", "dists": "VGG16", "squeeze": "SqueezeNet1_1", "vgg": "VGG16"}
-"""Torchvision's names of the weights that a measure looks through."""
+"""Name of torchvision's weights for each network."""
 
 
 def lpips(sr: NDArray, gt: NDArray, *, crop: int = 0, net: LpipsNet = "alex") -> float:
-    """Learned perceptual distance (Zhang et al. 2018, version 0.1), on RGB.
+    """Learned perceptual image patch similarity (Zhang et al. 2018, version 0.1), on RGB.
 
     Args:
         sr, gt, crop: as `hfsr.metrics.psnr`.
-        net: through which network: AlexNet as in most tables, SqueezeNet or VGG16.
+        net: AlexNet (as in most papers), SqueezeNet or VGG16.
 
     Returns:
-        At least 0, for equal pictures.
+        At least 0; 0 for equal images.
 
     Raises:
-        ImageError: as `psnr`; at least 32 px must be left on each side.
-        HfsrError: the network's weights are neither here nor to be had.
+        ImageError: as for `psnr`; at least 32 px must be left on each side.
+        HfsrError: the weights of the network are missing and cannot be downloaded.
         MissingDependencyError: torchmetrics or torchvision is not installed.
     """
     return _distance(_lpips_network(net), sr, gt, crop)
 
 
 def dists(sr: NDArray, gt: NDArray, *, crop: int = 0) -> float:
-    """Deep image structure and texture distance (Ding et al. 2020), on RGB through VGG16.
+    """Deep image structure and texture similarity (Ding et al. 2020), on RGB with VGG16.
 
-    Arguments and errors as `lpips`.
+    Arguments and errors as for `lpips`.
 
     Returns:
-        0 to 1, 0 for equal pictures.
+        0 to 1; 0 for equal images.
     """
     return _distance(_dists_network(), sr, gt, crop)
 
 
 def _distance(network: Any, sr: NDArray, gt: NDArray, crop: int) -> float:
-    pair = inner_pair(sr, gt, crop=crop, channel="rgb", need=_NETWORK_SIDE)
+    pair = cropped_channels(sr, gt, crop=crop, channel="rgb", need=_MIN_SIDE)
     a, b = (torch.from_numpy(x / PEAK).float().permute(2, 0, 1)[None] for x in pair)
     with torch.inference_mode():
         return float(network(a, b))
@@ -70,19 +70,19 @@ def _distance(network: Any, sr: NDArray, gt: NDArray, crop: int) -> float:
 
 @functools.cache
 def _lpips_network(net: str) -> Any:
-    package = _torchmetrics("torchmetrics.image.lpip")
-    return _with_weights(
+    package = _import_torchmetrics("torchmetrics.image.lpip")
+    return _build_with_weights(
         net, lambda: package.LearnedPerceptualImagePatchSimilarity(net_type=net, normalize=True)
     )
 
 
 @functools.cache
 def _dists_network() -> Any:
-    package = _torchmetrics("torchmetrics.functional.image.dists")
-    return _with_weights("dists", lambda: package.DISTSNetwork().eval())
+    package = _import_torchmetrics("torchmetrics.functional.image.dists")
+    return _build_with_weights("dists", lambda: package.DISTSNetwork().eval())
 
 
-def _torchmetrics(name: str) -> Any:
+def _import_torchmetrics(name: str) -> Any:
     import_torchvision()
     try:
         return importlib.import_module(name)
@@ -92,22 +92,24 @@ def _torchmetrics(name: str) -> Any:
         ) from error
 
 
-def _with_weights(measure: str, build: Callable[[], Any]) -> Any:
-    """Builds a network; says where its weights belong when torchvision cannot fetch them."""
+def _build_with_weights(measure: str, build: Callable[[], Any]) -> Any:
+    """Builds a network; if its weights cannot be downloaded, the error says where to put them."""
     models = importlib.import_module("torchvision.models")
-    address = getattr(models, f"{_WEIGHTS[measure]}_Weights").DEFAULT.url
+    url = getattr(models, f"{_WEIGHTS[measure]}_Weights").DEFAULT.url
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     state = torch.random.get_rng_state()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return build()
-    except (OSError, RuntimeError) as error:  # no network, or a file that is not whole
+    except (OSError, RuntimeError) as error:  # no connection, or an incomplete file
         reason = " ".join(str(error).split())[:120]
         name = "DISTS" if measure == "dists" else "LPIPS"
         raise HfsrError(
-            f"the metric {name} needs the weights {os.path.basename(address)}, which are not whole in "
-            f"'{folder}' and cannot be fetched ({reason}); put {address} there, or leave the metric out"
+            f"the metric {name} needs the weights {os.path.basename(url)}, which are missing or "
+            f"incomplete in '{folder}' and cannot be downloaded ({reason}); put {url} there, or remove the "
+            "metric"
         ) from error
     finally:
-        torch.random.set_rng_state(state)  # fresh weights were drawn before the right ones were read
+        # torchvision draws random weights before it loads the pretrained ones.
+        torch.random.set_rng_state(state)

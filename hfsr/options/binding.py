@@ -11,13 +11,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from hfsr import data, degradations, losses  # noqa: F401  (they register their types)
+from hfsr import data, degradations, losses, metrics  # noqa: F401  (they register their types)
 from hfsr.archs import ArchSpec
 from hfsr.errors import suggest
 from hfsr.optim import OPTIMIZERS, SCHEDULERS
 from hfsr.registry import ARCHS, DATASETS, DEGRADATIONS, FOREIGN_ARCHS, LOSSES, METRICS, RECIPES
 
-from . import metrics  # noqa: F401  (registers them)
 from .models import DatasetOptions
 
 __all__ = ["Kind", "Problem", "TypedSection", "arguments_model", "kinds", "recipe_problem", "typed_sections"]

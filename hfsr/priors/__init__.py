@@ -1,7 +1,7 @@
-"""Restoration by priors, fitted at test time to one picture.
+"""Image restoration with priors that are fitted to one image at test time.
 
-`zeroshot` needs no weights: a small network learns from the picture itself. `generative` needs a generator
-and its discriminator, and finds the picture among those that the generator can make.
+`zeroshot` needs no weights: it trains a small network on the image itself. `generative` needs a generator and
+its discriminator, and searches for the image among those that the generator can produce.
 """
 
 from .fit_progress import FitProgress

@@ -1,4 +1,4 @@
-"""How far a fit to one picture has come."""
+"""Progress reports of a fit to one image."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 from hfsr.inference import Progress
 
-__all__ = ["Clock", "FitProgress"]
+__all__ = ["FitProgress", "StageTimer"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitProgress(Progress):
-    """Where a fit stands: steps of one stage; learning may end before all are done.
+    """Progress within one stage of a fit, in steps; training may end before all steps are done.
 
     Attributes:
-        stage: what is being done, in a word or two.
-        loss: of the last step, None where nothing is learned.
+        stage: short name of the stage, for example "learning".
+        loss: training loss of the last step; None in stages that do not train.
     """
 
     stage: str
     loss: float | None = None
 
 
-class Clock:
-    """Counts one stage's steps and tells the time left at their mean speed.
+class StageTimer:
+    """Creates the progress reports of one stage; the time left is extrapolated from the mean step time.
 
     Args:
-        stage: its name.
-        total: its steps.
+        stage: name of the stage.
+        total: number of steps in the stage.
     """
 
     def __init__(self, stage: str, total: int) -> None:
@@ -36,7 +36,7 @@ class Clock:
         self.total = total
         self._started = time.monotonic()
 
-    def at(self, done: int, loss: float | None = None) -> FitProgress:
-        """Where it stands after so many steps."""
+    def progress(self, done: int, loss: float | None = None) -> FitProgress:
+        """Returns the report after `done` steps."""
         left = (self.total - done) * (time.monotonic() - self._started) / done if done else None
         return FitProgress(done, self.total, left, stage=self.stage, loss=loss)

@@ -1,8 +1,8 @@
-"""The sample picture that comes with hfsr, and how it was drawn (`draw`): our own, free like the code."""
+"""Sample image of hfsr, drawn by the script `draw.py`; it has the same license as the code."""
 
 from pathlib import Path
 
 __all__ = ["SAMPLE"]
 
 SAMPLE = Path(__file__).resolve().parent / "sample.png"
-"""An evening at a lake, 1056x594 px: fine lines, round edges, soft gradients and texture."""
+"""Path of the sample image, 1056x594 px: fine lines, curved edges, smooth gradients and texture."""

@@ -1,4 +1,4 @@
-"""Starts the Space; everything else is in `hfsr_space`, and `hfsr demo` starts the same."""
+"""Entry point of the Space; the code is in `hfsr_space`, which `hfsr demo` runs too."""
 
 from hfsr_space import launch
 

@@ -1,40 +1,40 @@
-// What gradio's page lacks: names for screen readers, and keys for the slider between before and after.
+// Adds names for screen readers and keyboard control of the comparison slider to Gradio's page.
 () => {
-    const FINE = 1, COARSE = 5, LEAP = 20;  // per cent of the picture's width
+    const FINE = 1, COARSE = 5, PAGE = 20;  // percent of the image's width
 
-    // The picture's place on the screen: it is centred in its box, with its own proportions.
-    const picture = (slider) => {
+    // Position of the image on the screen; it is centered in its box and keeps its aspect ratio.
+    const imagePosition = (slider) => {
         const image = slider.parentElement.querySelector("img:last-of-type");
         const box = image.parentElement.getBoundingClientRect();
         const width = Math.min(box.width, box.height * image.naturalWidth / image.naturalHeight) || 1;
         return {left: box.left + (box.width - width) / 2, width};
     };
 
-    // Where the handle stands, in per cent of the picture; gradio moves it by its transform.
-    const position = (slider) => {
-        const {left, width} = picture(slider);
+    // Position of the handle in percent of the image; Gradio moves it by a CSS transform.
+    const handlePosition = (slider) => {
+        const {left, width} = imagePosition(slider);
         const x = new DOMMatrix(getComputedStyle(slider).transform).m41;
         const start = slider.parentElement.getBoundingClientRect().left;
         return Math.max(0, Math.min(100, 100 * (start + x - left) / width));
     };
 
-    // Gradio's handle listens to the mouse alone: it is told that the mouse went there.
+    // Gradio's handle reacts to the mouse only, so mouse events are dispatched to it.
     const move = (slider, percent) => {
-        const {left, width} = picture(slider);
+        const {left, width} = imagePosition(slider);
         const middle = slider.getBoundingClientRect();
-        const place = {
+        const event = {
             clientX: left + width * Math.max(0, Math.min(100, percent)) / 100,
             clientY: middle.top + middle.height / 2,
             bubbles: true, cancelable: true, view: window,
         };
-        slider.dispatchEvent(new MouseEvent("mousedown", place));
-        window.dispatchEvent(new MouseEvent("mouseup", place));
+        slider.dispatchEvent(new MouseEvent("mousedown", event));
+        window.dispatchEvent(new MouseEvent("mouseup", event));
     };
 
     const KEYS = {
         ArrowLeft: (at, step) => at - step, ArrowDown: (at, step) => at - step,
         ArrowRight: (at, step) => at + step, ArrowUp: (at, step) => at + step,
-        PageDown: (at) => at - LEAP, PageUp: (at) => at + LEAP, Home: () => 0, End: () => 100,
+        PageDown: (at) => at - PAGE, PageUp: (at) => at + PAGE, Home: () => 0, End: () => 100,
     };
 
     const makeOperable = (slider) => {
@@ -42,33 +42,33 @@
             tabIndex: 0, role: "slider", ariaLabel: "Comparison: before on the left, after on the right",
             ariaValueMin: 0, ariaValueMax: 100, ariaOrientation: "horizontal",
         });
-        const tell = () => {
-            const before = Math.round(position(slider));
+        const updateValue = () => {
+            const before = Math.round(handlePosition(slider));
             slider.ariaValueNow = before;
-            slider.ariaValueText = `${before} per cent before, ${100 - before} per cent after`;
+            slider.ariaValueText = `${before} percent before, ${100 - before} percent after`;
         };
-        new MutationObserver(tell).observe(slider, {attributes: true, attributeFilter: ["style"]});
+        new MutationObserver(updateValue).observe(slider, {attributes: true, attributeFilter: ["style"]});
         slider.addEventListener("keydown", (event) => {
             const target = KEYS[event.key];
             if (!target || event.ctrlKey || event.metaKey || event.altKey) return;
             event.preventDefault();
-            move(slider, target(position(slider), event.shiftKey ? FINE : COARSE));
+            move(slider, target(handlePosition(slider), event.shiftKey ? FINE : COARSE));
         });
-        tell();
+        updateValue();
     };
 
-    const name = () => {
+    const addNames = () => {
         for (const list of document.querySelectorAll("[id$=-examples]"))
-            list.querySelectorAll("button").forEach((button, index) => button.ariaLabel = `Example picture ${index + 1}`);
+            list.querySelectorAll("button").forEach((button, index) => button.ariaLabel = `Example image ${index + 1}`);
         for (const slider of document.querySelectorAll(".comparison [data-testid=slider]:not([tabindex])"))
             makeOperable(slider);
         for (const pair of document.querySelectorAll(".comparison .content"))
             pair.querySelectorAll("img").forEach((image, index) => image.alt = ["Before", "After"][index]);
         for (const report of document.querySelectorAll(".report.prose")) {
             report.role = "status";
-            report.ariaBusy = report.querySelector("progress") !== null;  // read out when it is done, not each piece
+            report.ariaBusy = report.querySelector("progress") !== null;  // announce the end, not every tile
         }
     };
-    new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
-    name();
+    new MutationObserver(addNames).observe(document.body, {childList: true, subtree: true});
+    addNames();
 }

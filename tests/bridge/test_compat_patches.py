@@ -1,4 +1,4 @@
-"""BasicSR imports on a modern stack; where it cannot, one line says why."""
+"""Tests of importing BasicSR with current Python and torchvision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Version(NamedTuple):
     minor: int
 
 
-def test_import_gives_basicsr_with_its_registries_filled():
+def test_import_fills_the_registries_of_basicsr():
     basicsr = bridge.import_basicsr()
     assert basicsr.__name__ == "basicsr"
     registry = importlib.import_module("basicsr.utils.registry")
@@ -27,7 +27,7 @@ def test_import_gives_basicsr_with_its_registries_filled():
     assert bridge.import_basicsr() is basicsr
 
 
-def test_the_stand_in_for_functional_tensor_works():
+def test_substitute_for_functional_tensor():
     bridge.import_basicsr()
     from torchvision.transforms.functional_tensor import rgb_to_grayscale
 
@@ -36,7 +36,7 @@ def test_the_stand_in_for_functional_tensor_works():
     assert importlib.util.find_spec("torchvision.transforms.functional_tensor") is not None
 
 
-def test_a_missing_basicsr_is_one_line(monkeypatch):
+def test_missing_basicsr(monkeypatch):
     monkeypatch.setattr(compat_patches, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "version_info", Version(3, 12))
     with pytest.raises(
@@ -46,15 +46,15 @@ def test_a_missing_basicsr_is_one_line(monkeypatch):
         bridge.import_basicsr()
 
 
-def test_python_3_13_is_told_that_basicsr_cannot_be_installed_there(monkeypatch):
+def test_python_3_13_is_not_supported(monkeypatch):
     monkeypatch.setattr(compat_patches, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "version_info", Version(3, 13))
     with pytest.raises(HfsrError, match=r"cannot be installed on Python 3\.13; use Python 3\.10"):
         bridge.import_basicsr()
 
 
-def test_another_package_of_that_name_is_named(tmp_path, run_python):
-    """Some projects carry a whole basicsr of their own, found first when one runs inside their folder."""
+def test_other_package_named_basicsr_is_reported(tmp_path, run_python):
+    """Some projects contain a copy of basicsr, which is found first if the program runs in their folder."""
     (tmp_path / "basicsr" / "utils").mkdir(parents=True)
     (tmp_path / "basicsr" / "__init__.py").touch()
     (tmp_path / "basicsr" / "utils" / "__init__.py").touch()
@@ -74,8 +74,8 @@ def test_another_package_of_that_name_is_named(tmp_path, run_python):
     assert len(out.splitlines()) == 1
 
 
-def test_without_distutils_basicsr_imports_and_no_stand_in_stays(run_python):
-    """Python 3.12 without setuptools, played by hiding the module."""
+def test_distutils_substitute_is_removed_after_the_import(run_python):
+    """Python 3.12 without setuptools, simulated by hiding the module."""
     out = run_python(
         """
         import sys
@@ -88,7 +88,7 @@ def test_without_distutils_basicsr_imports_and_no_stand_in_stays(run_python):
             return None if name.startswith("distutils") else find(name, path, target)
 
         PathFinder.find_spec = classmethod(find_no_distutils)
-        # setuptools puts a finder of its own in front
+        # setuptools installs its own finder
         sys.meta_path = [finder for finder in sys.meta_path if "Distutils" not in type(finder).__name__]
         print(find_spec("distutils"))
 

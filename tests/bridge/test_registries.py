@@ -1,4 +1,4 @@
-"""Both registries meet: names, collisions, order of registration, other plugins."""
+"""Tests of the connected registries: names, collisions, order of registration, other plugins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hfsr.registry import ARCHS, DATASETS, LOSSES, METRICS
 
 
 class ForeignLoss(nn.Module):
-    """A loss of some other plugin."""
+    """Loss of another plugin."""
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def exported() -> dict[str, str]:
 
 @pytest.fixture
 def theirs(exported: dict[str, str]) -> Iterator[object]:
-    """BasicSR's registries, put back as they were after the test."""
+    """BasicSR's registries; restored after the test."""
     from basicsr.utils import registry
 
     kinds = ("ARCH", "DATASET", "LOSS", "METRIC")
@@ -35,19 +35,19 @@ def theirs(exported: dict[str, str]) -> Iterator[object]:
         getattr(registry, f"{kind}_REGISTRY")._obj_map = items
 
 
-def test_every_network_is_exported_under_the_name_install_returns(exported, theirs):
+def test_install_returns_the_exported_names(exported, theirs):
     assert set(exported) == set(ARCHS)
-    for name, there in exported.items():
-        assert theirs.ARCH_REGISTRY.get(there) is ARCHS[name].cls
+    for name, exported_name in exported.items():
+        assert theirs.ARCH_REGISTRY.get(exported_name) is ARCHS[name].cls
 
 
-def test_a_name_that_basicsr_holds_gets_our_suffix_and_stays_theirs(exported, theirs):
+def test_names_of_basicsr_get_a_suffix(exported, theirs):
     assert exported["EDSR"] == "EDSR_hfsr"
     assert theirs.ARCH_REGISTRY.get("EDSR") is not EDSR
     assert theirs.ARCH_REGISTRY.get("EDSR").__module__ == "basicsr.archs.edsr_arch"
 
 
-def test_install_again_changes_nothing(exported, theirs):
+def test_install_is_idempotent(exported, theirs):
     before = {
         kind: list(getattr(theirs, f"{kind}_REGISTRY").keys())
         for kind in ("ARCH", "DATASET", "LOSS", "METRIC")
@@ -64,24 +64,24 @@ def test_basicsr_items_are_found_in_our_registries(exported):
     assert METRICS["calculate_psnr"].__module__.startswith(("basicsr.", "hfsr."))
 
 
-def test_an_entry_with_basicsr_suffix_answers_to_its_plain_name(exported):
+def test_basicsr_suffix_is_optional(exported):
     assert DATASETS["RealESRGANDataset"] is DATASETS["RealESRGANDataset_basicsr"]
 
 
-def test_an_unknown_name_names_the_nearest_of_both(exported):
+def test_unknown_name_suggests_names_of_both(exported):
     with pytest.raises(
         UnknownNameError, match="no loss named 'CharbonierLoss'; did you mean 'CharbonnierLoss'"
     ):
         LOSSES["CharbonierLoss"]
 
 
-def test_plugins_imported_after_install_are_seen(exported, theirs):
+def test_plugins_imported_after_install_are_found(exported, theirs):
     assert "ForeignLoss" not in LOSSES
     theirs.LOSS_REGISTRY.register(ForeignLoss)
     assert LOSSES["ForeignLoss"] is ForeignLoss
 
 
-def test_ours_win_even_when_registered_last(exported, theirs, monkeypatch):
+def test_own_items_take_precedence(exported, theirs, monkeypatch):
     monkeypatch.setattr(LOSSES, "_items", dict(LOSSES._items))
     theirs.LOSS_REGISTRY.register(ForeignLoss)
     ours = type("ForeignLoss", (nn.Module,), {})
@@ -90,10 +90,10 @@ def test_ours_win_even_when_registered_last(exported, theirs, monkeypatch):
     bridge.install()
     assert theirs.LOSS_REGISTRY.get("ForeignLoss") is ForeignLoss
     assert theirs.LOSS_REGISTRY.get("ForeignLoss_hfsr") is ours
-    assert "ForeignLoss_hfsr" in LOSSES  # by the name it has there, so that one option file serves both
+    assert "ForeignLoss_hfsr" in LOSSES  # its name in BasicSR, so that one option file works in both
 
 
-def test_ours_stays_out_when_others_hold_both_names(exported, theirs, monkeypatch, caplog):
+def test_item_is_not_exported_if_both_names_are_taken(exported, theirs, monkeypatch, caplog):
     monkeypatch.setattr(LOSSES, "_items", dict(LOSSES._items))
     theirs.LOSS_REGISTRY.register(ForeignLoss)
     theirs.LOSS_REGISTRY.register(ForeignLoss, suffix="hfsr")
@@ -105,7 +105,7 @@ def test_ours_stays_out_when_others_hold_both_names(exported, theirs, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["EDSR", "EDSR_hfsr"])
-def test_find_network_takes_ours_first(name):
+def test_find_network_prefers_own_networks(name):
     assert bridge.find_network(name) is EDSR
 
 
@@ -113,22 +113,22 @@ def test_find_network_takes_ours_first(name):
     ("name", "module"),
     [("EDSR_basicsr", "edsr_arch"), ("SwinIR", "swinir_arch"), ("SRVGGNetCompact", "srvgg_arch")],
 )
-def test_find_network_knows_those_of_others(name, module):
+def test_find_network_finds_networks_of_basicsr(name, module):
     assert bridge.find_network(name).__module__ == f"basicsr.archs.{module}"
 
 
-def test_find_network_names_the_nearest():
+def test_find_network_suggests_a_similar_name():
     with pytest.raises(UnknownNameError, match="no network named 'SwinR'; did you mean 'SwinIR'"):
         bridge.find_network("SwinR")
 
 
-def test_networks_of_others_stay_out_of_our_registry(exported):
+def test_foreign_networks_are_not_in_archs(exported):
     assert "SwinIR" not in ARCHS
     assert set(ARCHS) == {spec.name for spec in ARCHS.values()}
 
 
-def test_a_foreign_plugin_that_came_first_keeps_its_names(run_python):
-    """A second plugin registers a network and a loss by names of ours before we install."""
+def test_plugin_imported_before_install_keeps_its_names(run_python):
+    """Another plugin registers a network and a loss under names of hfsr before `install()`."""
     out = run_python(
         """
         import hfsr.bridge

@@ -65,7 +65,7 @@ def test_ctrl_c_says_that_nothing_was_written(photo, capsys, monkeypatch) -> Non
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(ZeroShot, "picture_steps", steps)
+    monkeypatch.setattr(ZeroShot, "image_steps", steps)
     for place in ([], ["-o", "out.png"], ["-o", "new/folder/out.png"]):
         assert cli.main(["zeroshot", photo, *place]) == 130
         err = capsys.readouterr().err

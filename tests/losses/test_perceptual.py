@@ -1,4 +1,4 @@
-"""Losses on features: the right layers, frozen, in BasicSR's words. Weights are random; none is fetched."""
+"""Tests of losses on VGG features, with random weights: layers, formulas, errors."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import nn
 
 from hfsr import model_zoo
 from hfsr.errors import HubError, OptionsError
-from hfsr.losses import Features, PerceptualLoss, TextureLoss, vgg_features
+from hfsr.losses import PerceptualLoss, TextureLoss, VGGFeatures, vgg_features
 
 
-def random_features(*layers, **words):
-    return Features(layers, pretrained=False, **words)
+def random_features(*layers, **arguments):
+    return VGGFeatures(layers, pretrained=False, **arguments)
 
 
-def test_layers_are_those_of_the_papers():
+def test_layer_names_match_the_papers():
     net = random_features("relu2_2", "conv5_4", "relu5_4")
     kinds = [type(layer).__name__ for layer in net.layers.values()]
     # torchvision's and timm's vgg19.features: 35 is the last activation, before the last pool.
@@ -29,17 +29,17 @@ def test_layers_are_those_of_the_papers():
         "conv5_4": (512, 2, 2),
         "relu5_4": (512, 2, 2),
     }
-    assert bool((maps["conv5_4"] < 0).any())  # before its activation, which must not write over it
+    assert bool((maps["conv5_4"] < 0).any())  # before its activation, which must not overwrite it
     assert torch.equal(maps["relu5_4"], maps["conv5_4"].clamp(min=0))
 
 
-def test_nothing_of_it_learns_or_moves():
+def test_features_are_frozen():
     net = random_features("bn1_1", vgg_type="vgg11_bn").train()
     assert not any(p.requires_grad for p in net.parameters())
     assert not any(module.training for module in net.modules())
 
 
-def test_input_is_normalised_as_imagenet_was():
+def test_input_normalization():
     plain, normal = (random_features("conv1_1", use_input_norm=norm) for norm in (False, True))
     normal.load_state_dict(plain.state_dict())
     x = torch.rand(1, 3, 8, 8)
@@ -53,39 +53,39 @@ def test_input_is_normalised_as_imagenet_was():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         ({"layer_weights": {"conv9_1": 1}}, "layer_weights.conv9_1: vgg19 has no such layer"),
         (
             {"layer_weights": {"conv1_1": 1}, "vgg_type": "vgg18"},
-            "vgg_type: there is no 'vgg18'; did",
+            "vgg_type: no network named 'vgg18'; did",
         ),
-        ({"layer_weights": {"conv5_3": 1}, "vgg_type": "minc", "pretrained": True}, "needs weights, a file"),
+        ({"layer_weights": {"conv5_3": 1}, "vgg_type": "minc", "pretrained": True}, "needs weights .a file"),
     ],
 )
-def test_bad_words_are_one_line(words, told):
-    with pytest.raises(OptionsError, match=told):
-        PerceptualLoss(**{"pretrained": False, **words})
+def test_invalid_arguments(arguments, message):
+    with pytest.raises(OptionsError, match=message):
+        PerceptualLoss(**{"pretrained": False, **arguments})
 
 
-def test_weights_that_cannot_be_fetched_are_one_line(monkeypatch):
+def test_download_error_is_one_line(monkeypatch):
     import timm
 
-    def away(*_, **__):
-        raise OSError("the Hub\nis away")
+    def fail(*_, **__):
+        raise OSError("the Hub\nis unreachable")
 
-    monkeypatch.setattr(timm, "create_model", away)
-    with pytest.raises(HubError, match=r"vgg19 cannot be fetched from the Hub \(the Hub is away\)"):
+    monkeypatch.setattr(timm, "create_model", fail)
+    with pytest.raises(HubError, match=r"vgg19 cannot be downloaded from the Hub \(the Hub is unreachable\)"):
         PerceptualLoss(layer_weights={"conv1_1": 1})
 
 
-def test_layers_are_checked_before_weights_are_fetched(monkeypatch):
+def test_layers_are_checked_before_the_download(monkeypatch):
     import timm
 
     create = timm.create_model
 
     def without_weights(name, pretrained):
-        assert not pretrained, "they would be fetched"
+        assert not pretrained, "weights would be downloaded"
         return create(name)
 
     monkeypatch.setattr(timm, "create_model", without_weights)
@@ -93,7 +93,7 @@ def test_layers_are_checked_before_weights_are_fetched(monkeypatch):
         PerceptualLoss(layer_weights={"conv9_1": 1}, vgg_type="vgg11")
 
 
-def test_perceptual_and_style_are_basicsrs_formulas():
+def test_perceptual_and_style_loss_match_their_formulas():
     weights = {"conv1_2": 0.5, "relu2_1": 2.0}
     loss = PerceptualLoss(layer_weights=weights, pretrained=False, perceptual_weight=3.0, style_weight=7.0)
     sr, gt = torch.rand(2, 3, 8, 6, requires_grad=True), torch.rand(2, 3, 8, 6)
@@ -112,35 +112,35 @@ def test_perceptual_and_style_are_basicsrs_formulas():
     assert bool(sr.grad.abs().sum() > 0)
 
 
-def test_a_weight_of_0_leaves_a_part_out():
-    words = {"layer_weights": {"conv1_1": 1}, "pretrained": False, "criterion": "l2"}
+def test_weight_of_0_disables_a_term():
+    arguments = {"layer_weights": {"conv1_1": 1}, "pretrained": False, "criterion": "l2"}
     sr, gt = torch.rand(2, 1, 3, 4, 4)
-    perceptual, style = PerceptualLoss(**words)(sr, gt)
+    perceptual, style = PerceptualLoss(**arguments)(sr, gt)
     assert perceptual is not None
     assert style is None
-    perceptual, _ = PerceptualLoss(**words, perceptual_weight=0)(
+    perceptual, _ = PerceptualLoss(**arguments, perceptual_weight=0)(
         torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4)
     )
     assert perceptual is None
 
 
-def test_minc_is_the_circulated_layout(tmp_path):
+def test_minc_has_the_published_state_dict_keys(tmp_path):
     net = model_zoo.create_model("vgg16_minc_tiny")
     keys = [key for key in net.state_dict() if key.endswith("weight")]
     assert keys == [f"conv{s}{i}.weight" for s, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)]
     assert net(torch.rand(1, 3, 33, 20)).shape == (1, 16, 3, 2)  # pools round up
     save_file(net.state_dict(), tmp_path / "minc.safetensors")
-    words = {
+    arguments = {
         "vgg_type": vgg_features.MINC,
         "weights": str(tmp_path / "minc.safetensors"),
         "use_input_norm": False,
     }
-    loss = PerceptualLoss(layer_weights={"conv5_3": 1.0}, **words)
+    loss = PerceptualLoss(layer_weights={"conv5_3": 1.0}, **arguments)
     x, y = torch.rand(1, 3, 20, 20), torch.rand(1, 3, 20, 20)
     assert torch.allclose(loss(x, y)[0], (net(x) - net(y)).abs().mean())
 
 
-def test_the_real_minc_has_the_parameters_of_vgg16():
+def test_minc_preset_has_the_parameter_count_of_vgg16():
     with torch.device("meta"):
         net = model_zoo.create_model("vgg16_minc")
     assert sum(p.numel() for p in net.parameters()) == 14_714_688
@@ -158,7 +158,7 @@ def texture():
     return loss
 
 
-def test_texture_compares_gram_matrices_patch_by_patch(texture):
+def test_texture_loss_compares_gram_matrices_of_patches(texture):
     sr, gt = torch.rand(2, 3, 8, 9), torch.rand(2, 3, 8, 9)
     expected = 0.0
     for top in (0, 4):
@@ -168,7 +168,7 @@ def test_texture_compares_gram_matrices_patch_by_patch(texture):
     assert torch.allclose(texture(sr, gt), 2 * expected, rtol=1e-5)
 
 
-def test_texture_does_not_mind_where_in_a_patch_it_is_but_in_which(texture):
+def test_texture_loss_ignores_positions_within_a_patch(texture):
     gt = torch.rand(1, 3, 8, 8)
     inside = gt.unflatten(3, (2, 4)).flip(4).flatten(3)  # mirrors each patch
     assert texture(inside, gt).item() == pytest.approx(0, abs=1e-9)
@@ -176,7 +176,7 @@ def test_texture_does_not_mind_where_in_a_patch_it_is_but_in_which(texture):
     assert texture(gt[:, :, :3, :2], gt[:, :, :3, :2]).item() == 0  # smaller than a patch
 
 
-def test_a_trained_networks_texture_reaches_the_picture():
+def test_texture_loss_has_gradients():
     loss = TextureLoss(layer_weights={"relu1_1": 1.0, "relu2_1": 1.0}, patch_size=4, pretrained=False)
     sr = torch.rand(1, 3, 16, 16, requires_grad=True)
     loss(sr, torch.rand(1, 3, 16, 16)).backward()

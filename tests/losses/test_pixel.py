@@ -1,4 +1,4 @@
-"""The pixel losses are their formulas."""
+"""Tests of pixel losses against their formulas."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pair():
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_is_its_formula(name, pair):
+def test_matches_its_formula(name, pair):
     sr, gt = pair
     expected = FORMULAS[name](sr - gt)
     assert LOSSES[name] is getattr(losses, name)
@@ -31,14 +31,14 @@ def test_is_its_formula(name, pair):
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_pulls_towards_the_ground_truth(name, pair):
+def test_gradient_points_to_the_ground_truth(name, pair):
     sr, gt = pair
     sr.requires_grad_()
     LOSSES[name](loss_weight=3.0)(sr, gt).backward()
     assert torch.equal(sr.grad.sign(), (sr - gt).sign())
 
 
-def test_charbonnier_is_smooth_at_0():
+def test_charbonnier_is_smooth_at_zero():
     sr = torch.zeros(1, 1, 1, 1, requires_grad=True)
     loss = LOSSES["CharbonnierLoss"](eps=1e-6)(sr, torch.zeros(1, 1, 1, 1))
     loss.backward()

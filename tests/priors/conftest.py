@@ -1,4 +1,4 @@
-"""One tiny pair for all tests of the generative prior."""
+"""Fixtures for the tests of priors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tiny BigGAN pair of simple shapes: the generator learns to draw what a formula draws, in seconds."""
+"""A tiny BigGAN pair that is trained in seconds to draw simple shapes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SIDE = 128
 
 
 def draw(z: Tensor, classes: Tensor) -> Tensor:
-    """Discs before a plain ground: place, brightness and ground by latent numbers, blue or orange by class.
+    """Draws discs on a plain background; z sets position and brightness, the class sets the hue.
 
     Args:
-        z: (B, 12): two numbers enter at each resolution; the first two are the place.
+        z: (B, 12): two numbers enter at each resolution; the first two set the position.
         classes: 0 or 1, (B,).
 
     Returns:
@@ -31,14 +31,14 @@ def draw(z: Tensor, classes: Tensor) -> Tensor:
     inside = torch.sigmoid((0.7 - distance) * 8)[:, None]
     hue = torch.tensor([[0.2, 0.5, 0.8], [0.8, 0.5, 0.2]])[classes][..., None, None]
     disc = hue * (0.95 + 0.25 * t[:, 2])[:, None]
-    ground = (0.5 + 0.25 * t[:, 4])[:, None].expand(-1, 3, SIDE, SIDE)
-    return inside * disc + (1 - inside) * ground
+    background = (0.5 + 0.25 * t[:, 4])[:, None].expand(-1, 3, SIDE, SIDE)
+    return inside * disc + (1 - inside) * background
 
 
 def train_pair(steps: int = 120, batch: int = 4) -> tuple[BigGANGenerator, BigGANDiscriminator]:
-    """Both networks, in evaluation mode.
+    """Trains both networks and returns them in evaluation mode.
 
-    The generator learns without its attention, which would take half of the time and begins with a gain of 0.
+    The generator trains without its attention, which takes half of the time and starts with a gain of 0.
     """
     torch.manual_seed(0)
     generator = BigGANGenerator(num_feat=8, z_chunk=2, shared_dim=8, num_class=2)
@@ -58,15 +58,15 @@ def train_pair(steps: int = 120, batch: int = 4) -> tuple[BigGANGenerator, BigGA
 
 
 def train_discriminator(generator: BigGANGenerator, steps: int = 10, batch: int = 4) -> BigGANDiscriminator:
-    """Learns to tell the drawn from the made."""
+    """Trains a discriminator between drawn and generated images."""
     discriminator = BigGANDiscriminator(num_feat=8, num_class=2)
     optimizer = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.0, 0.99))
     for _ in range(steps):
         z, classes = torch.randn(batch, generator.dim_z), torch.randint(0, 2, (batch,))
         with torch.no_grad():
-            made = generator(z, generator.shared(classes))
+            generated = generator(z, generator.shared(classes))
         real = F.relu(1 - discriminator(draw(z, classes), classes)).mean()
-        fake = F.relu(1 + discriminator(made, classes)).mean()
+        fake = F.relu(1 + discriminator(generated, classes)).mean()
         optimizer.zero_grad()
         (real + fake).backward()
         optimizer.step()

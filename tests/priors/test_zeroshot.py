@@ -1,4 +1,4 @@
-"""Zero-shot super-resolution: it beats bicubic without weights, its rules, and its way with pictures."""
+"""Tests of zero-shot super-resolution: quality, training rules, inference in bands, image types."""
 
 from __future__ import annotations
 
@@ -14,63 +14,63 @@ from hfsr.errors import HfsrError
 from hfsr.images import from_rgb_float, to_rgb_float
 from hfsr.metrics import psnr
 from hfsr.priors import FitProgress
-from hfsr.priors.resampling import Scaling
-from hfsr.priors.zeroshot import Recipe
-from hfsr.priors.zeroshot.argument_checks import schedule_of
-from hfsr.priors.zeroshot.kernel_estimation import gaussian
-from hfsr.priors.zeroshot.self_training import Fathers, should_slow_down, turned, turned_back
-from hfsr.priors.zeroshot.tiled_inference import Enlarger, _median
+from hfsr.priors.resampling import Resampler
+from hfsr.priors.zeroshot import ZeroShotConfig
+from hfsr.priors.zeroshot.argument_checks import gradual_resamplers
+from hfsr.priors.zeroshot.kernel_estimation import gaussian_kernel
+from hfsr.priors.zeroshot.self_training import FatherSampler, has_plateaued, rotate_flip, undo_rotate_flip
+from hfsr.priors.zeroshot.tiled_inference import BandedUpscaler, _median
 from hfsr.samples import SAMPLE
 
-QUICK = Recipe(iterations=2, crop=24)
-SHORT = Recipe(iterations=200, crop=48)
-"""Instead of the published 3000 iterations on 96 px."""
+QUICK = ZeroShotConfig(iterations=2, crop=24)
+SHORT = ZeroShotConfig(iterations=200, crop=48)
+"""Short training; the default is 3000 iterations on crops of 96 px."""
 
 
 def sharp(top: int, left: int) -> np.ndarray:
-    """A piece of our sample picture, RGB (128, 128, 3)."""
+    """Returns a crop of the sample image, RGB (128, 128, 3)."""
     return np.array(Image.open(SAMPLE).convert("RGB"))[top : top + 128, left : left + 128]
 
 
 PYLONS, PINES = sharp(300, 560), sharp(330, 20)
 
 
-def only_projected(lq: np.ndarray, kernel: np.ndarray | None = None) -> np.ndarray:
-    """What back-projection makes of the bicubic enlargement when nothing was learned."""
+def only_back_projection(lq: np.ndarray, kernel: np.ndarray | None = None) -> np.ndarray:
+    """Returns the back-projected bicubic upsampling: the result of an untrained network."""
     network = ZSSRNet(num_feat=8, num_conv=2)
     torch.nn.init.zeros_(network.convs[-1].weight)
-    enlarger = Enlarger(network, Scaling(2, 2, kernel), 1, True, "fp32", torch.device("cpu"), 1e12)
+    upscaler = BandedUpscaler(network, Resampler(2, 2, kernel), 1, True, "fp32", torch.device("cpu"), 1e12)
     sr = torch.empty(1, 3, 2 * lq.shape[0], 2 * lq.shape[1])
-    for _ in enlarger.steps(to_rgb_float(lq), sr):
+    for _ in upscaler.steps(to_rgb_float(lq), sr):
         pass
     return from_rgb_float(sr)
 
 
 @pytest.mark.parametrize("gt", [PYLONS, PINES], ids=["pylons", "pines"])
-def test_it_beats_bicubic_by_one_db_without_weights(gt) -> None:
+def test_beats_bicubic_by_one_db(gt) -> None:
     lq = bicubic_down(gt, 2)
-    found, plain, projected = (
+    found, plain, back_projected = (
         psnr(sr, gt, crop=2)
-        for sr in (hfsr.ZeroShot(scale=2, recipe=SHORT)(lq), bicubic_up(lq, 2), only_projected(lq))
+        for sr in (hfsr.ZeroShot(scale=2, config=SHORT)(lq), bicubic_up(lq, 2), only_back_projection(lq))
     )
     assert found >= plain + 1.0
-    assert projected >= plain + 0.5
-    assert found >= projected + 0.3  # so much is learned
+    assert back_projected >= plain + 0.5
+    assert found >= back_projected + 0.3  # the gain from training
 
 
-def test_with_the_true_kernel_by_one_and_a_half() -> None:
-    kernel = gaussian((1.9, 1.1, 0.7), 13)
+def test_beats_bicubic_by_more_with_the_true_kernel() -> None:
+    kernel = gaussian_kernel((1.9, 1.1, 0.7), 13)
     lq = kernel_down(PINES, kernel, 2)
-    found, plain, projected = (
+    found, plain, back_projected = (
         psnr(sr, PINES, crop=2)
         for sr in (
-            hfsr.ZeroShot(scale=2, kernel=kernel, recipe=SHORT)(lq),
+            hfsr.ZeroShot(scale=2, kernel=kernel, config=SHORT)(lq),
             bicubic_up(lq, 2),
-            only_projected(lq, kernel),
+            only_back_projection(lq, kernel),
         )
     )
     assert found >= plain + 1.5
-    assert found >= projected + 0.3
+    assert found >= back_projected + 0.3
 
 
 def noisy(lq: np.ndarray, deviation: float) -> np.ndarray:
@@ -78,41 +78,41 @@ def noisy(lq: np.ndarray, deviation: float) -> np.ndarray:
     return values.round().clip(0, 255).astype(np.uint8)
 
 
-def test_noise_that_is_told_is_not_enlarged() -> None:
-    """Without `noise` it ends 4 dB below bicubic: it learns from the noise, and projects it back."""
+def test_known_noise_is_not_amplified() -> None:
+    """Without `noise` the result is 4 dB below bicubic: noise is learned, and restored by back-projection."""
     lq = noisy(bicubic_down(PINES, 2), 10)
-    sr = hfsr.ZeroShot(noise=10, recipe=SHORT)(lq)
+    sr = hfsr.ZeroShot(noise=10, config=SHORT)(lq)
     assert psnr(sr, PINES, crop=2) >= psnr(bicubic_up(lq, 2), PINES, crop=2) + 2
 
 
-def test_a_real_photograph_of_unknown_kernel_and_noise() -> None:
-    """Without `real` it ends 2 dB below bicubic."""
-    lq = noisy(kernel_down(PINES, gaussian((1.2, 1.2, 0.0), 11), 2), 4)
-    sr = hfsr.ZeroShot(real=True, recipe=SHORT)(lq)
+def test_real_mode_with_unknown_kernel_and_noise() -> None:
+    """Without `real` the result is 2 dB below bicubic."""
+    lq = noisy(kernel_down(PINES, gaussian_kernel((1.2, 1.2, 0.0), 11), 2), 4)
+    sr = hfsr.ZeroShot(real=True, config=SHORT)(lq)
     assert psnr(sr, PINES, crop=2) >= psnr(bicubic_up(lq, 2), PINES, crop=2) + 0.4
 
 
-def test_gradual_is_better_than_one_step() -> None:
-    lq, recipe = bicubic_down(PYLONS, 2), Recipe(iterations=50, crop=48)
-    once, gradually = (hfsr.ZeroShot(gradual=g, recipe=recipe)(lq) for g in (False, True))
+def test_gradual_beats_a_single_step() -> None:
+    lq, config = bicubic_down(PYLONS, 2), ZeroShotConfig(iterations=50, crop=48)
+    once, gradually = (hfsr.ZeroShot(gradual=g, config=config)(lq) for g in (False, True))
     assert psnr(gradually, PYLONS, crop=2) >= psnr(once, PYLONS, crop=2) + 0.3
 
 
-# Its rules
+# Training
 
 
-def test_the_rate_falls_when_the_error_no_longer_does() -> None:
-    assert not should_slow_down([5.0, 4.0, 3.1, 2.0, 0.9], 1.5)
-    assert should_slow_down([1.0, 1.1, 0.9, 1.05, 0.98], 1.5)
-    assert should_slow_down([1.0, 1.3, 1.5, 1.6], 1.5)
-    assert not should_slow_down([9.0, 1.0], 1.5)
+def test_plateau_detection() -> None:
+    assert not has_plateaued([5.0, 4.0, 3.1, 2.0, 0.9], 1.5)
+    assert has_plateaued([1.0, 1.1, 0.9, 1.05, 0.98], 1.5)
+    assert has_plateaued([1.0, 1.3, 1.5, 1.6], 1.5)
+    assert not has_plateaued([9.0, 1.0], 1.5)
 
 
-def test_learning_ends_by_its_own_rule() -> None:
+def test_training_stops_on_a_plateau() -> None:
     flat = np.full((40, 40, 3), 128, np.uint8)
-    recipe = Recipe(iterations=500, crop=16, window=20, measure=5, check=5)
+    config = ZeroShotConfig(iterations=500, crop=16, error_window=20, measure_interval=5, check_interval=5)
     seen: list[FitProgress] = []
-    result = hfsr.ZeroShot(recipe=recipe, dtype="fp32")(flat, progress=seen.append)
+    result = hfsr.ZeroShot(config=config, dtype="fp32")(flat, progress=seen.append)
     learned = [step for step in seen if step.stage == "learning"]
     assert learned[-1].done < 500
     assert learned[-1].total == learned[-1].done
@@ -121,87 +121,93 @@ def test_learning_ends_by_its_own_rule() -> None:
     assert np.abs(result.astype(int) - 128).max() <= 8
 
 
-def test_fathers_are_the_picture_turned_reduced_and_sheared() -> None:
+def test_fathers_are_transformed_copies_of_the_image() -> None:
     x = torch.rand(1, 3, 50, 70)
-    whole = {tuple(turned(x, k).flatten().tolist()) for k in range(8)}
-    for shares, expected in ((dict(as_is=1.0), 1), (dict(as_is=0.0, rigid=1.0), 8)):
-        fathers = Fathers([x], Recipe(crop=70, **shares), np.random.default_rng(0))
-        drawn = {tuple(fathers.draw().flatten().tolist()) for _ in range(60)}
+    whole = {tuple(rotate_flip(x, k).flatten().tolist()) for k in range(8)}
+    for shares, expected in ((dict(identity_share=1.0), 1), (dict(identity_share=0.0, rigid_share=1.0), 8)):
+        sampler = FatherSampler([x], ZeroShotConfig(crop=70, **shares), np.random.default_rng(0))
+        drawn = {tuple(sampler.sample().flatten().tolist()) for _ in range(60)}
         assert drawn <= whole
         assert len(drawn) == expected
-    fathers = Fathers([x], Recipe(crop=32, as_is=0.0, rigid=0.0), np.random.default_rng(0))
-    drawn_sizes = [tuple(fathers.draw().shape[2:]) for _ in range(60)]
+    sampler = FatherSampler(
+        [x], ZeroShotConfig(crop=32, identity_share=0.0, rigid_share=0.0), np.random.default_rng(0)
+    )
+    drawn_sizes = [tuple(sampler.sample().shape[2:]) for _ in range(60)]
     assert max(max(size) for size in drawn_sizes) <= 32
     assert min(min(size) for size in drawn_sizes) >= 12
 
 
-def test_a_warped_father_shows_the_picture_itself() -> None:
-    """On a ramp every affine reading is a ramp: nothing comes from beyond the edges."""
+def test_warped_father_contains_only_image_content() -> None:
+    """An affine transform of a linear ramp is a linear ramp, unless it samples beyond the edges."""
     y, x = torch.meshgrid(torch.linspace(0.2, 0.8, 60), torch.linspace(0.2, 0.8, 60), indexing="ij")
-    fathers = Fathers(
-        [torch.stack([y, x, (x + y) / 2])[None]], Recipe(as_is=0.0, rigid=0.0), np.random.default_rng(3)
+    sampler = FatherSampler(
+        [torch.stack([y, x, (x + y) / 2])[None]],
+        ZeroShotConfig(identity_share=0.0, rigid_share=0.0),
+        np.random.default_rng(3),
     )
     for _ in range(20):
-        father = fathers.draw()[..., 3:-3, 3:-3]
+        father = sampler.sample()[..., 3:-3, 3:-3]
         second = father.diff(n=2, dim=2).abs().max(), father.diff(n=2, dim=3).abs().max()
         assert max(second) < 4e-3  # a mirrored edge has ten times that
         torch.testing.assert_close(father[:, 2], father[:, :2].mean(1), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("which", range(8))
-def test_turning_back(which) -> None:
+def test_undo_rotate_flip(which) -> None:
     x = torch.rand(1, 2, 3, 5)
-    assert torch.equal(turned_back(turned(x, which), which), x)
+    assert torch.equal(undo_rotate_flip(rotate_flip(x, which), which), x)
 
 
-# Enlarging
+# Inference in bands
 
 
-def enlarger(scaling: Scaling, memory: float) -> Enlarger:
+def make_upscaler(resampler: Resampler, memory: float) -> BandedUpscaler:
     torch.manual_seed(0)
     network = ZSSRNet(num_feat=8, num_conv=4)
     for p in network.parameters():
-        p.data *= 4  # so that copies differ
-    return Enlarger(network, scaling, 8, True, "fp32", torch.device("cpu"), memory)
+        p.data *= 4  # so that the ensemble members differ
+    return BandedUpscaler(network, resampler, 8, True, "fp32", torch.device("cpu"), memory)
 
 
 @pytest.mark.parametrize("scale", [(2.0, 2.0), (1.0, 1.5)])
-@pytest.mark.parametrize("kernel", [None, gaussian((1.0, 0.6, 0.0), 5)])
-def test_bands_give_what_the_whole_gives(scale, kernel) -> None:
-    scaling = Scaling(*scale, kernel)
+@pytest.mark.parametrize("kernel", [None, gaussian_kernel((1.0, 0.6, 0.0), 5)])
+def test_bands_match_the_whole_image(scale, kernel) -> None:
+    resampler = Resampler(*scale, kernel)
     lq = torch.rand(1, 3, 420, 6)
-    size = scaling.sr_size(420, 6)
+    size = resampler.sr_size(420, 6)
     whole, cut, torn = (torch.empty(1, 3, *size) for _ in range(3))
-    large = enlarger(scaling, 1e12)
+    large = make_upscaler(resampler, 1e12)
     assert len(large.bands(420, 6)) == 1
     for _ in large.steps(lq, whole):
         pass
-    small = enlarger(scaling, (large.halo() * 2 + 70) * large.row_bytes(6))
+    small = make_upscaler(resampler, (large.halo_rows() * 2 + 70) * large.row_bytes(6))
     assert len(small.bands(420, 6)) == 6
     for _ in small.steps(lq, cut):
         pass
     torch.testing.assert_close(cut, whole, rtol=0, atol=1e-5)
-    # Without the halo the bands would show.
-    object.__setattr__(small, "halo", lambda: 2)
+    # Without a halo the band edges are visible.
+    object.__setattr__(small, "halo_rows", lambda: 2)
     for _ in small.steps(lq, torn):
         pass
     assert (torn - whole).abs().max() > 1e-3
 
 
-def test_the_reduction_of_the_result_is_the_picture() -> None:
-    scaling = Scaling(2, 2)
-    lq = scaling.reduce(torch.from_numpy(PINES.astype(np.float32) / 255).permute(2, 0, 1)[None], (64, 64))
+def test_downsampled_result_equals_the_input() -> None:
+    resampler = Resampler(2, 2)
+    lq = resampler.downsample(
+        torch.from_numpy(PINES.astype(np.float32) / 255).permute(2, 0, 1)[None], (64, 64)
+    )
     result = torch.empty(1, 3, 128, 128)
-    for _ in enlarger(scaling, 1e12).steps(lq, result):
+    for _ in make_upscaler(resampler, 1e12).steps(lq, result):
         pass
-    assert (scaling.reduce(result, (64, 64)) - lq).abs().mean() < 1e-3
+    assert (resampler.downsample(result, (64, 64)) - lq).abs().mean() < 1e-3
 
 
-# Pictures
+# Image types and files
 
 
-def test_kinds_of_pictures_keep_their_kind(tmp_path) -> None:
-    shot = hfsr.ZeroShot(scale=(1.5, 2), recipe=QUICK)
+def test_result_keeps_dtype_and_alpha(tmp_path) -> None:
+    shot = hfsr.ZeroShot(scale=(1.5, 2), config=QUICK)
     rng = np.random.default_rng(0)
     for dtype, shape in ((np.uint8, (20, 24, 3)), (np.uint16, (20, 24)), (np.float32, (20, 24, 3))):
         pixels = rng.random(shape) * (1 if dtype is np.float32 else np.iinfo(dtype).max)
@@ -220,39 +226,39 @@ def test_kinds_of_pictures_keep_their_kind(tmp_path) -> None:
     assert (alpha[:, 24:] == 255).all()
 
 
-def test_the_same_seed_gives_the_same_picture_and_another_another() -> None:
+def test_result_depends_on_the_seed_only() -> None:
     pixels = np.random.default_rng(0).random((24, 24, 3), np.float32)
-    first, again, other = (hfsr.ZeroShot(seed=s, recipe=QUICK)(pixels) for s in (1, 1, 2))
+    first, again, other = (hfsr.ZeroShot(seed=s, config=QUICK)(pixels) for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
-def test_gradual_takes_the_six_steps_of_the_paper() -> None:
+def test_gradual_has_the_six_steps_of_the_paper() -> None:
     seen: list[FitProgress] = []
-    shot = hfsr.ZeroShot(gradual=True, recipe=QUICK, kernel=gaussian((1.0, 1.0, 0.0), 7))
+    shot = hfsr.ZeroShot(gradual=True, config=QUICK, kernel=gaussian_kernel((1.0, 1.0, 0.0), 7))
     assert shot(PINES[:24, :24].copy(), progress=seen.append).shape == (48, 48, 3)
     assert {step.stage for step in seen} == {
         f"{what} {i}/6" for what in ("learning", "enlarging") for i in range(1, 7)
     }
-    factors = [(s.across, s.down) for s in schedule_of(Scaling(2, 2), gradual=True)]
+    factors = [(s.scale_x, s.scale_y) for s in gradual_resamplers(Resampler(2, 2), gradual=True)]
     assert factors == [(1, 1.5), (1.5, 1), (1.5, 1.5), (1.5, 2), (2, 1.5), (2, 2)]
-    one_way = schedule_of(Scaling(1, 2), gradual=True)
-    assert [(s.across, s.down) for s in one_way] == [(1, 1.5), (1, 2)]
+    one_way = gradual_resamplers(Resampler(1, 2), gradual=True)
+    assert [(s.scale_x, s.scale_y) for s in one_way] == [(1, 1.5), (1, 2)]
 
 
-def test_a_real_photograph_is_run_once_with_noise_and_estimated() -> None:
+def test_real_mode_has_no_ensemble_and_adds_noise() -> None:
     seen: list[FitProgress] = []
-    shot = hfsr.ZeroShot(real=True, kernel="estimate", recipe=QUICK)
+    shot = hfsr.ZeroShot(real=True, kernel="estimate", config=QUICK)
     assert shot.noise == pytest.approx(0.0125)
-    assert shot.recipe.smallest == 0.75
+    assert shot.config.min_scale == 0.75
     shot(PYLONS[:60, :60].copy(), progress=seen.append)
     assert {step.stage for step in seen} == {"estimating the kernel", "learning", "enlarging"}
     assert [step.total for step in seen if step.stage == "enlarging"] == [1]
 
 
-def test_closing_leaves_nothing(tmp_path) -> None:
+def test_closing_leaves_no_file(tmp_path) -> None:
     Image.fromarray(PINES).save(tmp_path / "in.png")
-    steps = hfsr.ZeroShot(recipe=Recipe(iterations=50, crop=24)).steps(
+    steps = hfsr.ZeroShot(config=ZeroShotConfig(iterations=50, crop=24)).steps(
         tmp_path / "in.png", tmp_path / "out.png"
     )
     assert next(steps).stage == "learning"
@@ -260,15 +266,15 @@ def test_closing_leaves_nothing(tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
 
 
-def test_a_forecast_tells_size_time_and_memory() -> None:
-    forecast = hfsr.ZeroShot(recipe=Recipe(crop=24)).forecast(2048, 1080)
-    assert (forecast.width, forecast.height) == (4096, 2160)
-    assert forecast.seconds > 0
-    assert forecast.bytes > 12 * 4096 * 2160 * 10  # copies, their sum and the result beside the program
+def test_cost_estimate() -> None:
+    estimate = hfsr.ZeroShot(config=ZeroShotConfig(crop=24)).estimate_cost(2048, 1080)
+    assert (estimate.width, estimate.height) == (4096, 2160)
+    assert estimate.seconds > 0
+    assert estimate.bytes > 12 * 4096 * 2160 * 10  # ensemble, sum and result
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8])
-def test_the_median_is_that_of_the_copies(count) -> None:
+def test_median_matches_numpy(count) -> None:
     copies = list(torch.rand(count, 1, 3, 70, 5))
     expected = np.median(torch.stack(copies).numpy(), axis=0)
     torch.testing.assert_close(_median(copies), torch.from_numpy(expected), rtol=0, atol=1e-6)
@@ -289,7 +295,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line(case) -> None:
+def test_invalid_input_raises_one_line_error(case) -> None:
     call, message = BAD[case]
     with pytest.raises(HfsrError, match=message) as caught:
         call()

@@ -1,4 +1,4 @@
-"""The Space, started as on the Hub: a copy of its folder alone, its own `python app.py`, hfsr installed."""
+"""Fixtures of the Space's tests: the Space runs as on the Hub, by `python app.py` in a copy of its folder."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from hfsr import _resources
 from hfsr.checkpoints import write_model_folder
 
 _START_SECONDS = 120
-# Without the first line gradio would fetch nothing from 127.0.0.1 anyway, and tests of that would prove
-# nothing; the second makes zero-shot learning short.
-_CHANGED = """
+# The first line lets Gradio download from 127.0.0.1, which it refuses by default, so that tests can detect
+# downloads; the second limits zero-shot training.
+_SITECUSTOMIZE = """
 import safehttpx; safehttpx.is_public_ip = lambda address: True
-from hfsr.priors.zeroshot import Recipe; Recipe.__init__.__kwdefaults__["iterations"] = 1000
+from hfsr.priors.zeroshot import ZeroShotConfig; ZeroShotConfig.__init__.__kwdefaults__["iterations"] = 1000
 """
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running Space, whose menu has two tasks.
+    """A running Space whose catalog has two tasks.
 
     Attributes:
-        url: where it answers.
-        pid: of its process.
-        temporary: the server's temporary folder: uploads, results, and what a job has in work.
-        quick: the model chosen at the start: EDSR, tiny.
-        slow: a second one of the same task, about a second for a piece.
-        strong, mild: the other task's model, and its gentle training.
+        url: URL of the page.
+        pid: process id of the server.
+        temporary: temporary folder of the server: uploads, results and files of running jobs.
+        quick: model selected at the start, a tiny EDSR.
+        slow: second model of the same task; a tile takes about a second.
+        strong, mild: model of the other task, and its milder training.
     """
 
     url: str
@@ -54,20 +54,20 @@ class Served:
     mild: str
 
     def jobs(self) -> list[Path]:
-        """Folders of jobs that are running, or that were not tidied."""
+        """Returns the folders of running jobs, and those that jobs left behind."""
         return list(self.temporary.glob("hfsr-*"))
 
     def is_idle(self, seconds: float = 20) -> bool:
-        """Whether no job is left, once those that were cancelled have had time to end."""
+        """Waits for cancelled jobs to end; returns True if none is left."""
         return eventually(lambda: not self.jobs(), seconds)
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    """Whether something comes true in time."""
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    """Waits until a condition is true; returns False after a timeout."""
     deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
-    return holds()
+    return condition()
 
 
 def free_port() -> int:
@@ -76,7 +76,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_server(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
@@ -97,21 +97,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         write_model_folder(hfsr.create_model(preset), folder / name)
     models = {name: str(folder / name) for name in names}
     space = shutil.copytree(_resources.path("spaces", "upscaler"), folder / "space")
-    menu = {
+    catalog = {
         "Enlarge": {"quickly": models["quick"], "slowly": models["slow"]},
         "Clean": {"of grain": {"model": models["strong"], "mild": models["mild"]}},
     }
-    (space / "models.yml").write_text(yaml.safe_dump(menu, sort_keys=False))
+    (space / "models.yml").write_text(yaml.safe_dump(catalog, sort_keys=False))
     (folder / "tmp").mkdir()
     (folder / "path").mkdir()
-    (folder / "path/sitecustomize.py").write_text(_CHANGED)
+    (folder / "path/sitecustomize.py").write_text(_SITECUSTOMIZE)
     port = free_port()
     environment = {
         **os.environ,
-        "PYTHONPATH": str(folder / "path"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(folder / "path"), os.environ.get("PYTHONPATH")])),
         "GRADIO_SERVER_PORT": str(port),
         "TMPDIR": str(folder / "tmp"),
-        "OMP_NUM_THREADS": str(torch.get_num_threads()),  # sums in the order of this process
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),  # same order of summation as in this process
     }
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
@@ -119,7 +119,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until_it_answers(url, server, folder / "log")
+        wait_for_server(url, server, folder / "log")
         yield Served(url, server.pid, folder / "tmp", **models)
     finally:
         server.terminate()
@@ -128,17 +128,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small picture, 300x200 px, smooth and noisy."""
+    """A small image, 300x200 px, with gradients and noise."""
     noise = np.random.default_rng(0).integers(0, 60, (200, 300, 3))
     slope = np.linspace(0, 190, 300)[None, :, None]
-    path = tmp_path_factory.mktemp("pictures") / "photo.png"
+    path = tmp_path_factory.mktemp("images") / "photo.png"
     Image.fromarray((noise + slope).astype(np.uint8)).save(path)
     return path
 
 
 @pytest.fixture(scope="session")
 def large_photo(photo: Path) -> Path:
-    """A picture of 24 pieces of 256 px: 1500x1000 px."""
+    """An image of 1500x1000 px: 24 tiles of 256 px."""
     path = photo.with_name("large.png")
     with Image.open(photo) as image:
         image.resize((1500, 1000)).save(path)
@@ -148,5 +148,5 @@ def large_photo(photo: Path) -> Path:
 @pytest.fixture(scope="session")
 def text_file(photo: Path) -> Path:
     path = photo.with_name("letter.png")
-    path.write_text("Dear reader, this is no picture.")
+    path.write_text("Dear reader, this is no image.")
     return path

@@ -1,4 +1,4 @@
-"""A visitor that speaks gradio's protocol by hand, and may say what no browser would."""
+"""A client of Gradio's HTTP protocol that can send requests which no browser would send."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FILE = {"meta": {"_type": "gradio.FileData"}}
 
 
 class Program:
-    """One visitor without cookies.
+    """A visitor without cookies.
 
     Args:
-        url: of the Space.
+        url: URL of the Space.
     """
 
     def __init__(self, url: str) -> None:
@@ -31,24 +31,24 @@ class Program:
     def __exit__(self, *_: object) -> None:
         self.http.close()
 
-    def upload(self, picture: Path) -> dict[str, Any]:
-        """Uploads a file, and returns what names it."""
-        answer = self.http.post("/upload", files={"files": (picture.name, picture.read_bytes())})
-        answer.raise_for_status()
-        return {"path": answer.json()[0], "orig_name": picture.name, **FILE}
+    def upload(self, image: Path) -> dict[str, Any]:
+        """Uploads a file; returns Gradio's reference to it."""
+        response = self.http.post("/upload", files={"files": (image.name, image.read_bytes())})
+        response.raise_for_status()
+        return {"path": response.json()[0], "orig_name": image.name, **FILE}
 
     def join(self, name: str, *data: Any) -> httpx.Response:
-        """Asks for a job; the answer holds its `event_id`, or says why there is none."""
+        """Requests a job; the response contains its `event_id` or an error."""
         body = {"data": data, "fn_index": self.number(name), "session_hash": self.session}
         return self.http.post("/queue/join", json=body)
 
     def number(self, name: str) -> int:
-        """Of a function that has a name for programs."""
+        """Returns the index of an API endpoint."""
         functions = httpx.get(f"{self.page}/config", trust_env=False).json()["dependencies"]
         return next(function["id"] for function in functions if function["api_name"] == name)
 
     def outcome(self) -> tuple[bool, Any]:
-        """Waits until this visitor's only job is done: whether it went well, and its data or its error."""
+        """Waits for this visitor's only job; returns (True, data) or (False, error)."""
         with self.http.stream("GET", "/queue/data", params={"session_hash": self.session}) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data: ")) if line else {}
@@ -62,5 +62,5 @@ class Program:
         self.http.post("/cancel", json=body).raise_for_status()
 
     def fetch(self, path: str) -> httpx.Response:
-        """What the server hands out under a path of its own."""
+        """Requests a file of the server by its path."""
         return self.http.get(f"/file={path}")

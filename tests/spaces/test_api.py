@@ -1,4 +1,4 @@
-"""The Space as programs use it: `/upscale` and `/zeroshot` by gradio_client, with named arguments."""
+"""Tests of the API endpoints `/upscale` and `/zeroshot` with gradio_client."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _pixels(path):
     ("tile", "dtype", "ensemble"),
     [("auto", "auto", False), ("64", "fp32", False), ("512", "bf16", False), ("256", "fp32", True)],
 )
-def test_the_png_is_what_upscaler_writes(served, upscale, photo, tmp_path, tile, dtype, ensemble):
+def test_png_matches_upscaler(served, upscale, photo, tmp_path, tile, dtype, ensemble):
     (before, after), png, report = upscale(
         image=client.handle_file(photo), model=served.quick, tile=tile, dtype=dtype, self_ensemble=ensemble
     )
@@ -56,7 +56,7 @@ def test_the_png_is_what_upscaler_writes(served, upscale, photo, tmp_path, tile,
     assert served.jobs() == []
 
 
-def test_strength_lies_between_two_trainings(served, upscale, photo, tmp_path):
+def test_strength_interpolates_two_trainings(served, upscale, photo, tmp_path):
     def png(strength):
         named = {"image": client.handle_file(photo), "model": served.strong, "dtype": "fp32"}
         return _pixels(upscale(**named, strength=strength)[1])
@@ -67,26 +67,28 @@ def test_strength_lies_between_two_trainings(served, upscale, photo, tmp_path):
         assert np.array_equal(png(strength), _pixels(tmp_path / "own.png"))
 
 
-def test_a_model_of_one_training_has_one_strength(served, upscale, photo):
-    with pytest.raises(client.exceptions.AppError, match=r"knows one strength only; leave it at 1$"):
+def test_strength_needs_a_mild_training(served, upscale, photo):
+    with pytest.raises(client.exceptions.AppError, match=r"has only one strength; leave it at 1$"):
         upscale(image=client.handle_file(photo), model=served.quick, strength=0.5)
 
 
-def test_a_file_that_is_no_picture(upscale, zeroshot, text_file):
+def test_file_that_is_not_an_image(upscale, zeroshot, text_file):
     for ask in (upscale, zeroshot):
         with pytest.raises(client.exceptions.AppError, match=r"^'letter.png' is no picture"):
             ask(image=client.handle_file(text_file))
 
 
-def test_a_picture_of_too_many_pixels_is_not_decoded(upscale, tmp_path):
+def test_image_with_too_many_pixels_is_not_decoded(upscale, tmp_path):
     bomb = tmp_path / "bomb.png"
     Image.new("1", (20_000, 10_000)).save(bomb)
     assert bomb.stat().st_size < 100_000
-    with pytest.raises(client.exceptions.AppError, match=r"20000 ?x ?10000.*limit of 16,000,000"):
+    message = r"20000 ?x ?10000.*limit of 16,000,000"
+    with pytest.raises(client.exceptions.AppError, match=message) as caught:
         upscale(image=client.handle_file(bomb))
+    assert "--" not in str(caught.value)
 
 
-def test_the_heavier_the_work_the_smaller_the_picture(upscale, zeroshot, tmp_path):
+def test_pixel_limits_of_slow_jobs(upscale, zeroshot, tmp_path):
     large = tmp_path / "large.png"
     Image.new("L", (1500, 1400)).save(large)
     with pytest.raises(client.exceptions.AppError, match="limit of 2,000,000"):
@@ -106,44 +108,50 @@ def test_the_heavier_the_work_the_smaller_the_picture(upscale, zeroshot, tmp_pat
         ("strength", True),
     ],
 )
-def test_what_the_menu_does_not_offer_is_refused(upscale, photo, argument, value):
-    told = f"^{argument} '{value}' is not (offered; choose one of|possible; choose a number)"
-    with pytest.raises(client.exceptions.AppError, match=told):
+def test_invalid_upscale_arguments(upscale, photo, argument, value):
+    message = f"^{argument} '{value}' is not (offered; choose one of|possible; choose a number)"
+    with pytest.raises(client.exceptions.AppError, match=message):
         upscale(image=client.handle_file(photo), **{argument: value})
 
 
+def test_announced_scale_may_be_a_string(zeroshot, tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "dot.png")
+    with pytest.raises(client.exceptions.AppError, match="too small to learn from"):
+        zeroshot(image=client.handle_file(tmp_path / "dot.png"), scale="3")
+
+
 @pytest.mark.parametrize(("argument", "value"), [("scale", 5), ("kind", "kernel.npy")])
-def test_what_the_experiments_do_not_offer_is_refused(zeroshot, photo, argument, value):
+def test_invalid_zeroshot_arguments(zeroshot, photo, argument, value):
     with pytest.raises(
         client.exceptions.AppError, match=f"^{argument} '{value}' is not offered; choose one of"
     ):
         zeroshot(image=client.handle_file(photo), **{argument: value})
 
 
-def test_a_picture_too_small_to_learn_from(zeroshot, tmp_path):
+def test_image_too_small_to_learn_from(zeroshot, tmp_path):
     Image.new("L", (9, 9)).save(tmp_path / "dot.png")
-    with pytest.raises(client.exceptions.AppError, match=r"^a picture of 9x9 px is too small to learn from"):
+    with pytest.raises(client.exceptions.AppError, match=r"^an image of 9x9 px is too small to learn from"):
         zeroshot(image=client.handle_file(tmp_path / "dot.png"))
 
 
-def test_a_job_of_gradio_client_tells_its_progress_and_can_be_cancelled(served, space, large_photo):
+def test_job_reports_progress_and_can_be_cancelled(served, space, large_photo):
     job = space.submit(
         image=client.handle_file(large_photo), model=served.slow, tile="256", api_name="/upscale"
     )
-    while not any("of 24 pieces" in report for *_, report in job.outputs()):
+    while not any("of 24 tiles" in report for *_, report in job.outputs()):
         assert not job.done()
     job.cancel()
     assert served.is_idle()
 
 
-def test_one_job_at_a_time_for_one_visitor(served, space, upscale, photo, large_photo):
+def test_one_job_per_visitor(served, space, upscale, photo, large_photo):
     long = {"image": client.handle_file(large_photo), "model": served.slow, "api_name": "/upscale"}
     job = space.submit(**long)
     while not job.outputs():
         assert not job.done()
-    with pytest.raises(client.exceptions.ValidationError, match="You have a picture in work already"):
+    with pytest.raises(client.exceptions.ValidationError, match="You already have an image in work"):
         upscale(image=client.handle_file(photo))
-    with pytest.raises(client.exceptions.ValidationError, match="You have a picture in work already"):
+    with pytest.raises(client.exceptions.ValidationError, match="You already have an image in work"):
         space.predict(image=client.handle_file(photo), api_name="/zeroshot")
     other = client.Client(served.url, verbose=False, analytics_enabled=False)
     waiting = other.submit(image=client.handle_file(photo), api_name="/upscale")
@@ -151,4 +159,4 @@ def test_one_job_at_a_time_for_one_visitor(served, space, upscale, photo, large_
     assert "became 600 × 400 px" in waiting.result(timeout=60)[2]
     other.close()
     assert "became 600 × 400 px" in upscale(image=client.handle_file(photo))[2]
-    assert "became 600 × 400 px" in upscale(image=client.handle_file(photo))[2]  # at once after the first
+    assert "became 600 × 400 px" in upscale(image=client.handle_file(photo))[2]  # immediately after the first

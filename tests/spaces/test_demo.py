@@ -1,4 +1,4 @@
-"""`hfsr demo`: the same Space on one's own machine, which leaves nothing behind."""
+"""Tests of `hfsr demo`: serves the Space and deletes its files at the end."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import sys
 import httpx
 import pytest
 
-from .conftest import free_port, wait_until_it_answers
+from .conftest import free_port, wait_for_server
 
 pytest.importorskip("gradio", reason="gradio is not installed: pip install 'hfsr[demo]'")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_stopped_and_leaves_nothing(tmp_path, number):
+def test_demo_serves_until_stopped_and_deletes_its_files(tmp_path, number):
     (tmp_path / "tmp").mkdir()
     (tmp_path / "work").mkdir()
     port = free_port()
@@ -30,7 +30,7 @@ def test_it_serves_until_it_is_stopped_and_leaves_nothing(tmp_path, number):
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until_it_answers(url, demo, tmp_path / "log")
+        wait_for_server(url, demo, tmp_path / "log")
         assert list((tmp_path / "tmp").glob("hfsr_space_*/*"))
         upload = httpx.post(f"{url}/gradio_api/upload", files={"files": ("a.png", b"0")}, trust_env=False)
         assert upload.status_code == 200

@@ -1,4 +1,4 @@
-"""Twenty visitors at once: each gets a result or a clear refusal, and memory stays bounded."""
+"""Load test: twenty simultaneous visitors get a result or a clear error, and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .conftest import eventually
 from .program import Program
 
 VISITORS = 20
-MORE = 200 << 20
-"""Bytes that the server may take beyond what it took for one visitor: sessions, streams, fragments."""
+EXTRA_BYTES = 200 << 20
+"""Bytes that the server may use in addition to its peak with one visitor: sessions, streams, fragments."""
 
 
-class Peak:
-    """The largest resident memory of a process while the block runs."""
+class PeakMemory:
+    """Context manager that measures the peak resident memory of a process."""
 
     def __init__(self, pid: int) -> None:
         self.process, self.bytes = psutil.Process(pid), 0
         self._done = threading.Event()
         self._watch = threading.Thread(target=self._look)
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> PeakMemory:
         self._watch.start()
         return self
 
@@ -57,7 +57,7 @@ def test_twenty_visitors_at_once(served, large_photo, tmp_path):
     answered = threading.Barrier(VISITORS + 1)
 
     def visit(number, wait=answered.wait):
-        """What came of it: "busy", or whether the PNG is the right one."""
+        """Returns "busy", or True if the PNG is correct."""
         with Program(served.url) as program:
             answer = program.join(
                 "upscale", program.upload(large_photo), served.quick, "256", "fp32", False, 1
@@ -74,10 +74,14 @@ def test_twenty_visitors_at_once(served, large_photo, tmp_path):
         with Image.open(tmp_path / f"{number}.png") as image:
             return np.array_equal(np.asarray(image), own)
 
-    with Peak(served.pid) as alone:
+    with PeakMemory(served.pid) as alone:
         assert visit("alone", wait=lambda: None) is True
-    with Peak(served.pid) as crowded, ThreadPoolExecutor(VISITORS) as visitors, Program(served.url) as first:
-        held = (served.slow, "64", "fp32", False, 1)  # is in work until all have come
+    with (
+        PeakMemory(served.pid) as crowded,
+        ThreadPoolExecutor(VISITORS) as visitors,
+        Program(served.url) as first,
+    ):
+        held = (served.slow, "64", "fp32", False, 1)  # runs until all visitors have joined
         event = first.join("upscale", first.upload(large_photo), *held).json()["event_id"]
         assert eventually(served.jobs)
         outcomes = [visitors.submit(visit, number) for number in range(VISITORS)]
@@ -86,5 +90,5 @@ def test_twenty_visitors_at_once(served, large_photo, tmp_path):
         outcomes = [outcome.result() for outcome in outcomes]
     assert set(outcomes) == {True, "busy"}
     assert outcomes.count(True) >= limits.MAX_WAITING
-    assert crowded.bytes < alone.bytes + MORE
+    assert crowded.bytes < alone.bytes + EXTRA_BYTES
     assert served.is_idle()

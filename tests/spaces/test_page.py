@@ -1,4 +1,4 @@
-"""The page in a real Chromium: what a visitor does, and what can go wrong."""
+"""Tests of the page in a headless Chromium."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 )
-PATIENCE = 200_000  # ms; for a machine that is busy with other things
+TIMEOUT_MS = 200_000  # long enough for a busy machine
 
 pytestmark = [
     pytest.mark.browser,
@@ -41,21 +41,21 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium, served):
-    """Opens the page in a window of its own; whatever it asks for has to come from this machine."""
-    contexts, asked = [], []
+    """Opens the page in its own browser context; checks that all requests go to this machine."""
+    contexts, requested = [], []
 
     def open_page(width=1280, height=860, dark=False, beside=None):
-        """`beside`: another page, whose visitor opens a second tab."""
+        """`beside`: page of a visitor who opens a second tab."""
         if beside is None:
             context = chromium.new_context(
                 viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
             )
             contexts.append(context)
-            context.set_default_timeout(PATIENCE)
+            context.set_default_timeout(TIMEOUT_MS)
         else:
             context = beside.context
         page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requested.append(request.url))
         page.goto(served.url)
         page.get_by_role("button", name="Enhance").wait_for()
         return page
@@ -63,8 +63,8 @@ def visit(chromium, served):
     yield open_page
     for context in contexts:
         context.close()
-    assert asked
-    assert {url for url in asked if not url.startswith((served.url, "data:", "blob:"))} == set()
+    assert requested
+    assert {url for url in requested if not url.startswith((served.url, "data:", "blob:"))} == set()
 
 
 def give(page, path):
@@ -82,7 +82,7 @@ def choose(page, label, option):
 
 
 def report(page):
-    return page.locator(".report[role=status]:visible")  # what a screen reader hears
+    return page.locator(".report[role=status]:visible")  # announced by screen readers
 
 
 def download(page, folder):
@@ -116,7 +116,7 @@ def test_upload_enhance_compare_download(visit, served, photo, tmp_path):
         assert image.evaluate("i => [i.naturalWidth, i.naturalHeight]") == [600, 400]
     shown = tmp_path / "shown.png"
     shown.write_bytes(page.request.get(after.get_attribute("src")).body())
-    assert np.array_equal(pixels(shown), pixels(saved))  # the browser gets no lossy copy
+    assert np.array_equal(pixels(shown), pixels(saved))  # the browser gets the PNG, not a lossy copy
 
     assert "inset(0px 0px 0px 50%)" in after.get_attribute("style")
     box = page.get_by_test_id("slider").bounding_box()
@@ -128,7 +128,7 @@ def test_upload_enhance_compare_download(visit, served, photo, tmp_path):
     assert served.is_idle()
 
 
-def test_the_slider_is_moved_by_keys(visit, photo):
+def test_slider_keyboard_control(visit, photo):
     page = visit()
     give(page, photo)
     enhance(page)
@@ -147,7 +147,7 @@ def test_the_slider_is_moved_by_keys(visit, photo):
         page.keyboard.press(key)
         at += step
         page.wait_for_function("([e, at]) => e.ariaValueNow == at", arg=[slider.element_handle(), at])
-        assert slider.get_attribute("aria-valuetext") == f"{at} per cent before, {100 - at} per cent after"
+        assert slider.get_attribute("aria-valuetext") == f"{at} percent before, {100 - at} percent after"
         cut = float(re.search(r"inset\(0px 0px 0px ([\d.]+)%\)", after.get_attribute("style"))[1])
         assert cut == pytest.approx(at, abs=1)
     page.keyboard.press("End")
@@ -156,37 +156,38 @@ def test_the_slider_is_moved_by_keys(visit, photo):
     assert not slider.evaluate("e => e === document.activeElement")
 
 
-def test_everything_can_be_reached_by_keys(visit, photo):
+def test_keyboard_navigation(visit, photo):
     page = visit()
     reached = set()
     for _ in range(25):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("(e => e.ariaLabel || e.textContent.trim())(document.activeElement)"))
-    wanted = {"Enhance", "Example picture 1", "Example picture 3", "Model"}
+    wanted = {"Enhance", "Example image 1", "Example image 3", "Model"}
     assert wanted <= reached
     assert any(name.startswith("Advanced") for name in reached)
 
 
-def test_an_example_is_a_click_away(visit):
+def test_example_image(visit):
     page = visit()
-    page.get_by_role("button", name="Example picture 2").click()
+    page.get_by_role("button", name="Example image 2").click()
     page.get_by_role("button", name="Remove Image").wait_for()
     enhance(page)
     report(page).get_by_text("320 × 240 px became 640 × 480 px.").wait_for()
 
 
-def test_advanced_choices_reach_the_run(visit, photo):
+def test_advanced_options_are_used(visit, photo):
     page = visit()
     give(page, photo)
     page.get_by_role("button", name="Advanced").click()
-    choose(page, "Piece size", "64 px")
+    choose(page, "Tile size", "64 px")
     page.get_by_label("fp32, most exact").check()
     page.get_by_label("Self-ensemble").check()
     enhance(page)
+    report(page).get_by_text("Details").click()
     report(page).get_by_text("tile 64, fp32").wait_for()
 
 
-def test_the_tasks_have_their_models_and_those_their_strength(visit, served, photo, tmp_path):
+def test_task_model_and_strength(visit, served, photo, tmp_path):
     page = visit()
     give(page, photo)
     page.get_by_role("button", name="Advanced").click()
@@ -205,7 +206,7 @@ def test_the_tasks_have_their_models_and_those_their_strength(visit, served, pho
     strength.wait_for(state="detached")
 
 
-def test_a_text_file_is_told_in_words_and_the_page_goes_on(visit, photo, text_file):
+def test_text_file_shows_an_error(visit, photo, text_file):
     page = visit()
     give(page, text_file)
     enhance(page)
@@ -216,10 +217,21 @@ def test_a_text_file_is_told_in_words_and_the_page_goes_on(visit, photo, text_fi
     report(page).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
 
 
-def test_without_a_picture_it_asks_for_one(visit):
+def test_new_image_removes_the_previous_result(visit, photo):
+    page = visit()
+    give(page, photo)
+    enhance(page)
+    report(page).get_by_text("photo_x2.png").wait_for()
+    page.get_by_role("button", name="Download PNG").wait_for()
+    page.get_by_role("button", name="Remove Image").click()
+    report(page).get_by_text("Your result appears here").wait_for()
+    assert page.get_by_role("button", name="Download PNG").count() == 0
+
+
+def test_start_without_an_image(visit):
     page = visit()
     enhance(page)
-    page.get_by_text("Drop a picture first.").wait_for()
+    page.get_by_text("Drop an image first.").wait_for()
     report(page).get_by_text("Your result appears here").wait_for()
 
 
@@ -227,18 +239,18 @@ def begin_long_job(page, large_photo):
     give(page, large_photo)
     choose(page, "Model", "slowly")
     enhance(page)
-    report(page).get_by_text(re.compile(r"^\d+ of \d+ pieces, about .* left$")).wait_for()
+    report(page).get_by_text(re.compile(r"^\d+ of \d+ tiles, about .* left$")).wait_for()
 
 
-def test_progress_by_pieces_and_cancel(visit, served, large_photo):
+def test_progress_and_cancel(visit, served, large_photo):
     page = visit()
     begin_long_job(page, large_photo)
-    said, part, busy = report(page).evaluate(
+    text, fraction, busy = report(page).evaluate(
         "e => [e.innerText, e.querySelector('progress').value, e.ariaBusy]"
     )
-    done, total = map(int, re.findall(r"\d+", said)[:2])
-    assert part == pytest.approx(done / total, abs=1e-3)
-    assert busy == "true"  # what changes with every piece is not read out
+    done, total = map(int, re.findall(r"\d+", text)[:2])
+    assert fraction == pytest.approx(done / total, abs=1e-3)
+    assert busy == "true"  # not announced after every tile
     assert len(served.jobs()) == 1
     assert page.get_by_role("button", name="Enhance").is_disabled()
     page.get_by_role("button", name="Cancel").click()
@@ -248,7 +260,7 @@ def test_progress_by_pieces_and_cancel(visit, served, large_photo):
     assert page.get_by_role("button", name="Enhance").is_enabled()
 
 
-def test_a_visitor_who_leaves_ends_the_job_and_the_next_one_gets_on(visit, served, photo, large_photo):
+def test_job_ends_when_the_visitor_leaves(visit, served, photo, large_photo):
     leaving, waiting = visit(), visit()
     begin_long_job(leaving, large_photo)
     give(waiting, photo)
@@ -257,7 +269,7 @@ def test_a_visitor_who_leaves_ends_the_job_and_the_next_one_gets_on(visit, serve
     leaving.reload()
     report(waiting).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
     assert served.is_idle()
-    give(leaving, photo)  # nothing is left that would be in the way
+    give(leaving, photo)  # the ended job does not block the visitor
     enhance(leaving)
     report(leaving).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
 
@@ -268,13 +280,13 @@ def test_two_tabs_of_one_visitor(visit, served, photo, large_photo):
     begin_long_job(first, large_photo)
     give(second, photo)
     enhance(second)
-    report(second).get_by_text("You have a picture in work already, here or in another tab").wait_for()
+    report(second).get_by_text("You already have an image in work, here or in another tab").wait_for()
     assert second.get_by_role("button", name="Enhance").is_enabled()
     second.get_by_role("tab", name="Experiments").click()
-    second.get_by_role("button", name="Example picture 1").click()
+    second.get_by_role("button", name="Example image 1").click()
     second.get_by_role("button", name="Remove Image").wait_for()
     second.get_by_role("button", name="Learn and enlarge").click()
-    report(second).get_by_text("You have a picture in work already").wait_for()
+    report(second).get_by_text("You already have an image in work").wait_for()
     first.get_by_role("button", name="Cancel").click()
     report(first).get_by_text("Your result appears here").wait_for()
     second.get_by_role("tab", name="Enhance").click()
@@ -282,11 +294,11 @@ def test_two_tabs_of_one_visitor(visit, served, photo, large_photo):
     report(second).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
 
 
-def test_a_full_queue_is_told_and_the_page_goes_on(visit, served, photo, large_photo):
+def test_full_queue(visit, served, photo, large_photo):
     with ExitStack() as visitors:
         programs = [visitors.enter_context(Program(served.url)) for _ in range(9)]
-        picture = programs[0].upload(large_photo)
-        job = (picture, served.slow, "auto", "auto", False, 1)
+        image = programs[0].upload(large_photo)
+        job = (image, served.slow, "auto", "auto", False, 1)
         events = [programs[0].join("upscale", *job).json()["event_id"]]
         assert eventually(served.jobs)
         events += [program.join("upscale", *job).json()["event_id"] for program in programs[1:]]
@@ -301,17 +313,17 @@ def test_a_full_queue_is_told_and_the_page_goes_on(visit, served, photo, large_p
     report(page).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
 
 
-def test_experiments_learn_before_ones_eyes_and_can_be_cancelled(visit, served, photo, tmp_path):
+def test_zeroshot_tab(visit, served, photo, tmp_path):
     page = visit()
     page.get_by_role("tab", name="Experiments").click()
-    page.get_by_role("button", name="Example picture 2").click()
+    page.get_by_role("button", name="Example image 2").click()
     page.get_by_role("button", name="Remove Image").wait_for()
     page.get_by_role("button", name="Learn and enlarge").click()
     learning = r"^Learning: step \d+ of at most 1000, loss 0\.\d{4}, \d+ (seconds|minutes) left at most$"
     page.get_by_role("img", name="Loss so far").wait_for()
     assert re.search(learning, report(page).inner_text(), re.MULTILINE)
     page.get_by_role("button", name="Cancel").click()
-    report(page).get_by_text("Watch it learn here").wait_for()
+    report(page).get_by_text("The progress of the training appears here").wait_for()
     assert served.is_idle()
 
     small = tmp_path / "small.png"

@@ -1,4 +1,4 @@
-"""What a stranger may not do with the Space: read its files, have it fetch, pass its queue, flood it."""
+"""Tests that visitors cannot read the Space's files, make it download, bypass its queue, or overload it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def program(served):
 
 
 @pytest.fixture
-def elsewhere():
-    """A server of the web, and what it was asked for."""
-    asked = []
+def other_server():
+    """Another web server: its URL and the paths requested from it."""
+    requested = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            requested.append(self.path)
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(b"a picture")
+            self.wfile.write(b"an image")
 
         do_HEAD = do_GET  # noqa: N815
 
@@ -43,23 +43,23 @@ def elsewhere():
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", requested
     server.shutdown()
     server.server_close()
 
 
 def _run(coroutine):
-    """As asyncio.run, but the thread keeps the event loop that gradio has given it."""
+    """Runs a coroutine like asyncio.run, but keeps the event loop that Gradio has set for the thread."""
     with closing(asyncio.new_event_loop()) as loop:
         return loop.run_until_complete(coroutine)
 
 
 @pytest.fixture(scope="module")
-def door():
+def middleware():
     load_app()
-    from hfsr_space import middleware
+    from hfsr_space import middleware as module
 
-    return middleware
+    return module
 
 
 # Files
@@ -67,22 +67,22 @@ def door():
 
 @pytest.mark.parametrize("named", [{}, FILE])
 @pytest.mark.parametrize("job", [("upscale", "auto", "auto", False, 1), ("zeroshot", 2, "bicubic")])
-def test_a_path_of_the_server_is_no_picture(served, program, photo, named, job):
+def test_server_path_is_rejected_as_image(served, program, photo, named, job):
     name, *rest = job
     data = [{"path": str(photo), **named}, *([served.quick] if name == "upscale" else []), *rest]
     assert program.join(name, *data).status_code == (400 if named else 200)
     if not named:
-        assert program.outcome() == (False, "Drop a picture first.")
+        assert program.outcome() == (False, "Drop an image first.")
 
 
 @pytest.mark.parametrize(
     "place", ["/etc/passwd", "app.py", "models.yml", "../log", "{quick}/config.json", "{tmp}"]
 )
-def test_files_of_the_server_are_not_handed_out(served, program, place):
+def test_server_files_are_not_served(served, program, place):
     assert program.fetch(place.format(quick=served.quick, tmp=served.temporary)).status_code in (403, 404)
 
 
-def test_an_upload_cannot_climb_out_of_its_folder(served, program, photo):
+def test_upload_cannot_leave_its_folder(served, program, photo):
     answer = program.http.post("/upload", files={"files": ("../../../../escaped.png", photo.read_bytes())})
     (path,) = answer.json()
     assert Path(path).is_relative_to(served.temporary)
@@ -92,59 +92,59 @@ def test_an_upload_cannot_climb_out_of_its_folder(served, program, photo):
 # The web
 
 
-def test_no_web_address_is_fetched_for_any_input(served, program, elsewhere):
-    address, asked = elsewhere
+def test_no_url_is_downloaded_for_any_input(served, program, other_server):
+    address, requested = other_server
     picture = {"path": f"{address}/a.png", "url": f"{address}/a.png", **FILE}
     inputs = [{"path": ""}, served.quick, "auto", "auto", False, 1]
     for place in range(len(inputs)):
         answer = program.join("upscale", *inputs[:place], picture, *inputs[place + 1 :])
         assert answer.status_code == 422
-        assert answer.json()["detail"][0]["message"].startswith("this page fetches nothing from the web")
+        assert answer.json()["detail"][0]["message"].startswith("this page downloads nothing from the web")
     nested = {"data": [[{"a": [picture]}]], "session_hash": program.session}
     for way in ("call/upscale", "call/zeroshot", "run/upscale", "api/upscale", "queue/join"):
         assert program.http.post(f"/{way}", json=nested).status_code == 422
-    assert asked == []
+    assert requested == []
 
 
-def test_no_web_address_is_handed_on(program, elsewhere):
-    address, asked = elsewhere
+def test_no_url_is_proxied(program, other_server):
+    address, requested = other_server
     assert program.fetch(f"{address}/a.png").status_code == 403
     assert program.fetch(f"{address.replace(':', '%3A')}/a.png").status_code == 403
     assert program.http.get(f"/proxy={address}/a.png").status_code == 400
-    assert asked == []
+    assert requested == []
 
 
-def test_gradio_alone_would_have_fetched_it(elsewhere, tmp_path, monkeypatch):
+def test_gradio_without_middleware_would_download(other_server, tmp_path, monkeypatch):
     import safehttpx
     from gradio import processing_utils
 
-    address, asked = elsewhere
+    address, requested = other_server
     monkeypatch.setattr(safehttpx, "is_public_ip", lambda address: True)  # as in the Space under test
     _run(processing_utils.async_ssrf_protected_download(f"{address}/a.png", str(tmp_path)))
-    assert asked == ["/a.png"]
+    assert requested == ["/a.png"]
 
 
-def test_gradio_client_is_told_in_words(served, elsewhere):
+def test_gradio_client_gets_the_message(served, other_server):
     import gradio_client
 
-    address, asked = elsewhere
+    address, requested = other_server
     space = gradio_client.Client(served.url, verbose=False, analytics_enabled=False)
-    with pytest.raises(gradio_client.exceptions.ValidationError, match="save the picture and send the file"):
+    with pytest.raises(gradio_client.exceptions.ValidationError, match="save the image and send the file"):
         space.predict(image=gradio_client.handle_file(f"{address}/a.png"), api_name="/upscale")
     space.close()
-    assert "/a.png" not in asked
+    assert "/a.png" not in requested
 
 
 # The queue
 
 
 @pytest.mark.parametrize("way", ["run", "api"])
-def test_nobody_passes_the_queue_by(served, program, photo, way):
+def test_queue_cannot_be_bypassed(served, program, photo, way):
     data = {"data": [program.upload(photo), served.quick, "auto", "auto", False, 1]}
     assert program.http.post(f"/{way}/upscale", json=data).status_code == 404
 
 
-def test_a_request_that_is_too_large(program):
+def test_too_large_request(program):
     answer = program.http.post(
         "/queue/join", json={"data": ["x" * 1_000_000], "session_hash": program.session}
     )
@@ -152,8 +152,8 @@ def test_a_request_that_is_too_large(program):
     assert "too large" in answer.json()["detail"]
 
 
-def _ask(door, path="/", method="GET", headers=(), parts=(b"",), scheme="http"):
-    """What the door answers: status, headers, and the body that came through, None where none did."""
+def _request(middleware, path="/", method="GET", headers=(), parts=(b"",), scheme="http"):
+    """Returns status and headers of the response, and the body that the app received (None: not called)."""
     through, answer = [], {}
 
     async def behind(scope, receive, send):
@@ -177,47 +177,61 @@ def _ask(door, path="/", method="GET", headers=(), parts=(b"",), scheme="http"):
         answer.update(message)
 
     scope = {"type": "http", "path": path, "method": method, "headers": list(headers), "scheme": scheme}
-    _run(door.Door(behind)(scope, receive, send))
+    _run(middleware.RequestFilter(behind)(scope, receive, send))
     return answer["status"], dict(answer["headers"]), through[0] if through else None
 
 
-def test_a_body_comes_through_whole(door):
+def test_body_is_passed_on_unchanged(middleware):
     parts = (b'{"data": [{"path": ', b'"/tmp/a.png", "url": "http://here/a.png"}]}')
-    status, _, body = _ask(door, "/gradio_api/queue/join", "POST", parts=parts)
+    status, _, body = _request(middleware, "/gradio_api/queue/join", "POST", parts=parts)
     assert (status, body) == (200, b"".join(parts))
 
 
-def test_what_is_no_json_is_left_to_gradio(door):
-    assert _ask(door, "/gradio_api/queue/join", "POST", parts=(b"[" * 100_000,))[0] == 200
+def test_invalid_json_is_passed_on(middleware):
+    assert _request(middleware, "/gradio_api/queue/join", "POST", parts=(b"[" * 100_000,))[0] == 200
 
 
-def test_an_address_may_be_hidden_in_escapes_but_is_found(door):
+def test_escaped_url_is_found(middleware):
     body = b'{"data": [{"path": "htt\\u0070://elsewhere/a.png"}]}'
-    assert _ask(door, "/gradio_api/queue/join", "POST", parts=(body,))[::2] == (422, None)
+    assert _request(middleware, "/gradio_api/queue/join", "POST", parts=(body,))[::2] == (422, None)
 
 
-def test_uploads_are_counted_while_they_come(door, monkeypatch):
-    monkeypatch.setattr(door.limits, "MAX_UPLOAD", 1000)
-    monkeypatch.setattr(door, "ROOM", 10)
-    assert _ask(door, "/gradio_api/upload", "POST", parts=(b"x" * 500, b"x" * 510))[0] == 200
-    assert _ask(door, "/gradio_api/upload", "POST", parts=(b"x" * 500, b"x" * 511))[::2] == (413, None)
+def test_uploads_are_limited_while_streaming(middleware, monkeypatch):
+    monkeypatch.setattr(middleware.limits, "MAX_UPLOAD", 1000)
+    monkeypatch.setattr(middleware, "UPLOAD_OVERHEAD", 10)
+    assert _request(middleware, "/gradio_api/upload", "POST", parts=(b"x" * 500, b"x" * 510))[0] == 200
+    assert _request(middleware, "/gradio_api/upload", "POST", parts=(b"x" * 500, b"x" * 511))[::2] == (
+        413,
+        None,
+    )
 
 
-def test_a_browser_gets_a_cookie_once(door):
-    _, headers, _ = _ask(door)
+def test_browser_gets_one_cookie(middleware):
+    _, headers, _ = _request(middleware)
     cookie = headers[b"set-cookie"].decode()
     assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax")
     again = [(b"cookie", b"other=1; " + cookie.split(";")[0].encode())]
-    assert b"set-cookie" not in _ask(door, headers=again)[1]
-    assert b"set-cookie" not in _ask(door, "/config")[1]
-    assert _ask(door)[1][b"set-cookie"] != headers[b"set-cookie"]
+    assert b"set-cookie" not in _request(middleware, headers=again)[1]
+    assert b"set-cookie" not in _request(middleware, "/config")[1]
+    assert _request(middleware)[1][b"set-cookie"] != headers[b"set-cookie"]
 
 
 @pytest.mark.parametrize("how", [{"scheme": "https"}, {"headers": [(b"x-forwarded-proto", b"https")]}])
-def test_inside_the_hubs_page_the_cookie_is_kept(door, how):
-    assert _ask(door, **how)[1][b"set-cookie"].endswith(b"HttpOnly; SameSite=None; Secure; Partitioned")
+def test_cookie_in_an_iframe_of_the_hub(middleware, how):
+    assert _request(middleware, **how)[1][b"set-cookie"].endswith(
+        b"HttpOnly; SameSite=None; Secure; Partitioned"
+    )
 
 
-def test_the_served_page_gives_the_cookie(served):
+def test_unknown_endpoint_is_404_and_the_connection_stays_open(program):
+    for name in ("nothing", "v2/nothing"):
+        response = program.http.post(f"/call/{name}", json={"data": []})
+        assert response.status_code == 404
+        assert "there is no endpoint '/nothing'; use one of" in response.json()["detail"]
+        assert response.headers.get("connection") != "close"
+    assert program.http.get("/info").status_code == 200
+
+
+def test_page_sets_the_cookie(served):
     answer = httpx.get(served.url, trust_env=False)
     assert "hfsr_visitor" in answer.cookies

@@ -1,20 +1,20 @@
-"""The deep generative prior: a generator and its latent numbers fitted to what is left of a picture."""
+"""Deep generative prior: fits a generator and its latent vector to a degraded image."""
 
-from .fit_schedules import BIASES, PRESETS, TASKS, Schedule, find_schedule
-from .fitting import Fit, Fitter
-from .generative_prior import GenerativePrior, Outcome
-from .square_crop import brushed, checked_hole
+from .fit_schedules import BIASES, PRESETS, TASKS, FitSchedule, find_schedule
+from .fitting import FitResult, GeneratorFitter
+from .generative_prior import GenerativePrior, PriorResult
+from .square_crop import hole_from_mask, hole_from_rectangle
 
 __all__ = [
     "BIASES",
     "PRESETS",
     "TASKS",
-    "Fit",
-    "Fitter",
+    "FitResult",
+    "FitSchedule",
     "GenerativePrior",
-    "Outcome",
-    "Schedule",
-    "brushed",
-    "checked_hole",
+    "GeneratorFitter",
+    "PriorResult",
     "find_schedule",
+    "hole_from_mask",
+    "hole_from_rectangle",
 ]

@@ -1,4 +1,4 @@
-"""Lightness and colour apart: CIE Lab of sRGB, white D65."""
+"""Conversion between sRGB and CIE Lab (white point D65), which separates lightness from color."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EDGE = 6 / 29
 
 
 def rgb_to_lab(rgb: NDArray) -> NDArray[np.float64]:
-    """sRGB in [0, 1], (..., 3), to L in [0, 100], a and b."""
+    """Converts sRGB in [0, 1], (..., 3), to L in [0, 100], a and b."""
     rgb = np.asarray(rgb, np.float64)
     linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     t = linear @ _TO_XYZ.T / _WHITE
@@ -24,7 +24,7 @@ def rgb_to_lab(rgb: NDArray) -> NDArray[np.float64]:
 
 
 def lab_to_rgb(lab: NDArray) -> NDArray[np.float64]:
-    """The inverse; colours that sRGB does not have are clamped to [0, 1]."""
+    """Converts Lab to sRGB; colors outside the sRGB gamut are clamped to [0, 1]."""
     middle = (lab[..., 0] + 16) / 116
     f = np.stack([middle + lab[..., 1] / 500, middle, middle - lab[..., 2] / 200], -1)
     t = np.where(f > _EDGE, f**3, 3 * _EDGE**2 * (f - 4 / 29))

@@ -1,4 +1,4 @@
-"""What a fit will take, from a few trial steps."""
+"""Estimate of the time and memory of one generative fit, from a few trial steps."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import torch
 
 from hfsr.inference.memory import peak_memory
 
-from .fit_schedules import Schedule
-from .fitting import Fitter
-from .forward_models import unchanged
+from .fit_schedules import FitSchedule
+from .fitting import GeneratorFitter
+from .forward_models import identity
 
-__all__ = ["forecast"]
+__all__ = ["estimate_cost"]
 
-_STAGED = ("depth", "lr_g", "lr_z", "weight_d", "weight_mse")
+_PER_STAGE = ("depth", "lr_g", "lr_z", "weight_d", "weight_mse")
 
 
-def forecast(fitter: Fitter, schedule: Schedule) -> tuple[float, int]:
-    """Seconds and peak bytes of one fit on this machine just now.
+def estimate_cost(fitter: GeneratorFitter, schedule: FitSchedule) -> tuple[float, int]:
+    """Returns the seconds and the peak bytes of one fit on this machine under its present load.
 
-    The bytes are those of the process, or of the GPU it runs on: the trial did what takes most of them, steps
-    of the last stage, in which everything is fitted.
+    The trial runs steps of the last stage, which optimizes all groups and thus needs the most memory. The
+    bytes are those of the process, or those allocated on the GPU.
     """
     generator = fitter.generator
-    trial = Schedule(**{name: getattr(schedule, name)[-1:] for name in _STAGED}, iterations=(2,))
-    trier = Fitter(generator, fitter.discriminator, candidates=min(10, fitter.candidates))
+    trial = FitSchedule(**{name: getattr(schedule, name)[-1:] for name in _PER_STAGE}, iterations=(2,))
+    trial_fitter = GeneratorFitter(generator, fitter.discriminator, candidates=min(10, fitter.candidates))
     side = generator.resolution
     device = generator.shared.weight.device
     target = torch.full((1, 3, side, side), 0.5, device=device)
     times = [time.monotonic()]
-    for _ in trier.steps(target, unchanged, trial, 0):
+    for _ in trial_fitter.steps(target, identity, trial, 0):
         times.append(time.monotonic())
-    search = (times[1] - times[0]) / trier.candidates * fitter.candidates
+    search = (times[1] - times[0]) / trial_fitter.candidates * fitter.candidates
     return search + (times[3] - times[2]) * sum(schedule.iterations), peak_memory(device)

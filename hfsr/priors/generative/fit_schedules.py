@@ -1,4 +1,4 @@
-"""How long, how deep and by what measure a generator is fitted: the published schedules.
+"""Published schedules of a generative fit: iterations, trained layers, learning rates and loss weights.
 
 Pan et al., "Exploiting Deep Generative Prior for Versatile Image Restoration and Manipulation", ECCV 2020,
 arXiv 2003.13659, and the settings of its reference code.
@@ -12,32 +12,32 @@ from typing import Any
 
 from hfsr.errors import OptionsError
 
-__all__ = ["BIASES", "PRESETS", "TASKS", "Schedule", "find_schedule"]
+__all__ = ["BIASES", "PRESETS", "TASKS", "FitSchedule", "find_schedule"]
 
 TASKS = ("sr", "colorize", "inpaint", "jitter", "morph")
 BIASES = ("d", "mse")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """The stages of a fit, from coarse to fine; every tuple has one value per stage.
+class FitSchedule:
+    """Stages of a fit, from coarse to fine; every tuple has one value per stage.
 
     Attributes:
-        iterations: steps of each stage.
-        depth: how many groups of the generator's weights move: the first linear layer is one, each block
-            another. Larger numbers than there are groups mean all.
-        lr_g, lr_z: learning rates of weights and of latent numbers.
-        lr_ratio: each group's rate is the one before it times this.
-        weight_d: of the discriminator's features in the loss.
-        weight_mse: of the mean squared difference, pictures in [-1, 1].
-        weight_nll: of the latent numbers' mean square, halved.
-        features: how many of the discriminator's features count, from the last backwards.
-        z_std: standard deviation of the latent numbers tried at first.
-        instance_norm: whether the generator's conditional norms become frozen instance norms.
-        moves_class: whether the class's embedding moves with the first group.
+        iterations: optimizer steps of each stage.
+        depth: number of weight groups that are trained: the first linear layer is one, each block another. A
+            number larger than that of the groups means all.
+        lr_g, lr_z: learning rates of the generator's weights and of the latent vector.
+        lr_ratio: ratio of the learning rates of successive groups.
+        weight_d: loss weight of the discriminator features.
+        weight_mse: loss weight of the mean squared error, for images in [-1, 1].
+        weight_nll: loss weight of half the mean square of the latent vector.
+        features: number of discriminator features that are compared, counted from the last.
+        z_std: standard deviation of the latent vectors at the random starts.
+        instance_norm: True replaces the generator's conditional norms by frozen instance norms.
+        optimize_class: True optimizes the class embedding with the first group.
 
     Raises:
-        OptionsError: tuples of different lengths.
+        OptionsError: the tuples differ in length.
     """
 
     iterations: tuple[int, ...]
@@ -51,22 +51,22 @@ class Schedule:
     features: int = 8
     z_std: float = 0.3
     instance_norm: bool = False
-    moves_class: bool = False
+    optimize_class: bool = False
 
     def __post_init__(self) -> None:
         if not self.lr_ratio:
             object.__setattr__(self, "lr_ratio", (1.0,) * len(self.iterations))
-        lengths = {name: len(value) for name in _STAGED if (value := getattr(self, name)) is not None}
+        lengths = {name: len(value) for name in _PER_STAGE if (value := getattr(self, name)) is not None}
         if len(set(lengths.values())) != 1 or not self.iterations:
-            raise OptionsError(f"a schedule's stages do not agree: {lengths}; give one value per stage")
+            raise OptionsError(f"the stages of a schedule do not agree: {lengths}; give one value per stage")
 
     @property
-    def stages(self) -> int:
-        """How many there are."""
+    def num_stages(self) -> int:
+        """Number of stages."""
         return len(self.iterations)
 
 
-_STAGED = ("iterations", "depth", "lr_g", "lr_z", "weight_d", "weight_mse", "lr_ratio")
+_PER_STAGE = ("iterations", "depth", "lr_g", "lr_z", "weight_d", "weight_mse", "lr_ratio")
 _D_BIASED: Mapping[str, Any] = {
     "iterations": (200,) * 5,
     "depth": (2, 3, 4, 5, 6),
@@ -118,7 +118,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "depth": (6,) * 5,
         "weight_d": (1, 1, 1, 0.1, 0.1),
         "weight_mse": (10, 10, 10, 100, 100),
-        "moves_class": True,
+        "optimize_class": True,
     },
     "inpaint_256": {
         **_D_BIASED,
@@ -127,37 +127,39 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "lr_z": (2e-3, 1e-3, 2e-5, 2e-5, 1e-5),
         "weight_d": (1, 1, 1, 1, 0.5),
         "weight_mse": (1, 1, 1, 1, 10),
-        "moves_class": True,
+        "optimize_class": True,
     },
     "jitter_128": _JITTER,
     "jitter_256": _JITTER,
     "morph_128": _JITTER,
     "morph_256": _JITTER,
 }
-"""By task, side in px and, where there are two, what it leans to: d(iscriminator) or mse."""
+"""Schedules by task, resolution in px and, for sr, the loss that dominates: d (discriminator) or mse."""
 
 
-def find_schedule(task: str, resolution: int, *, bias: str = "d", iterations: int | None = None) -> Schedule:
-    """The published schedule of a task.
+def find_schedule(
+    task: str, resolution: int, *, bias: str = "d", iterations: int | None = None
+) -> FitSchedule:
+    """Returns the published schedule of a task.
 
     Args:
         task: sr, colorize, inpaint, jitter or morph.
-        resolution: the network's side, 128 or 256 px.
-        bias: of sr: "d" is sharper, "mse" closer to the picture.
-        iterations: of every stage instead of the published ones.
+        resolution: resolution of the network, 128 or 256 px.
+        bias: for sr: "d" is sharper, "mse" closer to the input.
+        iterations: iterations of every stage, instead of the published ones.
 
     Raises:
-        OptionsError: there is none.
+        OptionsError: there is no such schedule, or `iterations` is less than 1.
     """
     if task not in TASKS or bias not in BIASES:
         raise OptionsError(
-            f"there is no schedule of {task}, {bias}; tasks are {', '.join(TASKS)}; biases are "
+            f"there is no schedule for {task}, {bias}; tasks are {', '.join(TASKS)}; biases are "
             f"{' and '.join(BIASES)}"
         )
     if iterations is not None and iterations < 1:
-        raise OptionsError(f"{iterations} iterations a stage are not possible; use 1 or more")
+        raise OptionsError(f"{iterations} iterations per stage are not possible; use 1 or more")
     name = f"{task}_{resolution}_{bias}" if task == "sr" else f"{task}_{resolution}"
-    words = dict(PRESETS[name])
+    arguments = dict(PRESETS[name])
     if iterations is not None:
-        words["iterations"] = (iterations,) * len(words["iterations"])
-    return Schedule(**words)
+        arguments["iterations"] = (iterations,) * len(arguments["iterations"])
+    return FitSchedule(**arguments)

@@ -1,4 +1,4 @@
-"""What was done to a picture, as functions that gradients pass: (1, 3, S, S) in [0, 1] to the same."""
+"""Differentiable degradations of an image: (1, 3, S, S) in [0, 1] to the same shape and range."""
 
 from __future__ import annotations
 
@@ -10,57 +10,65 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from hfsr.priors.resampling import Scaling
+from hfsr.priors.resampling import Resampler
 
-__all__ = ["REDUCTION", "Degradation", "enlarged_by_lines", "grayed", "holed", "reduced", "unchanged"]
+__all__ = [
+    "SR_SCALE",
+    "ForwardModel",
+    "bilinear_upsample",
+    "downsample_and_upsample",
+    "grayscale",
+    "identity",
+    "mask_out",
+]
 
-Degradation = Callable[[Tensor], Tensor]
+ForwardModel = Callable[[Tensor], Tensor]
 
-REDUCTION = 4
-"""Scale of the generative super-resolution."""
-_GRAY = (0.2989, 0.5870, 0.1140)
-_NOTHING = 0.5
-"""What a hole is filled with: 0 in the network's range."""
+SR_SCALE = 4
+"""Scale of generative super-resolution."""
+_LUMA_WEIGHTS = (0.2989, 0.5870, 0.1140)
+_HOLE_VALUE = 0.5
+"""Fill value of a hole: 0 in the network's range [-1, 1]."""
 
 
-def unchanged(x: Tensor) -> Tensor:
-    """A picture that nothing was done to."""
+def identity(x: Tensor) -> Tensor:
+    """Returns the image as it is: no degradation."""
     return x
 
 
-def grayed(x: Tensor) -> Tensor:
-    """Three equal channels, of the luma."""
-    weights = torch.tensor(_GRAY, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
+def grayscale(x: Tensor) -> Tensor:
+    """Returns three equal channels that hold the luma."""
+    weights = torch.tensor(_LUMA_WEIGHTS, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
     return (x * weights).sum(1, keepdim=True).expand(-1, 3, -1, -1)
 
 
-def holed(known: Tensor) -> Degradation:
-    """Takes away what is not known.
+def mask_out(known: Tensor) -> ForwardModel:
+    """Returns a function that replaces the unknown pixels of an image by mid-gray.
 
     Args:
-        known: 1 where the picture is known, 0 in the hole, (1, 1, S, S).
+        known: 1 where the image is known, 0 in the hole, (1, 1, S, S).
     """
-    return lambda x: x * known + _NOTHING * (1 - known)
+    return lambda x: x * known + _HOLE_VALUE * (1 - known)
 
 
-def reduced(x: Tensor) -> Tensor:
-    """A quarter of the size by Lanczos' kernel of two lobes, and enlarged to the old one again.
+def downsample_and_upsample(x: Tensor) -> Tensor:
+    """Downsamples by 4 with a two-lobe Lanczos kernel, then upsamples to the original size (bilinear).
 
-    The discriminator so sees pictures of its own size. Edges are mirrored, where the reference repeats them.
+    The discriminator thus sees images of its own size. Edges are mirrored; the reference repeats edge pixels.
     """
-    small = _LANCZOS.reduce(x, (x.shape[2] // REDUCTION, x.shape[3] // REDUCTION))
-    return enlarged_by_lines(small)
+    small = _LANCZOS.downsample(x, (x.shape[2] // SR_SCALE, x.shape[3] // SR_SCALE))
+    return bilinear_upsample(small)
 
 
-def enlarged_by_lines(small: Tensor) -> Tensor:
-    """The bilinear enlargement that the reduced picture is compared in."""
-    return F.interpolate(small, scale_factor=REDUCTION, mode="bilinear", align_corners=False)
+def bilinear_upsample(small: Tensor) -> Tensor:
+    """Upsamples by 4, bilinear: the form in which downsampled images are compared."""
+    return F.interpolate(small, scale_factor=SR_SCALE, mode="bilinear", align_corners=False)
 
 
 def _lanczos_kernel() -> NDArray[np.float64]:
-    t = (np.arange(4 * REDUCTION) + 0.5 - 2 * REDUCTION) / REDUCTION
+    t = (np.arange(4 * SR_SCALE) + 0.5 - 2 * SR_SCALE) / SR_SCALE
     line = np.sinc(t) * np.sinc(t / 2)
     return np.outer(line, line) / line.sum() ** 2
 
 
-_LANCZOS = Scaling(REDUCTION, REDUCTION, _lanczos_kernel())
+_LANCZOS = Resampler(SR_SCALE, SR_SCALE, _lanczos_kernel())

@@ -1,4 +1,4 @@
-"""`GenerativePrior`: pictures restored and changed by what a generator knows of the world."""
+"""`GenerativePrior`: restores and edits images with a pretrained BigGAN."""
 
 from __future__ import annotations
 
@@ -11,58 +11,67 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hfsr import images
 from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
 from hfsr.errors import CheckpointError, ImageError, OptionsError
+from hfsr.images import Picture
 from hfsr.inference.precision import choose_device
 from hfsr.priors.fit_progress import FitProgress
 
 from .cielab import lab_to_rgb, rgb_to_lab
-from .cost_estimate import forecast
-from .fit_schedules import Schedule, find_schedule
-from .fitting import Fit, Fitter
-from .forward_models import REDUCTION, Degradation, enlarged_by_lines, grayed, holed, reduced, unchanged
-from .square_crop import framed, known_of, pasted, square_of, square_picture
+from .cost_estimate import estimate_cost
+from .fit_schedules import FitSchedule, find_schedule
+from .fitting import FitResult, GeneratorFitter
+from .forward_models import (
+    SR_SCALE,
+    ForwardModel,
+    bilinear_upsample,
+    downsample_and_upsample,
+    grayscale,
+    identity,
+    mask_out,
+)
+from .square_crop import crop_to_tensor, find_square, known_mask, paste_into_hole, tensor_to_image
 
-__all__ = ["GenerativePrior", "Outcome"]
+__all__ = ["GenerativePrior", "PriorResult"]
 
-Steps = Generator[FitProgress, None, "Outcome"]
+Steps = Generator[FitProgress, None, "PriorResult"]
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of a picture.
+class PriorResult:
+    """Result of one task.
 
     Attributes:
-        pictures: the result; of `jitter` and `morph` several.
-        stages: the picture after each stage of the fit; of `morph`, first those of the first picture.
-        class_number: the class it was taken for; of `morph`, the first picture's.
+        images: the result; several for `jitter` and `morph`.
+        stages: the image after each stage of the fit; for `morph`, first those of the first image.
+        class_number: class at which the fit started; for `morph`, that of the first image.
     """
 
-    pictures: tuple[images.Picture, ...]
-    stages: tuple[images.Picture, ...]
+    images: tuple[Picture, ...]
+    stages: tuple[Picture, ...]
     class_number: int
 
 
 class GenerativePrior:
-    """Finds a picture among those that a generator makes, and returns what was taken from it.
+    """Restores an image by searching for it among the images that a generator can produce.
 
-    Each task is a generator of progress that returns an `Outcome`; closing it cancels. Pictures are cut to a
-    square and brought to the network's size: that is the size of the result.
+    Each task is a Python generator that yields progress and returns a `PriorResult`; closing it cancels the
+    task. Images are cropped to a square and resized to the resolution of the network, which is also the size
+    of the result.
 
     Args:
-        generator, discriminator: BigGAN's, of one resolution (`hfsr.from_pretrained`).
-        candidates: how many random starts are tried; the best one is fitted.
-        seed: of those.
-        device: "cpu", "cuda", "cuda:N"; None takes CUDA where there is one.
+        generator, discriminator: BigGAN networks of the same resolution (`hfsr.from_pretrained`).
+        candidates: number of random starts; the best one is fitted.
+        seed: seed of the random starts.
+        device: "cpu", "cuda", "cuda:N"; None uses CUDA if available.
 
     Attributes:
         resolution: side of the results, px.
-        num_class: classes that the generator knows.
+        num_class: number of classes of the generator.
 
     Raises:
-        CheckpointError: not such networks, or of two resolutions.
-        OptionsError: no candidates, or no such device.
+        CheckpointError: the networks are not a BigGAN pair, or differ in resolution.
+        OptionsError: `candidates` is less than 1, or the device does not exist.
     """
 
     def __init__(
@@ -75,124 +84,127 @@ class GenerativePrior:
         device: str | torch.device | None = None,
     ) -> None:
         if not isinstance(generator, BigGANGenerator):
-            raise CheckpointError(f"{type(generator).__name__} is no generator; give BigGAN's, as G_ema_128")
+            raise CheckpointError(
+                f"{type(generator).__name__} is not a BigGAN generator; give one such as G_ema_128"
+            )
         if not isinstance(discriminator, BigGANDiscriminator):
             raise CheckpointError(
-                f"{type(discriminator).__name__} is no discriminator; give BigGAN's, as D_128"
+                f"{type(discriminator).__name__} is not a BigGAN discriminator; give one such as D_128"
             )
         if generator.resolution != discriminator.resolution:
             raise CheckpointError(
-                f"the generator makes {generator.resolution} px and the discriminator judges "
-                f"{discriminator.resolution}; give two of one resolution"
+                f"the generator has a resolution of {generator.resolution} px and the discriminator of "
+                f"{discriminator.resolution} px; give two networks of the same resolution"
             )
         if candidates < 1:
             raise OptionsError(f"{candidates} candidates are not possible; use 1 or more")
         self.device = choose_device(device)
         self.resolution = generator.resolution
         self.num_class = generator.shared.num_embeddings
-        self.fitter = Fitter(
+        self.fitter = GeneratorFitter(
             copy.deepcopy(generator).to(self.device).eval().requires_grad_(False),
             copy.deepcopy(discriminator).to(self.device).eval().requires_grad_(False),
             candidates=candidates,
             seed=seed,
         )
 
-    def schedule(self, task: str, *, bias: str = "d", iterations: int | None = None) -> Schedule:
-        """The published schedule of a task at this resolution; see `find_schedule`."""
+    def schedule(self, task: str, *, bias: str = "d", iterations: int | None = None) -> FitSchedule:
+        """Returns the published schedule of a task at this resolution; see `find_schedule`."""
         return find_schedule(task, self.resolution, bias=bias, iterations=iterations)
 
     # Tasks
 
     def sr(
-        self, picture: images.Picture, *, schedule: Schedule | None = None, class_number: int | None = None
+        self, image: Picture, *, schedule: FitSchedule | None = None, class_number: int | None = None
     ) -> Steps:
-        """Enlarges four times what has a quarter of the network's side; larger pictures are reduced to that.
+        """Upscales by 4 an image of a quarter of the network's side; larger images are first reduced to that.
 
         Raises:
-            ImageError: the picture is smaller.
-            OptionsError: no such class.
+            ImageError: the image is smaller than that.
+            OptionsError: the class does not exist.
         """
-        self.check(picture, class_number)
-        small = framed(picture, square_of(picture), self.resolution // REDUCTION)
+        self.check_inputs(image, class_number)
+        small = crop_to_tensor(image, find_square(image), self.resolution // SR_SCALE)
         fit = yield from self._fit(
-            enlarged_by_lines(small), reduced, schedule or self.schedule("sr"), class_number
+            bilinear_upsample(small), downsample_and_upsample, schedule or self.schedule("sr"), class_number
         )
-        return self._outcome(picture, fit, fit.picture)
+        return self._result(image, fit, fit.image)
 
     def colorize(
-        self, picture: images.Picture, *, schedule: Schedule | None = None, class_number: int | None = None
+        self, image: Picture, *, schedule: FitSchedule | None = None, class_number: int | None = None
     ) -> Steps:
-        """Gives a picture colours; its lightness stays. Errors as of `sr`."""
-        self.check(picture, class_number)
-        gray = grayed(framed(picture, square_of(picture), self.resolution))
-        fit = yield from self._fit(gray, grayed, schedule or self.schedule("colorize"), class_number)
-        return self._outcome(picture, fit, _with_lightness(gray, fit.picture.cpu()))
+        """Colorizes an image and keeps its lightness; raises the same errors as `sr`."""
+        self.check_inputs(image, class_number)
+        gray = grayscale(crop_to_tensor(image, find_square(image), self.resolution))
+        fit = yield from self._fit(gray, grayscale, schedule or self.schedule("colorize"), class_number)
+        return self._result(image, fit, _replace_lightness(gray, fit.image.cpu()))
 
     def inpaint(
         self,
-        picture: images.Picture,
+        image: Picture,
         hole: NDArray[np.bool_],
         *,
-        schedule: Schedule | None = None,
+        schedule: FitSchedule | None = None,
         class_number: int | None = None,
         paste_back: bool = False,
     ) -> Steps:
-        """Fills a hole; what is known stays.
+        """Fills a hole and keeps the known pixels.
 
         Args:
-            picture: what is in the hole does not count.
-            hole: True where the picture is missing, (H, W) (`brushed`, `checked_hole`).
-            schedule: default the published one.
-            class_number: of what is in the picture; None looks for one.
-            paste_back: return the whole picture with its hole filled, not the network's square.
+            image: pixels inside the hole are ignored.
+            hole: True where the image is missing, (H, W) (`hole_from_rectangle`, `hole_from_mask`).
+            schedule: None uses the published one.
+            class_number: class of the image's content; None searches for one.
+            paste_back: return the whole image with its hole filled instead of the network's square.
 
         Raises:
-            ImageError: nothing is known, or the hole does not fit in a square of the picture.
-            OptionsError: no such class.
+            ImageError: no pixel is known, or the hole is longer than a square of the image.
+            OptionsError: the class does not exist.
         """
-        self.check(picture, class_number)
-        square = square_of(picture, hole)
-        known = known_of(hole, square, self.resolution)
-        target = holed(known)(framed(picture, square, self.resolution))
-        degrade = holed(known.to(self.device))
-        fit = yield from self._fit(target, degrade, schedule or self.schedule("inpaint"), class_number)
-        found = fit.picture.cpu()
-        outcome = self._outcome(picture, fit, target * known + found * (1 - known))
+        self.check_inputs(image, class_number)
+        square = find_square(image, hole)
+        known = known_mask(hole, square, self.resolution)
+        target = mask_out(known)(crop_to_tensor(image, square, self.resolution))
+        forward_model = mask_out(known.to(self.device))
+        fit = yield from self._fit(target, forward_model, schedule or self.schedule("inpaint"), class_number)
+        found = fit.image.cpu()
+        result = self._result(image, fit, target * known + found * (1 - known))
         if paste_back:
-            return replace(outcome, pictures=(pasted(picture, square, hole, found),))
-        return outcome
+            return replace(result, images=(paste_into_hole(image, square, hole, found),))
+        return result
 
     def jitter(
         self,
-        picture: images.Picture,
+        image: Picture,
         *,
         count: int = 8,
         strength: float = 0.5,
         to_class: int | None = None,
-        schedule: Schedule | None = None,
+        schedule: FitSchedule | None = None,
         class_number: int | None = None,
     ) -> Steps:
-        """Variants of a picture: the fitted latent numbers, shaken.
+        """Makes variants of an image by adding noise to its fitted latent vector.
 
         Args:
-            picture: what to vary.
-            count: how many variants.
-            strength: standard deviation of what is added to the latent numbers.
-            to_class: make them of another class.
+            image: the image to vary.
+            count: number of variants.
+            strength: standard deviation of the noise.
+            to_class: class of the variants, if it differs from that of the image.
             schedule, class_number: as for `inpaint`.
 
         Raises:
-            ImageError: the picture is too small.
-            OptionsError: no such class, or nothing to make.
+            ImageError: the image is too small.
+            OptionsError: the class does not exist, `count` is less than 1, or `strength` is negative.
         """
-        self.check(picture, class_number)
+        self.check_inputs(image, class_number)
         self._check_class(to_class)
         if count < 1 or strength < 0:
             raise OptionsError(
-                f"{count} variants of strength {strength:g} are not possible; use 1 or more, from 0"
+                f"{count} variants of strength {strength:g} are not possible; use a count of 1 or more and "
+                "a strength of 0 or more"
             )
-        target = framed(picture, square_of(picture), self.resolution)
-        fit = yield from self._fit(target, unchanged, schedule or self.schedule("jitter"), class_number)
+        target = crop_to_tensor(image, find_square(image), self.resolution)
+        fit = yield from self._fit(target, identity, schedule or self.schedule("jitter"), class_number)
         rng = torch.Generator().manual_seed(self.fitter.seed)
         with torch.no_grad():
             embedding = fit.embedding
@@ -200,95 +212,97 @@ class GenerativePrior:
                 embedding = fit.generator.shared.weight[to_class][None]
             noise = [torch.randn(fit.z.shape, generator=rng).to(fit.z) for _ in range(count)]
             varied = [fit.generator(fit.z + strength * n, embedding) for n in noise]
-        return self._outcome(picture, fit, *varied)
+        return self._result(image, fit, *varied)
 
     def morph(
         self,
-        first: images.Picture,
-        second: images.Picture,
+        first: Picture,
+        second: Picture,
         *,
         frames: int = 11,
-        schedule: Schedule | None = None,
+        schedule: FitSchedule | None = None,
         class_number: int | None = None,
     ) -> Steps:
-        """The way from one picture to another, through latent numbers, classes and weights at once.
+        """Morphs one image into another: interpolates latent vectors, class embeddings and weights.
 
         Args:
-            first, second: where it begins and ends.
-            frames: pictures on the way, both ends among them.
-            schedule, class_number: as for `inpaint`; the class is that of both.
+            first, second: first and last frame.
+            frames: number of frames, including both ends.
+            schedule, class_number: as for `inpaint`; both images have the same class.
 
         Raises:
-            ImageError: a picture is too small.
-            OptionsError: no such class, or fewer than two frames.
+            ImageError: an image is too small.
+            OptionsError: the class does not exist, or `frames` is less than 2.
         """
         if frames < 2:
-            raise OptionsError(f"{frames} frames are no way; use 2 or more")
+            raise OptionsError(f"{frames} frames are not possible; use 2 or more")
         schedule = schedule or self.schedule("morph")
         fits = []
-        for picture in (first, second):
-            self.check(picture, class_number)
-        for picture in (first, second):
-            target = framed(picture, square_of(picture), self.resolution)
-            fits.append((yield from self._fit(target, unchanged, schedule, class_number)))
+        for image in (first, second):
+            self.check_inputs(image, class_number)
+        for image in (first, second):
+            target = crop_to_tensor(image, find_square(image), self.resolution)
+            fits.append((yield from self._fit(target, identity, schedule, class_number)))
         shares = np.linspace(0, 1, frames)
-        outcome = self._outcome(first, fits[0], *(_between(fits[0], fits[1], float(s)) for s in shares))
-        return replace(outcome, stages=outcome.stages + self._outcome(second, fits[1]).stages)
+        result = self._result(
+            first, fits[0], *(_interpolate_fits(fits[0], fits[1], float(s)) for s in shares)
+        )
+        return replace(result, stages=result.stages + self._result(second, fits[1]).stages)
 
-    def forecast(self, schedule: Schedule) -> tuple[float, int]:
-        """Seconds and peak bytes that one fit will take, from a few trial steps on this machine just now."""
-        return forecast(self.fitter, schedule)
+    def estimate_cost(self, schedule: FitSchedule) -> tuple[float, int]:
+        """Returns the estimated seconds and peak bytes of one fit, from a few trial steps on this machine."""
+        return estimate_cost(self.fitter, schedule)
 
-    # What they share
+    # Shared by the tasks
 
     def _fit(
-        self, target: Tensor, degrade: Degradation, schedule: Schedule, class_number: int | None
-    ) -> Generator[FitProgress, None, Fit]:
-        return (yield from self.fitter.steps(target.to(self.device), degrade, schedule, class_number))
+        self, target: Tensor, forward_model: ForwardModel, schedule: FitSchedule, class_number: int | None
+    ) -> Generator[FitProgress, None, FitResult]:
+        return (yield from self.fitter.steps(target.to(self.device), forward_model, schedule, class_number))
 
-    def check(
-        self, picture: images.Picture, class_number: int | None, hole: NDArray[np.bool_] | None = None
+    def check_inputs(
+        self, image: Picture, class_number: int | None, hole: NDArray[np.bool_] | None = None
     ) -> None:
-        """Says before the work what cannot be fitted.
+        """Checks the inputs of a task before it starts.
 
         Raises:
-            ImageError: the picture is too small, or not enough of it can be seen beside the hole.
-            OptionsError: no such class.
+            ImageError: the image is too small, or the hole leaves no known pixel.
+            OptionsError: the class does not exist.
         """
-        need = self.resolution // REDUCTION
-        if min(picture.width, picture.height) < need:
+        need = self.resolution // SR_SCALE
+        if min(image.width, image.height) < need:
             raise ImageError(
-                f"a picture of {picture.width}x{picture.height} px is too small for this prior; "
-                f"need {need}x{need}"
+                f"an image of {image.width}x{image.height} px is too small for this prior; "
+                f"it needs {need}x{need} px"
             )
         if hole is not None:
-            known_of(hole, square_of(picture, hole), self.resolution)
+            known_mask(hole, find_square(image, hole), self.resolution)
         self._check_class(class_number)
 
     def _check_class(self, number: int | None) -> None:
         if number is not None and not 0 <= number < self.num_class:
             raise OptionsError(
-                f"class {number} is out of range; this generator knows 0 to {self.num_class - 1}"
+                f"class {number} is out of range; this generator has classes 0 to {self.num_class - 1}"
             )
 
-    def _outcome(self, picture: images.Picture, fit: Fit, *results: Tensor) -> Outcome:
-        return Outcome(
-            tuple(square_picture(result, picture) for result in results),
-            tuple(square_picture(stage, picture) for stage in fit.stages),
+    def _result(self, image: Picture, fit: FitResult, *results: Tensor) -> PriorResult:
+        return PriorResult(
+            tuple(tensor_to_image(result, image) for result in results),
+            tuple(tensor_to_image(stage, image) for stage in fit.stages),
             fit.class_number,
         )
 
 
-def _with_lightness(gray: Tensor, coloured: Tensor) -> Tensor:
-    """The colours of one picture at the lightness of another, both (1, 3, S, S) in [0, 1]."""
-    light, colour = (rgb_to_lab(x[0].permute(1, 2, 0).numpy()) for x in (gray, coloured))
-    mixed = lab_to_rgb(np.concatenate([light[..., :1], colour[..., 1:]], -1))
+def _replace_lightness(gray: Tensor, colored: Tensor) -> Tensor:
+    """Combines the lightness of one image with the color of another, both (1, 3, S, S) in [0, 1]."""
+    light, color = (rgb_to_lab(x[0].permute(1, 2, 0).numpy()) for x in (gray, colored))
+    mixed = lab_to_rgb(np.concatenate([light[..., :1], color[..., 1:]], -1))
     return torch.from_numpy(mixed).float().permute(2, 0, 1)[None]
 
 
 @torch.no_grad()
-def _between(first: Fit, second: Fit, share: float) -> Tensor:
-    """The picture so far on the way between two fits, (1, 3, S, S)."""
+def _interpolate_fits(first: FitResult, second: FitResult, share: float) -> Tensor:
+    """Renders the interpolation between two fits, (1, 3, S, S); `share` 0 is the first, 1 the second."""
     generator = copy.deepcopy(first.generator)
     ends = first.generator.state_dict(), second.generator.state_dict()
     generator.load_state_dict({name: torch.lerp(ends[0][name], ends[1][name], share) for name in ends[0]})

@@ -1,4 +1,4 @@
-"""A generator's conditional norms as instance norms that change nothing at first."""
+"""Replaces the conditional batch norms of a generator by instance norms that preserve its output."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["FrozenInstanceNorm", "freeze_norms"]
 
 
 class FrozenInstanceNorm(nn.Module):
-    """Normalises each channel of each picture by its own statistics, with a fixed gain and bias.
+    """Instance normalization with a fixed gain and bias; ignores the class embedding.
 
     Args:
-        gain, bias: per channel, (C,).
+        gain, bias: one value per channel, (C,).
     """
 
     gain: Tensor
@@ -27,35 +27,35 @@ class FrozenInstanceNorm(nn.Module):
         self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Args: x: (B, C, H, W); y: the condition, which no longer counts."""
+        """Args: x: (B, C, H, W); y: class embedding, ignored."""
         return F.instance_norm(x, weight=self.gain, bias=self.bias, eps=BN_EPS)
 
 
 @torch.no_grad()
 def freeze_norms(generator: BigGANGenerator, z: Tensor, embedding: Tensor) -> None:
-    """Puts instance norms in the place of the blocks' conditional norms, in place.
+    """Replaces the conditional batch norms in the blocks of a generator by instance norms, in place.
 
-    Their gains and biases are such that the picture of `z` and `embedding` stays what it is.
+    Gains and biases are chosen so that the output for `z` and `embedding` does not change.
 
     Args:
         z: (1, dim_z).
         embedding: (1, shared_dim).
     """
-    seen: dict[ConditionalBatchNorm, FrozenInstanceNorm] = {}
+    replacements: dict[ConditionalBatchNorm, FrozenInstanceNorm] = {}
 
-    def look(norm: nn.Module, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    def record(norm: nn.Module, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         if isinstance(norm, ConditionalBatchNorm):
             x, y = inputs
             slope = (1 + norm.gain(y)[0]) / (norm.stored_var + BN_EPS).sqrt()
             deviation = (x[0].var((1, 2), unbiased=False) + BN_EPS).sqrt()
-            seen[norm] = FrozenInstanceNorm(slope * deviation, output[0].mean((1, 2)))
+            replacements[norm] = FrozenInstanceNorm(slope * deviation, output[0].mean((1, 2)))
 
     norms = [module for module in generator.modules() if isinstance(module, ConditionalBatchNorm)]
-    handles = [norm.register_forward_hook(look) for norm in norms]
+    handles = [norm.register_forward_hook(record) for norm in norms]
     generator(z, embedding)
     for handle in handles:
         handle.remove()
     for module in list(generator.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, ConditionalBatchNorm):
-                setattr(module, name, seen[child])
+                setattr(module, name, replacements[child])

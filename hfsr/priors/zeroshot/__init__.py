@@ -1,9 +1,9 @@
-"""Zero-shot super-resolution: a network learns from the one picture that it enlarges."""
+"""Zero-shot super-resolution: trains a small network on the one image that it upscales."""
 
 from .blur_kernels import read_kernel
-from .cost_estimate import Forecast
+from .cost_estimate import CostEstimate
 from .kernel_estimation import estimate_kernel
-from .self_training import Recipe
+from .self_training import ZeroShotConfig
 from .zero_shot import ZeroShot
 
-__all__ = ["Forecast", "Recipe", "ZeroShot", "estimate_kernel", "read_kernel"]
+__all__ = ["CostEstimate", "ZeroShot", "ZeroShotConfig", "estimate_kernel", "read_kernel"]

@@ -1,4 +1,4 @@
-"""What a zero-shot enlargement may be told, checked, and the steps that it takes."""
+"""Checks of the arguments of zero-shot super-resolution, and the scales of gradual upscaling."""
 
 from __future__ import annotations
 
@@ -8,62 +8,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import OptionsError
-from hfsr.priors.resampling import Scaling
+from hfsr.priors.resampling import Resampler
 
-from .blur_kernels import checked_kernel, read_kernel, rescaled
+from .blur_kernels import check_kernel, read_kernel, rescale_kernel
 
-__all__ = ["checked_noise", "checked_scale", "checked_source", "schedule_of"]
+__all__ = ["check_noise", "check_scale", "gradual_resamplers", "load_kernel"]
 
-LARGEST_SCALE = 8
+MAX_SCALE = 8
 
 
-def schedule_of(wanted: Scaling, *, gradual: bool) -> list[Scaling]:
-    """The enlargements to learn, one after the other; the last one is the one wanted.
+def gradual_resamplers(final: Resampler, *, gradual: bool) -> list[Resampler]:
+    """Returns the resamplers to train for, in order; the last one is `final`.
 
-    Gradually, there is a scale halfway in each direction, and each pair of scales is one step.
+    If `gradual`, each axis has one intermediate scale halfway between 1 and the final scale, and the pairs of
+    scales are visited from small to large, as in the paper (six steps).
     """
     if not gradual:
-        return [wanted]
-    across = (1.0, (1 + wanted.across) / 2, wanted.across)
-    down = (1.0, (1 + wanted.down) / 2, wanted.down)
-    found: list[Scaling] = []
+        return [final]
+    scales_x = (1.0, (1 + final.scale_x) / 2, final.scale_x)
+    scales_y = (1.0, (1 + final.scale_y) / 2, final.scale_y)
+    found: list[Resampler] = []
     for x, y in ((0, 1), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2)):
-        if across[x] * down[y] == 1 or any((s.across, s.down) == (across[x], down[y]) for s in found):
-            continue  # where one axis keeps its size, some steps are none, and some come twice
-        kernel = wanted.kernel
+        pair = (scales_x[x], scales_y[y])
+        if pair == (1, 1) or any((r.scale_x, r.scale_y) == pair for r in found):
+            continue  # if one axis keeps its size, some steps do nothing and some repeat
+        kernel = final.kernel
         if kernel is not None:
-            kernel = rescaled(kernel, down[y] / wanted.down, across[x] / wanted.across)
-        found.append(Scaling(across[x], down[y], kernel, wanted.shift))
+            kernel = rescale_kernel(kernel, pair[1] / final.scale_y, pair[0] / final.scale_x)
+        found.append(Resampler(*pair, kernel, final.shift))
     return found
 
 
-def checked_scale(scale: float | tuple[float, float]) -> tuple[float, float]:
-    """Scales across and down. Raises OptionsError where they are out of range, or both 1."""
-    across, down = scale if isinstance(scale, tuple) else (scale, scale)
-    if not (1 <= across <= LARGEST_SCALE and 1 <= down <= LARGEST_SCALE) or across * down == 1:
+def check_scale(scale: float | tuple[float, float]) -> tuple[float, float]:
+    """Returns (scale_x, scale_y); raises OptionsError if one is out of range, or if both are 1."""
+    scale_x, scale_y = scale if isinstance(scale, tuple) else (scale, scale)
+    if not (1 <= scale_x <= MAX_SCALE and 1 <= scale_y <= MAX_SCALE) or scale_x * scale_y == 1:
         raise OptionsError(
-            f"scale {scale} is not possible; use 1 to {LARGEST_SCALE}, or two such numbers (across, down)"
+            f"scale {scale} is not possible; use a number from 1 to {MAX_SCALE}, or two such numbers "
+            "(horizontal, vertical), not both 1"
         )
-    return float(across), float(down)
+    return float(scale_x), float(scale_y)
 
 
-def checked_noise(noise: float) -> float:
-    """Grey levels of 8 bit. Raises OptionsError where they are out of range."""
+def check_noise(noise: float) -> float:
+    """Returns the noise level in 8-bit gray levels; raises OptionsError if it is out of range."""
     if not 0 <= noise <= 100:
-        raise OptionsError(f"noise {noise:g} is out of range; use 0 to 100 grey levels")
+        raise OptionsError(f"noise {noise:g} is out of range; use 0 to 100 gray levels")
     return noise
 
 
-def checked_source(kernel: str | Path | NDArray, across: float, down: float) -> NDArray | str | None:
-    """The kernel's weights, None for bicubic, or "estimate"."""
+def load_kernel(kernel: str | Path | NDArray, scale_x: float, scale_y: float) -> NDArray | str | None:
+    """Returns the weights of a kernel argument, None for bicubic, or the string "estimate"."""
     if isinstance(kernel, np.ndarray):
-        return checked_kernel(kernel)
+        return check_kernel(kernel)
     if kernel == "bicubic":
         return None
     if kernel != "estimate":
         return read_kernel(kernel)
-    if across != down or not float(across).is_integer():
+    if scale_x != scale_y or not float(scale_x).is_integer():
         raise OptionsError(
-            f"a kernel can be estimated for a whole scale alone, not for {across:g}x{down:g}; name a file"
+            f"a kernel can be estimated only for a whole scale, not for {scale_x:g}x{scale_y:g}; name a file"
         )
     return "estimate"

@@ -1,4 +1,4 @@
-"""What an enlargement will take, from a few trial steps."""
+"""Estimate of the time and memory of a zero-shot run, from a few trial steps."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from torch import Tensor
 
 from hfsr.inference.memory import resident_memory
 
-from .self_training import Learner
-from .tiled_inference import Enlarger
+from .self_training import ZeroShotTrainer
+from .tiled_inference import BandedUpscaler
 
-__all__ = ["TRIED", "Forecast", "forecast"]
+__all__ = ["TRIAL_SIDE", "CostEstimate", "estimate_cost"]
 
-TRIED = 384
-"""Side in px of the largest picture that is tried: smaller ones stay in the caches and tell too little."""
-_BYTES_PER_PX = 64 * 4 * 8 * 3
-"""What learning keeps for one px of a father: eight maps of 64 channels, their gradients, and a copy."""
+TRIAL_SIDE = 384
+"""Side in px of the trial image; the time of smaller ones misleads, because they stay in the CPU caches."""
+_TRAINING_BYTES_PER_PX = 64 * 4 * 8 * 3
+"""Memory of a training step per px: eight maps of 64 channels in float32, their gradients, and a copy."""
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What one picture will take.
+class CostEstimate:
+    """Estimated cost of one image.
 
     Attributes:
-        width, height: of the result, px.
-        seconds: at most, from a few trial steps on this machine just now; learning may end sooner.
+        width, height: size of the result, px.
+        seconds: upper bound under the present load of this machine; training may end sooner.
         bytes: peak memory of the process.
-        parts: "whole" or "3 bands".
+        parts: "whole" or, for example, "3 bands".
     """
 
     width: int
@@ -39,43 +39,43 @@ class Forecast:
     parts: str
 
 
-def forecast(
-    learner: Learner, enlarger: Enlarger, lq: Tensor, size: tuple[int, int], rounds: int
-) -> Forecast:
-    """Tries some iterations and one copy.
+def estimate_cost(
+    trainer: ZeroShotTrainer, upscaler: BandedUpscaler, lq: Tensor, size: tuple[int, int], rounds: int
+) -> CostEstimate:
+    """Runs a few training iterations and one network pass, and extrapolates.
 
     Args:
-        learner: of one round, which has not begun.
-        enlarger: of the same.
-        lq: what to try it on, (1, 3, h, w).
-        size: rows and columns of the picture.
-        rounds: how many times is learned and enlarged.
+        trainer: trainer of one round that has not started.
+        upscaler: upscaler with the trainer's network.
+        lq: trial image, (1, 3, h, w).
+        size: (height, width) of the image to estimate for.
+        rounds: number of times that the network is trained and the image is upscaled.
     """
-    run = learner.run()
-    next(run)  # the first one is slower
+    run = trainer.run()
+    next(run)  # the first iteration is slower than the others
     started = time.monotonic()
     for _ in zip(range(3), run, strict=False):
         pass
     iteration = (time.monotonic() - started) / 3
-    px = _seconds_of_enlarging(enlarger, lq) / lq[0, 0].numel()
-    bands = enlarger.bands(*size)
-    seen = sum(band.last - band.first for band in bands) * size[1]
-    height, width = enlarger.scaling.sr_size(*size)
-    fathers = _BYTES_PER_PX * learner.recipe.crop**2
-    return Forecast(
+    px_seconds = _upscaling_seconds(upscaler, lq) / lq[0, 0].numel()
+    bands = upscaler.bands(*size)
+    px = sum(band.halo_stop - band.halo_start for band in bands) * size[1]
+    height, width = upscaler.resampler.sr_size(*size)
+    training_bytes = _TRAINING_BYTES_PER_PX * trainer.config.crop**2
+    return CostEstimate(
         width=width,
         height=height,
-        seconds=rounds * (iteration * learner.recipe.iterations + px * seen),
-        bytes=int(resident_memory() + max(enlarger.bytes(*size), fathers) + 12 * width * height),
+        seconds=rounds * (iteration * trainer.config.iterations + px_seconds * px),
+        bytes=int(resident_memory() + max(upscaler.peak_bytes(*size), training_bytes) + 12 * width * height),
         parts="whole" if len(bands) == 1 else f"{len(bands)} bands",
     )
 
 
-def _seconds_of_enlarging(enlarger: Enlarger, lq: Tensor) -> float:
-    """Of all copies, from one of them."""
-    result = torch.empty(1, 3, *enlarger.scaling.sr_size(lq.shape[2], lq.shape[3]))
+def _upscaling_seconds(upscaler: BandedUpscaler, lq: Tensor) -> float:
+    """Returns the time of upscaling with the full ensemble, extrapolated from a single pass."""
+    result = torch.empty(1, 3, *upscaler.resampler.sr_size(lq.shape[2], lq.shape[3]))
     times = [time.monotonic()]
-    for _ in replace(enlarger, folds=1).steps(lq, result):
+    for _ in replace(upscaler, ensemble_size=1).steps(lq, result):
         times.append(time.monotonic())
     times.append(time.monotonic())
-    return enlarger.folds * (times[1] - times[0]) + times[2] - times[1]
+    return upscaler.ensemble_size * (times[1] - times[0]) + times[2] - times[1]

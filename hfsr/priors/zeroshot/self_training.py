@@ -1,10 +1,11 @@
-"""Learning from one picture: reduced and turned copies of it are fathers, their reductions the sons.
+"""Training of a zero-shot network on one image, from pairs made of the image itself.
 
-What the network learns to make of a son is its father; then it is shown the picture itself. As in Shocher et
-al., CVPR 2018 (arXiv 1712.06087), section 3, with its reference code's settings but for three: weights start
-with He's deviations, the last layer's at a tenth; half the learning rate; crops of 96 px, not 128. From the
-reference's start, hundreds of iterations pass before anything is learned, and on some pictures the rate
-falls before.
+A "father" is a downsampled, rotated or sheared copy of the image, its "son" the downsampled father. The
+network learns to restore fathers from their sons; afterwards it is applied to the image. Follows Shocher et
+al., CVPR 2018 (arXiv 1712.06087), section 3, with the settings of its reference code except for three:
+weights are initialized with He's standard deviations, the last layer's with a tenth of it; the learning rate
+is half as large; crops have 96 px instead of 128. With the reference's initialization, nothing is learned
+during the first hundreds of iterations, and on some images the learning rate is reduced before that.
 """
 
 from __future__ import annotations
@@ -19,116 +20,125 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hfsr.archs.zssr import ZSSRNet
-from hfsr.priors.resampling import Scaling
+from hfsr.priors.resampling import Resampler
 
-__all__ = ["Fathers", "Learner", "Recipe", "fresh_network", "should_slow_down", "turned", "turned_back"]
+__all__ = [
+    "FatherSampler",
+    "ZeroShotConfig",
+    "ZeroShotTrainer",
+    "create_network",
+    "has_plateaued",
+    "rotate_flip",
+    "undo_rotate_flip",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How long, from what, and how fast; the defaults are the reference's, but for crop and learning rate.
+class ZeroShotConfig:
+    """Training settings; the defaults are those of the reference, but for crop and learning rate.
 
     Attributes:
-        iterations: at most so many, one father each.
-        crop: side in px of the piece of a father that is shown at once.
-        learning_rate: of Adam, at first.
-        smallest_rate: learning ends when the rate has fallen below.
-        as_is, rigid: shares of fathers that are the picture itself, and it flipped and turned by right
-            angles; the others are also reduced, stretched and sheared.
-        smallest, largest: between them lies the scale of those others.
-        stretch, shear: standard deviations of the difference between their two scales and of their shear.
-        window: the rate depends on the errors of so many iterations.
-        check: and is looked at after every so many.
-        measure: the reconstruction error is taken after every so many.
-        ratio: the rate is divided by ten when the error falls, in a window, by less than its
-            standard deviation over this.
+        iterations: maximum number of iterations, one father each.
+        crop: maximum side in px of the crop of a father.
+        learning_rate: initial learning rate of Adam.
+        min_learning_rate: training ends when the learning rate falls below it.
+        identity_share: share of fathers that are unchanged crops of the image.
+        rigid_share: share of fathers that are only rotated by multiples of 90 degrees and flipped; the others
+            are also downsampled, stretched and sheared.
+        min_scale, max_scale: range of the scale of those others.
+        stretch_std, shear_std: standard deviations of the difference of their two scales, and of their shear.
+        error_window: number of iterations whose errors decide about the learning rate.
+        check_interval: iterations between two decisions.
+        measure_interval: iterations between two measurements of the reconstruction error.
+        slope_ratio: the learning rate is divided by ten if the error decreases, per window, by less than its
+            standard deviation divided by this number.
     """
 
     iterations: int = 3000
     crop: int = 96
     learning_rate: float = 5e-4
-    smallest_rate: float = 9e-6
-    as_is: float = 0.05
-    rigid: float = 0.45
-    smallest: float = 0.5
-    largest: float = 1.0
-    stretch: float = 0.25
-    shear: float = 0.1
-    window: int = 256
-    check: int = 60
-    measure: int = 50
-    ratio: float = 1.5
+    min_learning_rate: float = 9e-6
+    identity_share: float = 0.05
+    rigid_share: float = 0.45
+    min_scale: float = 0.5
+    max_scale: float = 1.0
+    stretch_std: float = 0.25
+    shear_std: float = 0.1
+    error_window: int = 256
+    check_interval: int = 60
+    measure_interval: int = 50
+    slope_ratio: float = 1.5
 
 
-class Fathers:
-    """Draws fathers from pictures.
+class FatherSampler:
+    """Samples fathers, the training targets, from images.
 
     Args:
-        pictures: RGB in [0, 1], (1, 3, H, W) each; of several, one is drawn first.
-        recipe: shares and ranges.
-        rng: where the draws come from.
+        images: RGB in [0, 1], (1, 3, H, W) each; each father comes from a random one.
+        config: shares and ranges of the transformations.
+        rng: random number generator.
     """
 
-    def __init__(self, pictures: Sequence[Tensor], recipe: Recipe, rng: np.random.Generator) -> None:
-        self.pictures = list(pictures)
-        self.recipe = recipe
+    def __init__(self, images: Sequence[Tensor], config: ZeroShotConfig, rng: np.random.Generator) -> None:
+        self.images = list(images)
+        self.config = config
         self.rng = rng
 
-    def draw(self) -> Tensor:
-        """One father, or a piece of it, (1, 3, h, w), no side longer than the recipe's crop."""
-        picture = self.pictures[int(self.rng.integers(len(self.pictures)))]
+    def sample(self) -> Tensor:
+        """Returns a father or a crop of one, (1, 3, h, w), with no side longer than `config.crop`."""
+        image = self.images[int(self.rng.integers(len(self.images)))]
         kind = self.rng.random()
-        if kind < self.recipe.as_is:
-            return self._crop(picture)
-        if kind < self.recipe.as_is + self.recipe.rigid:
-            return turned(self._crop(picture), int(self.rng.integers(8)))
-        return turned(self._warped(picture), int(self.rng.integers(8)))
+        if kind < self.config.identity_share:
+            return self._crop(image)
+        if kind < self.config.identity_share + self.config.rigid_share:
+            return rotate_flip(self._crop(image), int(self.rng.integers(8)))
+        return rotate_flip(self._warp(image), int(self.rng.integers(8)))
 
-    def _crop(self, picture: Tensor) -> Tensor:
-        height, width = (min(side, self.recipe.crop) for side in picture.shape[2:])
-        top = int(self.rng.integers(picture.shape[2] - height + 1))
-        left = int(self.rng.integers(picture.shape[3] - width + 1))
-        return picture[..., top : top + height, left : left + width]
+    def _crop(self, image: Tensor) -> Tensor:
+        height, width = (min(side, self.config.crop) for side in image.shape[2:])
+        top = int(self.rng.integers(image.shape[2] - height + 1))
+        left = int(self.rng.integers(image.shape[3] - width + 1))
+        return image[..., top : top + height, left : left + width]
 
-    def _warped(self, picture: Tensor) -> Tensor:
-        """A piece of the picture reduced, stretched and sheared, read by bicubic interpolation."""
-        recipe, rng = self.recipe, self.rng
-        first = rng.uniform(recipe.smallest, recipe.largest)
-        second = np.clip(first + rng.normal(0, recipe.stretch), recipe.smallest, recipe.largest)
-        slants = rng.normal(0, recipe.shear, 2)
-        # From px of the father to px of the picture, both counted from their middles.
-        back = np.linalg.inv(np.diag([first, second]) @ np.array([[1, slants[0]], [slants[1], 1]]))
-        size = np.array(picture.shape[2:])
-        spread = np.abs(back)
-        room = np.minimum(size / spread.sum(1).max(), recipe.crop)  # a square piece always fits
-        rows, columns = (max(int(side), 1) for side in room)
-        covered = spread @ np.array([rows, columns])
-        middle = covered / 2 + rng.random(2) * np.maximum(size - covered, 0)
+    def _warp(self, image: Tensor) -> Tensor:
+        """Returns a downsampled, stretched and sheared crop, sampled by bicubic interpolation."""
+        config, rng = self.config, self.rng
+        first = rng.uniform(config.min_scale, config.max_scale)
+        second = np.clip(first + rng.normal(0, config.stretch_std), config.min_scale, config.max_scale)
+        shear = rng.normal(0, config.shear_std, 2)
+        # Maps px of the father to px of the image, both relative to their centers.
+        to_image = np.linalg.inv(np.diag([first, second]) @ np.array([[1, shear[0]], [shear[1], 1]]))
+        size = np.array(image.shape[2:])
+        extent = np.abs(to_image)
+        limit = np.minimum(size / extent.sum(1).max(), config.crop)  # a square of this side always fits
+        rows, columns = (max(int(side), 1) for side in limit)
+        covered = extent @ np.array([rows, columns])
+        center = covered / 2 + rng.random(2) * np.maximum(size - covered, 0)
         y, x = np.meshgrid(
             np.arange(rows) + 0.5 - rows / 2, np.arange(columns) + 0.5 - columns / 2, indexing="ij"
         )
-        places = np.einsum("ij,jhw->ihw", back, np.stack([y, x])) + middle[:, None, None]
-        grid = 2 * places / size[:, None, None] - 1
-        grid = torch.from_numpy(grid[::-1].copy()).float().permute(1, 2, 0)[None].to(picture.device)
-        father = F.grid_sample(picture, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+        positions = np.einsum("ij,jhw->ihw", to_image, np.stack([y, x])) + center[:, None, None]
+        grid = 2 * positions / size[:, None, None] - 1
+        grid = torch.from_numpy(grid[::-1].copy()).float().permute(1, 2, 0)[None].to(image.device)
+        father = F.grid_sample(image, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
         return father.clamp_(0, 1)
 
 
-def turned(x: Tensor, which: int) -> Tensor:
-    """One of the eight ways to turn and flip, (B, C, H, W)."""
-    x = torch.rot90(x, which % 4, (2, 3))
-    return x.flip(3) if which >= 4 else x
+def rotate_flip(x: Tensor, index: int) -> Tensor:
+    """Applies one of the eight rotations by multiples of 90 degrees and flips to (B, C, H, W)."""
+    x = torch.rot90(x, index % 4, (2, 3))
+    return x.flip(3) if index >= 4 else x
 
 
-def turned_back(x: Tensor, which: int) -> Tensor:
-    """Undoes `turned`."""
-    return torch.rot90(x.flip(3) if which >= 4 else x, -(which % 4), (2, 3))
+def undo_rotate_flip(x: Tensor, index: int) -> Tensor:
+    """Inverts `rotate_flip`."""
+    return torch.rot90(x.flip(3) if index >= 4 else x, -(index % 4), (2, 3))
 
 
-def should_slow_down(errors: Sequence[float], ratio: float) -> bool:
-    """Whether a line through these errors falls too little for what they scatter.
+def has_plateaued(errors: Sequence[float], ratio: float) -> bool:
+    """Returns True if the linear trend of the errors decreases too little compared with their scatter.
 
-    The scatter is the standard error of the line's slope; fewer than four errors tell nothing.
+    The scatter is the standard error of the slope. Fewer than four errors never count as a plateau.
     """
     count = len(errors)
     if count < 4:
@@ -141,95 +151,98 @@ def should_slow_down(errors: Sequence[float], ratio: float) -> bool:
     return -ratio * slope < deviation
 
 
-def fresh_network(seed: int, device: torch.device) -> ZSSRNet:
-    """A network that has learned nothing yet: what it adds to a picture is small, but not its gradients."""
+def create_network(seed: int, device: torch.device) -> ZSSRNet:
+    """Creates an untrained network whose residual is small, but whose gradients are not."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ZSSRNet()
         for p in network.parameters():
             nn.init.kaiming_normal_(p, nonlinearity="relu")
-    p.data *= 0.1  # the last layer's
+    p.data *= 0.1  # weight of the last layer
     for p in network.parameters():
-        p.data = p.data.to(device, memory_format=torch.channels_last)  # a fifth faster on a CPU
+        p.data = p.data.to(device, memory_format=torch.channels_last)  # 20 % faster on a CPU
     return network
 
 
 @dataclass
-class Learner:
-    """One network learning one enlargement.
+class ZeroShotTrainer:
+    """Trains one network for one scale.
 
     Attributes:
-        network: is trained in place.
-        scaling: from fathers to sons and back to their size.
-        fathers: where they come from.
-        picture: RGB in [0, 1], (1, 3, H, W), by whose reconstruction from its own reduction the rate is
-            ruled; of a large one, the middle.
-        noise: standard deviation, in [0, 1], of what is added to sons.
-        dtype: of the convolutions; weights stay float32.
-        iteration, rate, error: where learning stands.
+        network: the network, trained in place.
+        resampler: makes sons from fathers and upsamples them to the fathers' size.
+        sampler: source of the fathers.
+        image: RGB in [0, 1], (1, 3, H, W), whose reconstruction error controls the learning rate; reduced to
+            a central crop if it is large.
+        noise: standard deviation of the noise that is added to sons, relative to a range of [0, 1].
+        dtype: dtype of the convolutions; weights stay float32.
+        iteration, learning_rate, error: present state; `error` is the last reconstruction error.
     """
 
     network: ZSSRNet
-    scaling: Scaling
-    fathers: Fathers
-    picture: Tensor
+    resampler: Resampler
+    sampler: FatherSampler
+    image: Tensor
     noise: float
     dtype: torch.dtype
     iteration: int = 0
     error: float = math.inf
-    rate: float = field(init=False)
+    learning_rate: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.recipe = self.fathers.recipe
-        self.rate = self.recipe.learning_rate
-        top, left = (max(side - 2 * self.recipe.crop, 0) // 2 for side in self.picture.shape[2:])
-        side = 2 * self.recipe.crop
-        self.picture = self.picture[..., top : top + side, left : left + side]
-        self._generator = torch.Generator().manual_seed(int(self.fathers.rng.integers(1 << 62)))
+        self.config = self.sampler.config
+        self.learning_rate = self.config.learning_rate
+        side = 2 * self.config.crop
+        top, left = (max(length - side, 0) // 2 for length in self.image.shape[2:])
+        self.image = self.image[..., top : top + side, left : left + side]
+        self._generator = torch.Generator().manual_seed(int(self.sampler.rng.integers(1 << 62)))
 
     def run(self) -> Iterator[float]:
-        """Learns until the rate is below the smallest or the iterations are used up; yields losses."""
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.rate)
+        """Trains until the learning rate is below the minimum or all iterations are done; yields losses."""
+        config = self.config
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
         errors: list[float] = []
-        changed = 0
-        while self.rate > self.recipe.smallest_rate and self.iteration < self.recipe.iterations:
+        last_change = 0
+        while self.learning_rate > config.min_learning_rate and self.iteration < config.iterations:
             for group in optimizer.param_groups:
-                group["lr"] = self.rate
+                group["lr"] = self.learning_rate
             loss = self._step(optimizer)
             self.iteration += 1
-            if self.iteration % self.recipe.measure == 0:
+            if self.iteration % config.measure_interval == 0:
                 self.error = self.reconstruction_error()
                 errors.append(self.error)
-            if self.iteration % self.recipe.check == 0 and self.iteration - changed >= self.recipe.window:
-                recent = errors[-max(self.recipe.window // self.recipe.measure, 1) :]
-                if should_slow_down(recent, self.recipe.ratio):
-                    self.rate /= 10
-                    changed = self.iteration
+            is_due = self.iteration - last_change >= config.error_window
+            if self.iteration % config.check_interval == 0 and is_due:
+                recent = errors[-max(config.error_window // config.measure_interval, 1) :]
+                if has_plateaued(recent, config.slope_ratio):
+                    self.learning_rate /= 10
+                    last_change = self.iteration
             yield loss
 
     def _step(self, optimizer: torch.optim.Optimizer) -> float:
-        father = self.fathers.draw()
-        son = self._son(father)
+        father = self.sampler.sample()
+        son = self._make_son(father)
         if self.noise:
-            drawn = torch.randn(son.shape, generator=self._generator).to(son)
-            son = son + self.noise * drawn
+            noise = torch.randn(son.shape, generator=self._generator).to(son)
+            son = son + self.noise * noise
         optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad():
-            loss = F.l1_loss(self._restored(son, father), father)
+            loss = F.l1_loss(self._restore(son, father), father)
             loss.backward()
         optimizer.step()
         return float(loss.detach())
 
-    def _son(self, father: Tensor) -> Tensor:
-        return self.scaling.reduce(father, self.scaling.lq_size(*father.shape[2:]))
+    def _make_son(self, father: Tensor) -> Tensor:
+        return self.resampler.downsample(father, self.resampler.lq_size(*father.shape[2:]))
 
-    def _restored(self, son: Tensor, father: Tensor) -> Tensor:
-        enlarged = self.scaling.enlarge(son, (father.shape[2], father.shape[3]))
-        enlarged = enlarged.contiguous(memory_format=torch.channels_last)
+    def _restore(self, son: Tensor, father: Tensor) -> Tensor:
+        """Applies the network to a son, upsampled to the size of its father."""
+        upsampled = self.resampler.upsample(son, (father.shape[2], father.shape[3]))
+        upsampled = upsampled.contiguous(memory_format=torch.channels_last)
         with torch.autocast(father.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.network.refine(enlarged).float()
+            return self.network.refine(upsampled).float()
 
     @torch.no_grad()
     def reconstruction_error(self) -> float:
-        """Mean squared error of the picture as made from its own reduction."""
-        return float(F.mse_loss(self._restored(self._son(self.picture), self.picture), self.picture))
+        """Returns the mean squared error of the image restored from its own downsampled version."""
+        return float(F.mse_loss(self._restore(self._make_son(self.image), self.image), self.image))

@@ -1,4 +1,4 @@
-"""Enlarging with a network that has learned: eight turned copies, their median, and back-projection."""
+"""Upscaling with a trained zero-shot network: self-ensemble, median and back-projection, in bands of rows."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from torch import Tensor, nn
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.inference import Upscaler
 from hfsr.inference.windowed import WindowPlan
-from hfsr.priors.resampling import Origin, Scaling
+from hfsr.priors.resampling import BandOrigin, Resampler
 
-from .self_training import turned, turned_back
+from .self_training import rotate_flip, undo_rotate_flip
 
-__all__ = ["Band", "Enlarger", "bands_of"]
+__all__ = ["BandedUpscaler", "HaloBand", "split_into_bands"]
 
 _BACK_PROJECTIONS = 10
-_MAPS = 8
-"""Float32 maps of the size of the result that stand beside the copies: the sum, residuals, corrections."""
+_EXTRA_MAPS = 8
+"""Float32 maps of the result's size that are held besides the ensemble: the sum, residuals, corrections."""
 _SORTED_ROWS = 32
+_MIN_BAND_ROWS = 32
 
 
-class _Residual(nn.Module):
-    """The learned network as one of scale 1, for the `Upscaler`: what is missing in an enlarged picture."""
+class _ResidualNetwork(nn.Module):
+    """Wraps the trained network for the `Upscaler`: scale 1, returns the residual of an upsampled image."""
 
     scale = 1
 
@@ -40,117 +41,125 @@ class _Residual(nn.Module):
 
 
 @dataclass(frozen=True)
-class Band:
-    """Rows of the LR picture: what is made at once, and with the halo that it depends on."""
+class HaloBand:
+    """Band of LR rows and the rows that it depends on.
+
+    Attributes:
+        start, stop: rows that the band owns.
+        halo_start, halo_stop: rows that it reads, including the halo.
+    """
 
     start: int
     stop: int
-    first: int
-    last: int
+    halo_start: int
+    halo_stop: int
 
 
-def bands_of(height: int, rows: int, halo: int) -> list[Band]:
-    """Cuts so many rows into bands that own at most `rows` and see `halo` more on either side."""
+def split_into_bands(height: int, rows: int, halo: int) -> list[HaloBand]:
+    """Splits `height` rows into bands of at most `rows` rows, each with `halo` more rows on either side."""
     return [
-        Band(start, min(start + rows, height), max(start - halo, 0), min(start + rows + halo, height))
+        HaloBand(start, min(start + rows, height), max(start - halo, 0), min(start + rows + halo, height))
         for start in range(0, height, rows)
     ]
 
 
 @dataclass(frozen=True, eq=False)
-class Enlarger:
-    """Enlarges pictures with a network that has learned to.
+class BandedUpscaler:
+    """Upscales images with a trained zero-shot network.
 
-    The result does not depend on how a picture is cut into bands: each sees all that its rows depend on.
+    The result does not depend on the bands: the halo of a band contains all rows that the band depends on.
 
     Attributes:
-        network: learned; in evaluation or training mode alike.
-        scaling: the enlargement that it learned.
-        folds: 8 turned and flipped copies whose median counts, or 1.
-        projects: whether the result is corrected so that its reduction is the picture.
-        dtype: "fp32" or "bf16", of the convolutions.
-        device: where they run.
-        memory: bytes that may be taken.
-        tile: as the Upscaler's.
+        network: the trained network, in evaluation or training mode.
+        resampler: the upsampling for which it was trained.
+        ensemble_size: 8 (median over rotated and flipped copies) or 1.
+        back_project: True corrects the result so that downsampling it gives the input.
+        dtype: "fp32" or "bf16", dtype of the convolutions.
+        device: device of the convolutions.
+        memory: bytes that may be allocated.
+        tile: tile size, as for the `Upscaler`.
     """
 
     network: ZSSRNet
-    scaling: Scaling
-    folds: int
-    projects: bool
+    resampler: Resampler
+    ensemble_size: int
+    back_project: bool
     dtype: str
     device: torch.device
     memory: float
     tile: int | str = "auto"
 
-    def bands(self, height: int, width: int) -> list[Band]:
-        """How a picture of this size is cut, so that the copies fit into memory."""
-        row = self.row_bytes(width)
-        halo = self.halo()
-        rows = int(self.memory / row) - 2 * halo
-        return bands_of(height, height if rows + 2 * halo >= height else max(rows, 32), halo)
+    def bands(self, height: int, width: int) -> list[HaloBand]:
+        """Splits an image of this size into bands whose ensemble fits into `memory`."""
+        halo = self.halo_rows()
+        rows = int(self.memory / self.row_bytes(width)) - 2 * halo
+        if rows + 2 * halo >= height:
+            return split_into_bands(height, height, halo)
+        return split_into_bands(height, max(rows, _MIN_BAND_ROWS), halo)
 
-    def bytes(self, height: int, width: int) -> float:
-        """Most that is held at once for a picture of this size, beside its result."""
-        largest = max(band.last - band.first for band in self.bands(height, width))
-        sr_height, sr_width = self.scaling.sr_size(largest, width)
+    def peak_bytes(self, height: int, width: int) -> float:
+        """Returns the peak memory for an image of this size, without the result itself."""
+        largest = max(band.halo_stop - band.halo_start for band in self.bands(height, width))
+        sr_height, sr_width = self.resampler.sr_size(largest, width)
         plan = self._upscaler().plan(sr_width, sr_height)
         network = plan.part_bytes if isinstance(plan, WindowPlan) else plan.memory_bytes
         return self.row_bytes(width) * largest + network
 
     def row_bytes(self, width: int) -> float:
-        """Bytes that one LR row takes, beside the network's own maps."""
-        return (self.folds + _MAPS) * 12 * self.scaling.down * self.scaling.across * width
+        """Returns the bytes held per LR row, without the feature maps of the network."""
+        sr_px = self.resampler.scale_y * self.resampler.scale_x * width
+        return (self.ensemble_size + _EXTRA_MAPS) * 12 * sr_px
 
-    def halo(self) -> int:
-        """LR rows beyond a band that it depends on."""
-        network = -(-len(self.network.convs) // int(self.scaling.down)) + 3
-        return network + (2 * _BACK_PROJECTIONS * self.scaling.reach() if self.projects else 0)
+    def halo_rows(self) -> int:
+        """Returns the number of LR rows on either side that a band depends on."""
+        network = -(-len(self.network.convs) // int(self.resampler.scale_y)) + 3
+        return network + (2 * _BACK_PROJECTIONS * self.resampler.halo_rows() if self.back_project else 0)
 
     def steps(self, lq: Tensor, result: Tensor) -> Iterator[tuple[int, int]]:
-        """Enlarges a picture into `result`; yields copies done and copies in all.
+        """Upscales an image into `result`; yields (finished network passes, all network passes).
 
         Args:
             lq: RGB in [0, 1], (1, 3, h, w), on the CPU.
-            result: gets RGB, nominally [0, 1], (1, 3, H, W), float32.
+            result: receives RGB, nominally in [0, 1], (1, 3, H, W), float32.
         """
         upscaler = self._upscaler()
         bands = self.bands(*lq.shape[2:])
-        done, total = 0, len(bands) * self.folds
+        done, total = 0, len(bands) * self.ensemble_size
         for band in bands:
-            part = lq[..., band.first : band.last, :]
-            first, last = (self.scaling.sr_size(row, 1)[0] for row in (band.first, band.last))
-            start, stop = (self.scaling.sr_size(row, 1)[0] for row in (band.start, band.stop))
-            origin = Origin(lq=band.first, sr=first)
-            enlarged = self.scaling.enlarge(part, (last - first, result.shape[3]), origin)
-            copies = []
-            for fold in range(self.folds):
-                residual = turned_back(upscaler.tensor(turned(enlarged, fold)), fold)
-                copies.append(self._projected(enlarged + residual, part, origin))
+            part = lq[..., band.halo_start : band.halo_stop, :]
+            first, last = (self.resampler.sr_size(row, 1)[0] for row in (band.halo_start, band.halo_stop))
+            start, stop = (self.resampler.sr_size(row, 1)[0] for row in (band.start, band.stop))
+            origin = BandOrigin(lq=band.halo_start, sr=first)
+            upsampled = self.resampler.upsample(part, (last - first, result.shape[3]), origin)
+            outputs = []
+            for transform in range(self.ensemble_size):
+                residual = undo_rotate_flip(upscaler.tensor(rotate_flip(upsampled, transform)), transform)
+                outputs.append(self._back_project(upsampled + residual, part, origin))
                 done += 1
                 yield done, total
-            whole = self._projected(_median(copies), part, origin)
-            result[..., start:stop, :] = whole[..., start - first : stop - first, :]
+            combined = self._back_project(_median(outputs), part, origin)
+            result[..., start:stop, :] = combined[..., start - first : stop - first, :]
 
     def _upscaler(self) -> Upscaler:
-        return Upscaler(_Residual(self.network), tile=self.tile, dtype=self.dtype, device=self.device)
+        return Upscaler(_ResidualNetwork(self.network), tile=self.tile, dtype=self.dtype, device=self.device)
 
-    def _projected(self, sr: Tensor, lq: Tensor, origin: Origin) -> Tensor:
-        if self.projects:
+    def _back_project(self, sr: Tensor, lq: Tensor, origin: BandOrigin) -> Tensor:
+        """Adds the upsampled error of the downsampled result, several times, if `back_project` is set."""
+        if self.back_project:
             for _ in range(_BACK_PROJECTIONS):
-                wrong = lq - self.scaling.reduce(sr, (lq.shape[2], lq.shape[3]), origin)
-                sr = sr + self.scaling.enlarge(wrong, (sr.shape[2], sr.shape[3]), origin)
+                error = lq - self.resampler.downsample(sr, (lq.shape[2], lq.shape[3]), origin)
+                sr = sr + self.resampler.upsample(error, (sr.shape[2], sr.shape[3]), origin)
         return sr
 
 
-def _median(copies: list[Tensor]) -> Tensor:
-    """The middle of the copies, of an even number the mean of the middle two."""
-    if len(copies) == 1:
-        return copies[0]
-    low, high = (len(copies) - 1) // 2, len(copies) // 2
-    middle = torch.empty_like(copies[0])
-    for rows in range(0, middle.shape[2], _SORTED_ROWS):  # sorting takes five times what it sorts
+def _median(outputs: list[Tensor]) -> Tensor:
+    """Returns the elementwise median; for an even number, the mean of the two middle values."""
+    if len(outputs) == 1:
+        return outputs[0]
+    low, high = (len(outputs) - 1) // 2, len(outputs) // 2
+    median = torch.empty_like(outputs[0])
+    for rows in range(0, median.shape[2], _SORTED_ROWS):  # sorting needs five times the memory of its input
         part = slice(rows, rows + _SORTED_ROWS)
-        ordered = torch.stack([copy[:, :, part] for copy in copies]).sort(0).values
-        middle[:, :, part] = (ordered[low] + ordered[high]) / 2
-    return middle
+        ordered = torch.stack([output[:, :, part] for output in outputs]).sort(0).values
+        median[:, :, part] = (ordered[low] + ordered[high]) / 2
+    return median

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hfsr.optim import Schedule, build_optimizer, build_schedule, parameter_groups
+from hfsr.optim import LRSchedule, build_optimizer, build_schedule, parameter_groups
 from hfsr.options.models import ParameterGroup, TrainingOptions, Typed
 
 from ..ema import Ema
@@ -37,7 +37,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     learning: list[str]
     """Names of the parameters that learn, in the order in which the optimizer counts them."""
-    schedule: Schedule
+    schedule: LRSchedule
     """Factor on the learning rate, by iteration."""
     average: Ema | None
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hfsr.checkpoints import load_weights
 from hfsr.data import Batch
 from hfsr.errors import CheckpointError, some_of
-from hfsr.optim import Schedule
+from hfsr.optim import LRSchedule
 from hfsr.options import TrainOptions
 
 from ..ema import Ema
@@ -50,7 +50,7 @@ class Recipe(ABC):
         return {name: learner.optimizer for name, learner in self.learners.items()}
 
     @property
-    def schedules(self) -> dict[str, Schedule]:
+    def schedules(self) -> dict[str, LRSchedule]:
         """Factor on the learning rates of the optimizer of the same name."""
         return {name: learner.schedule for name, learner in self.learners.items()}
 

@@ -1,13 +1,15 @@
-"""The Space of hfsr: what `app.py` starts on the Hub, and `hfsr demo` on one's own machine.
+"""Gradio Space of hfsr, started by `app.py` on the Hub and by `hfsr demo` on a local machine.
 
-A request passes `door`; `visitors` lets one job of each into gradio's queue; `upscaling` or `experiments`
-checks what it asks for; `jobs` does the work on files, and says by `words` how far it is.
+`page` builds the page from `upscale_tab` and `zeroshot_tab`, which share `widgets`. Requests pass through
+`middleware`; `sessions` allows one job per visitor; `jobs` processes image files; `messages` formats progress
+and errors; `catalog` lists and loads the models.
 """
 
 from contextlib import suppress
 
 with suppress(ImportError):
-    import spaces  # noqa: F401 - ZeroGPU's package, before torch; beside a checkout, our folder of that name
+    # ZeroGPU's package must be imported before torch. In a checkout, this imports our folder of that name.
+    import spaces  # noqa: F401
 
 from .catalog import load
 from .page import launch

@@ -1,4 +1,4 @@
-"""The menu: which models are offered for which task, and loading them."""
+"""Catalog of the models that the page offers for each task, and model loading."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import hfsr
 from hfsr.checkpoints import interpolate
 from hfsr.errors import OptionsError
 
-HERE = Path(__file__).resolve().parent.parent
-"""The Space's folder."""
+SPACE_DIR = Path(__file__).resolve().parent.parent
+"""Folder of the Space."""
 
 
 @dataclass(frozen=True)
-class Offer:
-    """One line of the menu.
+class CatalogEntry:
+    """One model of the catalog.
 
     Attributes:
-        task: the group that it stands in.
-        label: what the visitor reads.
-        model: a bundled name, a Hub id, or, on one's own machine, anything that `from_pretrained` reads.
-        mild: a gentler training of the same network, between which and `model` the strength lies.
+        task: task under which the model is listed.
+        label: text that the visitor sees.
+        model: bundled name or Hub id; on a local machine, anything that `from_pretrained` accepts.
+        mild: model with the same network and milder training; the strength interpolates between both.
     """
 
     task: str
@@ -34,65 +34,69 @@ class Offer:
     mild: str | None = None
 
 
-class Menu:
-    """What is offered, by the name of the model.
+class ModelCatalog:
+    """The offered models, by name.
 
     Args:
-        offers: in the order of the page; the first one is chosen at the start.
+        entries: in the order of the page; the first one is selected at the start.
 
     Raises:
-        OptionsError: there is none, or a model stands there twice.
+        OptionsError: the catalog is empty, or lists a model twice.
     """
 
-    def __init__(self, offers: list[Offer]) -> None:
-        self.by_model = {offer.model: offer for offer in offers}
-        if not offers or len(self.by_model) < len(offers):
-            names = [offer.model for offer in offers]
-            raise OptionsError(f"the menu lists {names or 'nothing'}; list each model once, and at least one")
+    def __init__(self, entries: list[CatalogEntry]) -> None:
+        self.by_model = {entry.model: entry for entry in entries}
+        if not entries or len(self.by_model) < len(entries):
+            names = [entry.model for entry in entries]
+            raise OptionsError(
+                f"the catalog lists {names or 'no models'}; list each model once, and at least one"
+            )
 
     @classmethod
-    def read(cls, path: Path = HERE / "models.yml") -> Menu:
-        """Reads the list file: task -> label -> model, or `{model: ..., mild: ...}`."""
-        offers = []
+    def read(cls, path: Path = SPACE_DIR / "models.yml") -> ModelCatalog:
+        """Reads `models.yml`: task -> label -> model, or `{model: ..., mild: ...}`."""
+        entries = []
         for task, models in yaml.safe_load(path.read_text(encoding="utf-8")).items():
-            for label, named in models.items():
-                names = named if isinstance(named, dict) else {"model": named}
-                offers.append(Offer(task, str(label), **names))
-        return cls(offers)
+            for label, value in models.items():
+                names = value if isinstance(value, dict) else {"model": value}
+                entries.append(CatalogEntry(task, str(label), **names))
+        return cls(entries)
 
     @property
-    def first(self) -> Offer:
+    def first(self) -> CatalogEntry:
+        """Entry that is selected at the start."""
         return next(iter(self.by_model.values()))
 
     @property
     def tasks(self) -> list[str]:
-        return list(dict.fromkeys(offer.task for offer in self.by_model.values()))
+        """Tasks in the order of the page."""
+        return list(dict.fromkeys(entry.task for entry in self.by_model.values()))
 
     def of_task(self, task: str) -> list[tuple[str, str]]:
-        """(label, model) of each offer of one task."""
-        return [(offer.label, offer.model) for offer in self.by_model.values() if offer.task == task]
+        """Returns the (label, model) pairs of one task."""
+        return [(entry.label, entry.model) for entry in self.by_model.values() if entry.task == task]
 
     def load(self, model: str, strength: float = 1.0) -> Any:
-        """A model of the menu, milder with a strength below 1.
+        """Loads a model; a strength below 1 interpolates to its milder training.
 
         Raises:
             OptionsError: the strength is out of range, or the model has no milder training.
         """
-        offer = self.by_model[model]
+        entry = self.by_model[model]
         if strength == 1:
             return load(model)
-        if offer.mild is None:
-            raise OptionsError(f"'{model}' knows one strength only; leave it at 1")
-        return between(offer.mild, model, round(strength, 2))
+        if entry.mild is None:
+            raise OptionsError(f"'{model}' has only one strength; leave it at 1")
+        return load_interpolated(entry.mild, model, round(strength, 2))
 
 
 @lru_cache(maxsize=4)
 def load(model: str) -> Any:
-    """A model stays in memory, so that only its first visitor waits for it."""
+    """Loads a model and keeps it in memory, so that only the first visitor waits for it."""
     return hfsr.from_pretrained(model)
 
 
 @lru_cache(maxsize=2)
-def between(mild: str, strong: str, strength: float) -> Any:
-    """The network between two trainings: 0 is the mild one, 1 the strong one."""
+def load_interpolated(mild: str, strong: str, strength: float) -> Any:
+    """Returns the interpolation of two trainings: strength 0 is the mild one, 1 the strong one."""
     return interpolate(load(mild), load(strong), strength, names=(mild, strong))

@@ -1,10 +1,11 @@
-"""The work: a picture's file in, a PNG out, told piece by piece; closing a generator stops it.
+"""Jobs: an image file in, a PNG out, with progress; closing a job's generator cancels it.
 
-The PNG is, pixel for pixel, what `hfsr upscale` and `hfsr zeroshot` write with the same choices.
+The PNG is, pixel for pixel, what `hfsr upscale` and `hfsr zeroshot` write with the same options.
 """
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -19,73 +20,115 @@ import hfsr
 from hfsr import images
 
 from . import limits
-from .catalog import Menu
-from .messages import bar, in_words, learned, pieces_done, readable, refusal
+from .catalog import ModelCatalog
+from .messages import (
+    format_bytes,
+    format_seconds,
+    progress_bar,
+    tile_progress,
+    training_progress,
+    translate_errors,
+    visitor_error,
+)
 
-Told = Generator[tuple[str, str], None, None]
-"""After each piece: how far the work is, and how it is made."""
+JobSteps = Generator[tuple[str, str], None, None]
+"""Yields (progress as HTML, technical details of the run) after each step."""
 
-# ZeroGPU runs what is marked so in a process of its own that has a GPU; elsewhere it changes nothing.
+# On ZeroGPU, functions with this decorator run in a process with a GPU; elsewhere it changes nothing.
 on_gpu = getattr(sys.modules.get("spaces"), "GPU", None) or (lambda **_: lambda function: function)
 
 
-def uploaded(image: dict[str, Any] | None) -> Path:
-    """The file that a visitor has uploaded, and no other file of the server.
+def uploaded_file(image: dict[str, Any] | None) -> Path:
+    """Returns the path of the visitor's upload.
 
     Raises:
-        gr.Error: nothing was uploaded, or something else is named.
+        gr.Error: nothing was uploaded, or the path is outside the upload folder.
     """
     source = Path((image or {}).get("path") or "").resolve()
     if not source.is_relative_to(Path(get_upload_folder()).resolve()):
-        raise refusal("Drop a picture first.")
+        raise visitor_error("Drop an image first.")
     return source
 
 
 def upscale(
-    menu: Menu, source: Path, *, model: str, tile: str, dtype: str, self_ensemble: bool, strength: float
+    catalog: ModelCatalog,
+    source: Path,
+    *,
+    model: str,
+    tile: str,
+    dtype: str,
+    self_ensemble: bool,
+    strength: float,
 ) -> Iterator[tuple[Any, Path | None, str]]:
-    """Yields before and after, the PNG, and what to say; the first two are None until the last time."""
-    with readable(source):
-        scale = menu.load(model, strength).scale  # here, so that ZeroGPU's process finds it loaded
+    """Runs a model; yields ((before, after), PNG, report), where only the last one has images."""
+    with translate_errors(source):
+        scale = catalog.load(model, strength).scale  # loaded here, so that ZeroGPU's process inherits it
+        if self_ensemble:
+            check_pixels(source, limits.MAX_ENSEMBLE_PIXELS, "with self-ensemble")
+        else:
+            check_pixels(source, limits.MAX_PIXELS)
 
-        def work(png: Path) -> Told:
-            return restore(menu, source, png, model, strength, tile, dtype, self_ensemble)
+        def work(png: Path) -> JobSteps:
+            return run_model(catalog, source, png, model, strength, tile, dtype, self_ensemble)
 
-        yield from shown(source, f"{source.stem}_x{scale:g}.png", scale, work)
+        name, task = f"{source.stem}_x{scale:g}.png", catalog.by_model[model].task
+        yield from run_job(source, name, scale, work, task=task)
 
 
 def zeroshot(source: Path, *, scale: int, kind: str) -> Iterator[tuple[Any, Path | None, str]]:
-    """The same, by a network that learns from the picture alone."""
-    with readable(source):
+    """Runs zero-shot super-resolution; yields the same as `upscale`."""
+    with translate_errors(source):
+        check_pixels(source, limits.MAX_LEARNED_PIXELS // scale**2, f"for zero-shot enlargement by {scale}")
 
-        def work(png: Path) -> Told:
-            return learn(source, png, scale, kind)
+        def work(png: Path) -> JobSteps:
+            return run_zeroshot(source, png, scale, kind)
 
-        yield from shown(source, f"{source.stem}_zeroshot_x{scale}.png", scale, work)
+        yield from run_job(source, f"{source.stem}_zeroshot_x{scale}.png", scale, work, task="Zero-shot")
 
 
-def shown(
-    source: Path, name: str, scale: float, work: Callable[[Path], Told]
+def check_pixels(source: Path, max_pixels: int, condition: str = "") -> None:
+    """Checks the size of an image before it is decoded.
+
+    Raises:
+        gr.Error: the image has more than `max_pixels` px.
+        ImageError: the file is not an image.
+    """
+    width, height = images.picture_size(source, max_pixels=sys.maxsize)
+    if width * height > max_pixels:
+        limit = " ".join(filter(None, [f"the limit of {max_pixels:,} px", condition]))
+        raise visitor_error(
+            f"'{source.name}' has {width} x {height} px, over {limit}; reduce the image, or crop it"
+        )
+
+
+def run_job(
+    source: Path, name: str, scale: float, work: Callable[[Path], JobSteps], *, task: str
 ) -> Iterator[tuple[Any, Path | None, str]]:
-    """Has the work done in a folder that vanishes with it, and lays before and after side by side."""
+    """Runs `work` in a temporary folder, then prepares the comparison and the report.
+
+    The report names the file, because the visitor may have selected another image meanwhile. The folder is
+    deleted with the generator; Gradio has copied the images by then.
+    """
     started = time.monotonic()
-    sweep()
-    yield None, None, bar("Getting ready")
+    delete_partial_uploads()
+    yield None, None, progress_bar("Getting ready")
     with TemporaryDirectory(prefix="hfsr-") as folder:
         png = Path(folder, name)
-        how = ""
-        with closing(work(png)) as news:
-            for said, how in news:  # noqa: B007 - the last is told at the end
-                yield None, None, said
-        before, after, sizes = compare(source, png, scale)
-        cost = f"{png.stat().st_size / 1e6:.1f} MB of PNG in {in_words(time.monotonic() - started)}"
-        said = f"<p><strong>{sizes}</strong></p><p>{cost}.</p><p class='how'>{how}</p>"
-        yield (before, after), png, said
+        details = ""
+        with closing(work(png)) as steps:
+            for progress, details in steps:  # noqa: B007 - the last details are reported at the end
+                yield None, None, progress
+        before, after, sizes = make_comparison(source, png, scale, task)
+        duration = format_seconds(time.monotonic() - started)
+        file = f"{html.escape(png.name)}, {format_bytes(png.stat().st_size)}, made in {duration}."
+        how = f"<details class='how'><summary>Details</summary>{html.escape(details)}</details>"
+        report = f"<p><strong>{sizes}</strong></p><p>{file}</p>{how}"
+        yield (before, after), png, report
 
 
 @on_gpu(duration=limits.GPU_SECONDS)
-def restore(
-    menu: Menu,
+def run_model(
+    catalog: ModelCatalog,
     source: Path,
     png: Path,
     model: str,
@@ -93,64 +136,70 @@ def restore(
     tile: str,
     dtype: str,
     self_ensemble: bool,
-) -> Told:
+) -> JobSteps:
     """Writes the result of a model to `png`.
 
     Raises:
-        HfsrError: the picture cannot be read, is too large, or the choices do not go together.
+        HfsrError: the image cannot be read or is too large, or the options are incompatible.
     """
-    upscaler = hfsr.Upscaler(menu.load(model, strength), tile=tile, dtype=dtype, self_ensemble=self_ensemble)
-    most = limits.MAX_ENSEMBLE_PIXELS if self_ensemble else limits.MAX_PIXELS
-    with closing(upscaler.steps(source, png, max_pixels=most)) as pieces:
-        for piece in pieces:
-            yield pieces_done(piece), "; ".join([upscaler.summary, *upscaler.notes])
+    network = catalog.load(model, strength)
+    upscaler = hfsr.Upscaler(network, tile=tile, dtype=dtype, self_ensemble=self_ensemble)
+    max_pixels = limits.MAX_ENSEMBLE_PIXELS if self_ensemble else limits.MAX_PIXELS
+    with closing(upscaler.steps(source, png, max_pixels=max_pixels)) as steps:
+        for progress in steps:
+            yield tile_progress(progress), "; ".join([upscaler.summary, *upscaler.notes])
 
 
 @on_gpu(duration=limits.GPU_SECONDS)
-def learn(source: Path, png: Path, scale: int, kind: str) -> Told:
+def run_zeroshot(source: Path, png: Path, scale: int, kind: str) -> JobSteps:
     """Writes the zero-shot result to `png`.
 
     Args:
-        kind: "bicubic", "estimate" or "real", as `hfsr zeroshot` takes them.
+        kind: "bicubic", "estimate" or "real", as for `hfsr zeroshot`.
 
     Raises:
-        HfsrError: the picture cannot be read, is too small to learn from, or too large for this place.
+        HfsrError: the image cannot be read, or is too small or too large.
     """
-    shot = hfsr.ZeroShot(scale=scale, kernel="bicubic" if kind == "real" else kind, real=kind == "real")
-    most = limits.MAX_LEARNED_PIXELS // scale**2
-    forecast = shot.forecast(*images.picture_size(source, max_pixels=most))
-    yield bar(f"Learning takes {in_words(forecast.seconds)} at most, and often less"), ""
+    zero_shot = hfsr.ZeroShot(scale=scale, kernel="bicubic" if kind == "real" else kind, real=kind == "real")
+    max_pixels = limits.MAX_LEARNED_PIXELS // scale**2
+    estimate = zero_shot.estimate_cost(*images.picture_size(source, max_pixels=max_pixels))
+    yield progress_bar(f"Learning takes {format_seconds(estimate.seconds)} at most, and often less"), ""
+    hardware = f"{zero_shot.dtype_name} on {zero_shot.device}"
     losses: list[float] = []
-    learning = 0
-    with closing(shot.steps(source, png, max_pixels=most)) as steps:
+    trained_steps = 0
+    with closing(zero_shot.steps(source, png, max_pixels=max_pixels)) as steps:
         for step in steps:
             if step.loss is not None:
                 losses.append(step.loss)
-                learning = step.done
-            how = f"ZSSR x{scale}, learned in {learning} steps, {shot.dtype_name} on {shot.device}"
-            yield learned(step, losses), how
+                trained_steps = step.done
+            details = f"ZSSR x{scale}, learned in {trained_steps} steps, {hardware}"
+            yield training_progress(step, losses), details
 
 
-def compare(source: Path, png: Path, scale: float) -> tuple[Path, Path, str]:
-    """Before and after as PNGs of one size, so that they lie on each other, and what to say of their sizes.
+def make_comparison(source: Path, png: Path, scale: float, task: str) -> tuple[Path, Path, str]:
+    """Returns before and after as PNGs of the same size, and a text about the sizes.
 
-    Before is enlarged by bicubic, as any viewer would; both are reduced where they are too large to show.
+    The image before is upsampled by bicubic interpolation, as an image viewer would show it. Both are
+    downsampled if they have too many pixels for a browser.
     """
     before, after = images.picture_to_pil(images.read_picture(source)), png
     shown = width, height = [int(side * scale + 1e-6) for side in before.size]
-    sizes = f"{before.width} × {before.height} px became {width} × {height} px."
+    if (width, height) == before.size:
+        sizes = f"{html.escape(task)}: done. The image still has {width} × {height} px."
+    else:
+        sizes = f"{before.width} × {before.height} px became {width} × {height} px."
     if width * height > limits.MAX_SHOWN:
         sizes += " The comparison is reduced, the download is not."
         shown = [round(side * (limits.MAX_SHOWN / (width * height)) ** 0.5) for side in shown]
-        whole = images.picture_to_pil(images.read_picture(png, max_pixels=width * height))
+        result = images.picture_to_pil(images.read_picture(png, max_pixels=width * height))
         after = png.with_name("after.png")
-        whole.resize(shown).save(after, compress_level=1)  # level 1 is four times as fast as the default
+        result.resize(shown).save(after, compress_level=1)  # level 1 is four times as fast as the default
     before.resize(shown).save(png.with_name("before.png"), compress_level=1)
     return png.with_name("before.png"), after, sizes
 
 
-def sweep() -> None:
-    """Deletes uploads that broke off; gradio looks after those that arrived, in folders of their own."""
+def delete_partial_uploads() -> None:
+    """Deletes old files of interrupted uploads; Gradio deletes complete uploads, which have own folders."""
     for path in Path(get_upload_folder()).glob("tmp*"):
         if path.is_file() and time.time() - path.stat().st_mtime > limits.KEEP_SECONDS:
             path.unlink(missing_ok=True)

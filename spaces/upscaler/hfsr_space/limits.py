@@ -1,20 +1,20 @@
-"""What a visitor may ask for: every limit of the Space, in one place."""
+"""Limits of what a visitor may request."""
 
-MAX_UPLOAD = 50_000_000
-"""Bytes of a picture's file."""
+MAX_UPLOAD = 50 * 2**20
+"""Bytes of an uploaded file: 50 MB in Gradio's unit of 2^20 bytes."""
 MAX_REQUEST = 1_000_000
-"""Bytes of a request that is no upload: names and numbers."""
+"""Bytes of a request that is not an upload."""
 MAX_PIXELS = 16_000_000
-"""Px of the picture given: a small file can decode to gigapixels."""
+"""Px of an input image; a small file can decode to gigapixels."""
 MAX_ENSEMBLE_PIXELS = 2_000_000
-"""The same with self-ensemble, which does the work of eight pictures."""
+"""Px of an input image with self-ensemble, which runs the model eight times."""
 MAX_LEARNED_PIXELS = 2_000_000
 """Px of a zero-shot result."""
 MAX_SHOWN = 12_000_000
-"""Px of the comparison: browsers choke on more; the download is always whole."""
+"""Px of the images in the comparison, which is downsampled if needed; the download is not."""
 MAX_WAITING = 8
-"""Jobs in the queue; one at a time is in work, of whatever kind."""
+"""Jobs in the queue; one job runs at a time."""
 KEEP_SECONDS = 3600
-"""How long uploads and results stay on the server, at least; twice as long at most."""
+"""Time after which uploads and results are deleted; they are kept for at most twice as long."""
 GPU_SECONDS = 120
-"""What a job asks of ZeroGPU."""
+"""GPU time that a job requests from ZeroGPU."""

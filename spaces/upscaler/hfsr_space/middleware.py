@@ -1,14 +1,17 @@
-"""What every request passes before gradio sees it.
+"""ASGI middleware that filters requests before they reach Gradio.
 
-Gradio fetches pictures that are given by a web address, for any input of any event, and hands out what it
-finds at `/file=ADDRESS`. Here nothing is fetched but the chosen model. It also takes requests of any size.
+Gradio downloads an image that is given by its URL, for any input of any event, and serves the download at
+`/file=URL`. This Space must download nothing but models, so such requests are rejected. Requests that are too
+large are rejected too, because Gradio has no limit for them, and calls of endpoints that do not exist, which
+make Gradio drop the connection.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -19,24 +22,29 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-NO_ADDRESSES = "this page fetches nothing from the web; save the picture and send the file itself"
-ROOM = 100_000
-"""Bytes that an upload takes beside its file."""
+URLS_NOT_ALLOWED = "this page downloads nothing from the web; save the image and send the file itself"
+_CALL = re.compile(r"/call/(?:v2/)?([^/]+)/?$")
+UPLOAD_OVERHEAD = 100_000
+"""Bytes of an upload request besides the file."""
 
 
-class TooLarge(Exception):  # noqa: N818 - it is the door's own, and never gets out
-    """A request goes on past its limit."""
+class RequestTooLargeError(Exception):
+    """Raised inside the middleware if a request exceeds its size limit; never leaves the middleware."""
 
 
-class Door:
-    """Refuses web addresses in place of files, and requests that are too large; gives browsers their cookie.
+class RequestFilter:
+    """ASGI middleware that rejects invalid requests and sets the session cookie.
 
     Args:
-        app: what stands behind it, an ASGI application.
+        app: the wrapped ASGI application.
+        endpoints: names of the API endpoints; None does not check them.
     """
 
-    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+    def __init__(
+        self, app: Callable[..., Awaitable[None]], *, endpoints: Collection[str] | None = None
+    ) -> None:
         self.app = app
+        self.endpoints = endpoints
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,42 +52,47 @@ class Door:
             return
         path, method = scope["path"], scope["method"]
         if "/file=http:" in path or "/file=https:" in path:
-            await _answer(send, 403, NO_ADDRESSES)
+            await _respond(send, 403, URLS_NOT_ALLOWED)
+            return
+        call = _CALL.search(path)
+        if call and method == "POST" and self.endpoints is not None and call[1] not in self.endpoints:
+            names = ", ".join(f"/{name}" for name in sorted(self.endpoints))
+            await _respond(send, 404, f"there is no endpoint '/{call[1]}'; use one of {names}")
             return
         if method == "GET" and path == scope.get("root_path", "") + "/":
-            send = _with_cookie(scope, send)
-        upload = path.rstrip("/").endswith("/upload")
-        counted = _counted(receive, limits.MAX_UPLOAD + ROOM if upload else limits.MAX_REQUEST)
+            send = _add_cookie(scope, send)
+        is_upload = path.rstrip("/").endswith("/upload")
+        max_bytes = limits.MAX_UPLOAD + UPLOAD_OVERHEAD if is_upload else limits.MAX_REQUEST
+        limited = _limit_body(receive, max_bytes)
         try:
-            if method == "POST" and not upload:
-                body = await _body(counted)
-                if _names_an_address(body):
-                    await _answer(send, 422, _invalid(NO_ADDRESSES))
+            if method == "POST" and not is_upload:
+                body = await _read_body(limited)
+                if _contains_url(body):
+                    await _respond(send, 422, _validation_error(URLS_NOT_ALLOWED))
                     return
-                counted = _again(body, receive)
-            await self.app(scope, counted, send)
-        except TooLarge:
-            await _answer(
-                send, 413, f"the request is too large; files up to {limits.MAX_UPLOAD / 1e6:.0f} MB are taken"
-            )
+                limited = _replay_body(body, receive)
+            await self.app(scope, limited, send)
+        except RequestTooLargeError:
+            max_mb = f"{limits.MAX_UPLOAD / 2**20:.0f} MB"
+            await _respond(send, 413, f"the request is too large; files may have up to {max_mb}")
 
 
-def _counted(receive: Receive, most: int) -> Receive:
-    """Receives up to `most` bytes of a body. Raises TooLarge past that."""
-    seen = 0
+def _limit_body(receive: Receive, max_bytes: int) -> Receive:
+    """Wraps `receive` so that it raises RequestTooLargeError after `max_bytes` bytes of the body."""
+    total = 0
 
-    async def counted() -> Message:
-        nonlocal seen
+    async def limited() -> Message:
+        nonlocal total
         message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > most:
-            raise TooLarge
+        total += len(message.get("body", b""))
+        if total > max_bytes:
+            raise RequestTooLargeError
         return message
 
-    return counted
+    return limited
 
 
-async def _body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     parts = []
     while True:
         message = await receive()
@@ -88,47 +101,47 @@ async def _body(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Hands over a body that was read already, and then what comes after it: the visitor's leaving."""
-    unread = True
+def _replay_body(body: bytes, receive: Receive) -> Receive:
+    """Returns a `receive` that first delivers a body that was already read, then further messages."""
+    is_unread = True
 
-    async def again() -> Message:
-        nonlocal unread
-        if unread:
-            unread = False
+    async def replay() -> Message:
+        nonlocal is_unread
+        if is_unread:
+            is_unread = False
             return {"type": "http.request", "body": body, "more_body": False}
         return await receive()
 
-    return again
+    return replay
 
 
-def _names_an_address(body: bytes) -> bool:
-    """Whether a file is given by a web address anywhere in a JSON body, as gradio would look for it."""
+def _contains_url(body: bytes) -> bool:
+    """Returns True if a JSON body gives a file by a URL anywhere, by the same rule as Gradio."""
     try:
-        waiting = [json.loads(body)]
+        pending = [json.loads(body)]
     except (ValueError, RecursionError):
-        return False  # gradio refuses what it cannot read
-    while waiting:
-        value = waiting.pop()
+        return False  # Gradio rejects invalid JSON
+    while pending:
+        value = pending.pop()
         if isinstance(value, dict):
             path = value.get("path")
             if isinstance(path, str) and path.startswith(("http://", "https://")):
                 return True
-            waiting.extend(value.values())
+            pending.extend(value.values())
         elif isinstance(value, list):
-            waiting.extend(value)
+            pending.extend(value)
     return False
 
 
-def _with_cookie(scope: Message, send: Send) -> Send:
-    """Adds the visitor's cookie to the answer, where the browser has none; it ends with the browser."""
+def _add_cookie(scope: Message, send: Send) -> Send:
+    """Wraps `send` so that it sets the session cookie, unless the browser already has it."""
     headers = dict(scope["headers"])
     if COOKIE in SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")):
         return send
-    secure = scope.get("scheme") == "https" or headers.get(b"x-forwarded-proto", b"").startswith(b"https")
-    # On the Hub the page is shown inside another one, where only such cookies are kept.
-    place = "SameSite=None; Secure; Partitioned" if secure else "SameSite=Lax"
-    cookie = f"{COOKIE}={secrets.token_urlsafe(16)}; Path=/; HttpOnly; {place}"
+    is_secure = scope.get("scheme") == "https" or headers.get(b"x-forwarded-proto", b"").startswith(b"https")
+    # The Hub shows the page in an iframe, where browsers keep only such cookies.
+    attributes = "SameSite=None; Secure; Partitioned" if is_secure else "SameSite=Lax"
+    cookie = f"{COOKIE}={secrets.token_urlsafe(16)}; Path=/; HttpOnly; {attributes}"
 
     async def send_with_cookie(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -138,12 +151,12 @@ def _with_cookie(scope: Message, send: Send) -> Send:
     return send_with_cookie
 
 
-def _invalid(message: str) -> list[dict[str, Any]]:
-    """A refusal as gradio's own client understands it."""
+def _validation_error(message: str) -> list[dict[str, Any]]:
+    """Returns an error in the format that gradio_client understands."""
     return [{"__type__": "validate", "is_valid": False, "message": message, "parameter_name": "image"}]
 
 
-async def _answer(send: Send, status: int, detail: Any) -> None:
+async def _respond(send: Send, status: int, detail: Any) -> None:
     body = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

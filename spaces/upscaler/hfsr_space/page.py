@@ -11,28 +11,31 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from . import limits, upscale_tab, zeroshot_tab
-from .catalog import HERE, Menu, Offer
-from .middleware import Door
+from .catalog import SPACE_DIR, CatalogEntry, ModelCatalog
+from .middleware import RequestFilter
 
-TITLE = """# Larger and sharper pictures
-Drop a picture, press one button, compare, download."""
+TITLE = """# Larger and sharper images
+Drop an image, press one button, compare, download."""
 
 
 def build(models: dict[str, str] | None = None) -> gr.Blocks:
     """Builds the page.
 
     Args:
-        models: what the menu shows -> model; by default what `models.yml` lists.
+        models: label -> model; None uses `models.yml`.
     """
-    menu = Menu([Offer("Enhance", *entry) for entry in models.items()]) if models else Menu.read()
+    if models:
+        catalog = ModelCatalog([CatalogEntry("Enhance", *item) for item in models.items()])
+    else:
+        catalog = ModelCatalog.read()
     cache = (limits.KEEP_SECONDS, limits.KEEP_SECONDS)
     with gr.Blocks(title="hfsr upscaler", analytics_enabled=False, delete_cache=cache) as page:
         gr.Markdown(TITLE, elem_id="title")
         with gr.Tab("Enhance", id="enhance", elem_id="enhance"):
-            upscale_tab.tab(page, menu)
+            upscale_tab.build_tab(page, catalog)
         with gr.Tab("Experiments", id="experiments", elem_id="experiments"):
-            zeroshot_tab.tab(page)
-    # Programs wait in the queue like everyone: without api_open=False they could pass it by.
+            zeroshot_tab.build_tab(page)
+    # api_open=False makes programs wait in the queue too; otherwise they could bypass it.
     return page.queue(max_size=limits.MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
 
@@ -43,33 +46,36 @@ def launch(
     port: int | None = None,
     browser: bool = False,
 ) -> None:
-    """Serves the page until it is interrupted; then nothing of what visitors gave or got is left."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how the Hub stops a Space: as by Ctrl-C
+    """Serves the page until it is interrupted, then deletes all uploads and results."""
+    # The Hub stops a Space by SIGTERM; it is handled like Ctrl-C, so that files are deleted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(prefix="hfsr_space_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        build(models).launch(server_name=host, server_port=port, inbrowser=browser, **settings())
+        page = build(models)
+        page.launch(server_name=host, server_port=port, inbrowser=browser, **server_settings(page))
 
 
-def settings() -> dict[str, Any]:
-    """How gradio is to serve the page: its limits, its looks, and nothing that it does not need."""
+def server_settings(page: gr.Blocks) -> dict[str, Any]:
+    """Returns the arguments of Gradio's `launch`: middleware, limits, style, and disabled features."""
+    endpoints = {fn.api_name for fn in page.fns.values() if isinstance(fn.api_name, str)}
     return {
-        "app_kwargs": {"middleware": [Middleware(Door)]},
+        "app_kwargs": {"middleware": [Middleware(RequestFilter, endpoints=endpoints)]},
         "max_file_size": limits.MAX_UPLOAD,
         "run_history": False,
         "enable_monitoring": False,
         "ssr_mode": False,
         "footer_links": ["api", "gradio", "settings"],
         "theme": theme(),
-        "css_paths": HERE / "style.css",
-        "js": (HERE / "page.js").read_text(encoding="utf-8"),
+        "css_paths": SPACE_DIR / "style.css",
+        "js": (SPACE_DIR / "page.js").read_text(encoding="utf-8"),
     }
 
 
 def theme() -> gr.themes.Base:
-    """The page's colours and letters; the font comes with gradio, not from another server."""
+    """Returns the colors and fonts; the font is part of Gradio, so that no other server is asked for it."""
     font: list[Any] = [gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"]
-    plain = gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=font, radius_size="lg")
-    return plain.set(  # gradio's own gray is too pale to read on white
+    base = gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=font, radius_size="lg")
+    return base.set(  # the default gray has too little contrast on white
         body_background_fill="*neutral_50",
         body_text_color_subdued="*neutral_600",
         block_info_text_color="*neutral_600",

@@ -1,8 +1,8 @@
-"""Who is who, as far as gradio lets one know, so that each visitor has one job at a time.
+"""Identification of visitors, and the limit of one job per visitor.
 
-A browser is known by a cookie that `door` gives it, whichever of its tabs asks; a program without cookies by
-its session. Which jobs there are is read from gradio's own queue: what has ended, was cancelled, or has lost
-its visitor is gone from there, so that no slot is held by a ghost.
+A browser is identified by the cookie that `middleware` sets, which all its tabs share; a program without
+cookies by its Gradio session. Active jobs are read from Gradio's own queue, where finished and cancelled jobs
+and jobs of disconnected visitors are no longer listed, so no stale state can block a visitor.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from typing import Any
 import gradio as gr
 
 COOKIE = "hfsr_visitor"
-WORK = "work"
-"""The line in which all jobs wait, of whatever kind."""
-BUSY = "You have a picture in work already, here or in another tab; wait for it, or cancel it there."
+WORK_QUEUE = "work"
+"""Concurrency id of all jobs, so that both tabs share one queue."""
+BUSY = "You already have an image in work, here or in another tab; wait for it, or cancel it there."
 
 
 def has_job(page: gr.Blocks, request: gr.Request) -> bool:
-    """Whether the visitor who asks has a job that waits or runs."""
+    """Returns True if the visitor of this request has a waiting or running job."""
     queue = page._queue
-    me = _name(request.cookies, request.session_hash)
+    visitor = _visitor_id(request.cookies, request.session_hash)
     return any(
         event.alive
-        and event.concurrency_id == WORK
+        and event.concurrency_id == WORK_QUEUE
         and event._id in queue.pending_event_ids_session.get(event.session_hash, ())
-        and _name(event.request.cookies, event.session_hash) == me
+        and _visitor_id(event.request.cookies, event.session_hash) == visitor
         for event in list(queue.event_ids_to_events.values())
     )
 
 
-def give_up(page: gr.Blocks, request: gr.Request) -> None:
-    """A job that this tab has cancelled counts no more, though the piece at hand may still be computed."""
+def mark_cancelled(page: gr.Blocks, request: gr.Request) -> None:
+    """Marks the jobs of this tab as cancelled, so that they no longer count although a tile may still run."""
     for event in list(page._queue.event_ids_to_events.values()):
-        if event.concurrency_id == WORK and event.session_hash == request.session_hash:
+        if event.concurrency_id == WORK_QUEUE and event.session_hash == request.session_hash:
             event.alive = False
 
 
-def one_at_a_time(page: gr.Blocks) -> Callable[..., Any]:
-    """What gradio asks before it lets a job into the queue, also one from a program."""
+def one_job_validator(page: gr.Blocks) -> Callable[..., Any]:
+    """Returns the Gradio validator that rejects a second job of the same visitor, also from programs."""
 
-    def check(request: gr.Request, *inputs: Any) -> Any:
+    def validate(request: gr.Request, *inputs: Any) -> Any:
         first = gr.validate(False, BUSY) if has_job(page, request) else gr.validate(True, "")
         return [first, *(gr.validate(True, "") for _ in inputs[1:])]
 
-    return check
+    return validate
 
 
-def _name(cookies: Mapping[str, str], session: str | None) -> str | None:
+def _visitor_id(cookies: Mapping[str, str], session: str | None) -> str | None:
     return cookies.get(COOKIE) or session

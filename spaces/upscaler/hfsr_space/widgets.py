@@ -1,35 +1,37 @@
-"""What both tabs share: a picture given on the left, its result on the right, and the buttons between."""
+"""Widgets of both tabs: image input, buttons and result, and the events that connect them to a job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from hfsr import images
 from hfsr.samples import SAMPLE
 
-from .catalog import HERE
-from .messages import refusal
-from .sessions import BUSY, WORK, give_up, has_job, one_at_a_time
+from .catalog import SPACE_DIR
+from .messages import visitor_error
+from .sessions import BUSY, WORK_QUEUE, has_job, mark_cancelled, one_job_validator
 
-PRIVATE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""Of events that only arrange the page."""
+PAGE_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Arguments of events that only update the page."""
 
 
 @dataclass(frozen=True)
-class Panel:
-    """The parts of one tab that `connect` ties together.
+class TabWidgets:
+    """Widgets of one tab that `connect_job` uses.
 
     Attributes:
-        picture: what the visitor gives.
-        start, stop: the buttons.
-        comparison, download, report: what the visitor gets.
-        idle: what the report says before there is anything to report.
+        image: input image.
+        start, stop: buttons.
+        comparison, download, report: result.
+        idle: text of the report while there is no result.
     """
 
-    picture: gr.Image
+    image: gr.Image
     start: gr.Button
     stop: gr.Button
     comparison: gr.ImageSlider
@@ -38,29 +40,36 @@ class Panel:
     idle: str
 
 
-def ask_picture(name: str) -> gr.Image:
-    """Lays out where a picture is dropped, and the examples. The file goes to hfsr as it came."""
+def image_input(name: str) -> gr.Image:
+    """Adds the image input and the examples; Gradio passes the uploaded file on unchanged."""
     sources: list[Any] = ["upload", "clipboard"]
-    picture = gr.Image(
-        label="Your picture",
+    image = gr.Image(
+        label="Your image",
         type="filepath",
         format="png",
         image_mode=None,
         sources=sources,
         height=320,
         buttons=["fullscreen"],
-        placeholder="Drop a picture here\nor click to choose one",
-        alt_text="The picture you gave",
+        placeholder="Drop an image here\nor click to choose one",
+        alt_text="Your image",
     )
-    samples = [SAMPLE, *sorted((HERE / "examples").glob("*.png"))]
+    # Small images first: they take the least time.
+    samples = sorted([SAMPLE, *(SPACE_DIR / "examples").glob("*.png")], key=pixel_count)
     gr.Examples(
-        [[str(path)] for path in samples], picture, label="Or try one of these", elem_id=f"{name}-examples"
+        [[str(path)] for path in samples], image, label="Or try one of these", elem_id=f"{name}-examples"
     )
-    return picture
+    return image
 
 
-def buttons(start: str) -> tuple[gr.Button, gr.Button]:
-    """Lays out the button that starts a job, and the one that cancels it."""
+def pixel_count(path: Path) -> int:
+    """Returns the number of px of an image file."""
+    width, height = images.picture_size(path)
+    return width * height
+
+
+def job_buttons(start: str) -> tuple[gr.Button, gr.Button]:
+    """Adds the buttons that start and cancel a job."""
     with gr.Row(elem_classes="buttons"):
         return (
             gr.Button(start, variant="primary", size="lg", scale=3, min_width=120),
@@ -68,8 +77,8 @@ def buttons(start: str) -> tuple[gr.Button, gr.Button]:
         )
 
 
-def show(idle: str) -> tuple[gr.ImageSlider, gr.DownloadButton, gr.HTML]:
-    """Lays out what the visitor gets: comparison, report, download."""
+def result_widgets(idle: str) -> tuple[gr.ImageSlider, gr.DownloadButton, gr.HTML]:
+    """Adds the widgets of the result: comparison, report and download."""
     comparison = gr.ImageSlider(
         label="Before | after",
         format="png",
@@ -83,21 +92,22 @@ def show(idle: str) -> tuple[gr.ImageSlider, gr.DownloadButton, gr.HTML]:
     return comparison, download, report
 
 
-def connect(
-    page: gr.Blocks, panel: Panel, job: Callable[..., Any], inputs: list[Any], *, api_name: str
+def connect_job(
+    page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], inputs: list[Any], *, api_name: str
 ) -> None:
-    """Says what the buttons do. Whatever a visitor or a program sends passes `job`.
+    """Connects the buttons of a tab to a job; requests of programs run the same function.
 
     Args:
-        page: whose queue the jobs wait in.
-        panel: the parts of the tab.
-        job: the handler, a generator of (comparison, PNG, report).
-        inputs: its arguments, in order.
-        api_name: what programs call it.
+        page: page whose queue the job waits in.
+        widgets: widgets of the tab.
+        job: generator function that yields (comparison, PNG, report).
+        inputs: components of its arguments, in order.
+        api_name: name of the API endpoint.
     """
-    arranged = [panel.start, panel.stop, panel.comparison, panel.download]
+    updated = [widgets.start, widgets.stop, widgets.comparison, widgets.download]
+    result = [widgets.comparison, widgets.download, widgets.report]
 
-    def arrange(*, busy: bool, done: bool = False) -> list[Any]:
+    def update(*, busy: bool, done: bool = False) -> list[Any]:
         return [
             gr.Button(interactive=not busy),
             gr.Button(interactive=busy),
@@ -107,35 +117,44 @@ def connect(
 
     def begin(request: gr.Request) -> list[Any]:
         if has_job(page, request):
-            raise refusal(BUSY)
-        return arrange(busy=True)
+            raise visitor_error(BUSY)
+        return update(busy=True)
 
-    def idle(request: gr.Request) -> list[Any]:
-        give_up(page, request)
-        return [*arrange(busy=False), panel.idle]
+    def reset(request: gr.Request) -> list[Any]:
+        mark_cancelled(page, request)
+        return [*update(busy=False), widgets.idle]
 
-    begun = panel.start.click(begin, None, arranged, **PRIVATE)
-    # Errors of events that do not wait in the queue are not shown by gradio; programs hear the validator's.
-    begun.failure(lambda: f"<p><strong>Not begun</strong></p><p>{BUSY}</p>", None, panel.report, **PRIVATE)
+    def clear() -> list[Any]:
+        """Removes a finished result, which belongs to the previous image."""
+        return [gr.ImageSlider(visible=False), gr.DownloadButton(visible=False), widgets.idle]
+
+    widgets.image.change(clear, None, result, **PAGE_EVENT)
+    begun = widgets.start.click(begin, None, updated, **PAGE_EVENT)
+    # Gradio does not show errors of events outside the queue; programs get the validator's message.
+    begun.failure(
+        lambda: f"<p><strong>Not started</strong></p><p>{BUSY}</p>", None, widgets.report, **PAGE_EVENT
+    )
     running = begun.success(
         job,
         inputs,
-        [panel.comparison, panel.download, panel.report],
+        result,
         api_name=api_name,
-        concurrency_id=WORK,
+        concurrency_id=WORK_QUEUE,
         concurrency_limit=1,
-        validator=one_at_a_time(page),
-        preprocess=False,  # the file as it came: hfsr says better than gradio what is wrong with it
+        validator=one_job_validator(page),
+        preprocess=False,  # pass the uploaded file on; hfsr's errors about invalid files are clearer
         show_progress="minimal",
-        show_progress_on=panel.report,
+        show_progress_on=widgets.report,
     )
-    running.success(lambda: arrange(busy=False, done=True), None, arranged, **PRIVATE)
-    running.failure(idle, None, [*arranged, panel.report], **PRIVATE)
-    panel.stop.click(idle, None, [*arranged, panel.report], cancels=running, **PRIVATE)
+    running.success(lambda: update(busy=False, done=True), None, updated, **PAGE_EVENT)
+    running.failure(reset, None, [*updated, widgets.report], **PAGE_EVENT)
+    widgets.stop.click(reset, None, [*updated, widgets.report], cancels=running, **PAGE_EVENT)
 
 
-def check_offered(**chosen: tuple[Any, list[Any]]) -> None:
-    """Raises gr.Error where a value is none of those allowed; gradio does not look."""
+def check_choices(**chosen: tuple[Any, list[Any]]) -> None:
+    """Raises gr.Error if a value is not among the allowed ones, which Gradio does not check."""
     for name, (value, allowed) in chosen.items():
         if value not in allowed or isinstance(value, bool) != isinstance(allowed[0], bool):
-            raise refusal(f"{name} '{value}' is not offered; choose one of {', '.join(map(str, allowed))}")
+            raise visitor_error(
+                f"{name} '{value}' is not offered; choose one of {', '.join(map(str, allowed))}"
+            )

@@ -1,7 +1,7 @@
-"""The metrics of option files, for `val.metrics`, under BasicSR's names and words.
+"""Metrics for `val.metrics` of option files, with BasicSR's names and arguments.
 
-Like BasicSR's metrics they take BGR uint8 (H, W, 3) pictures, so an option file means the same in both. The
-default of `better` says which way is up. NIQE is BasicSR's own `calculate_niqe`.
+Like BasicSR's metrics they take BGR uint8 images (H, W, 3), so an option file works in both programs. The
+default of `better` states if higher or lower values are better. NIQE is BasicSR's own `calculate_niqe`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hfsr.metrics import Channel, LpipsNet, dists, lpips, ms_ssim, psnr, ssim, zncc
 from hfsr.registry import METRICS
+
+from .fidelity import Channel, ms_ssim, psnr, ssim, zncc
+from .perceptual import LpipsNet, dists, lpips
 
 __all__ = [
     "calculate_dists",
@@ -37,7 +39,7 @@ def calculate_psnr(
     test_y_channel: bool = False,
     better: Better = "higher",
 ) -> float:
-    """PSNR in dB of `img` against `img2`, `crop_border` px cut from each side, on luma or on all channels."""
+    """PSNR in dB of `img` against `img2`, with `crop_border` px cropped from each side, on luma or RGB."""
     return psnr(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
 
 
@@ -51,7 +53,7 @@ def calculate_ssim(
     test_y_channel: bool = False,
     better: Better = "higher",
 ) -> float:
-    """SSIM of `img` against `img2`; arguments as `calculate_psnr`."""
+    """SSIM of `img` against `img2`; arguments as for `calculate_psnr`."""
     return ssim(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
 
 
@@ -64,7 +66,7 @@ def calculate_msssim(
     test_y_channel: bool = False,
     better: Better = "higher",
 ) -> float:
-    """MS-SSIM of `img` against `img2`; arguments as `calculate_psnr`."""
+    """MS-SSIM of `img` against `img2`; arguments as for `calculate_psnr`."""
     return ms_ssim(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
 
 
@@ -77,7 +79,7 @@ def calculate_zncc(
     test_y_channel: bool = False,
     better: Better = "higher",
 ) -> float:
-    """Zero-mean normalised cross-correlation of the two; arguments as `calculate_psnr`."""
+    """Zero-mean normalized cross-correlation of `img` and `img2`; arguments as for `calculate_psnr`."""
     return zncc(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
 
 
@@ -85,13 +87,13 @@ def calculate_zncc(
 def calculate_lpips(
     img: Pixels, img2: Pixels, *, crop_border: int = 0, net: LpipsNet = "alex", better: Better = "lower"
 ) -> float:
-    """LPIPS between the two on RGB, through AlexNet, SqueezeNet or VGG16."""
+    """LPIPS between `img` and `img2` on RGB, with AlexNet, SqueezeNet or VGG16."""
     return lpips(img[..., ::-1], img2[..., ::-1], crop=crop_border, net=net)
 
 
 @METRICS.register
 def calculate_dists(img: Pixels, img2: Pixels, *, crop_border: int = 0, better: Better = "lower") -> float:
-    """DISTS between the two on RGB."""
+    """DISTS between `img` and `img2` on RGB."""
     return dists(img[..., ::-1], img2[..., ::-1], crop=crop_border)
 
 

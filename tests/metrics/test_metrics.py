@@ -1,4 +1,4 @@
-"""PSNR and SSIM against scikit-image with the same settings, and hand-made numbers; other metrics."""
+"""Tests of metrics: against scikit-image with the same settings, formulas, and reference values."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ GOLDEN = {
     (4, "y"): (30.2249149199, 0.9163967572),
     (4, "rgb"): (28.2434729423, 0.9056449501),
 }
-"""PSNR in dB and SSIM of the pair in `golden`, by crop and channel: of its formulas in plain loops, and of
-scikit-image. The pair is a part of our sample picture, and its half enlarged."""
+"""PSNR in dB and SSIM of the pair in `golden`, by crop and channel, from plain loops and scikit-image. The
+pair is a crop of the sample image, and the same crop downsampled by 2 and upsampled."""
 
 
 @pytest.mark.parametrize(("crop", "channel"), GOLDEN)
-def test_the_golden_pair(crop, channel):
+def test_reference_values(crop, channel):
     sr, gt = (read_rgb(Path(__file__).parent / "golden" / f"{name}.png") for name in ("sr", "gt"))
     found = psnr(sr, gt, crop=crop, channel=channel), ssim(sr, gt, crop=crop, channel=channel)
     assert found == pytest.approx(GOLDEN[crop, channel], abs=1e-9)
@@ -53,7 +53,7 @@ def test_the_golden_pair(crop, channel):
 
 @pytest.mark.parametrize("crop", [0, 3])
 @pytest.mark.parametrize("shape", [(33, 47, 3), (11 + 6, 64, 3), (40, 40)])
-def test_as_scikit_image(shape, crop):
+def test_matches_scikit_image(shape, crop):
     metrics = pytest.importorskip("skimage.metrics")
     sr, gt = _pair(*shape)
     inner = slice(crop, -crop or None)
@@ -73,7 +73,7 @@ def test_as_scikit_image(shape, crop):
     )
 
 
-def test_the_border_is_not_measured():
+def test_cropped_border_is_ignored():
     sr, gt = _pair(30, 30, 3, noise=0)
     sr = sr.copy()
     sr[:4] = sr[-4:] = 0
@@ -83,7 +83,7 @@ def test_the_border_is_not_measured():
     assert ssim(sr, gt, crop=4) == 1.0
 
 
-def test_gray_counts_as_three_equal_channels_and_float_is_measured_as_it_is():
+def test_gray_equals_rgb_with_equal_channels_and_float_is_not_rounded():
     sr, gt = _pair(24, 24)
     stacked = [np.repeat(x[..., None], 3, 2) for x in (sr, gt)]
     for channel in ("y", "rgb"):
@@ -102,17 +102,17 @@ def test_gray_counts_as_three_equal_channels_and_float_is_measured_as_it_is():
         (np.zeros((20, 20, 3)), np.zeros((20, 20, 3)), {"crop": -1}, "-1 px"),
     ],
 )
-def test_what_cannot_be_measured_is_one_line(sr, gt, options, message):
+def test_invalid_images(sr, gt, options, message):
     with pytest.raises(ImageError, match=message):
         ssim(sr, gt, **options)
 
 
-def test_an_unknown_channel_is_refused():
+def test_unknown_channel():
     with pytest.raises(ValueError, match="choose 'y' or 'rgb'"):
         psnr(np.zeros((9, 9, 3)), np.zeros((9, 9, 3)), channel="luma")
 
 
-def test_zncc_is_blind_to_brightness_and_contrast():
+def test_zncc_ignores_brightness_and_contrast():
     sr, gt = (x.astype(np.float64) for x in _pair(30, 32, 3))
     assert zncc(0.4 * gt + 50, gt) == pytest.approx(1)
     assert zncc(255 - gt, gt, channel="rgb") == pytest.approx(-1)
@@ -121,7 +121,7 @@ def test_zncc_is_blind_to_brightness_and_contrast():
     assert zncc(sr, gt, channel="rgb") == pytest.approx(expected)
 
 
-def test_ms_ssim_is_its_formula():
+def test_ms_ssim_matches_its_formula():
     sr, gt = _pair(176, 180, 3)
     a, b = rgb_to_y(sr), rgb_to_y(gt)
     product = 1.0
@@ -137,7 +137,7 @@ def test_ms_ssim_is_its_formula():
 
 
 def _ssim_parts(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Means of SSIM and of its contrast and structure part, over whole windows."""
+    """Returns the means of SSIM and of its contrast-structure term over valid windows."""
     window = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
     window = np.outer(window, window) / window.sum() ** 2
 
@@ -155,7 +155,7 @@ def _ssim_parts(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 @pytest.fixture
 def torch_home(tmp_path, monkeypatch):
-    """An empty place for torchvision's weights, and no network to fetch them from."""
+    """Empty weight folder of torchvision, and no network connection."""
     import_torchvision()
     pytest.importorskip("torchmetrics")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -173,25 +173,25 @@ def _no_network(*_: object, **__: object) -> None:
     raise urllib.error.URLError("no network")
 
 
-def test_weights_that_cannot_be_had_are_one_line(torch_home):
+def test_missing_weights_are_one_line(torch_home):
     sr, gt = _pair(64, 64, 3)
     before = torch.random.get_rng_state()
-    for measure, name in (
+    for metric, name in (
         (lpips, "LPIPS needs the weights alexnet"),
         (dists, "DISTS needs the weights vgg16"),
     ):
-        told = rf"{name}-[\w-]+\.pth, .*checkpoints' .*no network.*put https"
-        with pytest.raises(HfsrError, match=told) as caught:
-            measure(sr, gt)
+        message = rf"{name}-[\w-]+\.pth, .*checkpoints' .*no network.*put https"
+        with pytest.raises(HfsrError, match=message) as caught:
+            metric(sr, gt)
         assert "\n" not in str(caught.value)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_lpips_looks_through_the_network_that_is_there(torch_home):
+def test_lpips_uses_weights_from_the_folder(torch_home):
     torchvision = import_torchvision()
     network = torchvision.models.squeezenet1_1(weights=None)
-    address = torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url
-    torch.save(network.state_dict(), torch_home / address.rsplit("/", 1)[-1])
+    url = torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url
+    torch.save(network.state_dict(), torch_home / url.rsplit("/", 1)[-1])
     sr, gt = _pair(70, 66, 3)
     assert lpips(gt, gt, net="squeeze") == 0
     far, near = (lpips(x, gt, net="squeeze", crop=2) for x in (sr, (0.9 * gt + 0.1 * sr).astype(np.uint8)))
