@@ -94,9 +94,9 @@ def evaluate(
         set_name: name for the report.
         dtype: what `restore` computes in, for the protocol.
         tile: what `restore` cuts, for the protocol; 0 is whole.
-        luma: the network makes the luma alone (`hfsr.model_zoo.is_luma_network`). Y is then measured as its papers
-            do: the network's own, rounded to 8 bit, against GT's, rounded too. Through RGB each of them would
-            be rounded in three channels, which blurs the rounding: 0.03 dB for FSRCNN x3 on Set5.
+        luma: the network predicts luma only (`hfsr.model_zoo.is_luma_network`). Y is then measured as in its
+            papers: the network's Y, rounded to 8 bit, against GT's Y, rounded too. Through RGB each would be
+            rounded in three channels, which blurs the rounding: 0.03 dB for FSRCNN x3 on Set5.
         progress: called after each picture with (done, total, its scores).
 
     Raises:
