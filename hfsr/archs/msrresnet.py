@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._layers import ResidualBlock, count_indices, has_convolutions, start_small
+from ._layers import ResidualBlock, count_indices, has_convolutions, rename_keys, start_small
 from ._spec import ArchSpec, StateDict, records_arguments
 
 __all__ = ["SPEC", "MSRResNet"]
