@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._layers import ResidualBlock, count_indices, has_convolutions, start_small
+from ._layers import ResidualBlock, count_indices, has_convolutions, rename_keys, start_small
 from ._spec import ArchSpec, StateDict, records_arguments
 
 __all__ = ["SPEC", "MSRResNet"]
@@ -97,6 +97,13 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     }
 
 
+def rename(state_dict: StateDict) -> StateDict:
+    """Renames KAIR's MSRResNet1, which has two other names for the same parts."""
+    if "recon_trunk.0.conv1.weight" not in state_dict or "HRconv.weight" not in state_dict:
+        return state_dict
+    return rename_keys(state_dict, ((r"^recon_trunk\.", "body."), (r"^HRconv\.", "conv_hr.")))
+
+
 SPEC = ARCHS.register(
     ArchSpec(
         name="MSRResNet",
@@ -113,5 +120,6 @@ SPEC = ARCHS.register(
         tiling="local",
         radius=lambda args: 2 * args["num_block"] + 3,
         infer=infer,
+        rename=rename,
     )
 )

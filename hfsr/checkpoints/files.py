@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from hfsr.errors import CheckpointError, some_of
 
+from .containers import open_containers, own_keys
 from .matconvnet import read_matconvnet
 from .onnx_file import read_onnx
 from .pickled import ForeignCallError, read_pickled_network
@@ -24,8 +26,10 @@ from .pickled import ForeignCallError, read_pickled_network
 __all__ = ["first_line", "parse_config", "read_state_dict", "replacing", "write_safetensors"]
 
 _CONFIG_KEY = "hfsr_config"  # in the metadata of a safetensors file
-_WRAPPERS = ("params_ema", "params", "state_dict", "model")  # the first that is there is read
-_PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and by torch.compile
+_PICKLES = (".pth", ".pt", ".pth.tar", ".ckpt", ".bin")
+_INDEX = ".safetensors.index.json"
+"""End of the name of a file that tells in which files the tensors of a large model are."""
+_POINTER = b"version https://git-lfs"
 
 
 def read_state_dict(
@@ -51,24 +55,66 @@ def read_state_dict(
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint file '{path}'")
     weights: str | None = None
-    if path.suffix == ".safetensors":
-        tensors, config = _read_safetensors(path)
-    elif path.suffix in {".pth", ".pt"}:
-        tensors, config, weights = _read_pickle(path, entry)
-    elif path.suffix == ".onnx":
+    name = path.name.lower()
+    _refuse_pointer(path)
+    if name.endswith(_INDEX):
+        tensors, config = _read_shards(path), None
+    elif name.endswith(".onnx"):
         tensors, config = read_onnx(path)
-    elif path.suffix == ".mat":
+    elif name.endswith(".mat"):
         tensors, config = read_matconvnet(path), None
+    elif name.endswith(".safetensors") or (name.endswith(_PICKLES) and _is_safetensors(path)):
+        tensors, config = _read_safetensors(path)
+    elif name.endswith(_PICKLES):
+        tensors, config, weights = _read_pickle(path, entry)
     else:
         raise CheckpointError(
-            f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth, .pt, .mat and its own .onnx files"
+            f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth, .pt, .ckpt, .bin, .mat and its own "
+            ".onnx files"
         )
+    tensors = own_keys(tensors)
     if not tensors:
         raise CheckpointError(f"'{path}' holds no weights: save the network's state_dict()")
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+    if any(tensor.is_meta for tensor in tensors.values()):
+        raise CheckpointError(
+            f"'{path}' holds tensors without values (of the device meta); save the weights again"
+        )
     return tensors, {"weights": weights, "config": config}
+
+
+def _refuse_pointer(path: Path) -> None:
+    """Raises CheckpointError for what Git leaves in place of a large file."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise CheckpointError(
+                f"'{path}' is a pointer of Git LFS and not the file itself: run git lfs pull, or download it"
+            )
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as the format does: the length of a header, and the header's JSON."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+
+
+def _read_shards(path: Path) -> dict[str, Tensor]:
+    """The tensors of a model that is stored in several safetensors files beside their index."""
+    index = parse_config(path.read_text(encoding="utf-8"), f"'{path}'")
+    places = index.get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise CheckpointError(
+            f"'{path}' has no 'weight_map' that tells the file of each tensor; download it again"
+        )
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        shard = path.with_name(Path(name).name)
+        if not shard.is_file():
+            raise CheckpointError(f"'{path}' names '{name}', which is not beside it; download all parts")
+        tensors |= _read_safetensors(shard)[0]
+    if missing := [key for key in places if key not in tensors]:
+        raise CheckpointError(f"the parts of '{path}' lack tensors that it names: {some_of(missing)}")
+    return tensors
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
@@ -92,14 +138,7 @@ def _read_pickle(
         # Several networks in one file, as DRN's dual ones: their keys begin with the place in the list.
         content = {f"{i}.{key}": value for i, part in enumerate(content) for key, value in part.items()}
     config = content.get("config") if isinstance(content, Mapping) else None
-    entries = []
-    while isinstance(content, Mapping):
-        wrappers = (entry, *_WRAPPERS)
-        inner = next((name for name in wrappers if isinstance(content.get(name), Mapping)), None)
-        if inner is None:
-            break
-        entries.append(inner)
-        content = content[inner]
+    content, entries = open_containers(content, entry)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"'{path}' holds a {type(content).__name__}: save the network's state_dict()")
     strange = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
@@ -111,6 +150,11 @@ def _read_pickle(
 
 def _load_inert(path: Path) -> Any:
     """What a file of PyTorch holds, read without running anything of it."""
+    if _is_torchscript(path):
+        raise CheckpointError(
+            f"'{path}' is a TorchScript program, which hfsr does not run; save the state dict of the network that "
+            "it was made from"
+        )
     try:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -127,6 +171,14 @@ def _load_inert(path: Path) -> Any:
         raise CheckpointError(
             f"'{path}' is not a whole checkpoint of PyTorch ({first_line(error)}); download or save it again"
         ) from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether an archive of PyTorch holds code, as `torch.jit.save` writes it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.split("/")[1:2] == ["code"] for name in archive.namelist())
 
 
 def parse_config(text: str, source: str) -> dict[str, Any]:

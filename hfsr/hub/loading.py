@@ -17,7 +17,7 @@ from hfsr.errors import CheckpointError, OptionsError, suggest
 
 __all__ = ["find_local", "from_pretrained", "task_in", "task_of"]
 
-FILES = (".safetensors", ".pth", ".pt", ".mat", ".onnx")
+FILES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin", ".mat", ".onnx", ".json")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -111,7 +111,7 @@ def find_local(name: str | Path) -> Path | None:
     path = Path(name).expanduser()
     if path.exists():
         return path
-    if path.suffix in FILES:
+    if path.suffix.lower() in FILES:
         raise CheckpointError(f"there is no checkpoint file '{name}'; check the path")
     if isinstance(name, str) and HUB_ID.fullmatch(name):
         return None

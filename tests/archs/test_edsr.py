@@ -62,9 +62,16 @@ def test_another_mean_is_kept() -> None:
     assert model.model_args["rgb_mean"] == pytest.approx(other, abs=1e-6)
 
 
-def test_mean_layers_of_another_range_are_refused() -> None:
+def test_mean_layers_of_the_unit_range_tell_it() -> None:
     official = OfficialEDSR(2, 12, 2, mean=tuple(value / 255 for value in MEAN), drift=0)
-    with pytest.raises(CheckpointError, match=r"subtracts .* no mean colour in 0\.\.255"):
+    arguments = identify(official.tensors)[1]
+    assert arguments["img_range"] == 1
+    assert arguments["rgb_mean"] == pytest.approx([value / 255 for value in MEAN], abs=1e-6)
+
+
+def test_mean_layers_of_no_range_are_refused() -> None:
+    official = OfficialEDSR(2, 12, 2, mean=tuple(value / 25 for value in MEAN), drift=0)
+    with pytest.raises(CheckpointError, match=r"subtracts .* no mean color in 0\.\.255 or 0\.\.1"):
         identify(official.tensors)
 
 

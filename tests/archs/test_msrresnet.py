@@ -6,8 +6,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from hfsr.archs.msrresnet import MSRResNet
+from hfsr.checkpoints import load_checkpoint
 from hfsr.errors import OptionsError
 
+from ..checkpoints.layouts import difference, fresh, renamed
 from .graphs import assert_radius
 from .parity import assert_same_constructor, assert_same_function
 
@@ -46,3 +48,10 @@ def test_radius_grows_with_depth() -> None:
 def test_other_scales_are_refused(scale: int) -> None:
     with pytest.raises(OptionsError, match="use 2, 3 or 4"):
         MSRResNet(upscale=scale)
+
+
+def test_kair_has_other_names_for_the_same_parts(tmp_path) -> None:
+    model = fresh("MSRResNet", num_feat=16, num_block=2, upscale=4)
+    theirs = renamed(model.state_dict(), [(r"^body\.", "recon_trunk."), (r"^conv_hr\.", "HRconv.")])
+    torch.save(theirs, tmp_path / "msrresnet_x4_psnr.pth")
+    assert difference(load_checkpoint(tmp_path / "msrresnet_x4_psnr.pth"), model) == 0

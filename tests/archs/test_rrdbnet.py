@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from hfsr._compat import import_torchvision
 from hfsr.archs.rrdbnet import RRDB, SPEC, ResidualDenseBlock, RRDBNet
-from hfsr.checkpoints import identify, load_weights
+from hfsr.checkpoints import identify, load_checkpoint, load_weights
 from hfsr.errors import CheckpointError, OptionsError
 
+from ..checkpoints.layouts import difference, fresh, old_esrgan
 from .graphs import assert_radius
 from .parity import assert_same_constructor, shake
 
@@ -150,3 +151,10 @@ def test_radius_grows_by_fifteen_a_block(scale: int, multiple: int) -> None:
 def test_other_scales_are_refused(scale: int) -> None:
     with pytest.raises(OptionsError, match="use 1, 2 or 4"):
         RRDBNet(scale=scale)
+
+
+def test_kair_has_no_index_in_the_fifth_convolution(tmp_path) -> None:
+    model = fresh("RRDBNet", num_feat=16, num_block=1, num_grow_ch=8, scale=4)
+    theirs = {key.replace("conv5.0.", "conv5."): t for key, t in old_esrgan(model.state_dict()).items()}
+    torch.save(theirs, tmp_path / "rrdb_x4_psnr.pth")
+    assert difference(load_checkpoint(tmp_path / "rrdb_x4_psnr.pth"), model) == 0

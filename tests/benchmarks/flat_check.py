@@ -114,10 +114,10 @@ def examine(name: str, model: nn.Module, reading: Mapping[str, Any]) -> Case:
 
 
 def reexpressed(names: Sequence[str]) -> Iterator[Case]:
-    """Bundled models, which are EDSRs, as they would be with each range and mean: the same images.
+    """Bundled models, which are EDSRs, expressed with each range and mean: the same images.
 
-    What follows the mean shift is homogeneous but for its biases, which are multiplied by the ranges' ratio; a
-    mean is a bias of the first and of the last convolution.
+    What follows the mean shift is homogeneous but for its biases, which are multiplied by the ratio of the
+    ranges; a mean is a bias of the first and of the last convolution.
     """
     for name in names:
         source = hfsr.from_pretrained(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import importlib
 import json
 from collections.abc import Callable
@@ -14,15 +15,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import hfsr
 from hfsr._compat import import_torchvision
 from hfsr.archs import Bicubic, luma
 from hfsr.checkpoints.foreign import ForeignNetwork
+from hfsr.checkpoints.foreign_values import check_values
 from hfsr.cli import main
-from hfsr.errors import CheckpointError, MissingDependencyError, install_command
+from hfsr.errors import CheckpointError, HfsrWarning, MissingDependencyError, OptionsError, install_command
 from hfsr.inference import Upscaler
 from hfsr.registry import ARCHS
+
+from .layouts import fresh, old_esrgan
 
 if find_spec("spandrel") is None:
     pytest.skip("spandrel is not installed: it comes with hfsr[spandrel]", allow_module_level=True)
@@ -268,3 +273,136 @@ def test_info_and_doctor(family: str, kind: str, told: str, saved, capsys) -> No
     assert "paper" not in capsys.readouterr().out
     assert main(["doctor", path, "--size", "48", "--tile", "24"]) == 0
     assert told in capsys.readouterr().out
+
+
+def old_network() -> dict[str, Tensor]:
+    """An ESRGAN of one enlargement in the layout before BasicSR: x2 and x3 have the same tensors."""
+    model = fresh("RRDBNet", num_feat=64, num_block=1, num_grow_ch=32, scale=4)
+    return old_esrgan(model.state_dict(), stages=1)
+
+
+def enlarged_once(tensors: dict[str, Tensor], x: Tensor, factor: int) -> Tensor:
+    """What an old ESRGAN makes, written out."""
+
+    def conv(name: str, x: Tensor) -> Tensor:
+        return F.conv2d(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"], padding=1)
+
+    shallow = conv("model.0", x)
+    trunk = shallow
+    for m in (1, 2, 3):
+        grown = [trunk]
+        for i in range(1, 5):
+            grown.append(F.leaky_relu(conv(f"model.1.sub.0.RDB{m}.conv{i}.0", torch.cat(grown, 1)), 0.2))
+        trunk = trunk + 0.2 * conv(f"model.1.sub.0.RDB{m}.conv5.0", torch.cat(grown, 1))
+    features = shallow + conv("model.1.sub.1", shallow + 0.2 * trunk)
+    features = F.leaky_relu(conv("model.3", F.interpolate(features, scale_factor=factor)), 0.2)
+    return conv("model.7", F.leaky_relu(conv("model.5", features), 0.2))
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "expected"),
+    [
+        ("3x_foo.pth", None, 3),
+        ("foo_x3.pth", None, 3),
+        ("2x_foo.pth", None, 2),
+        ("foo.pth", 3, 3),
+        ("foo.pth", 2, 2),
+    ],
+)
+def test_one_enlargement_is_by_the_scale_asked_for_or_named(
+    name: str, scale: int | None, expected: int, tmp_path
+) -> None:
+    tensors = old_network()
+    torch.save(tensors, tmp_path / name)
+    model = hfsr.load_checkpoint(tmp_path / name, scale=scale)
+    x = torch.rand(1, 3, 9, 11)
+    with torch.no_grad():
+        right = enlarged_once(tensors, x, expected)
+        assert right.shape == (1, 3, 9 * expected, 11 * expected)
+        assert (model(x) - right).abs().max() < 1e-5 * (right.max() - right.min())
+
+
+def test_a_scale_that_nothing_tells_is_a_guess_with_a_warning(tmp_path) -> None:
+    torch.save(old_network(), tmp_path / "foo.pth")
+    with pytest.warns(HfsrWarning, match=r"foo\.pth': read as x2, though x3 has the same tensors") as caught:
+        assert hfsr.load_checkpoint(tmp_path / "foo.pth").scale == 2
+    assert len(caught) == 1
+
+
+def test_esrgan_plus_is_read_exactly(tmp_path) -> None:
+    tensors = old_network()
+    tensors |= {f"model.1.sub.0.RDB{m}.conv1x1.weight": torch.randn(32, 64, 1, 1) * 0.1 for m in (1, 2, 3)}
+    torch.save(tensors, tmp_path / "2x_plus.pth")
+    model = hfsr.load_checkpoint(tmp_path / "2x_plus.pth")
+
+    def conv(name: str, x: Tensor) -> Tensor:
+        weight = tensors[f"{name}.weight"]
+        return F.conv2d(x, weight, tensors.get(f"{name}.bias"), padding=weight.shape[-1] // 2)
+
+    x = torch.rand(1, 3, 7, 8)
+    with torch.no_grad():
+        shallow = conv("model.0", x)
+        trunk = shallow
+        for m in (1, 2, 3):
+            block = f"model.1.sub.0.RDB{m}"
+            grown = [trunk]
+            for i in range(1, 5):
+                made = F.leaky_relu(conv(f"{block}.conv{i}.0", torch.cat(grown, 1)), 0.2)
+                if i == 2:
+                    made = made + conv(f"{block}.conv1x1", trunk)
+                if i == 4:
+                    made = made + grown[2]
+                grown.append(made)
+            trunk = trunk + 0.2 * conv(f"{block}.conv5.0", torch.cat(grown, 1))
+        features = shallow + conv("model.1.sub.1", shallow + 0.2 * trunk)
+        features = F.leaky_relu(conv("model.3", F.interpolate(features, scale_factor=2)), 0.2)
+        right = conv("model.7", F.leaky_relu(conv("model.5", features), 0.2))
+        assert (model(x) - right).abs().max() < 1e-5 * (right.max() - right.min())
+
+
+def test_tensors_that_would_be_dropped_are_refused(tmp_path, refused) -> None:
+    """spandrel reads ESRGAN+ in the layout of BasicSR as ESRGAN, without what sets it apart."""
+    model = fresh("RRDBNet", num_feat=64, num_block=1, num_grow_ch=32, scale=4)
+    extra = {f"body.0.rdb{m}.conv1x1.weight": torch.randn(32, 64, 1, 1) for m in (1, 2, 3)}
+    torch.save({**model.state_dict(), **extra}, tmp_path / "plus.pth")
+    with refused(r"does not use: body\.0\.rdb1\.conv1x1\.weight, body\.0\.rdb2\.conv1x1\.weight"):
+        hfsr.load_checkpoint(tmp_path / "plus.pth")
+
+
+class Recomputing(nn.Module):
+    """A convolution, an index, and a kernel that is merged from two branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.merged = nn.Module()
+        self.merged.register_parameter("kernel", nn.Parameter(torch.ones(2, 2)))
+        self.register_buffer("table", torch.ones(3), persistent=False)
+
+
+def test_tensors_that_the_network_computes_are_noted(refused) -> None:
+    network = Recomputing()
+    conv = {f"conv.{name}": tensor.detach() for name, tensor in network.conv.named_parameters()}
+    assert check_values(conv, network, source="'net.pth'") == ()
+    assert (
+        check_values({"other.name": conv["conv.weight"].half().float()}, _rounded(network), source="") == ()
+    )
+    derived = {"layer.attn_mask": torch.zeros(4), "layer.index": torch.arange(5), "table": torch.zeros(3)}
+    (note,) = check_values({**conv, **derived}, network, source="'net.pth'")
+    assert (
+        note == "3 tensors follow from sizes and are computed: layer.attn_mask, layer.index, ... (3 in all)"
+    )
+    branches = {"merged.first.weight": torch.rand(2, 2), "merged.second.weight": torch.rand(2, 2)}
+    (note,) = check_values({**conv, **branches}, network, source="'net.pth'")
+    assert note.startswith("2 tensors are merged into other convolutions: merged.first.weight")
+    with refused(r"^'net\.pth' holds tensors .* does not use: stray\.weight;"):
+        check_values({**conv, "stray.weight": torch.rand(2, 2)}, network, source="'net.pth'")
+
+
+def _rounded(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(network).half().float()
+
+
+def test_arguments_of_other_families_cannot_be_stated(saved) -> None:
+    with pytest.raises(OptionsError, match="its arguments cannot be set; leave img_range out"):
+        hfsr.load_checkpoint(saved("Compact"), model_args={"img_range": 1})
