@@ -141,7 +141,10 @@ def _table(report: Report) -> str:
     baseline = "bicubic" if report.scale > 1 else "input"
     width = max(len(report.set), 4, *(len(scores.name) for scores in report.per_image))
     head = f"{'':{width}}  PSNR-Y  SSIM-Y  PSNR-RGB  SSIM-RGB  {baseline} PSNR-Y"
-    lines = [f"{report.model} on {report.set}, x{report.scale:g}, {report.images} pictures", "", head]
+    quality = report.protocol.get("quality")
+    compressed = f", JPEG of quality {quality}" if quality is not None and report.scale > 1 else ""
+    title = f"{report.model} on {report.set}, x{report.scale:g}{compressed}, {report.images} pictures"
+    lines = [title, "", head]
     rows: list[tuple[str, Scores | Report]] = [(scores.name, scores) for scores in report.per_image]
     for name, s in [*rows, ("mean", report)]:
         lines.append(

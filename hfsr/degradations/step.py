@@ -67,7 +67,9 @@ class Chain(Step):
         for step in steps:
             reach, before = reach + step.reach * before, before * step.scale
         self.reach = reach
-        self.grid = math.lcm(self.scale, *(step.period for step in steps)) if steps else 1
+        # Evaluation also reduces by real scales (Meta-SR); only whole images are reduced by those.
+        whole = math.ceil(self.scale)
+        self.grid = math.lcm(whole, *(step.period for step in steps)) if steps else 1
         """Regions that begin and end on multiples of this are degraded as they are within the picture."""
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:

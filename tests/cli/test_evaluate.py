@@ -134,6 +134,26 @@ def test_tasks_of_scale_one(tmp_path, folder, capsys, task, stated, monkeypatch)
     assert "input PSNR-Y" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [["--task", "sr", "--quality", "40"], ["--quality", "40"]])
+def test_compressed_super_resolution_reduces_and_then_compresses(model, folder, capsys, words):
+    compressed = folder.parent / "compressed"
+    compressed.mkdir()
+    for path in folder.iterdir():
+        lq = bicubic_down(np.asarray(Image.open(path)), 2)
+        Image.fromarray(lq).save(compressed / f"{path.stem}.jpg", quality=40)
+    command = ["evaluate", "-m", model, "--gt", str(folder), "--json"]
+    assert cli.main([*command, *words]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert cli.main([*command, "--lq", str(compressed)]) == 0
+    given = json.loads(capsys.readouterr().out)
+    assert made["psnr_y"] == given["psnr_y"]
+    assert made["bicubic_psnr_y"] == given["bicubic_psnr_y"]
+    assert made["protocol"]["resize"] == "MATLAB bicubic, antialiased, 8 bit"
+    assert (made["protocol"]["jpeg"], made["protocol"]["quality"]) == ("libjpeg, 4:2:0", 40)
+    assert cli.main([*command[:-1], *words]) == 0
+    assert "on Tiny, x2, JPEG of quality 40, 2 pictures" in capsys.readouterr().out
+
+
 def test_tilings(model, folder, capsys):
     lr = str(folder.parent / "LR")
     assert (
