@@ -3,8 +3,8 @@
     python tests/benchmarks/contact_sheet.py MODEL [MODEL ...] --crop astronaut.png:150,0,160,160 [...] -o OUT
 
 A crop is FILE:LEFT,TOP,WIDTH,HEIGHT in px of GT; a FILE that is not there is taken from scikit-image. One row
-per crop and quality: the LQ image enlarged by bicubic (at scale 1 as it is), each model, GT. The whole image is
-reduced, compressed and restored before it is cropped.
+per crop and quality: the LQ image enlarged by bicubic (at scale 1 as it is), each model, GT. The whole image
+is reduced, compressed and restored before it is cropped.
 """
 
 from __future__ import annotations
