@@ -108,11 +108,20 @@ def _upscaler(network: nn.Module, tile: str, args: argparse.Namespace) -> Upscal
 
 
 def _default_model(args: argparse.Namespace) -> str:
-    task = told_task(args)
-    if task in ("jpeg", "demosaic") or args.degradation:
-        what = {"jpeg": "against JPEG artefacts", "demosaic": "for demosaicing"}.get(str(task), "for this")
+    """The bundled model for what the command line says of the LQ images."""
+    from hfsr import _resources
+
+    task, scale = told_task(args), args.scale
+    if task == "jpeg" and args.task is None and scale not in (None, 1):
+        task = "sr"  # a quality and a scale: compressed images that are enlarged
+    names = {"denoise": "hfsr-denoise", "jpeg": "hfsr-dejpeg"}
+    name = names.get(str(task), f"hfsr-x{scale or 2:g}")
+    compressed = f"{name}-photo" if task == "sr" and args.quality is not None else name
+    bundled = _resources.bundled_models()
+    if args.degradation or task == "demosaic" or (task == "jpeg" and name not in bundled):
+        what = {"jpeg": "against JPEG artifacts", "demosaic": "for demosaicing"}.get(str(task), "for this")
         raise OptionsError(f"no model {what} is bundled; name one with -m")
-    return "hfsr-denoise" if task == "denoise" else f"hfsr-x{args.scale or 2:g}"
+    return compressed if compressed in bundled else name
 
 
 # Numbers
