@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["has_jpeg_grid", "jpeg_grid_score"]
 
 THRESHOLD = 6.0
-"""Score from which an image counts as compressed; rates in tests/benchmarks/results/compressed.txt."""
+"""Score from which an image counts as compressed; rates in tests/benchmarks/results/jpeg_grid.txt."""
 
 _SIDE = 1024  # px: a region of this size in the middle is enough, and costs milliseconds
 _STEP = 16.0  # gray levels: larger steps between px are edges of the image
