@@ -19,6 +19,8 @@ HEAD = (
     "| weights | does | network | parameters | 1280x720 px in fp32 | PSNR-Y in dB (baseline) |\n"
     "|---|---|---|---|---|---|\n"
 )
+MOST_REPORTS = 6
+"""Measurements that a row holds without becoming hard to read."""
 SPEED = re.compile(r"^Speed: (\S+ s) for a result of 1280x720 px in fp32, on ", re.M)
 
 
@@ -34,9 +36,12 @@ def row(name: str) -> str:
     folder = _resources.path("weights", name)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     parameters = sum(p.numel() for p in read_model_folder(folder).parameters())
+    reports = reports_of(card)
+    if len(reports) > MOST_REPORTS:  # at many strengths: the last set, which is the largest
+        reports = [report for report in reports if report["set"] == reports[-1]["set"]]
     measured = ", ".join(
         f"{report['set']} {setting_of(report)} {report['psnr_y']:.2f} ({report['bicubic_psnr_y']:.2f})"
-        for report in reports_of(card)
+        for report in reports
     )
     speed = SPEED.search(card)
     if speed is None:

@@ -121,11 +121,20 @@ def words_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
     noise = str(protocol.get("noise", ""))
     if noise.startswith("Gaussian") and isinstance(protocol.get("sigma"), (int, float)):
         words |= {"task": "denoise", "sigma": protocol["sigma"], "unclipped": "neither" in noise}
-    elif isinstance(protocol.get("quality"), (int, float)):
+    elif str(protocol.get("resize", "")).startswith("MATLAB bicubic") and _says_quality(protocol):
+        words |= {"task": "sr", "quality": protocol.get("quality")}
+    elif "quality" in protocol and _says_quality(protocol):
         words |= {"task": "jpeg", "quality": protocol["quality"]}
     elif pattern := re.match(r"Bayer (\w+)", str(protocol.get("mosaic", ""))):
         words |= {"task": "demosaic", "pattern": pattern[1]}
     return words
+
+
+def _says_quality(protocol: Mapping[str, Any]) -> bool:
+    """True where `--quality` alone says what was compressed, and where nothing was."""
+    if "quality" not in protocol:
+        return "jpeg" not in protocol
+    return isinstance(protocol["quality"], (int, float)) and protocol.get("jpeg") == "libjpeg, 4:2:0"
 
 
 def _label(report: dict[str, Any]) -> str:

@@ -38,7 +38,13 @@ def add_words(parser: argparse.ArgumentParser, *, several: bool = False) -> None
         action="store_true",
         help="denoise: neither clamp nor round the noisy picture, as many papers do",
     )
-    add("--quality", type=int, metavar="N", help=f"jpeg: quality{quality}", **many)
+    add(
+        "--quality",
+        type=int,
+        metavar="N",
+        help=f"jpeg: quality{quality}; sr: the reduced images are compressed at this quality",
+        **many,
+    )
     add("--pattern", default="RGGB", metavar="P", help="demosaic: Bayer pattern (default RGGB)")
     add("--seed", type=int, default=0, metavar="N", help="seed of the noise (default 0)")
     add(
@@ -50,7 +56,10 @@ def add_words(parser: argparse.ArgumentParser, *, several: bool = False) -> None
 
 
 def told_task(args: argparse.Namespace) -> str | None:
-    """The task that is told, also by a strength alone; None where it is left to the model."""
+    """The task that is told, also by a strength alone; None where it is left to the model.
+
+    A quality alone tells "jpeg", which `degradations_of` understands as "sr" for models that enlarge.
+    """
     if args.task is None and args.sigma is not None:
         return "denoise"
     if args.task is None and args.quality is not None:
@@ -88,16 +97,21 @@ def degradations_of(args: argparse.Namespace, task: str, scale: float) -> list[S
     Raises:
         OptionsError: the model does not keep sizes and the task does, or a value is out of range.
     """
-    from hfsr.degradations import Bicubic, GaussianNoise, Jpeg, Mosaic, Seeded
+    from hfsr.degradations import Bicubic, Chain, GaussianNoise, Jpeg, Mosaic, Seeded
 
     if args.degradation:
         return [Seeded(_chain(args.degradation, scale), args.seed)]
+    if task == "jpeg" and args.task is None and scale != 1:
+        task = "sr"
     if task != "sr" and scale != 1:
         raise OptionsError(
             f"--task {task} is for models of scale 1, this one enlarges x{scale:g}; leave --task out"
         )
     steps: list[Step] = [Bicubic(scale=scale)]
-    if task == "denoise":
+    if task == "sr" and args.quality is not None:
+        qualities = _listed(args.quality, QUALITY)
+        steps = [Chain([Bicubic(scale=scale), Jpeg(quality=quality)]) for quality in qualities]
+    elif task == "denoise":
         clip = not args.unclipped
         steps = [GaussianNoise(sigma=sigma, clip=clip) for sigma in _listed(args.sigma, SIGMA)]
     elif task == "jpeg":

@@ -116,7 +116,7 @@ def measure(
     up = Upscaler(model, tile=0, dtype="fp32")
     report = evaluate_set(up, gt, lq, degradation=degradation, model=name, shows_progress=sys.stderr.isatty())
     told = report.to_json() | ({"gt": gt} if gt.startswith(PREFIX) else {})
-    where = report.set if report.scale > 1 else f"{report.set} {setting_of(told)}"
+    where = f"{report.set} {setting_of(told)}"
     better = f"{report.psnr_y:.2f} dB (baseline {report.bicubic_psnr_y:.2f} dB)"
     print(f"{where}, {report.images} pictures: PSNR-Y {better}")
     return told

@@ -108,11 +108,20 @@ def _upscaler(network: nn.Module, tile: str, args: argparse.Namespace) -> Upscal
 
 
 def _default_model(args: argparse.Namespace) -> str:
-    task = told_task(args)
-    if task in ("jpeg", "demosaic") or args.degradation:
-        what = {"jpeg": "against JPEG artefacts", "demosaic": "for demosaicing"}.get(str(task), "for this")
+    """The bundled model for what the command line says of the LQ images."""
+    from hfsr import _resources
+
+    task, scale = told_task(args), args.scale
+    if task == "jpeg" and args.task is None and scale not in (None, 1):
+        task = "sr"  # a quality and a scale: compressed images that are enlarged
+    names = {"denoise": "hfsr-denoise", "jpeg": "hfsr-dejpeg"}
+    name = names.get(str(task), f"hfsr-x{scale or 2:g}")
+    compressed = f"{name}-photo" if task == "sr" and args.quality is not None else name
+    bundled = _resources.bundled_models()
+    if args.degradation or task == "demosaic" or (task == "jpeg" and name not in bundled):
+        what = {"jpeg": "against JPEG artifacts", "demosaic": "for demosaicing"}.get(str(task), "for this")
         raise OptionsError(f"no model {what} is bundled; name one with -m")
-    return "hfsr-denoise" if task == "denoise" else f"hfsr-x{args.scale or 2:g}"
+    return compressed if compressed in bundled else name
 
 
 # Numbers
@@ -141,7 +150,10 @@ def _table(report: Report) -> str:
     baseline = "bicubic" if report.scale > 1 else "input"
     width = max(len(report.set), 4, *(len(scores.name) for scores in report.per_image))
     head = f"{'':{width}}  PSNR-Y  SSIM-Y  PSNR-RGB  SSIM-RGB  {baseline} PSNR-Y"
-    lines = [f"{report.model} on {report.set}, x{report.scale:g}, {report.images} pictures", "", head]
+    quality = report.protocol.get("quality")
+    compressed = f", JPEG of quality {quality}" if quality is not None and report.scale > 1 else ""
+    title = f"{report.model} on {report.set}, x{report.scale:g}{compressed}, {report.images} pictures"
+    lines = [title, "", head]
     rows: list[tuple[str, Scores | Report]] = [(scores.name, scores) for scores in report.per_image]
     for name, s in [*rows, ("mean", report)]:
         lines.append(

@@ -4,12 +4,13 @@ Functions on pixels, and steps that the `degradation` of an option file chains. 
 registers the steps.
 """
 
-from .blur import GaussianBlur, KernelBlur
+from .blur import GaussianBlur, KernelBlur, UnsharpMask
 from .compression import Jpeg, jpeg
 from .kernels import blurred, gaussian_kernel, read_kernels, sinc_kernel
 from .mosaic import Mosaic
-from .noise import GaussianNoise, PoissonNoise, gaussian_noise, poisson_noise
-from .reduction import Bicubic, Subsample
+from .noise import ChromaNoise, GaussianNoise, PoissonNoise, gaussian_noise, poisson_noise
+from .random_choice import RandomChoice
+from .reduction import Bicubic, Resample, Subsample
 from .resize import bicubic_down, bicubic_up, cubic_taps, kernel_centres, kernel_down, modcrop
 from .second_order import SecondOrder
 from .step import Chain, Seeded, Step, build_chain, seed_of
@@ -18,16 +19,20 @@ from .wording import in_words
 __all__ = [
     "Bicubic",
     "Chain",
+    "ChromaNoise",
     "GaussianBlur",
     "GaussianNoise",
     "Jpeg",
     "KernelBlur",
     "Mosaic",
     "PoissonNoise",
+    "RandomChoice",
+    "Resample",
     "SecondOrder",
     "Seeded",
     "Step",
     "Subsample",
+    "UnsharpMask",
     "bicubic_down",
     "bicubic_up",
     "blurred",

@@ -1,4 +1,4 @@
-"""Steps that blur."""
+"""Blur and sharpening."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._pixels import as_float, like
 from .kernels import blurred, gaussian_kernel, read_kernels
 from .step import Interval, Step, Words, drawn, interval, told
 
-__all__ = ["GaussianBlur", "KernelBlur"]
+__all__ = ["GaussianBlur", "KernelBlur", "UnsharpMask"]
 
 
 @DEGRADATIONS.register
@@ -89,3 +89,33 @@ class KernelBlur(Step):
     def protocol(self) -> Words:
         count, height, width = self._kernels.shape
         return {"blur": f"{count} kernel(s) of {width}x{height} px from {self.path.name}"}
+
+
+@DEGRADATIONS.register
+class UnsharpMask(Step):
+    """Unsharp masking: adds the difference to a blurred copy, which leaves halos along edges.
+
+    Args:
+        sigma: standard deviation of the Gaussian blur in px, or [lowest, highest]: each patch draws its own.
+        amount: factor on the difference, or [lowest, highest]; 0 changes nothing.
+
+    Raises:
+        OptionsError: sigma is not within 0.05 to 5, or amount not within 0 to 5.
+    """
+
+    def __init__(self, *, sigma: Interval = 1.0, amount: Interval = 0.5) -> None:
+        self.sigma = interval(sigma, 0.05, 5, "sigma of an unsharp mask", "px")
+        self.amount = interval(amount, 0, 5, "amount of an unsharp mask")
+        self.reach = math.ceil(3 * self.sigma[1])
+        self.beforehand = all(low == high for low, high in (self.sigma, self.amount))
+
+    def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
+        sigma, amount = drawn(self.sigma, rng), drawn(self.amount, rng)
+        radius = math.ceil(3 * sigma)
+        line = gaussian_kernel(2 * radius + 1, sigma)[radius]
+        line /= line.sum()
+        values = as_float(pixels)
+        return like(values + amount * (values - blurred(blurred(values, line[None]), line[:, None])), pixels)
+
+    def protocol(self) -> Words:
+        return {"unsharp_mask_sigma": told(self.sigma), "unsharp_mask_amount": told(self.amount)}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_float, as_uint8, check, like, to_integers
+from .kernels import blurred, gaussian_kernel
 from .step import Interval, Step, Words, drawn, interval, told
 
-__all__ = ["GaussianNoise", "PoissonNoise", "gaussian_noise", "poisson_noise"]
+__all__ = ["ChromaNoise", "GaussianNoise", "PoissonNoise", "gaussian_noise", "poisson_noise"]
 
 _PHOTONS = 256  # counted where a channel is white
+_CHROMA = np.array([[0, 1.402], [-0.344136, -0.714136], [1.772, 0]])  # R, G, B of Cb and Cr (JFIF)
 
 
 def gaussian_noise(image: NDArray, sigma: float, *, seed: int | np.random.Generator) -> NDArray:
@@ -103,6 +107,43 @@ class PoissonNoise(Step):
             "noise": f"Poisson, {_PHOTONS} photons where white, {_rounding(self.clip)}",
             "strength": told(self.strength),
         }
+
+
+@DEGRADATIONS.register
+class ChromaNoise(Step):
+    """Gaussian noise of the chroma alone, in spots of several px, as cameras leave it in the shadows.
+
+    Gray images stay as they are.
+
+    Args:
+        sigma: standard deviation of Cb and of Cr in gray levels of 8 bit, or [lowest, highest]: each patch
+            draws its own.
+        grain: standard deviation in px of the Gaussian by which the noise is smoothed, or [lowest, highest];
+            0 leaves it white. Sigma holds after the smoothing.
+
+    Raises:
+        OptionsError: sigma is not within 0 to 255, or grain not within 0 to 8.
+    """
+
+    def __init__(self, *, sigma: Interval = 10.0, grain: Interval = 1.0) -> None:
+        self.sigma = interval(sigma, 0, 255, "sigma of chroma noise", "gray levels")
+        self.grain = interval(grain, 0, 8, "grain", "px")
+
+    def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
+        sigma, grain = drawn(self.sigma, rng), drawn(self.grain, rng)
+        if pixels.ndim != 3 or pixels.shape[2] != 3:
+            return pixels
+        radius = math.ceil(3 * grain)
+        noise = rng.standard_normal((pixels.shape[0] + 2 * radius, pixels.shape[1] + 2 * radius, 2))
+        if radius:
+            line = gaussian_kernel(2 * radius + 1, grain)[radius]
+            line /= math.sqrt((line**2).sum())
+            noise = blurred(blurred(noise, line[None]), line[:, None])
+            noise = noise[radius:-radius, radius:-radius]
+        return like(as_float(pixels) + noise @ _CHROMA.T * (sigma / 255), pixels)
+
+    def protocol(self) -> Words:
+        return {"chroma_noise_sigma": told(self.sigma), "chroma_noise_grain": told(self.grain)}
 
 
 def _rounding(clip: bool) -> str:

@@ -7,7 +7,7 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ __all__ = [
     "Step",
     "Words",
     "build_chain",
+    "build_steps",
     "drawn",
     "interval",
     "seed_of",
@@ -43,7 +44,7 @@ class Step(ABC):
     """How many px beyond a px it looks; those are cut along with a patch."""
     beforehand: bool = False
     """It draws nothing, and may be done to whole pictures before patches are cut from them and turned."""
-    period: ClassVar[int] = 1
+    period: int = 1
     """What it does to a px depends on the px's coordinates modulo this."""
 
     @abstractmethod
@@ -66,7 +67,9 @@ class Chain(Step):
         for step in steps:
             reach, before = reach + step.reach * before, before * step.scale
         self.reach = reach
-        self.grid = math.lcm(self.scale, *(step.period for step in steps)) if steps else 1
+        # Evaluation also reduces by real scales (Meta-SR); only whole images are reduced by those.
+        whole = math.ceil(self.scale)
+        self.grid = math.lcm(whole, *(step.period for step in steps)) if steps else 1
         """Regions that begin and end on multiples of this are degraded as they are within the picture."""
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
@@ -110,13 +113,22 @@ def build_chain(sections: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
     listed = [sections] if isinstance(sections, Mapping) else list(sections or ())
     if not listed and scale > 1:
         listed = [{"type": "Bicubic"}]
-    chain = Chain([_build(section, scale) for section in listed])
+    chain = Chain(build_steps(listed, scale))
     if chain.scale != scale:
         raise OptionsError(
             f"degradation: its steps reduce by {chain.scale}, but the file's scale is {scale}; "
             "add or remove a step as {type: Bicubic}"
         )
     return chain
+
+
+def build_steps(sections: Sequence[Mapping[str, Any]], scale: int) -> list[Step]:
+    """The steps of sections with a `type`; those that reduce and name no scale reduce by `scale`.
+
+    Raises:
+        OptionsError: an unknown step or argument.
+    """
+    return [_build(section, scale) for section in sections]
 
 
 def _build(section: Mapping[str, Any], scale: int) -> Step:

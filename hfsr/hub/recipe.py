@@ -106,11 +106,22 @@ def task_undoing(degradation: Any, scale: int) -> str | None:
     Returns:
         None where the steps do not tell: a network that enlarges, or LQ pictures that are given.
     """
-    steps = [degradation] if isinstance(degradation, Mapping) else degradation
-    if scale != 1 or not steps:
+    types = set(_types(degradation))
+    if scale != 1 or not types:
         return None
-    tasks = {UNDOES.get(str(step.get("type")), "restoration") for step in steps}
+    tasks = {UNDOES.get(name, "restoration") for name in types}
     return tasks.pop() if len(tasks) == 1 else "restoration"
+
+
+def _types(degradation: Any) -> Iterator[str]:
+    """The types of all steps; of a step with `choices`, those of the steps in them."""
+    if isinstance(degradation, Mapping):
+        if "choices" in degradation:
+            yield from _types(degradation["choices"])
+        else:
+            yield str(degradation.get("type"))
+    for step in degradation if isinstance(degradation, list) else ():
+        yield from _types(step)
 
 
 def read_recipe(path: Path) -> Recipe:

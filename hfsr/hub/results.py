@@ -50,7 +50,7 @@ class Row:
 
     set: str
     setting: str
-    """What was undone: "x2", "sigma 25", "quality 40"."""
+    """What was undone: "x2", "x2, quality 75", "sigma 25", "quality 40"."""
     images: str
     cells: list[str]
     baseline: str
@@ -84,16 +84,18 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
 
 
 def setting_of(report: ReportJson) -> str:
-    """What was undone, in a word: "x2", "sigma 25" for noise, "quality 40" for JPEG."""
+    """What was undone, in a word: "x2", "x2, quality 75", "sigma 25" for noise, "quality 40" for JPEG."""
     protocol = report["protocol"]
+    enlarged = f"x{report['scale']:g}"
     for word in SETTINGS:
         if (value := protocol.get(word)) is not None:
             told = f"{word} {value:g}" if isinstance(value, (int, float)) else f"{word} {value}"
-            return f"{told}, unclipped" if "neither" in str(protocol.get("noise")) else told
+            told = f"{told}, unclipped" if "neither" in str(protocol.get("noise")) else told
+            return told if report["scale"] == 1 else f"{enlarged}, {told}"
     if report["scale"] == 1:
         given = "pairs" if "as given" in str(protocol.get("resize")) else "same size"
         return str(protocol.get("mosaic", given)).partition(",")[0]
-    return f"x{report['scale']:g}"
+    return enlarged
 
 
 def _dataset_id(report: ReportJson) -> str:

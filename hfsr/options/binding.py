@@ -171,15 +171,24 @@ def typed_sections(raw: Mapping[str, Any]) -> Iterator[TypedSection]:
     for key, section in _mapping(raw.get("datasets")).items():
         places["datasets", str(key)] = (section, known["dataset"])
         steps = _mapping(section).get("degradation")
-        for number, step in enumerate(steps if isinstance(steps, list) else []):
-            places["datasets", str(key), "degradation", str(number)] = (step, known["degradation"])
-        if isinstance(steps, Mapping):
-            places["datasets", str(key), "degradation"] = (steps, known["degradation"])
+        for place, step in _degradation_steps(("datasets", str(key), "degradation"), steps):
+            places[place] = (step, known["degradation"])
     for key, section in _mapping(_mapping(raw.get("val")).get("metrics")).items():
         places["val", "metrics", str(key)] = (section, known["metric"])
     for place, (section, kind) in places.items():
         if isinstance(section, Mapping):
             yield TypedSection(place, section, kind, raw.get("scale", 1))
+
+
+def _degradation_steps(place: tuple[str, ...], steps: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every step of a degradation with its place, those in the `choices` of a step included."""
+    if isinstance(steps, Mapping):
+        yield place, steps
+        choices = steps.get("choices")
+        for number, choice in enumerate(choices if isinstance(choices, list) else []):
+            yield from _degradation_steps((*place, "choices", str(number)), choice)
+    for number, step in enumerate(steps if isinstance(steps, list) else []):
+        yield from _degradation_steps((*place, str(number)), step)
 
 
 def recipe_problem(raw: Mapping[str, Any]) -> Iterator[Located]:

@@ -79,6 +79,12 @@ def _of_type(kind: Kind, name: str, own: dict[str, Any]) -> dict[str, Any]:
     if "degradation" in properties:
         step = {"$ref": "#/$defs/degradation"}
         properties["degradation"] = {"anyOf": [step, {"items": step, "type": "array"}, {"type": "null"}]}
+    if kind.title == "degradation" and "choices" in properties:
+        step = {"$ref": "#/$defs/degradation"}
+        properties["choices"] = {
+            "items": {"anyOf": [step, {"items": step, "type": "array"}]},
+            "type": "array",
+        }
     if "better" not in properties and kind.title == "metric":
         properties["better"] = {"enum": ["higher", "lower"]}
     return {

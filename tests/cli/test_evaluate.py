@@ -134,6 +134,26 @@ def test_tasks_of_scale_one(tmp_path, folder, capsys, task, stated, monkeypatch)
     assert "input PSNR-Y" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [["--task", "sr", "--quality", "40"], ["--quality", "40"]])
+def test_compressed_super_resolution_reduces_and_then_compresses(model, folder, capsys, words):
+    compressed = folder.parent / "compressed"
+    compressed.mkdir()
+    for path in folder.iterdir():
+        lq = bicubic_down(np.asarray(Image.open(path)), 2)
+        Image.fromarray(lq).save(compressed / f"{path.stem}.jpg", quality=40)
+    command = ["evaluate", "-m", model, "--gt", str(folder), "--json"]
+    assert cli.main([*command, *words]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert cli.main([*command, "--lq", str(compressed)]) == 0
+    given = json.loads(capsys.readouterr().out)
+    assert made["psnr_y"] == given["psnr_y"]
+    assert made["bicubic_psnr_y"] == given["bicubic_psnr_y"]
+    assert made["protocol"]["resize"] == "MATLAB bicubic, antialiased, 8 bit"
+    assert (made["protocol"]["jpeg"], made["protocol"]["quality"]) == ("libjpeg, 4:2:0", 40)
+    assert cli.main([*command[:-1], *words]) == 0
+    assert "on Tiny, x2, JPEG of quality 40, 2 pictures" in capsys.readouterr().out
+
+
 def test_tilings(model, folder, capsys):
     lr = str(folder.parent / "LR")
     assert (
@@ -189,7 +209,20 @@ def test_bad_input_is_one_line(model, folder, tmp_path, capsys, arguments, messa
     assert captured.err.count("\n") == 1
 
 
-def test_without_a_model_the_scale_and_the_task_choose(monkeypatch, folder, capsys):
+@pytest.mark.parametrize(
+    ("words", "model"),
+    [
+        ([], "hfsr-x2"),
+        (["-s", "4"], "hfsr-x4"),
+        (["--task", "denoise"], "hfsr-denoise"),
+        (["--task", "jpeg"], "hfsr-dejpeg"),
+        (["--quality", "75"], "hfsr-dejpeg"),
+        (["--task", "sr", "--quality", "75"], "hfsr-x2-photo"),
+        (["-s", "2", "--quality", "75"], "hfsr-x2-photo"),
+        (["-s", "3", "--task", "sr", "--quality", "75"], "hfsr-x3"),
+    ],
+)
+def test_without_a_model_the_scale_and_the_task_choose(monkeypatch, folder, words, model):
     asked = []
 
     def from_pretrained(name: str, scale: int | None) -> None:
@@ -197,7 +230,13 @@ def test_without_a_model_the_scale_and_the_task_choose(monkeypatch, folder, caps
         raise hfsr.HfsrError("stop")
 
     monkeypatch.setattr("hfsr.hub.from_pretrained", from_pretrained)
-    for more in ([], ["-s", "4"], ["--task", "denoise"], ["--task", "jpeg"], ["--task", "demosaic"]):
-        assert cli.main(["evaluate", "--gt", str(folder), *more]) == 1
-    assert asked == ["hfsr-x2", "hfsr-x4", "hfsr-denoise"]
+    monkeypatch.setattr("hfsr._resources.bundled_models", lambda: ["hfsr-dejpeg", "hfsr-x2-photo", "hfsr-x3"])
+    assert cli.main(["evaluate", "--gt", str(folder), *words]) == 1
+    assert asked == [model]
+
+
+@pytest.mark.parametrize("words", [["--task", "demosaic"], ["--task", "jpeg"]])
+def test_a_task_without_a_bundled_model_wants_one_named(monkeypatch, folder, capsys, words):
+    monkeypatch.setattr("hfsr._resources.bundled_models", list)
+    assert cli.main(["evaluate", "--gt", str(folder), *words]) == 1
     assert "name one with -m" in capsys.readouterr().err

@@ -92,6 +92,45 @@ def test_noise_is_repeated_as_the_card_says(
     assert one["here"]["protocol"]["sigma"] == 15
 
 
+def test_compressed_images_are_repeated_beside_clean_ones(
+    model: Path, sets: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["push", str(model), "org/model", "--dry-run", "--gt", sets[0], "--task", "sr"]
+    assert cli.main([*command, "--quality", "75", "20"]) == 0
+    assert [line.split(",")[1] for line in capsys.readouterr().out.splitlines()[:2]] == [
+        " quality 75",
+        " quality 20",
+    ]
+    assert cli.main(["evaluate", "-m", str(model), "--gt", sets[1], "--json"]) == 0
+    from hfsr.hub.editing import with_results
+    from hfsr.hub.results import reports_of
+
+    clean = json.loads(capsys.readouterr().out)
+    card = model / "README.md"
+    reports = [*reports_of(card.read_text()), clean]
+    card.write_text(with_results(card.read_text(), reports, name="model"))
+    assert "| One | x2, quality 75 |" in card.read_text()
+    assert cli.main(["evaluate", "--from-card", str(model), "--gt", *sets, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["sets"]
+    assert [(one["set"], one["here"]["protocol"].get("quality")) for one in told] == [
+        ("One", 75),
+        ("One", 20),
+        ("Two", None),
+    ]
+    assert told[0]["here"]["psnr_y"] != told[1]["here"]["psnr_y"]
+
+
+def test_a_jpeg_that_no_option_names_is_told_and_not_taken_for_another(
+    model: Path, sets: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = "[{type: Bicubic}, {type: Jpeg, quality: 30, subsampling: '4:4:4'}]"
+    assert cli.main(["push", str(model), "org/m", "--dry-run", "--gt", sets[0], "--degradation", how]) == 0
+    assert cli.main(["evaluate", "--from-card", str(model), "--gt", sets[0]]) == 1
+    assert "jpeg: the card has 'libjpeg, 4:4:4', here it is 'None'" in capsys.readouterr().out
+    command = ["evaluate", "--from-card", str(model), "--gt", sets[0], "--degradation", how]
+    assert cli.main(command) == 0
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

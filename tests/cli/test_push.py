@@ -43,7 +43,7 @@ def test_a_dry_run_measures_and_writes_and_uploads_nothing(
         assert np.array_equal(np.asarray(shown)[:, -36:], np.asarray(Image.open(pictures / "a.png")))
     captured = capsys.readouterr()
     measured, written, last = captured.out.splitlines()
-    assert measured.startswith("Set2, 2 pictures: PSNR-Y ")
+    assert measured.startswith("Set2 x2, 2 pictures: PSNR-Y ")
     assert written.startswith(f"{model}: ")
     assert last == "nothing was uploaded; without --dry-run this goes to org/model"
     data = yaml.safe_load((model / "README.md").read_text().split("---\n")[1])

@@ -153,7 +153,11 @@ def test_the_second_order_chain_without_anything_is_a_faithful_copy():
 @pytest.mark.parametrize("name", sorted(DEGRADATIONS))
 def test_every_step_states_itself_and_gray_pictures_pass(name, tmp_path):
     np.save(tmp_path / "k.npy", np.ones((3, 3)))
-    step = DEGRADATIONS[name](**({"file": str(tmp_path / "k.npy")} if name == "KernelBlur" else {}))
+    required = {
+        "KernelBlur": {"file": str(tmp_path / "k.npy")},
+        "RandomChoice": {"choices": [{"type": "Jpeg"}, []]},
+    }
+    step = DEGRADATIONS[name](**required.get(name, {}))
     assert step.protocol()
     if name != "Mosaic":
         assert step(GT[..., 0], RNG(0)).shape == GT.shape[:2]

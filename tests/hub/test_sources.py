@@ -219,6 +219,10 @@ def test_the_option_file_of_a_bundled_model_goes_along(
     }
 
 
+def choice_of(*choices: object) -> dict[str, object]:
+    return {"type": "RandomChoice", "choices": list(choices)}
+
+
 @pytest.mark.parametrize(
     ("steps", "task"),
     [
@@ -227,6 +231,8 @@ def test_the_option_file_of_a_bundled_model_goes_along(
         ({"type": "Jpeg"}, "jpeg-artefact-removal"),
         ({"type": "Mosaic"}, "demosaicing"),
         ([{"type": "GaussianBlur"}, {"type": "Jpeg"}], "restoration"),
+        (choice_of([], {"type": "Jpeg"}, [{"type": "Jpeg"}, {"type": "Jpeg"}]), "jpeg-artefact-removal"),
+        ([choice_of([], choice_of({"type": "GaussianNoise"})), {"type": "Jpeg"}], "restoration"),
         (None, None),
     ],
 )
