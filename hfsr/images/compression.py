@@ -43,15 +43,16 @@ def read_compression(path: str | os.PathLike[str]) -> Compression:
     """
     path = Path(path)
     check_file(path)
-    with limit_lifted(), opened(path) as image:
+    with limit_lifted(), opened(path) as file:
+        image = file.image
         kind = image.format or ""
         if kind in ("JPEG", "MPO"):
             return Compression(kind, True, _quality(image))
         if kind == "TIFF":
             return Compression(kind, "jpeg" in str(image.info.get("compression")))
     if kind == "WEBP":
-        with path.open("rb") as file:
-            return Compression(kind, _is_lossy_webp(file))
+        with path.open("rb") as stream:
+            return Compression(kind, _is_lossy_webp(stream))
     return Compression(kind, kind in _LOSSY)
 
 
