@@ -169,7 +169,9 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
-    return mean_shift_readings(img_range=255.0, rgb_mean=NO_MEAN, means=(NO_MEAN, DIV2K_MEAN))
+    first, *others = mean_shift_readings(img_range=255.0, rgb_mean=NO_MEAN, means=(NO_MEAN, DIV2K_MEAN))
+    # A file without mean layers shows no mean: that is left to the constructor.
+    return [Reading(arguments={"img_range": 255.0}, reason=first.reason), *others]
 
 
 def rename(state_dict: StateDict) -> StateDict:

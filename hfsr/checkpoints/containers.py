@@ -33,8 +33,6 @@ _PREFIXES = (
     "network.",
 )
 """Left by DataParallel, by torch.compile, and by trainers that hold the network as an attribute."""
-_NUMBERED = "model."
-"""A prefix that is a network's own where numbers follow it, as in ESRGAN's old layout."""
 _COUNTERS = ("total_ops", "total_params", "n_averaged")
 """Last parts of keys that thop and `torch.optim.swa_utils.AveragedModel` leave behind."""
 
@@ -51,10 +49,8 @@ def open_containers(content: Any, entry: str | None) -> tuple[Any, list[str]]:
     """
     entries: list[str] = []
     while isinstance(content, Mapping):
-        names = (entry, *_AVERAGED, *_PLAIN)
-        inner = next(
-            (name for name in names if isinstance(content.get(name), Mapping) and content[name]), None
-        )
+        filled = [name for name, value in content.items() if isinstance(value, Mapping) and value]
+        inner = next((name for name in (entry, *_AVERAGED, *_PLAIN) if name in filled), None)
         if inner is None:
             break
         entries.append(inner)
@@ -63,11 +59,14 @@ def open_containers(content: Any, entry: str | None) -> tuple[Any, list[str]]:
 
 
 def own_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under a network's own keys: prefixes that all share are removed, in any order and number."""
+    """The tensors under a network's own keys: prefixes that all share are removed, in any order and number.
+
+    One that only numbers follow stays: it is a network's own, as in ESRGAN's old layout.
+    """
     kept = {key: t for key, t in tensors.items() if key.rpartition(".")[2] not in _COUNTERS}
     while kept:
         shared = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in kept)), None)
-        if shared is None or (shared == _NUMBERED and all(key[len(shared)].isdigit() for key in kept)):
+        if shared is None or all(key[len(shared) : len(shared) + 1].isdigit() for key in kept):
             break
         kept = {key.removeprefix(shared): tensor for key, tensor in kept.items()}
     return kept

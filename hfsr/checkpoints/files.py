@@ -103,9 +103,7 @@ def _read_shards(path: Path) -> dict[str, Tensor]:
     index = parse_config(path.read_text(encoding="utf-8"), f"'{path}'")
     places = index.get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise CheckpointError(
-            f"'{path}' has no 'weight_map' that tells the file of each tensor; download it again"
-        )
+        raise CheckpointError(f"'{path}' has no 'weight_map' of its tensors; download it again")
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(places.values())):
         shard = path.with_name(Path(name).name)
@@ -152,8 +150,8 @@ def _load_inert(path: Path) -> Any:
     """What a file of PyTorch holds, read without running anything of it."""
     if _is_torchscript(path):
         raise CheckpointError(
-            f"'{path}' is a TorchScript program, which hfsr does not run; save the state dict of the network that "
-            "it was made from"
+            f"'{path}' is a TorchScript program, which hfsr does not run; save the state dict of the network "
+            "that it was made from"
         )
     try:
         try:
