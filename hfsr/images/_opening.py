@@ -20,6 +20,7 @@ from PIL import Image, TiffImagePlugin
 from hfsr.errors import ImageError
 from hfsr.images._deep import TIFF_LAYOUTS
 from hfsr.images.avif_properties import AvifProperties, read_avif_properties
+from hfsr.images.bmp_color import read_bmp_color
 from hfsr.images.formats import FORMATS
 from hfsr.images.png_chunks import PngChunks, read_png_chunks
 from hfsr.images.tiff_layout import TiffLayout, read_tiff_layout
@@ -100,7 +101,10 @@ def opened(path: Path) -> Iterator[OpenedImage]:
                 found = OpenedImage(_open_by_pillow(png.for_pillow(file)), png=png)
             else:
                 avif = read_avif_properties(file)
-                found = OpenedImage(_open_by_pillow(file), avif=avif)
+                profile, notes = read_bmp_color(file)
+                found = OpenedImage(_open_by_pillow(file), avif=avif, notes=tuple(notes))
+                if profile is not None:
+                    found.image.info["icc_profile"] = profile
         except ImageError as error:
             raise ImageError(f"'{path}' cannot be read: {error}") from error
         except MemoryError:

@@ -30,6 +30,9 @@ _DESCRIPTIVE = frozenset(
 )
 """Tags of the first directory that hold of any copy of the image; all others describe one file's layout."""
 
+_CAMERA_RANGES = ((33434, 33437), (34850, 34867), (36864, 37521), (41483, 42240))
+"""Tags that belong into the camera's directory, which some programs write into the first one."""
+
 _SILENT_RANGES = (
     *((254, 273), (277, 281), (284, 284), (288, 304), (317, 347), (512, 532), (559, 559)),
     *((0xA000, 0xA003), (50341, 50341), (59932, 59932)),
@@ -154,12 +157,14 @@ def rebuilt_exif(tags: ExifTags, *, sideways: bool) -> tuple[bytes | None, list[
     if _LAYERS in tags.main:
         notes.append("its Photoshop layers were left out")
     left_out = [
-        tag for tag in tags.main if tag not in _DESCRIPTIVE | _KEPT_APART | {_LAYERS} and not _is_silent(tag)
+        tag
+        for tag in tags.main
+        if not (tag in _KEPT_APART | {_LAYERS} or _is_descriptive(tag) or _is_silent(tag))
     ]
     if left_out:
         names = ", ".join(map(str, sorted(left_out)[:8])) + ", ..." * (len(left_out) > 8)
-        notes.append(f"TIFF tags that hold for the source alone were left out: {names}")
-    _keep(tags.main, _DESCRIPTIVE)
+        notes.append(f"private tags were left out: {names}")
+    _drop(tags.main, frozenset(tag for tag in tags.main if not _is_descriptive(tag)))
     _drop(tags.camera, _STALE_CAMERA)
     _drop(tags.interop, _STALE_INTEROP)
     if not _may_move(tags):
@@ -207,7 +212,7 @@ def _collect(
 
     for tag, entry in main.items():
         if tag not in _KEPT_APART:
-            keeps = tag in _DESCRIPTIVE
+            keeps = _is_descriptive(tag)
             tags.main[tag] = Entry(entry.kind, entry.count, data_of(file, entry)) if keeps else entry
     tags.camera = inner(main.get(_EXIF))
     tags.gps = inner(main.get(_GPS))
@@ -225,12 +230,15 @@ def _may_move(tags: ExifTags) -> bool:
     return note is None or (isinstance(note.data, bytes) and note.data.startswith(_RELATIVE_NOTES))
 
 
+def _is_descriptive(tag: int) -> bool:
+    """Returns True for tags of the first directory that hold of any copy of the image."""
+    is_camera = any(first <= tag <= last for first, last in _CAMERA_RANGES)
+    return tag in _DESCRIPTIVE or (is_camera and tag not in _STALE_CAMERA | {_MAKER_NOTE, _EXIF, _GPS})
+
+
 def _is_silent(tag: int) -> bool:
-    return any(first <= tag <= last for first, last in _SILENT_RANGES)
-
-
-def _keep(entries: dict[int, Entry], tags: frozenset[int]) -> None:
-    _drop(entries, frozenset(entries) - tags)
+    """Returns True for tags whose loss takes nothing from the user."""
+    return tag in _STALE_CAMERA or any(first <= tag <= last for first, last in _SILENT_RANGES)
 
 
 def _drop(entries: dict[int, Entry], tags: frozenset[int]) -> None:

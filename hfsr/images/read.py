@@ -26,8 +26,9 @@ from hfsr.images.formats import is_image_name
 from hfsr.images.jpeg_end import open_without_end
 from hfsr.images.picture import Picture
 from hfsr.images.profile import to_srgb
+from hfsr.images.source_notes import notes_of_source
 from hfsr.images.tiff_layout import TiffLayout
-from hfsr.images.tiff_samples import extra_channel_notes, read_samples, split_samples
+from hfsr.images.tiff_samples import read_samples, split_samples
 
 __all__ = [
     "MAX_PIXELS",
@@ -167,10 +168,8 @@ def _loaded(path: Path, source: OpenedImage) -> OpenedImage:
 
 def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> Picture:
     """Makes a Picture of a TIFF that Pillow has no mode for."""
-    pixels, alpha, notes = split_samples(tiff, read_samples(tiff))
-    icc = _profile(source)
-    more = tiff.color_notes() if icc is None else []
-    return _assemble(source, pixels, alpha, icc, [*notes, *_page_notes(tiff.pages), *more])
+    pixels, alpha = split_samples(tiff, read_samples(tiff))
+    return _assemble(source, pixels, alpha, _profile(source), [])
 
 
 def _profile(source: OpenedImage) -> bytes | None:
@@ -199,39 +198,11 @@ def _widened(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
     return key * 255 // ((1 << depth) - 1) if isinstance(key, int) and depth < 8 else key
 
 
-def _depth_notes(source: OpenedImage) -> list[str]:
-    """Notes of bits that Pillow does not keep."""
-    depth = 8 if source.avif is None else source.avif.depth
-    if source.tiff is not None and source.tiff.value(262, 0) == 5:
-        depth = max(source.tiff.bits)
-    return [f"its {depth} bit were read as 8"] if depth > 8 else []
-
-
-def _comment_notes(image: Image.Image) -> list[str]:
-    """Notes of what Pillow reads and no result has."""
-    notes = []
-    if image.info.get("comment"):
-        notes.append(f"the comment of its {image.format} was left out")
-    aspect = image.info.get("aspect")
-    if aspect is None and image.format in {"JPEG", "MPO"} and image.info.get("jfif_unit") == 0:
-        aspect = image.info.get("jfif_density")
-    if isinstance(aspect, tuple) and len(aspect) == 2 and aspect[0] != aspect[1]:
-        notes.append(f"its pixels are not square ({aspect[0]}:{aspect[1]}), which the result does not say")
-    return notes
-
-
-def _page_notes(count: int) -> list[str]:
-    return [f"only the first of {count} pages was read"] if count > 1 else []
-
-
 def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> Picture:
     """Makes a Picture of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
     notes: list[str] = []
-    notes += source.notes
-    if source.png is not None:
-        notes += source.png.notes
-        if source.png.key is not None:
-            image.info["transparency"] = _widened(source.png.key, source.png.depth)
+    if source.png is not None and source.png.key is not None:
+        image.info["transparency"] = _widened(source.png.key, source.png.depth)
     icc = _profile(source)
     if image.mode in {"CMYK", "LAB"}:
         pixels, note = _from_inks(image, icc)
@@ -239,13 +210,6 @@ def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> P
         notes.append(note)
     else:
         pixels, alpha = _split(image, deep)
-    if image.format == "TIFF":
-        notes += _page_notes(source.pages)
-    if source.tiff is not None:
-        notes += extra_channel_notes(source.tiff)
-        notes += source.tiff.color_notes() if icc is None else []
-    notes += _depth_notes(source)
-    notes += _comment_notes(image)
     return _assemble(source, pixels, alpha, icc, notes)
 
 
@@ -266,7 +230,7 @@ def _assemble(
         color=_color(source, icc),
         texts=() if source.png is None else tuple(source.png.texts),
         format="JPEG" if image.format == "MPO" else image.format or "",
-        notes=(*notes, *told.notes),
+        notes=(*notes, *notes_of_source(source, has_profile=icc is not None), *told.notes),
     )
 
 

@@ -16,7 +16,7 @@ from hfsr.errors import ImageError
 from hfsr.images import tiff_layout as tags
 from hfsr.images.tiff_layout import TiffLayout
 
-__all__ = ["check_own_decoding", "needs_own_decoding", "read_samples", "split_samples"]
+__all__ = ["check_own_decoding", "extra_channel_notes", "needs_own_decoding", "read_samples", "split_samples"]
 
 _COMPRESSIONS = {
     **{2: "CCITT", 3: "CCITT fax", 4: "CCITT fax", 6: "JPEG", 7: "JPEG", 34712: "JPEG 2000"},
@@ -68,8 +68,8 @@ def read_samples(layout: TiffLayout) -> NDArray:
     return _read_plane(layout, 0, layout.samples)
 
 
-def split_samples(layout: TiffLayout, samples: NDArray) -> tuple[NDArray, NDArray | None, tuple[str, ...]]:
-    """Color, alpha and notes of what was left out.
+def split_samples(layout: TiffLayout, samples: NDArray) -> tuple[NDArray, NDArray | None]:
+    """Color and alpha.
 
     Args:
         layout: of the file.
@@ -90,7 +90,7 @@ def split_samples(layout: TiffLayout, samples: NDArray) -> tuple[NDArray, NDArra
         opacity = np.maximum(alpha.astype(np.float64), 1)[..., None]
         colors = np.minimum(colors / opacity * peak + 0.5, peak).astype(samples.dtype)
     pixels = np.ascontiguousarray(colors[..., 0] if layout.colors == 1 else colors)
-    return pixels, alpha, extra_channel_notes(layout)
+    return pixels, alpha
 
 
 def extra_channel_notes(layout: TiffLayout) -> tuple[str, ...]:

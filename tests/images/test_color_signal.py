@@ -193,3 +193,50 @@ def test_cmyk_of_sixteen_bit_is_named(tmp_path):
     inks = np.full((4, 5, 4), 0x8000, np.uint16)
     (tmp_path / "a.tif").write_bytes(encode(inks, 16, photometric=5))
     assert "its 16 bit were read as 8" in read_picture(tmp_path / "a.tif").notes
+
+
+def bmp(kind: bytes, *, gamma: float = 0, profile: bytes = b"", size: int = 124) -> bytes:
+    """A BMP of version 5 with a few gray pixels."""
+    pixels = bytes([128]) * 12 * 4  # four rows of four pixels
+    head = (
+        struct.pack("<IiiHHIIiiII", size, 4, 4, 1, 24, 0, len(pixels), 0, 0, 0, 0)
+        + bytes(16)
+        + kind
+        + bytes(36)
+    )
+    head += struct.pack("<3I", *(round(gamma * 65536),) * 3)
+    head += struct.pack("<IIII", 4, 124 + len(pixels), len(profile), 0)
+    start = 14 + len(head)
+    return (
+        struct.pack("<2sIHHI", b"BM", start + len(pixels) + len(profile), 0, 0, start)
+        + head
+        + pixels
+        + profile
+    )
+
+
+LINEAR = profile_of(((b"gAMA", gamma(1)),), gray=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "icc", "notes"),
+    [
+        (bmp(b"BGRs"), None, ()),
+        (bmp(bytes(4)), None, ()),
+        (bmp(bytes(4), gamma=2.2), None, ()),
+        (bmp(bytes(4), gamma=1), None, ("its gamma of 1 was left out",)),
+        (bmp(b"DEBM", profile=LINEAR), LINEAR, ()),
+        (bmp(b"DEBM", profile=LINEAR)[:-1], None, ("its color profile is damaged and was left out",)),
+        (
+            bmp(b"KNIL", profile=b"C:\\a.icc"),
+            None,
+            ("its color profile lies in another file and was left out",),
+        ),
+    ],
+)
+def test_the_colors_of_a_bmp(tmp_path, data, icc, notes):
+    (tmp_path / "a.bmp").write_bytes(data)
+    picture = read_picture(tmp_path / "a.bmp")
+    assert (picture.pixels == 128).all()
+    assert picture.icc == icc
+    assert picture.notes == notes

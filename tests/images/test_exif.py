@@ -118,7 +118,7 @@ def test_private_tags_of_a_tiff_are_named(tmp_path):
     }
     path.write_bytes(encode(PIXELS, 8, tags=geo))
     picture = read_picture(path)
-    assert picture.notes == ("TIFF tags that hold for the source alone were left out: 33550, 33922, 65000",)
+    assert picture.notes == ("private tags were left out: 33550, 33922, 65000",)
     assert set(written(picture, tmp_path / "b.png")) == {305}
 
 
@@ -142,6 +142,18 @@ def test_tags_in_px_of_the_source_are_left_out(tmp_path):
     picture = read_picture(save(tmp_path / "a.jpg", exif))
     assert written(picture, tmp_path / "b.jpg").get_ifd(CAMERA) == {0xA001: 1}
     assert picture.notes == ()
+
+
+def test_tags_of_the_camera_in_the_wrong_directory_arrive(tmp_path):
+    main = {
+        0x9003: text("2026:01:02 03:04:05"),
+        0xA434: text("A lens"),
+        0xA002: shorts("<", 9),
+        0x0131: text("S"),
+    }
+    picture = read_picture(save(tmp_path / "a.jpg", block("<", main)))
+    assert picture.notes == ()
+    assert set(written(picture, tmp_path / "b.png")) == {0x9003, 0xA434, 0x0131}
 
 
 def test_a_thumbnail_of_the_source_does_not_travel(tmp_path):
