@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,9 @@ def run_comparison(args: argparse.Namespace, name: str, whole: Upscaler, ours: U
         if talkative(args):
             print(f"running {way}", file=sys.stderr)
 
-    for path in _tiling_pictures(args):
+    images = _tiling_pictures(args)
+    stems = Counter(path.stem for path in images)
+    for path in images:
         report = compare_tiling(
             path.name,
             eight_bit(read_picture(path).pixels),
@@ -51,7 +54,8 @@ def run_comparison(args: argparse.Namespace, name: str, whole: Upscaler, ours: U
             ours_label=f"hfsr in pieces of {ours.tile} px",
             progress=show,
         )
-        target = args.output / f"{path.stem}_tiling.png"
+        # Images that differ in their file type alone keep it, or one map would overwrite the other.
+        target = args.output / f"{path.stem if stems[path.stem] == 1 else path.name}_tiling.png"
         args.output.mkdir(parents=True, exist_ok=True)
         with replacing(target) as file:
             report.picture.save(file, "PNG")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from .train import load_training
+from .train import add_import_argument, load_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-opt", "--opt", required=True, metavar="FILE", help="option file; packaged ones by name too")
     add("--force_yml", nargs="+", default=[], metavar="A:B=C", help="change values of the file (YAML)")
+    add_import_argument(parser)
     add(
         "--launcher",
         choices=["none", "pytorch", "slurm"],
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     training = load_training()
-    options = training.load_options(args.opt, args.force_yml)
+    options = training.load_options(args.opt, args.force_yml, args.modules)
     for measurement in training.test(options):
         print(measurement)
     return 0

@@ -20,11 +20,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-opt", "--opt", required=True, metavar="FILE", help="option file; packaged ones by name too")
     add("--auto_resume", action="store_true", help="go on from the newest training state of this run")
     add("--force_yml", nargs="+", default=[], metavar="A:B=C", help="change values of the file (YAML)")
+    add_import_argument(parser)
     add("--debug", action="store_true", help="run as debug_<name>, report, measure and save often")
     add("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="who starts the processes")
     add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     add("--num_processes", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
     add("--check", action="store_true", help="validate everything, print memory and time, train nothing")
+
+
+def add_import_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--import`, for `train` and `test`."""
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="import modules first, which register networks, losses, data sets, metrics or recipes",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         raise OptionsError(f"--num_processes {args.num_processes} is not allowed; use 1 or more")
     if args.launcher == "slurm":
         training.adopt_slurm()
-    options = training.load_options(args.opt, args.force_yml)
+    options = training.load_options(args.opt, args.force_yml, args.modules)
     if args.debug:
         options = debugging(options)
     if args.check:
@@ -44,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     training.train(
         options,
         option_file=training.find_option_file(args.opt),
-        overrides=args.force_yml,
+        overrides=[*args.force_yml, *(f"import={name}" for name in args.modules)],
         auto_resume=args.auto_resume,
     )
     return 0

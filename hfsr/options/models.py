@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
     "DatasetOptions",
@@ -246,8 +246,17 @@ class LoggerOptions(Section):
     """Pictures of the first validation set that trackers show, LQ, SR and GT side by side; 0 for none."""
 
 
+def _as_list(names: Any) -> Any:
+    """One name is a list of one, and nothing under the word an empty list."""
+    return [] if names is None else [names] if isinstance(names, str) else names
+
+
 class TrainOptions(Section):
     """An option file."""
+
+    modules: Annotated[list[str], BeforeValidator(_as_list)] = Field([], alias="import")
+    """Modules that are imported first, also from the current directory: they may register networks, losses,
+    data sets, metrics and recipes, at hfsr or at BasicSR."""
 
     name: str = Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")
     """Name of the run: its folder under `experiments/`."""

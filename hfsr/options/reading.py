@@ -78,13 +78,20 @@ def parse_value(text: str) -> Any:
 
 
 def read_options(
-    path: str | Path, overrides: Sequence[str] = (), *, more_types: Callable[[], object] | None = None
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    modules: Sequence[str] = (),
+    import_modules: Callable[[Sequence[str]], object] | None = None,
+    more_types: Callable[[], object] | None = None,
 ) -> TrainOptions:
     """Reads and checks an option file.
 
     Args:
         path: the file, or the name of a packaged one.
         overrides: `a:b=c` each, applied before the checks.
+        modules: imported beside those that the file names.
+        import_modules: imports them, before types are checked.
         more_types: called before an unknown type becomes an error; may register the types of others.
 
     Raises:
@@ -96,7 +103,12 @@ def read_options(
     for override in overrides:
         _apply(raw, override)
     _drop_empty_sections(raw)
+    if modules:
+        named = raw.get("import") or []
+        raw["import"] = [*([named] if isinstance(named, str) else named), *modules]
     options, problems = _validate(raw)
+    if options is not None and import_modules is not None:
+        import_modules(options.modules)
     sections = list(typed_sections(raw))
     if more_types is not None and not all(section.is_known() for section in sections):
         more_types()
@@ -113,7 +125,7 @@ def read_options(
 def written_options(options: TrainOptions, overrides: Sequence[str]) -> str:
     """The text of an option file that gives these options, and the overrides they came from as a comment."""
     told = "".join(f"#   {override}\n" for override in overrides)
-    content = options.model_dump(mode="json", exclude_unset=True)
+    content = options.model_dump(mode="json", exclude_unset=True, by_alias=True)
     return f"# With --force_yml:\n{told}{yaml.safe_dump(content, sort_keys=False)}"
 
 
@@ -185,7 +197,7 @@ def _words_at(place: Sequence[str]) -> list[str]:
         field = current.model_fields.get(part) if _is_model(current) else None
         inner = field.annotation if field is not None else current
         current = next((candidate for candidate in _flatten(inner) if _is_model(candidate)), None)
-    return list(current.model_fields) if _is_model(current) else []
+    return [field.alias or name for name, field in current.model_fields.items()] if _is_model(current) else []
 
 
 def _flatten(annotation: Any) -> list[Any]:

@@ -28,6 +28,7 @@ from hfsr.options import DatasetOptions, TrainOptions, Typed, read_options
 from hfsr.registry import ARCHS, DATASETS
 
 from .mixed_precision import choose_precision
+from .plugins import import_modules
 
 __all__ = [
     "build_batches",
@@ -50,8 +51,15 @@ _SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
 """What `accelerate launch` sets ACCELERATE_USE_... for."""
 
 
-def load_options(path: str | Path, overrides: Sequence[str] = ()) -> TrainOptions:
+def load_options(
+    path: str | Path, overrides: Sequence[str] = (), modules: Sequence[str] = ()
+) -> TrainOptions:
     """Reads an option file; types that are not ours are looked for in BasicSR and its plugins.
+
+    Args:
+        path: the file, or the name of a packaged one.
+        overrides: `a:b=c` each.
+        modules: imported beside those under the file's `import`.
 
     Raises:
         OptionsError: as `hfsr.options.read_options`.
@@ -61,7 +69,9 @@ def load_options(path: str | Path, overrides: Sequence[str] = ()) -> TrainOption
         with contextlib.suppress(HfsrError):  # without BasicSR the name stays unknown, which is then said
             bridge.install()
 
-    return read_options(path, overrides, more_types=more_types)
+    return read_options(
+        path, overrides, modules=modules, import_modules=import_modules, more_types=more_types
+    )
 
 
 def make_accelerator(options: TrainOptions) -> Accelerator:
