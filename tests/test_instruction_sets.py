@@ -8,13 +8,13 @@ from .separate_process import run_python, run_tests
 
 INSTRUCTION_SETS = {
     "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-    "SSE4.1": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+    "AVX2 in oneDNN alone": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX2"},
 }
 TESTS = (
     ("tests/archs/test_rcan.py", "parity"),
     ("tests/archs/test_contract.py", "bfloat16 or single or core_traces"),
     ("tests/inference/test_quantise.py", "gives or near"),
-    ("tests/inference/test_backends.py", "any_size or bf16"),
+    ("tests/inference/test_backends.py", "any_size"),  # bf16 is chosen by the CPU's real instructions
     ("tests/inference/test_exactness.py", "pieces_equal"),
     ("tests/training/test_recipes_gan.py", "larger_batch or goes_on"),
 )
