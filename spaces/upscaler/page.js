@@ -1,4 +1,5 @@
-// Adds names for screen readers and keyboard control of the comparison slider to Gradio's page.
+// Adds to Gradio's page: names for screen readers, keyboard control of the comparison slider, scrolling to the
+// progress and the result, and keyboard focus that survives a disabled button.
 () => {
     const FINE = 1, COARSE = 5, PAGE = 20;  // percent of the image's width
 
@@ -57,6 +58,46 @@
         updateValue();
     };
 
+    // Scrolls to what a visitor waits for; on a phone the report is below the visible part of the page.
+    const scrollTo = (element, block) => {
+        const isReduced = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+        element.scrollIntoView({behavior: isReduced ? "auto" : "smooth", block});
+    };
+
+    // Scrolls to the report when a job starts, and to the comparison when it is there.
+    const followJob = (report) => {
+        const isBusy = report.querySelector("progress") !== null;
+        const wasBusy = report.dataset.busy === "true";
+        if (isBusy && !wasBusy) scrollTo(report, "nearest");
+        report.dataset.busy = isBusy;
+        if (wasBusy && !isBusy && !report.querySelector(".idle")) report.dataset.done = "true";
+        const comparison = report.closest(".column")?.querySelector(".comparison");
+        if (report.dataset.done === "true" && comparison?.offsetHeight > 0) {
+            report.dataset.done = "false";
+            // The comparison has its final height when its images are loaded and laid out.
+            const images = [...comparison.querySelectorAll("img")].map((image) => image.decode().catch(() => {}));
+            Promise.all(images).then(() => setTimeout(() => scrollTo(comparison, "nearest"), 200));
+        }
+    };
+
+    // Disabling a focused button moves the focus to the body; moves it on to the button that can be used.
+    const keepFocus = (row) => {
+        const [start, stop] = row.querySelectorAll("button");
+        if (!start || !stop) return;
+        if (!row.dataset.watched) {
+            row.dataset.watched = "true";
+            for (const button of [start, stop])
+                button.addEventListener("click", () => { row.dataset.focus = "true"; });
+        }
+        const isLost = document.activeElement === document.body;
+        if (row.dataset.focus !== "true" || !isLost) return;
+        if (start.disabled && !stop.disabled) stop.focus({preventScroll: true});
+        else if (!start.disabled && stop.disabled) {
+            start.focus({preventScroll: true});
+            row.dataset.focus = "false";
+        }
+    };
+
     const addNames = () => {
         for (const list of document.querySelectorAll("[id$=-examples]"))
             list.querySelectorAll("button").forEach((button, index) => button.ariaLabel = `Example image ${index + 1}`);
@@ -67,8 +108,12 @@
         for (const report of document.querySelectorAll(".report.prose")) {
             report.role = "status";
             report.ariaBusy = report.querySelector("progress") !== null;  // announce the end, not every tile
+            followJob(report);
         }
+        document.querySelectorAll(".buttons").forEach(keepFocus);
     };
-    new MutationObserver(addNames).observe(document.body, {childList: true, subtree: true});
+    new MutationObserver(addNames).observe(
+        document.body, {childList: true, subtree: true, attributes: true, attributeFilter: ["disabled"]},
+    );
     addNames();
 }

@@ -139,7 +139,10 @@ BAD = {
     "class": (["sr", "a.png", "--class", "3"], "class 3 is out of range"),
     "mask size": (["inpaint", "a.png", "--mask", "tiny.png"], "1x1 px and the image 60x40"),
     "all hole": (["inpaint", "a.png", "--mask", "light.png"], "light everywhere"),
-    "all seen": (["inpaint", "a.png", "--brush", "10,0,40,40"], "all that a generator would see"),
+    "all seen": (
+        ["inpaint", "a.png", "--brush", "10,0,40,40"],
+        "covers the whole square that the generator gets",
+    ),
     "brush": (["inpaint", "a.png", "--brush", "50,0,20,5"], "brush 50,0,20,5"),
     "resolution": (["sr", "a.png", "--discriminator", "D256.safetensors"], "discriminator of 256"),
     "restorer": (["sr", "a.png", "--generator", "hfsr-x2"], "is not a BigGAN generator"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 import time
 import warnings
 from functools import partial
@@ -198,6 +199,17 @@ def test_models_are_cached(space, tmp_path):
     assert catalog.load(str(tmp_path / "a")) is catalog.load(str(tmp_path / "a"))
     assert catalog.load(str(tmp_path / "a"), 0.5) is catalog.load(str(tmp_path / "a"), 0.5)
     assert catalog.load(str(tmp_path / "a"), 0.5) is not catalog.load(str(tmp_path / "a"))
+
+
+def test_preload_loads_the_first_model(space, monkeypatch):
+    loaded = []
+    catalog = space.catalog.ModelCatalog([space.catalog.CatalogEntry("Enlarge", "a", "first")])
+    monkeypatch.setattr(space.catalog, "load", loaded.append)
+    catalog.preload()
+    for thread in threading.enumerate():
+        if thread.name == "preload":
+            thread.join()
+    assert loaded == ["first"]
 
 
 # Jobs

@@ -217,6 +217,30 @@ def test_text_file_shows_an_error(visit, photo, text_file):
     report(page).get_by_text("300 × 200 px became 600 × 400 px.").wait_for()
 
 
+def test_keyboard_focus_moves_to_cancel_and_back(visit, served, large_photo):
+    page = visit()
+    give(page, large_photo)
+    choose(page, "Model", "slowly")
+    page.get_by_role("button", name="Enhance").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.textContent.trim() === 'Cancel'")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.textContent.trim() === 'Enhance'")
+    assert served.is_idle()
+
+
+def test_phone_scrolls_to_progress_and_result(visit, photo):
+    page = visit(width=390, height=844)
+    give(page, photo)
+    enhance(page)
+    page.get_by_role("button", name="Download PNG").wait_for()
+    is_visible = """() => {
+        const box = document.querySelector(".comparison").getBoundingClientRect();
+        return box.height > 0 && box.top >= -1 && box.bottom <= window.innerHeight + 1;
+    }"""
+    page.wait_for_function(is_visible)
+
+
 def test_new_image_removes_the_previous_result(visit, photo):
     page = visit()
     give(page, photo)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import yaml
@@ -75,6 +77,18 @@ class ModelCatalog:
     def of_task(self, task: str) -> list[tuple[str, str]]:
         """Returns the (label, model) pairs of one task."""
         return [(entry.label, entry.model) for entry in self.by_model.values() if entry.task == task]
+
+    def preload(self) -> None:
+        """Loads the first model in the background, so that the first visitor does not wait for it.
+
+        Errors are ignored here; the visitor who selects the model gets them.
+        """
+
+        def load_first() -> None:
+            with suppress(hfsr.HfsrError):
+                self.load(self.first.model)
+
+        Thread(target=load_first, name="preload", daemon=True).start()
 
     def load(self, model: str, strength: float = 1.0) -> Any:
         """Loads a model; a strength below 1 interpolates to its milder training.

@@ -24,10 +24,18 @@ def build(models: dict[str, str] | None = None) -> gr.Blocks:
     Args:
         models: label -> model; None uses `models.yml`.
     """
+    return build_page(read_catalog(models))
+
+
+def read_catalog(models: dict[str, str] | None = None) -> ModelCatalog:
+    """Returns the catalog of these models (label -> model), or that of `models.yml`."""
     if models:
-        catalog = ModelCatalog([CatalogEntry("Enhance", *item) for item in models.items()])
-    else:
-        catalog = ModelCatalog.read()
+        return ModelCatalog([CatalogEntry("Enhance", *item) for item in models.items()])
+    return ModelCatalog.read()
+
+
+def build_page(catalog: ModelCatalog) -> gr.Blocks:
+    """Builds the page for a catalog."""
     cache = (limits.KEEP_SECONDS, limits.KEEP_SECONDS)
     with gr.Blocks(title="hfsr upscaler", analytics_enabled=False, delete_cache=cache) as page:
         gr.Markdown(TITLE, elem_id="title")
@@ -51,7 +59,9 @@ def launch(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(prefix="hfsr_space_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        page = build(models)
+        catalog = read_catalog(models)
+        catalog.preload()
+        page = build_page(catalog)
         page.launch(server_name=host, server_port=port, inbrowser=browser, **server_settings(page))
 
 
