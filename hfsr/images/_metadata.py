@@ -33,7 +33,7 @@ class Metadata:
 
     Attributes:
         orientation: 1 to 8, how the stored pixels are to be turned (see `turned`).
-        exif: as Pillow writes it, without layout tags, Orientation 1.
+        exif: with its "Exif" prefix, without layout tags, Orientation 1.
         xmp: an XMP packet, UTF-8.
         iptc: IPTC-IIM records.
         dpi: px per inch across and down.

@@ -51,7 +51,6 @@ _RELATIVE_NOTES = (
     b"OLYMPUS\0",
     b"OM SYSTEM\0",
     b"PENTAX \0",
-    b"SIGMA\0",
 )
 """Beginnings of maker notes whose offsets count from their own start, so that they may be moved."""
 

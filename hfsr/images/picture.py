@@ -37,7 +37,7 @@ class Picture:
     """The color profile that describes the pixels; None: sRGB is meant, unless `color` says otherwise."""
 
     exif: bytes | None = None
-    """EXIF as Pillow writes it, without layout tags, Orientation 1; None: there is none."""
+    """EXIF with its "Exif" prefix, as in a JPEG, without layout tags, Orientation 1; None: there is none."""
 
     xmp: bytes | None = None
     """An XMP packet in UTF-8, with Orientation 1 and without the picture's size; None: there is none."""
