@@ -49,8 +49,8 @@ def open_containers(content: Any, entry: str | None) -> tuple[Any, list[str]]:
     """
     entries: list[str] = []
     while isinstance(content, Mapping):
-        filled = [name for name, value in content.items() if isinstance(value, Mapping) and value]
-        inner = next((name for name in (entry, *_AVERAGED, *_PLAIN) if name in filled), None)
+        names = [name for name in (entry, *_AVERAGED, *_PLAIN) if isinstance(content.get(name), Mapping)]
+        inner = next((name for name in names if content[name]), names[0] if names else None)
         if inner is None:
             break
         entries.append(inner)

@@ -69,8 +69,8 @@ def read_state_dict(
         tensors, config, weights = _read_pickle(path, entry)
     else:
         raise CheckpointError(
-            f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth, .pt, .ckpt, .bin, .mat and its own "
-            ".onnx files"
+            f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth, .pt, .mat and its own .onnx files, "
+            "and PyTorch's .pth.tar, .ckpt and .bin"
         )
     tensors = own_keys(tensors)
     if not tensors:

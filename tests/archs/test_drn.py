@@ -88,7 +88,8 @@ def test_official_layout_gives_the_images_of_every_scale(levels: int, drift: flo
     tensors = official_tensors(4, 2, levels, drift=drift)
     spec, arguments, renamed = identify(tensors)
     assert spec.cls is DRN
-    assert arguments == {"num_feat": 4, "num_block": 2, "squeeze_factor": 4, "upscale": 2**levels}
+    size = {"num_feat": 4, "num_block": 2, "squeeze_factor": 4, "upscale": 2**levels}
+    assert arguments == {**size, "img_range": 255.0}  # from the mean layers
     model = DRN(**arguments)
     load_weights(model, renamed, source="the official layout")
     x = torch.rand(2, 3, 5, 7, dtype=torch.float64)
