@@ -9,7 +9,7 @@ from pathlib import Path
 from hfsr.cli._settings import parse_settings
 from hfsr.cli._table import print_pairs
 from hfsr.errors import HfsrWarning
-from hfsr.hub.parts import TASKS
+from hfsr.hub.cards.schema import TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.checkpoints import config_of, halved, load_checkpoint
-    from hfsr.hub.cards import make_card
-    from hfsr.hub.sources import provenance_of
+    from hfsr.hub.cards.card import make_card
+    from hfsr.publishing.publishable import provenance_of
     from hfsr.registry import ARCHS
 
     settings = parse_settings(args.settings)

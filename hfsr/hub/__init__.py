@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .loading import from_pretrained
-    from .publishing import push_to_hub, save_pretrained
+    from .download.resolve import from_pretrained
+    from .upload import push_to_hub, save_pretrained
 
 __all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hfsr.errors import HubError, OptionsError
 from hfsr.evaluation import Report
-from hfsr.hub.publishing import check_repo_id, require_token
+from hfsr.hub.upload import check_repo_id, require_token
 from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
 

@@ -23,8 +23,8 @@ from accelerate.tracking import (
 from numpy.typing import NDArray
 
 from hfsr.errors import HfsrError, HubError, MissingDependencyError
-from hfsr.hub.publishing import require_token
-from hfsr.hub.remote import LOG_IN
+from hfsr.hub.client import LOG_IN
+from hfsr.hub.upload import require_token
 from hfsr.options import TrainOptions
 from hfsr.options.models import VisdomOptions
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hfsr.checkpoints import choose_weights
 from hfsr.errors import CheckpointError
-from hfsr.hub.layouts import read_fetched
+from hfsr.hub.download.repo_formats import read_fetched
 from hfsr.model_zoo import create_model
 
 from .client import Client

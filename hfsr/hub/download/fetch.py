@@ -14,9 +14,9 @@ from huggingface_hub.file_download import repo_folder_name
 from hfsr.checkpoints import choose_weights
 from hfsr.errors import HubError
 
-from .digests import has_id
-from .layouts import CONFIG, README, WEIGHTS, parse
-from .remote import client, in_words
+from ..client import client, in_words
+from .cache_check import has_id
+from .repo_formats import CONFIG, README, WEIGHTS, parse
 
 __all__ = [
     "Fetched",

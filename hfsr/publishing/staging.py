@@ -7,16 +7,16 @@ from pathlib import Path
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.checkpoints.files import replacing
+from hfsr.hub.cards.card import check_card, make_card
+from hfsr.hub.cards.edit import with_example, with_name, with_results
+from hfsr.hub.cards.licenses import check_may_publish
+from hfsr.hub.cards.option_file import read_text
+from hfsr.hub.cards.results import ReportJson
+from hfsr.hub.cards.schema import CURVE, EXAMPLE, RECIPE, Example
+from hfsr.hub.download.cache_check import sha256_of
+from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
 
-from .cards import check_card, make_card
-from .digests import sha256_of
-from .editing import with_example, with_name, with_results
-from .layouts import CONFIG, README, WEIGHTS
-from .licences import check_may_publish
-from .parts import CURVE, EXAMPLE, RECIPE, Example
-from .recipe import read_text
-from .results import ReportJson
-from .sources import Source
+from .publishable import Source
 
 __all__ = ["check_source", "published_names", "stage", "write_card"]
 

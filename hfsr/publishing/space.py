@@ -11,11 +11,10 @@ from huggingface_hub import CommitOperationAdd
 
 from hfsr import _resources
 from hfsr.errors import OptionsError
-
-from .layouts import README
-from .loading import from_pretrained, task_of
-from .publishing import Published, changed_files, check_repo_id, require_token
-from .remote import address, client, in_words
+from hfsr.hub.client import address, client, in_words
+from hfsr.hub.download.repo_formats import README
+from hfsr.hub.download.resolve import from_pretrained, task_of
+from hfsr.hub.upload import Published, changed_files, check_repo_id, require_token
 
 __all__ = ["publish_space", "write_space"]
 

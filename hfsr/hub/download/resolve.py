@@ -81,8 +81,8 @@ def _from_hub(
     local_files_only: bool,
     model_args: Mapping[str, Any] | None,
 ) -> nn.Module:
-    from .fetching import fetch_model  # here, as models on this machine need no client of the Hub
-    from .layouts import read_fetched
+    from .fetch import fetch_model  # here, as models on this machine need no client of the Hub
+    from .repo_formats import read_fetched
 
     fetched = fetch_model(
         repo_id, revision=revision, scale=scale, cache_dir=cache_dir, local_files_only=local_files_only
@@ -130,7 +130,7 @@ def task_of(name: str | Path, model: nn.Module) -> str:
     """
     path = find_local(name)
     if path is None:
-        from .fetching import cached_config  # here, as models on this machine need no client of the Hub
+        from .fetch import cached_config  # here, as models on this machine need no client of the Hub
 
         told = cached_config(str(name)).get("task")
     else:

@@ -14,13 +14,12 @@ from torch import nn
 from hfsr import _resources, model_zoo
 from hfsr.checkpoints import load_checkpoint, load_weights, read_model_folder, read_state_dict
 from hfsr.errors import CheckpointError
-
-from .digests import sha256_of
-from .fetching import fetch_card
-from .layouts import CONFIG, README, WEIGHTS
-from .loading import find_local, task_in
-from .parts import CURVE, EXAMPLE, RECIPE, Provenance
-from .recipe import Recipe, read_recipe, read_text
+from hfsr.hub.cards.option_file import Recipe, read_recipe, read_text
+from hfsr.hub.cards.schema import CURVE, EXAMPLE, RECIPE, Provenance
+from hfsr.hub.download.cache_check import sha256_of
+from hfsr.hub.download.fetch import fetch_card
+from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
+from hfsr.hub.download.resolve import find_local, task_in
 
 __all__ = ["Source", "card_of", "open_source", "provenance_of"]
 

@@ -15,14 +15,14 @@ from torch import nn
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import HubError, OptionsError
+from hfsr.publishing.publishable import Source, open_source
+from hfsr.publishing.staging import check_source, published_names, stage, write_card
 
-from .cards import check_card, make_card
-from .digests import has_id
-from .layouts import CONFIG, README, parse
-from .remote import LOG_IN, address, client, in_words
-from .results import ReportJson
-from .sources import Source, open_source
-from .staging import check_source, published_names, stage, write_card
+from .cards.card import check_card, make_card
+from .cards.results import ReportJson
+from .client import LOG_IN, address, client, in_words
+from .download.cache_check import has_id
+from .download.repo_formats import CONFIG, README, parse
 
 __all__ = [
     "Published",
