@@ -13,10 +13,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from hfsr.checkpoints import load_checkpoint
     from hfsr.errors import HfsrError, HfsrWarning
-    from hfsr.hub import from_pretrained, push_to_hub, save_pretrained
+    from hfsr.hub import from_pretrained, save_pretrained
     from hfsr.inference import Progress, Upscaler
     from hfsr.model_zoo import create_model, list_archs, list_models, register_arch
     from hfsr.priors import ZeroShot
+    from hfsr.publishing import push_to_hub
 
 _HOMES = {
     "HfsrError": "hfsr.errors",
@@ -29,7 +30,7 @@ _HOMES = {
     "list_archs": "hfsr.model_zoo",
     "list_models": "hfsr.model_zoo",
     "load_checkpoint": "hfsr.checkpoints",
-    "push_to_hub": "hfsr.hub",
+    "push_to_hub": "hfsr.publishing",
     "register_arch": "hfsr.model_zoo",
     "save_pretrained": "hfsr.hub",
 }

@@ -76,7 +76,7 @@ def told_sets(name: str, folders: Sequence[str]) -> tuple[list[tuple[str, dict[s
     """
     from hfsr.evaluation import set_name
     from hfsr.hub.cards.results import reports_of
-    from hfsr.publishing.publishable import card_of
+    from hfsr.hub.download.resolve import card_of
 
     reports = reports_of(card_of(name))
     if not reports:

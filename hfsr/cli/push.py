@@ -58,9 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from hfsr.cli._measuring import measure_all
-    from hfsr.hub.upload import check_repo_id, publish_folder, require_token
+    from hfsr.hub.client import check_repo_id, require_token
+    from hfsr.hub.model_folder import published_names
+    from hfsr.hub.upload import publish_folder
     from hfsr.publishing.publishable import open_source
-    from hfsr.publishing.staging import check_source, published_names, stage
+    from hfsr.publishing.staging import check_source, stage
 
     if args.lq and len(args.lq) != len(args.gt):
         raise OptionsError(f"--lq names {len(args.lq)} folders and --gt {len(args.gt)}; give one for each")

@@ -13,9 +13,10 @@ from hfsr import _resources
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError, HubError
 from hfsr.hub.cards.option_file import read_recipe
+from hfsr.hub.model_folder import published_names
 from hfsr.model_zoo import create_model
 from hfsr.publishing.publishable import open_source
-from hfsr.publishing.staging import published_names, stage
+from hfsr.publishing.staging import stage
 
 OPTIONS = """
 name: run

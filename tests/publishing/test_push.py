@@ -204,7 +204,7 @@ def test_new_weights_of_a_run_get_a_new_card(hub: HubServer, publisher: Client, 
     script = """
 import hfsr, torch
 from pathlib import Path
-from hfsr.hub.upload import push_to_hub
+from hfsr.publishing import push_to_hub
 run = Path(root)
 (run / "models").mkdir(exist_ok=True)
 torch.manual_seed(seed)

@@ -13,8 +13,8 @@ from huggingface_hub.file_download import repo_folder_name
 
 from hfsr.checkpoints import choose_weights
 from hfsr.errors import HubError
+from hfsr.hub.client import client, in_words
 
-from ..client import client, in_words
 from .cache_check import has_id
 from .repo_formats import CONFIG, README, WEIGHTS, parse
 
