@@ -13,9 +13,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from hfsr.checkpoints import load_checkpoint
     from hfsr.errors import HfsrError
-    from hfsr.hub import from_pretrained, push_to_hub, save_pretrained
+    from hfsr.hub import from_pretrained, save_pretrained
     from hfsr.inference import Progress, Upscaler
     from hfsr.priors import ZeroShot
+    from hfsr.publishing import push_to_hub
     from hfsr.zoo import create_model, list_archs, list_models, register_arch
 
 _HOMES = {
@@ -28,7 +29,7 @@ _HOMES = {
     "list_archs": "hfsr.zoo",
     "list_models": "hfsr.zoo",
     "load_checkpoint": "hfsr.checkpoints",
-    "push_to_hub": "hfsr.hub",
+    "push_to_hub": "hfsr.publishing",
     "register_arch": "hfsr.zoo",
     "save_pretrained": "hfsr.hub",
 }

@@ -21,10 +21,10 @@ from hfsr import _resources
 from hfsr.checkpoints import halved, read_model_folder, write_model_folder
 from hfsr.cli._degrading import add_words, degradations_of, told_task
 from hfsr.cli._measuring import example_of, measure
-from hfsr.hub.cards import make_card
-from hfsr.hub.loading import task_in
-from hfsr.hub.parts import CURVE, EXAMPLE
-from hfsr.hub.recipe import read_recipe
+from hfsr.hub.cards.card import make_card
+from hfsr.hub.cards.option_file import read_recipe
+from hfsr.hub.cards.schema import CURVE, EXAMPLE
+from hfsr.hub.download.resolve import task_in
 from hfsr.samples import SAMPLE
 from hfsr.training.plot import draw_curve
 

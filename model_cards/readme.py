@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hfsr import _resources
 from hfsr.checkpoints import read_model_folder
-from hfsr.hub.results import reports_of, setting_of
+from hfsr.hub.cards.results import reports_of, setting_of
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 MARKED = re.compile(

@@ -13,9 +13,9 @@ from PIL import Image
 
 from hfsr import _resources
 from hfsr.checkpoints import read_model_folder
-from hfsr.hub.cards import check_card
-from hfsr.hub.facts import facts_of
-from hfsr.hub.results import eval_results
+from hfsr.hub.cards.card import check_card
+from hfsr.hub.cards.results import eval_results
+from hfsr.model_info import facts_of
 
 CARDS = sorted(_resources.folder("model_cards").glob("*.md"))
 

@@ -87,7 +87,7 @@ def test_the_wheel_carries_every_file_of_the_package(wheel):
         assert {f"hfsr/_packaged/{name}" for name in files_of(ROOT / kind)} <= inside
     assert "hfsr/_packaged/spaces/upscaler/app.py" in inside
     assert any(name.startswith("hfsr/_packaged/options/") and name.endswith(".yml") for name in inside)
-    assert any(name.startswith("hfsr/hub/") and name.endswith(".jinja") for name in inside)
+    assert any(name.startswith("hfsr/hub/cards/") and name.endswith(".jinja") for name in inside)
 
 
 def test_the_wheel_carries_nothing_else(wheel):

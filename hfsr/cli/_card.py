@@ -75,8 +75,8 @@ def told_sets(name: str, folders: Sequence[str]) -> tuple[list[tuple[str, dict[s
         CheckpointError, HubError: there is no such card, or it tells no numbers.
     """
     from hfsr.evaluation import set_name
-    from hfsr.hub.results import reports_of
-    from hfsr.hub.sources import card_of
+    from hfsr.hub.cards.results import reports_of
+    from hfsr.hub.download.resolve import card_of
 
     reports = reports_of(card_of(name))
     if not reports:
@@ -130,6 +130,6 @@ def words_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 def _label(report: dict[str, Any]) -> str:
     """Set and setting: "Set5 x2", "BSD68 sigma 25"."""
-    from hfsr.hub.results import setting_of
+    from hfsr.hub.cards.results import setting_of
 
     return f"{report['set']} {setting_of(report)}"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hfsr.degradations import Seeded
-    from hfsr.hub.parts import Example
-    from hfsr.hub.sources import Source
+    from hfsr.hub.cards.schema import Example
+    from hfsr.publishing.publishable import Source
 
 __all__ = ["example_for", "example_of", "measure", "measure_all"]
 
@@ -80,7 +80,7 @@ def _task(source: Source, name: str) -> str:
 def _as_on_card(args: argparse.Namespace, source: Source) -> list[Seeded]:
     """Every way in which the numbers of the source's card were made, as far as options can say them."""
     from hfsr.cli._card import words_of
-    from hfsr.hub.results import reports_of
+    from hfsr.hub.cards.results import reports_of
 
     protocols = [report["protocol"] for report in reports_of(source.card or "")]
     told = {tuple(sorted(words.items())): words for p in protocols if "task" in (words := words_of(p))}
@@ -109,8 +109,8 @@ def measure(
         DataError, ImageError: a folder is missing or empty, or a picture cannot be read.
         HubError: a data set on the Hub cannot be had.
     """
-    from hfsr.hub.datasets import PREFIX
-    from hfsr.hub.results import setting_of
+    from hfsr.hub.cards.results import setting_of
+    from hfsr.hub.download.datasets import PREFIX
     from hfsr.inference import Upscaler
 
     up = Upscaler(model, tile=0, dtype="fp32")
@@ -153,8 +153,8 @@ def example_of(
         given: that picture is LQ and has no GT.
     """
     from hfsr.evaluation import before_after, find_pairs, machine, seconds_for
-    from hfsr.hub.datasets import local_folder
-    from hfsr.hub.parts import Example
+    from hfsr.hub.cards.schema import Example
+    from hfsr.hub.download.datasets import local_folder
     from hfsr.inference import Upscaler
     from hfsr.samples import SAMPLE
 

@@ -39,7 +39,7 @@ def evaluate_set(
     from tqdm import tqdm
 
     from hfsr.evaluation import evaluate, find_pairs, set_name
-    from hfsr.hub.datasets import local_folder
+    from hfsr.hub.download.datasets import local_folder
     from hfsr.zoo import is_luma_network
 
     pairs = find_pairs(local_folder(gt), lq and local_folder(lq), up.scale)

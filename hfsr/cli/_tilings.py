@@ -64,7 +64,7 @@ def run_comparison(args: argparse.Namespace, name: str, whole: Upscaler, ours: U
 
 
 def _tiling_pictures(args: argparse.Namespace) -> list[Path]:
-    from hfsr.hub.datasets import local_folder
+    from hfsr.hub.download.datasets import local_folder
     from hfsr.images import list_pictures
 
     named = args.compare_tiling or args.lq or args.gt

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from hfsr.cli._table import print_pairs
-from hfsr.hub.parts import TASKS
+from hfsr.hub.cards.schema import TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.checkpoints import config_of, halved, load_checkpoint
-    from hfsr.hub.cards import make_card
-    from hfsr.hub.sources import provenance_of
+    from hfsr.hub.cards.card import make_card
+    from hfsr.publishing.publishable import provenance_of
     from hfsr.registry import ARCHS
 
     model = load_checkpoint(args.checkpoint, arch=args.arch, scale=args.scale)

@@ -129,7 +129,7 @@ def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
 
 def _degradation(args: argparse.Namespace, name: str, up: Upscaler) -> Seeded | None:
     """What makes the LQ pictures; None where they are given."""
-    from hfsr.hub.loading import task_of
+    from hfsr.hub.download.resolve import task_of
 
     if args.lq:
         return None

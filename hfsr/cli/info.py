@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hfsr.archs import ArchSpec
-    from hfsr.hub.facts import ModelFacts
+    from hfsr.model_info import ModelFacts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +102,7 @@ def _preset_facts(name: str) -> ModelFacts:
     import torch
 
     from hfsr import zoo
-    from hfsr.hub.facts import facts_of
+    from hfsr.model_info import facts_of
 
     with torch.device("meta"):
         return facts_of(zoo.create_model(name))
@@ -110,7 +110,7 @@ def _preset_facts(name: str) -> ModelFacts:
 
 def _model_facts(name: str) -> ModelFacts:
     from hfsr import _resources, hub, zoo
-    from hfsr.hub.facts import facts_of
+    from hfsr.model_info import facts_of
 
     known = [*zoo.list_archs(), *zoo.presets(), *_resources.bundled_models()]
     if name not in known and "/" not in name and not Path(name).expanduser().exists():

@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.output.suffix == ".pth":
         save_pth(model, args.output)
     else:
-        from hfsr.hub.cards import make_card
-        from hfsr.hub.parts import Training
+        from hfsr.hub.cards.card import make_card
+        from hfsr.hub.cards.schema import Training
 
         card = make_card(model, name=str(args.output), training=Training(interpolation=made))
         hub.save_pretrained(model, args.output, card=card)

@@ -126,7 +126,7 @@ def _model(name: str) -> dict[str, Any]:
 def _measured(name: str) -> dict[str, float]:
     """PSNR-Y in dB by set (and setting, where a set was measured in several), as the card states it."""
     from hfsr import _resources
-    from hfsr.hub.results import reports_of, setting_of
+    from hfsr.hub.cards.results import reports_of, setting_of
 
     card = _resources.folder("model_cards") / f"{name}.md"
     if not card.is_file():

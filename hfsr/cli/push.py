@@ -10,8 +10,8 @@ from hfsr.cli._degrading import WORDS, add_words, told_task
 from hfsr.errors import HubError, OptionsError
 
 if TYPE_CHECKING:
-    from hfsr.hub.parts import Example
-    from hfsr.hub.sources import Source
+    from hfsr.hub.cards.schema import Example
+    from hfsr.publishing.publishable import Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from hfsr.cli._measuring import measure_all
-    from hfsr.hub.publishing import check_repo_id, publish_folder, require_token
-    from hfsr.hub.sources import open_source
-    from hfsr.hub.staging import check_source, published_names, stage
+    from hfsr.hub.client import check_repo_id, require_token
+    from hfsr.hub.model_folder import published_names
+    from hfsr.hub.upload import publish_folder
+    from hfsr.publishing.publishable import open_source
+    from hfsr.publishing.staging import check_source, stage
 
     if args.lq and len(args.lq) != len(args.gt):
         raise OptionsError(f"--lq names {len(args.lq)} folders and --gt {len(args.gt)}; give one for each")

@@ -30,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from hfsr.hub.publishing import check_repo_id, require_token
-    from hfsr.hub.space import publish_space, write_space
+    from hfsr.hub.client import check_repo_id, require_token
+    from hfsr.hub.upload import publish_space
+    from hfsr.publishing.space import write_space
 
     check_repo_id(args.repo_id)
     if not args.dry_run:

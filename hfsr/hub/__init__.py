@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: models come from there with `from_pretrained` and go there with `push_to_hub`.
+"""The Hugging Face Hub: models come from there with `from_pretrained` and go there with `hfsr.push_to_hub`.
 
 `huggingface_hub` is imported in this room alone, and only once a model is really on the Hub.
 """
@@ -9,12 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .loading import from_pretrained
-    from .publishing import push_to_hub, save_pretrained
+    from .download.resolve import from_pretrained
+    from .model_folder import save_pretrained
 
-__all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
+__all__ = ["from_pretrained", "save_pretrained"]
 
-_HOMES = {"from_pretrained": "loading", "push_to_hub": "publishing", "save_pretrained": "publishing"}
+_HOMES = {"from_pretrained": "download.resolve", "save_pretrained": "model_folder"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from hfsr.checkpoints import write_model_folder
-from hfsr.hub.recipe import task_undoing
+from hfsr.hub.cards.option_file import task_undoing
 from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hfsr.errors import HubError, OptionsError
 from hfsr.evaluation import Report
-from hfsr.hub.publishing import check_repo_id, require_token
+from hfsr.hub.client import check_repo_id, require_token
 from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
 
@@ -30,7 +30,7 @@ _PROGRAM = """
 import json, sys
 from pathlib import Path
 from hfsr.errors import HfsrError
-from hfsr.hub import push_to_hub
+from hfsr.publishing import push_to_hub
 folder, repository, reports = sys.argv[1:]
 try:
     known = json.loads(Path(reports).read_text()) if Path(reports).is_file() else []

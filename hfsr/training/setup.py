@@ -23,7 +23,7 @@ from tqdm import tqdm
 from hfsr import bridge, zoo
 from hfsr.data import Batches, BatchesBesideUnpaired, ForeignSource, PairedFile, PatchSource, Progress
 from hfsr.errors import HfsrError, OptionsError
-from hfsr.hub.datasets import PREFIX, local_folder
+from hfsr.hub.download.datasets import PREFIX, local_folder
 from hfsr.options import DatasetOptions, TrainOptions, Typed, read_options
 from hfsr.registry import ARCHS, DATASETS
 

@@ -78,8 +78,8 @@ def test_other_weights_are_noticed(
 def test_noise_is_repeated_as_the_card_says(
     sets: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from hfsr.hub.editing import with_results
-    from hfsr.hub.publishing import save_pretrained
+    from hfsr.hub import save_pretrained
+    from hfsr.hub.cards.edit import with_results
 
     folder = str(save_pretrained(create_model("mirnet_tiny"), tmp_path / "denoiser"))
     how = ["--task", "denoise", "--sigma", "15", "--unclipped", "--seed", "3", "--self-ensemble"]

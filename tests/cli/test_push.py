@@ -11,7 +11,7 @@ from PIL import Image
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.cli import main
-from hfsr.hub.publishing import Published
+from hfsr.hub.upload import Published
 from hfsr.zoo import create_model
 
 
@@ -58,7 +58,7 @@ def test_a_dry_run_measures_and_writes_and_uploads_nothing(
 def test_a_push_without_a_token_stops_before_any_work(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hfsr.hub.publishing.get_token", lambda: None)
+    monkeypatch.setattr("hfsr.hub.client.get_token", lambda: None)
     assert main(["push", str(model), "org/model", "--gt", "no/such/folder"]) == 1
     assert "needs a token" in capsys.readouterr().err
     assert not (model / "README.md").exists()
@@ -90,8 +90,8 @@ def test_an_example_stays_with_its_card(model: Path, capsys: pytest.CaptureFixtu
 def test_converted_weights_need_a_licence_to_go_out(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("hfsr.hub.publishing.get_token", lambda: "hf_token")
-    monkeypatch.setattr("hfsr.hub.publishing.publish_folder", lambda *_, **__: Published("there", ()))
+    monkeypatch.setattr("hfsr.hub.client.get_token", lambda: "hf_token")
+    monkeypatch.setattr("hfsr.hub.upload.publish_folder", lambda *_, **__: Published("there", ()))
     monkeypatch.chdir(tmp_path)
     push = ["push", "converted", "org/model", "--no-example"]
     weights = str(model / "model.safetensors")

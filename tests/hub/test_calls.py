@@ -104,7 +104,9 @@ def test_a_load_and_the_next_one(hub: HubServer, stranger: Client, tmp_path: Pat
 def test_a_folder_of_a_data_set(hub: HubServer, stranger: Client) -> None:
     hub.create("datasets/org/calls", contents={"HR/a.png": b"one", "HR/b.png": b"two", "LR/a.png": b"three"})
     with hub.recorded() as calls:
-        stranger.ok("from hfsr.hub.datasets import local_folder\nlocal_folder('hf://datasets/org/calls/HR')")
+        stranger.ok(
+            "from hfsr.hub.download.datasets import local_folder\nlocal_folder('hf://datasets/org/calls/HR')"
+        )
     calls.sort(key=str)  # files are fetched side by side
     assert told(calls) == [
         "GET /api/datasets/org/calls/revision/main 200",

@@ -10,10 +10,10 @@ import yaml
 from huggingface_hub import ModelCard
 
 from hfsr.errors import HubError
-from hfsr.hub.cards import check_card, make_card
-from hfsr.hub.editing import with_name, with_results
-from hfsr.hub.parts import Provenance, Training
-from hfsr.hub.results import eval_results, reports_of, table
+from hfsr.hub.cards.card import check_card, make_card
+from hfsr.hub.cards.edit import with_name, with_results
+from hfsr.hub.cards.results import eval_results, reports_of, table
+from hfsr.hub.cards.schema import Provenance, Training
 from hfsr.registry import ARCHS
 from hfsr.zoo import create_model
 

@@ -68,7 +68,7 @@ def test_a_folder_is_measured_and_kept(
 
 
 def test_what_is_not_there_is_one_line(hub: HubServer, stranger: Client, pictures: dict[str, bytes]) -> None:
-    fetch = "from hfsr.hub.datasets import local_folder\nresult = str(local_folder(place))"
+    fetch = "from hfsr.hub.download.datasets import local_folder\nresult = str(local_folder(place))"
     for place, told in (
         ("hf://datasets/org/nothing/HR", "the Hub has no data set 'org/nothing'"),
         ("hf://datasets/org/sets/Missing", "has no folder 'Missing'"),
@@ -82,7 +82,7 @@ def test_what_is_not_there_is_one_line(hub: HubServer, stranger: Client, picture
 
 FETCH = """
 from pathlib import Path
-from hfsr.hub.datasets import local_folder
+from hfsr.hub.download.datasets import local_folder
 folder = local_folder(place)
 result = {path.name: path.read_bytes().hex() for path in folder.iterdir()}
 """

@@ -39,8 +39,9 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
     from huggingface_hub import constants  # here, as folders of this machine need no client of the Hub
     from huggingface_hub.file_download import repo_folder_name
 
-    from .fetching import damaged, discard, is_whole
-    from .remote import client, in_words
+    from hfsr.hub.client import client, in_words
+
+    from .fetch import damaged, discard, is_whole
 
     blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="dataset"), "blobs")
     known = set(blobs.glob("*"))

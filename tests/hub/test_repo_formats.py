@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from hfsr.errors import CheckpointError
-from hfsr.hub.layouts import choose_weights, read_fetched
+from hfsr.hub.download.repo_formats import choose_weights, read_fetched
 from hfsr.zoo import create_model
 
 from .client import Client

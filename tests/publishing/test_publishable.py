@@ -12,9 +12,10 @@ from torch import nn
 from hfsr import _resources
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError, HubError
-from hfsr.hub.recipe import read_recipe
-from hfsr.hub.sources import open_source
-from hfsr.hub.staging import published_names, stage
+from hfsr.hub.cards.option_file import read_recipe
+from hfsr.hub.model_folder import published_names
+from hfsr.publishing.publishable import open_source
+from hfsr.publishing.staging import stage
 from hfsr.zoo import create_model
 
 OPTIONS = """

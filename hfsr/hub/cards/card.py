@@ -14,11 +14,11 @@ from huggingface_hub import ModelCard, ModelCardData
 from torch import nn
 
 from hfsr.errors import HubError
+from hfsr.model_info import ModelFacts, facts_of
 
-from .facts import ModelFacts, facts_of
-from .licences import licence_words
-from .parts import CURVE, TASKS, Example, Provenance, Training
+from .licenses import licence_words
 from .results import ReportJson, eval_results
+from .schema import CURVE, TASKS, Example, Provenance, Training
 from .template import example_words, render, results_words
 
 __all__ = ["check_card", "make_card", "short_name"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .client import Client
-from .server import HubServer
+from ..hub.client import Client
+from ..hub.server import HubServer
 
 PUSH = """
 import hfsr, torch

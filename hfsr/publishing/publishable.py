@@ -14,15 +14,13 @@ from torch import nn
 from hfsr import _resources, zoo
 from hfsr.checkpoints import load_checkpoint, load_weights, read_model_folder, read_state_dict
 from hfsr.errors import CheckpointError
+from hfsr.hub.cards.option_file import Recipe, read_recipe, read_text
+from hfsr.hub.cards.schema import CURVE, EXAMPLE, RECIPE, Provenance
+from hfsr.hub.download.cache_check import sha256_of
+from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
+from hfsr.hub.download.resolve import task_in
 
-from .digests import sha256_of
-from .fetching import fetch_card
-from .layouts import CONFIG, README, WEIGHTS
-from .loading import find_local, task_in
-from .parts import CURVE, EXAMPLE, RECIPE, Provenance
-from .recipe import Recipe, read_recipe, read_text
-
-__all__ = ["Source", "card_of", "open_source", "provenance_of"]
+__all__ = ["Source", "open_source", "provenance_of"]
 
 LABELS = ("best", "latest")
 """What a run calls the weights worth publishing, in order of preference; numbered ones come after."""
@@ -184,26 +182,6 @@ def _build(network: Mapping[str, Any], *, scale: int | None) -> nn.Module:
     if "upscale" not in arguments and scale is not None:
         arguments["scale"] = scale
     return zoo.build(str(network.get("type")), **arguments)
-
-
-def card_of(name: str) -> str:
-    """The text of a model's card.
-
-    Args:
-        name: a bundled name, a model folder or an id on the Hub.
-
-    Raises:
-        CheckpointError: there is no such model here, or it has no card.
-        HubError: the Hub has no such model, it has no card, or the Hub is out of reach.
-    """
-    if name in _resources.bundled_models():
-        return _resources.path("model_cards", f"{name}.md").read_text(encoding="utf-8")
-    folder = find_local(name)
-    if folder is None:
-        return fetch_card(name)
-    if not (folder / README).is_file():
-        raise CheckpointError(f"'{name}' has no card: there is no {README} in it; name a model folder")
-    return read_text(folder / README)
 
 
 def provenance_of(path: Path, *, licence: str | None = None) -> Provenance:

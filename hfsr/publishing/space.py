@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from huggingface_hub import CommitOperationAdd
 
 from hfsr import _resources
 from hfsr.errors import OptionsError
+from hfsr.hub.client import address
+from hfsr.hub.download.repo_formats import README
+from hfsr.hub.download.resolve import from_pretrained, task_of
 
-from .layouts import README
-from .loading import from_pretrained, task_of
-from .publishing import Published, changed_files, check_repo_id, require_token
-from .remote import address, client, in_words
-
-__all__ = ["publish_space", "write_space"]
+__all__ = ["write_space"]
 
 GROUPS = {"super-resolution": "Enlarge", "denoising": "Clean", "enhancement": "Correct"}
 """Task of a model -> what the menu calls it."""
@@ -73,53 +70,6 @@ def write_space(
         place = f"{address(repo_id, 'Space')}/resolve/main/{wheel.name}"
         (folder / "requirements.txt").write_text(f"hfsr[demo] @ {place}\n", encoding="utf-8")
     return folder
-
-
-def publish_space(
-    folder: Path,
-    repo_id: str,
-    *,
-    private: bool = False,
-    hardware: str | None = None,
-    token: str | None = None,
-) -> Published:
-    """Creates the Space where there is none and uploads what has changed, in one commit.
-
-    Args:
-        folder: from `write_space`.
-        repo_id: "owner/name".
-        private: only its owners see a Space that is made here.
-        hardware: of a Space that is made here ("cpu-basic", "zero-a10g", ...); the Hub's default when None.
-        token: of the Hub; the stored one or HF_TOKEN when None.
-
-    Raises:
-        OptionsError: `repo_id` is not of the form owner/name.
-        HubError: the Hub refuses, wants a paid plan, or is out of reach. It is safe to run it again.
-    """
-    check_repo_id(repo_id)
-    require_token(token)
-    api = client(token)
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    with in_words(repo_id, kind="Space"):
-        api.create_repo(
-            repo_id,
-            repo_type="space",
-            space_sdk="gradio",
-            space_hardware=hardware,  # type: ignore[arg-type]  # a string will do, and newer ones have no name
-            private=private or None,
-            exist_ok=True,
-        )
-        info = api.space_info(repo_id)
-        changed = changed_files(api, folder, repo_id, str(info.sha), names=names, repo_type="space")
-        if changed:
-            api.create_commit(
-                repo_id,
-                repo_type="space",
-                operations=[CommitOperationAdd(name, folder / name) for name in changed],
-                commit_message="Upload the upscaler of hfsr",
-                parent_commit=info.sha,
-            )
-    return Published(address(repo_id, "Space"), tuple(changed))
 
 
 def _entry(name: str) -> tuple[str, str]:

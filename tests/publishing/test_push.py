@@ -11,8 +11,8 @@ import torch
 from hfsr.hub import save_pretrained
 from hfsr.zoo import create_model
 
-from .client import Client
-from .server import HubServer, Repo
+from ..hub.client import Client
+from ..hub.server import HubServer, Repo
 
 PUSH = "import hfsr\nresult = hfsr.push_to_hub(folder, repo, **more)"
 
@@ -204,7 +204,7 @@ def test_new_weights_of_a_run_get_a_new_card(hub: HubServer, publisher: Client, 
     script = """
 import hfsr, torch
 from pathlib import Path
-from hfsr.hub.publishing import push_to_hub
+from hfsr.publishing import push_to_hub
 run = Path(root)
 (run / "models").mkdir(exist_ok=True)
 torch.manual_seed(seed)

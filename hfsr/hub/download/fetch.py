@@ -12,10 +12,10 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFound
 from huggingface_hub.file_download import repo_folder_name
 
 from hfsr.errors import HubError
+from hfsr.hub.client import client, in_words
 
-from .digests import has_id
-from .layouts import CONFIG, README, WEIGHTS, choose_weights, parse
-from .remote import client, in_words
+from .cache_check import has_id
+from .repo_formats import CONFIG, README, WEIGHTS, choose_weights, parse
 
 __all__ = [
     "Fetched",

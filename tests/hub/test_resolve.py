@@ -13,7 +13,7 @@ from hfsr import _resources
 from hfsr.checkpoints import save_checkpoint, write_model_folder
 from hfsr.errors import CheckpointError, OptionsError
 from hfsr.hub import from_pretrained
-from hfsr.hub.loading import find_local
+from hfsr.hub.download.resolve import find_local
 from hfsr.zoo import create_model
 
 from .client import Client
@@ -105,7 +105,7 @@ def test_words_that_do_not_apply(tmp_path: Path) -> None:
 
 def test_the_client_is_not_imported_by_this_module() -> None:
     """The tests above run in one process with others; this holds the module's own imports."""
-    source = Path(sys.modules["hfsr.hub.loading"].__file__ or "").read_text()
+    source = Path(sys.modules["hfsr.hub.download.resolve"].__file__ or "").read_text()
     assert "huggingface_hub" not in source
 
 

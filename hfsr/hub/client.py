@@ -32,9 +32,9 @@ from huggingface_hub.utils import (
 )
 
 from hfsr import __version__
-from hfsr.errors import HfsrError, HubError, suggest
+from hfsr.errors import HfsrError, HubError, OptionsError, suggest
 
-__all__ = ["LOG_IN", "address", "client", "in_words"]
+__all__ = ["LOG_IN", "address", "check_repo_id", "client", "in_words", "require_token"]
 
 Kind = Literal["model", "data set", "Space"]
 FOLDERS: dict[Kind, str] = {"model": "", "data set": "datasets/", "Space": "spaces/"}
@@ -43,6 +43,8 @@ REPO_TYPES: dict[Kind, str] = {"model": "model", "data set": "dataset", "Space":
 XET_REFUSAL = re.compile(r"HTTP status \w+ error \((\d{3}) ([^)]*)\)")
 """How hf_xet, which asks the Hub on its own, tells that it was refused."""
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
+
+REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
 def client(token: str | None = None) -> HfApi:
@@ -53,6 +55,18 @@ def client(token: str | None = None) -> HfApi:
 def address(repo_id: str, kind: Kind = "model") -> str:
     """Where a person finds a repository."""
     return f"{constants.ENDPOINT}/{FOLDERS[kind]}{repo_id}"
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Raises OptionsError unless it has the form owner/name."""
+    if not REPO_ID.fullmatch(repo_id):
+        raise OptionsError(f"'{repo_id}' is no id on the Hub: write owner/name, as in your-name/rcan-x4")
+
+
+def require_token(token: str | None = None) -> None:
+    """Raises HubError when there is no token to publish with; whether it is a good one, the Hub says."""
+    if not (token or get_token()):
+        raise HubError(f"publishing needs a token of the Hub with write access and there is none; {LOG_IN}")
 
 
 @contextmanager

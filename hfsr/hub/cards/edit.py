@@ -8,9 +8,9 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
-from .cards import check_card, short_name
-from .parts import Example
+from .card import check_card, short_name
 from .results import ReportJson, eval_results
+from .schema import Example
 from .template import example_words, results_words, section
 
 __all__ = ["with_example", "with_name", "with_results"]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hfsr.errors import CheckpointError
-from hfsr.hub.facts import facts_of
+from hfsr.model_info import facts_of
 from hfsr.zoo import create_model
 
 

@@ -13,7 +13,7 @@ import yaml
 from hfsr.degradations import Seeded, build_chain, in_words
 from hfsr.errors import CheckpointError
 
-from .parts import RECIPE, Training
+from .schema import RECIPE, Training
 
 __all__ = ["Recipe", "read_recipe", "read_text", "task_undoing"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult
 
-from .parts import EXAMPLE, Example
 from .results import columns_of, protocol_sentences, table
+from .schema import EXAMPLE, Example
 
 __all__ = ["example_words", "render", "results_words", "section"]
 

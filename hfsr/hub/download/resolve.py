@@ -13,7 +13,7 @@ from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder, read_
 from hfsr.checkpoints.files import parse_config
 from hfsr.errors import CheckpointError, OptionsError, suggest
 
-__all__ = ["find_local", "from_pretrained", "task_in", "task_of"]
+__all__ = ["card_of", "find_local", "from_pretrained", "task_in", "task_of"]
 
 FILES = (".safetensors", ".pth", ".pt", ".mat", ".onnx")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -71,8 +71,8 @@ def _from_hub(
     cache_dir: str | Path | None,
     local_files_only: bool,
 ) -> nn.Module:
-    from .fetching import fetch_model  # here, as models on this machine need no client of the Hub
-    from .layouts import read_fetched
+    from .fetch import fetch_model  # here, as models on this machine need no client of the Hub
+    from .repo_formats import read_fetched
 
     fetched = fetch_model(
         repo_id, revision=revision, scale=scale, cache_dir=cache_dir, local_files_only=local_files_only
@@ -113,7 +113,7 @@ def task_of(name: str | Path, model: nn.Module) -> str:
     """
     path = find_local(name)
     if path is None:
-        from .fetching import cached_config  # here, as models on this machine need no client of the Hub
+        from .fetch import cached_config  # here, as models on this machine need no client of the Hub
 
         told = cached_config(str(name)).get("task")
     else:
@@ -134,3 +134,29 @@ def task_in(path: Path) -> str | None:
         told = read_state_dict(path)[1]["config"] or {} if path.suffix == ".safetensors" else {}
     task = told.get("task")
     return task if isinstance(task, str) else None
+
+
+def card_of(name: str) -> str:
+    """The text of a model's card.
+
+    Args:
+        name: a bundled name, a model folder or an id on the Hub.
+
+    Raises:
+        CheckpointError: there is no such model here, or it has no card.
+        HubError: the Hub has no such model, it has no card, or the Hub is out of reach.
+    """
+    if name in _resources.bundled_models():
+        return _resources.path("model_cards", f"{name}.md").read_text(encoding="utf-8")
+    folder = find_local(name)
+    if folder is None:
+        from .fetch import fetch_card  # here, as models on this machine need no client of the Hub
+
+        return fetch_card(name)
+    from hfsr.hub.cards.option_file import read_text
+
+    from .repo_formats import README
+
+    if not (folder / README).is_file():
+        raise CheckpointError(f"'{name}' has no card: there is no {README} in it; name a model folder")
+    return read_text(folder / README)

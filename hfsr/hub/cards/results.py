@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard
 
-from .datasets import ADDRESS
+from hfsr.hub.download.datasets import ADDRESS
 
 __all__ = [
     "ReportJson",

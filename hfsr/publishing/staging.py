@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hfsr.checkpoints import write_model_folder
-from hfsr.checkpoints.files import replacing
+from hfsr.hub.cards.card import check_card, make_card
+from hfsr.hub.cards.edit import with_example, with_name, with_results
+from hfsr.hub.cards.licenses import check_may_publish
+from hfsr.hub.cards.option_file import read_text
+from hfsr.hub.cards.results import ReportJson
+from hfsr.hub.cards.schema import CURVE, EXAMPLE, RECIPE, Example
+from hfsr.hub.download.cache_check import sha256_of
+from hfsr.hub.download.repo_formats import README, WEIGHTS
+from hfsr.hub.model_folder import write_card, write_if_changed
 
-from .cards import check_card, make_card
-from .digests import sha256_of
-from .editing import with_example, with_name, with_results
-from .layouts import CONFIG, README, WEIGHTS
-from .licences import check_may_publish
-from .parts import CURVE, EXAMPLE, RECIPE, Example
-from .recipe import read_text
-from .results import ReportJson
-from .sources import Source
+from .publishable import Source
 
-__all__ = ["check_source", "published_names", "stage", "write_card"]
+__all__ = ["check_source", "stage"]
 
 
 def check_source(source: Source, licence: str | None = None) -> None:
@@ -90,36 +90,13 @@ def stage(
         card = with_example(card, example) if example else card
     picture = example.picture if example else source.example and source.example.read_bytes()
     if picture:
-        _write(source.folder / EXAMPLE, picture)
+        write_if_changed(source.folder / EXAMPLE, picture)
     if source.curve:
-        _write(source.folder / CURVE, source.curve.read_bytes())
+        write_if_changed(source.folder / CURVE, source.curve.read_bytes())
     if source.recipe:
-        _write(source.folder / RECIPE, source.recipe.text.encode())
+        write_if_changed(source.folder / RECIPE, source.recipe.text.encode())
     write_card(card, source.folder)
     return source.folder
-
-
-def published_names(folder: Path) -> list[str]:
-    """The files of a model folder that are published."""
-    pictures_and_recipe = [name for name in (EXAMPLE, CURVE, RECIPE) if (folder / name).is_file()]
-    return [CONFIG, README, WEIGHTS, *pictures_and_recipe]
-
-
-def write_card(card: str, folder: Path) -> None:
-    """Writes a card into a model folder, unless the same one is there.
-
-    Raises:
-        CheckpointError: the folder cannot be written.
-    """
-    _write(folder / README, card.encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a small file, unless it is there already."""
-    if path.is_file() and path.read_bytes() == content:
-        return
-    with replacing(path) as partial:
-        partial.write_bytes(content)
 
 
 def _earlier_card(folder: Path) -> str | None:

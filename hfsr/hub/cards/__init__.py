@@ -1,0 +1,1 @@
+"""Model cards: their content, template, results, and changes to cards that exist."""

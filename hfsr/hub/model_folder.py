@@ -1,0 +1,62 @@
+"""Model folders with their cards: writing them, and which of their files are published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from hfsr.checkpoints import write_model_folder
+from hfsr.checkpoints.files import replacing
+
+from .cards.card import make_card
+from .cards.schema import CURVE, EXAMPLE, RECIPE
+from .download.repo_formats import CONFIG, README, WEIGHTS
+
+__all__ = ["published_names", "save_pretrained", "write_card", "write_if_changed"]
+
+
+def save_pretrained(
+    model: nn.Module, folder: str | Path, *, card: str | None = None, task: str | None = None
+) -> Path:
+    """Writes a model folder: `config.json`, `model.safetensors` and `README.md`.
+
+    Args:
+        model: a registered network.
+        folder: made where needed; `from_pretrained(folder)` reads it.
+        card: the text of the card; made from the network's facts when None.
+        task: what the weights are for; the network's usual task when None.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: the folder cannot be written, or the network is not registered.
+    """
+    folder = Path(folder)
+    write_model_folder(model, folder, task=task)
+    write_card(make_card(model, name=str(folder), task=task) if card is None else card, folder)
+    return folder
+
+
+def published_names(folder: Path) -> list[str]:
+    """The files of a model folder that are published."""
+    pictures_and_recipe = [name for name in (EXAMPLE, CURVE, RECIPE) if (folder / name).is_file()]
+    return [CONFIG, README, WEIGHTS, *pictures_and_recipe]
+
+
+def write_card(card: str, folder: Path) -> None:
+    """Writes a card into a model folder, unless the same one is there.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    write_if_changed(folder / README, card.encode())
+
+
+def write_if_changed(path: Path, content: bytes) -> None:
+    """Writes a small file, unless it is there already."""
+    if path.is_file() and path.read_bytes() == content:
+        return
+    with replacing(path) as partial:
+        partial.write_bytes(content)

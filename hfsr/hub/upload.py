@@ -1,0 +1,176 @@
+"""Models on their way to the Hub: a model folder with its card, uploaded in one commit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, RepoFile
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+from hfsr.errors import HubError
+
+from .cards.card import check_card
+from .client import address, check_repo_id, client, in_words, require_token
+from .download.cache_check import has_id
+from .download.repo_formats import CONFIG, README, parse
+from .model_folder import published_names
+
+__all__ = [
+    "Published",
+    "changed_files",
+    "publish_folder",
+    "publish_space",
+]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What an upload did.
+
+    Attributes:
+        address: where a person finds it: the model, or the pull request.
+        changed: the files that were uploaded; empty when all were there already.
+    """
+
+    address: str
+    changed: tuple[str, ...]
+
+
+def publish_folder(
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    commit_message: str | None = None,
+    token: str | None = None,
+) -> Published:
+    """Uploads a model folder - config, weights, card and its picture - in one commit.
+
+    The arguments are those of `push_to_hub`.
+
+    Raises:
+        HubError: as `push_to_hub`.
+    """
+    require_token(token)
+    api = client(token)
+    card = check_card((folder / README).read_text(encoding="utf-8"))
+    with in_words(repo_id, revision=revision), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what the Hub remarks on a card is no reason to stop
+        card.validate()
+        api.create_repo(repo_id, private=private or None, exist_ok=True)
+        if revision is not None and not create_pr:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        info = _info(api, repo_id, revision)
+        if private and not info.private:
+            raise HubError(
+                f"'{repo_id}' is there already and everybody sees it; make it private in its settings at "
+                f"{address(repo_id)}/settings, or leave --private out"
+            )
+        changed = changed_files(api, folder, repo_id, str(info.sha), names=published_names(folder))
+        if not changed:
+            return Published(address(repo_id), ())
+        overwritten = revision is None and not create_pr and CONFIG in changed
+        if overwritten and CONFIG in {file.rfilename for file in info.siblings or ()}:
+            _check_ours(api, repo_id, str(info.sha))
+        commit = api.create_commit(
+            repo_id,
+            operations=[CommitOperationAdd(name, folder / name) for name in changed],
+            commit_message=commit_message or f"Upload {repo_id.split('/')[-1]} with hfsr",
+            revision=revision,
+            create_pr=create_pr,
+            parent_commit=info.sha,
+        )
+    return Published(commit.pr_url or address(repo_id), tuple(changed))
+
+
+def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
+    """What the Hub says of a repository that has just been made, or was there."""
+    try:
+        return api.model_info(repo_id, revision=revision)
+    except RevisionNotFoundError:
+        raise
+    except RepositoryNotFoundError as error:
+        raise HubError(
+            f"the name '{repo_id}' is taken on the Hub, by something that your token may not see; choose "
+            "another name"
+        ) from error
+
+
+def _check_ours(api: HfApi, repo_id: str, commit: str) -> None:
+    """Raises HubError where the repository holds another library's model, which would be overwritten."""
+    config = parse(Path(api.hf_hub_download(repo_id, CONFIG, revision=commit)), repo_id)
+    if "architecture" not in config:
+        raise HubError(
+            f"the name '{repo_id}' is taken by another library's model (its {CONFIG} says so), which yours "
+            "would overwrite; choose another name, --revision or --create-pr"
+        )
+
+
+def changed_files(
+    api: HfApi,
+    folder: Path,
+    repo_id: str,
+    commit: str,
+    *,
+    names: Sequence[str],
+    repo_type: str = "model",
+) -> list[str]:
+    """Those of a folder's files that differ from a commit's on the Hub."""
+    remote = {
+        file.path: file.lfs.sha256 if file.lfs else file.blob_id
+        for file in api.get_paths_info(repo_id, list(names), revision=commit, repo_type=repo_type)
+        if isinstance(file, RepoFile)
+    }
+    return [name for name in names if name not in remote or not has_id(folder / name, remote[name])]
+
+
+def publish_space(
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    hardware: str | None = None,
+    token: str | None = None,
+) -> Published:
+    """Creates the Space where there is none and uploads what has changed, in one commit.
+
+    Args:
+        folder: from `write_space`.
+        repo_id: "owner/name".
+        private: only its owners see a Space that is made here.
+        hardware: of a Space that is made here ("cpu-basic", "zero-a10g", ...); the Hub's default when None.
+        token: of the Hub; the stored one or HF_TOKEN when None.
+
+    Raises:
+        OptionsError: `repo_id` is not of the form owner/name.
+        HubError: the Hub refuses, wants a paid plan, or is out of reach. It is safe to run it again.
+    """
+    check_repo_id(repo_id)
+    require_token(token)
+    api = client(token)
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    with in_words(repo_id, kind="Space"):
+        api.create_repo(
+            repo_id,
+            repo_type="space",
+            space_sdk="gradio",
+            space_hardware=hardware,  # type: ignore[arg-type]  # a string will do, and newer ones have no name
+            private=private or None,
+            exist_ok=True,
+        )
+        info = api.space_info(repo_id)
+        changed = changed_files(api, folder, repo_id, str(info.sha), names=names, repo_type="space")
+        if changed:
+            api.create_commit(
+                repo_id,
+                repo_type="space",
+                operations=[CommitOperationAdd(name, folder / name) for name in changed],
+                commit_message="Upload the upscaler of hfsr",
+                parent_commit=info.sha,
+            )
+    return Published(address(repo_id, "Space"), tuple(changed))
