@@ -26,14 +26,14 @@ from hfsr.cli._degrading import add_words, degradations_of, told_task
 from hfsr.cli._measuring import example_of, measure
 from hfsr.degradations import Bicubic, Seeded
 from hfsr.hub.cards.card import make_card
-from hfsr.hub.cards.option_file import read_recipe
+from hfsr.hub.cards.option_file import read_option_file
 from hfsr.hub.cards.schema import CURVE, EXAMPLE
 from hfsr.hub.download.resolve import task_in
 from hfsr.samples import SAMPLE
 from hfsr.training.plot import draw_curve
 
 PICTURES = "82 photographs, BSDS500 train and test (400 pictures), T91 (91 pictures)"
-THEIR_LICENCES = "photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research"
+THEIR_LICENSES = "photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research"
 PHOTOS = (
     "82 photos; the weights it starts from ({start}) were trained on BSDS500 train and test (400 images) and "
     "T91 (91 images) as well"
@@ -55,7 +55,7 @@ class Facts:
     limits: tuple[str, ...]
     licence: str = "apache-2.0"
     data: str = PICTURES
-    data_licence: str = THEIR_LICENCES
+    data_license: str = THEIR_LICENSES
     degradation: str | None = None
     """What it was trained to undo, where the option file says it at too great a length."""
 
@@ -103,7 +103,7 @@ def main() -> None:
     add_words(parser, several=True)
     args = parser.parse_args()
     facts = FACTS[args.name]
-    recipe = read_recipe(_resources.path("options", facts.option_file))
+    recipe = read_option_file(_resources.path("options", facts.option_file))
     folder = _resources.folder("weights") / args.name
     if args.run:
         bundle(args.weights or args.run[-1] / "models" / "net_g_latest", folder, task=recipe.task)
@@ -112,7 +112,7 @@ def main() -> None:
         recipe.training,
         degradation=facts.degradation or recipe.training.degradation,
         data=facts.data,
-        data_licence=facts.data_licence,
+        data_license=facts.data_license,
         recipe=f"options/{facts.option_file}",
         recipe_link=f"../options/{facts.option_file}",
         machine=args.machine,

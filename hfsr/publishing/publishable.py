@@ -14,20 +14,20 @@ from torch import nn
 from hfsr import _resources, model_zoo
 from hfsr.checkpoints import load_checkpoint, load_weights, read_model_folder, read_state_dict
 from hfsr.errors import CheckpointError
-from hfsr.hub.cards.option_file import Recipe, read_recipe, read_text
+from hfsr.hub.cards.option_file import OptionFile, read_option_file, read_text
 from hfsr.hub.cards.schema import CURVE, EXAMPLE, RECIPE, Provenance
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
 from hfsr.hub.download.resolve import task_in
 
-__all__ = ["Source", "open_source", "provenance_of"]
+__all__ = ["PublishableModel", "open_publishable", "read_provenance"]
 
 LABELS = ("best", "latest")
 """What a run calls the weights worth publishing, in order of preference; numbered ones come after."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class PublishableModel:
     """A model on this machine, and what is known about it."""
 
     model: nn.Module
@@ -44,7 +44,7 @@ class Source:
     """The course of the training, as a picture."""
     task: str | None = None
     """What the weights are for; the network's usual task when None."""
-    recipe: Recipe | None = None
+    recipe: OptionFile | None = None
     """The option file that trained them."""
     provenance: Provenance | None = None
 
@@ -54,7 +54,7 @@ class Source:
         return float(getattr(self.model, "scale", 1))
 
 
-def open_source(src: str | Path) -> Source:
+def open_publishable(src: str | Path) -> PublishableModel:
     """Reads something that can be published.
 
     Args:
@@ -72,12 +72,12 @@ def open_source(src: str | Path) -> Source:
     if (path / "models").is_dir():
         return _open_experiment(path)
     if path.is_file():
-        return Source(
+        return PublishableModel(
             model=load_checkpoint(path),
             folder=Path(f"{path.stem}_hub"),
             weights=path,
             task=task_in(path),
-            provenance=provenance_of(path),
+            provenance=read_provenance(path),
         )
     if path.is_dir():
         raise CheckpointError(
@@ -91,7 +91,7 @@ def open_source(src: str | Path) -> Source:
     raise CheckpointError(f"there is nothing at '{src}' to publish; {hint}")
 
 
-def _open_bundled(name: str) -> Source:
+def _open_bundled(name: str) -> PublishableModel:
     folder = _resources.path("weights", name)
     cards = _resources.folder("model_cards")
     card, picture, curve = (cards / f"{name}{end}" for end in (".md", ".webp", ".png"))
@@ -100,8 +100,8 @@ def _open_bundled(name: str) -> Source:
         text = text.replace(f"]({picture.name})", f"]({EXAMPLE})").replace(f"]({curve.name})", f"]({CURVE})")
         if option_file := re.search(r"\]\(\.\./options/([\w.-]+)\)", text):
             text = text.replace(option_file[0], f"]({RECIPE})")
-            recipe = read_recipe(_resources.path("options", option_file[1]))
-    return Source(
+            recipe = read_option_file(_resources.path("options", option_file[1]))
+    return PublishableModel(
         model=read_model_folder(folder),
         folder=Path(f"{name}_hub"),
         weights=folder,
@@ -113,23 +113,23 @@ def _open_bundled(name: str) -> Source:
     )
 
 
-def _open_model_folder(folder: Path) -> Source:
+def _open_model_folder(folder: Path) -> PublishableModel:
     card, recipe = folder / README, folder / RECIPE
-    return Source(
+    return PublishableModel(
         model=read_model_folder(folder),
         folder=folder,
         weights=folder / WEIGHTS,
         complete=True,
         card=read_text(card) if card.is_file() else None,
         task=task_in(folder),
-        recipe=read_recipe(recipe) if recipe.is_file() else None,
+        recipe=read_option_file(recipe) if recipe.is_file() else None,
     )
 
 
-def _open_experiment(folder: Path) -> Source:
+def _open_experiment(folder: Path) -> PublishableModel:
     weights = _best_weights(folder)
     option_file = _option_file(folder)
-    recipe = read_recipe(option_file) if option_file else None
+    recipe = read_option_file(option_file) if option_file else None
     curve = folder / CURVE
     network = recipe.options.get("network_g") if recipe else None
     if weights.is_dir():
@@ -140,7 +140,7 @@ def _open_experiment(folder: Path) -> Source:
         load_weights(model, state_dict, source=f"'{weights}'")
     else:
         model = load_checkpoint(weights)
-    return Source(
+    return PublishableModel(
         model=model.eval(),
         folder=folder / "hub",
         weights=weights,
@@ -184,6 +184,6 @@ def _build(network: Mapping[str, Any], *, scale: int | None) -> nn.Module:
     return model_zoo.build(str(network.get("type")), **arguments)
 
 
-def provenance_of(path: Path, *, licence: str | None = None) -> Provenance:
+def read_provenance(path: Path, *, licence: str | None = None) -> Provenance:
     """Where weights were taken from: the file's name and hash."""
     return Provenance(source=path.name, sha256=sha256_of(path), licence=licence)

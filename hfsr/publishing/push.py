@@ -10,10 +10,10 @@ from torch import nn
 
 from hfsr.hub.cards.results import ReportJson
 from hfsr.hub.client import check_repo_id
-from hfsr.hub.upload import publish_folder
+from hfsr.hub.upload import upload_model_folder
 
-from .publishable import Source, open_source
-from .staging import check_source, stage
+from .publishable import PublishableModel, open_publishable
+from .staging import check_may_publish, stage
 
 __all__ = ["push_to_hub"]
 
@@ -60,13 +60,13 @@ def push_to_hub(
     with tempfile.TemporaryDirectory() as temporary:
         if isinstance(model_or_folder, nn.Module):
             folder = Path(temporary)
-            source = Source(model=model_or_folder, folder=folder, weights=folder, card=card)
+            source = PublishableModel(model=model_or_folder, folder=folder, weights=folder, card=card)
         else:
-            source = open_source(model_or_folder)
+            source = open_publishable(model_or_folder)
             if not may_publish:
-                check_source(source, licence)
+                check_may_publish(source, licence)
         folder = stage(source, name=repo_id, licence=licence, reports=reports)
-        published = publish_folder(
+        published = upload_model_folder(
             folder,
             repo_id,
             private=private,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.hub.cards.card import check_card, make_card
-from hfsr.hub.cards.edit import with_example, with_name, with_results
-from hfsr.hub.cards.licenses import check_may_publish
+from hfsr.hub.cards.edit import with_example, with_name, replace_results
+from hfsr.hub.cards.licenses import check_license
 from hfsr.hub.cards.option_file import read_text
 from hfsr.hub.cards.results import ReportJson
 from hfsr.hub.cards.schema import CURVE, EXAMPLE, RECIPE, Example
@@ -16,12 +16,12 @@ from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import README, WEIGHTS
 from hfsr.hub.model_folder import write_card, write_if_changed
 
-from .publishable import Source
+from .publishable import PublishableModel
 
-__all__ = ["check_source", "stage"]
+__all__ = ["check_may_publish", "stage"]
 
 
-def check_source(source: Source, licence: str | None = None) -> None:
+def check_may_publish(source: PublishableModel, licence: str | None = None) -> None:
     """Raises HubError where the source holds weights of somebody else that not everybody may pass on.
 
     Args:
@@ -36,11 +36,11 @@ def check_source(source: Source, licence: str | None = None) -> None:
     else:
         return
     known = told if told and told.lower() != "unknown" else licence
-    check_may_publish(known, source=str(source.weights))
+    check_license(known, source=str(source.weights))
 
 
 def stage(
-    source: Source,
+    source: PublishableModel,
     *,
     name: str,
     licence: str | None = None,
@@ -86,7 +86,7 @@ def stage(
     else:
         check_card(card)
         card = with_name(card, name)
-        card = with_results(card, reports, name=name) if reports else card
+        card = replace_results(card, reports, name=name) if reports else card
         card = with_example(card, example) if example else card
     picture = example.picture if example else source.example and source.example.read_bytes()
     if picture:

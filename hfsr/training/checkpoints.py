@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from hfsr.checkpoints import write_model_folder
-from hfsr.hub.cards.option_file import task_undoing
+from hfsr.hub.cards.option_file import task_of_degradation
 from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
 
 from .files import save_atomically
 from .folders import RunFolders
-from .recipes import Recipe
+from .recipes import OptionFile
 from .state import State, find_states, write_state
 
 __all__ = ["Checkpoints"]
@@ -20,7 +20,7 @@ __all__ = ["Checkpoints"]
 class Checkpoints:
     """Writes `models/net_g_<label>.pth` (`params`, `params_ema`), `models/net_g_<label>/` and the states."""
 
-    def __init__(self, options: TrainOptions, folders: RunFolders, recipe: Recipe) -> None:
+    def __init__(self, options: TrainOptions, folders: RunFolders, recipe: OptionFile) -> None:
         self.options, self.folders, self.recipe = options, folders, recipe
 
     def save(self, iteration: int, published: nn.Module, state: State) -> None:
@@ -41,7 +41,7 @@ class Checkpoints:
         self._write_pth("net_g", label)
         if self.options.network_g.type in ARCHS:
             data = self.options.datasets.get("train")
-            task = task_undoing(data.arguments.get("degradation") if data else None, self.options.scale)
+            task = task_of_degradation(data.arguments.get("degradation") if data else None, self.options.scale)
             write_model_folder(published, self.folders.models / f"net_g_{label}", task=task)
 
     def _write_pth(self, name: str, label: str) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.cli import main
-from hfsr.hub.upload import Published
+from hfsr.hub.upload import UploadResult
 from hfsr.model_zoo import create_model
 
 
@@ -91,7 +91,7 @@ def test_converted_weights_need_a_licence_to_go_out(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("hfsr.hub.client.get_token", lambda: "hf_token")
-    monkeypatch.setattr("hfsr.hub.upload.publish_folder", lambda *_, **__: Published("there", ()))
+    monkeypatch.setattr("hfsr.hub.upload.upload_model_folder", lambda *_, **__: UploadResult("there", ()))
     monkeypatch.chdir(tmp_path)
     push = ["push", "converted", "org/model", "--no-example"]
     weights = str(model / "model.safetensors")

@@ -11,8 +11,8 @@ from huggingface_hub import ModelCard
 
 from hfsr.errors import HubError
 from hfsr.hub.cards.card import check_card, make_card
-from hfsr.hub.cards.edit import with_name, with_results
-from hfsr.hub.cards.results import eval_results, reports_of, table
+from hfsr.hub.cards.edit import with_name, replace_results
+from hfsr.hub.cards.results import eval_results, reports_from_card, table
 from hfsr.hub.cards.schema import Provenance, Training
 from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
@@ -166,14 +166,14 @@ def test_training_and_provenance() -> None:
 def test_new_numbers_replace_the_old_and_nothing_else() -> None:
     card = make_card(create_model("edsr_tiny"), name="org/model", licence="mit", reports=[report()])
     card = card.replace("## Limits", "## Limits\n\nWritten by hand.")
-    changed = with_results(card, [report(psnr_y=38.0)], name="org/model")
+    changed = replace_results(card, [report(psnr_y=38.0)], name="org/model")
     assert "37.4" not in changed
     assert "| 38.00 |" in changed
     assert "Written by hand." in changed
     assert re.sub("38.00?", "37.41", changed.split("## Results")[1]) == card.split("## Results")[1]
-    again = with_results(changed, [report(psnr_y=38.0)], name="org/model")
+    again = replace_results(changed, [report(psnr_y=38.0)], name="org/model")
     assert again == changed
-    own = with_results("---\nlicense: mit\n---\n# Mine\n", [report()], name="org/model")
+    own = replace_results("---\nlicense: mit\n---\n# Mine\n", [report()], name="org/model")
     assert own.index("# Mine") < own.index("## Results")
     assert ModelCard(own).data.model_name == "model"
 
@@ -202,7 +202,7 @@ def test_the_way_back_from_a_card() -> None:
     reports = [report(), report(set="Set14", images=14), report(set="Set14", scale=1, protocol=noise)]
     card = make_card(create_model("edsr_tiny"), name="org/m", reports=reports)
     assert "| Set14 | sigma 25 | 5 |" in card
-    back = reports_of(card)
+    back = reports_from_card(card)
     assert [(r["set"], r["scale"], r["images"]) for r in back] == [
         ("Set5", 2, 5),
         ("Set14", 2, 14),
@@ -216,5 +216,5 @@ def test_the_way_back_from_a_card() -> None:
 
 
 def test_a_card_without_measurements_gives_no_reports() -> None:
-    assert reports_of(make_card(create_model("edsr_tiny"), name="m")) == []
-    assert reports_of("no front matter at all") == []
+    assert reports_from_card(make_card(create_model("edsr_tiny"), name="m")) == []
+    assert reports_from_card("no front matter at all") == []

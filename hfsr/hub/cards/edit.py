@@ -11,12 +11,12 @@ from huggingface_hub import ModelCard
 from .card import check_card, short_name
 from .results import ReportJson, eval_results
 from .schema import Example
-from .template import example_words, results_words, section
+from .template import example_variables, results_variables, section
 
-__all__ = ["with_example", "with_name", "with_results"]
+__all__ = ["with_example", "with_name", "replace_results"]
 
 
-def with_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
+def replace_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
     """Puts new numbers on a card: its `model-index` and its section "Results"; the rest stays as it is.
 
     Raises:
@@ -26,7 +26,7 @@ def with_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
     results = eval_results(reports)
     parsed.data["eval_results"] = results
     parsed.data["model_name"] = short_name(name)
-    _put_section(parsed, "results", {"name": name, **results_words(results)})
+    _put_section(parsed, "results", {"name": name, **results_variables(results)})
     return f"{str(parsed).rstrip()}\n"
 
 
@@ -39,7 +39,7 @@ def with_example(card: str, example: Example) -> str:
         HubError: the card's front matter cannot be read.
     """
     parsed = check_card(card)
-    words = example_words(example)
+    words = example_variables(example)
     earlier = re.search(r"^Speed: (.+)\.$", parsed.text, re.MULTILINE)
     if earlier and earlier[1].partition(", on ")[2] == example.speed.partition(", on ")[2]:
         words["speed"] = earlier[1]

@@ -15,7 +15,7 @@ from hfsr.errors import CheckpointError
 
 from .schema import RECIPE, Training
 
-__all__ = ["Recipe", "read_recipe", "read_text", "task_undoing"]
+__all__ = ["OptionFile", "read_option_file", "read_text", "task_of_degradation"]
 
 OURS = frozenset({"PairedImageDataset", "SampleImageDataset"})
 """Types of data sets whose LQ pictures hfsr makes."""
@@ -33,7 +33,7 @@ ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?[\\/].*[^\\/]|~.*[\\/].*[^\\/]", re.DOTALL
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class OptionFile:
     """What an option file says."""
 
     name: str
@@ -68,7 +68,7 @@ class Recipe:
     @property
     def task(self) -> str | None:
         """What it trains a network of scale 1 for; None where it does not tell."""
-        return task_undoing(self._section("datasets", "train").get("degradation"), self.scale)
+        return task_of_degradation(self._section("datasets", "train").get("degradation"), self.scale)
 
     @property
     def measured(self) -> Seeded | None:
@@ -96,7 +96,7 @@ class Recipe:
         return dict(content) if isinstance(content, Mapping) else {}
 
 
-def task_undoing(degradation: Any, scale: int) -> str | None:
+def task_of_degradation(degradation: Any, scale: int) -> str | None:
     """What a network is for that learns to undo the steps of an option file's `degradation`.
 
     Args:
@@ -124,7 +124,7 @@ def _types(degradation: Any) -> Iterator[str]:
         yield from _types(step)
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_option_file(path: Path) -> OptionFile:
     """Reads an option file.
 
     Raises:
@@ -136,7 +136,7 @@ def read_recipe(path: Path) -> Recipe:
     except yaml.YAMLError as error:
         raise CheckpointError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
     options = options if isinstance(options, dict) else {}
-    return Recipe(name=path.name, text=_for_everybody(text, options), options=options)
+    return OptionFile(name=path.name, text=_for_everybody(text, options), options=options)
 
 
 def read_text(path: Path) -> str:

@@ -32,7 +32,7 @@ class Training:
     """What the network learned to undo, as "MATLAB bicubic reduction by 2"."""
     data: str | None = None
     """The pictures, as "DIV2K, 800 pictures"."""
-    data_licence: str | None = None
+    data_license: str | None = None
     datasets: tuple[str, ...] = ()
     """Ids of data sets on the Hub, for the card's front matter."""
     recipe: str | None = None
@@ -52,7 +52,7 @@ class Training:
         told = {
             "degradation": self.degradation,
             "data": self.data,
-            "licence of the data": self.data_licence,
+            "licence of the data": self.data_license,
             "option file": recipe if self.recipe else None,
             "iterations": f"{self.iterations:,}" if self.iterations else None,
             "loss": self.loss,

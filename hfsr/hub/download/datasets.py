@@ -23,7 +23,7 @@ def local_folder(place: str | Path) -> Path:
 
     Raises:
         OptionsError: an address on the Hub that is not of that form.
-        HubError: there is no such data set or folder, it is out of reach, or it arrived damaged.
+        HubError: there is no such data set or folder, it is out of reach, or it arrived damaged_message.
     """
     if not str(place).startswith(PREFIX):
         return Path(place)
@@ -41,7 +41,7 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
 
     from hfsr.hub.client import client, in_words
 
-    from .fetch import damaged, discard, is_whole
+    from .fetch import damaged_message, remove_blob, is_intact
 
     blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="dataset"), "blobs")
     known = set(blobs.glob("*"))
@@ -54,11 +54,11 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
                 allow_patterns=[f"{folder}/*"] if folder else None,
             )
         finally:  # also where another file stopped it: next time these would be known
-            bad = [blob for blob in set(blobs.glob("*")) - known if not is_whole(blob)]
+            bad = [blob for blob in set(blobs.glob("*")) - known if not is_intact(blob)]
             for blob in bad:
-                discard(blob)
+                remove_blob(blob)
         if bad:
-            raise HubError(damaged(f"{len(bad)} of the files", repo_id))
+            raise HubError(damaged_message(f"{len(bad)} of the files", repo_id))
     there = Path(snapshot, folder)
     if not there.is_dir():
         raise HubError(
