@@ -53,7 +53,7 @@ class Facts:
 
     option_file: str
     limits: tuple[str, ...]
-    licence: str = "apache-2.0"
+    license: str = "apache-2.0"
     data: str = PICTURES
     data_license: str = THEIR_LICENSES
     degradation: str | None = None
@@ -130,7 +130,7 @@ def main() -> None:
         model,
         name=args.name,
         task=task_in(folder),
-        licence=facts.licence,
+        license=facts.license,
         training=training,
         reports=[measure(model, gt, args.name, degradation=how) for gt in args.gt for how in degradations],
         example=example,

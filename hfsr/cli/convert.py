@@ -41,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default fp32)",
     )
     add(
-        "--licence",
+        "--license",
         "--license",
         metavar="L",
-        help="licence of the weights, for the card (apache-2.0, mit, ...)",
+        help="license of the weights, for the card (apache-2.0, mit, ...)",
     )
 
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         model = halved(model, source=f"'{args.checkpoint}'")
     spec = ARCHS[config_of(model)["architecture"]]
     # Read before anything is written: OUT_DIR may be where the checkpoint is.
-    provenance = read_provenance(args.checkpoint, licence=args.licence)
+    provenance = read_provenance(args.checkpoint, license=args.license)
     card = make_card(model, name=str(args.folder), task=args.task, provenance=provenance)
     hub.save_pretrained(model, args.folder, card=card, task=args.task)
     print_pairs(

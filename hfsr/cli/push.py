@@ -43,15 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_words(parser, several=True)
     add("--no-example", action="store_true", help="no picture of before and after, no speed on the card")
     add(
-        "--licence",
+        "--license",
         "--license",
         metavar="L",
-        help="licence of the weights, for a new card (apache-2.0, mit, ...)",
+        help="license of the weights, for a new card (apache-2.0, mit, ...)",
     )
     add(
         "--i-may-publish",
         action="store_true",
-        help="publish converted weights though their licence is unknown or does not let everybody",
+        help="publish converted weights though their license is unknown or does not let everybody",
     )
     add("--message", metavar="TEXT", help="what the history on the Hub says")
 
@@ -71,11 +71,11 @@ def run(args: argparse.Namespace) -> int:
         require_token()  # before minutes of measuring
     source = open_publishable(args.source)
     if not (args.dry_run or args.i_may_publish):
-        check_may_publish(source, args.licence)
+        check_may_publish(source, args.license)
     source = _with_task(source, told_task(args))
     reports = measure_all(args, source)
     example = None if args.no_example else _example(args, source)
-    folder = stage(source, name=args.repo_id, licence=args.licence, reports=reports, example=example)
+    folder = stage(source, name=args.repo_id, license=args.license, reports=reports, example=example)
     print(f"{folder}: {', '.join(published_files(folder))} (from {source.weights})")
     if args.dry_run:
         print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")

@@ -184,6 +184,6 @@ def _build(network: Mapping[str, Any], *, scale: int | None) -> nn.Module:
     return model_zoo.build(str(network.get("type")), **arguments)
 
 
-def read_provenance(path: Path, *, licence: str | None = None) -> Provenance:
+def read_provenance(path: Path, *, license: str | None = None) -> Provenance:
     """Where weights were taken from: the file's name and hash."""
-    return Provenance(source=path.name, sha256=sha256_of(path), licence=licence)
+    return Provenance(source=path.name, sha256=sha256_of(path), license=license)

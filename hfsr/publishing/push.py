@@ -28,7 +28,7 @@ def push_to_hub(
     commit_message: str | None = None,
     token: str | None = None,
     card: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     reports: Sequence[ReportJson] = (),
     may_publish: bool = False,
 ) -> str:
@@ -44,9 +44,9 @@ def push_to_hub(
         commit_message: what the history says.
         token: of the Hub; the stored one or HF_TOKEN when None.
         card: the text of a network's card; made from what is known when None.
-        licence: of the weights, for the card ("apache-2.0").
+        license: of the weights, for the card ("apache-2.0").
         reports: measurements for the card, as `hfsr.evaluation.Report.to_json()` gives them.
-        may_publish: converted weights go out though their licence is unknown or does not let everybody.
+        may_publish: converted weights go out though their license is unknown or does not let everybody.
 
     Returns:
         The address of the model, or of the pull request.
@@ -64,8 +64,8 @@ def push_to_hub(
         else:
             source = open_publishable(model_or_folder)
             if not may_publish:
-                check_may_publish(source, licence)
-        folder = stage(source, name=repo_id, licence=licence, reports=reports)
+                check_may_publish(source, license)
+        folder = stage(source, name=repo_id, license=license, reports=reports)
         published = upload_model_folder(
             folder,
             repo_id,

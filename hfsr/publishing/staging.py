@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.hub.cards.card import check_card, make_card
-from hfsr.hub.cards.edit import with_example, with_name, replace_results
+from hfsr.hub.cards.edit import rename_card, replace_example, replace_results
 from hfsr.hub.cards.licenses import check_license
 from hfsr.hub.cards.option_file import read_text
 from hfsr.hub.cards.results import ReportJson
@@ -21,21 +21,21 @@ from .publishable import PublishableModel
 __all__ = ["check_may_publish", "stage"]
 
 
-def check_may_publish(source: PublishableModel, licence: str | None = None) -> None:
+def check_may_publish(source: PublishableModel, license: str | None = None) -> None:
     """Raises HubError where the source holds weights of somebody else that not everybody may pass on.
 
     Args:
         source: what is to be published. Weights were converted where the source or its card tells provenance.
-        licence: what the person who publishes says of them, where neither the source nor its card tells.
+        license: what the person who publishes says of them, where neither the source nor its card tells.
     """
     if source.card is not None and "\n## Provenance\n" in source.card:
         front = check_card(source.card).data
         told = front.get("license_name") or front.get("license")
     elif source.provenance is not None:
-        told = source.provenance.licence
+        told = source.provenance.license
     else:
         return
-    known = told if told and told.lower() != "unknown" else licence
+    known = told if told and told.lower() != "unknown" else license
     check_license(known, source=str(source.weights))
 
 
@@ -43,7 +43,7 @@ def stage(
     source: PublishableModel,
     *,
     name: str,
-    licence: str | None = None,
+    license: str | None = None,
     reports: Sequence[ReportJson] = (),
     example: Example | None = None,
 ) -> Path:
@@ -55,7 +55,7 @@ def stage(
     Args:
         source: the model.
         name: how it will be loaded, usually "owner/name".
-        licence: of the weights, for a new card; that of the card it replaces when None.
+        license: of the weights, for a new card; that of the card it replaces when None.
         reports: measurements that go on the card.
         example: before and after; the one that is there stays with its card when None.
 
@@ -70,13 +70,13 @@ def stage(
         write_model_folder(source.model, source.folder, task=source.task)
         if earlier and card is None:
             card = earlier if sha256_of(source.folder / WEIGHTS) == before else None
-            licence = licence or check_card(earlier).data.get("license")
+            license = license or check_card(earlier).data.get("license")
     if card is None:
         card = make_card(
             source.model,
             name=name,
             task=source.task,
-            licence=licence,
+            license=license,
             training=source.recipe.training if source.recipe else None,
             provenance=source.provenance,
             reports=reports,
@@ -85,9 +85,9 @@ def stage(
         )
     else:
         check_card(card)
-        card = with_name(card, name)
+        card = rename_card(card, name)
         card = replace_results(card, reports, name=name) if reports else card
-        card = with_example(card, example) if example else card
+        card = replace_example(card, example) if example else card
     picture = example.picture if example else source.example and source.example.read_bytes()
     if picture:
         write_if_changed(source.folder / EXAMPLE, picture)

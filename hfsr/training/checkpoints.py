@@ -41,7 +41,9 @@ class Checkpoints:
         self._write_pth("net_g", label)
         if self.options.network_g.type in ARCHS:
             data = self.options.datasets.get("train")
-            task = task_of_degradation(data.arguments.get("degradation") if data else None, self.options.scale)
+            task = task_of_degradation(
+                data.arguments.get("degradation") if data else None, self.options.scale
+            )
             write_model_folder(published, self.folders.models / f"net_g_{label}", task=task)
 
     def _write_pth(self, name: str, label: str) -> None:

@@ -31,7 +31,7 @@ def test_a_dry_run_measures_and_writes_and_uploads_nothing(
     noise = np.random.default_rng(0)
     for name in ("a.png", "b.png"):
         Image.fromarray(noise.integers(0, 256, (32, 36, 3), dtype=np.uint8)).save(pictures / name)
-    argv = ["push", str(model), "org/model", "--dry-run", "--gt", str(pictures), "--licence", "mit"]
+    argv = ["push", str(model), "org/model", "--dry-run", "--gt", str(pictures), "--license", "mit"]
     assert main(argv) == 0
     card = (model / "README.md").read_text()
     assert (
@@ -87,7 +87,7 @@ def test_an_example_stays_with_its_card(model: Path, capsys: pytest.CaptureFixtu
     assert ((model / "README.md").read_bytes(), (model / "example.webp").read_bytes()) == first
 
 
-def test_converted_weights_need_a_licence_to_go_out(
+def test_converted_weights_need_a_license_to_go_out(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("hfsr.hub.client.get_token", lambda: "hf_token")
@@ -95,15 +95,15 @@ def test_converted_weights_need_a_licence_to_go_out(
     monkeypatch.chdir(tmp_path)
     push = ["push", "converted", "org/model", "--no-example"]
     weights = str(model / "model.safetensors")
-    for licence, told in ((None, "no licence"), ("CC-BY-NC-4.0", "'cc-by-nc-4.0'"), ("S-Lab", "'S-Lab'")):
-        assert main(["convert", weights, "converted", *(["--licence", licence] if licence else [])]) == 0
+    for license, told in ((None, "no license"), ("CC-BY-NC-4.0", "'cc-by-nc-4.0'"), ("S-Lab", "'S-Lab'")):
+        assert main(["convert", weights, "converted", *(["--license", license] if license else [])]) == 0
         capsys.readouterr()
         assert main(push) == 1
         error = capsys.readouterr().err
         assert told in error
         assert "--i-may-publish" in error
         assert main([*push, "--i-may-publish"]) == 0
-    assert main(["convert", weights, "converted", "--licence", "mit"]) == 0
+    assert main(["convert", weights, "converted", "--license", "mit"]) == 0
     assert main(push) == 0
     assert main(["push", weights, "org/model", "--no-example"]) == 1
-    assert main(["push", weights, "org/model", "--no-example", "--licence", "apache-2.0"]) == 0
+    assert main(["push", weights, "org/model", "--no-example", "--license", "apache-2.0"]) == 0

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from hfsr.errors import HubError
 from hfsr.hub.cards.card import check_card, make_card
-from hfsr.hub.cards.edit import with_name, replace_results
+from hfsr.hub.cards.edit import rename_card, replace_results
 from hfsr.hub.cards.results import eval_results, reports_from_card, table
 from hfsr.hub.cards.schema import Provenance, Training
 from hfsr.model_zoo import create_model
@@ -43,7 +43,7 @@ def front_matter(card: str) -> dict[str, Any]:
 
 def test_front_matter() -> None:
     training = Training(datasets=("org/photos",))
-    card = make_card(create_model("rcan_tiny"), name="org/rcan", licence="MIT", training=training)
+    card = make_card(create_model("rcan_tiny"), name="org/rcan", license="MIT", training=training)
     assert front_matter(card) == {
         "library_name": "hfsr",
         "license": "mit",
@@ -53,8 +53,8 @@ def test_front_matter() -> None:
     }
 
 
-def test_a_licence_the_hub_does_not_know_keeps_its_name() -> None:
-    data = front_matter(make_card(create_model("edsr_tiny"), name="m", licence="CC-BY-NC-ND-9.0"))
+def test_a_license_the_hub_does_not_know_keeps_its_name() -> None:
+    data = front_matter(make_card(create_model("edsr_tiny"), name="m", license="CC-BY-NC-ND-9.0"))
     assert (data["license"], data["license_name"]) == ("other", "CC-BY-NC-ND-9.0")
 
 
@@ -154,7 +154,7 @@ def test_training_and_provenance() -> None:
         training=Training(
             degradation="MATLAB bicubic reduction by 2", recipe="options/edsr_x2.yml", iterations=300_000
         ),
-        provenance=Provenance(source="x2.pth", sha256="ab" * 32, licence="mit"),
+        provenance=Provenance(source="x2.pth", sha256="ab" * 32, license="mit"),
     )
     assert "trained to undo one degradation: MATLAB bicubic reduction by 2." in card
     assert "| option file | `options/edsr_x2.yml` |" in card
@@ -164,7 +164,7 @@ def test_training_and_provenance() -> None:
 
 
 def test_new_numbers_replace_the_old_and_nothing_else() -> None:
-    card = make_card(create_model("edsr_tiny"), name="org/model", licence="mit", reports=[report()])
+    card = make_card(create_model("edsr_tiny"), name="org/model", license="mit", reports=[report()])
     card = card.replace("## Limits", "## Limits\n\nWritten by hand.")
     changed = replace_results(card, [report(psnr_y=38.0)], name="org/model")
     assert "37.4" not in changed
@@ -180,13 +180,13 @@ def test_new_numbers_replace_the_old_and_nothing_else() -> None:
 
 def test_another_name() -> None:
     card = make_card(create_model("edsr_tiny"), name="./out.dir")
-    named = with_name(card, "org/model")
+    named = rename_card(card, "org/model")
     assert named == make_card(create_model("edsr_tiny"), name="org/model")
-    assert with_name(named, "org/model") == named
-    assert with_name("no snippet", "org/model") == "no snippet"
+    assert rename_card(named, "org/model") == named
+    assert rename_card("no snippet", "org/model") == "no snippet"
     measured = make_card(create_model("edsr_tiny"), name="org/model", reports=[report()])
-    assert front_matter(with_name(measured, "me/better"))["model-index"][0]["name"] == "better"
-    assert with_name(with_name(measured, "me/better"), "org/model") == measured
+    assert front_matter(rename_card(measured, "me/better"))["model-index"][0]["name"] == "better"
+    assert rename_card(rename_card(measured, "me/better"), "org/model") == measured
 
 
 @pytest.mark.parametrize(

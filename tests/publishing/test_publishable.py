@@ -79,12 +79,12 @@ def test_a_run_is_built_as_its_option_file_says(run: Path) -> None:
 def test_the_card_of_a_run_shows_its_curve_where_there_is_one(run: Path) -> None:
     (run / "run.yml").write_text(OPTIONS)
     save(run, "best")
-    hub = stage(open_publishable(run), name="org/run", licence="mit")
+    hub = stage(open_publishable(run), name="org/run", license="mit")
     assert "training_curve.png" not in (hub / "README.md").read_text()
     assert "training_curve.png" not in published_files(hub)
     (hub / "README.md").unlink()
     (run / "training_curve.png").write_bytes(b"curve")
-    stage(open_publishable(run), name="org/run", licence="mit")
+    stage(open_publishable(run), name="org/run", license="mit")
     assert "](training_curve.png)" in (hub / "README.md").read_text()
     assert (hub / "training_curve.png").read_bytes() == b"curve"
     assert "training_curve.png" in published_files(hub)
@@ -119,7 +119,7 @@ def test_a_model_folder_is_published_where_it_is(tmp_path: Path) -> None:
     write_model_folder(model, tmp_path / "model", task="denoising")
     source = open_publishable(tmp_path / "model")
     before = (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns
-    assert stage(source, name="org/model", licence="mit") == tmp_path / "model"
+    assert stage(source, name="org/model", license="mit") == tmp_path / "model"
     card = tmp_path / "model" / "README.md"
     assert "removes noise" in card.read_text()
     assert (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns == before
@@ -229,10 +229,10 @@ def choice_of(*choices: object) -> dict[str, object]:
     [
         ({"type": "GaussianNoise", "sigma": 25}, "denoising"),
         ([{"type": "GaussianNoise"}, {"type": "PoissonNoise"}], "denoising"),
-        ({"type": "Jpeg"}, "jpeg-artefact-removal"),
+        ({"type": "Jpeg"}, "jpeg-artifact-removal"),
         ({"type": "Mosaic"}, "demosaicing"),
         ([{"type": "GaussianBlur"}, {"type": "Jpeg"}], "restoration"),
-        (choice_of([], {"type": "Jpeg"}, [{"type": "Jpeg"}, {"type": "Jpeg"}]), "jpeg-artefact-removal"),
+        (choice_of([], {"type": "Jpeg"}, [{"type": "Jpeg"}, {"type": "Jpeg"}]), "jpeg-artifact-removal"),
         ([choice_of([], choice_of({"type": "GaussianNoise"})), {"type": "Jpeg"}], "restoration"),
         (None, None),
     ],

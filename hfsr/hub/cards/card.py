@@ -29,7 +29,7 @@ def make_card(
     *,
     name: str,
     task: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     training: Training | None = None,
     provenance: Provenance | None = None,
     reports: Sequence[ReportJson] = (),
@@ -43,7 +43,7 @@ def make_card(
         model: the network, with or without its weights.
         name: how the model is loaded: "owner/name", a folder or a bundled name.
         task: what the weights are for; the network's usual task when None.
-        licence: of the weights, as the Hub spells it ("apache-2.0"); left out when None.
+        license: of the weights, as the Hub spells it ("apache-2.0"); left out when None.
         training: how they were made.
         provenance: where they were taken from.
         reports: measurements, as `hfsr.evaluation.Report.to_json()` gives them.
@@ -57,7 +57,7 @@ def make_card(
     facts = inspect_model(model, task=task)
     training = training or Training()
     results = eval_results(reports)
-    words = license_fields(licence or (provenance.licence if provenance else None))
+    words = license_fields(license or (provenance.license if provenance else None))
     data = ModelCardData(
         library_name="hfsr",
         pipeline_tag="image-to-image",

@@ -13,7 +13,7 @@ from .results import ReportJson, eval_results
 from .schema import Example
 from .template import example_variables, results_variables, section
 
-__all__ = ["with_example", "with_name", "replace_results"]
+__all__ = ["rename_card", "replace_example", "replace_results"]
 
 
 def replace_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
@@ -30,7 +30,7 @@ def replace_results(card: str, reports: Sequence[ReportJson], *, name: str) -> s
     return f"{str(parsed).rstrip()}\n"
 
 
-def with_example(card: str, example: Example) -> str:
+def replace_example(card: str, example: Example) -> str:
     """Puts another example on a card, in place of the one that is there.
 
     A speed on the same machine stays as it is told: it never measures the same twice.
@@ -58,7 +58,7 @@ def _put_section(card: ModelCard, block: str, words: dict[str, Any]) -> None:
     card.text = pattern.sub(lambda _: written, card.text, count=1)
 
 
-def with_name(card: str, name: str) -> str:
+def rename_card(card: str, name: str) -> str:
     """The card of the same model under another name: title, snippet, command line and index."""
     match = re.search(r'from_pretrained\("([^"\n]+)"\)', card)
     if not match or match[1] == name:

@@ -22,7 +22,7 @@ OURS = frozenset({"PairedImageDataset", "SampleImageDataset"})
 UNDOES = {
     "GaussianBlur": "deblurring",
     "GaussianNoise": "denoising",
-    "Jpeg": "jpeg-artefact-removal",
+    "Jpeg": "jpeg-artifact-removal",
     "KernelBlur": "deblurring",
     "Mosaic": "demosaicing",
     "PoissonNoise": "denoising",
@@ -136,7 +136,7 @@ def read_option_file(path: Path) -> OptionFile:
     except yaml.YAMLError as error:
         raise CheckpointError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
     options = options if isinstance(options, dict) else {}
-    return OptionFile(name=path.name, text=_for_everybody(text, options), options=options)
+    return OptionFile(name=path.name, text=_without_private_paths(text, options), options=options)
 
 
 def read_text(path: Path) -> str:
@@ -151,7 +151,7 @@ def read_text(path: Path) -> str:
         raise CheckpointError(f"'{path}' is not UTF-8 text: {error}") from error
 
 
-def _for_everybody(text: str, options: dict[str, Any]) -> str:
+def _without_private_paths(text: str, options: dict[str, Any]) -> str:
     """The file without what is nobody's business or leads nowhere elsewhere; its comments stay."""
     text = re.sub(r"\A# yaml-language-server:.*\n", "", text)
     for place in sorted({place for place in _strings(options) if ABSOLUTE.fullmatch(place)}, key=len)[::-1]:

@@ -14,10 +14,10 @@ from hfsr.hub.download.datasets import ADDRESS
 __all__ = [
     "ReportJson",
     "Row",
-    "result_columns",
     "eval_results",
     "protocol_sentences",
     "reports_from_card",
+    "result_columns",
     "setting_name",
     "table",
 ]

@@ -17,9 +17,9 @@ TASKS = {
     "restoration": "restores pictures and keeps their size",
     "denoising": "removes noise from pictures",
     "deblurring": "sharpens blurred pictures",
-    "demosaicing": "makes pictures of the single colour that a sensor saw at each px",
-    "enhancement": "corrects the light and the colours of pictures",
-    "jpeg-artefact-removal": "removes the artefacts of JPEG from pictures",
+    "demosaicing": "makes pictures of the single color that a sensor saw at each px",
+    "enhancement": "corrects the light and the colors of pictures",
+    "jpeg-artifact-removal": "removes the artifacts of JPEG from pictures",
 }
 """What weights are for, as `config.json` has it -> what they do, for the first sentence."""
 
@@ -52,7 +52,7 @@ class Training:
         told = {
             "degradation": self.degradation,
             "data": self.data,
-            "licence of the data": self.data_license,
+            "license of the data": self.data_license,
             "option file": recipe if self.recipe else None,
             "iterations": f"{self.iterations:,}" if self.iterations else None,
             "loss": self.loss,
@@ -69,8 +69,8 @@ class Provenance:
     source: str
     """File or address."""
     sha256: str
-    licence: str | None = None
-    """The licence that their author gave them; None when none is stated."""
+    license: str | None = None
+    """The license that their author gave them; None when none is stated."""
 
     def rows(self) -> list[tuple[str, str]]:
         """Label and value, for the card."""
@@ -78,8 +78,8 @@ class Provenance:
             ("source", f"`{self.source}`"),
             ("SHA-256", f"`{self.sha256}`"),
             (
-                "licence of the weights",
-                self.licence or "none stated: ask their author before you pass them on",
+                "license of the weights",
+                self.license or "none stated: ask their author before you pass them on",
             ),
         ]
 

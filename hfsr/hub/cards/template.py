@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult
 
-from .results import result_columns, protocol_sentences, table
+from .results import protocol_sentences, result_columns, table
 from .schema import EXAMPLE, Example
 
 __all__ = ["example_variables", "render", "results_variables", "section"]
@@ -36,7 +36,11 @@ def example_variables(example: Example | None) -> dict[str, Any]:
 
 def results_variables(results: Sequence[EvalResult]) -> dict[str, Any]:
     """What the block "results" wants to know."""
-    return {"rows": table(results), "columns": result_columns(results), "protocols": protocol_sentences(results)}
+    return {
+        "rows": table(results),
+        "columns": result_columns(results),
+        "protocols": protocol_sentences(results),
+    }
 
 
 @lru_cache(maxsize=1)

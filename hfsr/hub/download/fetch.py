@@ -21,12 +21,12 @@ from .repo_formats import CONFIG, README, WEIGHTS, parse
 __all__ = [
     "Fetched",
     "cached_config",
-    "verify_download",
     "damaged_message",
-    "remove_blob",
     "fetch_card",
     "fetch_model",
     "is_intact",
+    "remove_blob",
+    "verify_download",
 ]
 
 

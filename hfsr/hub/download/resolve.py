@@ -15,7 +15,7 @@ from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder, read_
 from hfsr.checkpoints.files import parse_config
 from hfsr.errors import CheckpointError, OptionsError, suggest
 
-__all__ = ["read_card", "find_local", "from_pretrained", "task_in", "task_of"]
+__all__ = ["find_local", "from_pretrained", "read_card", "task_in", "task_of"]
 
 FILES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin", ".mat", ".onnx", ".json")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
