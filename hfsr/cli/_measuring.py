@@ -64,7 +64,7 @@ def _known(args: argparse.Namespace, source: PublishableModel) -> list[Seeded]:
         return degradations_of(args, told or "sr", source.scale)
     if on_card := _as_on_card(args, source):
         return on_card
-    validation = source.recipe and source.recipe.measured
+    validation = source.option_file and source.option_file.validation_degradation
     return [validation] if validation else []
 
 

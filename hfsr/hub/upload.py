@@ -13,7 +13,7 @@ from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundErro
 from hfsr.errors import HubError
 
 from .cards.card import check_card
-from .client import address, check_repo_id, client, in_words, require_token
+from .client import address, check_repo_id, client, require_token, translate_errors
 from .download.cache_check import matches_oid
 from .download.repo_formats import CONFIG, README, parse
 from .model_folder import published_files
@@ -59,7 +59,7 @@ def upload_model_folder(
     require_token(token)
     api = client(token)
     card = check_card((folder / README).read_text(encoding="utf-8"))
-    with in_words(repo_id, revision=revision), warnings.catch_warnings():
+    with translate_errors(repo_id, revision=revision), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what the Hub remarks on a card is no reason to stop
         card.validate()
         api.create_repo(repo_id, private=private or None, exist_ok=True)
@@ -154,7 +154,7 @@ def upload_space(
     require_token(token)
     api = client(token)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    with in_words(repo_id, kind="Space"):
+    with translate_errors(repo_id, kind="Space"):
         api.create_repo(
             repo_id,
             repo_type="space",

@@ -15,7 +15,7 @@ from hfsr import _resources, model_zoo
 from hfsr.checkpoints import load_checkpoint, load_weights, read_model_folder, read_state_dict
 from hfsr.errors import CheckpointError
 from hfsr.hub.cards.option_file import OptionFile, read_option_file, read_text
-from hfsr.hub.cards.schema import CURVE, EXAMPLE, RECIPE, Provenance
+from hfsr.hub.cards.schema import CURVE, EXAMPLE, OPTION_FILE, Provenance
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
 from hfsr.hub.download.resolve import task_in
@@ -44,7 +44,7 @@ class PublishableModel:
     """The course of the training, as a picture."""
     task: str | None = None
     """What the weights are for; the network's usual task when None."""
-    recipe: OptionFile | None = None
+    option_file: OptionFile | None = None
     """The option file that trained them."""
     provenance: Provenance | None = None
 
@@ -95,12 +95,12 @@ def _open_bundled(name: str) -> PublishableModel:
     folder = _resources.path("weights", name)
     cards = _resources.folder("model_cards")
     card, picture, curve = (cards / f"{name}{end}" for end in (".md", ".webp", ".png"))
-    text, recipe = (read_text(card) if card.is_file() else None), None
+    text, option_file = (read_text(card) if card.is_file() else None), None
     if text is not None:
         text = text.replace(f"]({picture.name})", f"]({EXAMPLE})").replace(f"]({curve.name})", f"]({CURVE})")
-        if option_file := re.search(r"\]\(\.\./options/([\w.-]+)\)", text):
-            text = text.replace(option_file[0], f"]({RECIPE})")
-            recipe = read_option_file(_resources.path("options", option_file[1]))
+        if link := re.search(r"\]\(\.\./options/([\w.-]+)\)", text):
+            text = text.replace(link[0], f"]({OPTION_FILE})")
+            option_file = read_option_file(_resources.path("options", link[1]))
     return PublishableModel(
         model=read_model_folder(folder),
         folder=Path(f"{name}_hub"),
@@ -109,12 +109,12 @@ def _open_bundled(name: str) -> PublishableModel:
         example=picture if picture.is_file() else None,
         curve=curve if curve.is_file() else None,
         task=task_in(folder),
-        recipe=recipe,
+        option_file=option_file,
     )
 
 
 def _open_model_folder(folder: Path) -> PublishableModel:
-    card, recipe = folder / README, folder / RECIPE
+    card, option_file = folder / README, folder / OPTION_FILE
     return PublishableModel(
         model=read_model_folder(folder),
         folder=folder,
@@ -122,20 +122,20 @@ def _open_model_folder(folder: Path) -> PublishableModel:
         complete=True,
         card=read_text(card) if card.is_file() else None,
         task=task_in(folder),
-        recipe=read_option_file(recipe) if recipe.is_file() else None,
+        option_file=read_option_file(option_file) if option_file.is_file() else None,
     )
 
 
 def _open_experiment(folder: Path) -> PublishableModel:
     weights = _best_weights(folder)
-    option_file = _option_file(folder)
-    recipe = read_option_file(option_file) if option_file else None
+    copy = _copied_option_file(folder)
+    option_file = read_option_file(copy) if copy else None
     curve = folder / CURVE
-    network = recipe.options.get("network_g") if recipe else None
+    network = option_file.options.get("network_g") if option_file else None
     if weights.is_dir():
         model = read_model_folder(weights)
-    elif recipe and isinstance(network, Mapping):
-        model = _build(network, scale=recipe.options.get("scale"))
+    elif option_file and isinstance(network, Mapping):
+        model = _build(network, scale=option_file.options.get("scale"))
         state_dict, _ = read_state_dict(weights)
         load_weights(model, state_dict, source=f"'{weights}'")
     else:
@@ -145,8 +145,8 @@ def _open_experiment(folder: Path) -> PublishableModel:
         folder=folder / "hub",
         weights=weights,
         curve=curve if curve.is_file() else None,
-        task=(recipe and recipe.task) or task_in(weights),
-        recipe=recipe,
+        task=(option_file and option_file.task) or task_in(weights),
+        option_file=option_file,
     )
 
 
@@ -169,7 +169,7 @@ def _best_weights(folder: Path) -> Path:
     raise CheckpointError(f"'{models}' holds no net_g_best, net_g_latest or net_g_<iteration>: train first")
 
 
-def _option_file(folder: Path) -> Path | None:
+def _copied_option_file(folder: Path) -> Path | None:
     """The copy of the option file that a run keeps; the newest where there are several."""
     return max(
         [*folder.glob("*.yml"), *folder.glob("*.yaml")], key=lambda path: path.stat().st_mtime, default=None

@@ -11,7 +11,7 @@ from hfsr.hub.cards.edit import rename_card, replace_example, replace_results
 from hfsr.hub.cards.licenses import check_license
 from hfsr.hub.cards.option_file import read_text
 from hfsr.hub.cards.results import ReportJson
-from hfsr.hub.cards.schema import CURVE, EXAMPLE, RECIPE, Example
+from hfsr.hub.cards.schema import CURVE, EXAMPLE, OPTION_FILE, Example
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import README, WEIGHTS
 from hfsr.hub.model_folder import write_card, write_if_changed
@@ -77,7 +77,7 @@ def stage(
             name=name,
             task=source.task,
             license=license,
-            training=source.recipe.training if source.recipe else None,
+            training=source.option_file.training if source.option_file else None,
             provenance=source.provenance,
             reports=reports,
             example=example,
@@ -93,8 +93,8 @@ def stage(
         write_if_changed(source.folder / EXAMPLE, picture)
     if source.curve:
         write_if_changed(source.folder / CURVE, source.curve.read_bytes())
-    if source.recipe:
-        write_if_changed(source.folder / RECIPE, source.recipe.text.encode())
+    if source.option_file:
+        write_if_changed(source.folder / OPTION_FILE, source.option_file.text.encode())
     write_card(card, source.folder)
     return source.folder
 

@@ -11,7 +11,7 @@ from hfsr.registry import ARCHS
 
 from .files import save_atomically
 from .folders import RunFolders
-from .recipes import OptionFile
+from .recipes import Recipe
 from .state import State, find_states, write_state
 
 __all__ = ["Checkpoints"]
@@ -20,7 +20,7 @@ __all__ = ["Checkpoints"]
 class Checkpoints:
     """Writes `models/net_g_<label>.pth` (`params`, `params_ema`), `models/net_g_<label>/` and the states."""
 
-    def __init__(self, options: TrainOptions, folders: RunFolders, recipe: OptionFile) -> None:
+    def __init__(self, options: TrainOptions, folders: RunFolders, recipe: Recipe) -> None:
         self.options, self.folders, self.recipe = options, folders, recipe
 
     def save(self, iteration: int, published: nn.Module, state: State) -> None:

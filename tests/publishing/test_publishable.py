@@ -70,8 +70,8 @@ def test_a_run_is_built_as_its_option_file_says(run: Path) -> None:
     assert source.model.scale == 2
     assert not source.model.training
     assert source.folder == run / "hub"
-    assert source.recipe is not None
-    training = source.recipe.training
+    assert source.option_file is not None
+    training = source.option_file.training
     assert (training.data, training.iterations, training.loss) == ("Photos, a, b", 1000, "L1Loss")
     assert (training.recipe, training.degradation) == ("run.yml", "MATLAB bicubic reduction by 2")
 
@@ -99,7 +99,7 @@ def test_a_second_loss_of_luma_is_told(tmp_path: Path) -> None:
 def test_pairs_of_unknown_making_have_no_degradation(run: Path) -> None:
     (run / "run.yml").write_text(OPTIONS.replace("dataroot_lq: ~", "dataroot_lq: lq"))
     save(run, "best")
-    recipe = open_publishable(run).recipe
+    recipe = open_publishable(run).option_file
     assert recipe is not None
     assert recipe.training.degradation is None
 

@@ -13,7 +13,7 @@ import yaml
 from hfsr.degradations import Seeded, build_chain, in_words
 from hfsr.errors import CheckpointError
 
-from .schema import RECIPE, Training
+from .schema import OPTION_FILE, Training
 
 __all__ = ["OptionFile", "read_option_file", "read_text", "task_of_degradation"]
 
@@ -60,7 +60,7 @@ class OptionFile:
             degradation=self._degradation(data),
             data=", ".join(str(part) for part in (data.get("name"), *folders) if part) or None,
             recipe=self.name,
-            recipe_link=RECIPE,
+            recipe_link=OPTION_FILE,
             iterations=total if isinstance(total, int) else None,
             loss=" + ".join(filter(None, (pixel, luma and f"{luma} of luma"))) or None,
         )
@@ -71,7 +71,7 @@ class OptionFile:
         return task_of_degradation(self._section("datasets", "train").get("degradation"), self.scale)
 
     @property
-    def measured(self) -> Seeded | None:
+    def validation_degradation(self) -> Seeded | None:
         """How its first validation set is made worse; None where LQ pictures are given or none are named."""
         sets = self._section("datasets").items()
         section = next((self._section("datasets", key) for key, _ in sets if re.match("val|test", key)), {})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CURVE", "EXAMPLE", "RECIPE", "TASKS", "Example", "Provenance", "Training"]
+__all__ = ["CURVE", "EXAMPLE", "OPTION_FILE", "TASKS", "Example", "Provenance", "Training"]
 
 CURVE = "training_curve.png"
 """The file beside a card that shows how its training went."""
 EXAMPLE = "example.webp"
 """The file beside a card that shows before and after."""
-RECIPE = "recipe.yml"
+OPTION_FILE = "recipe.yml"
 """The file beside a card that is the option file of its training."""
 TASKS = {
     "super-resolution": "enlarges pictures {scale} times in width and height",

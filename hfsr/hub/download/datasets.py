@@ -23,7 +23,7 @@ def local_folder(place: str | Path) -> Path:
 
     Raises:
         OptionsError: an address on the Hub that is not of that form.
-        HubError: there is no such data set or folder, it is out of reach, or it arrived damaged_message.
+        HubError: there is no such data set or folder, it is out of reach, or it arrived damaged.
     """
     if not str(place).startswith(PREFIX):
         return Path(place)
@@ -39,13 +39,13 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
     from huggingface_hub import constants  # here, as folders of this machine need no client of the Hub
     from huggingface_hub.file_download import repo_folder_name
 
-    from hfsr.hub.client import client, in_words
+    from hfsr.hub.client import client, translate_errors
 
     from .fetch import damaged_message, is_intact, remove_blob
 
     blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="dataset"), "blobs")
     known = set(blobs.glob("*"))
-    with in_words(repo_id, revision=revision, kind="data set"):
+    with translate_errors(repo_id, revision=revision, kind="data set"):
         try:
             snapshot = client().snapshot_download(
                 repo_id,

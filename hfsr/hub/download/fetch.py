@@ -13,7 +13,7 @@ from huggingface_hub.file_download import repo_folder_name
 
 from hfsr.checkpoints import choose_weights
 from hfsr.errors import HubError
-from hfsr.hub.client import client, in_words
+from hfsr.hub.client import client, translate_errors
 
 from .cache_check import matches_oid
 from .repo_formats import CONFIG, README, WEIGHTS, parse
@@ -36,7 +36,7 @@ def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
     Raises:
         HubError: there is no such model, it has no card, or it is out of reach.
     """
-    with in_words(repo_id, revision=revision):
+    with translate_errors(repo_id, revision=revision):
         known = try_to_load_from_cache(repo_id, README, revision=revision)
         path = Path(client().hf_hub_download(repo_id, README, revision=revision))
         if not isinstance(known, str):
@@ -112,7 +112,7 @@ def fetch_model(
             verify_download(path, repo_id)
         return path
 
-    with in_words(repo_id, revision=revision):
+    with translate_errors(repo_id, revision=revision):
         names = None if isinstance(cached, str) else listing()
         config, commit = {}, revision
         if names is None or CONFIG in names:
@@ -171,4 +171,4 @@ def remove_blob(blob: Path) -> None:
 
 def damaged_message(name: str, repo_id: str) -> str:
     """What is said of a file that is not what the Hub announced."""
-    return f"{name} of '{repo_id}' arrived damaged_message (its hash differs); nothing was kept, try again"
+    return f"{name} of '{repo_id}' arrived damaged (its hash differs); nothing was kept, try again"
