@@ -13,14 +13,14 @@ from hfsr import zoo
 from hfsr.errors import CheckpointError
 from hfsr.registry import ARCHS
 
-__all__ = ["ModelFacts", "facts_of", "multiply_adds"]
+__all__ = ["ModelInfo", "inspect_model", "multiply_adds"]
 
 HD = (720, 1280)
 """Height and width of the output that multiply-adds are counted for, as the papers do, in px."""
 
 
 @dataclass(frozen=True)
-class ModelFacts:
+class ModelInfo:
     """The facts of one built network; those of its system come from its `ArchSpec`."""
 
     architecture: str
@@ -29,7 +29,7 @@ class ModelFacts:
     title: str
     paper: str
     reference: str
-    reference_licence: str
+    reference_license: str
     task: str
     scale: float
     multi_scale: bool
@@ -56,7 +56,7 @@ class ModelFacts:
         return asdict(self)
 
 
-def facts_of(model: nn.Module, *, task: str | None = None) -> ModelFacts:
+def inspect_model(model: nn.Module, *, task: str | None = None) -> ModelInfo:
     """Reads the facts of a built network.
 
     Args:
@@ -71,13 +71,13 @@ def facts_of(model: nn.Module, *, task: str | None = None) -> ModelFacts:
         raise CheckpointError(f"{type(model).__name__} is not a registered network: nothing is known of it")
     arguments = dict(vars(model)["model_args"])
     counted = spec.role == "restorer" and spec in ARCHS.own().values()
-    return ModelFacts(
+    return ModelInfo(
         architecture=spec.name,
         role=spec.role,
         title=spec.title,
         paper=spec.paper,
         reference=spec.reference,
-        reference_licence=spec.licence,
+        reference_license=spec.licence,
         task=task or zoo.usual_task(model),
         scale=getattr(model, "scale", 1),
         multi_scale=spec.multi_scale,

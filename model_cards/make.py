@@ -22,14 +22,14 @@ from hfsr.checkpoints import halved, read_model_folder, write_model_folder
 from hfsr.cli._degrading import add_words, degradations_of, told_task
 from hfsr.cli._measuring import example_of, measure
 from hfsr.hub.cards.card import make_card
-from hfsr.hub.cards.option_file import read_recipe
+from hfsr.hub.cards.option_file import read_option_file
 from hfsr.hub.cards.schema import CURVE, EXAMPLE
 from hfsr.hub.download.resolve import task_in
 from hfsr.samples import SAMPLE
 from hfsr.training.plot import draw_curve
 
 PICTURES = "82 photographs, BSDS500 train and test (400 pictures), T91 (91 pictures)"
-THEIR_LICENCES = "photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research"
+THEIR_LICENSES = "photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research"
 SMALL = "It is small, made to be quick on a CPU; larger networks restore finer texture."
 DEEPER = "It is of middling size, made for a CPU; larger networks restore finer texture."
 
@@ -40,9 +40,9 @@ class Facts:
 
     option_file: str
     limits: tuple[str, ...]
-    licence: str = "apache-2.0"
+    license: str = "apache-2.0"
     data: str = PICTURES
-    data_licence: str = THEIR_LICENCES
+    data_license: str = THEIR_LICENSES
 
 
 FACTS = {
@@ -70,7 +70,7 @@ def main() -> None:
     add_words(parser, several=True)
     args = parser.parse_args()
     facts = FACTS[args.name]
-    recipe = read_recipe(_resources.path("options", facts.option_file))
+    recipe = read_option_file(_resources.path("options", facts.option_file))
     folder = _resources.folder("weights") / args.name
     if args.run:
         bundle(args.weights or args.run[-1] / "models" / "net_g_latest", folder, task=recipe.task)
@@ -78,7 +78,7 @@ def main() -> None:
     training = replace(
         recipe.training,
         data=facts.data,
-        data_licence=facts.data_licence,
+        data_license=facts.data_license,
         recipe=f"options/{facts.option_file}",
         recipe_link=f"../options/{facts.option_file}",
         machine=args.machine,
@@ -94,7 +94,7 @@ def main() -> None:
         model,
         name=args.name,
         task=task_in(folder),
-        licence=facts.licence,
+        license=facts.license,
         training=training,
         reports=[measure(model, gt, args.name, degradation=how) for gt in args.gt for how in degradations],
         example=example,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hfsr import _resources
 from hfsr.checkpoints import read_model_folder
-from hfsr.hub.cards.results import reports_of, setting_of
+from hfsr.hub.cards.results import reports_from_card, setting_name
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 MARKED = re.compile(
@@ -35,8 +35,8 @@ def row(name: str) -> str:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     parameters = sum(p.numel() for p in read_model_folder(folder).parameters())
     measured = ", ".join(
-        f"{report['set']} {setting_of(report)} {report['psnr_y']:.2f} ({report['bicubic_psnr_y']:.2f})"
-        for report in reports_of(card)
+        f"{report['set']} {setting_name(report)} {report['psnr_y']:.2f} ({report['bicubic_psnr_y']:.2f})"
+        for report in reports_from_card(card)
     )
     speed = SPEED.search(card)
     if speed is None:

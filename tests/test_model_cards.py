@@ -15,7 +15,7 @@ from hfsr import _resources
 from hfsr.checkpoints import read_model_folder
 from hfsr.hub.cards.card import check_card
 from hfsr.hub.cards.results import eval_results
-from hfsr.model_info import facts_of
+from hfsr.model_info import inspect_model
 
 CARDS = sorted(_resources.folder("model_cards").glob("*.md"))
 
@@ -47,7 +47,7 @@ def test_front_matter(card: Path) -> None:
 
 
 def test_it_describes_its_weights(card: Path) -> None:
-    facts = facts_of(read_model_folder(_resources.path("weights", card.stem)))
+    facts = inspect_model(read_model_folder(_resources.path("weights", card.stem)))
     text = card.read_text()
     assert f"| parameters | {facts.parameters:,} |" in text
     assert f"| multiply-adds for a 1280x720 result | {facts.multiply_adds / 1e9:.1f} G |" in text

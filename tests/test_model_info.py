@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hfsr.errors import CheckpointError
-from hfsr.model_info import facts_of
+from hfsr.model_info import inspect_model
 from hfsr.zoo import create_model
 
 
@@ -24,13 +24,13 @@ from hfsr.zoo import create_model
 )
 def test_counts(preset: str, parameters: int, giga: float) -> None:
     with torch.device("meta"):
-        facts = facts_of(create_model(preset))
+        facts = inspect_model(create_model(preset))
     assert facts.parameters == parameters
     assert facts.multiply_adds / 1e9 == pytest.approx(giga, abs=0.01)
 
 
 def test_facts_are_the_specs() -> None:
-    facts = facts_of(create_model("edsr_tiny"), task="denoising")
+    facts = inspect_model(create_model("edsr_tiny"), task="denoising")
     assert (facts.architecture, facts.scale, facts.tiling, facts.task) == ("EDSR", 2, "local", "denoising")
     assert facts.year == "2017"
     assert facts.radius == 8
@@ -39,4 +39,4 @@ def test_facts_are_the_specs() -> None:
 
 def test_a_stranger_has_no_facts() -> None:
     with pytest.raises(CheckpointError, match="not a registered network"):
-        facts_of(nn.Conv2d(3, 3, 1))
+        inspect_model(nn.Conv2d(3, 3, 1))

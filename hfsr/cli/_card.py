@@ -75,10 +75,10 @@ def told_sets(name: str, folders: Sequence[str]) -> tuple[list[tuple[str, dict[s
         CheckpointError, HubError: there is no such card, or it tells no numbers.
     """
     from hfsr.evaluation import set_name
-    from hfsr.hub.cards.results import reports_of
-    from hfsr.hub.download.resolve import card_of
+    from hfsr.hub.cards.results import reports_from_card
+    from hfsr.hub.download.resolve import read_card
 
-    reports = reports_of(card_of(name))
+    reports = reports_from_card(read_card(name))
     if not reports:
         raise OptionsError(f"the card of '{name}' tells no measurements; measure it with -m {name}")
     by_name = {set_name(folder): folder for folder in folders}
@@ -130,6 +130,6 @@ def words_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 def _label(report: dict[str, Any]) -> str:
     """Set and setting: "Set5 x2", "BSD68 sigma 25"."""
-    from hfsr.hub.cards.results import setting_of
+    from hfsr.hub.cards.results import setting_name
 
-    return f"{report['set']} {setting_of(report)}"
+    return f"{report['set']} {setting_name(report)}"

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from hfsr.degradations import Seeded
     from hfsr.hub.cards.schema import Example
-    from hfsr.publishing.publishable import Source
+    from hfsr.publishing.publishable import PublishableModel
 
 __all__ = ["example_for", "example_of", "measure", "measure_all"]
 
 
-def measure_all(args: argparse.Namespace, source: Source) -> list[dict[str, Any]]:
+def measure_all(args: argparse.Namespace, source: PublishableModel) -> list[dict[str, Any]]:
     """A report for each of `--gt`, and for each strength of what is done to its pictures.
 
     Raises:
@@ -42,7 +42,7 @@ def measure_all(args: argparse.Namespace, source: Source) -> list[dict[str, Any]
     ]
 
 
-def _degradations(args: argparse.Namespace, source: Source) -> list[Seeded]:
+def _degradations(args: argparse.Namespace, source: PublishableModel) -> list[Seeded]:
     """What is measured; the bicubic of the tables where nothing else is known and the model enlarges.
 
     Raises:
@@ -57,18 +57,18 @@ def _degradations(args: argparse.Namespace, source: Source) -> list[Seeded]:
     return degradations_of(args, task, source.scale)
 
 
-def _known(args: argparse.Namespace, source: Source) -> list[Seeded]:
+def _known(args: argparse.Namespace, source: PublishableModel) -> list[Seeded]:
     """What the command line says, else the card, else the training's validation; else nothing."""
     told = told_task(args)
     if told or args.degradation:
         return degradations_of(args, told or "sr", source.scale)
     if on_card := _as_on_card(args, source):
         return on_card
-    validation = source.recipe and source.recipe.measured
+    validation = source.option_file and source.option_file.validation_degradation
     return [validation] if validation else []
 
 
-def _task(source: Source, name: str) -> str:
+def _task(source: PublishableModel, name: str) -> str:
     """The command line's word for what the source undoes."""
     from hfsr.zoo import usual_task
 
@@ -77,12 +77,12 @@ def _task(source: Source, name: str) -> str:
     return task_word(source.task or usual_task(source.model), name=name)
 
 
-def _as_on_card(args: argparse.Namespace, source: Source) -> list[Seeded]:
+def _as_on_card(args: argparse.Namespace, source: PublishableModel) -> list[Seeded]:
     """Every way in which the numbers of the source's card were made, as far as options can say them."""
     from hfsr.cli._card import words_of
-    from hfsr.hub.cards.results import reports_of
+    from hfsr.hub.cards.results import reports_from_card
 
-    protocols = [report["protocol"] for report in reports_of(source.card or "")]
+    protocols = [report["protocol"] for report in reports_from_card(source.card or "")]
     told = {tuple(sorted(words.items())): words for p in protocols if "task" in (words := words_of(p))}
     return [
         degradation
@@ -109,20 +109,20 @@ def measure(
         DataError, ImageError: a folder is missing or empty, or a picture cannot be read.
         HubError: a data set on the Hub cannot be had.
     """
-    from hfsr.hub.cards.results import setting_of
+    from hfsr.hub.cards.results import setting_name
     from hfsr.hub.download.datasets import PREFIX
     from hfsr.inference import Upscaler
 
     up = Upscaler(model, tile=0, dtype="fp32")
     report = evaluate_set(up, gt, lq, degradation=degradation, model=name, shows_progress=sys.stderr.isatty())
     told = report.to_json() | ({"gt": gt} if gt.startswith(PREFIX) else {})
-    where = report.set if report.scale > 1 else f"{report.set} {setting_of(told)}"
+    where = report.set if report.scale > 1 else f"{report.set} {setting_name(told)}"
     better = f"{report.psnr_y:.2f} dB (baseline {report.bicubic_psnr_y:.2f} dB)"
     print(f"{where}, {report.images} pictures: PSNR-Y {better}")
     return told
 
 
-def example_for(args: argparse.Namespace, source: Source) -> Example:
+def example_for(args: argparse.Namespace, source: PublishableModel) -> Example:
     """Before and after on the first picture of `--gt`, else on the sample that comes with hfsr.
 
     A model that keeps sizes needs a picture to clean: what it undoes is done to that picture, where it is

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.checkpoints import config_of, halved, load_checkpoint
     from hfsr.hub.cards.card import make_card
-    from hfsr.publishing.publishable import provenance_of
+    from hfsr.publishing.publishable import read_provenance
     from hfsr.registry import ARCHS
 
     model = load_checkpoint(args.checkpoint, arch=args.arch, scale=args.scale)
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         model = halved(model, source=f"'{args.checkpoint}'")
     spec = ARCHS[config_of(model)["architecture"]]
     # Read before anything is written: OUT_DIR may be where the checkpoint is.
-    provenance = provenance_of(args.checkpoint, licence=args.licence)
+    provenance = read_provenance(args.checkpoint, license=args.licence)
     card = make_card(model, name=str(args.folder), task=args.task, provenance=provenance)
     hub.save_pretrained(model, args.folder, card=card, task=args.task)
     print_pairs(

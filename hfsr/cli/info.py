@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hfsr.archs import ArchSpec
-    from hfsr.model_info import ModelFacts
+    from hfsr.model_info import ModelInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def _network(spec: ArchSpec, args: argparse.Namespace) -> int:
         "title": spec.title,
         "paper": spec.paper,
         "reference": spec.reference,
-        "reference_licence": spec.licence,
+        "reference_license": spec.licence,
         "task": spec.task,
         "scales": list(spec.scales),
         "tiling": spec.tiling,
@@ -68,7 +68,7 @@ def _network(spec: ArchSpec, args: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(told: dict[str, Any], facts: ModelFacts, args: argparse.Namespace) -> int:
+def _tell(told: dict[str, Any], facts: ModelInfo, args: argparse.Namespace) -> int:
     """What is true of one size."""
     if args.json:
         print(json.dumps({**told, **facts.to_json()}, indent=2))
@@ -79,7 +79,7 @@ def _tell(told: dict[str, Any], facts: ModelFacts, args: argparse.Namespace) -> 
             ("network", facts.architecture),
             ("title", facts.title),
             ("paper", facts.paper),
-            ("reference", f"{facts.reference} (licence: {facts.reference_licence})"),
+            ("reference", f"{facts.reference} (license: {facts.reference_license})"),
             ("task", facts.task),
             ("scale", f"{facts.scale:g}"),
             ("parameters", f"{facts.parameters:,}"),
@@ -92,25 +92,25 @@ def _tell(told: dict[str, Any], facts: ModelFacts, args: argparse.Namespace) -> 
     return 0
 
 
-def _cost(facts: ModelFacts) -> list[tuple[str, str]]:
+def _cost(facts: ModelInfo) -> list[tuple[str, str]]:
     if facts.multiply_adds is None:
         return []
     return [("multiply-adds", f"{_giga(facts.multiply_adds)} for a 1280x720 result")]
 
 
-def _preset_facts(name: str) -> ModelFacts:
+def _preset_facts(name: str) -> ModelInfo:
     import torch
 
     from hfsr import zoo
-    from hfsr.model_info import facts_of
+    from hfsr.model_info import inspect_model
 
     with torch.device("meta"):
-        return facts_of(zoo.create_model(name))
+        return inspect_model(zoo.create_model(name))
 
 
-def _model_facts(name: str) -> ModelFacts:
+def _model_facts(name: str) -> ModelInfo:
     from hfsr import _resources, hub, zoo
-    from hfsr.model_info import facts_of
+    from hfsr.model_info import inspect_model
 
     known = [*zoo.list_archs(), *zoo.presets(), *_resources.bundled_models()]
     if name not in known and "/" not in name and not Path(name).expanduser().exists():
@@ -118,11 +118,11 @@ def _model_facts(name: str) -> ModelFacts:
             f"no network, preset, bundled model, file or folder '{name}'{suggest(name, known)}"
         )
     model = hub.from_pretrained(name)
-    facts = facts_of(model)
+    facts = inspect_model(model)
     return _read_graph(model, facts) if facts.tiling == "traced" else facts
 
 
-def _read_graph(model: nn.Module, facts: ModelFacts) -> ModelFacts:
+def _read_graph(model: nn.Module, facts: ModelInfo) -> ModelInfo:
     """Fills in what the network's graph decides."""
     from hfsr.inference.graph import is_exact, trace
 
@@ -132,7 +132,7 @@ def _read_graph(model: nn.Module, facts: ModelFacts) -> ModelFacts:
     return dataclasses.replace(facts, tiling=program.kind, radius=program.radius())
 
 
-def _precision(facts: ModelFacts) -> str:
+def _precision(facts: ModelInfo) -> str:
     return ", ".join(["fp32", *(["bf16"] if facts.bf16 else []), *(["fp16"] if facts.fp16 else [])])
 
 

@@ -126,14 +126,14 @@ def _model(name: str) -> dict[str, Any]:
 def _measured(name: str) -> dict[str, float]:
     """PSNR-Y in dB by set (and setting, where a set was measured in several), as the card states it."""
     from hfsr import _resources
-    from hfsr.hub.cards.results import reports_of, setting_of
+    from hfsr.hub.cards.results import reports_from_card, setting_name
 
     card = _resources.folder("model_cards") / f"{name}.md"
     if not card.is_file():
         return {}  # weights that somebody put there, without a card
-    reports = reports_of(card.read_text(encoding="utf-8"))
+    reports = reports_from_card(card.read_text(encoding="utf-8"))
     return {
-        report["set"] if report["scale"] > 1 else f"{report['set']} {setting_of(report)}": report["psnr_y"]
+        report["set"] if report["scale"] > 1 else f"{report['set']} {setting_name(report)}": report["psnr_y"]
         for report in reports
     }
 

@@ -11,7 +11,7 @@ from hfsr.errors import HubError, OptionsError
 
 if TYPE_CHECKING:
     from hfsr.hub.cards.schema import Example
-    from hfsr.publishing.publishable import Source
+    from hfsr.publishing.publishable import PublishableModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,15 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_words(parser, several=True)
     add("--no-example", action="store_true", help="no picture of before and after, no speed on the card")
     add(
-        "--licence",
         "--license",
+        "--licence",
         metavar="L",
-        help="licence of the weights, for a new card (apache-2.0, mit, ...)",
+        help="license of the weights, for a new card (apache-2.0, mit, ...)",
     )
     add(
         "--i-may-publish",
         action="store_true",
-        help="publish converted weights though their licence is unknown or does not let everybody",
+        help="publish converted weights though their license is unknown or does not let everybody",
     )
     add("--message", metavar="TEXT", help="what the history on the Hub says")
 
@@ -59,29 +59,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from hfsr.cli._measuring import measure_all
     from hfsr.hub.client import check_repo_id, require_token
-    from hfsr.hub.model_folder import published_names
-    from hfsr.hub.upload import publish_folder
-    from hfsr.publishing.publishable import open_source
-    from hfsr.publishing.staging import check_source, stage
+    from hfsr.hub.model_folder import published_files
+    from hfsr.hub.upload import upload_model_folder
+    from hfsr.publishing.publishable import open_publishable
+    from hfsr.publishing.staging import check_may_publish, stage
 
     if args.lq and len(args.lq) != len(args.gt):
         raise OptionsError(f"--lq names {len(args.lq)} folders and --gt {len(args.gt)}; give one for each")
     check_repo_id(args.repo_id)
     if not args.dry_run:
         require_token()  # before minutes of measuring
-    source = open_source(args.source)
+    source = open_publishable(args.source)
     if not (args.dry_run or args.i_may_publish):
-        check_source(source, args.licence)
+        check_may_publish(source, args.license)
     source = _with_task(source, told_task(args))
     reports = measure_all(args, source)
     example = None if args.no_example else _example(args, source)
-    folder = stage(source, name=args.repo_id, licence=args.licence, reports=reports, example=example)
-    print(f"{folder}: {', '.join(published_names(folder))} (from {source.weights})")
+    folder = stage(source, name=args.repo_id, license=args.license, reports=reports, example=example)
+    print(f"{folder}: {', '.join(published_files(folder))} (from {source.weights})")
     if args.dry_run:
         print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
         return 0
     try:
-        published = publish_folder(
+        published = upload_model_folder(
             folder,
             args.repo_id,
             private=args.private,
@@ -100,14 +100,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _with_task(source: Source, told: str | None) -> Source:
+def _with_task(source: PublishableModel, told: str | None) -> PublishableModel:
     """The source with the task that the command line says, where nothing else does."""
     if told is None or source.card is not None or source.task not in (None, "restoration"):
         return source
     return dataclasses.replace(source, task=WORDS[told], complete=False)
 
 
-def _example(args: argparse.Namespace, source: Source) -> Example | None:
+def _example(args: argparse.Namespace, source: PublishableModel) -> Example | None:
     """Before and after for the card; None where it has one, or the network restores nothing.
 
     A card that stays keeps its example unless there are pictures to make a new one from.

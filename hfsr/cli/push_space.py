@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from hfsr.hub.client import check_repo_id, require_token
-    from hfsr.hub.upload import publish_space
+    from hfsr.hub.upload import upload_space
     from hfsr.publishing.space import write_space
 
     check_repo_id(args.repo_id)
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
         return 0
     try:
-        published = publish_space(folder, args.repo_id, private=args.private, hardware=args.hardware)
+        published = upload_space(folder, args.repo_id, private=args.private, hardware=args.hardware)
     except HubError as error:
         raise HubError(f"{error} ('{folder}' is kept)") from error
     told = f"uploaded {', '.join(published.changed)}" if published.changed else "nothing has changed"

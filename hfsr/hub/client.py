@@ -34,7 +34,7 @@ from huggingface_hub.utils import (
 from hfsr import __version__
 from hfsr.errors import HfsrError, HubError, OptionsError, suggest
 
-__all__ = ["LOG_IN", "address", "check_repo_id", "client", "in_words", "require_token"]
+__all__ = ["LOG_IN", "address", "check_repo_id", "client", "require_token", "translate_errors"]
 
 Kind = Literal["model", "data set", "Space"]
 FOLDERS: dict[Kind, str] = {"model": "", "data set": "datasets/", "Space": "spaces/"}
@@ -70,7 +70,7 @@ def require_token(token: str | None = None) -> None:
 
 
 @contextmanager
-def in_words(repo_id: str, *, revision: str | None = None, kind: Kind = "model") -> Iterator[None]:
+def translate_errors(repo_id: str, *, revision: str | None = None, kind: Kind = "model") -> Iterator[None]:
     """Turns what the client raises in the block into one HubError that says what to do."""
     try:
         with _one_voice():

@@ -10,10 +10,10 @@ from hfsr.checkpoints import write_model_folder
 from hfsr.checkpoints.files import replacing
 
 from .cards.card import make_card
-from .cards.schema import CURVE, EXAMPLE, RECIPE
+from .cards.schema import CURVE, EXAMPLE, OPTION_FILE
 from .download.repo_formats import CONFIG, README, WEIGHTS
 
-__all__ = ["published_names", "save_pretrained", "write_card", "write_if_changed"]
+__all__ = ["published_files", "save_pretrained", "write_card", "write_if_changed"]
 
 
 def save_pretrained(
@@ -39,9 +39,9 @@ def save_pretrained(
     return folder
 
 
-def published_names(folder: Path) -> list[str]:
+def published_files(folder: Path) -> list[str]:
     """The files of a model folder that are published."""
-    pictures_and_recipe = [name for name in (EXAMPLE, CURVE, RECIPE) if (folder / name).is_file()]
+    pictures_and_recipe = [name for name in (EXAMPLE, CURVE, OPTION_FILE) if (folder / name).is_file()]
     return [CONFIG, README, WEIGHTS, *pictures_and_recipe]
 
 

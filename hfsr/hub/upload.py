@@ -13,21 +13,21 @@ from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundErro
 from hfsr.errors import HubError
 
 from .cards.card import check_card
-from .client import address, check_repo_id, client, in_words, require_token
-from .download.cache_check import has_id
+from .client import address, check_repo_id, client, require_token, translate_errors
+from .download.cache_check import matches_oid
 from .download.repo_formats import CONFIG, README, parse
-from .model_folder import published_names
+from .model_folder import published_files
 
 __all__ = [
-    "Published",
+    "UploadResult",
     "changed_files",
-    "publish_folder",
-    "publish_space",
+    "upload_model_folder",
+    "upload_space",
 ]
 
 
 @dataclass(frozen=True)
-class Published:
+class UploadResult:
     """What an upload did.
 
     Attributes:
@@ -39,7 +39,7 @@ class Published:
     changed: tuple[str, ...]
 
 
-def publish_folder(
+def upload_model_folder(
     folder: Path,
     repo_id: str,
     *,
@@ -48,7 +48,7 @@ def publish_folder(
     create_pr: bool = False,
     commit_message: str | None = None,
     token: str | None = None,
-) -> Published:
+) -> UploadResult:
     """Uploads a model folder - config, weights, card and its picture - in one commit.
 
     The arguments are those of `push_to_hub`.
@@ -59,7 +59,7 @@ def publish_folder(
     require_token(token)
     api = client(token)
     card = check_card((folder / README).read_text(encoding="utf-8"))
-    with in_words(repo_id, revision=revision), warnings.catch_warnings():
+    with translate_errors(repo_id, revision=revision), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what the Hub remarks on a card is no reason to stop
         card.validate()
         api.create_repo(repo_id, private=private or None, exist_ok=True)
@@ -71,9 +71,9 @@ def publish_folder(
                 f"'{repo_id}' is there already and everybody sees it; make it private in its settings at "
                 f"{address(repo_id)}/settings, or leave --private out"
             )
-        changed = changed_files(api, folder, repo_id, str(info.sha), names=published_names(folder))
+        changed = changed_files(api, folder, repo_id, str(info.sha), names=published_files(folder))
         if not changed:
-            return Published(address(repo_id), ())
+            return UploadResult(address(repo_id), ())
         overwritten = revision is None and not create_pr and CONFIG in changed
         if overwritten and CONFIG in {file.rfilename for file in info.siblings or ()}:
             _check_ours(api, repo_id, str(info.sha))
@@ -85,7 +85,7 @@ def publish_folder(
             create_pr=create_pr,
             parent_commit=info.sha,
         )
-    return Published(commit.pr_url or address(repo_id), tuple(changed))
+    return UploadResult(commit.pr_url or address(repo_id), tuple(changed))
 
 
 def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
@@ -126,17 +126,17 @@ def changed_files(
         for file in api.get_paths_info(repo_id, list(names), revision=commit, repo_type=repo_type)
         if isinstance(file, RepoFile)
     }
-    return [name for name in names if name not in remote or not has_id(folder / name, remote[name])]
+    return [name for name in names if name not in remote or not matches_oid(folder / name, remote[name])]
 
 
-def publish_space(
+def upload_space(
     folder: Path,
     repo_id: str,
     *,
     private: bool = False,
     hardware: str | None = None,
     token: str | None = None,
-) -> Published:
+) -> UploadResult:
     """Creates the Space where there is none and uploads what has changed, in one commit.
 
     Args:
@@ -154,7 +154,7 @@ def publish_space(
     require_token(token)
     api = client(token)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    with in_words(repo_id, kind="Space"):
+    with translate_errors(repo_id, kind="Space"):
         api.create_repo(
             repo_id,
             repo_type="space",
@@ -173,4 +173,4 @@ def publish_space(
                 commit_message="Upload the upscaler of hfsr",
                 parent_commit=info.sha,
             )
-    return Published(address(repo_id, "Space"), tuple(changed))
+    return UploadResult(address(repo_id, "Space"), tuple(changed))

@@ -14,20 +14,20 @@ from torch import nn
 from hfsr import _resources, zoo
 from hfsr.checkpoints import load_checkpoint, load_weights, read_model_folder, read_state_dict
 from hfsr.errors import CheckpointError
-from hfsr.hub.cards.option_file import Recipe, read_recipe, read_text
-from hfsr.hub.cards.schema import CURVE, EXAMPLE, RECIPE, Provenance
+from hfsr.hub.cards.option_file import OptionFile, read_option_file, read_text
+from hfsr.hub.cards.schema import CURVE, EXAMPLE, OPTION_FILE, Provenance
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
 from hfsr.hub.download.resolve import task_in
 
-__all__ = ["Source", "open_source", "provenance_of"]
+__all__ = ["PublishableModel", "open_publishable", "read_provenance"]
 
 LABELS = ("best", "latest")
 """What a run calls the weights worth publishing, in order of preference; numbered ones come after."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class PublishableModel:
     """A model on this machine, and what is known about it."""
 
     model: nn.Module
@@ -44,7 +44,7 @@ class Source:
     """The course of the training, as a picture."""
     task: str | None = None
     """What the weights are for; the network's usual task when None."""
-    recipe: Recipe | None = None
+    option_file: OptionFile | None = None
     """The option file that trained them."""
     provenance: Provenance | None = None
 
@@ -54,7 +54,7 @@ class Source:
         return float(getattr(self.model, "scale", 1))
 
 
-def open_source(src: str | Path) -> Source:
+def open_publishable(src: str | Path) -> PublishableModel:
     """Reads something that can be published.
 
     Args:
@@ -72,12 +72,12 @@ def open_source(src: str | Path) -> Source:
     if (path / "models").is_dir():
         return _open_experiment(path)
     if path.is_file():
-        return Source(
+        return PublishableModel(
             model=load_checkpoint(path),
             folder=Path(f"{path.stem}_hub"),
             weights=path,
             task=task_in(path),
-            provenance=provenance_of(path),
+            provenance=read_provenance(path),
         )
     if path.is_dir():
         raise CheckpointError(
@@ -91,17 +91,17 @@ def open_source(src: str | Path) -> Source:
     raise CheckpointError(f"there is nothing at '{src}' to publish; {hint}")
 
 
-def _open_bundled(name: str) -> Source:
+def _open_bundled(name: str) -> PublishableModel:
     folder = _resources.path("weights", name)
     cards = _resources.folder("model_cards")
     card, picture, curve = (cards / f"{name}{end}" for end in (".md", ".webp", ".png"))
-    text, recipe = (read_text(card) if card.is_file() else None), None
+    text, option_file = (read_text(card) if card.is_file() else None), None
     if text is not None:
         text = text.replace(f"]({picture.name})", f"]({EXAMPLE})").replace(f"]({curve.name})", f"]({CURVE})")
-        if option_file := re.search(r"\]\(\.\./options/([\w.-]+)\)", text):
-            text = text.replace(option_file[0], f"]({RECIPE})")
-            recipe = read_recipe(_resources.path("options", option_file[1]))
-    return Source(
+        if link := re.search(r"\]\(\.\./options/([\w.-]+)\)", text):
+            text = text.replace(link[0], f"]({OPTION_FILE})")
+            option_file = read_option_file(_resources.path("options", link[1]))
+    return PublishableModel(
         model=read_model_folder(folder),
         folder=Path(f"{name}_hub"),
         weights=folder,
@@ -109,44 +109,44 @@ def _open_bundled(name: str) -> Source:
         example=picture if picture.is_file() else None,
         curve=curve if curve.is_file() else None,
         task=task_in(folder),
-        recipe=recipe,
+        option_file=option_file,
     )
 
 
-def _open_model_folder(folder: Path) -> Source:
-    card, recipe = folder / README, folder / RECIPE
-    return Source(
+def _open_model_folder(folder: Path) -> PublishableModel:
+    card, option_file = folder / README, folder / OPTION_FILE
+    return PublishableModel(
         model=read_model_folder(folder),
         folder=folder,
         weights=folder / WEIGHTS,
         complete=True,
         card=read_text(card) if card.is_file() else None,
         task=task_in(folder),
-        recipe=read_recipe(recipe) if recipe.is_file() else None,
+        option_file=read_option_file(option_file) if option_file.is_file() else None,
     )
 
 
-def _open_experiment(folder: Path) -> Source:
+def _open_experiment(folder: Path) -> PublishableModel:
     weights = _best_weights(folder)
-    option_file = _option_file(folder)
-    recipe = read_recipe(option_file) if option_file else None
+    copy = _copied_option_file(folder)
+    option_file = read_option_file(copy) if copy else None
     curve = folder / CURVE
-    network = recipe.options.get("network_g") if recipe else None
+    network = option_file.options.get("network_g") if option_file else None
     if weights.is_dir():
         model = read_model_folder(weights)
-    elif recipe and isinstance(network, Mapping):
-        model = _build(network, scale=recipe.options.get("scale"))
+    elif option_file and isinstance(network, Mapping):
+        model = _build(network, scale=option_file.options.get("scale"))
         state_dict, _ = read_state_dict(weights)
         load_weights(model, state_dict, source=f"'{weights}'")
     else:
         model = load_checkpoint(weights)
-    return Source(
+    return PublishableModel(
         model=model.eval(),
         folder=folder / "hub",
         weights=weights,
         curve=curve if curve.is_file() else None,
-        task=(recipe and recipe.task) or task_in(weights),
-        recipe=recipe,
+        task=(option_file and option_file.task) or task_in(weights),
+        option_file=option_file,
     )
 
 
@@ -169,7 +169,7 @@ def _best_weights(folder: Path) -> Path:
     raise CheckpointError(f"'{models}' holds no net_g_best, net_g_latest or net_g_<iteration>: train first")
 
 
-def _option_file(folder: Path) -> Path | None:
+def _copied_option_file(folder: Path) -> Path | None:
     """The copy of the option file that a run keeps; the newest where there are several."""
     return max(
         [*folder.glob("*.yml"), *folder.glob("*.yaml")], key=lambda path: path.stat().st_mtime, default=None
@@ -184,6 +184,6 @@ def _build(network: Mapping[str, Any], *, scale: int | None) -> nn.Module:
     return zoo.build(str(network.get("type")), **arguments)
 
 
-def provenance_of(path: Path, *, licence: str | None = None) -> Provenance:
+def read_provenance(path: Path, *, license: str | None = None) -> Provenance:
     """Where weights were taken from: the file's name and hash."""
-    return Provenance(source=path.name, sha256=sha256_of(path), licence=licence)
+    return Provenance(source=path.name, sha256=sha256_of(path), license=license)

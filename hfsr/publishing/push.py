@@ -10,10 +10,10 @@ from torch import nn
 
 from hfsr.hub.cards.results import ReportJson
 from hfsr.hub.client import check_repo_id
-from hfsr.hub.upload import publish_folder
+from hfsr.hub.upload import upload_model_folder
 
-from .publishable import Source, open_source
-from .staging import check_source, stage
+from .publishable import PublishableModel, open_publishable
+from .staging import check_may_publish, stage
 
 __all__ = ["push_to_hub"]
 
@@ -28,7 +28,7 @@ def push_to_hub(
     commit_message: str | None = None,
     token: str | None = None,
     card: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     reports: Sequence[ReportJson] = (),
     may_publish: bool = False,
 ) -> str:
@@ -44,9 +44,9 @@ def push_to_hub(
         commit_message: what the history says.
         token: of the Hub; the stored one or HF_TOKEN when None.
         card: the text of a network's card; made from what is known when None.
-        licence: of the weights, for the card ("apache-2.0").
+        license: of the weights, for the card ("apache-2.0").
         reports: measurements for the card, as `hfsr.evaluation.Report.to_json()` gives them.
-        may_publish: converted weights go out though their licence is unknown or does not let everybody.
+        may_publish: converted weights go out though their license is unknown or does not let everybody.
 
     Returns:
         The address of the model, or of the pull request.
@@ -60,13 +60,13 @@ def push_to_hub(
     with tempfile.TemporaryDirectory() as temporary:
         if isinstance(model_or_folder, nn.Module):
             folder = Path(temporary)
-            source = Source(model=model_or_folder, folder=folder, weights=folder, card=card)
+            source = PublishableModel(model=model_or_folder, folder=folder, weights=folder, card=card)
         else:
-            source = open_source(model_or_folder)
+            source = open_publishable(model_or_folder)
             if not may_publish:
-                check_source(source, licence)
-        folder = stage(source, name=repo_id, licence=licence, reports=reports)
-        published = publish_folder(
+                check_may_publish(source, license)
+        folder = stage(source, name=repo_id, license=license, reports=reports)
+        published = upload_model_folder(
             folder,
             repo_id,
             private=private,

@@ -7,43 +7,43 @@ from pathlib import Path
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.hub.cards.card import check_card, make_card
-from hfsr.hub.cards.edit import with_example, with_name, with_results
-from hfsr.hub.cards.licenses import check_may_publish
+from hfsr.hub.cards.edit import rename_card, replace_example, replace_results
+from hfsr.hub.cards.licenses import check_license
 from hfsr.hub.cards.option_file import read_text
 from hfsr.hub.cards.results import ReportJson
-from hfsr.hub.cards.schema import CURVE, EXAMPLE, RECIPE, Example
+from hfsr.hub.cards.schema import CURVE, EXAMPLE, OPTION_FILE, Example
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import README, WEIGHTS
 from hfsr.hub.model_folder import write_card, write_if_changed
 
-from .publishable import Source
+from .publishable import PublishableModel
 
-__all__ = ["check_source", "stage"]
+__all__ = ["check_may_publish", "stage"]
 
 
-def check_source(source: Source, licence: str | None = None) -> None:
+def check_may_publish(source: PublishableModel, license: str | None = None) -> None:
     """Raises HubError where the source holds weights of somebody else that not everybody may pass on.
 
     Args:
         source: what is to be published. Weights were converted where the source or its card tells provenance.
-        licence: what the person who publishes says of them, where neither the source nor its card tells.
+        license: what the person who publishes says of them, where neither the source nor its card tells.
     """
     if source.card is not None and "\n## Provenance\n" in source.card:
         front = check_card(source.card).data
         told = front.get("license_name") or front.get("license")
     elif source.provenance is not None:
-        told = source.provenance.licence
+        told = source.provenance.license
     else:
         return
-    known = told if told and told.lower() != "unknown" else licence
-    check_may_publish(known, source=str(source.weights))
+    known = told if told and told.lower() != "unknown" else license
+    check_license(known, source=str(source.weights))
 
 
 def stage(
-    source: Source,
+    source: PublishableModel,
     *,
     name: str,
-    licence: str | None = None,
+    license: str | None = None,
     reports: Sequence[ReportJson] = (),
     example: Example | None = None,
 ) -> Path:
@@ -55,7 +55,7 @@ def stage(
     Args:
         source: the model.
         name: how it will be loaded, usually "owner/name".
-        licence: of the weights, for a new card; that of the card it replaces when None.
+        license: of the weights, for a new card; that of the card it replaces when None.
         reports: measurements that go on the card.
         example: before and after; the one that is there stays with its card when None.
 
@@ -70,14 +70,14 @@ def stage(
         write_model_folder(source.model, source.folder, task=source.task)
         if earlier and card is None:
             card = earlier if sha256_of(source.folder / WEIGHTS) == before else None
-            licence = licence or check_card(earlier).data.get("license")
+            license = license or check_card(earlier).data.get("license")
     if card is None:
         card = make_card(
             source.model,
             name=name,
             task=source.task,
-            licence=licence,
-            training=source.recipe.training if source.recipe else None,
+            license=license,
+            training=source.option_file.training if source.option_file else None,
             provenance=source.provenance,
             reports=reports,
             example=example,
@@ -85,16 +85,16 @@ def stage(
         )
     else:
         check_card(card)
-        card = with_name(card, name)
-        card = with_results(card, reports, name=name) if reports else card
-        card = with_example(card, example) if example else card
+        card = rename_card(card, name)
+        card = replace_results(card, reports, name=name) if reports else card
+        card = replace_example(card, example) if example else card
     picture = example.picture if example else source.example and source.example.read_bytes()
     if picture:
         write_if_changed(source.folder / EXAMPLE, picture)
     if source.curve:
         write_if_changed(source.folder / CURVE, source.curve.read_bytes())
-    if source.recipe:
-        write_if_changed(source.folder / RECIPE, source.recipe.text.encode())
+    if source.option_file:
+        write_if_changed(source.folder / OPTION_FILE, source.option_file.text.encode())
     write_card(card, source.folder)
     return source.folder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from hfsr.checkpoints import write_model_folder
-from hfsr.hub.cards.option_file import task_undoing
+from hfsr.hub.cards.option_file import task_of_degradation
 from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
 
@@ -41,7 +41,9 @@ class Checkpoints:
         self._write_pth("net_g", label)
         if self.options.network_g.type in ARCHS:
             data = self.options.datasets.get("train")
-            task = task_undoing(data.arguments.get("degradation") if data else None, self.options.scale)
+            task = task_of_degradation(
+                data.arguments.get("degradation") if data else None, self.options.scale
+            )
             write_model_folder(published, self.folders.models / f"net_g_{label}", task=task)
 
     def _write_pth(self, name: str, label: str) -> None:

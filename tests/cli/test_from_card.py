@@ -79,14 +79,14 @@ def test_noise_is_repeated_as_the_card_says(
     sets: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from hfsr.hub import save_pretrained
-    from hfsr.hub.cards.edit import with_results
+    from hfsr.hub.cards.edit import replace_results
 
     folder = str(save_pretrained(create_model("mirnet_tiny"), tmp_path / "denoiser"))
     how = ["--task", "denoise", "--sigma", "15", "--unclipped", "--seed", "3", "--self-ensemble"]
     assert cli.main(["evaluate", "-m", folder, "--gt", sets[0], *how, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     card = Path(folder, "README.md")
-    card.write_text(with_results(card.read_text(), [report], name="denoiser"))
+    card.write_text(replace_results(card.read_text(), [report], name="denoiser"))
     assert cli.main(["evaluate", "--from-card", folder, "--gt", sets[0], "--json"]) == 0
     [one] = json.loads(capsys.readouterr().out)["sets"]
     assert one["here"]["protocol"]["sigma"] == 15

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hfsr.checkpoints import write_model_folder
 from hfsr.cli import main
-from hfsr.hub.upload import Published
+from hfsr.hub.upload import UploadResult
 from hfsr.zoo import create_model
 
 
@@ -87,16 +87,16 @@ def test_an_example_stays_with_its_card(model: Path, capsys: pytest.CaptureFixtu
     assert ((model / "README.md").read_bytes(), (model / "example.webp").read_bytes()) == first
 
 
-def test_converted_weights_need_a_licence_to_go_out(
+def test_converted_weights_need_a_license_to_go_out(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("hfsr.hub.client.get_token", lambda: "hf_token")
-    monkeypatch.setattr("hfsr.hub.upload.publish_folder", lambda *_, **__: Published("there", ()))
+    monkeypatch.setattr("hfsr.hub.upload.upload_model_folder", lambda *_, **__: UploadResult("there", ()))
     monkeypatch.chdir(tmp_path)
     push = ["push", "converted", "org/model", "--no-example"]
     weights = str(model / "model.safetensors")
-    for licence, told in ((None, "no licence"), ("CC-BY-NC-4.0", "'cc-by-nc-4.0'"), ("S-Lab", "'S-Lab'")):
-        assert main(["convert", weights, "converted", *(["--licence", licence] if licence else [])]) == 0
+    for license, told in ((None, "no license"), ("CC-BY-NC-4.0", "'cc-by-nc-4.0'"), ("S-Lab", "'S-Lab'")):
+        assert main(["convert", weights, "converted", *(["--licence", license] if license else [])]) == 0
         capsys.readouterr()
         assert main(push) == 1
         error = capsys.readouterr().err

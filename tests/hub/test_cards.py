@@ -11,8 +11,8 @@ from huggingface_hub import ModelCard
 
 from hfsr.errors import HubError
 from hfsr.hub.cards.card import check_card, make_card
-from hfsr.hub.cards.edit import with_name, with_results
-from hfsr.hub.cards.results import eval_results, reports_of, table
+from hfsr.hub.cards.edit import rename_card, replace_results
+from hfsr.hub.cards.results import eval_results, reports_from_card, table
 from hfsr.hub.cards.schema import Provenance, Training
 from hfsr.registry import ARCHS
 from hfsr.zoo import create_model
@@ -43,7 +43,7 @@ def front_matter(card: str) -> dict[str, Any]:
 
 def test_front_matter() -> None:
     training = Training(datasets=("org/photos",))
-    card = make_card(create_model("rcan_tiny"), name="org/rcan", licence="MIT", training=training)
+    card = make_card(create_model("rcan_tiny"), name="org/rcan", license="MIT", training=training)
     assert front_matter(card) == {
         "library_name": "hfsr",
         "license": "mit",
@@ -53,8 +53,8 @@ def test_front_matter() -> None:
     }
 
 
-def test_a_licence_the_hub_does_not_know_keeps_its_name() -> None:
-    data = front_matter(make_card(create_model("edsr_tiny"), name="m", licence="CC-BY-NC-ND-9.0"))
+def test_a_license_the_hub_does_not_know_keeps_its_name() -> None:
+    data = front_matter(make_card(create_model("edsr_tiny"), name="m", license="CC-BY-NC-ND-9.0"))
     assert (data["license"], data["license_name"]) == ("other", "CC-BY-NC-ND-9.0")
 
 
@@ -154,7 +154,7 @@ def test_training_and_provenance() -> None:
         training=Training(
             degradation="MATLAB bicubic reduction by 2", recipe="options/edsr_x2.yml", iterations=300_000
         ),
-        provenance=Provenance(source="x2.pth", sha256="ab" * 32, licence="mit"),
+        provenance=Provenance(source="x2.pth", sha256="ab" * 32, license="mit"),
     )
     assert "trained to undo one degradation: MATLAB bicubic reduction by 2." in card
     assert "| option file | `options/edsr_x2.yml` |" in card
@@ -164,29 +164,29 @@ def test_training_and_provenance() -> None:
 
 
 def test_new_numbers_replace_the_old_and_nothing_else() -> None:
-    card = make_card(create_model("edsr_tiny"), name="org/model", licence="mit", reports=[report()])
+    card = make_card(create_model("edsr_tiny"), name="org/model", license="mit", reports=[report()])
     card = card.replace("## Limits", "## Limits\n\nWritten by hand.")
-    changed = with_results(card, [report(psnr_y=38.0)], name="org/model")
+    changed = replace_results(card, [report(psnr_y=38.0)], name="org/model")
     assert "37.4" not in changed
     assert "| 38.00 |" in changed
     assert "Written by hand." in changed
     assert re.sub("38.00?", "37.41", changed.split("## Results")[1]) == card.split("## Results")[1]
-    again = with_results(changed, [report(psnr_y=38.0)], name="org/model")
+    again = replace_results(changed, [report(psnr_y=38.0)], name="org/model")
     assert again == changed
-    own = with_results("---\nlicense: mit\n---\n# Mine\n", [report()], name="org/model")
+    own = replace_results("---\nlicense: mit\n---\n# Mine\n", [report()], name="org/model")
     assert own.index("# Mine") < own.index("## Results")
     assert ModelCard(own).data.model_name == "model"
 
 
 def test_another_name() -> None:
     card = make_card(create_model("edsr_tiny"), name="./out.dir")
-    named = with_name(card, "org/model")
+    named = rename_card(card, "org/model")
     assert named == make_card(create_model("edsr_tiny"), name="org/model")
-    assert with_name(named, "org/model") == named
-    assert with_name("no snippet", "org/model") == "no snippet"
+    assert rename_card(named, "org/model") == named
+    assert rename_card("no snippet", "org/model") == "no snippet"
     measured = make_card(create_model("edsr_tiny"), name="org/model", reports=[report()])
-    assert front_matter(with_name(measured, "me/better"))["model-index"][0]["name"] == "better"
-    assert with_name(with_name(measured, "me/better"), "org/model") == measured
+    assert front_matter(rename_card(measured, "me/better"))["model-index"][0]["name"] == "better"
+    assert rename_card(rename_card(measured, "me/better"), "org/model") == measured
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_the_way_back_from_a_card() -> None:
     reports = [report(), report(set="Set14", images=14), report(set="Set14", scale=1, protocol=noise)]
     card = make_card(create_model("edsr_tiny"), name="org/m", reports=reports)
     assert "| Set14 | sigma 25 | 5 |" in card
-    back = reports_of(card)
+    back = reports_from_card(card)
     assert [(r["set"], r["scale"], r["images"]) for r in back] == [
         ("Set5", 2, 5),
         ("Set14", 2, 14),
@@ -216,5 +216,5 @@ def test_the_way_back_from_a_card() -> None:
 
 
 def test_a_card_without_measurements_gives_no_reports() -> None:
-    assert reports_of(make_card(create_model("edsr_tiny"), name="m")) == []
-    assert reports_of("no front matter at all") == []
+    assert reports_from_card(make_card(create_model("edsr_tiny"), name="m")) == []
+    assert reports_from_card("no front matter at all") == []

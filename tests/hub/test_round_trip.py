@@ -31,7 +31,7 @@ def pushed(hub: HubServer, publisher: Client) -> str:
     """org/tiny on the Hub; the hash of what the network makes of a fixed input."""
     publisher.ok(MODEL)
     with hub.recorded() as calls:
-        address = publisher.ok("result = hfsr.push_to_hub(network(0), 'org/tiny', licence='apache-2.0')")
+        address = publisher.ok("result = hfsr.push_to_hub(network(0), 'org/tiny', license='apache-2.0')")
     assert address == f"{hub.url}/org/tiny"
     assert [str(call) for call in calls if "/commit/" in call.path] == [
         "POST /api/models/org/tiny/commit/main 200"

@@ -28,7 +28,7 @@ from hfsr.cli import main
 torch.manual_seed(1)
 model = hfsr.create_model("rcan_tiny").eval()
 hfsr.save_pretrained(model, "rcan")
-code = main(["push", "rcan", "org/alone", "--licence", "mit", "--no-example"])
+code = main(["push", "rcan", "org/alone", "--license", "mit", "--no-example"])
 """
 OUTPUT = """
 torch.manual_seed(7)

@@ -12,9 +12,9 @@ from torch import nn
 from hfsr import _resources
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError, HubError
-from hfsr.hub.cards.option_file import read_recipe
-from hfsr.hub.model_folder import published_names
-from hfsr.publishing.publishable import open_source
+from hfsr.hub.cards.option_file import read_option_file
+from hfsr.hub.model_folder import published_files
+from hfsr.publishing.publishable import open_publishable
 from hfsr.publishing.staging import stage
 from hfsr.zoo import create_model
 
@@ -48,30 +48,30 @@ def save(run: Path, label: str) -> nn.Module:
 
 def test_a_run_gives_its_best_weights_else_the_latest(run: Path) -> None:
     with pytest.raises(CheckpointError, match="train first"):
-        open_source(run)
+        open_publishable(run)
     (older, newer) = (save(run, "900"), save(run, "1000"))
-    assert equal(open_source(run).model, newer)
-    assert not equal(open_source(run).model, older)
+    assert equal(open_publishable(run).model, newer)
+    assert not equal(open_publishable(run).model, older)
     latest = save(run, "latest")
-    assert equal(open_source(run).model, latest)
+    assert equal(open_publishable(run).model, latest)
     best = save(run, "best")
-    assert equal(open_source(run).model, best)
+    assert equal(open_publishable(run).model, best)
     folder = create_model("edsr_tiny")
     write_model_folder(folder, run / "models" / "net_g_best")
-    assert equal(open_source(run).model, folder)
+    assert equal(open_publishable(run).model, folder)
 
 
 def test_a_run_is_built_as_its_option_file_says(run: Path) -> None:
     """Tensors do not show everything: EDSR's residual scale is known from the option file alone."""
     (run / "run.yml").write_text(OPTIONS)
     save(run, "best")
-    source = open_source(run)
+    source = open_publishable(run)
     assert source.model.model_args["res_scale"] == 0.5
     assert source.model.scale == 2
     assert not source.model.training
     assert source.folder == run / "hub"
-    assert source.recipe is not None
-    training = source.recipe.training
+    assert source.option_file is not None
+    training = source.option_file.training
     assert (training.data, training.iterations, training.loss) == ("Photos, a, b", 1000, "L1Loss")
     assert (training.recipe, training.degradation) == ("run.yml", "MATLAB bicubic reduction by 2")
 
@@ -79,27 +79,27 @@ def test_a_run_is_built_as_its_option_file_says(run: Path) -> None:
 def test_the_card_of_a_run_shows_its_curve_where_there_is_one(run: Path) -> None:
     (run / "run.yml").write_text(OPTIONS)
     save(run, "best")
-    hub = stage(open_source(run), name="org/run", licence="mit")
+    hub = stage(open_publishable(run), name="org/run", license="mit")
     assert "training_curve.png" not in (hub / "README.md").read_text()
-    assert "training_curve.png" not in published_names(hub)
+    assert "training_curve.png" not in published_files(hub)
     (hub / "README.md").unlink()
     (run / "training_curve.png").write_bytes(b"curve")
-    stage(open_source(run), name="org/run", licence="mit")
+    stage(open_publishable(run), name="org/run", license="mit")
     assert "](training_curve.png)" in (hub / "README.md").read_text()
     assert (hub / "training_curve.png").read_bytes() == b"curve"
-    assert "training_curve.png" in published_names(hub)
+    assert "training_curve.png" in published_files(hub)
 
 
 def test_a_second_loss_of_luma_is_told(tmp_path: Path) -> None:
     luma = "luma_opt: {type: MSELoss, loss_weight: 2}"
     (tmp_path / "run.yml").write_text(OPTIONS.replace("pixel_opt:", f"{luma}, pixel_opt:"))
-    assert read_recipe(tmp_path / "run.yml").training.loss == "L1Loss + MSELoss of luma"
+    assert read_option_file(tmp_path / "run.yml").training.loss == "L1Loss + MSELoss of luma"
 
 
 def test_pairs_of_unknown_making_have_no_degradation(run: Path) -> None:
     (run / "run.yml").write_text(OPTIONS.replace("dataroot_lq: ~", "dataroot_lq: lq"))
     save(run, "best")
-    recipe = open_source(run).recipe
+    recipe = open_publishable(run).option_file
     assert recipe is not None
     assert recipe.training.degradation is None
 
@@ -108,23 +108,23 @@ def test_an_option_file_that_does_not_fit(run: Path) -> None:
     save(run, "best")
     (run / "run.yml").write_text(OPTIONS.replace("num_block: 2", "num_block: 3"))
     with pytest.raises(CheckpointError, match=r"net_g_best\.pth' does not fit"):
-        open_source(run)
+        open_publishable(run)
     (run / "run.yml").write_text("a: [")
     with pytest.raises(CheckpointError, match="is not YAML"):
-        open_source(run)
+        open_publishable(run)
 
 
 def test_a_model_folder_is_published_where_it_is(tmp_path: Path) -> None:
     model = create_model("edsr_tiny")
     write_model_folder(model, tmp_path / "model", task="denoising")
-    source = open_source(tmp_path / "model")
+    source = open_publishable(tmp_path / "model")
     before = (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns
-    assert stage(source, name="org/model", licence="mit") == tmp_path / "model"
+    assert stage(source, name="org/model", license="mit") == tmp_path / "model"
     card = tmp_path / "model" / "README.md"
     assert "removes noise" in card.read_text()
     assert (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns == before
     stamp = card.stat().st_mtime_ns
-    stage(open_source(tmp_path / "model"), name="org/model")
+    stage(open_publishable(tmp_path / "model"), name="org/model")
     assert card.stat().st_mtime_ns == stamp
 
 
@@ -134,7 +134,7 @@ def test_a_checkpoint_gets_a_folder_here(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     torch.save(create_model("edsr_tiny").state_dict(), tmp_path / "released" / "edsr.pt")
-    source = open_source(tmp_path / "released" / "edsr.pt")
+    source = open_publishable(tmp_path / "released" / "edsr.pt")
     stage(source, name="org/edsr")
     assert sorted(p.name for p in Path("edsr_hub").iterdir()) == [
         "README.md",
@@ -156,7 +156,7 @@ def test_a_bundled_model_goes_with_its_card(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(_resources, "folder", places.__getitem__)
     (tmp_path / "small.webp").write_bytes(b"picture")
     (tmp_path / "small.png").write_bytes(b"curve")
-    folder = stage(open_source("small"), name="org/small")
+    folder = stage(open_publishable("small"), name="org/small")
     assert folder == Path("small_hub")
     assert "by hand\n![both](example.webp)\n![it](training_curve.png)" in (folder / "README.md").read_text()
     assert (folder / "example.webp").read_bytes() == b"picture"
@@ -166,17 +166,17 @@ def test_a_bundled_model_goes_with_its_card(tmp_path: Path, monkeypatch: pytest.
 def test_things_that_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "experiments" / "rcan_x4").mkdir(parents=True)
     with pytest.raises(CheckpointError, match=r"did you mean '.*rcan_x4'\?"):
-        open_source(tmp_path / "experiments" / "rcan_x2")
+        open_publishable(tmp_path / "experiments" / "rcan_x2")
     for name in ("rcan_x4", "something_else"):
         with pytest.raises(CheckpointError, match="name a run"):
-            open_source(tmp_path / "experiments" / name)
+            open_publishable(tmp_path / "experiments" / name)
     write_model_folder(create_model("edsr_tiny"), tmp_path / "model")
     (tmp_path / "model" / "README.md").write_bytes(b"\xff\xfe")
     with pytest.raises(CheckpointError, match="UTF-8"):
-        open_source(tmp_path / "model")
+        open_publishable(tmp_path / "model")
     (tmp_path / "model" / "README.md").write_text("no front matter")
     with pytest.raises(HubError, match="front matter"):
-        stage(open_source(tmp_path / "model"), name="org/model")
+        stage(open_publishable(tmp_path / "model"), name="org/model")
 
 
 def test_a_card_tells_the_degradation_of_the_option_file(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_card_tells_the_degradation_of_the_option_file(tmp_path: Path) -> None
     steps = [{"type": "Bicubic"}, {"type": "GaussianNoise", "sigma": [0, 50]}]
     data = {"type": "PairedImageDataset", "dataroot_gt": "a", "degradation": steps}
     file.write_text(yaml.safe_dump({"scale": 2, "datasets": {"train": data}}))
-    told = read_recipe(file).training.degradation
+    told = read_option_file(file).training.degradation
     assert told == (
         "reduction (MATLAB bicubic, antialiased, 8 bit); "
         "Gaussian noise of sigma 0 to 50 (clamped and rounded to 8 bit)"
@@ -199,7 +199,7 @@ def test_an_option_file_goes_along_without_anybodys_folders(tmp_path: Path) -> N
             "train: {total", "path: {pretrain_network_g: ~, resume_state: ~/r/9.state}\ntrain: {total"
         )
     )
-    text = read_recipe(file).text
+    text = read_option_file(file).text
     assert text.startswith("# Data: photographs in a, see https://x.org/a\nname: run\n")
     assert "dataroot_gt: [a, b]" in text
     assert "resume_state: 9.state" in text
@@ -210,7 +210,7 @@ def test_the_option_file_of_a_bundled_model_goes_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = stage(open_source("hfsr-x2"), name="org/x2")
+    folder = stage(open_publishable("hfsr-x2"), name="org/x2")
     assert "| option file | [options/hfsr_x2.yml](recipe.yml) |" in (folder / "README.md").read_text()
     packaged = _resources.path("options", "hfsr_x2.yml").read_text()
     assert (folder / "recipe.yml").read_text() == packaged.partition("\n")[2]
@@ -234,6 +234,6 @@ def test_the_option_file_of_a_bundled_model_goes_along(
 def test_the_task_is_what_the_option_file_undoes(tmp_path: Path, steps: object, task: str | None) -> None:
     data = {"type": "PairedImageDataset", "dataroot_gt": "a", "degradation": steps}
     (tmp_path / "run.yml").write_text(yaml.safe_dump({"scale": 1, "datasets": {"train": data}}))
-    assert read_recipe(tmp_path / "run.yml").task == task
+    assert read_option_file(tmp_path / "run.yml").task == task
     (tmp_path / "run.yml").write_text(yaml.safe_dump({"scale": 2, "datasets": {"train": data}}))
-    assert read_recipe(tmp_path / "run.yml").task is None
+    assert read_option_file(tmp_path / "run.yml").task is None

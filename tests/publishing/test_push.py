@@ -209,15 +209,15 @@ run = Path(root)
 (run / "models").mkdir(exist_ok=True)
 torch.manual_seed(seed)
 torch.save({"params": hfsr.create_model("edsr_tiny").state_dict()}, run / "models" / "net_g_latest.pth")
-push_to_hub(run, "org/goes-on", licence=licence, reports=reports)
+push_to_hub(run, "org/goes-on", license=license, reports=reports)
 """
     report = {"set": "Set5", "scale": 2, "images": 5, "psnr_y": 37.5, "protocol": {"crop": 2}}
 
     def card(seed: int, **more: object) -> str:
-        publisher.ok(script, root=str(tmp_path), seed=seed, **{"licence": None, "reports": [], **more})
+        publisher.ok(script, root=str(tmp_path), seed=seed, **{"license": None, "reports": [], **more})
         return hub.repos["org/goes-on"].files()["README.md"].data.decode()
 
-    assert "37.50" in card(11, reports=[report], licence="mit")
+    assert "37.50" in card(11, reports=[report], license="mit")
     assert "37.50" in card(11)
     changed = card(12)
     assert "37.5" not in changed

@@ -14,12 +14,12 @@ from huggingface_hub import ModelCard, ModelCardData
 from torch import nn
 
 from hfsr.errors import HubError
-from hfsr.model_info import ModelFacts, facts_of
+from hfsr.model_info import ModelInfo, inspect_model
 
-from .licenses import licence_words
+from .licenses import license_fields
 from .results import ReportJson, eval_results
 from .schema import CURVE, TASKS, Example, Provenance, Training
-from .template import example_words, render, results_words
+from .template import example_variables, render, results_variables
 
 __all__ = ["check_card", "make_card", "short_name"]
 
@@ -29,7 +29,7 @@ def make_card(
     *,
     name: str,
     task: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     training: Training | None = None,
     provenance: Provenance | None = None,
     reports: Sequence[ReportJson] = (),
@@ -43,7 +43,7 @@ def make_card(
         model: the network, with or without its weights.
         name: how the model is loaded: "owner/name", a folder or a bundled name.
         task: what the weights are for; the network's usual task when None.
-        licence: of the weights, as the Hub spells it ("apache-2.0"); left out when None.
+        license: of the weights, as the Hub spells it ("apache-2.0"); left out when None.
         training: how they were made.
         provenance: where they were taken from.
         reports: measurements, as `hfsr.evaluation.Report.to_json()` gives them.
@@ -54,10 +54,10 @@ def make_card(
     Returns:
         The text of `README.md`: YAML front matter with the `model-index`, then Markdown.
     """
-    facts = facts_of(model, task=task)
+    facts = inspect_model(model, task=task)
     training = training or Training()
     results = eval_results(reports)
-    words = licence_words(licence or (provenance.licence if provenance else None))
+    words = license_fields(license or (provenance.license if provenance else None))
     data = ModelCardData(
         library_name="hfsr",
         pipeline_tag="image-to-image",
@@ -82,8 +82,8 @@ def make_card(
         rounded_to=_rounded_to(model),
         provenance_rows=provenance.rows() if provenance else [],
         limits=[*_limits(facts, training), *limits],
-        **example_words(example),
-        **results_words(results),
+        **example_variables(example),
+        **results_variables(results),
     )
     return f"---\n{data.to_yaml()}\n---\n\n{body}"
 
@@ -116,13 +116,13 @@ def _rounded_to(model: nn.Module) -> str | None:
     return ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)) or None
 
 
-def _tags(facts: ModelFacts) -> list[str]:
+def _tags(facts: ModelInfo) -> list[str]:
     scale = [f"x{facts.scale:g}"] if facts.scale != 1 else []
     kind = scale if facts.role == "restorer" else [facts.role]
     return [facts.task, facts.architecture.lower(), *kind, "image-restoration"]
 
 
-def _purpose(facts: ModelFacts) -> str:
+def _purpose(facts: ModelInfo) -> str:
     if facts.role != "restorer":
         return (
             f"This {facts.architecture} serves training and priors ({facts.role}); alone it restores nothing."
@@ -137,12 +137,12 @@ def _degradation(training: Training) -> str:
     return "Which degradation it was trained to undo is not recorded."
 
 
-def _constructor(facts: ModelFacts) -> str:
+def _constructor(facts: ModelInfo) -> str:
     words = ", ".join(f"{name}={value!r}" for name, value in facts.model_args.items())
     return f"{facts.architecture}({words})"
 
 
-def _limits(facts: ModelFacts, training: Training) -> list[str]:
+def _limits(facts: ModelInfo, training: Training) -> list[str]:
     """What follows from the network and its training; no opinion about quality."""
     if facts.role != "restorer":
         return []

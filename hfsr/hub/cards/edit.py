@@ -11,12 +11,12 @@ from huggingface_hub import ModelCard
 from .card import check_card, short_name
 from .results import ReportJson, eval_results
 from .schema import Example
-from .template import example_words, results_words, section
+from .template import example_variables, results_variables, section
 
-__all__ = ["with_example", "with_name", "with_results"]
+__all__ = ["rename_card", "replace_example", "replace_results"]
 
 
-def with_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
+def replace_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
     """Puts new numbers on a card: its `model-index` and its section "Results"; the rest stays as it is.
 
     Raises:
@@ -26,11 +26,11 @@ def with_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
     results = eval_results(reports)
     parsed.data["eval_results"] = results
     parsed.data["model_name"] = short_name(name)
-    _put_section(parsed, "results", {"name": name, **results_words(results)})
+    _put_section(parsed, "results", {"name": name, **results_variables(results)})
     return f"{str(parsed).rstrip()}\n"
 
 
-def with_example(card: str, example: Example) -> str:
+def replace_example(card: str, example: Example) -> str:
     """Puts another example on a card, in place of the one that is there.
 
     A speed on the same machine stays as it is told: it never measures the same twice.
@@ -39,7 +39,7 @@ def with_example(card: str, example: Example) -> str:
         HubError: the card's front matter cannot be read.
     """
     parsed = check_card(card)
-    words = example_words(example)
+    words = example_variables(example)
     earlier = re.search(r"^Speed: (.+)\.$", parsed.text, re.MULTILINE)
     if earlier and earlier[1].partition(", on ")[2] == example.speed.partition(", on ")[2]:
         words["speed"] = earlier[1]
@@ -58,7 +58,7 @@ def _put_section(card: ModelCard, block: str, words: dict[str, Any]) -> None:
     card.text = pattern.sub(lambda _: written, card.text, count=1)
 
 
-def with_name(card: str, name: str) -> str:
+def rename_card(card: str, name: str) -> str:
     """The card of the same model under another name: title, snippet, command line and index."""
     match = re.search(r'from_pretrained\("([^"\n]+)"\)', card)
     if not match or match[1] == name:

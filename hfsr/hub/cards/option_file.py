@@ -13,9 +13,9 @@ import yaml
 from hfsr.degradations import Seeded, build_chain, in_words
 from hfsr.errors import CheckpointError
 
-from .schema import RECIPE, Training
+from .schema import OPTION_FILE, Training
 
-__all__ = ["Recipe", "read_recipe", "read_text", "task_undoing"]
+__all__ = ["OptionFile", "read_option_file", "read_text", "task_of_degradation"]
 
 OURS = frozenset({"PairedImageDataset", "SampleImageDataset"})
 """Types of data sets whose LQ pictures hfsr makes."""
@@ -33,7 +33,7 @@ ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?[\\/].*[^\\/]|~.*[\\/].*[^\\/]", re.DOTALL
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class OptionFile:
     """What an option file says."""
 
     name: str
@@ -60,7 +60,7 @@ class Recipe:
             degradation=self._degradation(data),
             data=", ".join(str(part) for part in (data.get("name"), *folders) if part) or None,
             recipe=self.name,
-            recipe_link=RECIPE,
+            recipe_link=OPTION_FILE,
             iterations=total if isinstance(total, int) else None,
             loss=" + ".join(filter(None, (pixel, luma and f"{luma} of luma"))) or None,
         )
@@ -68,10 +68,10 @@ class Recipe:
     @property
     def task(self) -> str | None:
         """What it trains a network of scale 1 for; None where it does not tell."""
-        return task_undoing(self._section("datasets", "train").get("degradation"), self.scale)
+        return task_of_degradation(self._section("datasets", "train").get("degradation"), self.scale)
 
     @property
-    def measured(self) -> Seeded | None:
+    def validation_degradation(self) -> Seeded | None:
         """How its first validation set is made worse; None where LQ pictures are given or none are named."""
         sets = self._section("datasets").items()
         section = next((self._section("datasets", key) for key, _ in sets if re.match("val|test", key)), {})
@@ -96,7 +96,7 @@ class Recipe:
         return dict(content) if isinstance(content, Mapping) else {}
 
 
-def task_undoing(degradation: Any, scale: int) -> str | None:
+def task_of_degradation(degradation: Any, scale: int) -> str | None:
     """What a network is for that learns to undo the steps of an option file's `degradation`.
 
     Args:
@@ -113,7 +113,7 @@ def task_undoing(degradation: Any, scale: int) -> str | None:
     return tasks.pop() if len(tasks) == 1 else "restoration"
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_option_file(path: Path) -> OptionFile:
     """Reads an option file.
 
     Raises:
@@ -125,7 +125,7 @@ def read_recipe(path: Path) -> Recipe:
     except yaml.YAMLError as error:
         raise CheckpointError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
     options = options if isinstance(options, dict) else {}
-    return Recipe(name=path.name, text=_for_everybody(text, options), options=options)
+    return OptionFile(name=path.name, text=_without_private_paths(text, options), options=options)
 
 
 def read_text(path: Path) -> str:
@@ -140,7 +140,7 @@ def read_text(path: Path) -> str:
         raise CheckpointError(f"'{path}' is not UTF-8 text: {error}") from error
 
 
-def _for_everybody(text: str, options: dict[str, Any]) -> str:
+def _without_private_paths(text: str, options: dict[str, Any]) -> str:
     """The file without what is nobody's business or leads nowhere elsewhere; its comments stay."""
     text = re.sub(r"\A# yaml-language-server:.*\n", "", text)
     for place in sorted({place for place in _strings(options) if ABSOLUTE.fullmatch(place)}, key=len)[::-1]:

@@ -14,11 +14,11 @@ from hfsr.hub.download.datasets import ADDRESS
 __all__ = [
     "ReportJson",
     "Row",
-    "columns_of",
     "eval_results",
     "protocol_sentences",
-    "reports_of",
-    "setting_of",
+    "reports_from_card",
+    "result_columns",
+    "setting_name",
     "table",
 ]
 
@@ -72,7 +72,7 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
                     task_name=f"restoration at scale {report['scale']:g}",
                     dataset_type=_dataset_id(report),
                     dataset_name=report["set"],
-                    dataset_config=setting_of(report),
+                    dataset_config=setting_name(report),
                     dataset_args={word: report[word] for word in FACTS if word in report},
                     metric_type=kind,
                     metric_name=name,
@@ -83,7 +83,7 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
     return results
 
 
-def setting_of(report: ReportJson) -> str:
+def setting_name(report: ReportJson) -> str:
     """What was undone, in a word: "x2", "sigma 25" for noise, "quality 40" for JPEG."""
     protocol = report["protocol"]
     for word in SETTINGS:
@@ -103,7 +103,7 @@ def _dataset_id(report: ReportJson) -> str:
     return re.sub(r"[^a-z0-9]+", "-", report["set"].lower()).strip("-")
 
 
-def reports_of(card: str) -> list[dict[str, Any]]:
+def reports_from_card(card: str) -> list[dict[str, Any]]:
     """The reports that a card was made of: the way back from `eval_results`, without the single pictures.
 
     Args:
@@ -127,7 +127,7 @@ def reports_of(card: str) -> list[dict[str, Any]]:
     return list(reports.values())
 
 
-def columns_of(results: Sequence[EvalResult]) -> list[str]:
+def result_columns(results: Sequence[EvalResult]) -> list[str]:
     """The measures that any of the results has, in the order of the table."""
     present = {result.metric_name for result in results}
     return [name for _, name, _, _ in MEASURES.values() if name in present]
@@ -135,7 +135,7 @@ def columns_of(results: Sequence[EvalResult]) -> list[str]:
 
 def table(results: Sequence[EvalResult]) -> list[Row]:
     """The lines of the table, one per set, from the objects that make the `model-index`."""
-    columns = columns_of(results)
+    columns = result_columns(results)
     formats = {name: form for _, name, _, form in MEASURES.values()}
     sets: dict[tuple[Any, ...], dict[str, EvalResult]] = {}
     for result in results:

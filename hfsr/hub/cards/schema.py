@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CURVE", "EXAMPLE", "RECIPE", "TASKS", "Example", "Provenance", "Training"]
+__all__ = ["CURVE", "EXAMPLE", "OPTION_FILE", "TASKS", "Example", "Provenance", "Training"]
 
 CURVE = "training_curve.png"
 """The file beside a card that shows how its training went."""
 EXAMPLE = "example.webp"
 """The file beside a card that shows before and after."""
-RECIPE = "recipe.yml"
+OPTION_FILE = "recipe.yml"
 """The file beside a card that is the option file of its training."""
 TASKS = {
     "super-resolution": "enlarges pictures {scale} times in width and height",
@@ -32,7 +32,7 @@ class Training:
     """What the network learned to undo, as "MATLAB bicubic reduction by 2"."""
     data: str | None = None
     """The pictures, as "DIV2K, 800 pictures"."""
-    data_licence: str | None = None
+    data_license: str | None = None
     datasets: tuple[str, ...] = ()
     """Ids of data sets on the Hub, for the card's front matter."""
     recipe: str | None = None
@@ -52,7 +52,7 @@ class Training:
         told = {
             "degradation": self.degradation,
             "data": self.data,
-            "licence of the data": self.data_licence,
+            "license of the data": self.data_license,
             "option file": recipe if self.recipe else None,
             "iterations": f"{self.iterations:,}" if self.iterations else None,
             "loss": self.loss,
@@ -69,8 +69,8 @@ class Provenance:
     source: str
     """File or address."""
     sha256: str
-    licence: str | None = None
-    """The licence that their author gave them; None when none is stated."""
+    license: str | None = None
+    """The license that their author gave them; None when none is stated."""
 
     def rows(self) -> list[tuple[str, str]]:
         """Label and value, for the card."""
@@ -78,8 +78,8 @@ class Provenance:
             ("source", f"`{self.source}`"),
             ("SHA-256", f"`{self.sha256}`"),
             (
-                "licence of the weights",
-                self.licence or "none stated: ask their author before you pass them on",
+                "license of the weights",
+                self.license or "none stated: ask their author before you pass them on",
             ),
         ]
 

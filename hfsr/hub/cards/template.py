@@ -10,10 +10,10 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult
 
-from .results import columns_of, protocol_sentences, table
+from .results import protocol_sentences, result_columns, table
 from .schema import EXAMPLE, Example
 
-__all__ = ["example_words", "render", "results_words", "section"]
+__all__ = ["example_variables", "render", "results_variables", "section"]
 
 
 def render(**words: Any) -> str:
@@ -27,16 +27,20 @@ def section(name: str, words: dict[str, Any]) -> str:
     return "".join(template.blocks[name](template.new_context(words))).strip() + "\n\n"
 
 
-def example_words(example: Example | None) -> dict[str, Any]:
+def example_variables(example: Example | None) -> dict[str, Any]:
     """What the block "example" wants to know."""
     if example is None:
         return {"example": None}
     return {"example": EXAMPLE, "words": example.words, "speed": example.speed}
 
 
-def results_words(results: Sequence[EvalResult]) -> dict[str, Any]:
+def results_variables(results: Sequence[EvalResult]) -> dict[str, Any]:
     """What the block "results" wants to know."""
-    return {"rows": table(results), "columns": columns_of(results), "protocols": protocol_sentences(results)}
+    return {
+        "rows": table(results),
+        "columns": result_columns(results),
+        "protocols": protocol_sentences(results),
+    }
 
 
 @lru_cache(maxsize=1)

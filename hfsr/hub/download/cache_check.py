@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-__all__ = ["has_id", "sha256_of"]
+__all__ = ["matches_oid", "sha256_of"]
 
 
 def sha256_of(path: Path) -> str:
@@ -17,7 +17,7 @@ def sha256_of(path: Path) -> str:
     return _digest(path, hashlib.sha256())
 
 
-def has_id(path: Path, oid: str) -> bool:
+def matches_oid(path: Path, oid: str) -> bool:
     """Whether a file is the one of this id on the Hub: 64 hexadecimal digits, or for small files 40."""
     head = hashlib.sha256() if len(oid) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     return _digest(path, head) == oid

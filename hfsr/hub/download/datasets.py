@@ -39,13 +39,13 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
     from huggingface_hub import constants  # here, as folders of this machine need no client of the Hub
     from huggingface_hub.file_download import repo_folder_name
 
-    from hfsr.hub.client import client, in_words
+    from hfsr.hub.client import client, translate_errors
 
-    from .fetch import damaged, discard, is_whole
+    from .fetch import damaged_message, is_intact, remove_blob
 
     blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="dataset"), "blobs")
     known = set(blobs.glob("*"))
-    with in_words(repo_id, revision=revision, kind="data set"):
+    with translate_errors(repo_id, revision=revision, kind="data set"):
         try:
             snapshot = client().snapshot_download(
                 repo_id,
@@ -54,11 +54,11 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
                 allow_patterns=[f"{folder}/*"] if folder else None,
             )
         finally:  # also where another file stopped it: next time these would be known
-            bad = [blob for blob in set(blobs.glob("*")) - known if not is_whole(blob)]
+            bad = [blob for blob in set(blobs.glob("*")) - known if not is_intact(blob)]
             for blob in bad:
-                discard(blob)
+                remove_blob(blob)
         if bad:
-            raise HubError(damaged(f"{len(bad)} of the files", repo_id))
+            raise HubError(damaged_message(f"{len(bad)} of the files", repo_id))
     there = Path(snapshot, folder)
     if not there.is_dir():
         raise HubError(

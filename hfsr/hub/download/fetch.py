@@ -12,20 +12,20 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFound
 from huggingface_hub.file_download import repo_folder_name
 
 from hfsr.errors import HubError
-from hfsr.hub.client import client, in_words
+from hfsr.hub.client import client, translate_errors
 
-from .cache_check import has_id
+from .cache_check import matches_oid
 from .repo_formats import CONFIG, README, WEIGHTS, choose_weights, parse
 
 __all__ = [
     "Fetched",
     "cached_config",
-    "check_bytes",
-    "damaged",
-    "discard",
+    "damaged_message",
     "fetch_card",
     "fetch_model",
-    "is_whole",
+    "is_intact",
+    "remove_blob",
+    "verify_download",
 ]
 
 
@@ -35,11 +35,11 @@ def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
     Raises:
         HubError: there is no such model, it has no card, or it is out of reach.
     """
-    with in_words(repo_id, revision=revision):
+    with translate_errors(repo_id, revision=revision):
         known = try_to_load_from_cache(repo_id, README, revision=revision)
         path = Path(client().hf_hub_download(repo_id, README, revision=revision))
         if not isinstance(known, str):
-            check_bytes(path, repo_id)
+            verify_download(path, repo_id)
     return path.read_text(encoding="utf-8", errors="replace")
 
 
@@ -108,10 +108,10 @@ def fetch_model(
                 raise
             return Path(known)  # the connection broke off, and what is here will do
         if not isinstance(known, str):
-            check_bytes(path, repo_id)
+            verify_download(path, repo_id)
         return path
 
-    with in_words(repo_id, revision=revision):
+    with translate_errors(repo_id, revision=revision):
         names = None if isinstance(cached, str) else listing()
         config, commit = {}, revision
         if names is None or CONFIG in names:
@@ -138,7 +138,7 @@ def _cached_names(repo_id: str, revision: str | None, cache_dir: str | Path | No
     return [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
 
 
-def check_bytes(path: Path, repo_id: str) -> None:
+def verify_download(path: Path, repo_id: str) -> None:
     """Compares a file just downloaded with its hash, its name in the cache; the client compares sizes only.
 
     Raises:
@@ -147,18 +147,18 @@ def check_bytes(path: Path, repo_id: str) -> None:
     if not path.is_symlink():  # a file system without links: the cache keeps no hash
         return
     blob = path.parent / path.readlink()  # one step: a shared store behind it has names of its own
-    if not is_whole(blob):
+    if not is_intact(blob):
         path.unlink()
-        discard(blob)
-        raise HubError(damaged(path.name, repo_id))
+        remove_blob(blob)
+        raise HubError(damaged_message(path.name, repo_id))
 
 
-def is_whole(blob: Path) -> bool:
+def is_intact(blob: Path) -> bool:
     """Whether a file of the cache is what its name says; True where that says nothing."""
-    return has_id(blob, blob.name) if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", blob.name) else True
+    return matches_oid(blob, blob.name) if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", blob.name) else True
 
 
-def discard(blob: Path) -> None:
+def remove_blob(blob: Path) -> None:
     """Removes a file of the cache; what came by Xet from the store that repositories share too, where the
     client would take it from again.
     """
@@ -166,6 +166,6 @@ def discard(blob: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def damaged(name: str, repo_id: str) -> str:
+def damaged_message(name: str, repo_id: str) -> str:
     """What is said of a file that is not what the Hub announced."""
     return f"{name} of '{repo_id}' arrived damaged (its hash differs); nothing was kept, try again"

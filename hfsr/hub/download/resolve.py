@@ -13,7 +13,7 @@ from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder, read_
 from hfsr.checkpoints.files import parse_config
 from hfsr.errors import CheckpointError, OptionsError, suggest
 
-__all__ = ["card_of", "find_local", "from_pretrained", "task_in", "task_of"]
+__all__ = ["find_local", "from_pretrained", "read_card", "task_in", "task_of"]
 
 FILES = (".safetensors", ".pth", ".pt", ".mat", ".onnx")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -136,7 +136,7 @@ def task_in(path: Path) -> str | None:
     return task if isinstance(task, str) else None
 
 
-def card_of(name: str) -> str:
+def read_card(name: str) -> str:
     """The text of a model's card.
 
     Args:
