@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from hfsr.cli._settings import parse_settings
-from hfsr.cli._table import print_pairs
+from hfsr.cli.tables import print_pairs
 from hfsr.errors import HfsrWarning
 from hfsr.hub.cards.schema import TASKS
 
