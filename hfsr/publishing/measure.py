@@ -118,7 +118,7 @@ def measure(
     told = report.to_json() | ({"gt": gt} if gt.startswith(PREFIX) else {})
     where = f"{report.set} {setting_name(told)}"
     better = f"{report.psnr_y:.2f} dB (baseline {report.bicubic_psnr_y:.2f} dB)"
-    print(f"{where}, {report.images} pictures: PSNR-Y {better}")
+    print(f"{where}, {report.images} pictures: PSNR-Y {better}")  # noqa: T201
     return told
 
 
