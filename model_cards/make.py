@@ -19,12 +19,12 @@ from pathlib import Path
 
 from hfsr import _resources
 from hfsr.checkpoints import halved, read_model_folder, write_model_folder
-from hfsr.cli._degrading import add_words, degradations_of, told_task
-from hfsr.cli._measuring import example_of, measure
+from hfsr.evaluation.degradation_spec import add_words, degradations_of, told_task
 from hfsr.hub.cards.card import make_card
 from hfsr.hub.cards.option_file import read_option_file
 from hfsr.hub.cards.schema import CURVE, EXAMPLE
 from hfsr.hub.download.resolve import task_in
+from hfsr.publishing.measure import example_of, measure
 from hfsr.samples import SAMPLE
 from hfsr.training.plot import draw_curve
 

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfsr.cli._degrading import add_words, degradations_of, task_word, told_task
-from hfsr.cli._tilings import OUR_TILE, run_comparison, talkative
+from hfsr.cli.tiling_comparison import OUR_TILE, run_comparison, talkative
 from hfsr.errors import OptionsError
+from hfsr.evaluation.degradation_spec import add_words, degradations_of, task_word, told_task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -119,7 +119,7 @@ def _default_model(args: argparse.Namespace) -> str:
 
 
 def _evaluate(args: argparse.Namespace, name: str, up: Upscaler) -> Report:
-    from hfsr.cli._sets import evaluate_set
+    from hfsr.evaluation.benchmark import evaluate_set
 
     degradation = _degradation(args, args.model or name, up)
     return evaluate_set(
@@ -158,7 +158,7 @@ def _table(report: Report) -> str:
 def _repeat(args: argparse.Namespace) -> int:
     """Measures what a card tells again, the way it says; exit code 1 where they differ."""
     from hfsr import hub
-    from hfsr.cli._card import Repeated, arguments_of, told_sets
+    from hfsr.evaluation.card_check import Repeated, arguments_of, told_sets
 
     if args.compare_tiling is not None:
         raise OptionsError("--from-card measures and --compare-tiling does not; leave one out")

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.cli._table import print_pairs, print_table
+from hfsr.cli.tables import print_pairs, print_table
 from hfsr.errors import UnknownNameError, suggest
 
 if TYPE_CHECKING:

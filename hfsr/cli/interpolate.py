@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hfsr.cli._table import print_pairs
+from hfsr.cli.tables import print_pairs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

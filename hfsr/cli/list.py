@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from hfsr.cli._table import print_table
+from hfsr.cli.tables import print_table
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.cli._fit import Result, show_fit, stopped
 from hfsr.cli._jobs import find_jobs, folder_of, names_a_file
-from hfsr.cli._numbers import positive
-from hfsr.cli._progress import stoppable
+from hfsr.cli.argument_types import positive
+from hfsr.cli.fit_progress import Result, show_fit, stopped
+from hfsr.cli.image_progress import stoppable
 from hfsr.errors import ImageError, UsageError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from hfsr.cli._degrading import WORDS, add_words, told_task
 from hfsr.errors import HubError, OptionsError
+from hfsr.evaluation.degradation_spec import WORDS, add_words, told_task
 
 if TYPE_CHECKING:
     from hfsr.hub.cards.schema import Example
@@ -57,10 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from hfsr.cli._measuring import measure_all
     from hfsr.hub.client import check_repo_id, require_token
     from hfsr.hub.model_folder import published_files
     from hfsr.hub.upload import upload_model_folder
+    from hfsr.publishing.measure import measure_all
     from hfsr.publishing.publishable import open_publishable
     from hfsr.publishing.staging import check_may_publish, stage
 
@@ -112,7 +112,7 @@ def _example(args: argparse.Namespace, source: PublishableModel) -> Example | No
 
     A card that stays keeps its example unless there are pictures to make a new one from.
     """
-    from hfsr.cli._measuring import example_for
+    from hfsr.publishing.measure import example_for
     from hfsr.zoo import spec_of
 
     spec = spec_of(source.model)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfsr.cli._table import print_pairs
+from hfsr.cli.tables import print_pairs
 from hfsr.errors import DataError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfsr.cli._jobs import WRITTEN, Job, find_jobs, folder_of
-from hfsr.cli._numbers import positive
-from hfsr.cli._progress import show_progress, stoppable
+from hfsr.cli.argument_types import positive
+from hfsr.cli.image_progress import show_progress, stoppable
 from hfsr.errors import HfsrError, ImageError, UsageError
 from hfsr.samples import SAMPLE
 

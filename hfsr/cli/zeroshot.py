@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.cli._fit import show_fit, stopped
 from hfsr.cli._jobs import folder_of
-from hfsr.cli._numbers import positive
-from hfsr.cli._progress import stoppable
+from hfsr.cli.argument_types import positive
+from hfsr.cli.fit_progress import show_fit, stopped
+from hfsr.cli.image_progress import stoppable
 from hfsr.errors import UsageError
 
 if TYPE_CHECKING:

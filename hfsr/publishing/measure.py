@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.cli._degrading import degradations_of, task_word, told_task
-from hfsr.cli._sets import evaluate_set
 from hfsr.errors import OptionsError
+from hfsr.evaluation.benchmark import evaluate_set
+from hfsr.evaluation.degradation_spec import degradations_of, task_word, told_task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,7 +79,7 @@ def _task(source: PublishableModel, name: str) -> str:
 
 def _as_on_card(args: argparse.Namespace, source: PublishableModel) -> list[Seeded]:
     """Every way in which the numbers of the source's card were made, as far as options can say them."""
-    from hfsr.cli._card import words_of
+    from hfsr.evaluation.card_check import words_of
     from hfsr.hub.cards.results import reports_from_card
 
     protocols = [report["protocol"] for report in reports_from_card(source.card or "")]
@@ -118,7 +118,7 @@ def measure(
     told = report.to_json() | ({"gt": gt} if gt.startswith(PREFIX) else {})
     where = report.set if report.scale > 1 else f"{report.set} {setting_name(told)}"
     better = f"{report.psnr_y:.2f} dB (baseline {report.bicubic_psnr_y:.2f} dB)"
-    print(f"{where}, {report.images} pictures: PSNR-Y {better}")
+    print(f"{where}, {report.images} pictures: PSNR-Y {better}")  # noqa: T201
     return told
 
 
