@@ -71,7 +71,7 @@ def spec(cls: type[nn.Module], **facts: Any) -> ArchSpec:
         title="A network of somebody else",
         paper="https://example.org",
         reference="https://example.org",
-        licence="MIT",
+        license="MIT",
         scales=(1, 2, 3),
         presets={f"{name.lower()}_tiny": {}},
         **facts,

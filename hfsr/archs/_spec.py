@@ -45,7 +45,7 @@ class ArchSpec:
     """Where to read it, an arXiv address where there is one."""
     reference: str
     """The code that released weights come from."""
-    licence: str
+    license: str
     """Licence of the reference code ("none stated" where it has none); ours is our own."""
     scales: tuple[int, ...]
     """Scales it is built for; of a network for any real scale, the whole ones among them."""

@@ -182,7 +182,7 @@ SPEC = ARCHS.register(
         title="Attention in Attention Network for Image Super-Resolution",
         paper="https://arxiv.org/abs/2104.09497",
         reference="https://github.com/haoyuc/A2N",
-        licence="none stated",
+        license="none stated",
         scales=(2, 3, 4),
         presets={
             **{f"a2n_x{s}": {**_SIZE, "non_attention_kernel": 3, "upscale": s} for s in (2, 3, 4)},

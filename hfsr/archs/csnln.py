@@ -303,7 +303,7 @@ SPEC = ARCHS.register(
         ),
         paper="https://arxiv.org/abs/2006.01424",
         reference="https://github.com/SHI-Labs/Cross-Scale-Non-Local-Attention",
-        licence="MIT",
+        license="MIT",
         scales=(2, 3, 4),
         presets={
             **{f"csnln_x{s}": {**_SIZE, "upscale": s} for s in (2, 3, 4)},

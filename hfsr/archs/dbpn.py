@@ -295,7 +295,7 @@ SPEC = ARCHS.register(
         title="Deep Back-Projection Networks for Super-Resolution",
         paper="https://arxiv.org/abs/1803.02735",
         reference="https://github.com/alterzero/DBPN-Pytorch",
-        licence="MIT",
+        license="MIT",
         scales=(2, 4, 8),
         presets={
             **{f"dbpn_x{s}": _dense(7, s) for s in PROJECTIONS},

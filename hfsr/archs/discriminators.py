@@ -161,7 +161,7 @@ SRGAN_SPEC = ARCHS.register(
         title="Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
         paper="https://arxiv.org/abs/1609.04802",
         reference="none: the authors released no code",
-        licence="none stated",
+        license="none stated",
         scales=(),
         presets={
             "srgan_discriminator_96": {"num_feat": 64, "input_size": 96},
@@ -180,7 +180,7 @@ VGG_SPEC = ARCHS.register(
         title="ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks",
         paper="https://arxiv.org/abs/1809.00219",
         reference="https://github.com/XPixelGroup/BasicSR",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         scales=(),
         presets={
             "vgg_discriminator_128": {"num_feat": 64, "input_size": 128},

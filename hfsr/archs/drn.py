@@ -257,7 +257,7 @@ SPEC = ARCHS.register(
         title="Closed-loop Matters: Dual Regression Networks for Single Image Super-Resolution",
         paper="https://arxiv.org/abs/2003.07018",
         reference="https://github.com/guoyongcs/DRN",
-        licence="MIT",
+        license="MIT",
         scales=(2, 4, 8),
         presets={
             **_SIZES,
@@ -281,7 +281,7 @@ DUAL_SPEC = ARCHS.register(
         title="Closed-loop Matters: Dual Regression Networks for Single Image Super-Resolution",
         paper="https://arxiv.org/abs/2003.07018",
         reference="https://github.com/guoyongcs/DRN",
-        licence="MIT",
+        license="MIT",
         scales=(),
         presets={
             **{

@@ -144,7 +144,7 @@ SPEC = ARCHS.register(
         title="Enhanced Deep Residual Networks for Single Image Super-Resolution",
         paper="https://arxiv.org/abs/1707.02921",
         reference="https://github.com/sanghyun-son/EDSR-PyTorch",
-        licence="MIT",
+        license="MIT",
         scales=(1, 2, 3, 4, 8),
         presets={
             **{f"edsr_baseline_x{s}": _baseline(s) for s in (2, 3, 4)},

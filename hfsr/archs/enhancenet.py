@@ -109,7 +109,7 @@ SPEC = ARCHS.register(
         title="EnhanceNet: Single Image Super-Resolution through Automated Texture Synthesis",
         paper="https://arxiv.org/abs/1612.07919",
         reference="https://github.com/msmsajjadi/EnhanceNet-Code",
-        licence="CC BY-NC-ND 4.0",
+        license="CC BY-NC-ND 4.0",
         scales=(2, 4),
         presets={
             **{f"enhancenet_x{s}": {"num_feat": 64, "num_block": 10, "upscale": s} for s in (2, 4)},

@@ -78,7 +78,7 @@ SPEC = ARCHS.register(
         "Neural Network",
         paper="https://arxiv.org/abs/1609.05158",
         reference="https://github.com/yjn870/ESPCN-pytorch",
-        licence="none stated",
+        license="none stated",
         luma=True,
         scales=(2, 3, 4, 8),
         presets={

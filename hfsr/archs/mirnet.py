@@ -321,7 +321,7 @@ SPEC = ARCHS.register(
         title="Learning Enriched Features for Real Image Restoration and Enhancement",
         paper="https://arxiv.org/abs/2003.06792",
         reference="https://github.com/swz30/MIRNet",
-        licence="Academic Public Licence (non-commercial)",
+        license="Academic Public Licence (non-commercial)",
         scales=(1,),
         presets={
             "mirnet": {"num_feat": 64, "num_rrg": 3, "num_msrb": 2},

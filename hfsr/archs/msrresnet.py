@@ -111,7 +111,7 @@ SPEC = ARCHS.register(
         title="Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
         paper="https://arxiv.org/abs/1609.04802",
         reference="https://github.com/XPixelGroup/BasicSR",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         scales=(2, 3, 4),
         presets={
             **{f"msrresnet_x{s}": {"num_feat": 64, "num_block": 16, "upscale": s} for s in (2, 3, 4)},

@@ -189,7 +189,7 @@ SPEC = ARCHS.register(
         title="Image Super-Resolution Using Very Deep Residual Channel Attention Networks",
         paper="https://arxiv.org/abs/1807.02758",
         reference="https://github.com/yulunzhang/RCAN",
-        licence="none stated",
+        license="none stated",
         scales=(1, 2, 3, 4, 8),
         presets={
             **{f"rcan_x{s}": {"num_group": 10, "num_block": 20, "upscale": s} for s in (2, 3, 4, 8)},

@@ -193,7 +193,7 @@ SPEC = ARCHS.register(
         title="Residual Dense Network for Image Super-Resolution",
         paper="https://arxiv.org/abs/1802.08797",
         reference="https://github.com/sanghyun-son/EDSR-PyTorch",
-        licence="MIT",
+        license="MIT",
         scales=(2, 3, 4),
         presets={
             **{f"rdn_x{s}": _size(s) for s in (2, 3, 4)},

@@ -178,7 +178,7 @@ SPEC = ARCHS.register(
         title="ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks",
         paper="https://arxiv.org/abs/1809.00219",
         reference="https://github.com/xinntao/ESRGAN",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         scales=(1, 2, 4),
         presets={
             **{f"rrdbnet_x{s}": {"num_feat": 64, "num_block": 23, "scale": s} for s in (1, 2, 4)},

@@ -127,7 +127,7 @@ SPEC = ARCHS.register(
         title="Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
         paper="https://arxiv.org/abs/1609.04802",
         reference="none: the authors released no code",
-        licence="none stated",
+        license="none stated",
         scales=(2, 3, 4),
         presets={
             **{f"srresnet_x{s}": {"num_feat": 64, "num_block": 16, "upscale": s} for s in (2, 3, 4)},

@@ -88,7 +88,7 @@ SPEC = ARCHS.register(
         title='"Zero-Shot" Super-Resolution using Deep Internal Learning',
         paper="https://arxiv.org/abs/1712.06087",
         reference="https://github.com/assafshocher/ZSSR",
-        licence="academic, non-commercial",
+        license="academic, non-commercial",
         scales=_SCALES,
         presets={
             **{f"zssr_x{s}": {"num_feat": 64, "num_conv": 8, "upscale": s} for s in (2, 3, 4)},

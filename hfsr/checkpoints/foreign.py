@@ -183,7 +183,7 @@ def _spec_of(descriptor: Any, scale: int, notes: tuple[str, ...]) -> ArchSpec:
         title=descriptor.architecture.name,
         paper="",
         reference="https://github.com/chaiNNer-org/spandrel",
-        licence="see there, each family has its own",
+        license="see there, each family has its own",
         scales=(scale,),
         presets={},
         size_multiple=lambda _: multiple,

@@ -176,7 +176,7 @@ def test_spec_states_its_facts(spec: ArchSpec) -> None:
     assert spec.name == spec.cls.__name__
     assert spec.paper.startswith("https://")
     assert spec.title
-    assert spec.licence
+    assert spec.license
     for preset, arguments in spec.presets.items():
         assert spec.scale_of(arguments) in spec.scales, preset
 
