@@ -38,28 +38,28 @@ def run(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.evaluation import evaluate, find_pairs
     from hfsr.inference import Upscaler
-    from hfsr.inference.quantise import quantise
+    from hfsr.inference.quantize import quantize
 
     model = hub.from_pretrained(args.model)
     pairs = find_pairs(args.calibration, scale=float(model.scale))  # type: ignore[arg-type]
-    quantised = quantise(model, _samples(model, pairs))
+    quantized = quantize(model, _samples(model, pairs))
     measured = pairs[:: -(-len(pairs) // _MEASURED)]
     before, after = (
         evaluate(up.tensor, measured, scale=up.scale)
         for up in (
             Upscaler(model, dtype="fp32", device="cpu"),
-            Upscaler(quantised, dtype="fp32", backend="openvino", device="cpu"),
+            Upscaler(quantized, dtype="fp32", backend="openvino", device="cpu"),
         )
     )
-    hub.save_pretrained(quantised, args.folder)
+    hub.save_pretrained(quantized, args.folder)
     print_pairs(
         [
             ("network", type(model).__name__),
-            ("layers in int8", len(_int8_layers(quantised))),
+            ("layers in int8", len(_int8_layers(quantized))),
             ("calibrated with", f"{len(pairs)} pictures of '{args.calibration}'"),
             ("PSNR-Y", f"{after.psnr_y:.3f} dB, {before.psnr_y - after.psnr_y:.3f} dB less than fp32"),
             ("measured on", f"{after.images} of these pictures"),
-            ("size", f"{_size(quantised):,} bytes, fp32 {_size(model):,}"),
+            ("size", f"{_size(quantized):,} bytes, fp32 {_size(model):,}"),
             ("folder", args.folder),
             ("run it by", f"hfsr upscale PICTURE -m {args.folder} --backend openvino"),
         ]
@@ -90,7 +90,7 @@ def _samples(model: nn.Module, pairs: list[Pair]) -> list[Tensor]:
             samples.append(torch.from_numpy(crop.copy())[None].float() / 255)
     if not samples:
         raise DataError(
-            f"no picture in colour of at least {_SIDE * scale:g} px to calibrate with; name larger ones"
+            f"no picture in color of at least {_SIDE * scale:g} px to calibrate with; name larger ones"
         )
     return samples[:_MOST_SAMPLES]
 

@@ -41,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kernel-shift",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="put the kernel's centre of mass into the middle of an input px; without, the picture was "
+        help="put the kernel's center of mass into the middle of an input px; without, the picture was "
         "blurred and then subsampled from its first px on",
     )
-    add("--noise", type=float, metavar="STD", help="the picture's noise in grey levels of 8 bit (default 0)")
+    add("--noise", type=float, metavar="STD", help="the picture's noise in gray levels of 8 bit (default 0)")
     add("--gradual", action="store_true", help="in six steps of growing scale: slower, a little better")
     add("--real", action="store_true", help="a photograph of unknown kernel: no ensemble, milder copies")
     add(

@@ -7,7 +7,7 @@ side.
 
 from hfsr.evaluation.example import before_after, machine, seconds_for
 from hfsr.evaluation.pairs import Pair, find_pairs, set_name
-from hfsr.evaluation.report import Report, Scores, evaluate, measure, summarise
+from hfsr.evaluation.report import Report, Scores, evaluate, measure, summarize
 from hfsr.evaluation.tiling import TilingReport, compare_tiling
 
 __all__ = [
@@ -23,5 +23,5 @@ __all__ = [
     "measure",
     "seconds_for",
     "set_name",
-    "summarise",
+    "summarize",
 ]

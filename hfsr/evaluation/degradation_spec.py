@@ -15,7 +15,7 @@ __all__ = ["WORDS", "add_words", "degradations_of", "task_word", "told_task"]
 WORDS = {
     "sr": "super-resolution",
     "denoise": "denoising",
-    "jpeg": "jpeg-artefact-removal",
+    "jpeg": "jpeg-artifact-removal",
     "demosaic": "demosaicing",
 }
 """The command line's word -> that of a model's config."""
@@ -32,7 +32,7 @@ def add_words(parser: argparse.ArgumentParser, *, several: bool = False) -> None
         choices=WORDS,
         help="what is done to --gt where no LQ pictures are given (default: what the model undoes)",
     )
-    add("--sigma", type=float, metavar="N", help=f"denoise: grey levels of noise{sigma}", **many)
+    add("--sigma", type=float, metavar="N", help=f"denoise: gray levels of noise{sigma}", **many)
     add(
         "--unclipped",
         action="store_true",

@@ -108,7 +108,7 @@ def _processor() -> str:
 
 
 def _detailed(pixels: NDArray, side: int) -> NDArray:
-    """The square of this side with the largest sum of differences between neighbours; small ones whole."""
+    """The square of this side with the largest sum of differences between neighbors; small ones whole."""
     height, width = (min(side, extent) for extent in pixels.shape[:2])
     gray = pixels.astype(np.float32).mean(axis=2)
     detail = np.zeros_like(gray)

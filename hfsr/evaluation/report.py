@@ -21,11 +21,11 @@ from hfsr.archs import luma as luma_of
 from hfsr.degradations import Bicubic, Seeded, bicubic_up
 from hfsr.errors import DataError, ImageError
 from hfsr.evaluation.pairs import Pair
-from hfsr.images import from_rgb_float, quantise, to_rgb_float
-from hfsr.images.colour import rgb_to_y
+from hfsr.images import from_rgb_float, quantize, to_rgb_float
+from hfsr.images.color import rgb_to_y
 from hfsr.metrics import Channel, psnr, ssim
 
-__all__ = ["Report", "Restore", "Scores", "evaluate", "measure", "network_input", "rounded", "summarise"]
+__all__ = ["Report", "Restore", "Scores", "evaluate", "measure", "network_input", "rounded", "summarize"]
 
 Restore = Callable[[Tensor], Tensor]
 """RGB float (1, 3, h, w) in [0, 1] to (1, 3, h*scale, w*scale), nominally in [0, 1]."""
@@ -119,7 +119,7 @@ def evaluate(
     protocol = protocol_of(scale=scale, crop=border, dtype=dtype, tile=tile, degradation=stated)
     if luma:
         protocol["channel"] += "; Y is the network's own, it and GT's rounded to 8 bit"
-    return summarise(measured, scale=scale, model=model, set_name=set_name, protocol=protocol)
+    return summarize(measured, scale=scale, model=model, set_name=set_name, protocol=protocol)
 
 
 def measure(
@@ -168,7 +168,7 @@ def measure(
         raise ImageError(f"'{name}': {error}") from error
 
 
-def summarise(
+def summarize(
     scores: Sequence[Scores], *, scale: float, model: str = "", set_name: str = "", protocol: dict[str, Any]
 ) -> Report:
     """The means over pictures, measured here or gathered from other processes.
@@ -233,12 +233,12 @@ def source_commit() -> str | None:
 
 def _own_luma(restored: Tensor) -> NDArray:
     """Y of a result that has not been rounded, uint8 (H, W)."""
-    return quantise(luma_of(restored)[0, 0])
+    return quantize(luma_of(restored)[0, 0])
 
 
 def _eight_bit_luma(picture: NDArray) -> NDArray:
-    colours = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-    return np.floor(rgb_to_y(colours) + 0.5).astype(np.uint8)
+    colors = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+    return np.floor(rgb_to_y(colors) + 0.5).astype(np.uint8)
 
 
 def network_input(lq: NDArray) -> Tensor:
@@ -250,7 +250,7 @@ def network_input(lq: NDArray) -> Tensor:
 
 def rounded(lq: NDArray) -> NDArray:
     """What the baseline is made from: an LQ picture of other than integers is rounded like a result."""
-    return quantise(torch.from_numpy(lq)) if lq.dtype == np.float32 else lq
+    return quantize(torch.from_numpy(lq)) if lq.dtype == np.float32 else lq
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What cutting a picture into independent tiles costs: whole image, tiles as other tools cut them, and ours.
 
 The reference is the network run on the whole picture. The measures are PSNR (RGB, 8 bit) to that, the largest
-difference in grey levels and before rounding, and the share of pixels that changed.
+difference in gray levels and before rounding, and the share of pixels that changed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Cut:
     psnr: float
     """dB, RGB; infinite where no pixel differs."""
     largest: int
-    """Grey levels."""
+    """Gray levels."""
     changed: float
     """Share of the pixels that differ, 0 to 1."""
     of_range: float

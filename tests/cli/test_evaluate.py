@@ -98,7 +98,7 @@ def test_the_table_names_every_picture_and_the_protocol(model, folder, capsys):
         (["--task", "denoise"], ("sigma", 15.0)),
         (["--task", "denoise", "--unclipped"], ("noise", "Gaussian, neither clamped nor rounded")),
         (["--task", "jpeg"], ("quality", 30)),
-        (["--task", "demosaic", "--pattern", "GRBG"], ("mosaic", "Bayer GRBG, missing colours 0")),
+        (["--task", "demosaic", "--pattern", "GRBG"], ("mosaic", "Bayer GRBG, missing colors 0")),
         (["--degradation", "[{type: GaussianBlur, sigma: 3}, {type: Jpeg}]"], ("blur_sigma", 3)),
     ],
 )

@@ -165,9 +165,9 @@ def test_what_nothing_tells_is_asked_for(tmp_path: Path, gt: str, capsys: pytest
         assert error.count("\n") == 1
     assert main(["push", "model", "org/m", "--dry-run", "--gt", gt, "--quality", "10"]) == 0
     card = Path("model/README.md").read_text()
-    assert "removes the artefacts of JPEG" in card
+    assert "removes the artifacts of JPEG" in card
     assert "| Two | quality 10 | 2 |" in card
-    assert json.loads(Path("model/config.json").read_text())["task"] == "jpeg-artefact-removal"
+    assert json.loads(Path("model/config.json").read_text())["task"] == "jpeg-artifact-removal"
 
 
 def test_evaluate_does_what_the_model_undoes(model: str, gt: str, capsys: pytest.CaptureFixture[str]) -> None:

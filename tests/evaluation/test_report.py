@@ -14,7 +14,7 @@ import torch.nn.functional as F
 import hfsr
 from hfsr.degradations import GaussianNoise, Seeded, bicubic_down, bicubic_up, modcrop
 from hfsr.errors import DataError, ImageError
-from hfsr.evaluation import Pair, Scores, evaluate, summarise
+from hfsr.evaluation import Pair, Scores, evaluate, summarize
 from hfsr.evaluation import report as module
 from hfsr.metrics import psnr, ssim
 
@@ -94,9 +94,9 @@ def test_gray_is_measured_as_three_equal_channels():
 
     report = evaluate(restore, [Pair("a", gray)], scale=2)
     assert seen[0].shape == (1, 3, 18, 22)
-    colour = evaluate(_nearest, [Pair("a", np.dstack([gray] * 3))], scale=2)
-    assert report.psnr_y == pytest.approx(colour.psnr_y)
-    assert report.bicubic_psnr_y == pytest.approx(colour.bicubic_psnr_y)
+    color = evaluate(_nearest, [Pair("a", np.dstack([gray] * 3))], scale=2)
+    assert report.psnr_y == pytest.approx(color.psnr_y)
+    assert report.bicubic_psnr_y == pytest.approx(color.bicubic_psnr_y)
 
 
 def test_json_has_the_promised_keys_and_no_infinity():
@@ -133,7 +133,7 @@ def test_shards_sum_up_to_the_whole():
         *evaluate(_nearest, pairs[:1], scale=2).per_image,
         *evaluate(_nearest, pairs[1:], scale=2).per_image,
     ]
-    assert summarise(shards, scale=2, protocol=whole.protocol) == whole
+    assert summarize(shards, scale=2, protocol=whole.protocol) == whole
 
 
 def test_what_cannot_be_measured():
@@ -149,9 +149,9 @@ def test_what_cannot_be_measured():
 
 def test_scores_without_pictures_are_refused():
     with pytest.raises(DataError, match="at least one pair"):
-        summarise([], scale=2, protocol={})
+        summarize([], scale=2, protocol={})
     scores = Scores("a", 30.0, 0.9, 28.0, 0.8, 25.0)
-    assert summarise([scores, scores], scale=2, protocol={}).psnr_y == 30.0
+    assert summarize([scores, scores], scale=2, protocol={}).psnr_y == 30.0
 
 
 def test_the_commit_is_absent_outside_a_checkout(tmp_path, monkeypatch):
@@ -165,8 +165,9 @@ def test_the_commit_is_absent_outside_a_checkout(tmp_path, monkeypatch):
 
 def test_a_luma_network_is_measured_by_its_own_luma() -> None:
     """Y in 8 bit against Y in 8 bit; the same pictures through RGB give another number."""
+    from hfsr.images.color import rgb_to_y
+
     from hfsr.archs import luma, with_luma
-    from hfsr.images.colour import rgb_to_y
 
     rng = np.random.default_rng(0)
     gt = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
