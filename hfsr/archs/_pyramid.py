@@ -121,7 +121,7 @@ SYSTEM: dict[str, Any] = {
     "title": "Pyramid Attention Networks for Image Restoration",
     "paper": "https://arxiv.org/abs/2004.13824",
     "reference": "https://github.com/SHI-Labs/Pyramid-Attention-Networks",
-    "licence": "MIT",
+    "license": "MIT",
     # Sharp scores of rounded features pick other patches: 80 blocks with fresh weights are 33 dB from
     # float32, though 8 after a few hundred steps are 56 to 58; released weights are not measured.
     "bf16": False,

@@ -234,7 +234,7 @@ _SYSTEM: dict[str, Any] = {
     "title": "Large Scale GAN Training for High Fidelity Natural Image Synthesis",
     "paper": "https://arxiv.org/abs/1809.11096",
     "reference": "https://github.com/ajbrock/BigGAN-PyTorch",
-    "licence": "MIT",
+    "license": "MIT",
     "scales": (),
     "radius": lambda args: args["resolution"],
 }

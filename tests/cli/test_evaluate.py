@@ -98,7 +98,7 @@ def test_the_table_names_every_picture_and_the_protocol(model, folder, capsys):
         (["--task", "denoise"], ("sigma", 15.0)),
         (["--task", "denoise", "--unclipped"], ("noise", "Gaussian, neither clamped nor rounded")),
         (["--task", "jpeg"], ("quality", 30)),
-        (["--task", "demosaic", "--pattern", "GRBG"], ("mosaic", "Bayer GRBG, missing colors 0")),
+        (["--task", "demosaic", "--pattern", "GRBG"], ("mosaic", "Bayer GRBG, missing colours 0")),
         (["--degradation", "[{type: GaussianBlur, sigma: 3}, {type: Jpeg}]"], ("blur_sigma", 3)),
     ],
 )
@@ -151,7 +151,7 @@ def test_compressed_super_resolution_reduces_and_then_compresses(model, folder, 
     assert made["protocol"]["resize"] == "MATLAB bicubic, antialiased, 8 bit"
     assert (made["protocol"]["jpeg"], made["protocol"]["quality"]) == ("libjpeg, 4:2:0", 40)
     assert cli.main([*command[:-1], *words]) == 0
-    assert "on Tiny, x2, JPEG of quality 40, 2 pictures" in capsys.readouterr().out
+    assert "on Tiny, x2, JPEG of quality 40, 2 images" in capsys.readouterr().out
 
 
 def test_tilings_of_images_of_one_name_keep_a_map_each(model, tmp_path, capsys):
@@ -194,17 +194,17 @@ def test_tilings(model, folder, capsys):
         cli.main(["evaluate", "-m", model, "--compare-tiling", str(folder.parent / "LR" / "onex2.png")]) == 0
     )
     out = capsys.readouterr().out
-    assert "against the whole picture" in out
+    assert "against the whole image" in out
     assert "results/onex2_tiling.png" in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name the folder of good pictures with --gt"),
+        ([], "name the folder of ground-truth images with --gt"),
         (["--gt", "nowhere"], "the GT folder 'nowhere' is not there"),
         (["--gt", "{gt}", "--lq", "{gt}/../HR2"], "the LQ folder"),
-        (["--gt", "{gt}", "--lq", "{empty}"], "holds no pictures"),
+        (["--gt", "{gt}", "--lq", "{empty}"], "holds no images"),
         (
             ["--gt", "{gt}", "--degradation", "{{type: Jpg}}"],
             "no degradation named 'Jpg'; did you mean 'Jpeg'?",
@@ -215,7 +215,7 @@ def test_tilings(model, folder, capsys):
             ["--gt", "{gt}", "--task", "denoise"],
             "--task denoise is for models of scale 1, this one enlarges x2",
         ),
-        (["--compare-tiling", "{empty}"], "holds no pictures"),
+        (["--compare-tiling", "{empty}"], "holds no images"),
     ],
 )
 def test_bad_input_is_one_line(model, folder, tmp_path, capsys, arguments, message):

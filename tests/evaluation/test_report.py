@@ -14,8 +14,7 @@ import torch.nn.functional as F
 import hfsr
 from hfsr.degradations import GaussianNoise, Seeded, bicubic_down, bicubic_up, modcrop
 from hfsr.errors import DataError, ImageError
-from hfsr.evaluation import Pair, Scores, evaluate, summarize
-from hfsr.evaluation import report as module
+from hfsr.evaluation import Pair, Scores, evaluate, protocol, summarize
 from hfsr.metrics import psnr, ssim
 
 
@@ -155,19 +154,18 @@ def test_scores_without_pictures_are_refused():
 
 
 def test_the_commit_is_absent_outside_a_checkout(tmp_path, monkeypatch):
-    module.source_commit.cache_clear()
+    protocol.source_commit.cache_clear()
     monkeypatch.setattr(hfsr, "__file__", str(tmp_path / "hfsr" / "__init__.py"))
     try:
-        assert module.source_commit() is None
+        assert protocol.source_commit() is None
     finally:
-        module.source_commit.cache_clear()
+        protocol.source_commit.cache_clear()
 
 
 def test_a_luma_network_is_measured_by_its_own_luma() -> None:
     """Y in 8 bit against Y in 8 bit; the same pictures through RGB give another number."""
-    from hfsr.images.color import rgb_to_y
-
     from hfsr.archs import luma, with_luma
+    from hfsr.images.colour import rgb_to_y
 
     rng = np.random.default_rng(0)
     gt = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)

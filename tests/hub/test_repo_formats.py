@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hfsr.checkpoints import choose_weights
 from hfsr.errors import CheckpointError
-from hfsr.hub.download.repo_formats import read_fetched
+from hfsr.hub.download.repo_formats import load_downloaded
 from hfsr.model_zoo import create_model
 
 from .client import Client
@@ -83,13 +83,13 @@ def test_super_image_wants_a_scale_where_it_holds_several(hub: HubServer, strang
 
 
 def test_super_image_networks_that_are_not_ours(tmp_path: Path) -> None:
-    torch.save({}, tmp_path / "pytorch_model_2x.pt")
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "pytorch_model_2x.pt")
     for config, told in (
         ({"model_type": "CARN"}, "'CARN', which is none"),
         ({"model_type": "EDSR", "bam": True}, "'EDSR' with block attention"),
     ):
         with pytest.raises(CheckpointError, match=told):
-            read_fetched(tmp_path, "pytorch_model_2x.pt", config, 2)
+            load_downloaded(tmp_path, "pytorch_model_2x.pt", config, 2)
 
 
 MIXIN = """

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 import torch
-from hfsr.inference.quantize import quantize
 
-from hfsr.archs import input_ranges, quantize_layers
+from hfsr.archs import input_ranges, quantise_layers
 from hfsr.checkpoints import read_model_folder, write_model_folder
 from hfsr.cli import main
 from hfsr.errors import CheckpointError, MissingDependencyError, OptionsError
 from hfsr.inference import Upscaler
+from hfsr.inference.quantise import quantise
 from hfsr.model_zoo import create_model
 from hfsr.samples import SAMPLE
 
@@ -32,57 +32,57 @@ def model() -> torch.nn.Module:
 
 
 @pytest.fixture(scope="module")
-def quantized(model) -> torch.nn.Module:
+def quantised(model) -> torch.nn.Module:
     with torch.no_grad():
-        return quantize(model, samples())
+        return quantise(model, samples())
 
 
-def test_inner_convolutions_of_maps_are_quantized_and_nothing_else(model, quantized):
-    layers = input_ranges(quantized)
+def test_inner_convolutions_of_maps_are_quantised_and_nothing_else(model, quantised):
+    layers = input_ranges(quantised)
     assert "conv_first" not in layers
     assert "conv_last" not in layers
     assert not any("attention" in name for name in layers)  # of vectors
     assert "conv_after_body" in layers
-    assert quantized.conv_after_body.weight.dtype == torch.int8
+    assert quantised.conv_after_body.weight.dtype == torch.int8
     assert input_ranges(model) == {}  # left as it was
 
 
-def test_it_stays_near_the_network_but_is_another(model, quantized):
+def test_it_stays_near_the_network_but_is_another(model, quantised):
     x = samples()[1]
-    error = (quantized(x) - model(x)).abs().max()
+    error = (quantised(x) - model(x)).abs().max()
     assert 0 < float(error) < 0.02
 
 
-def test_sums_of_products_fit_into_16_bit(quantized):
+def test_sums_of_products_fit_into_16_bit(quantised):
     """CPUs without VNNI add two products, of an input of 8 bit and a weight, in a 16-bit integer."""
-    weights = [quantized.get_submodule(name).weight.int() for name in input_ranges(quantized)]
+    weights = [quantised.get_submodule(name).weight.int() for name in input_ranges(quantised)]
     assert all(2 * 255 * int(weight.abs().max()) < 2**15 for weight in weights)
 
 
 @pytest.mark.parametrize("tile", [0, 16])
-def test_openvino_gives_what_torch_gives(quantized, tile):
+def test_openvino_gives_what_torch_gives(quantised, tile):
     # Where two backends differ in the last bit a value may round to the next of 256 levels.
     x = uneven_image(32, 40)
-    found = Upscaler(quantized, dtype="fp32", backend="openvino", tile=tile).tensor(x)
-    assert float((found - quantized(x)).abs().mean()) < 2e-4
-    pieces = Upscaler(quantized, dtype="fp32", tile=16).tensor(x)
-    assert float((pieces - quantized(x)).abs().mean()) < 2e-4
+    found = Upscaler(quantised, dtype="fp32", backend="openvino", tile=tile).tensor(x)
+    assert float((found - quantised(x)).abs().mean()) < 2e-4
+    pieces = Upscaler(quantised, dtype="fp32", tile=16).tensor(x)
+    assert float((pieces - quantised(x)).abs().mean()) < 2e-4
 
 
 def test_convolutions_without_a_bias():
     torch.manual_seed(0)
     model = create_model("a2n_tiny").eval()
     with torch.no_grad():
-        quantized, x = quantize(model, samples()), samples()[1]
-        assert 0 < float((quantized(x) - model(x)).abs().max()) < 0.02
+        quantised, x = quantise(model, samples()), samples()[1]
+        assert 0 < float((quantised(x) - model(x)).abs().max()) < 0.02
 
 
-def test_a_model_folder_brings_it_back(quantized, model, tmp_path):
-    write_model_folder(quantized, tmp_path / "int8")
+def test_a_model_folder_brings_it_back(quantised, model, tmp_path):
+    write_model_folder(quantised, tmp_path / "int8")
     write_model_folder(model, tmp_path / "fp32")
     again = read_model_folder(tmp_path / "int8")
     x = samples()[0]
-    assert torch.equal(again(x), quantized(x))
+    assert torch.equal(again(x), quantised(x))
     small, large = ((tmp_path / name / "model.safetensors").stat().st_size for name in ("int8", "fp32"))
     assert small < 0.7 * large
 
@@ -90,30 +90,30 @@ def test_a_model_folder_brings_it_back(quantized, model, tmp_path):
 @pytest.mark.parametrize(
     "ranges", [{"nothing": [1.0, 0]}, {"conv_last": [-1.0, 0]}, {"conv_last": [1.0, 300]}, [3]]
 )
-def test_a_broken_config_is_one_line(quantized, tmp_path, ranges):
-    write_model_folder(quantized, tmp_path)
+def test_a_broken_config_is_one_line(quantised, tmp_path, ranges):
+    write_model_folder(quantised, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"int8_input_ranges": ranges}))
-    with pytest.raises(CheckpointError, match="quantize the model again"):
+    with pytest.raises(CheckpointError, match="quantise the model again"):
         read_model_folder(tmp_path)
 
 
 def test_layers_that_are_no_convolutions_are_refused(model):
     with pytest.raises(OptionsError, match="no convolution"):
-        quantize_layers(model, {"body": [0.1, 0]})
+        quantise_layers(model, {"body": [0.1, 0]})
 
 
-def test_what_cannot_be_quantized_is_one_line(quantized):
-    with pytest.raises(OptionsError, match="quantized already"):
-        quantize(quantized, samples())
+def test_what_cannot_be_quantised_is_one_line(quantised):
+    with pytest.raises(OptionsError, match="quantised already"):
+        quantise(quantised, samples())
     with pytest.raises(OptionsError, match="no pictures"):
-        quantize(create_model("edsr_tiny"), [])
+        quantise(create_model("edsr_tiny"), [])
 
 
 def test_without_nncf_one_line_says_what_to_install(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingDependencyError, match=r"'.\[openvino\]'"):
-        quantize(model, samples())
+        quantise(model, samples())
 
 
 def test_the_command_writes_a_folder_and_says_what_it_costs(tmp_path, capsys):
@@ -133,5 +133,5 @@ def test_the_command_writes_a_folder_and_says_what_it_costs(tmp_path, capsys):
 
 def test_the_command_needs_pictures_to_calibrate_with(tmp_path, capsys):
     assert main(["quantize", "hfsr-x2", str(tmp_path / "out"), "--calibration", str(tmp_path)]) == 1
-    assert "holds no pictures" in capsys.readouterr().err
+    assert "holds no images" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

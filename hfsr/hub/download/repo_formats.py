@@ -1,7 +1,8 @@
-"""Models on the Hub that others saved: their `config.json`, and what their files are read as.
+"""Formats of model repositories on the Hub: their `config.json`, and how their weights are loaded.
 
-Beside our own model folders these are understood: super-image's (`pytorch_model_2x.pt`, one file per scale),
-those of `PyTorchModelHubMixin` (`config.json` holds the constructor's arguments), and bare checkpoints.
+Besides model folders of hfsr, these formats are read: super-image's (`pytorch_model_2x.pt`, one file per
+scale), those of `PyTorchModelHubMixin` (`config.json` holds the constructor's arguments), and bare
+checkpoints.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from hfsr.archs import Evidence
 from hfsr.checkpoints import read_file, read_model_folder
 from hfsr.errors import CheckpointError
 
-__all__ = ["CONFIG", "README", "WEIGHTS", "parse", "read_fetched"]
+__all__ = ["CONFIG", "README", "WEIGHTS", "load_downloaded", "read_config"]
 
 CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
 
 
-def parse(path: Path, repo_id: str) -> dict[str, Any]:
+def read_config(path: Path, repo_id: str) -> dict[str, Any]:
     """Reads a `config.json` from the Hub.
 
     Raises:
@@ -37,7 +38,7 @@ def parse(path: Path, repo_id: str) -> dict[str, Any]:
     return config
 
 
-def read_fetched(
+def load_downloaded(
     folder: Path,
     weights: str,
     config: Mapping[str, Any],
@@ -46,15 +47,15 @@ def read_fetched(
     repo_id: str = "",
     model_args: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """Loads what was fetched, strictly.
+    """Loads a downloaded model strictly.
 
     Args:
         folder: where the files of the repository are.
         weights: from `choose_weights`.
         config: its `config.json`; empty where there is none.
         scale: the scale asked for.
-        repo_id: where it came from, whose name may tell the scale.
-        model_args: constructor arguments that the user states.
+        repo_id: its name may state the scale.
+        model_args: constructor arguments that the weights do not show.
 
     Returns:
         The network in eval mode.
