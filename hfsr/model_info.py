@@ -1,4 +1,4 @@
-"""What can be counted or read off a network: the numbers of `hfsr info` and of the cards."""
+"""Facts of a network for `hfsr info` and model cards: parameters, multiply-adds, receptive field, paper."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from hfsr.registry import ARCHS
 
 __all__ = ["ModelInfo", "inspect_model", "multiply_adds"]
 
-HD = (720, 1280)
-"""Height and width of the output that multiply-adds are counted for, as the papers do, in px."""
+OUTPUT_SIZE = (720, 1280)
+"""Height and width in px of the output for which multiply-adds are counted, as in the papers."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The facts of one built network; those of its system come from its `ArchSpec`."""
+    """Facts of one built network; those of its architecture come from its `ArchSpec`."""
 
     architecture: str
     role: str
-    """ "restorer", or what serves training and priors."""
+    """ "restorer", "discriminator", "generator" or "features"."""
     title: str
     paper: str
     reference: str
@@ -33,13 +33,13 @@ class ModelInfo:
     task: str
     scale: float
     multi_scale: bool
-    """One set of weights serves every scale."""
+    """True if one set of weights serves every scale."""
     parameters: int
     multiply_adds: int | None
-    """For one picture whose result is 1280x720; None of a network that is no restorer or not registered."""
+    """For one image whose result is 1280x720; None if the network is no restorer or not registered."""
     tiling: str
     radius: int
-    """One-sided receptive field of the convolutions, global pools left out, in px of the input."""
+    """One-sided receptive field of the convolutions in px of the input, without global pools."""
     size_multiple: int
     bf16: bool
     fp16: bool
@@ -47,24 +47,24 @@ class ModelInfo:
 
     @property
     def year(self) -> str:
-        """The paper's year, from its arXiv number; empty where the address is another."""
+        """The year of the paper, from its arXiv number; empty if it is not on arXiv."""
         number = self.paper.rsplit("/", 1)[-1]
         return f"20{number[:2]}" if "arxiv.org" in self.paper and number[:4].isdigit() else ""
 
     def to_json(self) -> dict[str, Any]:
-        """The facts as JSON carries them."""
+        """The facts as plain values."""
         return asdict(self)
 
 
 def inspect_model(model: nn.Module, *, task: str | None = None) -> ModelInfo:
-    """Reads the facts of a built network.
+    """Collects the facts of a built network.
 
     Args:
         model: the network; its tensors may be on the meta device.
-        task: what its weights are for; the network's usual task when None.
+        task: of its weights; the network's usual task if None.
 
     Raises:
-        CheckpointError: the network is not a registered one and says nothing of itself.
+        CheckpointError: the network is not registered.
     """
     spec = zoo.spec_of(model)
     if spec is None:
@@ -93,14 +93,16 @@ def inspect_model(model: nn.Module, *, task: str | None = None) -> ModelInfo:
 
 
 def multiply_adds(arch: str, arguments: dict[str, Any]) -> int:
-    """Multiply-adds of convolutions and matrix products for a 1280x720 result, as the papers count them.
+    """Counts the multiply-adds of convolutions and matrix products for a 1280x720 result, as the papers do.
 
-    Counted on the meta device: no memory, no arithmetic. The input is 720//scale x 1280//scale.
+    It runs on the meta device, without memory and arithmetic. The input is 720//scale x 1280//scale.
     """
     with torch.device("meta"):
         model = zoo.build(arch, **arguments).eval()
     scale = ARCHS[arch].scale_of(arguments)
-    x = torch.empty(1, ARCHS[arch].in_channels, int(HD[0] // scale), int(HD[1] // scale), device="meta")
+    x = torch.empty(
+        1, ARCHS[arch].in_channels, int(OUTPUT_SIZE[0] // scale), int(OUTPUT_SIZE[1] // scale), device="meta"
+    )
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model(x)

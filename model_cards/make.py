@@ -1,48 +1,50 @@
-"""Bundles a model and writes its card: measured here and now, on the pictures that are named.
+"""Bundles a model and writes its card, measured on the image sets that are named.
 
     python model_cards/make.py hfsr-x4 --run experiments/hfsr_x4 experiments/hfsr_x4_more \\
         --gt DIR/Set5 DIR/Set14 --machine "2 CPU cores, an hour"
     python model_cards/make.py hfsr-denoise --gt DIR/CBSD68 --sigma 15 25 50 --machine "2 CPU cores, 2 hours"
 
-`--run` names the runs that made it, one begun from the other: the weights of the last, or of `--weights`, are
-bundled in float16, and the course of all is drawn. Without it the weights stay, and the card is written anew.
-What the option file tells (recipe, iterations, loss, degradation) is read from it; `FACTS` holds the rest.
+`--run` names the training runs in order, each started from the weights of the one before: the weights of the
+last run, or of `--weights`, are bundled in float16, and the curve of all runs is drawn. Without it only the
+card is written. Iterations, loss and degradation are read from the option file; `FACTS` holds the rest.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import nn
+
 from hfsr import _resources
 from hfsr.checkpoints import halved, read_model_folder, write_model_folder
-from hfsr.evaluation.degradation_spec import add_words, degradations_of, told_task
+from hfsr.cli.degradation_arguments import add_degradation_arguments, degradation_spec
 from hfsr.hub.cards.card import make_card
-from hfsr.hub.cards.option_file import read_option_file
-from hfsr.hub.cards.schema import CURVE, EXAMPLE
+from hfsr.hub.cards.option_file import OptionFile, read_option_file
+from hfsr.hub.cards.results import ReportJson
+from hfsr.hub.cards.schema import CURVE, EXAMPLE, Example
 from hfsr.hub.download.resolve import task_in
-from hfsr.publishing.measure import example_of, measure
-from hfsr.samples import SAMPLE
+from hfsr.publishing.measure import make_example, measure_set, summary_line
 from hfsr.training.plot import draw_curve
 
-PICTURES = "82 photographs, BSDS500 train and test (400 pictures), T91 (91 pictures)"
-THEIR_LICENSES = "photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research"
+DATA = "82 photographs, BSDS500 train and test (400 images), T91 (91 images)"
+DATA_LICENSE = "photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research"
 SMALL = "It is small, made to be quick on a CPU; larger networks restore finer texture."
 DEEPER = "It is of middling size, made for a CPU; larger networks restore finer texture."
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What no file tells."""
+    """Facts of a model that no file states."""
 
     option_file: str
     limits: tuple[str, ...]
     license: str = "apache-2.0"
-    data: str = PICTURES
-    data_license: str = THEIR_LICENSES
+    data: str = DATA
+    data_license: str = DATA_LICENSE
 
 
 FACTS = {
@@ -53,7 +55,7 @@ FACTS = {
     "hfsr-denoise": Facts(
         option_file="hfsr_denoise.yml",
         limits=(
-            "The noise in a camera's pictures is not white: it has a grain, of which some stays.",
+            "Noise of cameras is not white: it has a grain, some of which stays.",
             SMALL,
         ),
     ),
@@ -63,64 +65,83 @@ FACTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description="Bundle a model and write its card.")
     parser.add_argument("name", choices=sorted(FACTS))
-    parser.add_argument("--gt", nargs="+", required=True, metavar="DIR", help="folders of GT pictures")
-    parser.add_argument("--machine", metavar="TEXT", help="what it was trained on and for how long")
-    parser.add_argument("--run", nargs="+", type=Path, metavar="DIR", help="the runs that made it, in order")
+    parser.add_argument(
+        "--gt", nargs="+", required=True, metavar="DIR", help="folders of ground-truth images"
+    )
+    parser.add_argument("--machine", metavar="TEXT", help="the machine and time of the training")
+    parser.add_argument("--run", nargs="+", type=Path, metavar="DIR", help="the training runs, in order")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="a model folder (default: the last run)")
-    add_words(parser, several=True)
+    add_degradation_arguments(parser, several=True)
     args = parser.parse_args()
-    facts = FACTS[args.name]
-    recipe = read_option_file(_resources.path("options", facts.option_file))
     folder = _resources.folder("weights") / args.name
     if args.run:
-        bundle(args.weights or args.run[-1] / "models" / "net_g_latest", folder, task=recipe.task)
+        task = option_file_of(args.name).task
+        bundle(args.weights or args.run[-1] / "models" / "net_g_latest", folder, task=task)
     model = read_model_folder(folder)
+    here = Path(__file__).parent
+    if args.run:
+        draw_curve(list(joined_curve(args.run)), here / f"{args.name}.png", title=args.name)
+    spec = degradation_spec(args)
+    degradations = spec.build(spec.stated_task or "sr", model.scale)
+    # On the sample image of hfsr, since images of test sets may not be redistributed.
+    example = make_example(model, degradation=degradations[len(degradations) // 2])
+    reports = []
+    for gt in args.gt:
+        for degradation in degradations:
+            reports.append(measure_set(model, gt, args.name, degradation=degradation))
+            print(summary_line(reports[-1]))  # noqa: T201
+    (here / f"{args.name}.webp").write_bytes(example.image)
+    card = card_text(args.name, model, reports=reports, example=example, machine=args.machine)
+    (here / f"{args.name}.md").write_text(card, encoding="utf-8")
+
+
+def option_file_of(name: str) -> OptionFile:
+    """The option file that trained a bundled model."""
+    return read_option_file(_resources.path("options", FACTS[name].option_file))
+
+
+def card_text(
+    name: str, model: nn.Module, *, reports: Sequence[ReportJson], example: Example, machine: str | None
+) -> str:
+    """The card of a bundled model; its images and option file are linked where they are in the repository."""
+    facts = FACTS[name]
     training = replace(
-        recipe.training,
+        option_file_of(name).training,
         data=facts.data,
         data_license=facts.data_license,
         recipe=f"options/{facts.option_file}",
         recipe_link=f"../options/{facts.option_file}",
-        machine=args.machine,
+        machine=machine,
     )
-    here = Path(__file__).parent
-    curve = here / f"{args.name}.png"
-    if args.run:
-        draw_curve(list(course(args.run)), curve, title=args.name)
-    degradations = degradations_of(args, told_task(args) or "sr", model.scale)
-    # Of a picture that is ours to pass on, which those of test sets are not.
-    example = example_of(model, [str(SAMPLE)], degradation=degradations[len(degradations) // 2])
     card = make_card(
         model,
-        name=args.name,
-        task=task_in(folder),
+        name=name,
+        task=task_in(_resources.path("weights", name)),
         license=facts.license,
         training=training,
-        reports=[measure(model, gt, args.name, degradation=how) for gt in args.gt for how in degradations],
+        reports=reports,
         example=example,
-        curve=curve.is_file(),
+        curve=(Path(__file__).parent / f"{name}.png").is_file(),
         limits=facts.limits,
     )
-    (here / f"{args.name}.webp").write_bytes(example.picture)
-    shown = card.replace(f"]({EXAMPLE})", f"]({args.name}.webp)").replace(f"]({CURVE})", f"]({curve.name})")
-    (here / f"{args.name}.md").write_text(shown, encoding="utf-8")
+    return card.replace(f"]({EXAMPLE})", f"]({name}.webp)").replace(f"]({CURVE})", f"]({name}.png)")
 
 
 def bundle(trained: Path, folder: Path, *, task: str | None) -> None:
-    """Stores weights in half the room; they are measured as they are read back."""
+    """Writes the bundled model folder, with weights in float16; these are the weights that are measured."""
     model = halved(read_model_folder(trained), source=f"'{trained}'")
     write_model_folder(model, folder, task=task or task_in(trained))
 
 
-def course(runs: list[Path]) -> Iterator[dict[str, str]]:
-    """What the curves of runs tell of loss and PSNR-Y, one run after the other."""
+def joined_curve(runs: list[Path]) -> Iterator[dict[str, str]]:
+    """Rows of loss and PSNR-Y of several runs, with iterations counted on from run to run."""
     before = 0
     for run in runs:
         with (run / "training_curve.csv").open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
         for row in rows:
-            told = {name: text for name, text in row.items() if name == "l_pix" or name.endswith("/psnr_y")}
-            yield {"iter": str(before + int(row["iter"])), **told}
+            values = {name: text for name, text in row.items() if name == "l_pix" or name.endswith("/psnr_y")}
+            yield {"iter": str(before + int(row["iter"])), **values}
         before += int(rows[-1]["iter"])
 
 

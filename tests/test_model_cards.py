@@ -14,7 +14,8 @@ from PIL import Image
 from hfsr import _resources
 from hfsr.checkpoints import read_model_folder
 from hfsr.hub.cards.card import check_card
-from hfsr.hub.cards.results import eval_results
+from hfsr.hub.cards.results import eval_results, reports_from_card
+from hfsr.hub.cards.schema import Example
 from hfsr.model_info import inspect_model
 
 CARDS = sorted(_resources.folder("model_cards").glob("*.md"))
@@ -103,6 +104,24 @@ def test_the_table_is_the_index(card: Path) -> None:
             [row] = (line for line in card.read_text().splitlines() if line.startswith(start))
             assert f"| {result.metric_value:.2f} |" in row
             assert result.metric_value > result.metric_args["baseline_psnr_y"]
+
+
+def test_the_script_makes_the_same_card(card: Path) -> None:
+    """The text of every card is what `model_cards/make.py` writes for its measurements."""
+    text = card.read_text()
+    example = re.search(r"!\[(.+)\]\(.+\.webp\)\n\n.+\n\nSpeed: (.+)\.\n", text)
+    machine = re.search(r"\| machine and time \| (.+) \|", text)
+    assert example
+    assert machine
+    make = runpy.run_path(str(card.parent / "make.py"))
+    made = make["card_text"](
+        card.stem,
+        read_model_folder(_resources.path("weights", card.stem)),
+        reports=reports_from_card(text),
+        example=Example(image=b"", caption=example[1], speed=example[2]),
+        machine=machine[1],
+    )
+    assert made == text
 
 
 def test_measures_have_the_names_that_cards_use() -> None:

@@ -1,4 +1,4 @@
-"""Numbers on a command line."""
+"""Types of command-line arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["positive"]
 
 
 def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """A type of argument: such a number, finite and above 0; anything else is wrong usage."""
+    """Makes an argument type for finite numbers above 0."""
 
     def parse(text: str) -> float:
         try:

@@ -1,4 +1,4 @@
-"""What a fit to one picture shows of itself on a terminal, and what stopping it says."""
+"""Progress bars of a fit to one image, and the message after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from hfsr.priors import FitProgress
 
-__all__ = ["Result", "show_fit", "stopped"]
+__all__ = ["GeneratorResult", "report_stop", "show_fit"]
 
 T = TypeVar("T")
 
 
-class Result(Generic[T]):
-    """Goes through the steps of a fit and keeps what they return, in `value`."""
+class GeneratorResult(Generic[T]):
+    """Iterates over a generator and keeps its return value in `value`."""
 
     value: T
 
@@ -28,11 +28,11 @@ class Result(Generic[T]):
 
 
 def show_fit(steps: Iterable[FitProgress], *, name: str, quiet: bool) -> list[FitProgress]:
-    """Runs a fit to its end, each stage behind a bar with its loss.
+    """Runs a fit to its end and shows a bar with the loss for each stage.
 
     Args:
-        steps: what the fit yields.
-        name: of the picture.
+        steps: the progress that the fit yields.
+        name: of the image.
         quiet: run without bars.
 
     Returns:
@@ -59,7 +59,7 @@ def show_fit(steps: Iterable[FitProgress], *, name: str, quiet: bool) -> list[Fi
     return list(last.values())
 
 
-def stopped(what: str, stop: KeyboardInterrupt) -> int:
-    """What Ctrl-C ends with: a fit cannot be taken up again, and leaves no file behind; the exit code."""
-    print(f"{what}: stopped before the end; nothing was written", file=sys.stderr)
+def report_stop(command: str, stop: KeyboardInterrupt) -> int:
+    """Prints that a fit was stopped and wrote nothing, and returns the exit code."""
+    print(f"{command}: stopped before the end; nothing was written", file=sys.stderr)
     return 128 + getattr(stop, "signal", signal.SIGINT)

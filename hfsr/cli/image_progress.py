@@ -1,4 +1,4 @@
-"""What a run shows of itself on a terminal, and how it is stopped."""
+"""The progress bar of an image, and the orderly end of a run after a signal."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} pieces{postfix}
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end, by something else than Ctrl-C.
+    """A signal other than Ctrl-C asks the process to end.
 
     Attributes:
-        signal: the number of what asked.
+        signal: the number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -32,13 +32,13 @@ class Terminated(KeyboardInterrupt):
 
 
 def show_progress(steps: Iterator[Progress], *, name: str, pixels: int, quiet: bool) -> None:
-    """Runs a picture to its end behind a bar: pieces, speed and the time that is left.
+    """Runs an image to its end and shows a bar with tiles, speed and remaining time.
 
     Args:
         steps: from `Upscaler.steps`.
-        name: of the picture.
-        pixels: of the result; the speed is in megapixels of it.
-        quiet: run without a bar.
+        name: of the image.
+        pixels: of the result, for the speed in megapixels.
+        quiet: runs without a bar.
     """
     from tqdm import tqdm
 
@@ -51,7 +51,7 @@ def show_progress(steps: Iterator[Progress], *, name: str, pixels: int, quiet: b
             bar.set_postfix_str(f"{speed:.2f} MP/s{_left(step.seconds_left)}", refresh=False)
             bar.update(step.done - bar.n)
             if step.done == step.total:
-                bar.refresh()  # seen while the result is written
+                bar.refresh()  # visible while the result is written
 
 
 def _left(seconds: float | None) -> str:
@@ -63,14 +63,14 @@ def _left(seconds: float | None) -> str:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within the block, SIGTERM and SIGHUP end a run as Ctrl-C does: what is half written goes away.
+    """Lets SIGTERM and SIGHUP end a run as Ctrl-C does, so that partial files are removed.
 
     Raises:
         Terminated: in the block, when such a signal arrives.
     """
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's business
+        yield  # only the main thread may set signal handlers
         return
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""`hfsr interpolate`: a network between two trainings of it."""
+"""`hfsr interpolate`: interpolates between two sets of weights of one network."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def run(args: argparse.Namespace) -> int:
         save_pth(model, args.output)
     else:
         from hfsr.hub.cards.card import make_card
-        from hfsr.hub.cards.schema import Training
+        from hfsr.hub.cards.schema import TrainingInfo
 
-        card = make_card(model, name=str(args.output), training=Training(interpolation=made))
+        card = make_card(model, name=str(args.output), training=TrainingInfo(interpolation=made))
         hub.save_pretrained(model, args.output, card=card)
     print_pairs([("network", type(model).__name__), ("weights", made), ("written", args.output)])
     return 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfsr.cli._jobs import find_jobs, folder_of, names_a_file
 from hfsr.cli.argument_types import positive
-from hfsr.cli.fit_progress import Result, show_fit, stopped
+from hfsr.cli.fit_progress import GeneratorResult, report_stop, show_fit
 from hfsr.cli.image_progress import stoppable
 from hfsr.errors import ImageError, UsageError
 
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
                 what = f"hfsr prior: '{each.source}'"
                 _make(prior, each, schedule, number, args)
     except KeyboardInterrupt as stop:
-        return stopped(what, stop)
+        return report_stop(what, stop)
     return 0
 
 
@@ -197,7 +197,7 @@ def _make(
         for path in [*targets, *stages]:
             folders.enter_context(folder_of(path))
             images.check_target(path, width=size[0], height=size[1], alpha=alpha)
-        result: Result[Outcome] = Result(_steps(prior, wanted, schedule, number, args))
+        result: GeneratorResult[Outcome] = GeneratorResult(_steps(prior, wanted, schedule, number, args))
         with closing(result.steps):
             show_fit(result, name=wanted.source.name, quiet=args.json)
         outcome = result.value

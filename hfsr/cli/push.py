@@ -1,17 +1,11 @@
-"""`hfsr push`: a run, a model folder or a checkpoint goes to the Hub."""
+"""`hfsr push`: publishes a run, a model folder, a checkpoint or a bundled model on the Hub."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from typing import TYPE_CHECKING
 
-from hfsr.errors import HubError, OptionsError
-from hfsr.evaluation.degradation_spec import WORDS, add_words, told_task
-
-if TYPE_CHECKING:
-    from hfsr.hub.cards.schema import Example
-    from hfsr.publishing.publishable import PublishableModel
+from hfsr.cli.degradation_arguments import add_degradation_arguments, degradation_spec
+from hfsr.errors import OptionsError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SRC",
         help="a run (experiments/NAME), a model folder, a checkpoint or a bundled name",
     )
-    add("repo_id", metavar="REPO_ID", help="where to: owner/name")
-    add("--private", action="store_true", help="a repository made now is seen by its owners only")
-    add("--revision", metavar="R", help="a branch, made where there is none (default: main)")
+    add("repo_id", metavar="REPO_ID", help="the repository: owner/name")
+    add("--private", action="store_true", help="a new repository is visible to its owners only")
+    add("--revision", metavar="R", help="a branch, created if there is none (default: main)")
     add("--create-pr", action="store_true", help="open a pull request instead of writing to the branch")
     add("--dry-run", action="store_true", help="write the model folder and its card; upload nothing")
     add(
@@ -38,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="their LQ pictures, a folder for each of --gt (default: made from --gt)",
+        help="their LQ images, one folder for each of --gt (default: made from --gt)",
     )
-    add_words(parser, several=True)
-    add("--no-example", action="store_true", help="no picture of before and after, no speed on the card")
+    add_degradation_arguments(parser, several=True)
+    add("--no-example", action="store_true", help="no example image and no speed on the card")
     add(
         "--license",
         "--licence",
@@ -51,72 +45,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--i-may-publish",
         action="store_true",
-        help="publish converted weights though their license is unknown or does not let everybody",
+        help="publish converted weights even if their license is unknown or does not allow it",
     )
-    add("--message", metavar="TEXT", help="what the history on the Hub says")
+    add("--message", metavar="TEXT", help="message of the commit on the Hub")
 
 
 def run(args: argparse.Namespace) -> int:
     from hfsr.hub.client import check_repo_id, require_token
-    from hfsr.hub.model_folder import published_files
-    from hfsr.hub.upload import upload_model_folder
-    from hfsr.publishing.measure import measure_all
-    from hfsr.publishing.publishable import open_publishable
-    from hfsr.publishing.staging import check_may_publish, stage
+    from hfsr.publishing.measure import BenchmarkSets, summary_line
+    from hfsr.publishing.push import push_staged, stage_for_push
 
     if args.lq and len(args.lq) != len(args.gt):
         raise OptionsError(f"--lq names {len(args.lq)} folders and --gt {len(args.gt)}; give one for each")
     check_repo_id(args.repo_id)
     if not args.dry_run:
-        require_token()  # before minutes of measuring
-    source = open_publishable(args.source)
-    if not (args.dry_run or args.i_may_publish):
-        check_may_publish(source, args.license)
-    source = _with_task(source, told_task(args))
-    reports = measure_all(args, source)
-    example = None if args.no_example else _example(args, source)
-    folder = stage(source, name=args.repo_id, license=args.license, reports=reports, example=example)
-    print(f"{folder}: {', '.join(published_files(folder))} (from {source.weights})")
+        require_token()  # now, since measuring takes minutes
+    staged = stage_for_push(
+        args.source,
+        args.repo_id,
+        sets=BenchmarkSets(gt=args.gt, lq=args.lq, degradation=degradation_spec(args)),
+        license=args.license,
+        may_publish=args.dry_run or args.i_may_publish,
+        with_example=not args.no_example,
+        report_done=lambda report: print(summary_line(report)),
+    )
+    print(f"{staged.folder}: {', '.join(staged.files)} (from {staged.weights})")
     if args.dry_run:
         print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
         return 0
-    try:
-        published = upload_model_folder(
-            folder,
-            args.repo_id,
-            private=args.private,
-            revision=args.revision,
-            create_pr=args.create_pr,
-            commit_message=args.message,
-        )
-    except HubError as error:
-        raise HubError(f"{error} ('{folder}' is kept)") from error
+    result = push_staged(
+        staged,
+        args.repo_id,
+        private=args.private,
+        revision=args.revision,
+        create_pr=args.create_pr,
+        commit_message=args.message,
+    )
     print(
-        f"uploaded {', '.join(published.changed)}"
-        if published.changed
+        f"uploaded {', '.join(result.changed)}"
+        if result.changed
         else "nothing has changed since the last push"
     )
-    print(published.address)
+    print(result.address)
     return 0
-
-
-def _with_task(source: PublishableModel, told: str | None) -> PublishableModel:
-    """The source with the task that the command line says, where nothing else does."""
-    if told is None or source.card is not None or source.task not in (None, "restoration"):
-        return source
-    return dataclasses.replace(source, task=WORDS[told], complete=False)
-
-
-def _example(args: argparse.Namespace, source: PublishableModel) -> Example | None:
-    """Before and after for the card; None where it has one, or the network restores nothing.
-
-    A card that stays keeps its example unless there are pictures to make a new one from.
-    """
-    from hfsr.publishing.measure import example_for
-    from hfsr.zoo import spec_of
-
-    spec = spec_of(source.model)
-    shown = source.example or (source.folder / "example.webp").is_file()
-    if spec is None or spec.role != "restorer" or (source.card is not None and not args.gt and shown):
-        return None
-    return example_for(args, source)

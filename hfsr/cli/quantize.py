@@ -7,18 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfsr.cli.tables import print_pairs
-from hfsr.errors import DataError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-    from hfsr.evaluation import Pair
-
-_SIDE = 96
-"""Px of a sample, LQ: the arithmetic of calibrating, and what a network sees at once, stay moderate."""
-_MOST_SAMPLES = 64
-_MEASURED = 8
-"""Pictures on which the loss is measured."""
+MEASURED_IMAGES = 8
+"""Images on which the loss of quality is measured."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,20 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="good pictures like those it is for; their reductions (for a scale of 1: they) are the samples",
+        help="images like those it is for; the samples are crops of them, reduced by the model's scale",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     from hfsr import hub
-    from hfsr.evaluation import evaluate, find_pairs
+    from hfsr.evaluation import calibration_samples, evaluate, find_pairs
     from hfsr.inference import Upscaler
     from hfsr.inference.quantise import quantise
 
     model = hub.from_pretrained(args.model)
     pairs = find_pairs(args.calibration, scale=float(model.scale))  # type: ignore[arg-type]
-    quantised = quantise(model, _samples(model, pairs))
-    measured = pairs[:: -(-len(pairs) // _MEASURED)]
+    quantised = quantise(model, calibration_samples(pairs, float(model.scale)))  # type: ignore[arg-type]
+    measured = pairs[:: -(-len(pairs) // MEASURED_IMAGES)]
     before, after = (
         evaluate(up.tensor, measured, scale=up.scale)
         for up in (
@@ -56,43 +50,15 @@ def run(args: argparse.Namespace) -> int:
         [
             ("network", type(model).__name__),
             ("layers in int8", len(_int8_layers(quantised))),
-            ("calibrated with", f"{len(pairs)} pictures of '{args.calibration}'"),
+            ("calibrated with", f"{len(pairs)} images of '{args.calibration}'"),
             ("PSNR-Y", f"{after.psnr_y:.3f} dB, {before.psnr_y - after.psnr_y:.3f} dB less than fp32"),
-            ("measured on", f"{after.images} of these pictures"),
+            ("measured on", f"{after.images} of these images"),
             ("size", f"{_size(quantised):,} bytes, fp32 {_size(model):,}"),
             ("folder", args.folder),
-            ("run it by", f"hfsr upscale PICTURE -m {args.folder} --backend openvino"),
+            ("run it by", f"hfsr upscale IMAGE -m {args.folder} --backend openvino"),
         ]
     )
     return 0
-
-
-def _samples(model: nn.Module, pairs: list[Pair]) -> list[Tensor]:
-    """Square crops from the middle of the pictures, and around it where the pictures are few."""
-    import torch
-
-    from hfsr.degradations import Bicubic, Seeded
-
-    scale = float(model.scale)  # type: ignore[arg-type]
-    each = min(4, -(-_MOST_SAMPLES // len(pairs)))
-    reduce, samples = Seeded(Bicubic(scale=scale)), []
-    for pair in pairs[:_MOST_SAMPLES]:
-        lq, _ = pair.load(reduce, scale)
-        height, width = lq.shape[:2]
-        if lq.ndim != 3 or min(height, width) < _SIDE:
-            continue
-        for index in range(each):
-            top, left = (
-                (side - _SIDE) * (2 * place + 1) // 4 if each > 1 else (side - _SIDE) // 2
-                for side, place in ((height, index // 2), (width, index % 2))
-            )
-            crop = lq[top : top + _SIDE, left : left + _SIDE].transpose(2, 0, 1)
-            samples.append(torch.from_numpy(crop.copy())[None].float() / 255)
-    if not samples:
-        raise DataError(
-            f"no picture in colour of at least {_SIDE * scale:g} px to calibrate with; name larger ones"
-        )
-    return samples[:_MOST_SAMPLES]
 
 
 def _int8_layers(model: nn.Module) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tables on a terminal."""
+"""Printing of tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["print_pairs", "print_table"]
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints left-aligned columns, numbers to the right, two spaces apart."""
+    """Prints columns two spaces apart, numbers aligned to the right and texts to the left."""
     lines = [[str(cell) for cell in row] for row in rows]
     numeric = [
         bool(lines) and all(line[i][:1].isdigit() or not line[i] for line in lines)
@@ -22,8 +22,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
-    """Prints labels and values, one pair a line; pairs without a value are left out."""
-    told = [(label, str(value)) for label, value in pairs if value not in (None, "")]
-    width = max(len(label) for label, _ in told)
-    for label, value in told:
+    """Prints labels and values, one pair per line; pairs without a value are omitted."""
+    shown = [(label, str(value)) for label, value in pairs if value not in (None, "")]
+    width = max(len(label) for label, _ in shown)
+    for label, value in shown:
         print(f"{label:<{width}}  {value}")

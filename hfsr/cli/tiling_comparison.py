@@ -1,4 +1,4 @@
-"""`hfsr evaluate --compare-tiling`: what independent tiles cost, and what our pieces do not."""
+"""`hfsr evaluate --compare-tiling`: independent tiles and the tiles of hfsr, against the whole image."""
 
 from __future__ import annotations
 
@@ -8,27 +8,37 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.errors import OptionsError
+from hfsr.errors import ImageError, OptionsError
 
 if TYPE_CHECKING:
     from hfsr.evaluation import TilingReport
     from hfsr.inference import Upscaler
 
-__all__ = ["OUR_TILE", "run_comparison", "talkative"]
+__all__ = ["OUR_TILE", "run_comparison", "shows_progress"]
 
 OUR_TILE = 128
-"""LR px a piece owns when tilings are compared: as small as the others' smallest tile."""
+"""Side of the tiles of hfsr in LQ px: as small as the smallest tile of the other tools."""
 
 
-def run_comparison(args: argparse.Namespace, name: str, whole: Upscaler, ours: Upscaler) -> int:
-    """Runs the pictures whole, in independent tiles and in our pieces; shows and writes the differences.
+def run_comparison(
+    args: argparse.Namespace, images: str | None, name: str, whole: Upscaler, ours: Upscaler
+) -> int:
+    """Runs images whole, in independent tiles and in the tiles of hfsr; prints and writes the differences.
+
+    Args:
+        args: output folder and format.
+        images: an image or folder, also on the Hub; the sample image of hfsr if None.
+        name: of the model.
+        whole: runs whole images.
+        ours: runs tiles.
 
     Raises:
-        OptionsError: there are no pictures, or the scale is no whole one.
-        ImageError: one cannot be read.
+        OptionsError: there are no images, or the scale is not whole.
+        ImageError: an image cannot be read.
     """
+    from hfsr.atomic import replacing
     from hfsr.evaluation import compare_tiling
-    from hfsr.images import eight_bit, read_picture, replacing
+    from hfsr.images import eight_bit, read_picture
 
     scale = int(whole.scale)
     if scale != whole.scale:
@@ -37,11 +47,11 @@ def run_comparison(args: argparse.Namespace, name: str, whole: Upscaler, ours: U
         )
     rows: list[dict[str, Any]] = []
 
-    def show(way: str) -> None:
-        if talkative(args):
-            print(f"running {way}", file=sys.stderr)
+    def show(method: str) -> None:
+        if shows_progress(args):
+            print(f"running {method}", file=sys.stderr)
 
-    for path in _tiling_pictures(args):
+    for path in _image_files(images):
         report = compare_tiling(
             path.name,
             eight_bit(read_picture(path).pixels),
@@ -53,43 +63,42 @@ def run_comparison(args: argparse.Namespace, name: str, whole: Upscaler, ours: U
         )
         target = args.output / f"{path.stem}_tiling.png"
         args.output.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as file:
-            report.picture.save(file, "PNG")
+        with replacing(target, error=ImageError) as partial:
+            report.image.save(partial, "PNG")
         rows.append({**report.to_json(), "picture": str(target)})
         if not args.json:
-            print(_tiling_table(report, name, target))
+            print(_format_report(report, name, target))
     if args.json:
         print(json.dumps({"model": name, "scale": scale, "dtype": whole.dtype_name, "pictures": rows}))
     return 0
 
 
-def _tiling_pictures(args: argparse.Namespace) -> list[Path]:
+def _image_files(images: str | None) -> list[Path]:
     from hfsr.hub.download.datasets import local_folder
     from hfsr.images import list_pictures
 
-    named = args.compare_tiling or args.lq or args.gt
-    if not named:
+    if not images:
         from hfsr.samples import SAMPLE
 
         return [SAMPLE]
-    place = local_folder(named)
-    pictures = list_pictures(place) if place.is_dir() else [place]
-    if not pictures:
-        raise OptionsError(f"'{place}' holds no pictures; name LR pictures or a folder of them")
-    return pictures
+    path = local_folder(images)
+    files = list_pictures(path) if path.is_dir() else [path]
+    if not files:
+        raise OptionsError(f"'{path}' holds no images; name LQ images or a folder of them")
+    return files
 
 
-def _tiling_table(report: TilingReport, name: str, target: Path) -> str:
-    lines = [f"{name} on {report.name}, against the whole picture (RGB, 8 bit):", ""]
-    for cut in report.cuts:
-        level = "equal" if cut.largest == 0 else f"{cut.psnr:.2f} dB"
+def _format_report(report: TilingReport, name: str, target: Path) -> str:
+    lines = [f"{name} on {report.name}, against the whole image (RGB, 8 bit):", ""]
+    for result in report.results:
+        psnr = "equal" if result.largest == 0 else f"{result.psnr:.2f} dB"
         lines.append(
-            f"  {cut.method:<48} {level:>9}, {cut.changed:7.2%} of pixels by up to {cut.largest:3d} levels, "
-            f"{cut.of_range:.0e} of the range unrounded"
+            f"  {result.method:<48} {psnr:>9}, {result.changed:7.2%} of pixels by up to {result.largest:3d} "
+            f"levels, {result.of_range:.0e} of the range unrounded"
         )
     return "\n".join([*lines, "", f"Differences: {target}"])
 
 
-def talkative(args: argparse.Namespace) -> bool:
-    """Whether progress is shown: to a person, and not beside JSON."""
+def shows_progress(args: argparse.Namespace) -> bool:
+    """True if progress is shown: on a terminal, and not with --json."""
     return not args.json and sys.stderr.isatty()

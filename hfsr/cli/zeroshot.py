@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfsr.cli._jobs import folder_of
 from hfsr.cli.argument_types import positive
-from hfsr.cli.fit_progress import show_fit, stopped
+from hfsr.cli.fit_progress import report_stop, show_fit
 from hfsr.cli.image_progress import stoppable
 from hfsr.errors import UsageError
 
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         with stoppable():
             report |= _forecast(shot, args.image) if args.dry_run else _enlarge(shot, args, target)
     except KeyboardInterrupt as stop:
-        return stopped("hfsr zeroshot", stop)
+        return report_stop("hfsr zeroshot", stop)
     report |= {
         "scale": shot.across if shot.across == shot.down else [shot.across, shot.down],
         "kernel": args.kernel,

@@ -1,27 +1,32 @@
-"""The one room that makes numbers: for the evaluate command, validation while training, and cards.
+"""Evaluation: every number that is printed, stored or put on a card comes from here.
 
-The protocol is that of the classic tables: GT cropped to a multiple of the scale, LR by MATLAB bicubic
-where none is given, the result clamped and rounded to 8 bit, MATLAB's luma, `scale` px cropped from each
-side.
+The protocol is that of the published tables: GT cropped to a multiple of the scale, LQ by MATLAB bicubic
+unless it is given, the result clamped and rounded to 8 bit, MATLAB luma, `scale` px cropped on each side.
 """
 
-from hfsr.evaluation.example import before_after, machine, seconds_for
-from hfsr.evaluation.pairs import Pair, find_pairs, set_name
-from hfsr.evaluation.report import Report, Scores, evaluate, measure, summarise
+from hfsr.evaluation.benchmark import evaluate, evaluate_folder, score_image
+from hfsr.evaluation.calibration import calibration_samples
+from hfsr.evaluation.degradation_spec import DegradationSpec
+from hfsr.evaluation.example import device_name, make_example_image, measure_seconds
+from hfsr.evaluation.pairs import Pair, find_pairs, name_of_set
+from hfsr.evaluation.report import Report, Scores, summarize
 from hfsr.evaluation.tiling import TilingReport, compare_tiling
 
 __all__ = [
+    "DegradationSpec",
     "Pair",
     "Report",
     "Scores",
     "TilingReport",
-    "before_after",
+    "calibration_samples",
     "compare_tiling",
+    "device_name",
     "evaluate",
+    "evaluate_folder",
     "find_pairs",
-    "machine",
-    "measure",
-    "seconds_for",
-    "set_name",
-    "summarise",
+    "make_example_image",
+    "measure_seconds",
+    "name_of_set",
+    "score_image",
+    "summarize",
 ]

@@ -1,19 +1,27 @@
-"""The numbers of a card beside those measured here: which sets, in what way, and whether they agree."""
+"""Comparison of the numbers on a model card with numbers measured here, for `hfsr evaluate --from-card`."""
 
 from __future__ import annotations
 
-import argparse
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from hfsr.errors import OptionsError
+from hfsr.hub.cards.results import reports_from_card, setting_name
+from hfsr.hub.download.resolve import read_card, task_of
 
-__all__ = ["Repeated", "arguments_of", "told_sets", "words_of"]
+from .benchmark import evaluate_folder
+from .degradation_spec import DegradationSpec
+from .pairs import name_of_set
+from .protocol import LQ_GIVEN
 
-MEASURES = {
-    # key of a report: (name, unit, what rounding on the card and other processors may change)
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["CardComparison", "CardSet", "RunSettings", "find_card_sets", "repeat_measurement"]
+
+TOLERANCES = {
+    # key of a report: (name, unit, largest difference that rounding and other processors may cause)
     "psnr_y": ("PSNR (Y)", " dB", 1e-3),
     "ssim_y": ("SSIM (Y)", "", 1e-4),
     "psnr_rgb": ("PSNR (RGB)", " dB", 1e-3),
@@ -21,115 +29,160 @@ MEASURES = {
     "bicubic_psnr_y": ("PSNR (Y) of the baseline", " dB", 1e-3),
 }
 NOT_COMPARED = {"hfsr", "commit", "tile"}
-"""Words of a protocol that may differ: which code measured, and in what pieces, as those are exact."""
+"""Protocol keys that may differ: the code's version, and the tiles, since these are exact."""
 
 
 @dataclass(frozen=True)
-class Repeated:
-    """One set: the card's report, and the one made here."""
+class CardSet:
+    """One set on a card.
+
+    Attributes:
+        folder: of its ground-truth images, or their address on the Hub.
+        report: the card's numbers.
+    """
+
+    folder: str
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a model is run for a measurement, unless the card's protocol states otherwise."""
+
+    dtype: str
+    device: str | None
+    self_ensemble: bool = False
+    tile: str = "0"
+
+
+@dataclass(frozen=True)
+class CardComparison:
+    """The report on the card and the report measured here, of one set."""
 
     card: dict[str, Any]
-    here: dict[str, Any]
+    measured: dict[str, Any]
 
     @property
     def line(self) -> str:
-        """What was measured, in one line."""
+        """The measured numbers in one line."""
         numbers = ", ".join(
-            f"{MEASURES[key][0]} {self.here[key]:.4f}{MEASURES[key][1]} (card {self.card[key]:.4f})"
+            f"{TOLERANCES[key][0]} {self.measured[key]:.4f}{TOLERANCES[key][1]} (card {self.card[key]:.4f})"
             for key in ("psnr_y", "ssim_y")
-            if isinstance(self.card.get(key), float) and self.here[key] is not None
+            if isinstance(self.card.get(key), float) and self.measured[key] is not None
         )
         return f"{_label(self.card)}: {numbers}"
 
     @property
     def deviations(self) -> list[str]:
-        """Where both differ by more than rounding, one line each; empty when the card is repeated."""
+        """One line for each difference beyond rounding; empty if the card is confirmed."""
         found = []
-        for key, (name, unit, allowed) in MEASURES.items():
-            told, here = self.card.get(key), self.here[key]
-            if told is None or (here is not None and abs(here - told) <= allowed):
+        for key, (name, unit, allowed) in TOLERANCES.items():
+            on_card, here = self.card.get(key), self.measured[key]
+            if on_card is None or (here is not None and abs(here - on_card) <= allowed):
                 continue
-            by = "no finite number" if here is None else f"{here:.4f}{unit} ({here - told:+.4f}{unit})"
-            found.append(f"{_label(self.card)}, {name}: the card has {told:.4f}{unit}, here it is {by}")
+            by = "no finite number" if here is None else f"{here:.4f}{unit} ({here - on_card:+.4f}{unit})"
+            found.append(f"{_label(self.card)}, {name}: the card has {on_card:.4f}{unit}, here it is {by}")
         facts = {"images": self.card.get("images"), **self.card["protocol"]}
-        for word, told in facts.items():
-            here = self.here["images"] if word == "images" else self.here["protocol"].get(word)
-            if word not in NOT_COMPARED and told != here:
-                found.append(f"{_label(self.card)}, {word}: the card has '{told}', here it is '{here}'")
+        for key, on_card in facts.items():
+            here = self.measured["images"] if key == "images" else self.measured["protocol"].get(key)
+            if key not in NOT_COMPARED and on_card != here:
+                found.append(f"{_label(self.card)}, {key}: the card has '{on_card}', here it is '{here}'")
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Both reports, without the single pictures, and where they differ."""
-        here = {key: value for key, value in self.here.items() if key != "per_image"}
+        """Both reports, without the single images, and their differences."""
+        here = {key: value for key, value in self.measured.items() if key != "per_image"}
         return {"set": self.card["set"], "card": self.card, "here": here, "deviations": self.deviations}
 
 
-def told_sets(name: str, folders: Sequence[str]) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
-    """Finds the card's sets among folders, by their names; those from the Hub where the card says.
+def find_card_sets(name: str, folders: Sequence[str]) -> tuple[list[CardSet], list[str]]:
+    """Finds the sets of a card among folders, by their names, or on the Hub if the card gives an address.
 
     Returns:
-        Folder and the card's report, for each that is there; and what the others are called.
+        The sets that were found, and the labels of the others.
 
     Raises:
-        OptionsError: no folder is named, or none is a set of the card.
-        CheckpointError, HubError: there is no such card, or it tells no numbers.
+        OptionsError: the card has no measurements, or none of its sets was found.
+        CheckpointError, HubError: there is no such card.
     """
-    from hfsr.evaluation import set_name
-    from hfsr.hub.cards.results import reports_from_card
-    from hfsr.hub.download.resolve import read_card
-
     reports = reports_from_card(read_card(name))
     if not reports:
         raise OptionsError(f"the card of '{name}' tells no measurements; measure it with -m {name}")
-    by_name = {set_name(folder): folder for folder in folders}
-    places = [by_name.get(report["set"], report.get("gt")) for report in reports]
-    told = [(place, report) for place, report in zip(places, reports, strict=True) if place]
-    if not told:
+    by_name = {name_of_set(folder): folder for folder in folders}
+    found, missing = [], []
+    for report in reports:
+        folder = by_name.get(report["set"], report.get("gt"))
+        if folder:
+            found.append(CardSet(folder, report))
+        else:
+            missing.append(_label(report))
+    if not found:
         raise OptionsError(
             f"none of the sets on the card of '{name}' is among --gt ({', '.join(by_name) or 'none named'}): "
             f"name folders called {', '.join(dict.fromkeys(report['set'] for report in reports))}"
         )
-    return told, [_label(report) for place, report in zip(places, reports, strict=True) if not place]
+    return found, missing
 
 
-def arguments_of(args: argparse.Namespace, card: dict[str, Any], folder: str) -> argparse.Namespace:
-    """The command line that measures as the card's protocol says.
+def repeat_measurement(
+    network: nn.Module,
+    card_set: CardSet,
+    *,
+    name: str,
+    model: str,
+    settings: RunSettings,
+    degradation: DegradationSpec,
+    lq: str | None = None,
+    show_progress: bool = False,
+) -> CardComparison:
+    """Measures a network on one set as the card's protocol states.
 
-    What `--degradation` says counts where no option tells it; the protocols are compared in any case.
+    Args:
+        network: the network, usually with the weights that the card belongs to.
+        card_set: from `find_card_sets`.
+        name: of the card's model, for the report.
+        model: the name that the network was loaded by.
+        settings: apply where the protocol states nothing.
+        degradation: likewise.
+        lq: folder of the LQ images, if the card was measured on given ones.
+        show_progress: shows a progress bar.
 
     Raises:
-        OptionsError: LQ pictures were given, and are not now.
+        OptionsError: the card was measured on given LQ images and `lq` is None.
+        DataError, ImageError, HubError: as `evaluate_folder`.
     """
-    protocol = card["protocol"]
-    words: dict[str, Any] = {
-        "gt": folder,
-        "dtype": protocol.get("dtype", args.dtype),
-        "tile": str(tile) if isinstance(tile := protocol.get("tile", 0), int) else "auto",
-        "self_ensemble": "self_ensemble" in protocol,
-        **words_of(protocol),
-    }
-    if protocol.get("resize") == "LQ pictures as given" and args.lq is None:
+    from hfsr.inference import Upscaler
+
+    protocol = card_set.report["protocol"]
+    if protocol.get("resize") == LQ_GIVEN and lq is None:
         raise OptionsError(
-            f"the card's {_label(card)} was measured on given LQ pictures; name them with --lq"
+            f"the card's {_label(card_set.report)} was measured on given LQ images; name them with --lq"
         )
-    return argparse.Namespace(**{**vars(args), **words})
-
-
-def words_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """The options by which LQ pictures are made as a protocol says; none where no option says that."""
-    words: dict[str, Any] = {"seed": protocol["seed"]} if "seed" in protocol else {}
-    noise = str(protocol.get("noise", ""))
-    if noise.startswith("Gaussian") and isinstance(protocol.get("sigma"), (int, float)):
-        words |= {"task": "denoise", "sigma": protocol["sigma"], "unclipped": "neither" in noise}
-    elif isinstance(protocol.get("quality"), (int, float)):
-        words |= {"task": "jpeg", "quality": protocol["quality"]}
-    elif pattern := re.match(r"Bayer (\w+)", str(protocol.get("mosaic", ""))):
-        words |= {"task": "demosaic", "pattern": pattern[1]}
-    return words
+    tile = protocol.get("tile", 0)
+    settings = replace(
+        settings,
+        dtype=protocol.get("dtype", settings.dtype),
+        tile=str(tile) if isinstance(tile, int) else "auto",
+        self_ensemble="self_ensemble" in protocol,
+    )
+    upscaler = Upscaler(
+        network,
+        tile=settings.tile,
+        dtype=settings.dtype,
+        device=settings.device,
+        self_ensemble=settings.self_ensemble,
+    )
+    made = None
+    if lq is None:
+        made = degradation.with_protocol(protocol).build_for_model(
+            scale=upscaler.scale, model_task=lambda: task_of(model, network), name=model
+        )
+    report = evaluate_folder(
+        upscaler, card_set.folder, lq, degradation=made, model=name, show_progress=show_progress
+    )
+    return CardComparison(card_set.report, report.to_json())
 
 
 def _label(report: dict[str, Any]) -> str:
     """Set and setting: "Set5 x2", "BSD68 sigma 25"."""
-    from hfsr.hub.cards.results import setting_name
-
     return f"{report['set']} {setting_name(report)}"

@@ -1,124 +1,144 @@
-"""What is done to good pictures to measure a model on them: the words of `evaluate` and `push`."""
+"""The degradation that a model is measured on, as command-line options or a card's protocol describe it."""
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING, Any
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import yaml
+
+from hfsr.degradations import Bicubic, GaussianNoise, Jpeg, Mosaic, Seeded, Step, build_chain
 from hfsr.errors import OptionsError
 
-if TYPE_CHECKING:
-    from hfsr.degradations import Seeded, Step
+__all__ = ["TASKS", "DegradationSpec", "task_key"]
 
-__all__ = ["WORDS", "add_words", "degradations_of", "task_word", "told_task"]
-
-WORDS = {
+TASKS = {
     "sr": "super-resolution",
     "denoise": "denoising",
     "jpeg": "jpeg-artefact-removal",
     "demosaic": "demosaicing",
 }
-"""The command line's word -> that of a model's config."""
-SIGMA, QUALITY = 25.0, 40
+"""Key of a task on the command line -> the task in a model's config."""
+DEFAULT_SIGMA, DEFAULT_QUALITY = 25.0, 40
 
 
-def add_words(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """The options; `several`: one may name strengths by the dozen, and is not told defaults."""
-    add = parser.add_argument
-    many: dict[str, Any] = {"nargs": "+"} if several else {}
-    sigma, quality = ("", "") if several else (f" (default {SIGMA:g})", f" (default {QUALITY})")
-    add(
-        "--task",
-        choices=WORDS,
-        help="what is done to --gt where no LQ pictures are given (default: what the model undoes)",
-    )
-    add("--sigma", type=float, metavar="N", help=f"denoise: grey levels of noise{sigma}", **many)
-    add(
-        "--unclipped",
-        action="store_true",
-        help="denoise: neither clamp nor round the noisy picture, as many papers do",
-    )
-    add("--quality", type=int, metavar="N", help=f"jpeg: quality{quality}", **many)
-    add("--pattern", default="RGGB", metavar="P", help="demosaic: Bayer pattern (default RGGB)")
-    add("--seed", type=int, default=0, metavar="N", help="seed of the noise (default 0)")
-    add(
-        "--degradation",
-        metavar="YAML",
-        help="instead of --task: what an option file says of it, as "
-        "'[{type: GaussianBlur, kernel_size: 7, sigma: 1.6}, {type: Subsample}]'",
-    )
+@dataclass(frozen=True, kw_only=True)
+class DegradationSpec:
+    """How LQ images are made from ground truth; everything may be left open.
+
+    Attributes:
+        task: a key of `TASKS`.
+        sigma: noise levels for "denoise", in gray levels of 8 bit; one measurement each.
+        unclipped: the noisy image is neither clamped nor rounded.
+        quality: JPEG qualities for "jpeg"; one measurement each.
+        pattern: Bayer pattern for "demosaic".
+        seed: of the noise.
+        steps: a degradation as option files describe it (YAML), instead of `task`.
+    """
+
+    task: str | None = None
+    sigma: tuple[float, ...] = ()
+    unclipped: bool = False
+    quality: tuple[int, ...] = ()
+    pattern: str = "RGGB"
+    seed: int = 0
+    steps: str | None = None
+
+    @property
+    def stated_task(self) -> str | None:
+        """The task, which a strength alone states too; None if it depends on the model."""
+        if self.task is None and self.sigma:
+            return "denoise"
+        if self.task is None and self.quality:
+            return "jpeg"
+        return self.task
+
+    @property
+    def is_stated(self) -> bool:
+        """True if a task, a strength or the steps are given."""
+        return bool(self.stated_task or self.steps)
+
+    def build(self, task: str, scale: float) -> list[Seeded]:
+        """Builds the degradations, one for each strength.
+
+        Args:
+            task: a key of `TASKS`, from `task_key`.
+            scale: of the model.
+
+        Raises:
+            OptionsError: the task needs a model of scale 1 and this one enlarges, or a value is out of range.
+        """
+        if self.steps:
+            return [Seeded(_build_steps(self.steps, scale), self.seed)]
+        if task != "sr" and scale != 1:
+            raise OptionsError(
+                f"--task {task} is for models of scale 1, this one enlarges x{scale:g}; leave --task out"
+            )
+        steps: list[Step] = [Bicubic(scale=scale)]
+        if task == "denoise":
+            clip = not self.unclipped
+            steps = [GaussianNoise(sigma=sigma, clip=clip) for sigma in self.sigma or (DEFAULT_SIGMA,)]
+        elif task == "jpeg":
+            steps = [Jpeg(quality=quality) for quality in self.quality or (DEFAULT_QUALITY,)]
+        elif task == "demosaic":
+            steps = [Mosaic(pattern=self.pattern)]  # type: ignore[arg-type]  # it checks the name
+        return [Seeded(step, self.seed) for step in steps]
+
+    def build_for_model(self, *, scale: float, model_task: Callable[[], str], name: str) -> Seeded:
+        """Builds the first degradation; what is left open follows from the model.
+
+        Args:
+            scale: of the model.
+            model_task: returns the task in the model's config; called only if nothing else states the task.
+            name: of the model, for errors.
+
+        Raises:
+            OptionsError: the model's task has no degradation here, or as `build`.
+        """
+        task = self.stated_task or ("sr" if scale != 1 or self.steps else model_task())
+        return self.build(task_key(task, name=name), scale)[0]
+
+    def with_protocol(self, protocol: Mapping[str, Any]) -> DegradationSpec:
+        """Replaces what the protocol of a measurement states: task, strength, pattern, seed.
+
+        A protocol whose degradation no option describes changes only the seed.
+        """
+        stated: dict[str, Any] = {"seed": protocol["seed"]} if "seed" in protocol else {}
+        noise, sigma = str(protocol.get("noise", "")), protocol.get("sigma")
+        quality = protocol.get("quality")
+        if noise.startswith("Gaussian") and isinstance(sigma, (int, float)):
+            stated |= {"task": "denoise", "sigma": (sigma,), "unclipped": "neither" in noise}
+        elif isinstance(quality, (int, float)):
+            stated |= {"task": "jpeg", "quality": (quality,)}
+        elif pattern := re.match(r"Bayer (\w+)", str(protocol.get("mosaic", ""))):
+            stated |= {"task": "demosaic", "pattern": pattern[1]}
+        return dataclasses.replace(self, **stated)
 
 
-def told_task(args: argparse.Namespace) -> str | None:
-    """The task that is told, also by a strength alone; None where it is left to the model."""
-    if args.task is None and args.sigma is not None:
-        return "denoise"
-    if args.task is None and args.quality is not None:
-        return "jpeg"
-    return args.task
-
-
-def task_word(task: str, *, name: str) -> str:
-    """The command line's word for a task, of which it may be one already.
+def task_key(task: str, *, name: str) -> str:
+    """The command-line key of a task, which may be given as such a key already.
 
     Args:
-        task: what a model undoes, as its config has it.
+        task: from a model's config, or a key of `TASKS`.
         name: of the model, for the error.
 
     Raises:
-        OptionsError: no option makes pictures of which that could be undone.
+        OptionsError: no degradation is known for this task.
     """
-    words = {meant: word for word, meant in WORDS.items()}
-    if task in WORDS or task in words:
-        return words.get(task, task)
+    keys = {config_task: key for key, config_task in TASKS.items()}
+    if task in TASKS or task in keys:
+        return keys.get(task, task)
     raise OptionsError(
-        f"'{name}' is for {task}, and what it undoes is not known here; name the LQ pictures with --lq, or "
+        f"'{name}' is for {task}, and what it undoes is not known here; name the LQ images with --lq, or "
         "say --sigma N (noise), --quality N (JPEG), --task demosaic or --degradation"
     )
 
 
-def degradations_of(args: argparse.Namespace, task: str, scale: float) -> list[Seeded]:
-    """What the command line says, once for each strength that it names.
-
-    Args:
-        args: of a parser with `add_words`.
-        task: from `task_word`.
-        scale: of the model.
-
-    Raises:
-        OptionsError: the model does not keep sizes and the task does, or a value is out of range.
-    """
-    from hfsr.degradations import Bicubic, GaussianNoise, Jpeg, Mosaic, Seeded
-
-    if args.degradation:
-        return [Seeded(_chain(args.degradation, scale), args.seed)]
-    if task != "sr" and scale != 1:
-        raise OptionsError(
-            f"--task {task} is for models of scale 1, this one enlarges x{scale:g}; leave --task out"
-        )
-    steps: list[Step] = [Bicubic(scale=scale)]
-    if task == "denoise":
-        clip = not args.unclipped
-        steps = [GaussianNoise(sigma=sigma, clip=clip) for sigma in _listed(args.sigma, SIGMA)]
-    elif task == "jpeg":
-        steps = [Jpeg(quality=quality) for quality in _listed(args.quality, QUALITY)]
-    elif task == "demosaic":
-        steps = [Mosaic(pattern=args.pattern)]
-    return [Seeded(step, args.seed) for step in steps]
-
-
-def _listed(told: Any, default: Any) -> list[Any]:
-    if told is None:
-        return [default]
-    return told if isinstance(told, list) else [told]
-
-
-def _chain(text: str, scale: float) -> Step:
-    """The steps that a command line says in the words of option files."""
-    import yaml
-
-    from hfsr.degradations import build_chain
-
+def _build_steps(text: str, scale: float) -> Step:
+    """Builds the steps that a command line gives in the YAML of option files."""
     if scale != int(scale):
         raise OptionsError(f"--degradation needs a whole scale, not {scale:g}")
     try:

@@ -1,4 +1,4 @@
-"""Which pictures are measured against which."""
+"""Pairs of ground-truth and low-quality images, found by their file names."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from hfsr.degradations import Seeded, modcrop
 from hfsr.errors import DataError, ImageError, some_of
 from hfsr.images import SUFFIXES, eight_bit, list_pictures, read_picture
 
-__all__ = ["Pair", "find_pairs", "set_name"]
+__all__ = ["Pair", "find_pairs", "name_of_set"]
 
-_MARK = re.compile(r"(_LRBI)?_?x[0-9.]+$")
-_ANONYMOUS = frozenset({"gt", "hq", "hr", "high", "images", "original", "originals"})
+_SCALE_MARK = re.compile(r"(_LRBI)?_?x[0-9.]+$")
+_GENERIC_FOLDERS = frozenset({"gt", "hq", "hr", "high", "images", "original", "originals"})
+"""Folder names that do not name a set; the parent folder does."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A GT picture and, unless it is made from that, its LQ picture: files, or uint8 arrays (RGB or gray)."""
+    """A GT image and its LQ image: files, or uint8 arrays (RGB or gray); LQ is made from GT if None."""
 
     name: str
     gt: Path | NDArray
     lq: Path | NDArray | None = None
 
     def load(self, degradation: Seeded, scale: float) -> tuple[NDArray, NDArray]:
-        """Reads both.
+        """Reads both images.
 
         Returns:
-            LQ and GT, uint8, RGB (H, W, 3) or gray (H, W); GT cropped to a multiple of the scale. An LQ
-            that is made here without rounding is float32, nominally in [0, 1].
+            LQ and GT, uint8, RGB (H, W, 3) or gray (H, W); GT cropped to a multiple of the scale. An LQ image
+            that is made without rounding is float32, nominally in [0, 1].
 
         Raises:
-            ImageError: one cannot be read.
-            DataError: the LQ picture has another size than the GT picture divided by the scale.
+            ImageError: an image cannot be read.
+            DataError: the size of LQ is not the size of GT divided by the scale.
         """
         gt = modcrop(_pixels(self.gt), scale)
         if self.lq is None:
@@ -46,74 +47,78 @@ class Pair:
         if lq.shape[:2] != expected:
             raise DataError(
                 f"'{self.name}': LQ has {lq.shape[1]}x{lq.shape[0]} px, but GT divided by {scale:g} has "
-                f"{expected[1]}x{expected[0]}; give the LQ pictures of this scale"
+                f"{expected[1]}x{expected[0]}; give the LQ images of this scale"
             )
         return lq, gt
 
 
 def find_pairs(gt: str | Path, lq: str | Path | None = None, scale: float = 1) -> list[Pair]:
-    """Pairs the pictures of two folders by their names; subfolders are left alone.
+    """Pairs the images of two folders by their names; subfolders are ignored.
 
     Args:
-        gt: a folder of good pictures, or one picture.
-        lq: the folder (or picture) of bad ones, named NAMExS, NAME_LRBIxS (also with _xS) or NAME; None: they
-            are made from the good ones.
+        gt: a folder of ground-truth images, or one image.
+        lq: the folder (or image) of LQ images, named NAMExS, NAME_LRBIxS (also with _xS) or NAME; None if
+            they are made from the ground truth.
         scale: S in those names.
 
     Returns:
-        At least one pair, in the order of the names.
+        At least one pair, sorted by name.
 
     Raises:
-        DataError: a folder is missing or holds no pictures, two pictures have one name, or pictures do not
-        pair.
+        DataError: a folder is missing or holds no images, two images have one name, or images do not pair.
     """
-    good = _by_stem(Path(gt), "GT")
+    gt_files = _by_stem(Path(gt), "GT")
     if lq is None:
-        return [Pair(stem, path) for stem, path in good.items()]
-    bad = _by_stem(Path(lq), "LQ")
-    if len(good) == len(bad) == 1 and Path(gt).is_file() and Path(lq).is_file():
-        return [Pair(*next(iter(good.items())), next(iter(bad.values())))]
-    pairs, alone = [], []
-    for stem, path in good.items():
+        return [Pair(stem, path) for stem, path in gt_files.items()]
+    lq_files = _by_stem(Path(lq), "LQ")
+    if len(gt_files) == len(lq_files) == 1 and Path(gt).is_file() and Path(lq).is_file():
+        return [Pair(*next(iter(gt_files.items())), next(iter(lq_files.values())))]
+    pairs, without_lq = [], []
+    for stem, path in gt_files.items():
         names = (f"{stem}{mark}x{scale:g}" for mark in ("", "_LRBI", "_", "_LRBI_"))
-        partner = next((bad[name] for name in (*names, stem) if name in bad), None)
+        partner = next((lq_files[name] for name in (*names, stem) if name in lq_files), None)
         if partner is None:
-            alone.append(path.name)
+            without_lq.append(path.name)
         else:
             pairs.append(Pair(stem, path, partner))
-    strangers = [path.name for stem, path in bad.items() if not {stem, _MARK.sub("", stem)} & good.keys()]
-    if alone or strangers:
-        where, lonely = ("LQ", alone) if alone else ("GT", strangers)
+    without_gt = [
+        path.name
+        for stem, path in lq_files.items()
+        if not {stem, _SCALE_MARK.sub("", stem)} & gt_files.keys()
+    ]
+    if without_lq or without_gt:
+        kind, unpaired = ("LQ", without_lq) if without_lq else ("GT", without_gt)
         raise DataError(
-            f"{len(lonely)} pictures have no partner in the {where} folder: {some_of(lonely)}; "
-            f"an LQ picture of NAME is called NAME, NAMEx{scale:g} or NAME_LRBIx{scale:g}"
+            f"{len(unpaired)} images have no partner in the {kind} folder: {some_of(unpaired)}; "
+            f"an LQ image of NAME is called NAME, NAMEx{scale:g} or NAME_LRBIx{scale:g}"
         )
     return pairs
 
 
-def set_name(gt: str | Path) -> str:
-    """What a set is called, from its folder: "Set5" for `Set5` and for `Set5/HR`."""
+def name_of_set(gt: str | Path) -> str:
+    """The name of a set, from its folder: "Set5" for `Set5` and for `Set5/HR`."""
     path = Path(gt).resolve()
     if path.is_file():
         return path.stem
-    return path.parent.name if path.name.lower() in _ANONYMOUS and path.parent.name else path.name
+    is_generic = path.name.lower() in _GENERIC_FOLDERS and path.parent.name
+    return path.parent.name if is_generic else path.name
 
 
-def _by_stem(place: Path, kind: str) -> dict[str, Path]:
-    if place.is_file():
-        return {place.stem: place}
+def _by_stem(path: Path, kind: str) -> dict[str, Path]:
+    if path.is_file():
+        return {path.stem: path}
     try:
-        files = list_pictures(place)
+        files = list_pictures(path)
     except ImageError as error:
         raise DataError(f"the {kind} folder {error}") from error
     if not files:
-        raise DataError(f"the {kind} folder '{place}' holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    doubles = [stem for stem, count in Counter(path.stem for path in files).items() if count > 1]
-    if doubles:
-        raise DataError(f"'{place}' holds several pictures of one name: {some_of(doubles)}; keep one of each")
-    return {path.stem: path for path in files}
+        raise DataError(f"the {kind} folder '{path}' holds no images ({', '.join(sorted(SUFFIXES))})")
+    repeated = [stem for stem, count in Counter(file.stem for file in files).items() if count > 1]
+    if repeated:
+        raise DataError(f"'{path}' holds several images of one name: {some_of(repeated)}; keep one of each")
+    return {file.stem: file for file in files}
 
 
 def _pixels(source: Path | NDArray) -> NDArray:
-    """8 bit, without alpha: what the tables measure."""
+    """Pixels of 8 bit without alpha, as the published tables measure."""
     return eight_bit(read_picture(source).pixels) if isinstance(source, Path) else source

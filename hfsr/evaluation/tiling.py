@@ -1,7 +1,7 @@
-"""What cutting a picture into independent tiles costs: whole image, tiles as other tools cut them, and ours.
+"""Comparison of tilings: independent tiles as in other tools, and the tiles of hfsr, against the whole image.
 
-The reference is the network run on the whole picture. The measures are PSNR (RGB, 8 bit) to that, the largest
-difference in grey levels and before rounding, and the share of pixels that changed.
+The reference is the result for the whole image. Measured are the PSNR (RGB, 8 bit) to it, the largest
+difference in gray levels and before rounding, and the share of pixels that changed.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from torch import Tensor
 from hfsr.images import from_rgb_float, to_rgb_float
 from hfsr.metrics import psnr
 
-__all__ = ["OTHERS", "Cut", "TilingReport", "compare_tiling"]
+from .benchmark import Restore
 
-Restore = Callable[[Tensor], Tensor]
+__all__ = ["OTHER_TILINGS", "TilingReport", "TilingResult", "compare_tiling"]
 
-OTHERS = ((256, 10), (128, 10))
-"""Tile and padding, LR px, that other tools ship with."""
+OTHER_TILINGS = ((256, 10), (128, 10))
+"""Tile and padding in LQ px, the defaults of other tools."""
 
-_PANEL, _GAP, _CAPTION = 640, 8, 24  # px: width of a panel of the difference picture, between, above
+_PANEL, _GAP, _CAPTION = 640, 8, 24  # px: width of a panel, space between panels, height of the caption
 _GAIN = 16
 
 
 @dataclass(frozen=True)
-class Cut:
-    """One way to cut, against the whole picture."""
+class TilingResult:
+    """One tiling, compared with the whole image."""
 
     method: str
     psnr: float
-    """dB, RGB; infinite where no pixel differs."""
+    """dB, RGB; infinite if no pixel differs."""
     largest: int
-    """Grey levels."""
+    """Gray levels."""
     changed: float
     """Share of the pixels that differ, 0 to 1."""
     of_range: float
@@ -49,22 +49,22 @@ class Cut:
 
 @dataclass(frozen=True)
 class TilingReport:
-    """All ways to cut one picture."""
+    """All tilings of one image."""
 
     name: str
-    cuts: tuple[Cut, ...]
-    picture: Image.Image
-    """The whole result beside the differences of every cut, made brighter."""
+    results: tuple[TilingResult, ...]
+    image: Image.Image
+    """The result for the whole image, and the brightened difference of every tiling to it."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; an infinite PSNR becomes None."""
         rows = [
             {
-                **vars(cut),
-                "psnr": cut.psnr if math.isfinite(cut.psnr) else None,
-                "changed": round(cut.changed, 6),
+                **vars(result),
+                "psnr": result.psnr if math.isfinite(result.psnr) else None,
+                "changed": round(result.changed, 6),
             }
-            for cut in self.cuts
+            for result in self.results
         ]
         return {"input": self.name, "cuts": rows}
 
@@ -77,59 +77,59 @@ def compare_tiling(
     whole: Restore,
     ours: Restore,
     ours_label: str = "hfsr in pieces",
-    others: tuple[tuple[int, int], ...] = OTHERS,
-    progress: Callable[[str], None] = lambda way: None,
+    others: tuple[tuple[int, int], ...] = OTHER_TILINGS,
+    progress: Callable[[str], None] = lambda method: None,
 ) -> TilingReport:
-    """Runs one picture whole, in independent tiles, and in our pieces.
+    """Runs one image whole, in independent tiles, and in the tiles of hfsr.
 
     Args:
-        name: of the picture, for the report.
-        pixels: LR picture, uint8, RGB (H, W, 3) or gray (H, W).
+        name: of the image, for the report.
+        pixels: LQ image, uint8, RGB (H, W, 3) or gray (H, W).
         scale: of the network.
-        whole: the network on a whole picture; independent tiles are run by it too.
-        ours: the same network in pieces.
-        ours_label: what to call that.
-        others: tile and padding in LR px of the independent tiles.
-        progress: called with the name of each way before it runs.
+        whole: the network on a whole image; it also runs the independent tiles.
+        ours: the same network in the tiles of hfsr.
+        ours_label: name of that method.
+        others: tile and padding in LQ px of the independent tiles.
+        progress: called with the name of each method before it runs.
     """
     image = to_rgb_float(pixels)
-    ways: dict[str, Callable[[], Tensor]] = {}
+    methods: dict[str, Callable[[], Tensor]] = {}
     for tile, padding in others:
         label = f"independent tiles of {tile} px, {padding} px of padding"
-        ways[label] = functools.partial(
+        methods[label] = functools.partial(
             independent_tiles, whole, image, scale=scale, tile=tile, padding=padding
         )
-    ways[ours_label] = lambda: ours(image)
-    cuts, differences = [], []
+    methods[ours_label] = lambda: ours(image)
+    results, differences = [], []
     with torch.inference_mode():
-        progress("whole picture")
+        progress("whole image")
         reference = whole(image)
-        for label, run in ways.items():
+        for label, run in methods.items():
             progress(label)
-            cut, difference = _compare(label, run(), reference)
-            cuts.append(cut)
+            result, difference = _compare(label, run(), reference)
+            results.append(result)
             differences.append(difference)
-        picture = _picture(from_rgb_float(reference), cuts, differences)
-    return TilingReport(name=name, cuts=tuple(cuts), picture=picture)
+        panels = _draw_panels(from_rgb_float(reference), results, differences)
+    return TilingReport(name=name, results=tuple(results), image=panels)
 
 
 def independent_tiles(restore: Restore, image: Tensor, *, scale: int, tile: int, padding: int) -> Tensor:
-    """Cuts as other tools do: every tile knows nothing but `padding` px around it.
+    """Runs independent tiles, as other tools do: each tile sees `padding` px around it and nothing else.
 
     Args:
         restore: run on each tile.
         image: RGB float (1, 3, H, W).
         scale: of the network.
-        tile: side of what a tile contributes, LR px.
-        padding: LR px beyond that on each side, where the picture has them.
+        tile: side of a tile in LQ px, without padding.
+        padding: LQ px beyond that on each side, cut at the border of the image.
 
     Returns:
         (1, 3, H*scale, W*scale).
     """
     height, width = image.shape[-2:]
     result = image.new_empty((1, 3, height * scale, width * scale))
-    for top, bottom in _spans(height, tile):
-        for left, right in _spans(width, tile):
+    for top, bottom in _tile_bounds(height, tile):
+        for left, right in _tile_bounds(width, tile):
             above, before = max(0, top - padding), max(0, left - padding)
             part = restore(image[..., above : bottom + padding, before : right + padding])
             rows = slice((top - above) * scale, (bottom - above) * scale)
@@ -138,38 +138,42 @@ def independent_tiles(restore: Restore, image: Tensor, *, scale: int, tile: int,
     return result
 
 
-def _spans(length: int, step: int) -> Iterator[tuple[int, int]]:
+def _tile_bounds(length: int, step: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + step, length)) for start in range(0, length, step))
 
 
-def _compare(method: str, result: Tensor, reference: Tensor) -> tuple[Cut, NDArray[np.uint8]]:
-    """One way against the reference, and where they differ: (H, W), the largest of a pixel's channels."""
+def _compare(method: str, result: Tensor, reference: Tensor) -> tuple[TilingResult, NDArray[np.uint8]]:
+    """Compares a result with the reference; the difference is (H, W), the largest of a pixel's channels."""
     a, b = from_rgb_float(result), from_rgb_float(reference)
     difference = (np.maximum(a, b) - np.minimum(a, b)).max(axis=2)
-    cut = Cut(
+    compared = TilingResult(
         method=method,
         psnr=psnr(a, b, channel="rgb"),
         largest=int(difference.max()),
         changed=float(np.mean(difference > 0)),
         of_range=float((result - reference).abs().max()),
     )
-    return cut, difference
+    return compared, difference
 
 
-def _picture(whole: NDArray, cuts: list[Cut], differences: list[NDArray]) -> Image.Image:
-    """Panels side by side: the whole result, and each cut's difference, brightened."""
+def _draw_panels(whole: NDArray, results: list[TilingResult], differences: list[NDArray]) -> Image.Image:
+    """Panels side by side: the result for the whole image, and the brightened difference of each tiling."""
     size = (_PANEL, max(1, round(whole.shape[0] * _PANEL / whole.shape[1])))
     font = ImageFont.load_default(14)
     panels = [
         (
             Image.fromarray(whole).resize(size),
-            f"whole picture; at its right the differences to it, times {_GAIN}",
+            f"whole image; at its right the differences to it, times {_GAIN}",
         )
     ]
-    for cut, difference in zip(cuts, differences, strict=True):
-        level = f"{cut.psnr:.1f} dB, up to {cut.largest} of 255" if cut.largest else "no pixel differs"
-        bright = Image.fromarray(np.minimum(_shrunk(difference) * np.uint16(_GAIN), 255).astype(np.uint8))
-        panels.append((bright.resize(size, Image.Resampling.NEAREST), f"{cut.method}: {level}"))
+    for result, difference in zip(results, differences, strict=True):
+        level = (
+            f"{result.psnr:.1f} dB, up to {result.largest} of 255" if result.largest else "no pixel differs"
+        )
+        bright = Image.fromarray(
+            np.minimum(_block_maxima(difference) * np.uint16(_GAIN), 255).astype(np.uint8)
+        )
+        panels.append((bright.resize(size, Image.Resampling.NEAREST), f"{result.method}: {level}"))
     sheet = Image.new("RGB", (len(panels) * (_PANEL + _GAP) - _GAP, size[1] + _CAPTION), "white")
     draw = ImageDraw.Draw(sheet)
     for index, (panel, label) in enumerate(panels):
@@ -179,8 +183,8 @@ def _picture(whole: NDArray, cuts: list[Cut], differences: list[NDArray]) -> Ima
     return sheet
 
 
-def _shrunk(difference: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The largest difference of every block, so that thin seams survive in a small panel."""
+def _block_maxima(difference: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The largest difference of each block, so that thin seams stay visible in a small panel."""
     block = max(1, difference.shape[1] // _PANEL)
     for axis in (0, 1):
         difference = np.maximum.reduceat(difference, np.arange(0, difference.shape[axis], block), axis=axis)

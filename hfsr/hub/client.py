@@ -1,4 +1,4 @@
-"""The Hub's client as hfsr uses it, and what the Hub and the client complain of, put into words."""
+"""The client of the Hub, and the translation of its exceptions into messages."""
 
 from __future__ import annotations
 
@@ -38,52 +38,51 @@ __all__ = ["LOG_IN", "address", "check_repo_id", "client", "require_token", "tra
 
 Kind = Literal["model", "data set", "Space"]
 FOLDERS: dict[Kind, str] = {"model": "", "data set": "datasets/", "Space": "spaces/"}
-"""Kind of a repository -> where the Hub keeps those, before the owner's name."""
+"""Kind of a repository -> path of its address before the owner's name."""
 REPO_TYPES: dict[Kind, str] = {"model": "model", "data set": "dataset", "Space": "space"}
 XET_REFUSAL = re.compile(r"HTTP status \w+ error \((\d{3}) ([^)]*)\)")
-"""How hf_xet, which asks the Hub on its own, tells that it was refused."""
+"""Error text of hf_xet, which makes its own requests, for a refused request."""
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
-
 REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
 def client(token: str | None = None) -> HfApi:
-    """The Hub's client, introducing itself as hfsr/<version>."""
+    """Creates a client that identifies itself as hfsr/<version>."""
     return HfApi(token=token, library_name="hfsr", library_version=__version__)
 
 
 def address(repo_id: str, kind: Kind = "model") -> str:
-    """Where a person finds a repository."""
+    """The web address of a repository."""
     return f"{constants.ENDPOINT}/{FOLDERS[kind]}{repo_id}"
 
 
 def check_repo_id(repo_id: str) -> None:
-    """Raises OptionsError unless it has the form owner/name."""
+    """Raises OptionsError unless the id has the form owner/name."""
     if not REPO_ID.fullmatch(repo_id):
         raise OptionsError(f"'{repo_id}' is no id on the Hub: write owner/name, as in your-name/rcan-x4")
 
 
 def require_token(token: str | None = None) -> None:
-    """Raises HubError when there is no token to publish with; whether it is a good one, the Hub says."""
+    """Raises HubError if there is no token; the Hub checks later whether it is valid."""
     if not (token or get_token()):
         raise HubError(f"publishing needs a token of the Hub with write access and there is none; {LOG_IN}")
 
 
 @contextmanager
 def translate_errors(repo_id: str, *, revision: str | None = None, kind: Kind = "model") -> Iterator[None]:
-    """Turns what the client raises in the block into one HubError that says what to do."""
+    """Turns exceptions of the client into a HubError that says what is wrong and what to do."""
     try:
-        with _one_voice():
+        with _quiet_client():
             yield
     except HfsrError:
         raise
     except (HTTPError, EntryNotFoundError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise HubError(_words(error, repo_id, revision, kind)) from error
+        raise HubError(_message(error, repo_id, revision, kind)) from error
 
 
 @contextmanager
-def _one_voice() -> Iterator[None]:
-    """While the block runs, the client is silent about retries, and draws progress bars for people only."""
+def _quiet_client() -> Iterator[None]:
+    """Silences the client's messages about retries, and its progress bars unless stderr is a terminal."""
     verbosity = logging.get_verbosity()
     forced = constants.HF_HUB_DISABLE_PROGRESS_BARS is not None
     hide = not (forced or are_progress_bars_disabled() or sys.stderr.isatty() or "ipykernel" in sys.modules)
@@ -98,11 +97,9 @@ def _one_voice() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _words(error: BaseException, repo_id: str, revision: str | None, kind: Kind) -> str:
-    if (
-        isinstance(error, RuntimeError) and error.__cause__ is not None
-    ):  # how the client wraps a failed upload
-        return _words(error.__cause__, repo_id, revision, kind)
+def _message(error: BaseException, repo_id: str, revision: str | None, kind: Kind) -> str:
+    if isinstance(error, RuntimeError) and error.__cause__ is not None:  # the client wraps a failed upload
+        return _message(error.__cause__, repo_id, revision, kind)
     if isinstance(error, LocalTokenNotFoundError):
         return f"the Hub wants to know who you are and there is no token; {LOG_IN}"
     if isinstance(error, GatedRepoError):
@@ -115,84 +112,89 @@ def _words(error: BaseException, repo_id: str, revision: str | None, kind: Kind)
     if isinstance(error, RevisionNotFoundError):
         return f"'{repo_id}' has no revision '{revision}'{suggest(revision or '', _revisions(repo_id, kind))}"
     if isinstance(error, HfHubHTTPError):
-        said = " ".join((error.server_message or "").split())
+        reason = " ".join((error.server_message or "").split())
         reading = error.response.request.method in ("GET", "HEAD")
-        return _status_words(error.response.status_code, said, repo_id, kind, reading=reading)
+        return _status_message(error.response.status_code, reason, repo_id, kind, reading=reading)
     if isinstance(error, ConnectionError) and (refusal := XET_REFUSAL.search(str(error))):
         reading = "xet-write-token" not in str(error)
-        return _status_words(int(refusal[1]), refusal[2], repo_id, kind, reading=reading)
+        return _status_message(int(refusal[1]), refusal[2], repo_id, kind, reading=reading)
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to work with the Hub"
     if isinstance(error, LocalEntryNotFoundError):
-        return _uncached_words(error, repo_id, revision, kind)
+        return _not_cached_message(error, repo_id, revision, kind)
+    return _local_message(error, repo_id)
+
+
+def _local_message(error: BaseException, repo_id: str) -> str:
+    """The message for an error of the connection, the transfer or the disk."""
     if isinstance(error, (HTTPError, ConnectionError, TimeoutError)):
         return (
             f"the Hub at {constants.ENDPOINT} is out of reach ({type(error).__name__}); "
             "check the connection and repeat the command"
         )
-    said = " ".join(str(error).split())
-    if isinstance(error, RuntimeError) and said.startswith("Task error"):
+    reason = " ".join(str(error).split())
+    if isinstance(error, RuntimeError) and reason.startswith("Task error"):
         return (
-            f"Xet, which keeps the Hub's large files, failed at '{repo_id}' ({said}); repeat the command, "
-            "with HF_HUB_DISABLE_XET=1 to go without Xet"
+            f"Xet, the storage of the Hub's large files, failed at '{repo_id}' ({reason}); "
+            "repeat the command, with HF_HUB_DISABLE_XET=1 to go without Xet"
         )
-    foreign = isinstance(error, (KeyError, JSONDecodeError, FileMetadataError))
-    if foreign or said.startswith("Xet headers"):
+    is_foreign = isinstance(error, (KeyError, JSONDecodeError, FileMetadataError))
+    if is_foreign or reason.startswith("Xet headers"):
         return (
-            f"{constants.ENDPOINT} gave an answer that is none of the Hub's; where your network shows a page "
-            "of its own, log in there first, then repeat the command"
+            f"{constants.ENDPOINT} gave an answer that is none of the Hub's; if your network shows a login "
+            "page, log in there first, then repeat the command"
         )
-    if isinstance(error, OSError) and "Consistency check" in said:
+    if isinstance(error, OSError) and "Consistency check" in reason:
         return f"a download from '{repo_id}' ended early; nothing was kept, try again"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"there is no room on this disk for '{repo_id}'; free some, or set HF_HOME to a larger one"
-    return f"'{repo_id}' on the Hub: {said}; repeat the command when that is mended"
+    return f"'{repo_id}' on the Hub: {reason}; fix this and repeat the command"
 
 
-def _status_words(status: int, said: str, repo_id: str, kind: Kind, *, reading: bool) -> str:
-    said = said or f"status {status}"
+def _status_message(status: int, reason: str, repo_id: str, kind: Kind, *, reading: bool) -> str:
+    reason = reason or f"status {status}"
     if status == 401:
-        return (
-            f"the Hub does not accept the token ({said}); make a new one in your settings there and {LOG_IN}"
-        )
+        return f"the Hub does not accept the token ({reason}); make a new one in your settings and {LOG_IN}"
     if status == 402 and kind == "Space":
         return (
-            f"the Hub wants a paid plan for this Gradio Space or its hardware ({said}); subscribe there, "
+            f"the Hub wants a paid plan for this Gradio Space or its hardware ({reason}); subscribe there, "
             "choose --hardware or an owner that has one, or run the same page here with 'hfsr demo'"
         )
     if status == 402:
         return (
-            f"the Hub wants a paid plan for this ({said}); see its pricing, or choose another owner "
+            f"the Hub wants a paid plan for this ({reason}); see its pricing, or choose another owner "
             f"for '{repo_id}'"
         )
     if status == 403 and reading:
-        return f"the Hub does not let you read '{repo_id}' ({said}); ask its owner, or use a token that may"
+        return f"the Hub does not let you read '{repo_id}' ({reason}); ask its owner, or use a token that may"
     if status == 403:
         return (
-            f"the token may not write to '{repo_id}' ({said}); use a token with write access, "
+            f"the token may not write to '{repo_id}' ({reason}); use a token with write access, "
             "an owner you belong to, or --create-pr"
         )
     if status == 412:
-        return f"'{repo_id}' changed while this ran ({said}); look at what is there and run the command again"
+        return (
+            f"'{repo_id}' changed while this ran ({reason}); look at what is there and run the command again"
+        )
     if status == 429:
-        return f"the Hub asks for a pause ({said}); wait some minutes and repeat the command"
+        return f"the Hub asks for a pause ({reason}); wait some minutes and repeat the command"
     if status >= 500:
         return f"the Hub at {constants.ENDPOINT} has trouble (status {status}); try again later"
-    return f"the Hub refused '{repo_id}' (status {status}: {said})"
+    return f"the Hub refused '{repo_id}' (status {status}: {reason})"
 
 
-def _uncached_words(error: BaseException, repo_id: str, revision: str | None, kind: Kind) -> str:
-    """Nothing in the cache, and the Hub was not to be asked, or could not be, or gave no useful answer."""
+def _not_cached_message(error: BaseException, repo_id: str, revision: str | None, kind: Kind) -> str:
+    """The message for a file that is not cached, while the client is offline or got no useful answer."""
     cause = error.__cause__
     if cause is not None and not isinstance(cause, OfflineModeIsEnabled):
-        return _words(cause, repo_id, revision, kind)
+        return _message(cause, repo_id, revision, kind)
     at = f" at revision '{revision}'" if revision else ""
     why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "local_files_only is set"
     return f"'{repo_id}'{at} is not in the cache and {why}; go online once to download it"
 
 
 def _revisions(repo_id: str, kind: Kind) -> Iterable[str]:
-    """Branches and tags of a repository, as far as the Hub tells them."""
+    """Branches and tags of a repository; empty if the Hub does not list them."""
     try:
         refs = client().list_repo_refs(repo_id, repo_type=REPO_TYPES[kind])
     except (HTTPError, OSError):

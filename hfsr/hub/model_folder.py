@@ -1,4 +1,4 @@
-"""Model folders with their cards: writing them, and which of their files are published."""
+"""Model folders with their cards, and the list of their published files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
+from hfsr.atomic import replacing
 from hfsr.checkpoints import write_model_folder
-from hfsr.checkpoints.files import replacing
+from hfsr.errors import CheckpointError
 
 from .cards.card import make_card
 from .cards.schema import CURVE, EXAMPLE, OPTION_FILE
@@ -23,9 +24,9 @@ def save_pretrained(
 
     Args:
         model: a registered network.
-        folder: made where needed; `from_pretrained(folder)` reads it.
-        card: the text of the card; made from the network's facts when None.
-        task: what the weights are for; the network's usual task when None.
+        folder: created if needed; `from_pretrained(folder)` reads it.
+        card: text of the card; made from the facts of the network if None.
+        task: of the weights; the network's usual task if None.
 
     Returns:
         The folder.
@@ -40,13 +41,13 @@ def save_pretrained(
 
 
 def published_files(folder: Path) -> list[str]:
-    """The files of a model folder that are published."""
-    pictures_and_recipe = [name for name in (EXAMPLE, CURVE, OPTION_FILE) if (folder / name).is_file()]
-    return [CONFIG, README, WEIGHTS, *pictures_and_recipe]
+    """Names of the files of a model folder that are published."""
+    optional = [name for name in (EXAMPLE, CURVE, OPTION_FILE) if (folder / name).is_file()]
+    return [CONFIG, README, WEIGHTS, *optional]
 
 
 def write_card(card: str, folder: Path) -> None:
-    """Writes a card into a model folder, unless the same one is there.
+    """Writes a card into a model folder, unless it holds the same one.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -55,8 +56,12 @@ def write_card(card: str, folder: Path) -> None:
 
 
 def write_if_changed(path: Path, content: bytes) -> None:
-    """Writes a small file, unless it is there already."""
+    """Writes a small file, unless its content is the same.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
     if path.is_file() and path.read_bytes() == content:
         return
-    with replacing(path) as partial:
+    with replacing(path, error=CheckpointError) as partial:
         partial.write_bytes(content)

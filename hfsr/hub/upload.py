@@ -1,4 +1,4 @@
-"""Models on their way to the Hub: a model folder with its card, uploaded in one commit."""
+"""Uploads: a model folder or a Space in one commit, with only the files that differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hfsr.errors import HubError
 from .cards.card import check_card
 from .client import address, check_repo_id, client, require_token, translate_errors
 from .download.cache_check import matches_oid
-from .download.repo_formats import CONFIG, README, parse
+from .download.repo_formats import CONFIG, README, read_config
 from .model_folder import published_files
 
 __all__ = [
@@ -28,11 +28,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What an upload did.
+    """Result of an upload.
 
     Attributes:
-        address: where a person finds it: the model, or the pull request.
-        changed: the files that were uploaded; empty when all were there already.
+        address: of the model, the Space or the pull request.
+        changed: names of the uploaded files; empty if the Hub had all of them.
     """
 
     address: str
@@ -49,7 +49,7 @@ def upload_model_folder(
     commit_message: str | None = None,
     token: str | None = None,
 ) -> UploadResult:
-    """Uploads a model folder - config, weights, card and its picture - in one commit.
+    """Uploads a model folder in one commit: config, weights, card, its images and its option file.
 
     The arguments are those of `push_to_hub`.
 
@@ -60,7 +60,7 @@ def upload_model_folder(
     api = client(token)
     card = check_card((folder / README).read_text(encoding="utf-8"))
     with translate_errors(repo_id, revision=revision), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # what the Hub remarks on a card is no reason to stop
+        warnings.simplefilter("ignore", UserWarning)  # the Hub's remarks on a card
         card.validate()
         api.create_repo(repo_id, private=private or None, exist_ok=True)
         if revision is not None and not create_pr:
@@ -89,7 +89,7 @@ def upload_model_folder(
 
 
 def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
-    """What the Hub says of a repository that has just been made, or was there."""
+    """Repository information after `create_repo`."""
     try:
         return api.model_info(repo_id, revision=revision)
     except RevisionNotFoundError:
@@ -102,8 +102,8 @@ def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
 
 
 def _check_ours(api: HfApi, repo_id: str, commit: str) -> None:
-    """Raises HubError where the repository holds another library's model, which would be overwritten."""
-    config = parse(Path(api.hf_hub_download(repo_id, CONFIG, revision=commit)), repo_id)
+    """Raises HubError if the repository holds another library's model, which would be overwritten."""
+    config = read_config(Path(api.hf_hub_download(repo_id, CONFIG, revision=commit)), repo_id)
     if "architecture" not in config:
         raise HubError(
             f"the name '{repo_id}' is taken by another library's model (its {CONFIG} says so), which yours "
@@ -120,7 +120,7 @@ def changed_files(
     names: Sequence[str],
     repo_type: str = "model",
 ) -> list[str]:
-    """Those of a folder's files that differ from a commit's on the Hub."""
+    """Names of the files that differ from those of a commit on the Hub."""
     remote = {
         file.path: file.lfs.sha256 if file.lfs else file.blob_id
         for file in api.get_paths_info(repo_id, list(names), revision=commit, repo_type=repo_type)
@@ -137,18 +137,18 @@ def upload_space(
     hardware: str | None = None,
     token: str | None = None,
 ) -> UploadResult:
-    """Creates the Space where there is none and uploads what has changed, in one commit.
+    """Creates a Space if there is none, and uploads the files that differ in one commit.
 
     Args:
-        folder: from `write_space`.
+        folder: from `hfsr.publishing.space.stage_space`.
         repo_id: "owner/name".
-        private: only its owners see a Space that is made here.
-        hardware: of a Space that is made here ("cpu-basic", "zero-a10g", ...); the Hub's default when None.
-        token: of the Hub; the stored one or HF_TOKEN when None.
+        private: a new Space is visible to its owners only.
+        hardware: of a new Space ("cpu-basic", "zero-a10g", ...); the Hub's default if None.
+        token: of the Hub; the stored one or HF_TOKEN if None.
 
     Raises:
-        OptionsError: `repo_id` is not of the form owner/name.
-        HubError: the Hub refuses, wants a paid plan, or is out of reach. It is safe to run it again.
+        OptionsError: `repo_id` does not have the form owner/name.
+        HubError: the Hub refuses, requires a paid plan, or is out of reach. It is safe to run it again.
     """
     check_repo_id(repo_id)
     require_token(token)
@@ -159,7 +159,7 @@ def upload_space(
             repo_id,
             repo_type="space",
             space_sdk="gradio",
-            space_hardware=hardware,  # type: ignore[arg-type]  # a string will do, and newer ones have no name
+            space_hardware=hardware,  # type: ignore[arg-type]  # any string is valid; newer hardware has no enum member
             private=private or None,
             exist_ok=True,
         )

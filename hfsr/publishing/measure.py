@@ -1,168 +1,217 @@
-"""What `hfsr push` measures for a card: numbers on sets of pictures, before and after, speed."""
+"""Measurements and the example for a model card, made before a model is published."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import nn
+
+from hfsr.degradations import Seeded
 from hfsr.errors import OptionsError
-from hfsr.evaluation.benchmark import evaluate_set
-from hfsr.evaluation.degradation_spec import degradations_of, task_word, told_task
+from hfsr.evaluation import (
+    DegradationSpec,
+    device_name,
+    evaluate_folder,
+    find_pairs,
+    make_example_image,
+    measure_seconds,
+)
+from hfsr.evaluation.degradation_spec import task_key
+from hfsr.hub.cards.results import reports_from_card, setting_name
+from hfsr.hub.cards.schema import EXAMPLE, Example
+from hfsr.hub.download.datasets import PREFIX, local_folder
+from hfsr.inference import Upscaler
+from hfsr.samples import SAMPLE
+from hfsr.zoo import spec_of, usual_task
 
-if TYPE_CHECKING:
-    from torch import nn
+from .publishable import PublishableModel
 
-    from hfsr.degradations import Seeded
-    from hfsr.hub.cards.schema import Example
-    from hfsr.publishing.publishable import PublishableModel
+__all__ = [
+    "BenchmarkSets",
+    "make_example",
+    "make_example_for_card",
+    "measure_for_card",
+    "measure_set",
+    "summary_line",
+]
 
-__all__ = ["example_for", "example_of", "measure", "measure_all"]
+STRENGTHS = {"denoise": "--sigma 15 25 50", "jpeg": "--quality 10 20 30 40"}
+"""Tasks of several strengths -> the options that state the usual ones."""
 
 
-def measure_all(args: argparse.Namespace, source: PublishableModel) -> list[dict[str, Any]]:
-    """A report for each of `--gt`, and for each strength of what is done to its pictures.
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSets:
+    """Image sets that a model is measured on, and how their LQ images are made.
 
-    Raises:
-        OptionsError: nothing tells what the model undoes.
-        DataError, ImageError: a folder is missing or empty, or a picture cannot be read.
-        HubError: a data set on the Hub cannot be had.
+    Attributes:
+        gt: folders of ground-truth images, or their addresses on the Hub.
+        lq: folders of their LQ images, one for each of `gt`; none if these are made.
+        degradation: makes the LQ images.
     """
-    if not args.gt:
-        return []
-    if args.lq:
-        pairs = zip(args.gt, args.lq, strict=True)
-        return [measure(source.model, gt, args.repo_id, lq=lq) for gt, lq in pairs]
-    return [
-        measure(source.model, gt, args.repo_id, degradation=degradation)
-        for gt in args.gt
-        for degradation in _degradations(args, source)
-    ]
+
+    gt: Sequence[str] = ()
+    lq: Sequence[str] = ()
+    degradation: DegradationSpec = field(default_factory=DegradationSpec)
 
 
-def _degradations(args: argparse.Namespace, source: PublishableModel) -> list[Seeded]:
-    """What is measured; the bicubic of the tables where nothing else is known and the model enlarges.
-
-    Raises:
-        OptionsError: nothing tells what the model undoes, or how strong that is.
-    """
-    if known := _known(args, source):
-        return known
-    task = _task(source, args.source)
-    if task in ("denoise", "jpeg"):
-        strength = {"denoise": "--sigma 15 25 50", "jpeg": "--quality 10 20 30 40"}[task]
-        raise OptionsError(f"nothing tells at which strengths '{args.source}' is measured; say {strength}")
-    return degradations_of(args, task, source.scale)
-
-
-def _known(args: argparse.Namespace, source: PublishableModel) -> list[Seeded]:
-    """What the command line says, else the card, else the training's validation; else nothing."""
-    told = told_task(args)
-    if told or args.degradation:
-        return degradations_of(args, told or "sr", source.scale)
-    if on_card := _as_on_card(args, source):
-        return on_card
-    validation = source.option_file and source.option_file.validation_degradation
-    return [validation] if validation else []
-
-
-def _task(source: PublishableModel, name: str) -> str:
-    """The command line's word for what the source undoes."""
-    from hfsr.zoo import usual_task
-
-    if source.scale != 1:
-        return "sr"
-    return task_word(source.task or usual_task(source.model), name=name)
-
-
-def _as_on_card(args: argparse.Namespace, source: PublishableModel) -> list[Seeded]:
-    """Every way in which the numbers of the source's card were made, as far as options can say them."""
-    from hfsr.evaluation.card_check import words_of
-    from hfsr.hub.cards.results import reports_from_card
-
-    protocols = [report["protocol"] for report in reports_from_card(source.card or "")]
-    told = {tuple(sorted(words.items())): words for p in protocols if "task" in (words := words_of(p))}
-    return [
-        degradation
-        for words in told.values()
-        for degradation in degradations_of(
-            argparse.Namespace(**{**vars(args), **words}), words["task"], source.scale
-        )
-    ]
-
-
-def measure(
-    model: nn.Module, gt: str, name: str, *, lq: str | None = None, degradation: Seeded | None = None
-) -> dict[str, Any]:
-    """A report by the protocol of the tables (fp32, whole pictures), printed in one line.
+def measure_for_card(
+    model: PublishableModel,
+    sets: BenchmarkSets,
+    *,
+    name: str,
+    report_done: Callable[[dict[str, Any]], None] = lambda report: None,
+) -> list[dict[str, Any]]:
+    """Measures a model on each set, and at each strength of the degradation.
 
     Args:
         model: a restorer.
-        gt: folder of GT pictures, or its address on the Hub, which the report then tells.
-        name: of the model, for the report.
-        lq: folder of LQ pictures, where they are given.
-        degradation: makes them else; MATLAB bicubic when None.
+        sets: the image sets.
+        name: of the model, for the reports.
+        report_done: called with each report when it is there.
 
     Raises:
-        DataError, ImageError: a folder is missing or empty, or a picture cannot be read.
-        HubError: a data set on the Hub cannot be had.
+        OptionsError: nothing states what the model undoes, or how strong.
+        DataError, ImageError: a folder is missing or empty, or an image cannot be read.
+        HubError: a data set on the Hub cannot be downloaded.
     """
-    from hfsr.hub.cards.results import setting_name
-    from hfsr.hub.download.datasets import PREFIX
-    from hfsr.inference import Upscaler
+    runs: list[tuple[str, str | None, Seeded | None]]
+    if sets.lq:
+        runs = [(gt, lq, None) for gt, lq in zip(sets.gt, sets.lq, strict=True)]
+    else:
+        degradations = _choose_degradations(model, sets.degradation) if sets.gt else []
+        runs = [(gt, None, degradation) for gt in sets.gt for degradation in degradations]
+    reports = []
+    for gt, lq, degradation in runs:
+        reports.append(measure_set(model.model, gt, name, lq=lq, degradation=degradation))
+        report_done(reports[-1])
+    return reports
 
-    up = Upscaler(model, tile=0, dtype="fp32")
-    report = evaluate_set(up, gt, lq, degradation=degradation, model=name, shows_progress=sys.stderr.isatty())
-    told = report.to_json() | ({"gt": gt} if gt.startswith(PREFIX) else {})
-    where = report.set if report.scale > 1 else f"{report.set} {setting_name(told)}"
-    better = f"{report.psnr_y:.2f} dB (baseline {report.bicubic_psnr_y:.2f} dB)"
-    print(f"{where}, {report.images} pictures: PSNR-Y {better}")  # noqa: T201
-    return told
 
+def measure_set(
+    model: nn.Module, gt: str, name: str, *, lq: str | None = None, degradation: Seeded | None = None
+) -> dict[str, Any]:
+    """Measures a model on one set by the protocol of the published tables: fp32, whole images.
 
-def example_for(args: argparse.Namespace, source: PublishableModel) -> Example:
-    """Before and after on the first picture of `--gt`, else on the sample that comes with hfsr.
+    Args:
+        model: a restorer.
+        gt: folder of ground-truth images, or its address on the Hub, which the report then states.
+        name: of the model, for the report.
+        lq: folder of LQ images, if they are given.
+        degradation: makes them otherwise; MATLAB bicubic if None.
 
-    A model that keeps sizes needs a picture to clean: what it undoes is done to that picture, where it is
-    known; else it is shown what it makes of the picture as it is.
+    Raises:
+        DataError, ImageError, HubError: as `evaluate_folder`.
     """
-    if args.lq:
-        return example_of(source.model, args.lq, given=True)
-    known = _known(args, source)
-    if not known and source.scale == 1:
+    upscaler = Upscaler(model, tile=0, dtype="fp32")
+    report = evaluate_folder(
+        upscaler, gt, lq, degradation=degradation, model=name, show_progress=sys.stderr.isatty()
+    )
+    return report.to_json() | ({"gt": gt} if gt.startswith(PREFIX) else {})
+
+
+def summary_line(report: Mapping[str, Any]) -> str:
+    """Set, number of images and PSNR of a report, in one line."""
+    where = report["set"] if report["scale"] > 1 else f"{report['set']} {setting_name(report)}"
+    psnr, baseline = (
+        "infinite" if report[key] is None else f"{report[key]:.2f} dB" for key in ("psnr_y", "bicubic_psnr_y")
+    )
+    return f"{where}, {report['images']} images: PSNR-Y {psnr} (baseline {baseline})"
+
+
+def make_example_for_card(model: PublishableModel, sets: BenchmarkSets) -> Example | None:
+    """Makes the example on the first image of the sets, else on the sample image of hfsr.
+
+    A model of scale 1 needs a degraded image: the degradation that it undoes is applied to the image, if it
+    is known; else the image is restored as it is.
+
+    Returns:
+        None if the network is not a restorer, or the card keeps the example that it has.
+    """
+    spec = spec_of(model.model)
+    has_example = model.example or (model.folder / EXAMPLE).is_file()
+    if spec is None or spec.role != "restorer" or (model.card is not None and not sets.gt and has_example):
+        return None
+    if sets.lq:
+        return make_example(model.model, sets.lq, is_lq=True)
+    degradations = _known_degradations(model, sets.degradation)
+    if not degradations and model.scale == 1:
         try:
-            known = degradations_of(args, _task(source, args.source), 1)
+            degradations = sets.degradation.build(_task_key(model), 1)
         except OptionsError:
-            return example_of(source.model, args.gt, given=True)
-    given = not args.gt and source.scale != 1
-    return example_of(source.model, args.gt, degradation=known[0] if known else None, given=given)
+            return make_example(model.model, sets.gt, is_lq=True)
+    is_lq = not sets.gt and model.scale != 1
+    return make_example(
+        model.model, sets.gt, degradation=degradations[0] if degradations else None, is_lq=is_lq
+    )
 
 
-def example_of(
-    model: nn.Module, pictures: Sequence[str], *, degradation: Seeded | None = None, given: bool = False
+def make_example(
+    model: nn.Module, images: Sequence[str] = (), *, degradation: Seeded | None = None, is_lq: bool = False
 ) -> Example:
-    """Before and after, and the speed, of a restorer.
+    """Makes an example image of a restorer and measures its speed.
 
     Args:
         model: the restorer.
-        pictures: folders (also on the Hub) or files, of which the first picture is shown; the sample when
-            there are none.
-        degradation: makes LQ of that picture; MATLAB bicubic when None.
-        given: that picture is LQ and has no GT.
+        images: folders (also on the Hub) or files, of which the first image is shown; the sample image of
+            hfsr if there are none.
+        degradation: makes LQ from that image; MATLAB bicubic if None.
+        is_lq: that image is LQ and has no GT.
     """
-    from hfsr.evaluation import before_after, find_pairs, machine, seconds_for
-    from hfsr.hub.cards.schema import Example
-    from hfsr.hub.download.datasets import local_folder
-    from hfsr.inference import Upscaler
-    from hfsr.samples import SAMPLE
-
-    up = Upscaler(model, tile=0, dtype="fp32")
-    first = find_pairs(local_folder(pictures[0]))[0].gt if pictures else SAMPLE
-    picture, words = before_after(
-        up.tensor, Path(str(first)), scale=up.scale, degradation=degradation, given=given
+    upscaler = Upscaler(model, tile=0, dtype="fp32")
+    first = find_pairs(local_folder(images[0]))[0].gt if images else SAMPLE
+    image, caption = make_example_image(
+        upscaler.tensor, Path(str(first)), scale=upscaler.scale, degradation=degradation, is_lq=is_lq
     )
-    seconds = seconds_for(up.tensor, scale=up.scale)
-    speed = f"{seconds:.2g} s for a result of 1280x720 px in {up.dtype_name}, on {machine(up.device)}"
-    return Example(picture=picture, words=words, speed=speed)
+    seconds = measure_seconds(upscaler.tensor, scale=upscaler.scale)
+    device = device_name(upscaler.device)
+    speed = f"{seconds:.2g} s for a result of 1280x720 px in {upscaler.dtype_name}, on {device}"
+    return Example(image=image, caption=caption, speed=speed)
+
+
+def _choose_degradations(model: PublishableModel, stated: DegradationSpec) -> list[Seeded]:
+    """The degradations to measure; MATLAB bicubic if nothing else is known and the model enlarges.
+
+    Raises:
+        OptionsError: nothing states what the model undoes, or how strong.
+    """
+    if known := _known_degradations(model, stated):
+        return known
+    task = _task_key(model)
+    if task in STRENGTHS:
+        raise OptionsError(
+            f"nothing tells at which strengths '{model.name}' is measured; say {STRENGTHS[task]}"
+        )
+    return stated.build(task, model.scale)
+
+
+def _known_degradations(model: PublishableModel, stated: DegradationSpec) -> list[Seeded]:
+    """The stated degradations, else those on the model's card, else that of the training's validation."""
+    if stated.is_stated:
+        return stated.build(stated.stated_task or "sr", model.scale)
+    if on_card := _degradations_on_card(model, stated):
+        return on_card
+    validation = model.option_file and model.option_file.validation_degradation
+    return [validation] if validation else []
+
+
+def _degradations_on_card(model: PublishableModel, stated: DegradationSpec) -> list[Seeded]:
+    """The degradations of the card's measurements, as far as options can state them."""
+    specs: dict[DegradationSpec, None] = {}  # without duplicates, in their order
+    for report in reports_from_card(model.card or ""):
+        specs[stated.with_protocol(report["protocol"])] = None
+    return [
+        degradation
+        for spec in specs
+        if spec.task is not None
+        for degradation in spec.build(spec.task, model.scale)
+    ]
+
+
+def _task_key(model: PublishableModel) -> str:
+    if model.scale != 1:
+        return "sr"
+    return task_key(model.task or usual_task(model.model), name=model.name)

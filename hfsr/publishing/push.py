@@ -1,21 +1,41 @@
-"""Publishing a model from Python: `push_to_hub`."""
+"""Publishing a model on the Hub: `push_to_hub`, and the steps of `hfsr push`."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from hfsr.errors import HubError
 from hfsr.hub.cards.results import ReportJson
 from hfsr.hub.client import check_repo_id
-from hfsr.hub.upload import upload_model_folder
+from hfsr.hub.model_folder import published_files
+from hfsr.hub.upload import UploadResult, upload_model_folder
 
+from .measure import BenchmarkSets, make_example_for_card, measure_for_card
 from .publishable import PublishableModel, open_publishable
-from .staging import check_may_publish, stage
+from .staging import check_may_publish, stage_model
 
-__all__ = ["push_to_hub"]
+__all__ = ["StagedModel", "push_staged", "push_to_hub", "stage_for_push"]
+
+
+@dataclass(frozen=True)
+class StagedModel:
+    """A model folder that is ready for upload.
+
+    Attributes:
+        folder: the model folder.
+        files: names of its files that are published.
+        weights: file or folder that the weights were read from.
+    """
+
+    folder: Path
+    files: list[str]
+    weights: Path
 
 
 def push_to_hub(
@@ -32,27 +52,27 @@ def push_to_hub(
     reports: Sequence[ReportJson] = (),
     may_publish: bool = False,
 ) -> str:
-    """Publishes a model; running it again uploads only what has changed.
+    """Publishes a model; a second call uploads only what has changed.
 
     Args:
-        model_or_folder: a network, or what `hfsr push` takes: a run's folder, a model folder (its card stays,
-            under the new name), a checkpoint or a bundled name.
-        repo_id: "owner/name"; the repository is made where there is none.
-        private: only its owners see a repository that is made here.
-        revision: a branch, made where there is none; the default branch when None.
+        model_or_folder: a network, or a source of `hfsr push`: a run's folder, a model folder (its card
+            stays, under the new name), a checkpoint or a bundled name.
+        repo_id: "owner/name"; the repository is created if there is none.
+        private: a repository that is created here is visible to its owners only.
+        revision: a branch, created if there is none; the default branch if None.
         create_pr: open a pull request instead of writing to the branch.
-        commit_message: what the history says.
-        token: of the Hub; the stored one or HF_TOKEN when None.
-        card: the text of a network's card; made from what is known when None.
+        commit_message: a default message if None.
+        token: of the Hub; the stored one or HF_TOKEN if None.
+        card: the text of a network's card; made from what is known if None.
         license: of the weights, for the card ("apache-2.0").
-        reports: measurements for the card, as `hfsr.evaluation.Report.to_json()` gives them.
-        may_publish: converted weights go out though their license is unknown or does not let everybody.
+        reports: measurements for the card, from `hfsr.evaluation.Report.to_json()`.
+        may_publish: publishes converted weights even if their license is unknown or does not allow it.
 
     Returns:
         The address of the model, or of the pull request.
 
     Raises:
-        OptionsError: `repo_id` is not of the form owner/name.
+        OptionsError: `repo_id` does not have the form owner/name.
         HubError: the Hub refuses, is out of reach, or finds the card invalid. It is safe to run it again.
         CheckpointError: the model cannot be read.
     """
@@ -60,13 +80,15 @@ def push_to_hub(
     with tempfile.TemporaryDirectory() as temporary:
         if isinstance(model_or_folder, nn.Module):
             folder = Path(temporary)
-            source = PublishableModel(model=model_or_folder, folder=folder, weights=folder, card=card)
+            model = PublishableModel(
+                name=repo_id, model=model_or_folder, folder=folder, weights=folder, card=card
+            )
         else:
-            source = open_publishable(model_or_folder)
+            model = open_publishable(model_or_folder)
             if not may_publish:
-                check_may_publish(source, license)
-        folder = stage(source, name=repo_id, license=license, reports=reports)
-        published = upload_model_folder(
+                check_may_publish(model, license)
+        folder = stage_model(model, name=repo_id, license=license, reports=reports)
+        result = upload_model_folder(
             folder,
             repo_id,
             private=private,
@@ -75,4 +97,68 @@ def push_to_hub(
             commit_message=commit_message,
             token=token,
         )
-    return published.address
+    return result.address
+
+
+def stage_for_push(
+    source: str | Path,
+    repo_id: str,
+    *,
+    sets: BenchmarkSets,
+    license: str | None = None,
+    may_publish: bool = False,
+    with_example: bool = True,
+    report_done: Callable[[dict[str, Any]], None] = lambda report: None,
+) -> StagedModel:
+    """Measures a model and writes its model folder with the card.
+
+    Args:
+        source: a run's folder, a model folder, a checkpoint or a bundled name.
+        repo_id: "owner/name".
+        sets: what the model is measured on.
+        license: of the weights, for a new card.
+        may_publish: accepts converted weights even if their license is unknown or does not allow publishing.
+        with_example: adds an example image and the speed to the card.
+        report_done: called with each measurement when it is there.
+
+    Raises:
+        OptionsError: nothing states what the model undoes.
+        CheckpointError: the model cannot be read, or the folder cannot be written.
+        HubError: the license does not allow publishing, or a data set cannot be downloaded.
+        DataError, ImageError: a folder of images is missing or empty, or an image cannot be read.
+    """
+    model = open_publishable(source)
+    if not may_publish:
+        check_may_publish(model, license)
+    model = model.with_task(sets.degradation.stated_task)
+    reports = measure_for_card(model, sets, name=repo_id, report_done=report_done)
+    example = make_example_for_card(model, sets) if with_example else None
+    folder = stage_model(model, name=repo_id, license=license, reports=reports, example=example)
+    return StagedModel(folder, published_files(folder), model.weights)
+
+
+def push_staged(
+    staged: StagedModel,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    commit_message: str | None = None,
+) -> UploadResult:
+    """Uploads a staged model.
+
+    Raises:
+        HubError: the Hub refuses or is out of reach; the message names the folder, which is kept.
+    """
+    try:
+        return upload_model_folder(
+            staged.folder,
+            repo_id,
+            private=private,
+            revision=revision,
+            create_pr=create_pr,
+            commit_message=commit_message,
+        )
+    except HubError as error:
+        raise HubError(f"{error} ('{staged.folder}' is kept)") from error

@@ -1,4 +1,4 @@
-"""The model folder that is published, with its card, pictures and option file; and whether it may go out."""
+"""Staging: the model folder that is published, with card, images and option file; and the license check."""
 
 from __future__ import annotations
 
@@ -18,88 +18,89 @@ from hfsr.hub.model_folder import write_card, write_if_changed
 
 from .publishable import PublishableModel
 
-__all__ = ["check_may_publish", "stage"]
+__all__ = ["check_may_publish", "stage_model"]
 
 
-def check_may_publish(source: PublishableModel, license: str | None = None) -> None:
-    """Raises HubError where the source holds weights of somebody else that not everybody may pass on.
+def check_may_publish(model: PublishableModel, license: str | None = None) -> None:
+    """Raises HubError if the weights are another author's and their license does not allow publishing.
 
     Args:
-        source: what is to be published. Weights were converted where the source or its card tells provenance.
-        license: what the person who publishes says of them, where neither the source nor its card tells.
+        model: counts as converted from another author's weights if it, or its card, states a provenance.
+        license: of the weights, as the publisher states it; used if neither the model nor its card states
+            one.
     """
-    if source.card is not None and "\n## Provenance\n" in source.card:
-        front = check_card(source.card).data
-        told = front.get("license_name") or front.get("license")
-    elif source.provenance is not None:
-        told = source.provenance.license
+    if model.card is not None and "\n## Provenance\n" in model.card:
+        front = check_card(model.card).data
+        stated = front.get("license_name") or front.get("license")
+    elif model.provenance is not None:
+        stated = model.provenance.license
     else:
         return
-    known = told if told and told.lower() != "unknown" else license
-    check_license(known, source=str(source.weights))
+    known = stated if stated and stated.lower() != "unknown" else license
+    check_license(known, source=str(model.weights))
 
 
-def stage(
-    source: PublishableModel,
+def stage_model(
+    model: PublishableModel,
     *,
     name: str,
     license: str | None = None,
     reports: Sequence[ReportJson] = (),
     example: Example | None = None,
 ) -> Path:
-    """Writes the model folder that is published: config, weights, card, its pictures and its option file.
+    """Writes the model folder that is published: config, weights, card, its images and its option file.
 
-    A card that is there stays, under the new name and with the new reports, as long as the weights are those
-    it was written for; else a new one is made, since its numbers would be those of other weights.
+    An existing card is kept, with the new name and the new reports, as long as it belongs to these weights;
+    else a new one is made, since the numbers on the old one are those of other weights.
 
     Args:
-        source: the model.
-        name: how it will be loaded, usually "owner/name".
-        license: of the weights, for a new card; that of the card it replaces when None.
-        reports: measurements that go on the card.
-        example: before and after; the one that is there stays with its card when None.
+        model: the model.
+        name: by which it will be loaded, usually "owner/name".
+        license: of the weights, for a new card; that of the card it replaces if None.
+        reports: measurements for the card.
+        example: for the card; the existing one stays with its card if None.
 
     Raises:
         CheckpointError: the folder cannot be written.
-        HubError: the card that is there cannot be read.
+        HubError: the existing card cannot be read.
     """
-    card = source.card
-    if not source.complete:
-        earlier = _earlier_card(source.folder)
-        before = sha256_of(source.folder / WEIGHTS) if earlier else None
-        write_model_folder(source.model, source.folder, task=source.task)
+    card = model.card
+    if not model.has_folder:
+        earlier = _earlier_card(model.folder)
+        before = sha256_of(model.folder / WEIGHTS) if earlier else None
+        write_model_folder(model.model, model.folder, task=model.task)
         if earlier and card is None:
-            card = earlier if sha256_of(source.folder / WEIGHTS) == before else None
+            card = earlier if sha256_of(model.folder / WEIGHTS) == before else None
             license = license or check_card(earlier).data.get("license")
     if card is None:
         card = make_card(
-            source.model,
+            model.model,
             name=name,
-            task=source.task,
+            task=model.task,
             license=license,
-            training=source.option_file.training if source.option_file else None,
-            provenance=source.provenance,
+            training=model.option_file.training if model.option_file else None,
+            provenance=model.provenance,
             reports=reports,
             example=example,
-            curve=source.curve is not None,
+            curve=model.curve is not None,
         )
     else:
         check_card(card)
         card = rename_card(card, name)
         card = replace_results(card, reports, name=name) if reports else card
         card = replace_example(card, example) if example else card
-    picture = example.picture if example else source.example and source.example.read_bytes()
-    if picture:
-        write_if_changed(source.folder / EXAMPLE, picture)
-    if source.curve:
-        write_if_changed(source.folder / CURVE, source.curve.read_bytes())
-    if source.option_file:
-        write_if_changed(source.folder / OPTION_FILE, source.option_file.text.encode())
-    write_card(card, source.folder)
-    return source.folder
+    image = example.image if example else model.example and model.example.read_bytes()
+    if image:
+        write_if_changed(model.folder / EXAMPLE, image)
+    if model.curve:
+        write_if_changed(model.folder / CURVE, model.curve.read_bytes())
+    if model.option_file:
+        write_if_changed(model.folder / OPTION_FILE, model.option_file.text.encode())
+    write_card(card, model.folder)
+    return model.folder
 
 
 def _earlier_card(folder: Path) -> str | None:
-    """The card of a folder written before; None where it, or the weights it belongs to, are missing."""
+    """The card of an earlier staging; None if the card or its weights are missing."""
     complete = (folder / README).is_file() and (folder / WEIGHTS).is_file()
     return read_text(folder / README) if complete else None

@@ -1,6 +1,6 @@
-"""Pushes the best weights to the Hub while training goes on, in a process of its own.
+"""Pushes the best weights to the Hub during training, in a separate process.
 
-A process, as the client must neither hold up the training nor draw from its random numbers.
+In a separate process the client neither delays the training nor uses its random numbers.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ except HfsrError as error:
     sys.exit(" ".join(str(error).split()))
 """
 _PAUSES = (2.0, 10.0, 30.0)
-"""Seconds before each further try of the last push."""
-_PATIENCE = 300.0
-"""Seconds that one push may take once the training is over."""
+"""Seconds before each repetition of the last push."""
+_TIMEOUT = 300.0
+"""Seconds that one push may take after the end of the training."""
 
 
 def check_push(options: TrainOptions) -> None:
-    """
+    """Checks `logger.push_to_hub` before the training.
+
     Raises:
-        OptionsError: `logger.push_to_hub` is no id, or the network is one that nobody could load from there.
+        OptionsError: it is not an id on the Hub, or hfsr could not load the network from there.
     """
     if options.logger.push_to_hub is None:
         return
@@ -60,10 +61,10 @@ def check_push(options: TrainOptions) -> None:
 
 
 class Publisher:
-    """Sends a run's best weights, each time they got better; of several waiting pushes only the last is made.
+    """Pushes a run's best weights after each improvement; of several waiting pushes only the last is made.
 
     Args:
-        folder: of the run; its `best.json` holds the reports that go on the card.
+        folder: of the run; its `best.json` holds the reports for the card.
         repository: `org/name`.
     """
 
@@ -72,45 +73,45 @@ class Publisher:
         self.reports = folder / "best.json"
         self._child: subprocess.Popen[str] | None = None
         self._due = True
-        """Whether something is not on the Hub yet, or may not be."""
+        """True if the last push failed, or none was made."""
         self._wanted = False
-        """Whether a push begins as soon as none is under way; one that failed waits for the next best."""
-        self._may_push = not self._locked_out()
+        """True if a push starts as soon as none is running; a failed push waits for the next best weights."""
+        self._may_push = not self._lacks_token()
 
     def submit(self, reports: Sequence[Report]) -> None:
-        """New best weights are in the run's folder: they will be pushed, with these numbers on the card."""
+        """Schedules a push of the new best weights in the run's folder, with these reports on the card."""
         text = json.dumps([report.to_json() for report in reports], indent=2) + "\n"
         write_atomically(self.reports, lambda stream: stream.write(text.encode()))
         self._wanted = True
         self.poll()
 
     def poll(self) -> None:
-        """Tells how a push ended, and starts the next one that is due; takes no time."""
+        """Logs how a push ended, and starts the next one if it is due; returns at once."""
         if self._child is not None and self._child.poll() is not None:
-            self._tell(final=False)
+            self._log_end(final=False)
         if self._child is None and self._wanted and self._may_push:
             self._start()
 
     def finish(self) -> None:
-        """Waits for the push under way; what is not on the Hub is tried again a few times."""
+        """Waits for the running push, and repeats a failed one a few times."""
         if self._child is not None:
             self._wait()
-            self._tell(final=False)
+            self._log_end(final=False)
         pauses = [0.0, *_PAUSES]
-        while (self._due or self._wanted) and not self._locked_out() and pauses:
+        while (self._due or self._wanted) and not self._lacks_token() and pauses:
             time.sleep(pauses.pop(0))
             self._start()
             self._wait()
-            self._tell(final=not pauses)
+            self._log_end(final=not pauses)
 
     def abandon(self) -> None:
-        """The training stopped early: what is under way may end, nothing new begins."""
+        """Waits for the running push and starts no other, for a training that stops early."""
         if self._child is not None:
             self._wait()
-            self._tell(final=True)
+            self._log_end(final=True)
 
-    def _locked_out(self) -> bool:
-        """Whether there is no token to publish with, which is said; training goes on all the same."""
+    def _lacks_token(self) -> bool:
+        """Returns True and warns if no token is available; the training goes on."""
         try:
             require_token()
         except HubError as error:
@@ -122,7 +123,7 @@ class Publisher:
     def _start(self) -> None:
         self._due = self._wanted = False
         command = [sys.executable, "-c", _PROGRAM, str(self.folder), self.repository, str(self.reports)]
-        # One thread: it shares the processor with the training.
+        # One thread, since it shares the processor with the training.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         self._child = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -131,12 +132,12 @@ class Publisher:
     def _wait(self) -> None:
         assert self._child is not None
         try:
-            self._child.wait(_PATIENCE)
+            self._child.wait(_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
 
-    def _tell(self, *, final: bool) -> None:
+    def _log_end(self, *, final: bool) -> None:
         assert self._child is not None
         child, self._child = self._child, None
         out, errors = child.communicate()

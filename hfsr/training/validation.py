@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hfsr.data import read_rgb
 from hfsr.degradations import Bicubic, Seeded, modcrop
 from hfsr.errors import HfsrError, OptionsError
-from hfsr.evaluation import Pair, Report, Scores, evaluate, summarise
+from hfsr.evaluation import Pair, Report, Scores, evaluate, summarize
 from hfsr.images import Picture, from_rgb_float, write_picture
 from hfsr.inference import Upscaler
 from hfsr.options import TrainOptions
@@ -183,7 +183,7 @@ class Validation:
             shares = gather_object([(measured, protocol)])
             protocol = shares[0][1]
             measured = _interleaved([share for share, _ in shares])
-        report = summarise([scores for scores, _ in measured], scale=scale, set_name=name, protocol=protocol)
+        report = summarize([scores for scores, _ in measured], scale=scale, set_name=name, protocol=protocol)
         means = {metric: fmean(values[metric] for _, values in measured) for metric in self.metrics}
         return Measurement(name, report, means)
 

@@ -155,17 +155,17 @@ def test_tilings(model, folder, capsys):
         cli.main(["evaluate", "-m", model, "--compare-tiling", str(folder.parent / "LR" / "onex2.png")]) == 0
     )
     out = capsys.readouterr().out
-    assert "against the whole picture" in out
+    assert "against the whole image" in out
     assert "results/onex2_tiling.png" in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name the folder of good pictures with --gt"),
+        ([], "name the folder of ground-truth images with --gt"),
         (["--gt", "nowhere"], "the GT folder 'nowhere' is not there"),
         (["--gt", "{gt}", "--lq", "{gt}/../HR2"], "the LQ folder"),
-        (["--gt", "{gt}", "--lq", "{empty}"], "holds no pictures"),
+        (["--gt", "{gt}", "--lq", "{empty}"], "holds no images"),
         (
             ["--gt", "{gt}", "--degradation", "{{type: Jpg}}"],
             "no degradation named 'Jpg'; did you mean 'Jpeg'?",
@@ -176,7 +176,7 @@ def test_tilings(model, folder, capsys):
             ["--gt", "{gt}", "--task", "denoise"],
             "--task denoise is for models of scale 1, this one enlarges x2",
         ),
-        (["--compare-tiling", "{empty}"], "holds no pictures"),
+        (["--compare-tiling", "{empty}"], "holds no images"),
     ],
 )
 def test_bad_input_is_one_line(model, folder, tmp_path, capsys, arguments, message):

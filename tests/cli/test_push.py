@@ -43,7 +43,7 @@ def test_a_dry_run_measures_and_writes_and_uploads_nothing(
         assert np.array_equal(np.asarray(shown)[:, -36:], np.asarray(Image.open(pictures / "a.png")))
     captured = capsys.readouterr()
     measured, written, last = captured.out.splitlines()
-    assert measured.startswith("Set2, 2 pictures: PSNR-Y ")
+    assert measured.startswith("Set2, 2 images: PSNR-Y ")
     assert written.startswith(f"{model}: ")
     assert last == "nothing was uploaded; without --dry-run this goes to org/model"
     data = yaml.safe_load((model / "README.md").read_text().split("---\n")[1])
@@ -91,7 +91,9 @@ def test_converted_weights_need_a_license_to_go_out(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("hfsr.hub.client.get_token", lambda: "hf_token")
-    monkeypatch.setattr("hfsr.hub.upload.upload_model_folder", lambda *_, **__: UploadResult("there", ()))
+    monkeypatch.setattr(
+        "hfsr.publishing.push.upload_model_folder", lambda *_, **__: UploadResult("there", ())
+    )
     monkeypatch.chdir(tmp_path)
     push = ["push", "converted", "org/model", "--no-example"]
     weights = str(model / "model.safetensors")

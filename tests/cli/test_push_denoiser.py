@@ -67,8 +67,8 @@ def test_a_denoiser_is_measured_at_the_strengths_told(
     assert error == "hfsr push: nothing tells at which strengths 'model' is measured; say --sigma 15 25 50\n"
     assert main([*push, "--sigma", "15", "25", "--seed", "2"]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("Two sigma 15, 2 pictures: PSNR-Y ")
-    assert told[1].startswith("Two sigma 25, 2 pictures: PSNR-Y ")
+    assert told[0].startswith("Two sigma 15, 2 images: PSNR-Y ")
+    assert told[1].startswith("Two sigma 25, 2 images: PSNR-Y ")
     card = Path(model, "README.md").read_text()
     rows = [line for line in card.splitlines() if line.startswith("| Two |")]
     assert [row.split(" | ")[1] for row in rows] == ["sigma 15", "sigma 25"]
@@ -89,7 +89,7 @@ def test_a_denoiser_is_measured_at_the_strengths_told(
 def test_its_card_promises_no_enlargement(model: str, gt: str) -> None:
     assert main(["push", model, "org/clean", "--dry-run", "--gt", gt, "--sigma", "25"]) == 0
     card = Path(model, "README.md").read_text()
-    assert "This EDSR removes noise from pictures." in card
+    assert "This EDSR removes noise from images." in card
     assert 'up("photo.png").save("photo_restored.png")' in card
     assert "In a shell: `hfsr restore photo.png -m org/clean`." in card
     assert "(B, 3, H, W) to (B, 3, H, W)" in card
@@ -126,7 +126,7 @@ def test_a_run_is_measured_as_it_was_validated(
     (run / "clean.yml").write_text(OPTIONS)
     torch.save({"params": create_model("edsr_tiny", upscale=1).state_dict()}, run / "models/net_g_best.pth")
     assert main(["push", str(run), "org/clean", "--dry-run", "--gt", gt, "--no-example"]) == 0
-    assert "Two sigma 25, 2 pictures" in capsys.readouterr().out
+    assert "Two sigma 25, 2 images" in capsys.readouterr().out
     folder = run / "hub"
     card = (folder / "README.md").read_text()
     assert json.loads((folder / "config.json").read_text())["task"] == "denoising"
@@ -147,7 +147,7 @@ def test_given_pictures(model: str, gt: str, tmp_path: Path, capsys: pytest.Capt
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "Two" / "LQ" / name)
     push = ["push", model, "org/clean", "--dry-run", "--gt", gt, "--lq", "Two/LQ"]
     assert main(push) == 0
-    assert "Two pairs, 2 pictures" in capsys.readouterr().out
+    assert "Two pairs, 2 images" in capsys.readouterr().out
     card = Path(model, "README.md").read_text()
     assert "| Two | pairs | 2 |" in card
     assert "resize: LQ pictures as given" in card
@@ -165,7 +165,7 @@ def test_what_nothing_tells_is_asked_for(tmp_path: Path, gt: str, capsys: pytest
         assert error.count("\n") == 1
     assert main(["push", "model", "org/m", "--dry-run", "--gt", gt, "--quality", "10"]) == 0
     card = Path("model/README.md").read_text()
-    assert "removes the artefacts of JPEG" in card
+    assert "removes the artifacts of JPEG" in card
     assert "| Two | quality 10 | 2 |" in card
     assert json.loads(Path("model/config.json").read_text())["task"] == "jpeg-artefact-removal"
 
@@ -187,5 +187,5 @@ def test_a_range_and_unclipped_noise_have_words(
     how = how or ["--degradation", "{type: GaussianNoise, sigma: [10, 20]}"]
     assert main(["push", model, "org/clean", "--dry-run", "--gt", gt, *how]) == 0
     setting = "sigma 25, unclipped" if unclipped else "sigma 10 to 20"
-    assert f"Two {setting}, 2 pictures" in capsys.readouterr().out
+    assert f"Two {setting}, 2 images" in capsys.readouterr().out
     assert f"| Two | {setting} | 2 |" in Path(model, "README.md").read_text()

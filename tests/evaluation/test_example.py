@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from hfsr.degradations import bicubic_down, bicubic_up
-from hfsr.evaluation import before_after, seconds_for
+from hfsr.evaluation import make_example_image, measure_seconds
 
 
 def double(x: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def crops(webp: bytes, count: int) -> list[NDArray]:
 
 def test_bicubic_result_and_original_of_the_detailed_part(photo: tuple[Path, NDArray]) -> None:
     path, pixels = photo
-    webp, words = before_after(double, path, scale=2)
+    webp, words = make_example_image(double, path, scale=2)
     before, after, original = crops(webp, 3)
     part = pixels[160:464, 320:624]
     lq = bicubic_down(part, 2)
@@ -47,7 +47,7 @@ def test_bicubic_result_and_original_of_the_detailed_part(photo: tuple[Path, NDA
 
 
 def test_a_picture_without_original_is_enlarged(photo: tuple[Path, NDArray]) -> None:
-    webp, words = before_after(double, photo[0], scale=2, given=True)
+    webp, words = make_example_image(double, photo[0], scale=2, is_lq=True)
     before, after = crops(webp, 2)
     assert before.std() > 20
     assert np.array_equal(after[::2, ::2], after[1::2, 1::2])
@@ -56,9 +56,9 @@ def test_a_picture_without_original_is_enlarged(photo: tuple[Path, NDArray]) -> 
 
 def test_a_small_gray_picture_is_shown_whole(tmp_path: Path) -> None:
     Image.new("L", (21, 33), 9).save(tmp_path / "gray.png")
-    webp, words = before_after(lambda x: x, tmp_path / "gray.png", scale=1)
+    webp, words = make_example_image(lambda x: x, tmp_path / "gray.png", scale=1)
     assert Image.open(io.BytesIO(webp)).size == (3 * 21 + 2 * 8, 33)
-    assert "the picture as it was given, this model" in words
+    assert "the image as it was given, this model" in words
 
 
 def test_the_speed_is_that_of_the_stated_size() -> None:
@@ -68,5 +68,5 @@ def test_the_speed_is_that_of_the_stated_size() -> None:
         seen.append(tuple(x.shape))
         return x
 
-    assert seconds_for(restore, scale=4) >= 0
+    assert measure_seconds(restore, scale=4) >= 0
     assert set(seen) == {(1, 3, 180, 320)}

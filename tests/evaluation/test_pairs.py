@@ -8,7 +8,7 @@ from PIL import Image
 
 from hfsr.degradations import Bicubic, GaussianNoise, Seeded, bicubic_down
 from hfsr.errors import DataError
-from hfsr.evaluation import Pair, find_pairs, set_name
+from hfsr.evaluation import Pair, find_pairs, name_of_set
 
 
 @pytest.fixture
@@ -57,24 +57,24 @@ def test_the_lonely_are_named_up_to_five(folders):
     _fill(gt, *(f"{k}.png" for k in range(7)))
     _fill(lq, "3x2.png")
     with pytest.raises(
-        DataError, match=r"6 pictures have no partner in the LQ folder: 0.png, .*\(6 in all\)"
+        DataError, match=r"6 images have no partner in the LQ folder: 0.png, .*\(6 in all\)"
     ) as caught:
         find_pairs(gt, lq, 2)
     assert "6.png" not in str(caught.value)
     _fill(lq, *(f"{k}x2.png" for k in range(7)), "otherx2.png")
-    with pytest.raises(DataError, match=r"1 pictures have no partner in the GT folder: otherx2.png"):
+    with pytest.raises(DataError, match=r"1 images have no partner in the GT folder: otherx2.png"):
         find_pairs(gt, lq, 2)
 
 
 def test_missing_empty_and_ambiguous_folders(folders):
     gt, _ = folders
-    with pytest.raises(DataError, match=r"GT folder '.*' holds no pictures"):
+    with pytest.raises(DataError, match=r"GT folder '.*' holds no images"):
         find_pairs(gt)
     _fill(gt, "a.png")
     with pytest.raises(DataError, match=r"LQ folder .* is not there"):
         find_pairs(gt, gt / "nowhere", 2)
     _fill(gt, "a.jpg")
-    with pytest.raises(DataError, match="several pictures of one name: a"):
+    with pytest.raises(DataError, match="several images of one name: a"):
         find_pairs(gt)
 
 
@@ -104,8 +104,8 @@ def test_an_lq_picture_of_another_scale_is_refused():
 def test_names_of_sets(tmp_path):
     for name in ("Set5/HR", "Urban100", "Set14/original"):
         (tmp_path / name).mkdir(parents=True)
-    assert set_name(tmp_path / "Set5" / "HR") == "Set5"
-    assert set_name(tmp_path / "Urban100") == "Urban100"
-    assert set_name(tmp_path / "Set14" / "original") == "Set14"
+    assert name_of_set(tmp_path / "Set5" / "HR") == "Set5"
+    assert name_of_set(tmp_path / "Urban100") == "Urban100"
+    assert name_of_set(tmp_path / "Set14" / "original") == "Set14"
     _fill(tmp_path, "photo.png")
-    assert set_name(tmp_path / "photo.png") == "photo"
+    assert name_of_set(tmp_path / "photo.png") == "photo"

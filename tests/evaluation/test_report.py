@@ -14,8 +14,7 @@ import torch.nn.functional as F
 import hfsr
 from hfsr.degradations import GaussianNoise, Seeded, bicubic_down, bicubic_up, modcrop
 from hfsr.errors import DataError, ImageError
-from hfsr.evaluation import Pair, Scores, evaluate, summarise
-from hfsr.evaluation import report as module
+from hfsr.evaluation import Pair, Scores, evaluate, protocol, summarize
 from hfsr.metrics import psnr, ssim
 
 
@@ -133,7 +132,7 @@ def test_shards_sum_up_to_the_whole():
         *evaluate(_nearest, pairs[:1], scale=2).per_image,
         *evaluate(_nearest, pairs[1:], scale=2).per_image,
     ]
-    assert summarise(shards, scale=2, protocol=whole.protocol) == whole
+    assert summarize(shards, scale=2, protocol=whole.protocol) == whole
 
 
 def test_what_cannot_be_measured():
@@ -149,18 +148,18 @@ def test_what_cannot_be_measured():
 
 def test_scores_without_pictures_are_refused():
     with pytest.raises(DataError, match="at least one pair"):
-        summarise([], scale=2, protocol={})
+        summarize([], scale=2, protocol={})
     scores = Scores("a", 30.0, 0.9, 28.0, 0.8, 25.0)
-    assert summarise([scores, scores], scale=2, protocol={}).psnr_y == 30.0
+    assert summarize([scores, scores], scale=2, protocol={}).psnr_y == 30.0
 
 
 def test_the_commit_is_absent_outside_a_checkout(tmp_path, monkeypatch):
-    module.source_commit.cache_clear()
+    protocol.source_commit.cache_clear()
     monkeypatch.setattr(hfsr, "__file__", str(tmp_path / "hfsr" / "__init__.py"))
     try:
-        assert module.source_commit() is None
+        assert protocol.source_commit() is None
     finally:
-        module.source_commit.cache_clear()
+        protocol.source_commit.cache_clear()
 
 
 def test_a_luma_network_is_measured_by_its_own_luma() -> None:

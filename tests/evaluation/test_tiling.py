@@ -56,9 +56,9 @@ def test_pooling_shows_and_pieces_do_not():
         others=((16, 4), (8, 4)),
         progress=told.append,
     )
-    assert told[0] == "whole picture"
+    assert told[0] == "whole image"
     assert len(told) == 4
-    big, small, ours = report.cuts
+    big, small, ours = report.results
     assert big.psnr < 60
     assert small.largest > big.largest > 0
     assert big.of_range > 1e-2
@@ -76,7 +76,7 @@ def test_the_picture_shows_where_they_differ():
         result[..., 30:34, 60:64] += 0.1
         return result
 
-    picture = compare_tiling("a", PIXELS, scale=2, whole=_local, ours=broken, others=((16, 2),)).picture
+    picture = compare_tiling("a", PIXELS, scale=2, whole=_local, ours=broken, others=((16, 2),)).image
     panels = np.asarray(picture)[24:]
     assert panels.shape[1] == 3 * 640 + 2 * 8
     exact, ours = panels[:, 648:1288], panels[:, 1296:]
@@ -93,5 +93,5 @@ def test_a_thin_seam_survives_in_a_small_panel():
     def seam(x: torch.Tensor) -> torch.Tensor:
         return x + (torch.arange(3000) == 1500) * 0.05
 
-    picture = compare_tiling("a", wide, scale=1, whole=lambda x: x, ours=seam, others=()).picture
+    picture = compare_tiling("a", wide, scale=1, whole=lambda x: x, ours=seam, others=()).image
     assert np.asarray(picture)[24:, 648:].max() > 150

@@ -12,8 +12,8 @@ from huggingface_hub import ModelCard
 from hfsr.errors import HubError
 from hfsr.hub.cards.card import check_card, make_card
 from hfsr.hub.cards.edit import rename_card, replace_results
-from hfsr.hub.cards.results import eval_results, reports_from_card, table
-from hfsr.hub.cards.schema import Provenance, Training
+from hfsr.hub.cards.results import eval_results, reports_from_card, result_rows
+from hfsr.hub.cards.schema import Provenance, TrainingInfo
 from hfsr.registry import ARCHS
 from hfsr.zoo import create_model
 
@@ -42,7 +42,7 @@ def front_matter(card: str) -> dict[str, Any]:
 
 
 def test_front_matter() -> None:
-    training = Training(datasets=("org/photos",))
+    training = TrainingInfo(datasets=("org/photos",))
     card = make_card(create_model("rcan_tiny"), name="org/rcan", license="MIT", training=training)
     assert front_matter(card) == {
         "library_name": "hfsr",
@@ -137,12 +137,12 @@ def test_every_number_states_its_protocol() -> None:
         assert report()["protocol"].items() <= result.metric_args.items()
     card = make_card(create_model("edsr_tiny"), name="m", reports=[report()])
     assert card.count("Measured by `hfsr evaluate`") == 1
-    assert "crop: 2; resize: MATLAB bicubic; dtype: fp32; tile: none, whole pictures; commit: abc1234" in card
+    assert "crop: 2; resize: MATLAB bicubic; dtype: fp32; tile: none, whole images; commit: abc1234" in card
 
 
 def test_an_infinite_number_is_left_out() -> None:
     """JSON has no infinity: such a mean arrives as None."""
-    rows = table(eval_results([report(psnr_y=None)]))
+    rows = result_rows(eval_results([report(psnr_y=None)]))
     assert rows[0].cells == ["0.9587", "35.20", "0.9400"]
     assert rows[0].baseline == ""
 
@@ -151,7 +151,7 @@ def test_training_and_provenance() -> None:
     card = make_card(
         create_model("edsr_tiny"),
         name="m",
-        training=Training(
+        training=TrainingInfo(
             degradation="MATLAB bicubic reduction by 2", recipe="options/edsr_x2.yml", iterations=300_000
         ),
         provenance=Provenance(source="x2.pth", sha256="ab" * 32, license="mit"),

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from hfsr.errors import CheckpointError
-from hfsr.hub.download.repo_formats import choose_weights, read_fetched
+from hfsr.hub.download.repo_formats import choose_weights, load_downloaded
 from hfsr.zoo import create_model
 
 from .client import Client
@@ -88,7 +88,7 @@ def test_super_image_networks_that_are_not_ours(tmp_path: Path) -> None:
         ({"model_type": "EDSR", "bam": True}, "'EDSR' with block attention"),
     ):
         with pytest.raises(CheckpointError, match=told):
-            read_fetched(tmp_path, "pytorch_model_2x.pt", config, 2)
+            load_downloaded(tmp_path, "pytorch_model_2x.pt", config, 2)
 
 
 MIXIN = """

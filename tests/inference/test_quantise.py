@@ -127,5 +127,5 @@ def test_the_command_writes_a_folder_and_says_what_it_costs(tmp_path, capsys):
 
 def test_the_command_needs_pictures_to_calibrate_with(tmp_path, capsys):
     assert main(["quantize", "hfsr-x2", str(tmp_path / "out"), "--calibration", str(tmp_path)]) == 1
-    assert "holds no pictures" in capsys.readouterr().err
+    assert "holds no images" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

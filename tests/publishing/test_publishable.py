@@ -15,7 +15,7 @@ from hfsr.errors import CheckpointError, HubError
 from hfsr.hub.cards.option_file import read_option_file
 from hfsr.hub.model_folder import published_files
 from hfsr.publishing.publishable import open_publishable
-from hfsr.publishing.staging import stage
+from hfsr.publishing.staging import stage_model
 from hfsr.zoo import create_model
 
 OPTIONS = """
@@ -79,12 +79,12 @@ def test_a_run_is_built_as_its_option_file_says(run: Path) -> None:
 def test_the_card_of_a_run_shows_its_curve_where_there_is_one(run: Path) -> None:
     (run / "run.yml").write_text(OPTIONS)
     save(run, "best")
-    hub = stage(open_publishable(run), name="org/run", license="mit")
+    hub = stage_model(open_publishable(run), name="org/run", license="mit")
     assert "training_curve.png" not in (hub / "README.md").read_text()
     assert "training_curve.png" not in published_files(hub)
     (hub / "README.md").unlink()
     (run / "training_curve.png").write_bytes(b"curve")
-    stage(open_publishable(run), name="org/run", license="mit")
+    stage_model(open_publishable(run), name="org/run", license="mit")
     assert "](training_curve.png)" in (hub / "README.md").read_text()
     assert (hub / "training_curve.png").read_bytes() == b"curve"
     assert "training_curve.png" in published_files(hub)
@@ -119,12 +119,12 @@ def test_a_model_folder_is_published_where_it_is(tmp_path: Path) -> None:
     write_model_folder(model, tmp_path / "model", task="denoising")
     source = open_publishable(tmp_path / "model")
     before = (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns
-    assert stage(source, name="org/model", license="mit") == tmp_path / "model"
+    assert stage_model(source, name="org/model", license="mit") == tmp_path / "model"
     card = tmp_path / "model" / "README.md"
     assert "removes noise" in card.read_text()
     assert (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns == before
     stamp = card.stat().st_mtime_ns
-    stage(open_publishable(tmp_path / "model"), name="org/model")
+    stage_model(open_publishable(tmp_path / "model"), name="org/model")
     assert card.stat().st_mtime_ns == stamp
 
 
@@ -135,7 +135,7 @@ def test_a_checkpoint_gets_a_folder_here(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path / "here")
     torch.save(create_model("edsr_tiny").state_dict(), tmp_path / "released" / "edsr.pt")
     source = open_publishable(tmp_path / "released" / "edsr.pt")
-    stage(source, name="org/edsr")
+    stage_model(source, name="org/edsr")
     assert sorted(p.name for p in Path("edsr_hub").iterdir()) == [
         "README.md",
         "config.json",
@@ -156,7 +156,7 @@ def test_a_bundled_model_goes_with_its_card(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(_resources, "folder", places.__getitem__)
     (tmp_path / "small.webp").write_bytes(b"picture")
     (tmp_path / "small.png").write_bytes(b"curve")
-    folder = stage(open_publishable("small"), name="org/small")
+    folder = stage_model(open_publishable("small"), name="org/small")
     assert folder == Path("small_hub")
     assert "by hand\n![both](example.webp)\n![it](training_curve.png)" in (folder / "README.md").read_text()
     assert (folder / "example.webp").read_bytes() == b"picture"
@@ -176,7 +176,7 @@ def test_things_that_are_no_models(tmp_path: Path) -> None:
         open_publishable(tmp_path / "model")
     (tmp_path / "model" / "README.md").write_text("no front matter")
     with pytest.raises(HubError, match="front matter"):
-        stage(open_publishable(tmp_path / "model"), name="org/model")
+        stage_model(open_publishable(tmp_path / "model"), name="org/model")
 
 
 def test_a_card_tells_the_degradation_of_the_option_file(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_the_option_file_of_a_bundled_model_goes_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = stage(open_publishable("hfsr-x2"), name="org/x2")
+    folder = stage_model(open_publishable("hfsr-x2"), name="org/x2")
     assert "| option file | [options/hfsr_x2.yml](recipe.yml) |" in (folder / "README.md").read_text()
     packaged = _resources.path("options", "hfsr_x2.yml").read_text()
     assert (folder / "recipe.yml").read_text() == packaged.partition("\n")[2]

@@ -13,7 +13,7 @@ from torch import nn
 
 from hfsr import bridge, training, zoo
 from hfsr.errors import OptionsError
-from hfsr.evaluation import Scores, summarise
+from hfsr.evaluation import Scores, summarize
 from hfsr.training.ema import Ema
 from hfsr.training.files import remove_leftovers, save_atomically, write_atomically
 from hfsr.training.logbook import Curve, duration
@@ -98,7 +98,7 @@ def test_durations():
 def test_the_first_metric_decides_which_weights_are_best(options, better, better_value):
     metrics = f"val:metrics={{m: {{type: calculate_psnr, crop_border: 2, better: {better}}}}}"
     validation = Validation(options(metrics))
-    report = summarise([Scores("a", 10, 0.5, 10, 0.5, 9)], scale=2, protocol={})
+    report = summarize([Scores("a", 10, 0.5, 10, 0.5, 9)], scale=2, protocol={})
 
     def decide(value, best):
         return validation.decide([Measurement("held_out", report, {"m": value})], 7, best)

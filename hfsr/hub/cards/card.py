@@ -1,7 +1,7 @@
-"""The card of a model: what it does, how it was made, what it reaches. Nothing on it is guessed or invented.
+"""Model cards: purpose, training, measured results and limits of a model.
 
-Facts of the network come from its `ArchSpec`, numbers from evaluation reports, the rest from who trained or
-converted it; what nobody told is said to be unknown.
+Facts of the network come from its `ArchSpec`, numbers from evaluation reports, the rest from the person who
+trained or converted the weights. Nothing is guessed: the card says which facts are not recorded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hfsr.model_info import ModelInfo, inspect_model
 
 from .licenses import license_fields
 from .results import ReportJson, eval_results
-from .schema import CURVE, TASKS, Example, Provenance, Training
+from .schema import CURVE, TASKS, Example, Provenance, TrainingInfo
 from .template import example_variables, render, results_variables
 
 __all__ = ["check_card", "make_card", "short_name"]
@@ -30,58 +30,58 @@ def make_card(
     name: str,
     task: str | None = None,
     license: str | None = None,
-    training: Training | None = None,
+    training: TrainingInfo | None = None,
     provenance: Provenance | None = None,
     reports: Sequence[ReportJson] = (),
     example: Example | None = None,
     curve: bool = False,
     limits: Sequence[str] = (),
 ) -> str:
-    """Writes the card of a model.
+    """Makes the card of a model.
 
     Args:
         model: the network, with or without its weights.
-        name: how the model is loaded: "owner/name", a folder or a bundled name.
-        task: what the weights are for; the network's usual task when None.
-        license: of the weights, as the Hub spells it ("apache-2.0"); left out when None.
-        training: how they were made.
-        provenance: where they were taken from.
-        reports: measurements, as `hfsr.evaluation.Report.to_json()` gives them.
-        example: before and after; its picture lies beside the card as `example.webp`.
-        curve: that of the training lies beside the card as `training_curve.png`.
-        limits: sentences beside those that follow from the network.
+        name: by which the model is loaded: "owner/name", a folder or a bundled name.
+        task: of the weights; the network's usual task if None.
+        license: of the weights, by its name on the Hub ("apache-2.0"); left out if None.
+        training: of the weights.
+        provenance: of converted weights.
+        reports: measurements, from `hfsr.evaluation.Report.to_json()`.
+        example: its image is the file `example.webp` beside the card.
+        curve: True if the file `training_curve.png` is beside the card.
+        limits: sentences in addition to those that follow from the network.
 
     Returns:
         The text of `README.md`: YAML front matter with the `model-index`, then Markdown.
     """
-    facts = inspect_model(model, task=task)
-    training = training or Training()
+    info = inspect_model(model, task=task)
+    training = training or TrainingInfo()
     results = eval_results(reports)
-    words = license_fields(license or (provenance.license if provenance else None))
+    fields = license_fields(license or (provenance.license if provenance else None))
     data = ModelCardData(
         library_name="hfsr",
         pipeline_tag="image-to-image",
-        license=words.get("license"),
-        license_name=words.get("license_name"),
+        license=fields.get("license"),
+        license_name=fields.get("license_name"),
         datasets=list(training.datasets) or None,
-        tags=_tags(facts),
+        tags=_tags(info),
         model_name=short_name(name) if results else None,
         eval_results=results or None,
     )
     body = render(
         name=name,
-        facts=facts,
-        restores=facts.role == "restorer",
-        purpose=_purpose(facts),
+        info=info,
+        restores=info.role == "restorer",
+        purpose=_purpose(info),
         degradation=_degradation(training),
-        constructor=_constructor(facts),
-        command="upscale" if facts.scale != 1 else "restore",
-        output=f"photo_x{facts.scale:g}.png" if facts.scale != 1 else "photo_restored.png",
+        constructor=_constructor(info),
+        command="upscale" if info.scale != 1 else "restore",
+        output=f"photo_x{info.scale:g}.png" if info.scale != 1 else "photo_restored.png",
         training_rows=training.rows(),
         curve=CURVE if curve else None,
         rounded_to=_rounded_to(model),
         provenance_rows=provenance.rows() if provenance else [],
-        limits=[*_limits(facts, training), *limits],
+        limits=[*_limits(info, training), *limits],
         **example_variables(example),
         **results_variables(results),
     )
@@ -89,15 +89,15 @@ def make_card(
 
 
 def short_name(name: str) -> str:
-    """What the index of a card calls a model: its name without the owner's."""
+    """The name of a model in the `model-index`: without its owner."""
     return name.rstrip("/").rsplit("/", 1)[-1]
 
 
 def check_card(card: str) -> ModelCard:
-    """Reads a card's front matter, as the Hub will.
+    """Parses a card and its front matter, as the Hub does.
 
     Raises:
-        HubError: there is none, or it cannot be read.
+        HubError: there is no front matter, or it cannot be parsed.
     """
     if not card.lstrip().startswith("---"):
         raise HubError(
@@ -106,57 +106,55 @@ def check_card(card: str) -> ModelCard:
     try:
         return ModelCard(card)
     except (ValueError, TypeError, yaml.YAMLError) as error:
-        told = " ".join(str(error).split())
-        raise HubError(f"the front matter of the card README.md is not valid: {told}") from error
+        reason = " ".join(str(error).split())
+        raise HubError(f"the front matter of the card README.md is not valid: {reason}") from error
 
 
 def _rounded_to(model: nn.Module) -> str | None:
-    """The type that the weights were narrowed to; checkpoints come in float32."""
+    """The dtypes other than float32 in which weights are stored."""
     dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
     return ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)) or None
 
 
-def _tags(facts: ModelInfo) -> list[str]:
-    scale = [f"x{facts.scale:g}"] if facts.scale != 1 else []
-    kind = scale if facts.role == "restorer" else [facts.role]
-    return [facts.task, facts.architecture.lower(), *kind, "image-restoration"]
+def _tags(info: ModelInfo) -> list[str]:
+    scale = [f"x{info.scale:g}"] if info.scale != 1 else []
+    kind = scale if info.role == "restorer" else [info.role]
+    return [info.task, info.architecture.lower(), *kind, "image-restoration"]
 
 
-def _purpose(facts: ModelInfo) -> str:
-    if facts.role != "restorer":
+def _purpose(info: ModelInfo) -> str:
+    if info.role != "restorer":
         return (
-            f"This {facts.architecture} serves training and priors ({facts.role}); alone it restores nothing."
+            f"This {info.architecture} serves training and priors ({info.role}); alone it restores nothing."
         )
-    does = TASKS.get(facts.task, f"is for {facts.task}").format(scale=f"{facts.scale:g}")
-    return f"This {facts.architecture} {does}."
+    does = TASKS.get(info.task, f"is for {info.task}").format(scale=f"{info.scale:g}")
+    return f"This {info.architecture} {does}."
 
 
-def _degradation(training: Training) -> str:
+def _degradation(training: TrainingInfo) -> str:
     if training.degradation:
         return f"It was trained to undo one degradation: {training.degradation}."
     return "Which degradation it was trained to undo is not recorded."
 
 
-def _constructor(facts: ModelInfo) -> str:
-    words = ", ".join(f"{name}={value!r}" for name, value in facts.model_args.items())
-    return f"{facts.architecture}({words})"
+def _constructor(info: ModelInfo) -> str:
+    arguments = ", ".join(f"{name}={value!r}" for name, value in info.model_args.items())
+    return f"{info.architecture}({arguments})"
 
 
-def _limits(facts: ModelInfo, training: Training) -> list[str]:
-    """What follows from the network and its training; no opinion about quality."""
-    if facts.role != "restorer":
+def _limits(info: ModelInfo, training: TrainingInfo) -> list[str]:
+    """Limits that follow from the network and its training."""
+    if info.role != "restorer":
         return []
     limits = []
     if training.degradation:
         limits.append(
-            f"Pictures that were degraded in other ways than {training.degradation} keep those faults."
+            f"Images that were degraded in other ways than {training.degradation} keep those defects."
         )
-    if not facts.multi_scale:
-        limits.append(
-            f"It enlarges by {facts.scale:g} and by nothing else." if facts.scale != 1 else "It keeps sizes."
-        )
-    if not facts.fp16:
+    if not info.multi_scale:
+        limits.append(f"It enlarges by {info.scale:g} only." if info.scale != 1 else "It keeps sizes.")
+    if not info.fp16:
         limits.append("float16 overflows in this network; use bfloat16 or float32.")
-    if not facts.bf16:
+    if not info.bf16:
         limits.append("bfloat16 costs this network accuracy; use float32.")
     return limits

@@ -1,4 +1,4 @@
-"""Licenses of weights: their names on the Hub, and whether weights made by others may be passed on."""
+"""Licenses of weights: their names on the Hub, and which ones allow redistribution."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from hfsr.errors import HubError
 
 __all__ = ["check_license", "license_fields"]
 
-FREE = frozenset(
+REDISTRIBUTABLE = frozenset(
     {"apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "mit", "openrail"}
     | {"agpl-3.0", "gpl-3.0", "lgpl-3.0", "mpl-2.0", "unlicense"}
 )
-"""Licenses that let everybody pass the work on, for whatever purpose."""
-HUB_LICENSES = FREE | {"cc-by-nc-4.0", "cc-by-nc-sa-4.0", "other", "unknown"}
-"""Licenses by their names on the Hub; any other is written as "other" with its own name."""
+"""Licenses that allow everybody to redistribute the work for any purpose."""
+HUB_LICENSES = REDISTRIBUTABLE | {"cc-by-nc-4.0", "cc-by-nc-sa-4.0", "other", "unknown"}
+"""Names of licenses on the Hub; any other license is written as "other" with its own name."""
 
 
 def license_fields(license: str | None) -> dict[str, str]:
-    """How a card's front matter says a license: `license`, and `license_name` where the Hub has none."""
+    """Front matter fields of a license: `license`, and `license_name` if the Hub has no name for it."""
     if license is None:
         return {}
     known = license.lower()
@@ -24,18 +24,18 @@ def license_fields(license: str | None) -> dict[str, str]:
 
 
 def check_license(license: str | None, *, source: str) -> None:
-    """Raises HubError unless a license lets everybody pass on the weights of somebody else.
+    """Raises HubError unless a license allows everybody to redistribute the weights.
 
     Args:
-        license: what their author gave them; None when nobody said.
-        source: what the weights came from, for the error.
+        license: stated by the author of the weights; None if none is stated.
+        source: file or folder of the weights, for the error.
     """
-    if license is not None and license.lower() in FREE:
+    if license is not None and license.lower() in REDISTRIBUTABLE:
         return
     if license is None or license.lower() == "unknown":
-        why = "no license of theirs is known: say --license where their author gave one"
+        why = "no license is known: state it with --license if their author gave one"
     else:
-        why = f"their license '{license}' does not let everybody pass them on"
+        why = f"their license '{license}' does not allow everybody to redistribute them"
     raise HubError(
         f"'{source}' holds converted weights, and {why}; if you may publish them, say --i-may-publish "
         "(in Python: may_publish=True)"

@@ -1,4 +1,4 @@
-"""The option file of a training, as publishing reads it: for the card, for measuring, and to go along."""
+"""The option file of a training: facts for the card, the degradation to measure, and a copy without paths."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import yaml
 from hfsr.degradations import Seeded, build_chain, in_words
 from hfsr.errors import CheckpointError
 
-from .schema import OPTION_FILE, Training
+from .schema import OPTION_FILE, TrainingInfo
 
 __all__ = ["OptionFile", "read_option_file", "read_text", "task_of_degradation"]
 
-OURS = frozenset({"PairedImageDataset", "SampleImageDataset"})
-"""Types of data sets whose LQ pictures hfsr makes."""
-UNDOES = {
+DATASETS_WITH_DEGRADATION = frozenset({"PairedImageDataset", "SampleImageDataset"})
+"""Types of data sets that make LQ images from ground truth."""
+TASK_OF_STEP = {
     "GaussianBlur": "deblurring",
     "GaussianNoise": "denoising",
     "Jpeg": "jpeg-artefact-removal",
@@ -27,36 +27,36 @@ UNDOES = {
     "Mosaic": "demosaicing",
     "PoissonNoise": "denoising",
 }
-"""Step of a degradation -> the task of a network of scale 1 that undoes nothing else."""
-ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?[\\/].*[^\\/]|~.*[\\/].*[^\\/]", re.DOTALL)
-"""A place on somebody's machine."""
+"""Step of a degradation -> task of a network of scale 1 that undoes this step alone."""
+ABSOLUTE_PATH = re.compile(r"(?:[A-Za-z]:)?[\\/].*[^\\/]|~.*[\\/].*[^\\/]", re.DOTALL)
+"""An absolute path, of POSIX or Windows, or in a home folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptionFile:
-    """What an option file says."""
+    """An option file without private paths."""
 
     name: str
-    """Of the file."""
+    """File name."""
     text: str
-    """As it may be seen by everybody: places on a machine by their last names only."""
+    """Text of the file; absolute paths are reduced to their last names."""
     options: Mapping[str, Any]
 
     @property
     def scale(self) -> int:
-        """px of the result per px of LQ."""
+        """Px of the result per px of LQ."""
         scale = self.options.get("scale", 1)
         return scale if isinstance(scale, int) else 1
 
     @property
-    def training(self) -> Training:
-        """What it tells a card."""
+    def training(self) -> TrainingInfo:
+        """The facts that it states for a card."""
         data, train = self._section("datasets", "train"), self._section("train")
         roots = data.get("dataroot_gt") or []
         folders = [_last(str(root)) for root in (roots if isinstance(roots, list) else [roots])]
         total = train.get("total_iter")
-        pixel, luma = (self._section("train", word).get("type") for word in ("pixel_opt", "luma_opt"))
-        return Training(
+        pixel, luma = (self._section("train", key).get("type") for key in ("pixel_opt", "luma_opt"))
+        return TrainingInfo(
             degradation=self._degradation(data),
             data=", ".join(str(part) for part in (data.get("name"), *folders) if part) or None,
             recipe=self.name,
@@ -67,29 +67,33 @@ class OptionFile:
 
     @property
     def task(self) -> str | None:
-        """What it trains a network of scale 1 for; None where it does not tell."""
+        """Task of the trained network if its scale is 1 and the degradation determines it."""
         return task_of_degradation(self._section("datasets", "train").get("degradation"), self.scale)
 
     @property
     def validation_degradation(self) -> Seeded | None:
-        """How its first validation set is made worse; None where LQ pictures are given or none are named."""
+        """Degradation of the first validation set; None if its LQ images are given or there is no set."""
         sets = self._section("datasets").items()
         section = next((self._section("datasets", key) for key, _ in sets if re.match("val|test", key)), {})
-        told = section.get("degradation")
-        if section.get("type") not in OURS or section.get("dataroot_lq") or (self.scale == 1 and not told):
+        steps = section.get("degradation")
+        if (
+            section.get("type") not in DATASETS_WITH_DEGRADATION
+            or section.get("dataroot_lq")
+            or (self.scale == 1 and not steps)
+        ):
             return None
-        return Seeded(build_chain(told, self.scale), int(section.get("seed", 0)))
+        return Seeded(build_chain(steps, self.scale), int(section.get("seed", 0)))
 
     def _degradation(self, data: Mapping[str, Any]) -> str | None:
-        """What made the LQ pictures that it trains on, where hfsr made them."""
-        if data.get("type") not in OURS or data.get("dataroot_lq"):
+        """Degradation of the training images, if hfsr applies it."""
+        if data.get("type") not in DATASETS_WITH_DEGRADATION or data.get("dataroot_lq"):
             return None
         if not data.get("degradation"):
             return f"MATLAB bicubic reduction by {self.scale}" if self.scale > 1 else None
         return in_words(build_chain(data["degradation"], self.scale).protocol())
 
     def _section(self, *names: str) -> dict[str, Any]:
-        """A mapping inside a mapping, empty where it is missing."""
+        """A nested mapping; empty if it is missing."""
         content: Any = self.options
         for name in names:
             content = content.get(name) if isinstance(content, Mapping) else None
@@ -97,19 +101,19 @@ class OptionFile:
 
 
 def task_of_degradation(degradation: Any, scale: int) -> str | None:
-    """What a network is for that learns to undo the steps of an option file's `degradation`.
+    """Task of a network that learns to undo the `degradation` of an option file.
 
     Args:
         degradation: a section, a list of them, or None.
         scale: of the option file.
 
     Returns:
-        None where the steps do not tell: a network that enlarges, or LQ pictures that are given.
+        None if the steps do not determine it: the network enlarges, or LQ images are given.
     """
     steps = [degradation] if isinstance(degradation, Mapping) else degradation
     if scale != 1 or not steps:
         return None
-    tasks = {UNDOES.get(str(step.get("type")), "restoration") for step in steps}
+    tasks = {TASK_OF_STEP.get(str(step.get("type")), "restoration") for step in steps}
     return tasks.pop() if len(tasks) == 1 else "restoration"
 
 
@@ -117,7 +121,7 @@ def read_option_file(path: Path) -> OptionFile:
     """Reads an option file.
 
     Raises:
-        CheckpointError: it is no UTF-8 text or no YAML.
+        CheckpointError: it is not UTF-8 text or not YAML.
     """
     text = read_text(path)
     try:
@@ -141,11 +145,12 @@ def read_text(path: Path) -> str:
 
 
 def _without_private_paths(text: str, options: dict[str, Any]) -> str:
-    """The file without what is nobody's business or leads nowhere elsewhere; its comments stay."""
+    """Removes private paths and the editor's schema line; comments are kept."""
     text = re.sub(r"\A# yaml-language-server:.*\n", "", text)
-    for place in sorted({place for place in _strings(options) if ABSOLUTE.fullmatch(place)}, key=len)[::-1]:
-        text = text.replace(place, _last(place))
-    left = [place for place in _strings(yaml.safe_load(text)) if ABSOLUTE.fullmatch(place)]
+    paths = {text for text in _strings(options) if ABSOLUTE_PATH.fullmatch(text)}
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, _last(path))
+    left = [value for value in _strings(yaml.safe_load(text)) if ABSOLUTE_PATH.fullmatch(value)]
     return yaml.safe_dump(_shortened(options), sort_keys=False, allow_unicode=True) if left else text
 
 
@@ -162,9 +167,9 @@ def _shortened(content: Any) -> Any:
         return {key: _shortened(inner) for key, inner in content.items()}
     if isinstance(content, list):
         return [_shortened(inner) for inner in content]
-    return _last(content) if isinstance(content, str) and ABSOLUTE.fullmatch(content) else content
+    return _last(content) if isinstance(content, str) and ABSOLUTE_PATH.fullmatch(content) else content
 
 
-def _last(place: str) -> str:
-    """The last name of a path, whatever system it is from."""
-    return re.split(r"[\\/]", place.rstrip("\\/"))[-1]
+def _last(path: str) -> str:
+    """The last name of a path of POSIX or Windows."""
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]

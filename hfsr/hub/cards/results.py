@@ -1,4 +1,4 @@
-"""Measured numbers on their way to a card: one object for the table and for the `model-index`."""
+"""Results on a card: conversion of reports to the `model-index` and its table, and back."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from hfsr.hub.download.datasets import ADDRESS
 
 __all__ = [
     "ReportJson",
-    "Row",
+    "ResultRow",
     "eval_results",
     "protocol_sentences",
     "reports_from_card",
     "result_columns",
+    "result_rows",
     "setting_name",
-    "table",
 ]
 
 ReportJson = Mapping[str, Any]
-"""What `hfsr.evaluation.Report.to_json()` gives and `hfsr evaluate --json` prints."""
+"""Output of `hfsr.evaluation.Report.to_json()` and of `hfsr evaluate --json`."""
 
 BASELINE = "baseline_psnr_y"
-"""Among the arguments of PSNR (Y): the same of bicubic enlargement, or of the LQ picture at scale 1."""
+"""Argument of PSNR (Y) on the card: that of bicubic enlargement, or of the LQ image at scale 1."""
 
-MEASURES = {
+METRIC_FIELDS = {
     # key of the report: (type on the Hub, name, decimals stored, format in the table); PSNR in dB
     "psnr_y": ("psnr", "PSNR (Y)", 4, "{:.2f}"),
     "ssim_y": ("ssim", "SSIM (Y)", 5, "{:.4f}"),
@@ -37,33 +37,33 @@ MEASURES = {
 }
 
 
-FACTS = ("images", "scale", "gt")
-"""Words of a report that are facts of its set; `gt` is told of sets on the Hub, by their address."""
+SET_KEYS = ("images", "scale", "gt")
+"""Keys of a report that describe its set; `gt` is the address of a set on the Hub."""
 
-SETTINGS = ("sigma", "quality")
-"""Words of a protocol that the table has in a column of its own."""
+SETTING_KEYS = ("sigma", "quality")
+"""Keys of a protocol that the table shows in its column "setting"."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table: one set, every measure."""
+class ResultRow:
+    """One row of the table: all metrics of one set."""
 
     set: str
     setting: str
-    """What was undone: "x2", "sigma 25", "quality 40"."""
+    """The degradation: "x2", "sigma 25", "quality 40"."""
     images: str
     cells: list[str]
     baseline: str
 
 
 def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
-    """The Hub's form of the reports: one entry per set and measure, with the protocol as its arguments."""
+    """Converts reports to entries of the `model-index`: one per set and metric, with the protocol."""
     results = []
     for report in reports:
-        for key, (kind, name, decimals, _) in MEASURES.items():
+        for key, (kind, name, decimals, _) in METRIC_FIELDS.items():
             if report.get(key) is None:
                 continue
-            protocol = {word: value for word, value in report["protocol"].items() if value is not None}
+            protocol = {field: value for field, value in report["protocol"].items() if value is not None}
             if key == "psnr_y" and report.get("bicubic_psnr_y") is not None:
                 protocol[BASELINE] = round(report["bicubic_psnr_y"], decimals)
             results.append(
@@ -73,7 +73,7 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
                     dataset_type=_dataset_id(report),
                     dataset_name=report["set"],
                     dataset_config=setting_name(report),
-                    dataset_args={word: report[word] for word in FACTS if word in report},
+                    dataset_args={field: report[field] for field in SET_KEYS if field in report},
                     metric_type=kind,
                     metric_name=name,
                     metric_value=round(report[key], decimals),
@@ -84,12 +84,12 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
 
 
 def setting_name(report: ReportJson) -> str:
-    """What was undone, in a word: "x2", "sigma 25" for noise, "quality 40" for JPEG."""
+    """Short name of the degradation: "x2", "sigma 25" for noise, "quality 40" for JPEG."""
     protocol = report["protocol"]
-    for word in SETTINGS:
-        if (value := protocol.get(word)) is not None:
-            told = f"{word} {value:g}" if isinstance(value, (int, float)) else f"{word} {value}"
-            return f"{told}, unclipped" if "neither" in str(protocol.get("noise")) else told
+    for field in SETTING_KEYS:
+        if (value := protocol.get(field)) is not None:
+            text = f"{field} {value:g}" if isinstance(value, (int, float)) else f"{field} {value}"
+            return f"{text}, unclipped" if "neither" in str(protocol.get("noise")) else text
     if report["scale"] == 1:
         given = "pairs" if "as given" in str(protocol.get("resize")) else "same size"
         return str(protocol.get("mosaic", given)).partition(",")[0]
@@ -97,19 +97,19 @@ def setting_name(report: ReportJson) -> str:
 
 
 def _dataset_id(report: ReportJson) -> str:
-    """The id of the data set on the Hub, where the pictures are from there; else the set's name as an id."""
+    """Id of the data set on the Hub, if the images come from there; else the set's name as an id."""
     if match := ADDRESS.fullmatch(str(report.get("gt"))):
         return match["repo"]
     return re.sub(r"[^a-z0-9]+", "-", report["set"].lower()).strip("-")
 
 
 def reports_from_card(card: str) -> list[dict[str, Any]]:
-    """The reports that a card was made of: the way back from `eval_results`, without the single pictures.
+    """Reads the reports on a card: the inverse of `eval_results`, without the single images.
 
     Args:
-        card: text of the card; one that says nothing of measurements gives an empty list.
+        card: text of the card; without measurements the list is empty.
     """
-    keys = {name: key for key, (_, name, _, _) in MEASURES.items()}
+    keys = {name: key for key, (_, name, _, _) in METRIC_FIELDS.items()}
     reports: dict[tuple[Any, ...], dict[str, Any]] = {}
     for result in ModelCard(card, ignore_metadata_errors=True).data.get("eval_results") or []:
         if result.metric_name not in keys:
@@ -128,15 +128,15 @@ def reports_from_card(card: str) -> list[dict[str, Any]]:
 
 
 def result_columns(results: Sequence[EvalResult]) -> list[str]:
-    """The measures that any of the results has, in the order of the table."""
+    """Names of the metrics that occur in the results, in the order of the table."""
     present = {result.metric_name for result in results}
-    return [name for _, name, _, _ in MEASURES.values() if name in present]
+    return [name for _, name, _, _ in METRIC_FIELDS.values() if name in present]
 
 
-def table(results: Sequence[EvalResult]) -> list[Row]:
-    """The lines of the table, one per set, from the objects that make the `model-index`."""
+def result_rows(results: Sequence[EvalResult]) -> list[ResultRow]:
+    """The rows of the table, one per set, from the same objects as the `model-index`."""
     columns = result_columns(results)
-    formats = {name: form for _, name, _, form in MEASURES.values()}
+    formats = {name: form for _, name, _, form in METRIC_FIELDS.values()}
     sets: dict[tuple[Any, ...], dict[str, EvalResult]] = {}
     for result in results:
         sets.setdefault((result.dataset_name, result.dataset_config), {})[str(result.metric_name)] = result
@@ -147,7 +147,7 @@ def table(results: Sequence[EvalResult]) -> list[Row]:
         luma = measured.get("PSNR (Y)")
         baseline = (luma.metric_args or {}).get(BASELINE) if luma else None
         rows.append(
-            Row(
+            ResultRow(
                 set=first.dataset_name,
                 setting=first.dataset_config or "",
                 images=str(facts.get("images", "")),
@@ -162,16 +162,16 @@ def table(results: Sequence[EvalResult]) -> list[Row]:
 
 
 def protocol_sentences(results: Sequence[EvalResult]) -> list[str]:
-    """How the numbers were made, in one sentence for each way that occurs."""
+    """One sentence for each protocol that occurs in the results."""
     sentences: dict[str, str] = {}
     for result in results:
         protocol = {
-            word: value
-            for word, value in (result.metric_args or {}).items()
-            if word not in (BASELINE, *SETTINGS)
+            field: value
+            for field, value in (result.metric_args or {}).items()
+            if field not in (BASELINE, *SETTING_KEYS)
         }
         if protocol.get("tile") == 0:
-            protocol["tile"] = "none, whole pictures"
-        told = "; ".join(f"{word}: {value}" for word, value in protocol.items())
-        sentences.setdefault(told, f"Measured by `hfsr evaluate` ({told}).")
+            protocol["tile"] = "none, whole images"
+        text = "; ".join(f"{field}: {value}" for field, value in protocol.items())
+        sentences.setdefault(text, f"Measured by `hfsr evaluate` ({text}).")
     return list(sentences.values())

@@ -1,55 +1,55 @@
-"""What a card tells beyond the network itself: training, provenance, an example; and the files beside it."""
+"""Content of a model card beyond the network: training, provenance and example, and the files beside it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CURVE", "EXAMPLE", "OPTION_FILE", "TASKS", "Example", "Provenance", "Training"]
+__all__ = ["CURVE", "EXAMPLE", "OPTION_FILE", "TASKS", "Example", "Provenance", "TrainingInfo"]
 
 CURVE = "training_curve.png"
-"""The file beside a card that shows how its training went."""
+"""File beside a card: the training curve."""
 EXAMPLE = "example.webp"
-"""The file beside a card that shows before and after."""
+"""File beside a card: the example image."""
 OPTION_FILE = "recipe.yml"
-"""The file beside a card that is the option file of its training."""
+"""File beside a card: the option file of the training."""
 TASKS = {
-    "super-resolution": "enlarges pictures {scale} times in width and height",
-    "restoration": "restores pictures and keeps their size",
-    "denoising": "removes noise from pictures",
-    "deblurring": "sharpens blurred pictures",
-    "demosaicing": "makes pictures of the single colour that a sensor saw at each px",
-    "enhancement": "corrects the light and the colours of pictures",
-    "jpeg-artefact-removal": "removes the artefacts of JPEG from pictures",
+    "super-resolution": "enlarges images {scale} times in width and height",
+    "restoration": "restores images and keeps their size",
+    "denoising": "removes noise from images",
+    "deblurring": "sharpens blurred images",
+    "demosaicing": "makes images from the single color that a sensor measured at each px",
+    "enhancement": "corrects the light and the colors of images",
+    "jpeg-artefact-removal": "removes the artifacts of JPEG from images",
 }
-"""What weights are for, as `config.json` has it -> what they do, for the first sentence."""
+"""Task in `config.json` -> what the weights do, for the first sentence of the card."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """How the weights were made, as far as it is known; each word is shown as it stands."""
+class TrainingInfo:
+    """How the weights were trained, as far as it is known; the card shows each value as it is."""
 
     degradation: str | None = None
-    """What the network learned to undo, as "MATLAB bicubic reduction by 2"."""
+    """Degradation that the network learned to undo, as "MATLAB bicubic reduction by 2"."""
     data: str | None = None
-    """The pictures, as "DIV2K, 800 pictures"."""
+    """The images, as "DIV2K, 800 images"."""
     data_license: str | None = None
     datasets: tuple[str, ...] = ()
     """Ids of data sets on the Hub, for the card's front matter."""
     recipe: str | None = None
     """The option file, as "options/rcan_x4.yml"."""
     recipe_link: str | None = None
-    """Where that file is, seen from the card."""
+    """Path of that file, relative to the card."""
     iterations: int | None = None
     loss: str | None = None
     interpolation: str | None = None
-    """What the weights were mixed of, as "0.2 × `a` + 0.8 × `b`"."""
+    """Weights that were interpolated, as "0.2 × `a` + 0.8 × `b`"."""
     machine: str | None = None
-    """What it was trained on and for how long."""
+    """Machine and time of the training."""
 
     def rows(self) -> list[tuple[str, str]]:
-        """Label and value of everything that is known."""
+        """Label and value of each known fact."""
         recipe = f"[{self.recipe}]({self.recipe_link})" if self.recipe_link else f"`{self.recipe}`"
-        told = {
+        values = {
             "degradation": self.degradation,
             "data": self.data,
             "license of the data": self.data_license,
@@ -59,18 +59,18 @@ class Training:
             "interpolated": self.interpolation,
             "machine and time": self.machine,
         }
-        return [(label, value) for label, value in told.items() if value]
+        return [(label, value) for label, value in values.items() if value]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where converted weights come from."""
+    """Origin of converted weights."""
 
     source: str
-    """File or address."""
+    """File name or address."""
     sha256: str
     license: str | None = None
-    """The license that their author gave them; None when none is stated."""
+    """The license stated by their author; None if none is stated."""
 
     def rows(self) -> list[tuple[str, str]]:
         """Label and value, for the card."""
@@ -86,11 +86,11 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """Before and after, for people, and how long it takes."""
+    """Input and result side by side, and the speed."""
 
-    picture: bytes
+    image: bytes
     """A WebP file: crops at full size, side by side."""
-    words: str
-    """What its parts are, from left to right."""
+    caption: str
+    """The parts of the image, from left to right."""
     speed: str
     """Seconds, for what, on which machine."""

@@ -1,4 +1,4 @@
-"""The one template of every card, `card.md.jinja`; its blocks can be written alone."""
+"""Rendering of `card.md.jinja`, the template of every model card, and of its single blocks."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult
 
-from .results import protocol_sentences, result_columns, table
+from .results import protocol_sentences, result_columns, result_rows
 from .schema import EXAMPLE, Example
 
-__all__ = ["example_variables", "render", "results_variables", "section"]
+__all__ = ["example_variables", "render", "render_section", "results_variables"]
 
 
-def render(**words: Any) -> str:
-    """The whole card below its front matter."""
-    return _template().render(**words)
+def render(**variables: Any) -> str:
+    """The text of a card below its front matter."""
+    return _template().render(**variables)
 
 
-def section(name: str, words: dict[str, Any]) -> str:
-    """One block of the template, "example" or "results", with its title."""
+def render_section(name: str, variables: dict[str, Any]) -> str:
+    """One block of the template with its title: "example" or "results"."""
     template = _template()
-    return "".join(template.blocks[name](template.new_context(words))).strip() + "\n\n"
+    return "".join(template.blocks[name](template.new_context(variables))).strip() + "\n\n"
 
 
 def example_variables(example: Example | None) -> dict[str, Any]:
-    """What the block "example" wants to know."""
+    """Variables of the block "example"."""
     if example is None:
         return {"example": None}
-    return {"example": EXAMPLE, "words": example.words, "speed": example.speed}
+    return {"example": EXAMPLE, "caption": example.caption, "speed": example.speed}
 
 
 def results_variables(results: Sequence[EvalResult]) -> dict[str, Any]:
-    """What the block "results" wants to know."""
+    """Variables of the block "results"."""
     return {
-        "rows": table(results),
+        "rows": result_rows(results),
         "columns": result_columns(results),
         "protocols": protocol_sentences(results),
     }

@@ -1,1 +1,1 @@
-"""Models, cards and data sets from the Hub into the local cache, and networks from there."""
+"""Loading: models by name, and downloads of models, cards and data sets into the Hub's cache."""

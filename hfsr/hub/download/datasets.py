@@ -1,4 +1,4 @@
-"""Folders of pictures in data sets on the Hub, wherever a folder of this machine can be named."""
+"""Image folders of data sets on the Hub: `hf://datasets/owner/name/folder` in place of a local folder."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ ADDRESS = re.compile(
 )
 
 
-def local_folder(place: str | Path) -> Path:
-    """The folder on this machine that a name stands for; one on the Hub is brought into the client's cache.
+def local_folder(path: str | Path) -> Path:
+    """Returns the local folder of a path; a folder on the Hub is downloaded into the client's cache.
 
     Args:
-        place: a folder, or "hf://datasets/owner/name/folder"; "name@revision" for a branch, tag or commit.
+        path: a folder, or "hf://datasets/owner/name/folder"; "name@revision" for a branch, tag or commit.
 
     Raises:
-        OptionsError: an address on the Hub that is not of that form.
-        HubError: there is no such data set or folder, it is out of reach, or it arrived damaged.
+        OptionsError: an address on the Hub that does not have this form.
+        HubError: there is no such data set or folder, it is out of reach, or the download is damaged.
     """
-    if not str(place).startswith(PREFIX):
-        return Path(place)
-    match = ADDRESS.fullmatch(str(place))
+    if not str(path).startswith(PREFIX):
+        return Path(path)
+    match = ADDRESS.fullmatch(str(path))
     if match is None or ".." in (match["folder"] or "").split("/"):
         raise OptionsError(
-            f"'{place}' is no folder of a data set on the Hub: write hf://datasets/owner/name/folder"
+            f"'{path}' is no folder of a data set on the Hub: write hf://datasets/owner/name/folder"
         )
     return _fetch(match["repo"], match["revision"], match["folder"] or "")
 
 
 def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
-    from huggingface_hub import constants  # here, as folders of this machine need no client of the Hub
+    from huggingface_hub import constants  # not at the top: local folders need no client
     from huggingface_hub.file_download import repo_folder_name
 
     from hfsr.hub.client import client, translate_errors
@@ -53,15 +53,15 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
                 revision=revision,
                 allow_patterns=[f"{folder}/*"] if folder else None,
             )
-        finally:  # also where another file stopped it: next time these would be known
+        finally:  # also if another file failed, since these would be known next time
             bad = [blob for blob in set(blobs.glob("*")) - known if not is_intact(blob)]
             for blob in bad:
                 remove_blob(blob)
         if bad:
             raise HubError(damaged_message(f"{len(bad)} of the files", repo_id))
-    there = Path(snapshot, folder)
-    if not there.is_dir():
+    local = Path(snapshot, folder)
+    if not local.is_dir():
         raise HubError(
             f"the data set '{repo_id}' on the Hub has no folder '{folder}'; look at its files there"
         )
-    return there
+    return local

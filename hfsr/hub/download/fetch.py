@@ -1,4 +1,4 @@
-"""From the Hub into the client's cache: a model, a card, and the proof that they arrived whole."""
+"""Downloads of models and cards into the client's cache, each checked against its hash."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hfsr.errors import HubError
 from hfsr.hub.client import client, translate_errors
 
 from .cache_check import matches_oid
-from .repo_formats import CONFIG, README, WEIGHTS, choose_weights, parse
+from .repo_formats import CONFIG, README, WEIGHTS, choose_weights, read_config
 
 __all__ = [
-    "Fetched",
+    "DownloadedModel",
     "cached_config",
     "damaged_message",
     "fetch_card",
@@ -30,7 +30,7 @@ __all__ = [
 
 
 def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
-    """The text of a model's card on the Hub.
+    """Downloads the card of a model and returns its text.
 
     Raises:
         HubError: there is no such model, it has no card, or it is out of reach.
@@ -44,14 +44,18 @@ def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """A model in the client's cache."""
+class DownloadedModel:
+    """A model in the client's cache.
+
+    Attributes:
+        folder: of one commit.
+        weights: name of the weights file in it.
+        config: content of `config.json`; empty if there is none.
+    """
 
     folder: Path
     weights: str
-    """The file in it."""
     config: dict[str, Any]
-    """Of `config.json`; empty where there is none."""
 
 
 def fetch_model(
@@ -61,39 +65,39 @@ def fetch_model(
     scale: float | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
-) -> Fetched:
-    """Brings a model's config and weights, both of one commit, into the client's cache.
+) -> DownloadedModel:
+    """Downloads a model's config and weights, both of one commit, into the client's cache.
 
-    The config, which the Hub counts downloads by, is fetched once.
+    The config is requested once, since the Hub counts downloads by it.
 
     Args:
         repo_id: "owner/name".
-        revision: branch, tag or commit; the default branch when None.
-        scale: decides where the repository holds weights of several.
-        cache_dir: the cache; the client's own when None.
-        local_files_only: take what is cached and ask nobody.
+        revision: branch, tag or commit; the default branch if None.
+        scale: selects the weights if the repository holds those of several scales.
+        cache_dir: the cache; the client's default if None.
+        local_files_only: use the cache only, without any request.
 
     Raises:
-        HubError: there is no such model, it is out of reach, or what came is not what the Hub announced.
+        HubError: there is no such model, it is out of reach, or the download does not match its hash.
         CheckpointError: the repository holds no weights that hfsr reads, or several.
     """
     api = client()
-    alone = local_files_only or constants.is_offline_mode()
+    is_offline = local_files_only or constants.is_offline_mode()
     cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
 
     def listing() -> list[str]:
-        """The model's files, as the Hub has them; as the cache has them where the Hub is out of reach."""
-        here = _cached_names(repo_id, revision, cache_dir)
+        """Names of the model's files on the Hub, or in the cache if the Hub is out of reach."""
+        in_cache = _cached_names(repo_id, revision, cache_dir)
         try:
-            # Asked first: this fails at once and says why, where a download would retry for half a minute.
-            info = None if alone else api.model_info(repo_id, revision=revision)
+            # First, since this fails at once with a reason; a download would retry for half a minute.
+            info = None if is_offline else api.model_info(repo_id, revision=revision)
         except HTTPError as error:
-            if isinstance(error, HfHubHTTPError) or not here:
+            if isinstance(error, HfHubHTTPError) or not in_cache:
                 raise
             info = None
-        if info is None and not here:
+        if info is None and not in_cache:
             raise LocalEntryNotFoundError(repo_id)
-        return here if info is None else [file.rfilename for file in info.siblings or ()]
+        return in_cache if info is None else [file.rfilename for file in info.siblings or ()]
 
     def download(name: str, revision: str | None) -> Path:
         known = try_to_load_from_cache(repo_id, name, cache_dir=cache_dir, revision=revision)
@@ -106,7 +110,7 @@ def fetch_model(
         except HTTPError as error:
             if isinstance(error, HfHubHTTPError) or not isinstance(known, str):
                 raise
-            return Path(known)  # the connection broke off, and what is here will do
+            return Path(known)  # the connection failed; the cached file is used
         if not isinstance(known, str):
             verify_download(path, repo_id)
         return path
@@ -116,22 +120,25 @@ def fetch_model(
         config, commit = {}, revision
         if names is None or CONFIG in names:
             path = download(CONFIG, revision)
-            config, commit = parse(path, repo_id), path.parent.name  # the cache names folders after commits
+            config, commit = (
+                read_config(path, repo_id),
+                path.parent.name,
+            )  # cache folders are named after commits
         if names is None and "architecture" not in config:
             names = listing()
         weights = choose_weights([WEIGHTS] if names is None else names, config, scale, repo_id=repo_id)
         file = download(weights, commit)
-    return Fetched(file.parents[weights.count("/")], weights, config)
+    return DownloadedModel(file.parents[weights.count("/")], weights, config)
 
 
 def cached_config(repo_id: str) -> dict[str, Any]:
-    """The config of a model that was fetched; empty where it has none or was not."""
+    """The config of a downloaded model; empty if there is none."""
     path = try_to_load_from_cache(repo_id, CONFIG)
-    return parse(Path(path), repo_id) if isinstance(path, str) else {}
+    return read_config(Path(path), repo_id) if isinstance(path, str) else {}
 
 
 def _cached_names(repo_id: str, revision: str | None, cache_dir: str | Path | None) -> list[str]:
-    """The files of a model that are in the cache."""
+    """Names of a model's files in the cache."""
     home = Path(cache_dir or constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="model"))
     ref = home / "refs" / (revision or constants.DEFAULT_REVISION)
     snapshot = home / "snapshots" / (ref.read_text(encoding="utf-8") if ref.is_file() else str(revision))
@@ -139,14 +146,14 @@ def _cached_names(repo_id: str, revision: str | None, cache_dir: str | Path | No
 
 
 def verify_download(path: Path, repo_id: str) -> None:
-    """Compares a file just downloaded with its hash, its name in the cache; the client compares sizes only.
+    """Compares a downloaded file with its hash, its name in the cache; the client compares only sizes.
 
     Raises:
-        HubError: they differ; the file is removed, so that the next attempt downloads it again.
+        HubError: they differ. The file is removed, so that the next attempt downloads it again.
     """
-    if not path.is_symlink():  # a file system without links: the cache keeps no hash
+    if not path.is_symlink():  # without links in the file system, the cache keeps no hash
         return
-    blob = path.parent / path.readlink()  # one step: a shared store behind it has names of its own
+    blob = path.parent / path.readlink()  # one step only: a shared store behind it uses other names
     if not is_intact(blob):
         path.unlink()
         remove_blob(blob)
@@ -154,18 +161,20 @@ def verify_download(path: Path, repo_id: str) -> None:
 
 
 def is_intact(blob: Path) -> bool:
-    """Whether a file of the cache is what its name says; True where that says nothing."""
+    """True if a file of the cache matches the hash in its name, or if its name is not a hash."""
     return matches_oid(blob, blob.name) if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", blob.name) else True
 
 
 def remove_blob(blob: Path) -> None:
-    """Removes a file of the cache; what came by Xet from the store that repositories share too, where the
-    client would take it from again.
+    """Removes a file of the cache.
+
+    A file from Xet is also removed from the store that repositories share; the client would reuse it from
+    there.
     """
     for file in (blob, blob.resolve()):
         file.unlink(missing_ok=True)
 
 
 def damaged_message(name: str, repo_id: str) -> str:
-    """What is said of a file that is not what the Hub announced."""
+    """The message for a file that does not match its hash."""
     return f"{name} of '{repo_id}' arrived damaged (its hash differs); nothing was kept, try again"

@@ -1,7 +1,8 @@
-"""Models on the Hub that others saved: which of a repository's files holds the weights, and whose they are.
+"""Formats of model repositories on the Hub: which file holds the weights, and how it is loaded.
 
-Beside our own model folders these are understood: super-image's (`pytorch_model_2x.pt`, one file per scale),
-those of `PyTorchModelHubMixin` (`config.json` holds the constructor's arguments), and bare checkpoints.
+Besides model folders of hfsr, these formats are read: super-image's (`pytorch_model_2x.pt`, one file per
+scale), those of `PyTorchModelHubMixin` (`config.json` holds the constructor's arguments), and bare
+checkpoints.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from hfsr.checkpoints import identify, load_checkpoint, load_weights, read_model
 from hfsr.errors import CheckpointError, some_of
 from hfsr.registry import ARCHS
 
-__all__ = ["CONFIG", "README", "WEIGHTS", "choose_weights", "parse", "read_fetched"]
+__all__ = ["CONFIG", "README", "WEIGHTS", "choose_weights", "load_downloaded", "read_config"]
 
 CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
 SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -34,7 +35,7 @@ FIXED: dict[str, dict[str, Any]] = {
 UNUSED = ("sub_mean.", "add_mean.")
 
 
-def parse(path: Path, repo_id: str) -> dict[str, Any]:
+def read_config(path: Path, repo_id: str) -> dict[str, Any]:
     """Reads a `config.json` from the Hub.
 
     Raises:
@@ -89,8 +90,8 @@ def choose_weights(
     return files[0]
 
 
-def read_fetched(folder: Path, weights: str, config: Mapping[str, Any], scale: float | None) -> nn.Module:
-    """Loads what was fetched, strictly.
+def load_downloaded(folder: Path, weights: str, config: Mapping[str, Any], scale: float | None) -> nn.Module:
+    """Loads a downloaded model strictly.
 
     Args:
         folder: where the files of the repository are.

@@ -1,4 +1,4 @@
-"""`from_pretrained`: a model by its name, wherever it is."""
+"""`from_pretrained`: loads a model by its name, from a file, a folder, the package or the Hub."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def from_pretrained(
     """Loads a model, strictly, ready for inference.
 
     Args:
-        name: what to load, looked for in this order: a bundled model ("hfsr-x2"), a local model folder, a
+        name: looked up in this order: a bundled model ("hfsr-x2"), a local model folder, a
             checkpoint file (.safetensors, .pth, .pt, .mat, .onnx of ours), a model on the Hub ("owner/name").
         revision: branch, tag or commit on the Hub.
-        scale: the scale it must have; decides where weights serve several, a checkpoint leaves it open, or a
+        scale: required scale; selects it if the weights serve several, a checkpoint leaves it open, or a
             repository holds a file for each scale.
-        device: where the weights go; the CPU when None.
-        dtype: of the weights; float32 when None.
-        cache_dir: where downloads are kept; the Hub client's cache when None.
-        local_files_only: use what is cached and ask nobody.
+        device: of the weights; the CPU if None.
+        dtype: of the weights; float32 if None.
+        cache_dir: folder for downloads; the Hub client's cache if None.
+        local_files_only: use the cache only, without any request.
 
     Returns:
         The network in eval mode: RGB float [0, 1], (B, 3, H, W) -> (B, 3, H*scale, W*scale).
 
     Raises:
-        CheckpointError: nothing of that name, weights that do not fit, or another scale.
+        CheckpointError: no model of that name, weights that do not fit, or another scale.
         HubError: the Hub has no such model or revision, refuses it, or is out of reach.
         OptionsError: a revision of something that is not on the Hub.
     """
@@ -71,23 +71,23 @@ def _from_hub(
     cache_dir: str | Path | None,
     local_files_only: bool,
 ) -> nn.Module:
-    from .fetch import fetch_model  # here, as models on this machine need no client of the Hub
-    from .repo_formats import read_fetched
+    from .fetch import fetch_model  # not at the top: local models need no client
+    from .repo_formats import load_downloaded
 
-    fetched = fetch_model(
+    downloaded = fetch_model(
         repo_id, revision=revision, scale=scale, cache_dir=cache_dir, local_files_only=local_files_only
     )
     try:
-        return read_fetched(fetched.folder, fetched.weights, fetched.config, scale)
+        return load_downloaded(downloaded.folder, downloaded.weights, downloaded.config, scale)
     except CheckpointError as error:
-        raise CheckpointError(str(error).replace(str(fetched.folder), repo_id)) from error
+        raise CheckpointError(str(error).replace(str(downloaded.folder), repo_id)) from error
 
 
 def find_local(name: str | Path) -> Path | None:
-    """The folder or file that a name stands for on this machine; None when it is an id on the Hub.
+    """Finds the local folder or file of a name; None if it is an id on the Hub.
 
     Raises:
-        CheckpointError: it can be neither; says what was looked for.
+        CheckpointError: it is neither a local model nor an id on the Hub.
     """
     if name in (bundled := _resources.bundled_models()):
         return _resources.path("weights", str(name))
@@ -105,39 +105,39 @@ def find_local(name: str | Path) -> Path | None:
 
 
 def task_of(name: str | Path, model: nn.Module) -> str:
-    """What the weights of a model are for, as its config says; else the network's usual task.
+    """The task in a model's config, or else the network's usual task.
 
     Args:
-        name: of the model, as `from_pretrained` takes it; one on the Hub must have been loaded.
+        name: for `from_pretrained`; a model on the Hub must have been loaded before.
         model: the network.
     """
     path = find_local(name)
     if path is None:
-        from .fetch import cached_config  # here, as models on this machine need no client of the Hub
+        from .fetch import cached_config  # not at the top: local models need no client
 
-        told = cached_config(str(name)).get("task")
+        task = cached_config(str(name)).get("task")
     else:
-        told = task_in(path)
-    return str(told or zoo.usual_task(model))
+        task = task_in(path)
+    return str(task or zoo.usual_task(model))
 
 
 def task_in(path: Path) -> str | None:
-    """The task that a model folder, or a checkpoint that knows its own config, states; None where none does.
+    """The task in the config of a model folder or of a safetensors file; None if there is none.
 
     Raises:
         CheckpointError: it cannot be read.
     """
     if path.is_dir():
         config = path / "config.json"
-        told = parse_config(config.read_text(encoding="utf-8"), f"'{config}'") if config.is_file() else {}
+        values = parse_config(config.read_text(encoding="utf-8"), f"'{config}'") if config.is_file() else {}
     else:
-        told = read_state_dict(path)[1]["config"] or {} if path.suffix == ".safetensors" else {}
-    task = told.get("task")
+        values = read_state_dict(path)[1]["config"] or {} if path.suffix == ".safetensors" else {}
+    task = values.get("task")
     return task if isinstance(task, str) else None
 
 
 def read_card(name: str) -> str:
-    """The text of a model's card.
+    """Reads the card of a model.
 
     Args:
         name: a bundled name, a model folder or an id on the Hub.
@@ -150,7 +150,7 @@ def read_card(name: str) -> str:
         return _resources.path("model_cards", f"{name}.md").read_text(encoding="utf-8")
     folder = find_local(name)
     if folder is None:
-        from .fetch import fetch_card  # here, as models on this machine need no client of the Hub
+        from .fetch import fetch_card  # not at the top: local models need no client
 
         return fetch_card(name)
     from hfsr.hub.cards.option_file import read_text

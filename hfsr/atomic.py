@@ -1,0 +1,77 @@
+"""Atomic file writing: a file is complete or absent, also after a crash or a power cut."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hfsr.errors import HfsrError
+
+__all__ = ["PARTIAL_SUFFIX", "remove_partial_files", "replacing"]
+
+PARTIAL_SUFFIX = ".partial"
+
+
+@contextmanager
+def replacing(
+    path: str | os.PathLike[str],
+    *,
+    error: type[HfsrError] = HfsrError,
+    also: tuple[type[Exception], ...] = (),
+    advice: str = "check permissions and free space",
+) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which replaces `path` if the block ends without an exception.
+
+    The temporary file is flushed to the disk before it is renamed, and removed if the block fails; a file
+    that was at `path` before then stays as it was.
+
+    Args:
+        path: the file to write; its folder must exist.
+        error: type of the exception raised if the file cannot be written.
+        also: exceptions other than OSError by which a library reports a failed write.
+        advice: end of the error message.
+
+    Raises:
+        HfsrError: of type `error`, if the file cannot be written.
+    """
+    path = Path(path)
+    # Random, since two processes may write the same target; short, since names have a maximum length.
+    partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+    try:
+        partial.touch()
+        mode = partial.stat().st_mode  # from the umask; safetensors removes the read permission of others
+        yield partial
+        partial.chmod(mode)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # without it a power cut could leave the new name without the new content
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    except HfsrError:
+        raise  # among them HubError, which is an OSError too
+    except Exception as caught:
+        if not isinstance(caught, (OSError, *also)):
+            raise
+        reason = getattr(caught, "strerror", None) or " ".join(str(caught).split()) or type(caught).__name__
+        raise error(f"cannot write '{path}' ({reason[:200]}); {advice}") from caught
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Removes the temporary files that killed processes left in a folder and its subfolders."""
+    for partial in folder.rglob(f".*{PARTIAL_SUFFIX}"):
+        partial.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flushes a folder, so that a renamed file keeps its new name after a power cut."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
