@@ -1,4 +1,4 @@
-"""The floors of the house, as the contracts in pyproject.toml say: who imports whom, and which packages."""
+"""The layers of the package: the import contracts in pyproject.toml, and imports that they do not see."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "hfsr").rglob("*.py"))
 
-ROOM_OF = {"accelerate": "training", "basicsr": "bridge", "gradio": None, "huggingface_hub": "hub"}
-"""Packages that one room alone imports; gradio none, it belongs to the Space."""
+IMPORTED_IN = {"accelerate": "training", "basicsr": "bridge", "gradio": None, "huggingface_hub": "hub"}
+"""Third-party package -> the only subpackage that imports it; gradio belongs to the Space."""
 
 
 def imports(module: Path) -> Iterator[str]:
@@ -35,13 +35,13 @@ def test_the_contracts_hold():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("package", ROOM_OF)
-def test_a_package_of_one_room_is_not_imported_dynamically_elsewhere(package):
+@pytest.mark.parametrize("package", IMPORTED_IN)
+def test_a_package_is_not_imported_dynamically_elsewhere(package):
     """The contracts see import statements alone."""
-    room = ROOM_OF[package]
+    allowed = IMPORTED_IN[package]
     found = {m for m in MODULES if any(name.split(".")[0] == package for name in imports(m))}
-    strangers = [m for m in found if room is None or m.relative_to(ROOT / "hfsr").parts[0] != room]
-    assert not strangers
+    elsewhere = [m for m in found if allowed is None or m.relative_to(ROOT / "hfsr").parts[0] != allowed]
+    assert not elsewhere
 
 
 def test_networks_need_torch_alone():

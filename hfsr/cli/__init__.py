@@ -1,7 +1,7 @@
-"""The commands: one file each; a file parses, calls one room, and shows progress.
+"""The commands, one module each: it parses arguments, calls one package, and prints results and progress.
 
-A command's module is imported only when it is the one asked for, so `hfsr --help` needs no torch.
-Each module offers `add_arguments(parser)` and `run(args) -> int` (the exit code).
+Only the module of the requested command is imported, so `hfsr --help` does not import torch.
+Each module defines `add_arguments(parser)` and `run(args) -> int` (the exit code).
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from hfsr.errors import HfsrError, HfsrWarning, UsageError
 __all__ = ["COMMANDS", "build_parser", "main", "run_command"]
 
 COMMANDS = {
-    "upscale": ("upscale", "enlarge or restore pictures and folders"),
+    "upscale": ("upscale", "enlarge or restore images and folders"),
     "restore": ("upscale", "another name of upscale"),
     "evaluate": ("evaluate", "PSNR and SSIM of a model on a folder, with the protocol stated"),
     "list": ("list", "networks, presets and bundled models"),
     "info": ("info", "facts of a network or model"),
     "doctor": ("doctor", "check this installation, or that a model is exact in pieces"),
-    "zeroshot": ("zeroshot", "enlarge a picture by what it holds itself, without weights"),
-    "prior": ("prior", "restore and change pictures by what a generator knows"),
-    "convert": ("convert", "a released checkpoint to a model folder"),
-    "quantize": ("quantize", "a model folder in 8-bit integers, and what that costs"),
-    "export": ("export", "a model as an ONNX file, for any height and width"),
-    "interpolate": ("interpolate", "a network between two trainings of it"),
+    "zeroshot": ("zeroshot", "enlarge an image with a network trained on that image, without weights"),
+    "prior": ("prior", "restore and edit images with a generative prior"),
+    "convert": ("convert", "convert a released checkpoint to a model folder"),
+    "quantize": ("quantize", "convert a model to 8-bit integers, and measure the loss"),
+    "export": ("export", "export a model to ONNX, for any height and width"),
+    "interpolate": ("interpolate", "interpolate between two sets of weights of a network"),
     "push": ("push", "publish a model on the Hub"),
     "push-space": ("push_space", "publish a Space that offers models in a browser"),
-    "prepare": ("prepare", "make data sets ready: crops, LR pictures, containers, pairs of published sets"),
+    "prepare": ("prepare", "prepare data sets: crops, LR images, containers, pairs of published sets"),
     "train": ("train", "train from an option file"),
     "test": ("test", "repeat a run's validation"),
     "demo": ("demo", "start the Space in a browser"),
@@ -46,7 +46,7 @@ COMMANDS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Wrong usage is one line too."""
+    """Parser that reports wrong usage in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())}; {self.prog} --help tells more\n")
@@ -106,7 +106,7 @@ def _warnings_as_lines(program: str) -> Iterator[None]:
 
 
 def run_command(program: str, command: str, argv: list[str]) -> int:
-    """Runs one command of `program` (`hfsr` or `basicsr`); what goes wrong is one line on stderr.
+    """Runs one command of `program` (`hfsr` or `basicsr`); an error is printed as one line on stderr.
 
     Returns:
         The exit code: 0, 1 for an HfsrError, 2 for wrong usage, 128 and the signal's number when stopped.
@@ -117,21 +117,23 @@ def run_command(program: str, command: str, argv: list[str]) -> int:
     args.command = command
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+            stream.reconfigure(errors="backslashreplace")  # file names may hold bytes that are not text
     try:
         with _warnings_as_lines(name):
             return module.run(args)
     except HfsrError as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:  # whoever reads our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at the end
+    except BrokenPipeError:  # the reader of our output has ended
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # otherwise Python reports an error at exit
         return 1
-    except OSError as error:  # a name or a place that the system refuses
+    except OSError as error:  # the system rejects a path
         print(f"{name}: {error.strerror or error}: '{error.filename}'; check the path", file=sys.stderr)
         return 1
     except MemoryError:
-        print(f"{name}: not enough memory; close other programs, or give smaller pictures", file=sys.stderr)
+        print(f"{name}: not enough memory; close other programs, or give smaller images", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         if not getattr(stop, "is_reported", False):

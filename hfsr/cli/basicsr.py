@@ -1,4 +1,4 @@
-"""`basicsr`: BasicSR ships no command; this is `hfsr train` and `hfsr test` under the name people type."""
+"""`basicsr`: the commands `hfsr train` and `hfsr test` under the name of BasicSR, which has no command."""
 
 from __future__ import annotations
 

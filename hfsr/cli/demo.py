@@ -1,4 +1,4 @@
-"""`hfsr demo`: the Space, on this machine."""
+"""`hfsr demo`: runs the Gradio Space on this machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves the page until it is interrupted."""
+    """Serves the page until Ctrl-C."""
     app = load_app()
     _check_place(args.host, args.port)
     models = {name: name for name in args.model} if args.model else None

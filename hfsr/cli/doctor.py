@@ -1,4 +1,4 @@
-"""`hfsr doctor`: what is installed and works here; with a model, whether its pieces equal the whole image."""
+"""`hfsr doctor`: reports the installation; with a model, checks that its tiles equal the whole image."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def _check_model(args: argparse.Namespace) -> int:
 
     model = from_pretrained(args.model)
     image = torch.rand(1, 3, args.size, args.size + 7, generator=torch.Generator().manual_seed(0))
-    image[..., : args.size // 2] *= 0.1  # two halves of different statistics, or pools would not show
+    # Two halves of different statistics, which tiles with pools of their own would reveal.
+    image[..., : args.size // 2] *= 0.1
     up = Upscaler(model, tile=args.tile, dtype="fp32")
     pieces = up.tensor(image)
     whole = Upscaler(model, tile=0, dtype="fp32").tensor(image)

@@ -157,7 +157,7 @@ def _format_report(report: Report) -> str:
 def _repeat_card(args: argparse.Namespace) -> int:
     """Repeats the measurements of a card; the exit code is 1 if the numbers differ."""
     from hfsr import hub
-    from hfsr.evaluation.card_check import RunSettings, find_card_sets, repeat_measurement
+    from hfsr.evaluation.card_check import find_card_sets, repeat_measurement
 
     if args.compare_tiling is not None:
         raise OptionsError("--from-card measures and --compare-tiling does not; leave one out")
@@ -171,7 +171,8 @@ def _repeat_card(args: argparse.Namespace) -> int:
             card_set,
             name=args.from_card,
             model=model,
-            settings=RunSettings(dtype=args.dtype, device=args.device),
+            dtype=args.dtype,
+            device=args.device,
             degradation=degradation_spec(args),
             lq=args.lq,
             show_progress=shows_progress(args),

@@ -1,4 +1,4 @@
-"""`hfsr export`: a model as an ONNX file, for any height and width."""
+"""`hfsr export`: exports a model to ONNX, for any height and width."""
 
 from __future__ import annotations
 

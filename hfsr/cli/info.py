@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _network(spec: ArchSpec, args: argparse.Namespace) -> int:
-    """What is true of every size of a network, and its presets."""
+    """Prints the facts of a network and the table of its presets."""
     told: dict[str, Any] = {
         "network": spec.name,
         "title": spec.title,
@@ -69,7 +69,7 @@ def _network(spec: ArchSpec, args: argparse.Namespace) -> int:
 
 
 def _tell(told: dict[str, Any], facts: ModelInfo, args: argparse.Namespace) -> int:
-    """What is true of one size."""
+    """Prints the facts of one preset or model."""
     if args.json:
         print(json.dumps({**told, **facts.to_json()}, indent=2))
         return 0
@@ -123,7 +123,7 @@ def _model_facts(name: str) -> ModelInfo:
 
 
 def _read_graph(model: nn.Module, facts: ModelInfo) -> ModelInfo:
-    """Fills in what the network's graph decides."""
+    """Adds the tiling and radius that follow from the network's graph."""
     from hfsr.inference.graph import is_exact, trace
 
     if not is_exact(model):

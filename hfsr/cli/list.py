@@ -1,10 +1,9 @@
-"""`hfsr list`: the networks, or with --models the models that come with hfsr."""
+"""`hfsr list`: lists the networks, or with --models the bundled models."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from hfsr.cli.tables import print_table
@@ -65,7 +64,7 @@ def _cell(value: Any) -> str:
 
 
 def _shortened(presets: list[str]) -> list[str]:
-    """`edsr_x2`, `edsr_x3` as `edsr_x{2,3}`, as a shell would write it."""
+    """Shortens `edsr_x2`, `edsr_x3` to `edsr_x{2,3}`, as in a shell."""
     endings: dict[str, list[str]] = {}
     for preset in presets:
         stem, mark, scale = preset.rpartition("_x")
@@ -77,7 +76,7 @@ def _shortened(presets: list[str]) -> list[str]:
 
 
 def _networks() -> list[dict[str, Any]]:
-    """Every registered restorer, and its presets but for the tiny one that tests use."""
+    """Every registered restorer with its presets, without the tiny ones for tests."""
     from hfsr import model_zoo
     from hfsr.registry import ARCHS
 
@@ -99,7 +98,7 @@ def _networks() -> list[dict[str, Any]]:
 
 
 def _models() -> list[dict[str, Any]]:
-    """Every bundled model: its config, the numbers of its card, and how fast it is here."""
+    """Every bundled model: its config, the results on its card, and its speed on this machine."""
     from hfsr import model_zoo
 
     return [_model(name) for name in model_zoo.list_models()]
@@ -126,13 +125,13 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _measured(name: str) -> dict[str, float]:
-    """PSNR-Y in dB by set (and setting, where a set was measured in several), as the card states it."""
+    """PSNR-Y in dB on the card, by set (and setting, if the scale is 1)."""
     from hfsr import _resources
     from hfsr.hub.cards.results import reports_from_card, setting_name
 
     card = _resources.folder("model_cards") / f"{name}.md"
     if not card.is_file():
-        return {}  # weights that somebody put there, without a card
+        return {}  # a folder that was added without a card
     reports = reports_from_card(card.read_text(encoding="utf-8"))
     return {
         report["set"] if report["scale"] > 1 else f"{report['set']} {setting_name(report)}": report["psnr_y"]
@@ -141,17 +140,11 @@ def _measured(name: str) -> dict[str, float]:
 
 
 def _speed(model: nn.Module) -> float:
-    """Seconds for one megapixel of result on this machine, with the settings that `upscale` chooses."""
-    import torch
-
+    """Seconds for one megapixel of the result on this machine, with the default settings of `upscale`."""
+    from hfsr.evaluation import measure_seconds
     from hfsr.inference import Upscaler
 
     up = Upscaler(model)
-    side = max(64, round(512 / up.scale))
-    lq = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    seconds = []
-    for _ in range(3):  # the first one warms up
-        start = time.perf_counter()
-        result = up.tensor(lq)
-        seconds.append(time.perf_counter() - start)
-    return round(min(seconds) * 1e6 / (result.shape[-1] * result.shape[-2]), 3)
+    side = round(max(64, round(512 / up.scale)) * up.scale)
+    seconds = measure_seconds(up.tensor, scale=up.scale, width=side, height=side)
+    return round(seconds * 1e6 / side**2, 3)

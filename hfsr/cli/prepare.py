@@ -1,4 +1,4 @@
-"""`hfsr prepare`: data sets made ready before training."""
+"""`hfsr prepare`: prepares data sets before training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     add = _adder(kinds)
 
-    one = add("subimages", "crops of large pictures, which load faster (BasicSR's extract_subimages)")
+    one = add("subimages", "crops of large images, which load faster (BasicSR's extract_subimages)")
     one.add_argument("--size", type=int, default=480, metavar="N", help="side of a crop in px (default 480)")
     one.add_argument("--step", type=int, default=240, metavar="N", help="px between crops (default 240)")
     one.add_argument(
@@ -34,16 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_working(one)
 
-    one = add("lr", "LR pictures by MATLAB's bicubic, in OUT/X2, OUT/X3, ...")
+    one = add("lr", "LR images by MATLAB's bicubic, in OUT/X2, OUT/X3, ...")
     one.add_argument(
         "-s", "--scale", type=int, nargs="+", default=SCALES, metavar="S", help="scales (default 2 3 4)"
     )
     _add_working(one)
 
-    add("meta_info", "BasicSR's list of the pictures of a folder")
-    add("lmdb", "BasicSR's LMDB of the pictures of a folder (OUT ends with .lmdb)")
-    one = add("h5", "HDF5 of the pictures of a folder, as uint8")
-    one.add_argument("--lq", type=Path, metavar="DIR", help="LQ pictures of the same names, kept beside")
+    add("meta_info", "BasicSR's list of the images of a folder")
+    add("lmdb", "BasicSR's LMDB of the images of a folder (OUT ends with .lmdb)")
+    one = add("h5", "HDF5 of the images of a folder, as uint8")
+    one.add_argument("--lq", type=Path, metavar="DIR", help="LQ images of the same names, kept beside")
 
     one = add("pack", "one file with the richest crops of folders, read without decoding", several=True)
     one.add_argument("--size", type=int, default=128, metavar="N", help="side of a crop in px (default 128)")
@@ -68,7 +68,7 @@ def _adder(kinds: argparse._SubParsersAction) -> Callable[..., argparse.Argument
     def add(name: str, about: str, *, several: bool = False) -> argparse.ArgumentParser:
         parser = kinds.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
         parser.add_argument(
-            "source", type=Path, metavar="SOURCE", nargs="+" if several else None, help="folder of pictures"
+            "source", type=Path, metavar="SOURCE", nargs="+" if several else None, help="folder of images"
         )
         parser.add_argument("out", type=Path, metavar="OUT", help="what is made")
         parser.add_argument("--dry-run", action="store_true", help="say what would be made, make nothing")
@@ -78,11 +78,9 @@ def _adder(kinds: argparse._SubParsersAction) -> Callable[..., argparse.Argument
 
 
 def _add_working(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, metavar="N", help="pictures at once (default: processors)")
+    parser.add_argument("--threads", type=int, metavar="N", help="images at once (default: processors)")
     parser.add_argument("--overwrite", action="store_true", help="make also what is there already")
-    parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out pictures that cannot be read"
-    )
+    parser.add_argument("--skip-unreadable", action="store_true", help="leave out images that cannot be read")
     parser.add_argument(
         "--compression", type=int, choices=range(10), default=3, metavar="0-9", help="of PNG (default 3)"
     )
@@ -111,7 +109,7 @@ def _lr(args: argparse.Namespace) -> int:
     from hfsr.data.prepare import lr_pictures
 
     if min(args.scale) < 2:
-        raise OptionsError(f"--scale {min(args.scale)} makes no smaller picture; choose 2 or more")
+        raise OptionsError(f"--scale {min(args.scale)} makes no smaller image; choose 2 or more")
     scales = sorted(set(args.scale))
     return _make(args, lr_pictures(args.source, args.out, scales=scales, compression=args.compression))
 
@@ -122,9 +120,9 @@ def _make(args: argparse.Namespace, tasks: Sequence[Task]) -> int:
     count = sum(len(task.targets) for task in tasks)
     if args.dry_run:
         there = sum(target.is_file() for task in tasks for target in task.targets)
-        print(f"would make {count - there} pictures of {len(tasks)} in '{args.out}'; {there} are there")
+        print(f"would make {count - there} images of {len(tasks)} in '{args.out}'; {there} are there")
         return 0
-    with _bar("picture") as progress:
+    with _bar("image") as progress:
         done = run_tasks(
             tasks,
             threads=args.threads,
@@ -132,7 +130,7 @@ def _make(args: argparse.Namespace, tasks: Sequence[Task]) -> int:
             skip_unreadable=args.skip_unreadable,
             progress=progress,
         )
-    print(f"'{args.out}': {done.made} pictures made, {done.kept} were there")
+    print(f"'{args.out}': {done.made} images made, {done.kept} were there")
     for what, names in (("too small", done.too_small), ("left out", done.unreadable)):
         if names:
             print(f"{len(names)} {what}: {some_of(names)}")
@@ -182,12 +180,12 @@ def _gather(args: argparse.Namespace, work: Callable[[Progress], int]) -> int:
     if args.dry_run:
         sources = args.source if isinstance(args.source, list) else [args.source]
         count = sum(len(pictures_of(source)) for source in sources)
-        print(f"would make '{args.out}' of {count} pictures")
+        print(f"would make '{args.out}' of {count} images")
         return 0
-    with _bar("picture") as progress:
+    with _bar("image") as progress:
         count = work(progress)
     size = sum(p.stat().st_size for p in (args.out.iterdir() if args.out.is_dir() else [args.out]))
-    print(f"'{args.out}': {count} pictures, {size / 1e6:.1f} MB")
+    print(f"'{args.out}': {count} images, {size / 1e6:.1f} MB")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`hfsr prior`: pictures restored and changed by what a generator knows (the deep generative prior)."""
+"""`hfsr prior`: restores and edits images with a generative prior (deep generative prior, DGP)."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ _OF_TASKS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "The result is the network's square, 128 or 256 px: pictures are cut to their middle and reduced to "
+        "The result is the network's square, 128 or 256 px: images are cut to their middle and reduced to "
         "it, for sr to a quarter of it. No weights come with hfsr; convert the released G_ema_*.pth and "
         "D_*.pth, or name them."
     )
     add = parser.add_argument
     add("task", choices=_TASKS, metavar="TASK", help="sr (x4), colorize, inpaint, jitter or morph")
-    add("images", nargs="+", metavar="IMAGE", help="pictures or folders; morph takes two pictures")
+    add("images", nargs="+", metavar="IMAGE", help="images or folders; morph takes two images")
     add("--generator", required=True, metavar="G", help="BigGAN's: Hub id, model folder or checkpoint file")
     add("--discriminator", required=True, metavar="D", help="the one that belongs to it, likewise")
     add("-o", "--output", type=Path, help="a file for one result, else a folder (default results/)")
     add("--class", dest="class_number", default="auto", metavar="N|auto", help="what it shows (default auto)")
-    add("--mask", type=Path, help="inpaint: a picture of the same size, light where the hole is")
+    add("--mask", type=Path, help="inpaint: an image of the same size, light where the hole is")
     add("--brush", type=_box, metavar="X,Y,W,H", help="inpaint: the hole is this rectangle, in px")
-    add("--paste-back", action="store_true", help="inpaint: give the whole picture with its hole filled")
+    add("--paste-back", action="store_true", help="inpaint: give the whole image with its hole filled")
     add("--bias", choices=("d", "mse"), help="sr: d is sharper, mse closer (default d)")
-    add("--count", type=positive(int), help="jitter: variants (default 8); morph: pictures (default 11)")
+    add("--count", type=positive(int), help="jitter: variants (default 8); morph: images (default 11)")
     add("--strength", type=float, help="jitter: how much the latent numbers shake (default 0.5)")
     add("--to-class", type=int, metavar="N", help="jitter: make the variants of another class")
-    add("--stages", type=Path, metavar="DIR", help="also write the picture after each stage of the fit there")
+    add("--stages", type=Path, metavar="DIR", help="also write the image after each stage of the fit there")
     add(
         "--iterations",
         type=positive(int),
@@ -130,7 +130,7 @@ def _class_number(text: str) -> int | None:
 
 def _check(args: argparse.Namespace) -> None:
     if args.task == "morph" and len(args.images) != 2:
-        raise UsageError(f"morph goes from one picture to another; got {len(args.images)}, give two")
+        raise UsageError(f"morph goes from one image to another; got {len(args.images)}, give two")
     if args.task == "inpaint" and (args.mask is None) == (args.brush is None):
         raise UsageError("inpaint needs to know the hole; give --mask FILE or --brush X,Y,W,H, one of them")
     for name, tasks in _OF_TASKS.items():
@@ -171,7 +171,7 @@ def _all_wanted(args: argparse.Namespace) -> Iterator[_Wanted]:
         raise OptionsError(clash)
     for job in jobs:
         if job.target is None:
-            raise ImageError(f"no pictures in '{job.source}'")
+            raise ImageError(f"no images in '{job.source}'")
         first = images.read_picture(job.source)
         others = [images.read_picture(Path(path)) for path in args.images[1:] if args.task == "morph"]
         yield _Wanted(job.source, job.target, (first, *others), _hole(first, args))
@@ -308,10 +308,10 @@ def _tell(
         print(json.dumps(report), flush=True)
         return
     place = str(written[0]) if len(written) == 1 else f"{written[0]} and {len(written) - 1} more"
-    what = "the whole picture" if args.paste_back else "the network's square"
+    what = "the whole image" if args.paste_back else "the network's square"
     print(
         f"{place}: {first.width}x{first.height} px, {what}, class {outcome.class_number}, {seconds:.1f} s on "
         f"{prior.device}"
     )
     if args.task == "inpaint" and not args.paste_back:
-        print("hfsr prior: --paste-back fills the hole in the whole picture", file=sys.stderr)
+        print("hfsr prior: --paste-back fills the hole in the whole image", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`hfsr quantize`: a model folder whose convolutions multiply 8-bit integers."""
+"""`hfsr quantize`: converts the convolutions of a model to 8-bit integers and measures the loss."""
 
 from __future__ import annotations
 

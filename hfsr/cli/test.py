@@ -1,4 +1,4 @@
-"""`hfsr test` and `basicsr test`: repeat the validation of a run, or measure given weights."""
+"""`hfsr test` and `basicsr test`: repeats the validation of a run, or measures given weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hfsr zeroshot`: enlarges one picture by what it holds itself, without any weights."""
+"""`hfsr zeroshot`: enlarges an image with a network that is trained on that image alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("image", type=Path, metavar="IMAGE", help="a picture")
+    add("image", type=Path, metavar="IMAGE", help="an image")
     add("-s", "--scale", type=_scale, default=2.0, help="1 to 8, real; 1.5x2 is across x down (default 2)")
     add(
         "-o",
@@ -34,17 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kernel",
         default="bicubic",
         metavar="FILE|bicubic|estimate",
-        help="how the picture was reduced: weights over output px that sum to 1 (.npy, .txt, .mat, or .png, "
-        "which is divided by its sum), bicubic, or estimate it from the picture, roughly (default bicubic)",
+        help="how the image was reduced: weights over output px that sum to 1 (.npy, .txt, .mat, or .png, "
+        "which is divided by its sum), bicubic, or estimate it from the image, roughly (default bicubic)",
     )
     add(
         "--kernel-shift",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="put the kernel's center of mass into the middle of an input px; without, the picture was "
+        help="put the kernel's center of mass into the middle of an input px; without, the image was "
         "blurred and then subsampled from its first px on",
     )
-    add("--noise", type=float, metavar="STD", help="the picture's noise in gray levels of 8 bit (default 0)")
+    add("--noise", type=float, metavar="STD", help="the image's noise in gray levels of 8 bit (default 0)")
     add("--gradual", action="store_true", help="in six steps of growing scale: slower, a little better")
     add("--real", action="store_true", help="a photograph of unknown kernel: no ensemble, milder copies")
     add(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hfsr.errors import OptionsError
@@ -18,7 +18,7 @@ from .protocol import LQ_GIVEN
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["CardComparison", "CardSet", "RunSettings", "find_card_sets", "repeat_measurement"]
+__all__ = ["CardComparison", "CardSet", "find_card_sets", "repeat_measurement"]
 
 TOLERANCES = {
     # key of a report: (name, unit, largest difference that rounding and other processors may cause)
@@ -43,16 +43,6 @@ class CardSet:
 
     folder: str
     report: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """How a model is run for a measurement, unless the card's protocol states otherwise."""
-
-    dtype: str
-    device: str | None
-    self_ensemble: bool = False
-    tile: str = "0"
 
 
 @dataclass(frozen=True)
@@ -130,7 +120,8 @@ def repeat_measurement(
     *,
     name: str,
     model: str,
-    settings: RunSettings,
+    dtype: str,
+    device: str | None,
     degradation: DegradationSpec,
     lq: str | None = None,
     show_progress: bool = False,
@@ -141,9 +132,10 @@ def repeat_measurement(
         network: the network, usually with the weights that the card belongs to.
         card_set: from `find_card_sets`.
         name: of the card's model, for the report.
-        model: the name that the network was loaded by.
-        settings: apply where the protocol states nothing.
-        degradation: likewise.
+        model: name that the network was loaded by.
+        dtype: used if the protocol states none.
+        device: of the computation.
+        degradation: used where the protocol states none.
         lq: folder of the LQ images, if the card was measured on given ones.
         show_progress: shows a progress bar.
 
@@ -159,26 +151,20 @@ def repeat_measurement(
             f"the card's {_label(card_set.report)} was measured on given LQ images; name them with --lq"
         )
     tile = protocol.get("tile", 0)
-    settings = replace(
-        settings,
-        dtype=protocol.get("dtype", settings.dtype),
-        tile=str(tile) if isinstance(tile, int) else "auto",
-        self_ensemble="self_ensemble" in protocol,
-    )
     upscaler = Upscaler(
         network,
-        tile=settings.tile,
-        dtype=settings.dtype,
-        device=settings.device,
-        self_ensemble=settings.self_ensemble,
+        tile=str(tile) if isinstance(tile, int) else "auto",
+        dtype=protocol.get("dtype", dtype),
+        device=device,
+        self_ensemble="self_ensemble" in protocol,
     )
-    made = None
+    seeded = None
     if lq is None:
-        made = degradation.with_protocol(protocol).build_for_model(
+        seeded = degradation.with_protocol(protocol).build_for_model(
             scale=upscaler.scale, model_task=lambda: task_of(model, network), name=model
         )
     report = evaluate_folder(
-        upscaler, card_set.folder, lq, degradation=made, model=name, show_progress=show_progress
+        upscaler, card_set.folder, lq, degradation=seeded, model=name, show_progress=show_progress
     )
     return CardComparison(card_set.report, report.to_json())
 

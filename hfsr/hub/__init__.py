@@ -1,6 +1,6 @@
-"""The Hugging Face Hub: models come from there with `from_pretrained` and go there with `hfsr.push_to_hub`.
+"""The Hugging Face Hub: client, downloads, model cards, uploads, and `from_pretrained` for any model.
 
-`huggingface_hub` is imported in this room alone, and only once a model is really on the Hub.
+Only this package imports `huggingface_hub`, and only when a model is on the Hub.
 """
 
 from __future__ import annotations

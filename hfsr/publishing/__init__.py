@@ -1,6 +1,7 @@
-"""Publishing of models and Spaces: what `push_to_hub`, `hfsr push` and `hfsr push-space` share.
+"""Publishing of models and Spaces, for `push_to_hub`, `hfsr push`, `push-space` and pushes during training.
 
-A model is opened, staged as a model folder with its card, and uploaded by `hfsr.hub`.
+A model is opened (publishable), measured (measure), written as a model folder with its card (staging) and
+uploaded (push).
 """
 
 from __future__ import annotations

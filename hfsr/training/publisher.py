@@ -14,13 +14,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hfsr.errors import HubError, OptionsError
+from hfsr.atomic import replacing
+from hfsr.errors import CheckpointError, HubError, OptionsError
 from hfsr.evaluation import Report
 from hfsr.hub.client import check_repo_id, require_token
 from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
-
-from .files import write_atomically
 
 __all__ = ["Publisher", "check_push"]
 
@@ -81,7 +80,8 @@ class Publisher:
     def submit(self, reports: Sequence[Report]) -> None:
         """Schedules a push of the new best weights in the run's folder, with these reports on the card."""
         text = json.dumps([report.to_json() for report in reports], indent=2) + "\n"
-        write_atomically(self.reports, lambda stream: stream.write(text.encode()))
+        with replacing(self.reports, error=CheckpointError) as partial:
+            partial.write_text(text, encoding="utf-8")
         self._wanted = True
         self.poll()
 

@@ -21,12 +21,12 @@ def pictures(tmp_path):
 def test_crops_and_what_would_be_made(pictures, tmp_path, capsys):
     command = ["prepare", "subimages", str(pictures), str(tmp_path / "sub"), "--size", "20", "--step", "16"]
     assert main([*command, "--dry-run"]) == 0
-    assert "would make 12 pictures of 2" in capsys.readouterr().out
+    assert "would make 12 images of 2" in capsys.readouterr().out
     assert not (tmp_path / "sub").exists()
     assert main(command) == 0
-    assert "12 pictures made, 0 were there" in capsys.readouterr().out
+    assert "12 images made, 0 were there" in capsys.readouterr().out
     assert main(command) == 0
-    assert "0 pictures made, 12 were there" in capsys.readouterr().out
+    assert "0 images made, 12 were there" in capsys.readouterr().out
 
 
 def test_lr_pictures(pictures, tmp_path, capsys):
@@ -51,11 +51,11 @@ def test_one_file_of_a_folder(pictures, tmp_path, capsys, what, out):
         *(["--size", "16"] if what == "pack" else []),
     ]
     assert main([*command, "--dry-run"]) == 0
-    assert "of 2 pictures" in capsys.readouterr().out
+    assert "of 2 images" in capsys.readouterr().out
     assert not (tmp_path / out).exists()
     assert main(command) == 0
     assert f"a.{what}" in (told := capsys.readouterr().out) or "m.txt" in told
-    assert ("8 pictures" if what == "pack" else "2 pictures") in told
+    assert ("8 images" if what == "pack" else "2 images") in told
 
 
 def test_pairs(tmp_path, capsys):
@@ -73,7 +73,7 @@ def test_pairs(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["lr", "HR", "OUT", "-s", "1"], "--scale 1 makes no smaller picture"),
+        (["lr", "HR", "OUT", "-s", "1"], "--scale 1 makes no smaller image"),
         (["pack", "HR", "OUT"], "must end with .pack"),
         (["subimages", "absent", "OUT"], "there is no folder 'absent'"),
         (["subimages", "HR", "OUT", "--size", "0"], "must be 1 or more"),

@@ -72,7 +72,7 @@ def test_inpainting_says_what_the_square_is_and_pastes_back(networks, capsys) ->
     assert changed[mask > 0].mean() > 0.9
     assert not changed[mask == 0].any()
     out, err = capsys.readouterr()
-    assert "whole.png: 60x40 px, the whole picture" in out
+    assert "whole.png: 60x40 px, the whole image" in out
     assert err == ""
 
 

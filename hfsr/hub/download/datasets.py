@@ -41,7 +41,7 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
 
     from hfsr.hub.client import client, translate_errors
 
-    from .fetch import damaged_message, is_intact, remove_blob
+    from .cache_check import damaged_message, is_intact, remove_blob
 
     blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="dataset"), "blobs")
     known = set(blobs.glob("*"))
