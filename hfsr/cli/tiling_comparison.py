@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,9 @@ def run_comparison(
         if shows_progress(args):
             print(f"running {method}", file=sys.stderr)
 
-    for path in _image_files(images):
+    files = _image_files(images)
+    stems = Counter(path.stem for path in files)
+    for path in files:
         report = compare_tiling(
             path.name,
             eight_bit(read_picture(path).pixels),
@@ -61,7 +64,8 @@ def run_comparison(
             ours_label=f"hfsr in pieces of {ours.tile} px",
             progress=show,
         )
-        target = args.output / f"{path.stem}_tiling.png"
+        # Images that differ only in their suffix keep it, so that one map does not overwrite the other.
+        target = args.output / f"{path.stem if stems[path.stem] == 1 else path.name}_tiling.png"
         args.output.mkdir(parents=True, exist_ok=True)
         with replacing(target, error=ImageError) as partial:
             report.image.save(partial, "PNG")

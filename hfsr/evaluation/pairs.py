@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,9 @@ def find_pairs(gt: str | Path, lq: str | Path | None = None, scale: float = 1) -
     lq_files = _by_stem(Path(lq), "LQ")
     if len(gt_files) == len(lq_files) == 1 and Path(gt).is_file() and Path(lq).is_file():
         return [Pair(*next(iter(gt_files.items())), next(iter(lq_files.values())))]
-    pairs, without_lq = [], []
+    pairs: list[Pair] = []
+    without_lq: list[str] = []
+    users: dict[Path, list[str]] = defaultdict(list)
     for stem, path in gt_files.items():
         names = (f"{stem}{mark}x{scale:g}" for mark in ("", "_LRBI", "_", "_LRBI_"))
         partner = next((lq_files[name] for name in (*names, stem) if name in lq_files), None)
@@ -81,6 +84,8 @@ def find_pairs(gt: str | Path, lq: str | Path | None = None, scale: float = 1) -
             without_lq.append(path.name)
         else:
             pairs.append(Pair(stem, path, partner))
+            users[partner].append(path.name)
+    _check_unambiguous(users)
     without_gt = [
         path.name
         for stem, path in lq_files.items()
@@ -93,6 +98,20 @@ def find_pairs(gt: str | Path, lq: str | Path | None = None, scale: float = 1) -
             f"an LQ image of NAME is called NAME, NAMEx{scale:g} or NAME_LRBIx{scale:g}"
         )
     return pairs
+
+
+def _check_unambiguous(users: Mapping[Path, list[str]]) -> None:
+    """Raises DataError if several GT images would use one LQ image.
+
+    Args:
+        users: LQ image -> names of its GT images.
+    """
+    shared = [f"{path.name} (GT {' or '.join(names)})" for path, names in users.items() if len(names) > 1]
+    if shared:
+        raise DataError(
+            f"the pairs are ambiguous: LQ {some_of(shared)}; rename the images so that each LQ image "
+            "belongs to one GT image"
+        )
 
 
 def name_of_set(gt: str | Path) -> str:

@@ -134,6 +134,25 @@ def test_tasks_of_scale_one(tmp_path, folder, capsys, task, stated, monkeypatch)
     assert "input PSNR-Y" in capsys.readouterr().out
 
 
+def test_tilings_of_images_of_one_name_keep_a_map_each(model, tmp_path, capsys):
+    (tmp_path / "both").mkdir()
+    for suffix in ("png", "bmp"):
+        Image.new("RGB", (32, 32)).save(tmp_path / "both" / f"a.{suffix}")
+    command = [
+        "evaluate",
+        "-m",
+        model,
+        "--compare-tiling",
+        str(tmp_path / "both"),
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert cli.main([*command, "--tile", "16", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    names = sorted(Path(image["picture"]).name for image in said["pictures"])
+    assert names == ["a.bmp_tiling.png", "a.png_tiling.png"]
+
+
 def test_tilings(model, folder, capsys):
     lr = str(folder.parent / "LR")
     assert (

@@ -44,6 +44,16 @@ def test_a_folder_of_several_scales_gives_the_one_asked_for(folders):
     ]
 
 
+def test_an_lq_image_of_two_gt_images_is_refused(folders):
+    gt, lq = folders
+    _fill(gt, "a.png", "ax2.png")
+    _fill(lq, "a.png", "ax2.png")
+    with pytest.raises(
+        DataError, match=r"the pairs are ambiguous: LQ ax2.png \(GT a.png or ax2.png\); rename"
+    ):
+        find_pairs(gt, lq, 2)
+
+
 def test_two_single_pictures_pair_whatever_their_names(folders):
     gt, lq = folders
     _fill(gt, "good.png")
