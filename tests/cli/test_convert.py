@@ -121,8 +121,8 @@ def test_what_a_network_of_several_uses_is_for_is_told(tmp_path: Path) -> None:
     torch.save(create_model("mirnet_tiny").state_dict(), tmp_path / "lol.pth")
     out = tmp_path / "out"
     for words, task, does in (
-        ([], "denoising", "removes noise from pictures"),
-        (["--task", "enhancement"], "enhancement", "corrects the light and the colours of pictures"),
+        ([], "denoising", "removes noise from images"),
+        (["--task", "enhancement"], "enhancement", "corrects the light and the colors of images"),
     ):
         assert main(["convert", str(tmp_path / "lol.pth"), str(out), *words]) == 0
         assert json.loads((out / "config.json").read_text())["task"] == task

@@ -1,4 +1,4 @@
-"""A Hub for the whole room and two people at it: one who publishes, one who only reads."""
+"""A Hub server for all tests here, and two clients: one that publishes, one that only reads."""
 
 from __future__ import annotations
 
