@@ -168,9 +168,10 @@ def networks() -> str:
 
 def registered() -> str:
     """Names that option files can use, by kind."""
+    import hfsr.options.metrics
+
     import hfsr.degradations
     import hfsr.losses
-    import hfsr.options.metrics
     import hfsr.training.recipes  # noqa: F401  registers the recipes
     from hfsr import registry
 

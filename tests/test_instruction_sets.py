@@ -13,8 +13,11 @@ INSTRUCTION_SETS = {
 TESTS = (
     ("tests/archs/test_rcan.py", "parity"),
     ("tests/archs/test_contract.py", "bfloat16 or single or core_traces"),
-    ("tests/inference/test_quantise.py", "gives or near"),
-    ("tests/inference/test_backends.py", "any_size"),  # bf16 is chosen by the CPU's real instructions
+    ("tests/inference/conversion/test_quantization.py", "gives or near"),
+    (
+        "tests/inference/backends/test_backends.py",
+        "any_size",
+    ),  # bf16 is chosen by the CPU's real instructions
     ("tests/inference/test_exactness.py", "pieces_equal"),
     ("tests/training/test_recipes_gan.py", "larger_batch or goes_on"),
 )

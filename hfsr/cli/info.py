@@ -124,7 +124,7 @@ def _model_facts(name: str) -> ModelInfo:
 
 def _read_graph(model: nn.Module, facts: ModelInfo) -> ModelInfo:
     """Adds the tiling and radius that follow from the network's graph."""
-    from hfsr.inference.graph import is_exact, trace
+    from hfsr.inference.program.tracing import is_exact, trace
 
     if not is_exact(model):
         return dataclasses.replace(facts, tiling="windowed")

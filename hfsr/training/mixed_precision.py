@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from hfsr.errors import OptionsError
-from hfsr.inference.precision import is_native_bf16
+from hfsr.inference.runtime.precision import is_native_bf16
 from hfsr.options import TrainOptions
 
 __all__ = ["TrainingPrecision", "choose_precision"]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
 from hfsr.errors import CheckpointError, ImageError, OptionsError
 from hfsr.images import Picture
-from hfsr.inference.precision import choose_device
+from hfsr.inference.runtime.precision import choose_device
 from hfsr.priors.fit_progress import FitProgress
 
 from .cielab import lab_to_rgb, rgb_to_lab

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.inference import Upscaler
-from hfsr.inference.windowed import WindowPlan
+from hfsr.inference.approximate.overlapping_tiles import WindowPlan
 from hfsr.priors.resampling import BandOrigin, Resampler
 
 from .self_training import rotate_flip, undo_rotate_flip
