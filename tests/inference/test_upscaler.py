@@ -12,7 +12,7 @@ import hfsr
 from hfsr import images
 from hfsr.errors import ImageError, OptionsError, PlanError
 from hfsr.inference import Upscaler, runner
-from hfsr.inference.execution import executor
+from hfsr.inference.execution.executor import execute
 from hfsr.inference.planning import planner
 from hfsr.inference.program.geometry import Size
 from hfsr.inference.program.operators import Convolution
@@ -220,9 +220,7 @@ def test_live_maps_spill_to_files_that_disappear(tmp_path):
     def write(r, part):
         result[..., r.top : r.bottom, r.left : r.right] = part
 
-    for _ in executor.execute(
-        program, Size(33, 47), read, write, tile=16, device=torch.device("cpu"), spill=spill
-    ):
+    for _ in execute(program, Size(33, 47), read, write, tile=16, device=torch.device("cpu"), spill=spill):
         pass
     assert sizes
     assert (result - whole).abs().max() <= 1e-5 * whole.abs().max()

@@ -12,7 +12,8 @@ from torch import nn
 
 from hfsr.images import Picture, read_picture, write_picture
 from hfsr.inference import Upscaler
-from tests.images import profiles
+
+from ...images import profiles
 
 
 class Nearest(nn.Module):
