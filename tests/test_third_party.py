@@ -145,7 +145,7 @@ def test_one_that_says_nothing_of_tiles_runs_in_windows() -> None:
     assert up.tensor(uneven()).shape == (1, 3, 40, 52)
     assert up.used_tile == "windowed:16"
     with pytest.raises(PlanError):
-        hfsr.inference.graph.trace(model)
+        hfsr.inference.program.tracing.trace(model)
 
 
 def test_one_whose_graph_is_asked_can_be_exact(tmp_path: Path, stranger) -> None:

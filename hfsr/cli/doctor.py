@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
 def _print_device() -> None:
     import torch
 
-    from hfsr.inference.memory import free_memory
-    from hfsr.inference.precision import choose_device, is_native_bf16
+    from hfsr.inference.runtime.memory import free_memory
+    from hfsr.inference.runtime.precision import choose_device, is_native_bf16
 
     device = choose_device(None)
     native = "bf16 native" if is_native_bf16(device) else "bf16 not native: auto means fp32"
@@ -65,7 +65,7 @@ def _check_model(args: argparse.Namespace) -> int:
 
     from hfsr.hub import from_pretrained
     from hfsr.inference import Upscaler
-    from hfsr.inference.graph import trace
+    from hfsr.inference.program.tracing import trace
 
     model = from_pretrained(args.model)
     image = torch.rand(1, 3, args.size, args.size + 7, generator=torch.Generator().manual_seed(0))

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from hfsr import hub
-    from hfsr.inference.export import export_onnx
+    from hfsr.inference.conversion.onnx_export import export_onnx
 
     model = hub.from_pretrained(args.model)
     difference = export_onnx(model, args.file)

@@ -124,7 +124,7 @@ def _model_facts(name: str) -> ModelFacts:
 
 def _read_graph(model: nn.Module, facts: ModelFacts) -> ModelFacts:
     """Fills in what the network's graph decides."""
-    from hfsr.inference.graph import is_exact, trace
+    from hfsr.inference.program.tracing import is_exact, trace
 
     if not is_exact(model):
         return dataclasses.replace(facts, tiling="windowed")

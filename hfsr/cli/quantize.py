@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.evaluation import evaluate, find_pairs
     from hfsr.inference import Upscaler
-    from hfsr.inference.quantise import quantise
+    from hfsr.inference.conversion.quantization import quantise
 
     model = hub.from_pretrained(args.model)
     pairs = find_pairs(args.calibration, scale=float(model.scale))  # type: ignore[arg-type]

@@ -121,7 +121,7 @@ def _do(up: Upscaler, job: Job, model: str, args: argparse.Namespace) -> bool:
 
 
 def _upscale(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
-    from hfsr.inference.memory import peak_memory
+    from hfsr.inference.runtime.memory import peak_memory
 
     width, height, target = _expected(up, job, args)
     if args.skip_existing and os.path.exists(target):

@@ -111,7 +111,7 @@ def _target(image: Path, output: Path | None, ending: str) -> Path:
 
 def _enlarge(shot: ZeroShot, args: argparse.Namespace, target: Path) -> dict[str, Any]:
     from hfsr import images
-    from hfsr.inference.memory import peak_memory
+    from hfsr.inference.runtime.memory import peak_memory
 
     started = time.monotonic()
     steps = shot.steps(args.image, target, jpeg_quality=args.jpeg_quality)

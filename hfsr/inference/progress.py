@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .plan import Plan
-from .regions import Region, Size
+from .planning.planner import Plan
+from .program.geometry import Region, Size
 
 __all__ = ["Progress", "drain", "one_pass", "timed"]
 

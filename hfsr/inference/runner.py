@@ -13,16 +13,16 @@ from hfsr.archs import ArchSpec, enlarged_length, input_ranges
 from hfsr.errors import PlanError
 from hfsr.zoo import spec_of
 
+from .approximate.overlapping_tiles import Windowed, WindowPlan
 from .backends import CompiledNetwork, is_worth_compiling
-from .execute import Read, RunStage, Write, execute
-from .forecast import seconds_of_run
-from .graph import EXACT_FROM, Program, is_exact, trace
-from .memory import is_out_of_memory, kept_heap
-from .padding import padded, padded_size
-from .plan import Plan, make_plan
+from .execution.executor import Read, RunStage, Write, execute
+from .image_io.padding import padded, padded_size
+from .planning.forecast import seconds_of_run
+from .planning.planner import Plan, make_plan
+from .program.geometry import Region, Size
+from .program.tracing import EXACT_FROM, Program, is_exact, trace
 from .progress import Progress, timed
-from .regions import Region, Size
-from .windowed import Windowed, WindowPlan
+from .runtime.memory import is_out_of_memory, kept_heap
 
 __all__ = ["Runner", "network_name", "result_size"]
 

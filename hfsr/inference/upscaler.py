@@ -16,19 +16,19 @@ from torch import Tensor, nn
 from hfsr import images
 from hfsr.errors import OptionsError
 
+from .approximate.overlapping_tiles import WindowPlan
 from .backends import choose_backend
-from .ensemble import VIEWS, Mean
-from .forecast import Forecast, memory_of_run, seconds_of_writing
-from .frame import Read, Write
-from .memory import resident_memory
-from .pictures import Pictures, Ready
-from .plan import Plan
-from .precision import choose_device, choose_dtype, dtype_name, in_full
+from .execution.feature_store import Read, Write
+from .image_io.device_transfer import Overlapped
+from .image_io.pipeline import Pictures, Ready
+from .image_io.self_ensemble import VIEWS, Mean
+from .planning.forecast import Forecast, memory_of_run, seconds_of_writing
+from .planning.planner import Plan
+from .program.geometry import Region, Size
 from .progress import Progress, drain, one_pass
-from .regions import Region, Size
 from .runner import Runner, network_name, result_size
-from .transfer import Overlapped
-from .windowed import WindowPlan
+from .runtime.memory import resident_memory
+from .runtime.precision import choose_device, choose_dtype, dtype_name, in_full
 
 __all__ = ["Progress", "Upscaler"]
 

@@ -35,10 +35,10 @@ from torch import nn
 
 import hfsr
 from hfsr.inference import Upscaler
-from hfsr.inference.graph import trace
-from hfsr.inference.memory import peak_memory
-from hfsr.inference.quantise import quantise
-from hfsr.inference.regions import Size
+from hfsr.inference.conversion.quantization import quantise
+from hfsr.inference.program.geometry import Size
+from hfsr.inference.program.tracing import trace
+from hfsr.inference.runtime.memory import peak_memory
 
 Peer = Callable[[NDArray], NDArray]
 """Upscales an RGB uint8 picture (H, W, 3)."""

@@ -151,7 +151,7 @@ def test_tiles_begin_on_the_grid_of_the_network(saved, monkeypatch) -> None:
 
 
 def test_a_network_that_tracing_would_break_is_left_whole() -> None:
-    from hfsr.inference.graph import is_exact
+    from hfsr.inference.program.tracing import is_exact
 
     class Keeper(nn.Module):
         scale, model_args = 1, {}

@@ -230,7 +230,7 @@ def test_dry_run_writes_nothing(model, photo, capsys):
 
 
 def test_dry_run_tells_the_dtype_of_this_picture(model, capsys, monkeypatch):
-    monkeypatch.setattr("hfsr.inference.precision.is_native_bf16", lambda _: True)
+    monkeypatch.setattr("hfsr.inference.runtime.precision.is_native_bf16", lambda _: True)
     deep = np.random.default_rng(0).integers(0, 65536, (30, 40), np.uint16)
     Image.fromarray(deep).save("deep.png")
     Image.fromarray((deep >> 8).astype(np.uint8)).save("plain.png")

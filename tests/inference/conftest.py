@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from hfsr.archs._padding import pad_to_multiple
-from hfsr.inference.execute import execute
-from hfsr.inference.graph import trace
-from hfsr.inference.regions import Region, Size
-from hfsr.inference.schedule import Bands
+from hfsr.inference.execution.executor import execute
+from hfsr.inference.program.geometry import Region, Size
+from hfsr.inference.program.tracing import trace
+from hfsr.inference.scheduling.row_schedule import Bands
 from hfsr.registry import ARCHS
 
 TOLERANCE = 1e-5

@@ -8,7 +8,7 @@ from torch import nn
 
 import hfsr
 from hfsr.inference import Upscaler
-from hfsr.inference.graph import trace
+from hfsr.inference.program.tracing import trace
 from hfsr.registry import ARCHS
 
 from .conftest import TOLERANCE, assert_equal, in_rows, independent_tiles, loud, uneven_image

@@ -8,7 +8,9 @@ import torch
 
 import hfsr
 from hfsr.images import Picture, read_picture, write_picture
-from hfsr.inference import Upscaler, plan, precision, runner
+from hfsr.inference import Upscaler, runner
+from hfsr.inference.planning import planner
+from hfsr.inference.runtime import precision
 
 from .conftest import TOLERANCE, independent_tiles, limit, loud, uneven_image
 
@@ -23,7 +25,7 @@ POOLED = ("rcan_tiny", "a2n_tiny", "drn_tiny", "mirnet_tiny")
 @pytest.fixture(autouse=True)
 def _in_parts(monkeypatch) -> None:
     monkeypatch.setattr(runner, "_SMALL", 0)
-    monkeypatch.setitem(plan._BAND_BYTES, "cuda", 64 << 10)  # a picture for tests has several bands
+    monkeypatch.setitem(planner._BAND_BYTES, "cuda", 64 << 10)  # a picture for tests has several bands
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -107,9 +109,11 @@ def test_a_2k_picture_is_never_on_the_gpu_as_a_whole():
 def test_live_maps_beside_the_gpu_give_the_same(monkeypatch):
     model, image = loud(hfsr.create_model("rcan_tiny").eval()), uneven_image(300, 400)
     whole = Upscaler(model, tile=0, dtype="fp32", device="cuda").tensor(image)
-    monkeypatch.setattr(plan, "_SPILLED", 0)
-    monkeypatch.setattr(plan, "spill_place", lambda *_: "host")
-    monkeypatch.setattr(plan, "usable_memory", lambda device: 3 << 20 if device.type == "cuda" else 1 << 34)
+    monkeypatch.setattr(planner, "_SPILLED", 0)
+    monkeypatch.setattr(planner, "spill_place", lambda *_: "host")
+    monkeypatch.setattr(
+        planner, "usable_memory", lambda device: 3 << 20 if device.type == "cuda" else 1 << 34
+    )
     up = Upscaler(model, dtype="fp32", device="cuda")
     assert up.plan(400, 300).spill == "host"
     assert (up.tensor(image) - whole).abs().max() <= TOLERANCE * limit(whole)

@@ -14,8 +14,8 @@ from torch import nn
 import hfsr
 from hfsr.archs import enlarged_length, source_of
 from hfsr.inference import Upscaler, runner
-from hfsr.inference.graph import trace
-from hfsr.inference.regions import Project
+from hfsr.inference.program.geometry import Project
+from hfsr.inference.program.tracing import trace
 
 from .conftest import loud, uneven_image
 

@@ -13,7 +13,7 @@ from hfsr.archs import BlurPool
 from hfsr.archs._resize import Bicubic
 from hfsr.archs.metardn import MetaUpscale
 from hfsr.inference import Upscaler
-from hfsr.inference.graph import trace
+from hfsr.inference.program.tracing import trace
 
 from .conftest import assert_equal, in_rows, independent_tiles, limit, patchwork_image
 

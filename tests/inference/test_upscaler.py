@@ -11,10 +11,13 @@ from torch import nn
 import hfsr
 from hfsr import images
 from hfsr.errors import ImageError, OptionsError, PlanError
-from hfsr.inference import Upscaler, execute, plan, precision, runner
-from hfsr.inference.graph import trace
-from hfsr.inference.operators import Convolution
-from hfsr.inference.regions import Size
+from hfsr.inference import Upscaler, runner
+from hfsr.inference.execution.executor import execute
+from hfsr.inference.planning import planner
+from hfsr.inference.program.geometry import Size
+from hfsr.inference.program.operators import Convolution
+from hfsr.inference.program.tracing import trace
+from hfsr.inference.runtime import precision
 
 from .conftest import loud, uneven_image
 
@@ -217,9 +220,7 @@ def test_live_maps_spill_to_files_that_disappear(tmp_path):
     def write(r, part):
         result[..., r.top : r.bottom, r.left : r.right] = part
 
-    for _ in execute.execute(
-        program, Size(33, 47), read, write, tile=16, device=torch.device("cpu"), spill=spill
-    ):
+    for _ in execute(program, Size(33, 47), read, write, tile=16, device=torch.device("cpu"), spill=spill):
         pass
     assert sizes
     assert (result - whole).abs().max() <= 1e-5 * whole.abs().max()
@@ -230,9 +231,9 @@ def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
     program = trace(model)
     program.prepare(torch.device("cpu"), torch.float32)
     image, cpu = Size(1080, 2048), torch.device("cpu")
-    roomy = plan.make_plan(program, image, cpu)
-    monkeypatch.setattr(plan, "free_memory", lambda _: 10 << 20)
-    tight = plan.make_plan(program, image, cpu)
+    roomy = planner.make_plan(program, image, cpu)
+    monkeypatch.setattr(planner, "free_memory", lambda _: 10 << 20)
+    tight = planner.make_plan(program, image, cpu)
     assert tight.rows < roomy.rows
     assert tight.part_bytes <= 6 << 20 < roomy.part_bytes
 
@@ -240,8 +241,8 @@ def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
 def test_auto_takes_pieces_where_not_even_one_row_fits(model, monkeypatch):
     program = trace(model)
     program.prepare(torch.device("cpu"), torch.float32)
-    monkeypatch.setattr(plan, "free_memory", lambda _: 20 << 20)
-    wide = plan.make_plan(program, Size(64, 100_000), torch.device("cpu"))
+    monkeypatch.setattr(planner, "free_memory", lambda _: 20 << 20)
+    wide = planner.make_plan(program, Size(64, 100_000), torch.device("cpu"))
     assert wide.rows is None
     assert wide.part_bytes <= 12 << 20
 
@@ -249,10 +250,10 @@ def test_auto_takes_pieces_where_not_even_one_row_fits(model, monkeypatch):
 def test_neither_memory_nor_disk_for_the_live_maps_is_an_error(monkeypatch):
     program = trace(hfsr.create_model("rcan_tiny").eval())
     program.prepare(torch.device("cpu"), torch.float32)
-    monkeypatch.setattr(plan, "free_memory", lambda _: 1 << 20)
-    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1 << 20})())
+    monkeypatch.setattr(planner, "free_memory", lambda _: 1 << 20)
+    monkeypatch.setattr(planner.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1 << 20})())
     with pytest.raises(PlanError, match="GiB of disk"):
-        plan.make_plan(program, Size(1080, 2048), torch.device("cpu"))
+        planner.make_plan(program, Size(1080, 2048), torch.device("cpu"))
 
 
 class Shuffled(nn.Module):

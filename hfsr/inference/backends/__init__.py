@@ -4,7 +4,7 @@
 `openvino` compiles a stage for that shape. Torch needs none of this: it runs any region as it comes.
 """
 
-from .choice import BACKENDS, choose_backend
 from .compiled import CompiledNetwork, is_worth_compiling
+from .selection import BACKENDS, choose_backend
 
 __all__ = ["BACKENDS", "CompiledNetwork", "choose_backend", "is_worth_compiling"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from ..execute import RunStage
-from ..graph import Program
-from ..plan import Plan
-from ..regions import Size
+from ..execution.executor import RunStage
+from ..planning.planner import Plan
+from ..planning.stage_segmentation import choose_segments
+from ..program.geometry import Size
+from ..program.tracing import Program
 from .openvino import OpenVino
-from .segments import choose_segments
-from .windows import WindowedRun
+from .window_executor import WindowedRun
 
 __all__ = ["CompiledNetwork", "is_worth_compiling"]
 

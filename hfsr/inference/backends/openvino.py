@@ -19,8 +19,8 @@ from torch import Tensor, fx, nn
 
 from hfsr.errors import MissingDependencyError, PlanError
 
-from ..graph import Program, Stage
-from .windows import StageIO
+from ..program.tracing import Program, Stage
+from .window_executor import StageIO
 
 __all__ = ["CompiledStage", "OpenVino", "load_openvino", "logs_left_alone", "unreported"]
 

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from hfsr.inference.memory import peak_memory
+from hfsr.inference.runtime.memory import peak_memory
 
 from .degrading import unchanged
 from .fitting import Fitter

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hfsr import images
 from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
 from hfsr.errors import CheckpointError, ImageError, OptionsError
-from hfsr.inference.precision import choose_device
+from hfsr.inference.runtime.precision import choose_device
 from hfsr.priors.progress import FitProgress
 
 from .degrading import REDUCTION, Degradation, enlarged_by_lines, grayed, holed, reduced, unchanged

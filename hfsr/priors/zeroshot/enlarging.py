@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.inference import Upscaler
-from hfsr.inference.windowed import WindowPlan
+from hfsr.inference.approximate.overlapping_tiles import WindowPlan
 from hfsr.priors.scaling import Origin, Scaling
 
 from .learning import turned, turned_back

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hfsr.inference.memory import resident_memory
+from hfsr.inference.runtime.memory import resident_memory
 
 from .enlarging import Enlarger
 from .learning import Learner

@@ -16,10 +16,10 @@ from hfsr import images
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.errors import ImageError, OptionsError
 from hfsr.images.colour import rgb_to_y
-from hfsr.inference.memory import free_memory
-from hfsr.inference.pixels import Pixels
-from hfsr.inference.precision import choose_device, choose_dtype, dtype_name
+from hfsr.inference.image_io.pixel_source import Pixels
 from hfsr.inference.progress import drain
+from hfsr.inference.runtime.memory import free_memory
+from hfsr.inference.runtime.precision import choose_device, choose_dtype, dtype_name
 from hfsr.priors.progress import Clock, FitProgress
 from hfsr.priors.scaling import Scaling
 

@@ -1,0 +1,1 @@
+"""Overlapping tiles for networks that cannot be tiled exactly."""

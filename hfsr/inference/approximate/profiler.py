@@ -1,0 +1,118 @@
+"""Memory and arithmetic of a network that no graph tells of: measured on a small picture."""
+
+from __future__ import annotations
+
+import functools
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..program.geometry import Size
+
+__all__ = ["Footprint"]
+
+_PROBE = 16
+"""Side in px of the picture on which memory is measured."""
+
+
+class Footprint:
+    """What a network takes.
+
+    Args:
+        model: in evaluation mode, on `device`.
+        restore: runs it as it will be run, (1, 3, h, w) to (1, 3, H, W).
+        multiple: of which the sides of a picture are that it likes best.
+        linear: its arithmetic grows with the area of a picture, and not with the area's square.
+        device: where it runs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        restore: Callable[[Tensor], Tensor],
+        *,
+        multiple: int,
+        linear: bool,
+        device: torch.device,
+    ) -> None:
+        self._model = model
+        self._restore = restore
+        self._multiple = multiple
+        self._linear = linear
+        self._device = device
+
+    @property
+    def bytes_per_px(self) -> int:
+        """Peak memory per px of the picture: it grows linearly with the area."""
+        return self._probed[0]
+
+    def flops(self, size: Size) -> float:
+        """Floating-point operations of a picture, counted without computing where they are not linear."""
+        if self._linear:
+            return self._probed[1] * size.height * size.width
+        tensors = dict([*self._model.named_parameters(), *self._model.named_buffers()])
+        shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            functional_call(self._model, shapes, torch.empty(1, 3, *size, device="meta"))
+        return float(counter.get_total_flops())
+
+    def seconds_per_flop(self) -> float:
+        """Of a picture that is small."""
+        side = 2 * _PROBE + -_PROBE % self._multiple
+        image = torch.zeros(1, 3, side, side, device=self._device)
+        self._restore(image)
+        self._wait()
+        started = time.perf_counter()
+        self._restore(image)
+        self._wait()
+        return (time.perf_counter() - started) / max(1.0, self.flops(Size(side, side)))
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    @functools.cached_property
+    def _probed(self) -> tuple[int, float]:
+        """Peak memory and floating-point operations per px."""
+        side = _PROBE + -_PROBE % self._multiple
+        counter = FlopCounterMode(display=False)
+        with torch.inference_mode(), _LiveBytes() as live, counter:
+            self._restore(torch.zeros(1, 3, side, side, device=self._device))
+        return live.peak // side**2 + 1, counter.get_total_flops() / side**2
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Follows how much memory the tensors take that operations make, while it is active.
+
+    Attributes:
+        peak: the most that was held at once, in bytes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._held: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {leaf.untyped_storage()._cdata for leaf in _tensors((args, kwargs))}
+        result = func(*args, **(kwargs or {}))
+        for tensor in _tensors(result):
+            storage = tensor.untyped_storage()
+            key = storage._cdata
+            if key not in given and key not in self._held:
+                self._held[key] = storage.nbytes()
+                weakref.finalize(storage, self._held.pop, key, None)
+        self.peak = max(self.peak, sum(self._held.values()))
+        return result
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]

@@ -1,0 +1,153 @@
+"""Post-training quantisation: a network's convolutions in 8-bit integers, by NNCF.
+
+NNCF measures on pictures what range each layer's input has, rounds the weights channel by channel, and
+corrects the biases by the mean error. What it finds is taken over into the network itself, so that the result
+is a model like any other: saved with its weights, cut by the planner, run by any backend. Additions stay in
+floating point (on the residual path of a deep trunk every rounding shows), and so do the first and last
+layers.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hfsr.archs import QuantisedConv2d, input_ranges, quantise_layers
+from hfsr.errors import MissingDependencyError, OptionsError
+
+from ..backends.openvino import load_openvino, logs_left_alone, unreported
+from ..program.operators import Convolution
+from ..program.tracing import trace
+
+__all__ = ["quantise"]
+
+_CARRIERS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
+"""Operations that move values without changing them: what was rounded before them is rounded after."""
+_PREFIX = "__module.model."
+
+
+class _Core(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model.core(x)  # type: ignore[operator]
+
+
+def quantise(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
+    """A copy of the model whose inner convolutions multiply 8-bit integers.
+
+    Args:
+        model: a local or pooled restorer on the CPU.
+        samples: what it will see, RGB in [0, 1], (1, 3, H, W), all of one size that suits its `core`.
+
+    Raises:
+        MissingDependencyError: openvino or nncf is not installed.
+        OptionsError: it is quantised already, has no inner convolutions, or there are no samples.
+        PlanError: the planner cannot read it.
+    """
+    if input_ranges(model):
+        raise OptionsError("this model is quantised already; quantise the one it was made from")
+    if not samples:
+        raise OptionsError("no pictures to calibrate with; name a folder that holds some")
+    ov, nncf = load_openvino(), _load_nncf()
+    inner = _inner_convolutions(model)
+    if not inner:
+        raise OptionsError(f"{type(model).__name__} has no inner convolutions to quantise; run it in bf16")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing, which is for one size here, and of NNCF about itself
+        script = torch.jit.trace(_Core(model), samples[0], check_trace=False)
+        with logs_left_alone():
+            graph = ov.convert_model(script, example_input=samples[0])
+        found = nncf.quantize(
+            graph,
+            nncf.Dataset([sample.numpy() for sample in samples]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(samples),
+            ignored_scope=_ignored(nncf, graph, inner),
+        )
+    return _taken_over(model, found, inner)
+
+
+def _load_nncf() -> Any:
+    try:
+        with unreported(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import nncf
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("nncf", extra="openvino", purpose="quantising") from error
+    nncf.set_log_level(logging.ERROR)
+    return nncf
+
+
+def _inner_convolutions(model: nn.Module) -> list[str]:
+    """Names of the plain convolutions of maps between the first and the last."""
+    program = trace(model)
+    program.prepare(torch.device("cpu"), torch.bfloat16)  # which keeps the ends in float32
+    convs = [(node, op) for node, op in program.operators.items() if isinstance(op, Convolution)]
+    return [
+        str(node.target)
+        for node, op in convs
+        if op.compute == op.dtype == torch.bfloat16 and op.conv.groups == 1
+    ]
+
+
+def _ignored(nncf: Any, graph: Any, inner: Sequence[str]) -> Any:
+    """All operations but the inner convolutions."""
+    kept = {f"{_PREFIX}{name}" for name in inner}
+    others = [
+        op.friendly_name
+        for op in graph.get_ordered_ops()
+        if op.get_type_name() not in ("Constant", "Parameter", "Result")
+        and not (op.get_type_name() == "Convolution" and op.friendly_name.split("/")[0] in kept)
+    ]
+    return nncf.IgnoredScope(names=others, validate=False)
+
+
+def _taken_over(model: nn.Module, graph: Any, inner: Sequence[str]) -> nn.Module:
+    """A copy of the model with the ranges, weights and biases that a quantised graph has."""
+    layers: dict[str, Any] = {}
+    for op in graph.get_ordered_ops():
+        name = op.friendly_name.split("/")[0].removeprefix(_PREFIX)
+        if op.get_type_name() == "Convolution" and name in inner and (levels := _levels_of(op)):
+            layers[name] = (op, levels)
+    copied = copy.deepcopy(model).eval()
+    quantise_layers(copied, {name: levels for name, (_, levels) in layers.items()})
+    for name, (op, _) in layers.items():
+        _fill(copied.get_submodule(name), op)
+    return copied
+
+
+def _levels_of(op: Any) -> tuple[float, int] | None:
+    """Scale and zero point of a convolution's input; None where it is not rounded to levels."""
+    source = op.input_value(0).get_node()
+    while source.get_type_name() in _CARRIERS:
+        source = source.input_value(0).get_node()
+    if source.get_type_name() != "FakeQuantize":
+        return None
+    low, high = (float(source.input_value(i).get_node().data.reshape(-1)[0]) for i in (1, 2))
+    if source.input_value(1).get_node().data.size != 1 or not high > low:
+        return None
+    scale = (high - low) / 255
+    return scale, min(max(round(-low / scale), 0), 255)
+
+
+def _fill(layer: nn.Module, op: Any) -> None:
+    """Copies weights and bias of a convolution of a quantised graph."""
+    scaled = op.input_value(1).get_node()  # Multiply(Convert(int8), scale)
+    values = scaled.input_value(0).get_node().input_value(0).get_node().data
+    reader = next(iter(op.output(0).get_target_inputs())).get_node()
+    bias = reader.input_value(1).get_node() if reader.get_type_name() == "Add" else None
+    assert isinstance(layer, QuantisedConv2d)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(values.copy()))
+        layer.weight_scale.copy_(torch.from_numpy(scaled.input_value(1).get_node().data.reshape(-1).copy()))
+        if bias is not None and bias.get_type_name() == "Constant":  # else another map is added
+            layer.bias.copy_(torch.from_numpy(bias.data.reshape(-1).copy()))

@@ -1,0 +1,1 @@
+"""What the machine offers: number formats, devices and memory."""

@@ -1,0 +1,1 @@
+"""The order in which rows of feature maps are computed and freed."""

@@ -1,0 +1,176 @@
+"""Stages compiled by another engine give what torch gives, on every network that is cut exactly."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from hfsr.errors import MissingDependencyError, OptionsError
+from hfsr.inference import Upscaler, backends
+from hfsr.inference.backends import compiled, selection, window_executor
+from hfsr.inference.backends.openvino import OpenVino, logs_left_alone
+from hfsr.registry import ARCHS
+from hfsr.zoo import create_model
+
+from ..conftest import independent_tiles, loud, uneven_image
+
+SIZE = (40, 56)
+HEAVY = ("MIRNet",)  # many stages to compile
+EXACT = sorted(
+    name
+    for name, spec in ARCHS.own().items()
+    if spec.role == "restorer" and spec.tiling in ("local", "pooled")
+)
+
+
+def tiny(name: str) -> torch.nn.Module:
+    preset = next(p for p in ARCHS[name].presets if p.endswith("_tiny"))
+    return loud(create_model(preset)).eval()
+
+
+def difference(model: torch.nn.Module, x: torch.Tensor, **words: object) -> float:
+    """Largest difference to the whole image by torch, as a share of the range."""
+    whole = model(x)
+    spread = float(whole.max() - whole.min())
+    found = Upscaler(model, backend="openvino", **words).tensor(x)  # type: ignore[arg-type]
+    return float((found - whole).abs().max()) / max(spread, 1.0)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in EXACT]
+)
+def test_windows_equal_the_whole_image_by_torch(name):
+    model, x = tiny(name), uneven_image(*SIZE)
+    if ARCHS[name].tiling == "pooled":
+        whole = model(x)
+        apart = (independent_tiles(model, x, tile=16) - whole).abs().max()
+        assert float(apart) / max(float(whole.max() - whole.min()), 1.0) >= 1e-2
+    assert difference(model, x, tile=16, dtype="fp32") <= 1e-5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 70), (23, 41)])
+@pytest.mark.parametrize("tile", ["auto", 0, 8])
+def test_any_size_and_tile(size, tile):
+    assert difference(tiny("EDSR"), uneven_image(*size), tile=tile, dtype="fp32") <= 1e-5
+
+
+def test_bf16_is_near_fp32():
+    model, x = create_model("edsr_tiny").eval(), uneven_image(*SIZE)
+    found = Upscaler(model, backend="openvino", tile=16, dtype="bf16").tensor(x)
+    error = float(((found - model(x)) ** 2).mean())
+    assert 10 * np.log10(1 / error) >= 50
+
+
+def test_a_picture_of_the_same_size_compiles_nothing_anew(monkeypatch):
+    compiles = []
+    convert = OpenVino._convert
+    monkeypatch.setattr(OpenVino, "_convert", lambda self, *a: compiles.append(a) or convert(self, *a))
+    up = Upscaler(tiny("EDSR"), backend="openvino", tile=16, dtype="fp32")
+    first = up.tensor(uneven_image(*SIZE))
+    count = len(compiles)
+    assert count == len({a[0] for a in compiles})  # all windows of a stage have one shape
+    assert torch.equal(up.tensor(uneven_image(*SIZE)), first)
+    assert len(compiles) == count
+
+
+def test_deep_chains_are_cut_where_the_halo_costs_more_than_moving_maps(monkeypatch):
+    model = create_model("EDSR", num_feat=8, num_block=24, upscale=2).eval()
+    up = Upscaler(model, backend="openvino", tile=16, dtype="fp32")
+    monkeypatch.setattr(
+        compiled.choose_segments.__globals__["_Cutter"],
+        "_places",
+        lambda self, stage: [0, len(stage.nodes) // 3, 2 * len(stage.nodes) // 3, len(stage.nodes)],
+    )
+    program, _ = up._runner.program, up.plan(96, 96)
+    cut = up._runner._compiled._last[1]
+    assert len(cut.stages) > len(program.stages)
+    x = uneven_image(48, 48)
+    assert float((up.tensor(x) - model(x)).abs().max()) <= 1e-5
+
+
+def test_auto_leaves_small_pictures_to_torch(monkeypatch):
+    monkeypatch.setattr(OpenVino, "__init__", lambda *a: pytest.fail("compiled for a small picture"))
+    up = Upscaler(tiny("EDSR"), backend="auto", tile=16)
+    up.tensor(uneven_image(*SIZE))
+    assert up.backend == "torch"
+
+
+def test_auto_leaves_networks_of_many_stages_to_torch(monkeypatch):
+    monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1.0)
+    monkeypatch.setattr(OpenVino, "__init__", lambda *a: pytest.fail("compiled for a pooled network"))
+    up = Upscaler(tiny("A2N"), backend="auto", tile=16)
+    up.tensor(uneven_image(*SIZE))
+    assert up.backend == "torch"
+
+
+def test_auto_compiles_for_large_ones(monkeypatch):
+    monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1.0)
+    up = Upscaler(tiny("EDSR"), backend="auto", tile=16)
+    up.tensor(uneven_image(*SIZE))
+    assert up.backend == "openvino"
+    assert "openvino on cpu" in up.summary
+
+
+def test_without_openvino_auto_is_torch_and_the_name_is_one_line(monkeypatch):
+    monkeypatch.setattr(selection.importlib.util, "find_spec", lambda name: None)
+    assert importlib.util.find_spec("openvino") is None
+    assert Upscaler(tiny("EDSR"), backend="auto").backend == "torch"
+    with pytest.raises(MissingDependencyError, match=r"pip install 'hfsr\[openvino\]'"):
+        Upscaler(tiny("EDSR"), backend="openvino")
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "device", "message"),
+    [
+        ("openvina", "edsr_tiny", "cpu", "did you mean 'openvino'"),
+        ("openvino", "csnln_tiny", "cpu", "windowed: use torch"),
+        ("openvino", "edsr_tiny", "cuda", "runs on the CPU"),
+    ],
+)
+def test_what_cannot_run_is_one_line(name, network, device, message):
+    with pytest.raises(OptionsError, match=message):
+        backends.choose_backend(name, create_model(network), torch.device(device))
+
+
+def test_a_window_never_leaves_the_image():
+    shape, image = window_executor.Size(8, 8), window_executor.Size(10, 30)
+    window = window_executor._shifted(window_executor.Region(4, 10, 26, 30), shape, image)
+    assert window == window_executor.Region(2, 10, 22, 30)
+
+
+def test_a_conversion_that_fails_leaves_the_logs_of_others_as_they_were():
+    ov = pytest.importorskip("openvino")
+    root = logging.getLogger()
+    before = root.level, list(root.filters)
+    with pytest.raises(RuntimeError), logs_left_alone():
+        ov.convert_model(torch.nn.Conv2d(3, 3, 1), example_input=torch.zeros(1, 4, 8, 8))
+    assert (root.level, root.filters) == before
+
+
+def test_nothing_is_reported_to_the_makers_of_the_backend(tmp_path):
+    """A process of its own upscales and quantises; none of the package that sends is ever loaded, nor does it
+    leave its files in the home folder.
+    """
+    program = (
+        "import sys, torch, hfsr\n"
+        "from hfsr.inference import Upscaler\n"
+        "from hfsr.inference.conversion.quantization import quantise\n"
+        "model = hfsr.create_model('edsr_tiny').eval()\n"
+        "image = torch.rand(1, 3, 96, 96)\n"
+        "Upscaler(model, backend='openvino', device='cpu').tensor(image)\n"
+        "quantise(model, [image])\n"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry')])\n"
+    )
+    home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], env=home, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert not (tmp_path / "intel").exists()
