@@ -32,11 +32,11 @@ def run(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.evaluation import calibration_samples, evaluate, find_pairs
     from hfsr.inference import Upscaler
-    from hfsr.inference.conversion.quantization import quantise
+    from hfsr.inference.conversion.quantization import quantize_model
 
     model = hub.from_pretrained(args.model)
     pairs = find_pairs(args.calibration, scale=float(model.scale))  # type: ignore[arg-type]
-    quantized = quantise(model, calibration_samples(pairs, float(model.scale)))  # type: ignore[arg-type]
+    quantized = quantize_model(model, calibration_samples(pairs, float(model.scale)))  # type: ignore[arg-type]
     measured = pairs[:: -(-len(pairs) // MEASURED_IMAGES)]
     before, after = (
         evaluate(up.tensor, measured, scale=up.scale)

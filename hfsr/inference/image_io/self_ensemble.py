@@ -1,7 +1,7 @@
-"""Self-ensemble: a picture is run in the eight ways to flip and transpose it, and the results are averaged.
+"""Self-ensemble: the mean of the results for the eight flips and transposes of an image.
 
-Lim et al. 2017 (EDSR) call it geometric self-ensemble. Eight times the work, no training. One sum in float32
-is all that is held beside a plain run; past half of the free memory it lies in a file.
+Geometric self-ensemble of Lim et al. 2017 (EDSR): eight times the work, no training. Beside a plain run it
+holds one float32 sum, in a file if that exceeds half of the free memory.
 """
 
 from __future__ import annotations
@@ -14,94 +14,107 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..execution.feature_store import Read, Write
 from ..program.geometry import Region, Size
 from ..runtime.memory import free_memory
+from .endpoints import ImageSink, ImageSource
 
-__all__ = ["VIEWS", "Mean", "View"]
+__all__ = ["VIEWS", "View", "ViewMean", "ViewSource"]
 
-_BAND = 1 << 20  # px of the mean that are handed over at once
+_BAND = 1 << 20  # px of the mean that are written at once
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to hold a picture: rows reversed, columns reversed, then rows and columns exchanged."""
+    """A flip of rows, a flip of columns, then a transposition."""
 
     upside_down: bool
     mirrored: bool
     transposed: bool
 
     def size(self, size: Size) -> Size:
-        """Of the view, given the picture's."""
+        """Size of the view of an image of this size."""
         return Size(size.width, size.height) if self.transposed else size
 
-    def reader(self, size: Size, read: Read) -> Read:
-        """Reads regions of the view, given how to read those of the picture.
-
-        Args:
-            size: of the picture.
-            read: regions of the picture.
-        """
-
-        def read_view(r: Region) -> Tensor:
-            part = read(self.region(r, size)).flip(self._flipped)
-            return part.mT if self.transposed else part
-
-        return read_view
-
-    def region(self, r: Region, size: Size) -> Region:
-        """Where a region of the view lies in a picture of `size`."""
-        top, bottom, left, right = (r.left, r.right, r.top, r.bottom) if self.transposed else r
+    def region(self, region: Region, size: Size) -> Region:
+        """Region of an image of `size` that a region of the view shows."""
+        top, bottom, left, right = region
+        if self.transposed:
+            top, bottom, left, right = left, right, top, bottom
         if self.upside_down:
             top, bottom = size.height - bottom, size.height - top
         if self.mirrored:
             left, right = size.width - right, size.width - left
         return Region(top, bottom, left, right)
 
-    def undone(self, part: Tensor) -> Tensor:
-        """A region of the view, (..., height, width), as the picture holds it."""
-        return (part.mT if self.transposed else part).flip(self._flipped)
+    def apply(self, part: Tensor) -> Tensor:
+        """A region of the image, (..., height, width), in the orientation of the view."""
+        part = part.flip(self._flip_dims)
+        return part.mT if self.transposed else part
+
+    def invert(self, part: Tensor) -> Tensor:
+        """A region of the view, (..., height, width), in the orientation of the image."""
+        return (part.mT if self.transposed else part).flip(self._flip_dims)
 
     @property
-    def _flipped(self) -> list[int]:
+    def _flip_dims(self) -> list[int]:
         return [-2] * self.upside_down + [-1] * self.mirrored
 
 
 VIEWS = tuple(View(*flags) for flags in itertools.product((False, True), repeat=3))
 
 
-class Mean:
-    """The mean of the views' results, added up region by region.
+class ViewSource:
+    """A view of an image as an image source."""
+
+    def __init__(self, view: View, source: ImageSource) -> None:
+        self._view = view
+        self._source = source
+        self.size = view.size(source.size)
+
+    def read(self, region: Region) -> Tensor:
+        return self._view.apply(self._source.read(self._view.region(region, self._source.size)))
+
+
+class ViewMean:
+    """Mean of the results of all views, accumulated region by region.
 
     Args:
-        size: of the picture's result, output px.
+        size: of the result of the image, output px.
     """
 
     def __init__(self, size: Size) -> None:
-        self._size = size
+        self.size = size
         self._sum = _zeros(size)
 
-    def writer(self, view: View) -> Write:
-        """Takes regions of a view's result; each exactly once."""
+    def sink(self, view: View) -> ImageSink:
+        """A sink that adds the result of a view."""
+        return _ViewSink(view, self.size, self._sum)
 
-        def add(r: Region, part: Tensor) -> None:
-            at = view.region(r, self._size)
-            self._sum[..., at.top : at.bottom, at.left : at.right] += view.undone(part.float().cpu())
-
-        return add
-
-    def hand_over(self, write: Write, device: torch.device) -> None:
-        """Writes the mean of all views, from top to bottom, as tensors on `device`."""
-        height, width = self._size
+    def write(self, sink: ImageSink, device: torch.device) -> None:
+        """Writes the mean of all views from top to bottom, as tensors on `device`."""
+        height, width = self.size
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
             mean = self._sum[..., top:bottom, :] / len(VIEWS)
-            write(Region(top, bottom, 0, width), mean.to(device))
+            sink.write(Region(top, bottom, 0, width), mean.to(device))
+
+
+class _ViewSink:
+    """Adds the result of a view to a sum in the orientation of the image."""
+
+    def __init__(self, view: View, size: Size, total: Tensor) -> None:
+        self._view = view
+        self._size = size
+        self._total = total
+
+    def write(self, region: Region, part: Tensor) -> None:
+        at = self._view.region(region, self._size)
+        self._total[..., at.top : at.bottom, at.left : at.right] += self._view.invert(part.float().cpu())
 
 
 def _zeros(size: Size) -> Tensor:
-    """Zeros of float32, (1, 3, height, width), in a file that vanishes with them where memory is short."""
+    """Float32 zeros, (1, 3, height, width), in a temporary file if memory is short."""
     shape = (1, 3, *size)
     if 12 * size.height * size.width <= free_memory(torch.device("cpu")) // 2:
         return torch.zeros(shape)

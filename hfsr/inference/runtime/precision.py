@@ -1,4 +1,4 @@
-"""Which number format a device computes in natively, and what a network allows."""
+"""Device and dtype of a run: what the hardware supports natively and what the network allows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hfsr.errors import OptionsError, suggest
 from hfsr.model_zoo import spec_of
 
-__all__ = ["DTYPES", "choose_device", "choose_dtype", "dtype_name", "in_full", "is_native_bf16"]
+__all__ = [
+    "DTYPES",
+    "choose_device",
+    "choose_dtype",
+    "disable_tf32",
+    "dtype_name",
+    "is_native_bf16",
+    "run_with_autocast",
+]
 
 _ISA_WITHOUT_BF16 = frozenset(
     {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
@@ -25,13 +33,13 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str | torch.device | None) -> torch.device:
-    """The named device; without a name CUDA where there is one, else the CPU.
+    """The named device; by default CUDA if available, else the CPU.
 
     Raises:
-        OptionsError: there is no such device here.
+        OptionsError: the device does not exist.
     """
     if name is None:
-        return _numbered(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        return _with_index(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -40,11 +48,11 @@ def choose_device(name: str | torch.device | None) -> torch.device:
         raise OptionsError(f"device '{name}' is not available: this torch sees no CUDA device; use cpu")
     if device.type not in ("cpu", "cuda"):
         raise OptionsError(f"device '{name}' is not supported; use cpu, cuda or cuda:N")
-    return _numbered(device)
+    return _with_index(device)
 
 
-def _numbered(device: torch.device) -> torch.device:
-    """ "cuda" as "cuda:0", which is what the tensors on it say of themselves."""
+def _with_index(device: torch.device) -> torch.device:
+    """The device with its index, as tensors report it: "cuda" becomes "cuda:0"."""
     if device.type != "cuda":
         return device
     index = torch.cuda.current_device() if device.index is None else device.index
@@ -54,11 +62,10 @@ def _numbered(device: torch.device) -> torch.device:
 
 
 def choose_dtype(name: str | torch.dtype, model: nn.Module, device: torch.device) -> torch.dtype:
-    """The named format; "auto" is bf16 where the device has it natively and the network allows it, else fp32.
+    """The named dtype; "auto" is bf16 if the device has it natively and the network allows it, else fp32.
 
     Raises:
-        OptionsError: an unknown name, or a format that overflows in this network or does not run on this
-        device.
+        OptionsError: the name is unknown, the network overflows in this dtype, or the device lacks it.
     """
     spec = spec_of(model)
     if isinstance(name, torch.dtype):
@@ -77,7 +84,7 @@ def choose_dtype(name: str | torch.dtype, model: nn.Module, device: torch.device
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """The short name of a format: fp32, bf16 or fp16."""
+    """Short name of a dtype: fp32, bf16 or fp16."""
     return next(name for name, value in DTYPES.items() if value == dtype)
 
 
@@ -97,17 +104,22 @@ def is_native_bf16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, probe)() for probe in probes if hasattr(torch.cpu, probe))
 
 
+def run_with_autocast(model: nn.Module, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Runs a float32 model with its arithmetic in `dtype`; returns float32."""
+    with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+        return model(x).float()
+
+
 _lock = threading.Lock()
 _users = 0
 _before: list[Any] = []
 
 
 @contextmanager
-def in_full(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """Within the block float32 is multiplied as float32 on a GPU too, where torch would round it to TF32: 11
-    bits, in which pieces are no longer the whole image's.
+def disable_tf32(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """Disables TF32 on a GPU within the block: with its 11 bits, tiles would differ from the whole image.
 
-    The setting belongs to the process; it is given back when the last block has ended.
+    The setting belongs to the process; it is restored when the last concurrent block ends.
     """
     global _users, _before
     if dtype != torch.float32 or device.type != "cuda":
@@ -115,7 +127,7 @@ def in_full(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
         return
     with _lock:
         if _users == 0:
-            _before = [_set_tf32(place, name, off) for place, name, off in _tf32_settings()]
+            _before = [_set_tf32(owner, name, off) for owner, name, off in _tf32_settings()]
         _users += 1
     try:
         yield
@@ -123,20 +135,20 @@ def in_full(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                for (place, name, _), value in zip(_tf32_settings(), _before, strict=True):
-                    setattr(place, name, value)
+                for (owner, name, _), value in zip(_tf32_settings(), _before, strict=True):
+                    setattr(owner, name, value)
 
 
 def _tf32_settings() -> list[tuple[Any, str, Any]]:
-    """Where torch keeps whether it rounds, convolutions and products of matrices, and the value for no."""
+    """Object, attribute and value that disable TF32 for convolutions and for matrix products."""
     cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
-    if hasattr(cudnn, "conv"):  # from torch 2.9 on, where the older settings may not be mixed with them
+    if hasattr(cudnn, "conv"):  # torch >= 2.9, which forbids mixing with the older settings
         return [(cudnn.conv, "fp32_precision", "ieee"), (cuda.matmul, "fp32_precision", "ieee")]
     return [(cudnn, "allow_tf32", False), (cuda.matmul, "allow_tf32", False)]
 
 
-def _set_tf32(place: Any, name: str, value: Any) -> Any:
-    """Sets it, and returns what it was."""
-    before = getattr(place, name)
-    setattr(place, name, value)
+def _set_tf32(owner: Any, name: str, value: Any) -> Any:
+    """Sets an attribute and returns its old value."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     return before

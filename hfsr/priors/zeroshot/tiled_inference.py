@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.inference import Upscaler
-from hfsr.inference.approximate.overlapping_tiles import WindowPlan
 from hfsr.priors.resampling import BandOrigin, Resampler
 
 from .self_training import rotate_flip, undo_rotate_flip
@@ -102,8 +101,7 @@ class BandedUpscaler:
         largest = max(band.halo_stop - band.halo_start for band in self.bands(height, width))
         sr_height, sr_width = self.resampler.sr_size(largest, width)
         plan = self._upscaler().plan(sr_width, sr_height)
-        network = plan.part_bytes if isinstance(plan, WindowPlan) else plan.memory_bytes
-        return self.row_bytes(width) * largest + network
+        return self.row_bytes(width) * largest + plan.memory_bytes
 
     def row_bytes(self, width: int) -> float:
         """Returns the bytes held per LR row, without the feature maps of the network."""
