@@ -18,7 +18,7 @@ _SIDE = 96
 """Px of a sample, LQ: the arithmetic of calibrating, and what a network sees at once, stay moderate."""
 _MOST_SAMPLES = 64
 _MEASURED = 8
-"""Pictures on which the loss is measured."""
+"""ImagePipeline on which the loss is measured."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,11 +38,11 @@ def run(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.evaluation import evaluate, find_pairs
     from hfsr.inference import Upscaler
-    from hfsr.inference.conversion.quantization import quantise
+    from hfsr.inference.conversion.quantization import quantize_model
 
     model = hub.from_pretrained(args.model)
     pairs = find_pairs(args.calibration, scale=float(model.scale))  # type: ignore[arg-type]
-    quantised = quantise(model, _samples(model, pairs))
+    quantised = quantize_model(model, _samples(model, pairs))
     measured = pairs[:: -(-len(pairs) // _MEASURED)]
     before, after = (
         evaluate(up.tensor, measured, scale=up.scale)

@@ -13,16 +13,18 @@ from hfsr.archs import ArchSpec, enlarged_length, input_ranges
 from hfsr.errors import PlanError
 from hfsr.zoo import spec_of
 
-from .approximate.overlapping_tiles import Windowed, WindowPlan
+from .approximate.overlapping_tiles import OverlappingTiles, OverlapPlan
 from .backends import CompiledNetwork, is_worth_compiling
 from .execution.executor import Read, RunStage, Write, execute
 from .image_io.padding import padded, padded_size
-from .planning.forecast import seconds_of_run
+from .planning.forecast import predict_run_seconds
 from .planning.planner import Plan, make_plan
 from .program.geometry import Region, Size
-from .program.tracing import EXACT_FROM, Program, is_exact, trace
+from .program.program import Program
+from .program.tracing import MIN_EXACT_SIDE, is_exact, trace
 from .progress import Progress, timed
-from .runtime.memory import is_out_of_memory, kept_heap
+from .runtime.glibc_heap import retain_heap
+from .runtime.memory import is_out_of_memory
 
 __all__ = ["Runner", "network_name", "result_size"]
 
@@ -52,7 +54,7 @@ class Runner:
         tile: largest side in LR px of what one piece owns; 0 runs whole, None chooses.
         dtype: of the arithmetic.
         backend: "torch" or "openvino".
-        insists: the backend is taken for small images too.
+        force_backend: the backend is taken for small images too.
         device: where the network is.
 
     Attributes:
@@ -66,7 +68,7 @@ class Runner:
         tile: int | None,
         dtype: torch.dtype,
         backend: str,
-        insists: bool,
+        force_backend: bool,
         device: torch.device,
     ) -> None:
         self.model = model
@@ -76,10 +78,10 @@ class Runner:
         self.backend = backend
         self.used_tile: int | str = "auto" if tile is None else tile
         self._compiles = backend != "torch"
-        self._insists = insists and self._compiles
+        self._force_backend = force_backend and self._compiles
         self._program: Program | None = None
         self._compiled: CompiledNetwork | None = None
-        self._windowed: Windowed | None = None
+        self._windowed: OverlappingTiles | None = None
         self._exact = True
         spec = spec_of(model)
         self._multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
@@ -106,7 +108,7 @@ class Runner:
             raise PlanError(f"not enough memory for {size.width}x{size.height} px; {hint}") from error
 
     def _run(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
-        small = self.tile is None and size.height * size.width <= _SMALL and not self._insists
+        small = self.tile is None and size.height * size.width <= _SMALL and not self._force_backend
         if (windowed := self._windowed_for(size)) is not None:
             yield from self._run_windowed(windowed, size, read, write)
         elif (small or (self.tile == _WHOLE and not self._compiles)) and self.dtype == torch.float32:
@@ -119,18 +121,18 @@ class Runner:
         else:
             yield from self._run_program(size, read, write)
 
-    def plan(self, size: Size) -> Plan | WindowPlan:
+    def plan(self, size: Size) -> Plan | OverlapPlan:
         """What running an image of this size takes."""
         if (windowed := self._windowed_for(size)) is not None:
             return windowed.plan(size, self.tile)
         return self._arranged(padded_size(size, self._multiple))[1]
 
-    def seconds(self, size: Size, plan: Plan | WindowPlan) -> float:
+    def seconds(self, size: Size, plan: Plan | OverlapPlan) -> float:
         """How long the arithmetic of an image takes, measured on a part of it."""
-        if isinstance(plan, WindowPlan):
-            return 0.0 if self._windowed is None else self._windowed.footprint.seconds_per_flop() * plan.flops
+        if isinstance(plan, OverlapPlan):
+            return 0.0 if self._windowed is None else self._windowed.profiler.seconds_per_flop() * plan.flops
         with self._heap(plan):
-            return seconds_of_run(self.program, plan, padded_size(size, self._multiple), self.device)
+            return predict_run_seconds(self.program, plan, padded_size(size, self._multiple), self.device)
 
     @property
     def program(self) -> Program:
@@ -149,11 +151,13 @@ class Runner:
             self._program.prepare(self.device, self.dtype)
         return self._program
 
-    def _windowed_for(self, size: Size) -> Windowed | None:
+    def _windowed_for(self, size: Size) -> OverlappingTiles | None:
         """What runs an image that cannot be cut in exact pieces."""
-        return None if self._exact and min(size) >= EXACT_FROM else self._windowed
+        return None if self._exact and min(size) >= MIN_EXACT_SIDE else self._windowed
 
-    def _run_windowed(self, windowed: Windowed, size: Size, read: Read, write: Write) -> Iterator[Progress]:
+    def _run_windowed(
+        self, windowed: OverlappingTiles, size: Size, read: Read, write: Write
+    ) -> Iterator[Progress]:
         started = time.monotonic()
         for step in windowed.run(size, read, write, tile=self.tile):
             self.used_tile = f"windowed:{step.tile}" if step.tile else _WHOLE
@@ -184,7 +188,7 @@ class Runner:
         """The program as it runs an image of this size, the plan, and what runs its stages if not torch."""
         program = self.program
         plan = make_plan(program, size, self.device, max(size) if self.tile == _WHOLE else self.tile)
-        if not (self._insists or (self._compiles and is_worth_compiling(plan))):
+        if not (self._force_backend or (self._compiles and is_worth_compiling(plan))):
             self.backend = "torch"
             return program, plan, None
         if self._compiled is None:
@@ -194,10 +198,10 @@ class Runner:
         return program, plan, self._compiled.runner(plan)
 
     def _heap(self, plan: Plan) -> AbstractContextManager[None]:
-        return kept_heap(plan.memory_bytes if self.device.type == "cpu" else 0)
+        return retain_heap(plan.memory_bytes if self.device.type == "cpu" else 0)
 
-    def _in_windows(self, spec: ArchSpec) -> Windowed:
-        return Windowed(
+    def _in_windows(self, spec: ArchSpec) -> OverlappingTiles:
+        return OverlappingTiles(
             self.model,
             window=spec.window or _WINDOW,
             overlap=spec.overlap,

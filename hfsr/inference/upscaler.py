@@ -16,19 +16,19 @@ from torch import Tensor, nn
 from hfsr import images
 from hfsr.errors import OptionsError
 
-from .approximate.overlapping_tiles import WindowPlan
+from .approximate.overlapping_tiles import OverlapPlan
 from .backends import choose_backend
 from .execution.feature_store import Read, Write
-from .image_io.device_transfer import Overlapped
-from .image_io.pipeline import Pictures, Ready
-from .image_io.self_ensemble import VIEWS, Mean
-from .planning.forecast import Forecast, memory_of_run, seconds_of_writing
+from .image_io.device_transfer import OverlappedTransfer
+from .image_io.pipeline import ImagePipeline, Ready
+from .image_io.self_ensemble import VIEWS, ViewMean
+from .planning.forecast import Forecast, predict_encoding_seconds, predict_peak_memory
 from .planning.planner import Plan
 from .program.geometry import Region, Size
 from .progress import Progress, drain, one_pass
 from .runner import Runner, network_name, result_size
 from .runtime.memory import resident_memory
-from .runtime.precision import choose_device, choose_dtype, dtype_name, in_full
+from .runtime.precision import choose_device, choose_dtype, disable_tf32, dtype_name
 
 __all__ = ["Progress", "Upscaler"]
 
@@ -74,7 +74,7 @@ class Upscaler:
         self._chosen_dtype = choose_dtype(dtype, model, self.device)
         self._minds_bits = dtype == "auto"
         self._chosen_backend = choose_backend(backend, model, self.device)
-        self._insists = backend == self._chosen_backend
+        self._force_backend = backend == self._chosen_backend
         self.model = _ready(model, self.device)
         self.scale: int | float = getattr(model, "scale", 1)
         self.notes: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Upscaler:
             )
         self._runners: dict[torch.dtype, Runner] = {}
         self._runner = self._runner_for(bits=8)
-        self._pictures = Pictures(self._run, self.result_size, self.device)
+        self._pictures = ImagePipeline(self._run, self.result_size, self.device)
 
     # What ran the last picture, or will run the first
 
@@ -121,7 +121,7 @@ class Upscaler:
         """Network, scale, tile, dtype, backend and device in one line."""
         return f"{self.name}, tile {self.used_tile}, {self.dtype_name}, {self.backend} on {self.device}"
 
-    # Pictures
+    # ImagePipeline
 
     def __call__(
         self, image: Image.Image | str | Path | NDArray, progress: Callable[[Progress], None] | None = None
@@ -207,7 +207,7 @@ class Upscaler:
         """Height and width of the result of a picture."""
         return result_size(self.model, size)
 
-    def plan(self, width: int, height: int, bits: int = 8) -> Plan | WindowPlan:
+    def plan(self, width: int, height: int, bits: int = 8) -> Plan | OverlapPlan:
         """What running a picture of this size and depth will take: piece size, memory and arithmetic."""
         self._runner = self._runner_for(bits)
         return self._runner.plan(Size(height, width))
@@ -223,11 +223,11 @@ class Upscaler:
         result, resident = self.result_size(size), resident_memory()
         plan = self.plan(width, height, bits)
         held = (4 * 3 * result.height * result.width) if self.self_ensemble else 0
-        held += plan.part_bytes if isinstance(plan, WindowPlan) else plan.memory_bytes
-        with in_full(self.dtype, self.device):
+        held += plan.part_bytes if isinstance(plan, OverlapPlan) else plan.memory_bytes
+        with disable_tf32(self.dtype, self.device):
             seconds = self._runner.seconds(size, plan)
-        peak = memory_of_run(held, resident, size, result, on_cpu=self.device.type == "cpu")
-        return Forecast(peak, runs * seconds + seconds_of_writing(result))
+        peak = predict_peak_memory(held, resident, size, result, on_cpu=self.device.type == "cpu")
+        return Forecast(peak, runs * seconds + predict_encoding_seconds(result))
 
     # The run
 
@@ -240,7 +240,7 @@ class Upscaler:
                 tile=self.tile,
                 dtype=dtype,
                 backend=self._chosen_backend,
-                insists=self._insists,
+                force_backend=self._force_backend,
                 device=self.device,
             )
         return self._runners[dtype]
@@ -258,7 +258,9 @@ class Upscaler:
         run = self._run_on_device(size, read, write, ready)
         with closing(run):
             while True:
-                with in_full(self.dtype, self.device):  # between two yields the caller's setting is its own
+                with disable_tf32(
+                    self.dtype, self.device
+                ):  # between two yields the caller's setting is its own
                     step = next(run, None)
                 if step is None:
                     return
@@ -268,7 +270,7 @@ class Upscaler:
     def _run_on_device(
         self, size: Size, read: Read, write: Write, ready: Ready
     ) -> Generator[Progress, None, None]:
-        overlapped = Overlapped(self.device, write) if self.device.type == "cuda" else None
+        overlapped = OverlappedTransfer(self.device, write) if self.device.type == "cuda" else None
         take = write if overlapped is None else overlapped.write
         yield from self._run_views(size, read, lambda r, part: take(r, ready(part)))
         if overlapped is not None:
@@ -278,11 +280,11 @@ class Upscaler:
         if not self.self_ensemble:
             yield from self._runner.run(size, read, write)
             return
-        mean = Mean(self.result_size(size))
+        mean = ViewMean(self.result_size(size))
         for index, view in enumerate(VIEWS):
             run = self._runner.run(view.size(size), view.reader(size, read), mean.writer(view))
             yield from one_pass(index, len(VIEWS), run)
-        mean.hand_over(write, self.device)
+        mean.write(write, self.device)
 
 
 def _ready(model: nn.Module, device: torch.device) -> nn.Module:

@@ -35,7 +35,7 @@ from torch import nn
 
 import hfsr
 from hfsr.inference import Upscaler
-from hfsr.inference.conversion.quantization import quantise
+from hfsr.inference.conversion.quantization import quantize_model
 from hfsr.inference.program.geometry import Size
 from hfsr.inference.program.tracing import trace
 from hfsr.inference.runtime.memory import peak_memory
@@ -87,7 +87,7 @@ def in_8_bit(model: nn.Module) -> Peer:
     """The quantised model; calibrated on noise, as the time does not depend on the ranges."""
     side = 96
     samples = [torch.from_numpy(picture(Size(side, side)).astype(np.float32).transpose(2, 0, 1)[None] / 255)]
-    return ours(quantise(model, samples), backend="openvino")
+    return ours(quantize_model(model, samples), backend="openvino")
 
 
 def peers() -> dict[str, Callable[[nn.Module], Peer]]:

@@ -12,7 +12,7 @@ from hfsr.archs._padding import pad_to_multiple
 from hfsr.inference.execution.executor import execute
 from hfsr.inference.program.geometry import Region, Size
 from hfsr.inference.program.tracing import trace
-from hfsr.inference.scheduling.row_schedule import Bands
+from hfsr.inference.scheduling.row_schedule import BandHeights
 from hfsr.registry import ARCHS
 
 TOLERANCE = 1e-5
@@ -77,7 +77,7 @@ def in_rows(model: nn.Module, image: Tensor, rows: int) -> Tensor:
     def write(r: Region, part: Tensor) -> None:
         result[..., r.top : r.bottom, r.left : r.right] = part
 
-    bands = [Bands(rows, -(-rows // 2))] * len(program.stages)
+    bands = [BandHeights(rows, -(-rows // 2))] * len(program.stages)
     for _ in execute(program, Size(height, width), read, write, bands=bands, device=torch.device("cpu")):
         pass
     return result[..., : size[0] * int(model.scale), : size[1] * int(model.scale)]

@@ -14,7 +14,7 @@ from torch import nn
 import hfsr
 from hfsr.archs import enlarged_length, source_of
 from hfsr.inference import Upscaler, runner
-from hfsr.inference.program.geometry import Project
+from hfsr.inference.program.geometry import RealScaleAxis
 from hfsr.inference.program.tracing import trace
 
 from .conftest import loud, uneven_image
@@ -73,11 +73,11 @@ def test_bf16_is_within_50_db_of_fp32():
 
 @given(length=st.integers(1, 4000), scale=st.floats(1.1, 4), span=st.tuples(st.integers(0), st.integers(0)))
 def test_a_part_needs_the_px_around_its_sources(length, scale, span):
-    rule = Project(scale, margin=1)
+    rule = RealScaleAxis(scale, margin=1)
     size = rule.size(length)
     assert size == enlarged_length(length, scale) == math.floor(length * scale + 1e-6)
     start, stop = sorted((span[0] % size, span[1] % size))
-    first, end = rule.needs(start, stop + 1)
+    first, end = rule.input_range(start, stop + 1)
     assert first == source_of(start, scale) - 1
     assert end == source_of(stop, scale) + 2
     assert first >= -1

@@ -273,7 +273,7 @@ class Shuffled(nn.Module):
 
 def test_an_unknown_operator_is_named_and_whole_still_works():
     model = Shuffled().eval()
-    with pytest.raises(PlanError, match=r"'flip' \(flip\) has no rule"):
+    with pytest.raises(PlanError, match=r"'flip' \(flip\) cannot be tiled"):
         Upscaler(model, tile=16, dtype="fp32").tensor(torch.rand(1, 3, 20, 20))
     assert Upscaler(model, tile=0, dtype="fp32").tensor(torch.rand(1, 3, 20, 20)).shape == (1, 3, 20, 20)
 

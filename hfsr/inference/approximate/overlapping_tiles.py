@@ -1,9 +1,8 @@
-"""Networks that no graph can cut in pieces: whole where that is affordable, else in overlapping tiles.
+"""Overlapping tiles for networks that cannot be tiled exactly, such as attention over the whole image.
 
-Where every px depends on every other, as under attention over the whole image, no halo makes a tile exact.
-Memory grows with the area of what such a network sees, time with its square: a picture of a few windows runs
-whole, a larger one in tiles, each of which sees a window of it. Neighbours overlap, and fade into each other
-where they do. That is an approximation, and `Step.tile` says where it was made.
+If every px depends on every other, no halo makes a tile exact. Memory grows with the area that such a network
+sees, time with the square of the area: an image of a few windows runs whole, a larger one in tiles that each
+see one window. Neighbors overlap and are blended. The result is approximate; `TileStep.tile` reports it.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from hfsr.errors import PlanError
 from ..execution.feature_store import Read, Write
 from ..program.geometry import Region, Size
 from ..runtime.memory import free_memory, is_out_of_memory
-from .blend_weights import Span, spans
-from .profiler import Footprint
+from .blend_weights import BlendWindow, blend_windows
+from .profiler import NetworkProfiler
 
-__all__ = ["Step", "WindowPlan", "Windowed"]
+__all__ = ["OverlapPlan", "OverlappingTiles", "TileStep"]
 
 _WHOLE_WINDOWS = 8
-"""A picture of up to so many windows runs whole: exact, and for a few times the seconds of tiles."""
+"""Images of at most this many windows run whole: exact, in a few times the time of tiles."""
 _SMALLEST_TILE = 16
 
 
-class Step(NamedTuple):
-    """Where a run stands.
+class TileStep(NamedTuple):
+    """Progress after a tile.
 
     Attributes:
         tile: largest side of what one tile owns, LR px; 0 for whole.
         done, total: tiles finished and tiles in all.
-        share: of the work that is done, in (0, 1].
+        share: share of the work that is done, in (0, 1].
     """
 
     tile: int
@@ -46,8 +45,8 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WindowPlan:
-    """How one picture will be run.
+class OverlapPlan:
+    """Tile size of one image, with its memory and arithmetic.
 
     Attributes:
         tile: largest side of what one tile owns, in LR px; 0 for whole.
@@ -62,24 +61,24 @@ class WindowPlan:
 
     @property
     def parts(self) -> str:
-        """In words: "whole", or "overlapping tiles of 64 px, an approximation"."""
+        """Description: "whole", or "overlapping tiles of 64 px, an approximation"."""
         return f"overlapping tiles of {self.tile} px, an approximation" if self.tile else "whole"
 
 
-class Windowed:
-    """Runs a network that sees more than a halo on pictures of any size.
+class OverlappingTiles:
+    """Runs a network on images of any size, whole or in overlapping tiles.
 
     Args:
-        model: a restorer that enlarges by a whole number, in evaluation mode, on `device`.
-        window: side in LR px of what it is meant to see at once.
-        overlap: LR px that two windows have in common.
-        multiple: of which windows begin on, so that a grid inside the network lies as in the whole picture.
-        linear: its arithmetic grows with the area of a window, and not with the area's square.
+        model: a restorer with an integer scale, in evaluation mode, on `device`.
+        window: side in LR px of the window that a tile sees by default.
+        overlap: LR px shared by two neighboring windows.
+        multiple: windows start at multiples of this, so that a grid inside the network keeps its phase.
+        linear: True if the arithmetic grows with the area of a window, False for the square of the area.
         device: where it runs.
-        dtype: float32, or what autocast computes in.
+        dtype: float32, or the dtype of autocast.
 
     Attributes:
-        footprint: the memory and arithmetic that it takes.
+        profiler: memory and arithmetic of the network.
     """
 
     def __init__(
@@ -100,24 +99,24 @@ class Windowed:
         self.multiple = multiple
         self.device = device
         self.dtype = dtype
-        self.footprint = Footprint(model, self._restore, multiple=multiple, linear=linear, device=device)
+        self.profiler = NetworkProfiler(model, self._restore, multiple=multiple, linear=linear, device=device)
 
-    def plan(self, size: Size, tile: int | None) -> WindowPlan:
-        """Plans one picture; `tile` as `run` takes it."""
+    def plan(self, size: Size, tile: int | None) -> OverlapPlan:
+        """Plans one image; `tile` as in `run`."""
         chosen = self._choose(size, tile)
-        axes = self._spans(size, chosen)
-        window = Size(*(max(span.stop - span.start for span in axis) for axis in axes))
+        axes = self._axes(size, chosen)
+        window = Size(*(max(window.length for window in axis) for axis in axes))
         count, area = len(axes[0]) * len(axes[1]), window.height * window.width
-        return WindowPlan(chosen, area * self.footprint.bytes_per_px, count * self.footprint.flops(window))
+        return OverlapPlan(chosen, area * self.profiler.bytes_per_px, count * self.profiler.flops(window))
 
-    def run(self, size: Size, read: Read, write: Write, *, tile: int | None) -> Iterator[Step]:
-        """Runs one picture, yielding after each tile.
+    def run(self, size: Size, read: Read, write: Write, *, tile: int | None) -> Iterator[TileStep]:
+        """Runs one image, yielding after each tile.
 
         Args:
-            size: of the picture.
-            read, write: where regions of the picture come from and regions of the result go.
-            tile: largest side of what one tile owns, 0 for whole, None to choose. A tile that was chosen
-                shrinks when memory runs out, and the picture starts again; rows that are written stay.
+            size: of the image.
+            read, write: access to regions of the image and of the result.
+            tile: largest side of what one tile owns, 0 for whole, None to choose. A chosen tile is halved
+                when memory runs out, and the image starts again; rows already written are kept.
 
         Raises:
             PlanError: there is not enough memory.
@@ -146,10 +145,10 @@ class Windowed:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _run(self, size: Size, read: Read, write: Write, tile: int) -> Iterator[Step]:
-        rows, columns = self._spans(size, tile)
+    def _run(self, size: Size, read: Read, write: Write, tile: int) -> Iterator[TileStep]:
+        rows, columns = self._axes(size, tile)
         scale, total = self.scale, len(rows) * len(columns)
-        heights, widths = ([span.stop - span.start for span in axis] for axis in (rows, columns))
+        heights, widths = ([window.length for window in axis] for axis in (rows, columns))
         area, seen = sum(heights) * sum(widths), 0
         ends = [*(row.start for row in rows[1:]), size.height]
         overlap: Tensor | None = None
@@ -159,7 +158,7 @@ class Windowed:
                 part = self._restore(read(Region(row.start, row.stop, column.start, column.stop)))
                 part = part * (row.weights[:, None] * column.weights)
                 band[..., column.start * scale : column.stop * scale] += part
-                if j == len(columns) - 1:  # the band is complete down to where the next one begins
+                if j == len(columns) - 1:  # the band is complete down to the start of the next one
                     if overlap is not None:
                         band[..., : overlap.shape[2], :] += overlap
                     done = (end - row.start) * scale
@@ -167,27 +166,25 @@ class Windowed:
                         write(Region(row.start * scale, end * scale, 0, band.shape[3]), band[..., :done, :])
                     overlap = band[..., done:, :]
                 seen += heights[i] * widths[j]
-                yield Step(tile, i * len(columns) + j + 1, total, seen / area)
+                yield TileStep(tile, i * len(columns) + j + 1, total, seen / area)
 
     def _restore(self, x: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             return self.model(x).float()
 
-    # What it takes
-
     @property
     def _default(self) -> int:
-        """Side of what a tile owns when its window is as large as the network is meant to see."""
+        """Side of what a tile owns if it sees the default window."""
         return self.window - 2 * self.margin
 
     def _choose(self, size: Size, tile: int | None) -> int:
-        """The tile to run with; 0 for whole."""
+        """The tile size to run with; 0 for whole."""
         if tile is not None:
             return 0 if tile >= max(size) else tile
         area = size.height * size.width
         if area <= self.window**2:
             return 0
-        affordable = free_memory(self.device) // 2 // self.footprint.bytes_per_px
+        affordable = free_memory(self.device) // 2 // self.profiler.bytes_per_px
         if area <= min(_WHOLE_WINDOWS * self.window**2, affordable):
             return 0
         chosen = self._default
@@ -195,10 +192,11 @@ class Windowed:
             chosen //= 2
         return chosen
 
-    def _spans(self, size: Size, tile: int) -> tuple[list[Span], list[Span]]:
-        def cut_side(side: int) -> list[Span]:
-            return spans(
+    def _axes(self, size: Size, tile: int) -> tuple[list[BlendWindow], list[BlendWindow]]:
+        rows, columns = (
+            blend_windows(
                 side, tile or side, self.scale, self.device, margin=self.margin, multiple=self.multiple
             )
-
-        return cut_side(size.height), cut_side(size.width)
+            for side in size
+        )
+        return rows, columns

@@ -1,4 +1,4 @@
-"""Memory and arithmetic of a network that no graph tells of: measured on a small picture."""
+"""Memory and time of networks whose graph cannot be traced, measured on a small image."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..program.geometry import Size
 
-__all__ = ["Footprint"]
+__all__ = ["NetworkProfiler"]
 
 _PROBE = 16
-"""Side in px of the picture on which memory is measured."""
+"""Side in px of the image on which memory is measured."""
 
 
-class Footprint:
-    """What a network takes.
+class NetworkProfiler:
+    """Memory, arithmetic and speed of a network, measured by running it.
 
     Args:
         model: in evaluation mode, on `device`.
-        restore: runs it as it will be run, (1, 3, h, w) to (1, 3, H, W).
-        multiple: of which the sides of a picture are that it likes best.
-        linear: its arithmetic grows with the area of a picture, and not with the area's square.
+        restore: runs the network as it will be run, (1, 3, h, w) to (1, 3, H, W).
+        multiple: size multiple of the network.
+        linear: True if its arithmetic grows with the area of the image, False for the square of the area.
         device: where it runs.
     """
 
@@ -51,13 +51,13 @@ class Footprint:
 
     @property
     def bytes_per_px(self) -> int:
-        """Peak memory per px of the picture: it grows linearly with the area."""
-        return self._probed[0]
+        """Peak memory per px of the image; memory grows linearly with the area."""
+        return self._measured[0]
 
     def flops(self, size: Size) -> float:
-        """Floating-point operations of a picture, counted without computing where they are not linear."""
+        """Floating-point operations of an image; counted on meta tensors if not linear in its area."""
         if self._linear:
-            return self._probed[1] * size.height * size.width
+            return self._measured[1] * size.height * size.width
         tensors = dict([*self._model.named_parameters(), *self._model.named_buffers()])
         shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -65,7 +65,7 @@ class Footprint:
         return float(counter.get_total_flops())
 
     def seconds_per_flop(self) -> float:
-        """Of a picture that is small."""
+        """Seconds per floating-point operation, measured on a small image."""
         side = 2 * _PROBE + -_PROBE % self._multiple
         image = torch.zeros(1, 3, side, side, device=self._device)
         self._restore(image)
@@ -80,20 +80,20 @@ class Footprint:
             torch.cuda.synchronize(self._device)
 
     @functools.cached_property
-    def _probed(self) -> tuple[int, float]:
+    def _measured(self) -> tuple[int, float]:
         """Peak memory and floating-point operations per px."""
         side = _PROBE + -_PROBE % self._multiple
         counter = FlopCounterMode(display=False)
-        with torch.inference_mode(), _LiveBytes() as live, counter:
+        with torch.inference_mode(), PeakMemoryMode() as live, counter:
             self._restore(torch.zeros(1, 3, side, side, device=self._device))
         return live.peak // side**2 + 1, counter.get_total_flops() / side**2
 
 
-class _LiveBytes(TorchDispatchMode):
-    """Follows how much memory the tensors take that operations make, while it is active.
+class PeakMemoryMode(TorchDispatchMode):
+    """Dispatch mode that tracks the memory of the tensors created while it is active.
 
     Attributes:
-        peak: the most that was held at once, in bytes.
+        peak: most bytes held at once.
     """
 
     def __init__(self) -> None:

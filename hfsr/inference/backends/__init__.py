@@ -1,7 +1,7 @@
-"""Other engines that run the planner's stages: compiled for one window shape, fed window after window.
+"""Backends: stages compiled by another engine for windows of one shape.
 
-`segments` cuts a program where that pays, `windows` lays windows of one shape over the image, and
-`openvino` compiles a stage for that shape. Torch needs none of this: it runs any region as it comes.
+`planning/stage_segmentation` splits a program where that pays, `window_executor` covers the image with
+windows of one shape, and `openvino` compiles a stage for that shape. Torch runs any region uncompiled.
 """
 
 from .compiled import CompiledNetwork, is_worth_compiling

@@ -8,9 +8,9 @@ from ..execution.executor import RunStage
 from ..planning.planner import Plan
 from ..planning.stage_segmentation import choose_segments
 from ..program.geometry import Size
-from ..program.tracing import Program
-from .openvino import OpenVino
-from .window_executor import WindowedRun
+from ..program.program import Program
+from .openvino import OpenVinoEngine
+from .window_executor import WindowExecutor
 
 __all__ = ["CompiledNetwork", "is_worth_compiling"]
 
@@ -30,7 +30,7 @@ class CompiledNetwork:
     def __init__(self, program: Program, dtype: torch.dtype, quantised: bool = False) -> None:
         self._program = program
         self._itemsize = 1 if quantised else dtype.itemsize
-        self._engine = OpenVino(dtype)
+        self._engine = OpenVinoEngine(dtype)
         self._last: tuple[tuple[Size, int | None], Program, Plan] | None = None
 
     def plan(self, image: Size, device: torch.device, tile: int | None) -> tuple[Program, Plan]:
@@ -50,7 +50,7 @@ class CompiledNetwork:
 
     def runner(self, plan: Plan) -> RunStage:
         """What runs the stages of a plan."""
-        return WindowedRun(self._engine, plan.tile or 0)
+        return WindowExecutor(self._engine, plan.tile or 0)
 
 
 def is_worth_compiling(plan: Plan) -> bool:

@@ -1,8 +1,8 @@
-"""Stages compiled by OpenVINO for the CPU.
+"""Compilation of stages by OpenVINO for the CPU.
 
-A stage's part of the fx graph is traced by TorchScript, converted without a file in between, given the shape
-of its windows, and compiled once. Where tracing would freeze a size into the graph, the stage is exported for
-that one shape instead. Maps go in and out as the live maps lie in memory, px by px (NHWC) and in their type.
+The fx graph of a stage is traced by TorchScript, converted in memory, reshaped to its windows, and compiled
+once. If tracing would freeze a size into the graph, the stage is exported for that one shape instead. Feature
+maps go in and out in the layout of the live feature maps, NHWC, and in their dtype.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from torch import Tensor, fx, nn
 
 from hfsr.errors import MissingDependencyError, PlanError
 
-from ..program.tracing import Program, Stage
+from ..program.program import Program, Stage
 from .window_executor import StageIO
 
-__all__ = ["CompiledStage", "OpenVino", "load_openvino", "logs_left_alone", "unreported"]
+__all__ = ["OpenVinoEngine", "OpenVinoStage", "load_openvino", "preserve_root_logger", "telemetry_disabled"]
 
 _PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 @contextlib.contextmanager
-def logs_left_alone() -> Iterator[None]:
-    """OpenVINO's converter sets the root logger's level for itself, and leaves it so where it fails."""
+def preserve_root_logger() -> Iterator[None]:
+    """Restores level and filters of the root logger, which OpenVINO's converter changes."""
     root = logging.getLogger()
     level, filters = root.level, list(root.filters)
     try:
@@ -41,40 +41,40 @@ def logs_left_alone() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def unreported() -> Iterator[None]:
-    """What is imported here reports nothing to its makers: OpenVINO and NNCF tell them of every conversion,
-    in a process of its own each time, through a package that they can do without.
+def telemetry_disabled() -> Iterator[None]:
+    """Disables the telemetry of packages imported in the block.
 
-    A process that has imported that package by itself is left as it is.
+    OpenVINO and NNCF report every conversion from a separate process, through an optional package. If the
+    process has imported that package already, nothing is changed.
     """
     name = "openvino_telemetry"
-    ours = sys.modules.setdefault(name, None) is None  # type: ignore[arg-type]  # None: cannot be imported
+    is_blocked = sys.modules.setdefault(name, None) is None  # type: ignore[arg-type]  # None: cannot be imported
     try:
         yield
     finally:
-        if ours:
+        if is_blocked:
             del sys.modules[name]
 
 
 def load_openvino() -> Any:
-    """The package openvino, which reports nothing to its makers.
+    """Imports openvino, without its telemetry.
 
     Raises:
         MissingDependencyError: it is not installed.
     """
     try:
-        with unreported():
+        with telemetry_disabled():
             import openvino
     except ModuleNotFoundError as error:
         raise MissingDependencyError("openvino", extra="openvino", purpose="the backend openvino") from error
     return openvino
 
 
-class OpenVino:
-    """Compiles the stages of one network.
+class OpenVinoEngine:
+    """Engine that compiles the stages of one network.
 
     Args:
-        dtype: float32, or bfloat16 for arithmetic in that.
+        dtype: of the arithmetic, float32 or bfloat16.
 
     Raises:
         MissingDependencyError: openvino is not installed.
@@ -89,10 +89,10 @@ class OpenVino:
         }
         self._core = self._ov.Core()
         self._converted: dict[object, Any] = {}
-        self._compiled: dict[object, CompiledStage] = {}
+        self._compiled: dict[object, OpenVinoStage] = {}
 
-    def compile(self, program: Program, stage: Stage, io: StageIO) -> CompiledStage:
-        """The stage, compiled for windows of the shape that `io` names; the same again is the same object."""
+    def compile(self, program: Program, stage: Stage, io: StageIO) -> OpenVinoStage:
+        """Compiles a stage for windows of the shape in `io`; a second call returns the same object."""
         name = (tuple(stage.nodes), tuple(io.outputs))
         key = (name, tuple(io.sizes))
         if key not in self._compiled:
@@ -100,15 +100,15 @@ class OpenVino:
             compiled = self._core.compile_model(self._typed(model, program, io), "CPU", self._settings)
             shapes = [(1, *s, program.channels[n]) for n, s in zip(io.outputs, io.results, strict=True)]
             types = [program.dtype(node) for node in io.outputs]
-            self._compiled[key] = CompiledStage(self._ov, compiled, len(io.maps), shapes, types)
+            self._compiled[key] = OpenVinoStage(self._ov, compiled, len(io.maps), shapes, types)
         return self._compiled[key]
 
     def forget(self) -> None:
-        """Lets go of what was compiled, before pictures of another shape."""
+        """Frees the compiled stages, before images of another shape."""
         self._compiled.clear()
 
     def _convert(self, name: object, module: nn.Module, program: Program, io: StageIO) -> Any:
-        """The stage as a model of OpenVINO, for the shape of its windows."""
+        """Converts a stage to an OpenVINO model for the shape of its windows."""
         if name not in self._converted:
             self._converted[name] = _traced(self._ov, module, _inputs(program, io, small=True))
         inputs = _inputs(program, io)
@@ -119,62 +119,62 @@ class OpenVino:
         return _exported(self._ov, module, inputs)
 
     def _typed(self, model: Any, program: Program, io: StageIO) -> Any:
-        """The model with maps of the live maps' own type at its ends."""
+        """Sets the dtypes of the live feature maps at the inputs and outputs of a model."""
         types = {torch.float32: self._ov.Type.f32, torch.bfloat16: self._ov.Type.bf16}
-        ends = self._ov.preprocess.PrePostProcessor(model)
+        processor = self._ov.preprocess.PrePostProcessor(model)
         for index, node in enumerate(io.maps):
-            ends.input(index).tensor().set_element_type(types[program.dtype(node)])
+            processor.input(index).tensor().set_element_type(types[program.dtype(node)])
         for index, node in enumerate(io.outputs):
-            ends.output(index).tensor().set_element_type(types[program.dtype(node)])
-        return ends.build()
+            processor.output(index).tensor().set_element_type(types[program.dtype(node)])
+        return processor.build()
 
 
-class CompiledStage:
-    """A stage for windows of one shape.
+class OpenVinoStage:
+    """A compiled stage for windows of one shape.
 
     Args:
         ov: the package openvino.
-        compiled: OpenVINO's model.
-        maps: how many of its inputs are maps; they come first.
-        shapes: of what it gives, (1, h, w, C) each.
-        types: of the same.
+        compiled: the compiled OpenVINO model.
+        num_maps: number of inputs that are feature maps; they come first.
+        shapes: of the outputs, (1, h, w, C) each.
+        dtypes: of the outputs.
     """
 
     def __init__(
         self,
         ov: Any,
         compiled: Any,
-        maps: int,
+        num_maps: int,
         shapes: Sequence[tuple[int, ...]],
-        types: Sequence[torch.dtype],
+        dtypes: Sequence[torch.dtype],
     ) -> None:
         self._ov = ov
         self._compiled = compiled
-        self._maps = maps
-        self._ends = list(zip(shapes, types, strict=True))
+        self._num_maps = num_maps
+        self._outputs = list(zip(shapes, dtypes, strict=True))
         self._request: Any = None
         self._results: list[Tensor] = []
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Maps (1, C, h, w) and vectors in, the targets out, (1, C, h, w), valid until the next call."""
+        """Runs one window: feature maps (1, C, h, w) and vectors in, targets out until the next call."""
         if self._request is None:
             self._begin()
-        maps = [x.permute(_TO_NHWC) for x in inputs[: self._maps]]
-        # Held until it has run: the request reads them where they are.
-        held = [x.contiguous() for x in (*maps, *inputs[self._maps :])]
+        maps = [x.permute(_TO_NHWC) for x in inputs[: self._num_maps]]
+        # Referenced until the call ends: the request reads their memory.
+        held = [x.contiguous() for x in (*maps, *inputs[self._num_maps :])]
         for index, x in enumerate(held):
             self._request.set_input_tensor(index, self._shared(x))
         self._request.infer()
         return [result.permute(_TO_NCHW) for result in self._results]
 
     def release(self) -> None:
-        """Gives back the memory of a run; what was compiled stays."""
+        """Frees the memory of a run and keeps the compiled model."""
         self._request, self._results = None, []
         self._compiled.release_memory()
 
     def _begin(self) -> None:
         self._request = self._compiled.create_infer_request()
-        for index, (shape, dtype) in enumerate(self._ends):
+        for index, (shape, dtype) in enumerate(self._outputs):
             result = torch.empty(shape, dtype=dtype)
             self._request.set_output_tensor(index, self._shared(result))
             self._results.append(result)
@@ -186,7 +186,7 @@ class CompiledStage:
 
 
 class _StageModule(nn.Module):
-    """A stage as a module of its own: maps px by px in memory, vectors as they are; the same for targets."""
+    """A stage as a module with feature maps in NHWC layout as inputs and outputs."""
 
     def __init__(self, program: Program, stage: Stage, io: StageIO) -> None:
         super().__init__()
@@ -210,30 +210,30 @@ class _StageModule(nn.Module):
 
 
 def _inputs(program: Program, io: StageIO, small: bool = False) -> list[Tensor]:
-    """What a stage may be traced with: maps of the shape of its windows, or small ones."""
+    """Example inputs for tracing: feature maps in the shape of the windows, or small ones."""
     sizes = io.examples if small else io.sizes
     maps = [torch.zeros(1, *size, program.channels[node]) for node, size in zip(io.maps, sizes, strict=True)]
     return [*maps, *io.vectors.values()]
 
 
 def _traced(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
-    """The module as a model for any size; None where its graph depends on the size it is traced with."""
+    """Converts a module to a model for any size; None if its graph depends on the traced size."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         script = torch.jit.trace(module, tuple(inputs), check_trace=False)
         if any(issubclass(warning.category, torch.jit.TracerWarning) for warning in told):
             return None
-        with logs_left_alone():
+        with preserve_root_logger():
             return ov.convert_model(script, example_input=tuple(inputs))
 
 
 def _exported(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
-    """The module as a model for inputs of these shapes alone; nothing is computed."""
+    """Converts a module to a model for exactly these input shapes."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's and the converter's own, about themselves
+        warnings.simplefilter("ignore")  # warnings of the exporter and the converter about themselves
         try:
             exported = torch.export.export(module, tuple(inputs))
         except RuntimeError as error:
             raise PlanError(f"a stage cannot be exported ({error}); use the backend torch") from error
-        with logs_left_alone():
+        with preserve_root_logger():
             return ov.convert_model(exported)

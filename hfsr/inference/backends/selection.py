@@ -1,4 +1,4 @@
-"""Which backend runs a picture: the one asked for, or for "auto" the fastest one that is installed."""
+"""Selection of the backend: the one asked for, or for "auto" the faster one that is installed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from hfsr.zoo import spec_of
 __all__ = ["BACKENDS", "choose_backend"]
 
 BACKENDS = ("torch", "openvino")
-_PIECEWISE = ("local", "pooled")
-"""Kinds of networks whose stages can be compiled for one window shape."""
+_COMPILABLE = ("local", "pooled")
+"""Tiling kinds whose stages can be compiled for one window shape."""
 
 
 def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
-    """The named backend; "auto" is the faster one for this network: OpenVINO where it is installed and the
-    network local, else torch. A pooled network has a stage between any two pools: compiled each for itself,
-    with its maps handed over window by window, they take longer than torch does (A2N 1.8 times, RCAN more).
+    """The named backend; "auto" is OpenVINO if it is installed and the network is local, else torch.
+
+    A pooled network has a stage between any two pools. Compiled separately, with their feature maps copied
+    window by window, these stages take longer than torch (A2N 1.8 times, RCAN more).
 
     Args:
         name: "torch", "openvino" or "auto".
         model: a restorer.
-        device: where it is to run.
+        device: where it runs.
 
     Raises:
-        OptionsError: an unknown name, or a backend that does not run this network or device.
-        MissingDependencyError: OpenVINO is asked for but not installed.
+        OptionsError: the name is unknown, or the backend does not run this network or device.
+        MissingDependencyError: OpenVINO was asked for and is not installed.
     """
     if name not in (*BACKENDS, "auto"):
         raise OptionsError(f"backend '{name}' is unknown{suggest(name, [*BACKENDS, 'auto'])}")
@@ -44,7 +45,7 @@ def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
         raise MissingDependencyError("openvino", extra="openvino", purpose="the backend openvino")
     if device.type != "cpu":
         raise OptionsError(f"backend openvino runs on the CPU, not on {device}; use --device cpu, or torch")
-    if tiling not in _PIECEWISE:
+    if tiling not in _COMPILABLE:
         raise OptionsError(
             f"backend openvino runs local and pooled networks; {type(model).__name__} is {tiling}: use torch"
         )

@@ -16,10 +16,10 @@ from typing import Protocol
 from torch import Tensor, fx
 
 from ..execution.feature_store import Frame, Write
-from ..program.geometry import Region, Size, cut
-from ..program.tracing import Program, Stage
+from ..program.geometry import Region, Size, tile_grid
+from ..program.program import Program, Stage
 
-__all__ = ["Compiled", "Engine", "StageIO", "WindowedRun"]
+__all__ = ["CompiledStage", "Engine", "StageIO", "WindowExecutor"]
 
 _EXAMPLE = 16
 """Px of the image from which a stage can be traced."""
@@ -50,7 +50,7 @@ class StageIO:
     results: list[Size]
 
 
-class Compiled(Protocol):
+class CompiledStage(Protocol):
     """A stage that is ready for windows of one shape."""
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -63,11 +63,11 @@ class Compiled(Protocol):
 class Engine(Protocol):
     """Compiles stages."""
 
-    def compile(self, program: Program, stage: Stage, io: StageIO) -> Compiled:
+    def compile(self, program: Program, stage: Stage, io: StageIO) -> CompiledStage:
         """The stage, compiled for windows; the same again is the same object."""
 
 
-class WindowedRun:
+class WindowExecutor:
     """The way of one image through an engine; what `execute` calls for each stage.
 
     Args:
@@ -84,14 +84,14 @@ class WindowedRun:
         program = frame.program
         frame.begin(stage)
         if not stage.nodes:  # the image itself is pooled
-            for piece in cut(frame.image, self.tile):
+            for piece in tile_grid(frame.image, self.tile):
                 frame.commit(stage, program.owned(stage, piece, frame.sizes), write)
                 yield piece
             frame.end(stage)
             return
         steps = _steps(program, stage)
         grid = Size(*(math.lcm(*sides) for sides in zip(*steps.values(), strict=True)))
-        pieces = list(cut(frame.image, self.tile))
+        pieces = list(tile_grid(frame.image, self.tile))
         owned = [program.owned(stage, piece, frame.sizes) for piece in pieces]
         needs = [_needed(frame, stage, owns, steps, grid) for owns in owned]
         shape = Size(max(r.height for r in needs), max(r.width for r in needs))
@@ -99,7 +99,7 @@ class WindowedRun:
         run = self.engine.compile(program, stage, io)
         for piece, owns, need in zip(pieces, owned, needs, strict=True):
             window = _shifted(need, shape, frame.image)
-            maps = [frame.patch(node, _scaled(window, frame, node)) for node in io.maps]
+            maps = [frame.feature(node, _scaled(window, frame, node)) for node in io.maps]
             for node, result in zip(io.outputs, run([*maps, *io.vectors.values()]), strict=True):
                 frame.patches[node] = (result, _scaled(window, frame, node))
             frame.commit(stage, owns, write)
@@ -152,7 +152,7 @@ def _needed(
     reach = spans[0]
     for span in spans[1:]:
         reach = reach.union(span)
-    return reach.clipped(frame.image)
+    return reach.clip(frame.image)
 
 
 def _unscaled(region: Region, frame: Frame, node: fx.Node, grid: Size) -> Region:
@@ -173,4 +173,4 @@ def _shifted(need: Region, shape: Size, image: Size) -> Region:
 
 
 def _scaled(window: Region, frame: Frame, node: fx.Node) -> Region:
-    return window.scaled(frame.image, frame.sizes[node])
+    return window.rescale(frame.image, frame.sizes[node])

@@ -1,4 +1,4 @@
-"""A network as an ONNX file, for any batch, height and width, checked before it takes its name."""
+"""Export of a network to an ONNX file for any batch, height and width, verified before it is written."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from hfsr.zoo import spec_of
 __all__ = ["TOLERANCE", "export_onnx"]
 
 TOLERANCE = 1e-4
-"""Largest difference to torch, of a range of 1, with which a file is kept."""
-_CHECKED = ((1, 3, 33, 29), (2, 3, 16, 48), (1, 3, 51, 40))
-_EXAMPLE = (2, 3, 24, 32)
+"""Largest difference to torch, for a range of 1, at which the file is kept."""
+_CHECKED_SHAPES = ((1, 3, 33, 29), (2, 3, 16, 48), (1, 3, 51, 40))
+_EXAMPLE_SHAPE = (2, 3, 24, 32)
 _PREFIX = "model."
-_REFUSED = {
-    "windowed": "attends to the whole image with a graph that depends on its size",
-    "positional": "enlarges by any number, with a graph that depends on the size of the image",
+_UNSUPPORTED = {
+    "windowed": "attends to the whole image, and its graph depends on the size",
+    "positional": "enlarges by a real number, and its graph depends on the size of the image",
 }
 
 
@@ -36,19 +36,19 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
     """Writes a model as ONNX: `lq` (B, 3, H, W) to `sr` (B, 3, H*scale, W*scale), RGB in [0, 1], float32.
 
     The file holds the weights under the network's own keys and, in its metadata, the config, so that
-    `from_pretrained` reads it again. It is compared with torch by onnxruntime at three sizes before it takes
-    its name.
+    `from_pretrained` can read it. It is compared with torch in onnxruntime at three sizes before it is moved
+    to `path`.
 
     Args:
-        model: a registered restorer; computed in float32.
+        model: a registered restorer; exported in float32.
         path: ends in .onnx.
 
     Returns:
-        The largest difference to torch that was found.
+        The largest difference to torch.
 
     Raises:
-        OptionsError: another ending, or a quantised model.
-        PlanError: this network has no graph for all sizes, or its file gives something else.
+        OptionsError: the suffix is not .onnx, or the model is quantized.
+        PlanError: the network has no graph for all sizes, or the file gives other results.
         MissingDependencyError: onnx, onnxscript or onnxruntime is not installed.
         CheckpointError: the file cannot be written, or the network is not registered.
     """
@@ -56,11 +56,11 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
     if path.suffix != ".onnx":
         raise OptionsError(f"'{path}' must end in .onnx")
     if input_ranges(model):
-        raise OptionsError("a quantised model is not exported; export the one it was made from")
+        raise OptionsError("a quantized model is not exported; export the original")
     _require("onnx", "onnxscript", "onnxruntime")
     config, spec = config_of(model), spec_of(model)
-    if spec is not None and spec.tiling in _REFUSED:
-        raise PlanError(f"{spec.name} {_REFUSED[spec.tiling]}, and cannot be an ONNX file; use torch")
+    if spec is not None and spec.tiling in _UNSUPPORTED:
+        raise PlanError(f"{spec.name} {_UNSUPPORTED[spec.tiling]}: it cannot be an ONNX file; use torch")
     multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
     model = model.eval()
     with replacing(path) as partial:
@@ -76,7 +76,7 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
 
 
 class _Padded(nn.Module):
-    """`forward` with sizes that are not known: pads, runs `core`, crops."""
+    """`forward` for symbolic sizes: pads, runs `core`, crops."""
 
     def __init__(self, model: nn.Module, multiple: int) -> None:
         super().__init__()
@@ -105,11 +105,11 @@ def _exported(module: nn.Module) -> Any:
     dim = torch.export.Dim
     shapes = {"x": {0: dim("batch"), 2: dim("height"), 3: dim("width")}}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's, about itself
+        warnings.simplefilter("ignore")  # warnings of the exporter about itself
         try:
             return torch.onnx.export(
                 module,
-                (torch.rand(_EXAMPLE),),
+                (torch.rand(_EXAMPLE_SHAPE),),
                 None,
                 dynamo=True,
                 input_names=["lq"],
@@ -118,14 +118,14 @@ def _exported(module: nn.Module) -> Any:
                 optimize=False,
                 verbose=False,
             )
-        except Exception as error:  # whatever an exporter meets that it does not know
-            told = str(error).strip().splitlines() or [type(error).__name__]
+        except Exception as error:  # the exporter raises many types
+            lines = str(error).strip().splitlines() or [type(error).__name__]
             name = type(module.model).__name__
-            raise PlanError(f"{name} cannot be exported to ONNX ({told[0][:120]}); use torch") from error
+            raise PlanError(f"{name} cannot be exported to ONNX ({lines[0][:120]}); use torch") from error
 
 
 def _name_weights(program: Any, model: nn.Module, config: dict[str, Any]) -> None:
-    """Gives the initialisers the network's own keys, and the file its metadata."""
+    """Renames the initializers to the keys of the network and adds the metadata."""
     import onnx_ir
 
     graph, state = program.model.graph, model.state_dict()
@@ -135,7 +135,7 @@ def _name_weights(program: Any, model: nn.Module, config: dict[str, Any]) -> Non
             del graph.initializers[name]
             value.name = key
             graph.initializers[key] = value
-    for key, tensor in state.items():  # what other outputs need, and the graph does not: kept for loading
+    for key, tensor in state.items():  # weights outside the graph: kept for loading
         if key not in graph.initializers:
             values = onnx_ir.tensor(tensor.numpy(), name=key)
             graph.initializers[key] = onnx_ir.Value(
@@ -148,7 +148,7 @@ def _name_weights(program: Any, model: nn.Module, config: dict[str, Any]) -> Non
 
 
 def _difference(model: nn.Module, path: Path) -> float:
-    """Largest difference between the file by onnxruntime and the model by torch, at three sizes."""
+    """Largest difference between the file in onnxruntime and the model in torch, at three sizes."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -157,7 +157,7 @@ def _difference(model: nn.Module, path: Path) -> float:
     worst = 0.0
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        for shape in _CHECKED:
+        for shape in _CHECKED_SHAPES:
             x = torch.rand(shape, generator=generator)
             with torch.inference_mode():
                 expected = model(x)
@@ -165,7 +165,7 @@ def _difference(model: nn.Module, path: Path) -> float:
             if found.shape != expected.shape:
                 return float("inf")
             worst = max(worst, float((found - expected).abs().max()))
-    except Exception as error:  # its own kinds have no public base
+    except Exception as error:  # its exceptions have no public base class
         name = type(model).__name__
         raise PlanError(
             f"{name} as ONNX does not run in onnxruntime at every size; it was not written"

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from hfsr.archs import QuantisedConv2d, input_ranges, quantise_layers
 from hfsr.errors import MissingDependencyError, OptionsError
 
-from ..backends.openvino import load_openvino, logs_left_alone, unreported
+from ..backends.openvino import load_openvino, preserve_root_logger, telemetry_disabled
 from ..program.operators import Convolution
 from ..program.tracing import trace
 
-__all__ = ["quantise"]
+__all__ = ["quantize_model"]
 
 _CARRIERS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
 """Operations that move values without changing them: what was rounded before them is rounded after."""
@@ -41,7 +41,7 @@ class _Core(nn.Module):
         return self.model.core(x)  # type: ignore[operator]
 
 
-def quantise(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
+def quantize_model(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
     """A copy of the model whose inner convolutions multiply 8-bit integers.
 
     Args:
@@ -64,7 +64,7 @@ def quantise(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing, which is for one size here, and of NNCF about itself
         script = torch.jit.trace(_Core(model), samples[0], check_trace=False)
-        with logs_left_alone():
+        with preserve_root_logger():
             graph = ov.convert_model(script, example_input=samples[0])
         found = nncf.quantize(
             graph,
@@ -78,7 +78,7 @@ def quantise(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
 
 def _load_nncf() -> Any:
     try:
-        with unreported(), warnings.catch_warnings():
+        with telemetry_disabled(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import nncf
     except ModuleNotFoundError as error:
@@ -95,7 +95,7 @@ def _inner_convolutions(model: nn.Module) -> list[str]:
     return [
         str(node.target)
         for node, op in convs
-        if op.compute == op.dtype == torch.bfloat16 and op.conv.groups == 1
+        if op.compute_dtype == op.dtype == torch.bfloat16 and op.conv.groups == 1
     ]
 
 

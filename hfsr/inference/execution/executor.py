@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from ..program.geometry import Region, Size
-from ..program.tracing import Program, Stage
-from ..scheduling.row_schedule import Bands
+from ..program.program import Program, Stage
+from ..scheduling.row_schedule import BandHeights
 from .feature_store import Frame, Read, Spill, Write
 from .row_executor import run_in_rows
 from .tile_executor import run_in_pieces
@@ -30,7 +30,7 @@ def execute(
     write: Write,
     *,
     tile: int | None = None,
-    bands: Sequence[Bands] | None = None,
+    bands: Sequence[BandHeights] | None = None,
     device: torch.device,
     spill: Spill = lambda _: None,
     run_stage: RunStage | None = None,

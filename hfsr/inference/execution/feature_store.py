@@ -15,9 +15,9 @@ from torch import Tensor, fx
 from ..program.geometry import Region, Size
 from ..program.operator_mapping import pool_keeps_dims
 from ..program.operators import Pointwise
-from ..program.tracing import Program, Stage
-from ..scheduling.virtual_concat import concatenated
-from .row_buffer import Strips
+from ..program.program import Program, Stage
+from ..scheduling.virtual_concat import concat_inputs
+from .row_buffer import RowBuffer
 
 __all__ = ["Frame", "Patch", "Read", "Spill", "Write"]
 
@@ -36,7 +36,7 @@ _SUMMED = 1 << 18
 
 
 class Frame:
-    """One image on its way through a program (see `operators.Workspace` for what operators ask of it).
+    """One image on its way through a program (see `operators.OperatorInputs` for what operators ask of it).
 
     Attributes:
         live: maps that a later stage reads, whole.
@@ -52,10 +52,10 @@ class Frame:
         self.device = device
         self.spill = spill
         self.sizes = program.sizes(image)
-        self.live: dict[fx.Node, Tensor | Strips] = {}
+        self.live: dict[fx.Node, Tensor | RowBuffer] = {}
         self.values: dict[fx.Node, Tensor] = {}
         self.patches: dict[fx.Node, Patch] = {}
-        self.rows: dict[fx.Node, Strips] = {}
+        self.rows: dict[fx.Node, RowBuffer] = {}
         self._sums: dict[fx.Node, Tensor] = {}
         self._desk: dict[torch.dtype, Tensor] = {}
         self._modules = dict(program.module.named_modules())
@@ -70,12 +70,12 @@ class Frame:
             self.values[node] = self._evaluate(node)
         return self.values[node]
 
-    def patch(self, node: fx.Node, region: Region) -> Tensor:
+    def feature(self, node: fx.Node, region: Region) -> Tensor:
         if node in self.patches:
             tensor, held = self.patches[node]
             return _part(tensor, region, held)
         if node in self.rows:
-            return self.rows[node].part(region)
+            return self.rows[node].read(region)
         if node is self.program.source:
             return self.read(region)
         if node not in self.live:  # a concatenation that is made when it is read
@@ -88,13 +88,13 @@ class Frame:
     def begin(
         self,
         stage: Stage,
-        heirs: Mapping[fx.Node, fx.Node] = MappingProxyType({}),
+        reusable_buffers: Mapping[fx.Node, fx.Node] = MappingProxyType({}),
         strips: Collection[fx.Node] = (),
     ) -> None:
         """Makes room for what the stage keeps.
 
         Args:
-            heirs: kept maps that take the memory of a map which nobody reads after this stage.
+            reusable_buffers: kept maps that take the memory of a map which nobody reads after this stage.
             strips: kept maps that may stay in strips.
         """
         self.patches.clear()
@@ -102,16 +102,16 @@ class Frame:
         self._sums.clear()
         for node in stage.keeps:
             if node in strips and self._place(node) is None:
-                self.live[node] = Strips()
-            elif node in heirs:
-                self.live[node] = self.live[heirs[node]]
+                self.live[node] = RowBuffer()
+            elif node in reusable_buffers:
+                self.live[node] = self.live[reusable_buffers[node]]
             elif node not in self.live:
                 self.live[node] = self._allocate(node)
 
     def keep(self, node: fx.Node, region: Region) -> None:
         """Computes a part of a kept map into its place."""
         op, held = self.program.operators[node], self.live[node]
-        if isinstance(held, Strips):
+        if isinstance(held, RowBuffer):
             held.append(region.top, op.run(region, self))
             return
         place = _region(held, region)
@@ -124,15 +124,15 @@ class Frame:
         """Takes finished parts of the targets out of `patches`: to the live maps, the pools, the result."""
         for node in stage.keeps:
             if node in owned and node in self.patches:  # else it was computed into its place
-                _region(self.live[node], owned[node]).copy_(self.patch(node, owned[node]))
+                _region(self.live[node], owned[node]).copy_(self.feature(node, owned[node]))
         for pool in stage.pools:
             pooled = pool.all_input_nodes[0]
             if pooled in owned:
-                total = _sum(self.patch(pooled, owned[pooled]))
+                total = _sum(self.feature(pooled, owned[pooled]))
                 self._sums[pool] = self._sums[pool] + total if pool in self._sums else total
         if self.program.output in owned:
             region = owned[self.program.output]
-            write(region, self.patch(self.program.output, region))
+            write(region, self.feature(self.program.output, region))
 
     def end(self, stage: Stage) -> None:
         """Turns the stage's sums into vectors, and lets go of what nobody reads any more."""
@@ -154,8 +154,8 @@ class Frame:
         """Computes rows below those that are held of a map, in one piece with the last of these, from `top`
         on.
         """
-        held = self.rows.setdefault(node, Strips())
-        above = held.part(region._replace(top=top, bottom=region.top)) if top < region.top else None
+        held = self.rows.setdefault(node, RowBuffer())
+        above = held.read(region._replace(top=top, bottom=region.top)) if top < region.top else None
         held.append(top, self._computed(node, region, above))
 
     def parts(self, node: fx.Node, region: Region) -> list[Region]:
@@ -163,7 +163,7 @@ class Frame:
         op = self.program.operators[node]
         sources = op.sources if isinstance(op, Pointwise) else []
         held = [self.rows.get(source, self.live.get(source)) for source in sources]
-        strips = [each for each in held if isinstance(each, Strips)]
+        strips = [each for each in held if isinstance(each, RowBuffer)]
         edges = {edge for each in strips for edge in each.edges(region.top, region.bottom)}
         bounds = itertools.pairwise([region.top, *sorted(edges), region.bottom])
         return [region._replace(top=top, bottom=bottom) for top, bottom in bounds]
@@ -186,10 +186,10 @@ class Frame:
         """A region of a concatenation, from the strips of what it is made of."""
         rows = self._lent(node, region.height, region.width)
         channel = 0
-        for source in concatenated(node):
+        for source in concat_inputs(node):
             held, top = self.rows.get(source), 0
             below = channel + self.program.channels[source]
-            for piece in [self.patch(source, region)] if held is None else held.pieces(region):
+            for piece in [self.feature(source, region)] if held is None else held.chunks(region):
                 rows[:, channel:below, top : top + piece.shape[2]] = piece
                 top += piece.shape[2]
             channel = below
@@ -261,10 +261,10 @@ def _sum(part: Tensor) -> Tensor:
     return torch.stack(sums).double().sum(0)
 
 
-def _region(held: Tensor | Strips, region: Region) -> Tensor:
+def _region(held: Tensor | RowBuffer, region: Region) -> Tensor:
     """A region of a live map."""
-    if isinstance(held, Strips):
-        return held.part(region)
+    if isinstance(held, RowBuffer):
+        return held.read(region)
     return held[..., region.top : region.bottom, region.left : region.right]
 
 

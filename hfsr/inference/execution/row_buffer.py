@@ -1,5 +1,6 @@
-"""Rows of a map that stay in the strips in which they were computed: to copy them into one tensor would cost
-as much as to read them.
+"""Row buffers of feature maps: the rows that are held at a time, in the chunks in which they were computed.
+
+Copying them into one tensor would cost as much as reading them.
 """
 
 from __future__ import annotations
@@ -9,24 +10,22 @@ from torch import Tensor
 
 from ..program.geometry import Region
 
-__all__ = ["Span", "Strips", "appended", "remaining"]
+__all__ = ["RowBuffer", "RowSpan", "spans_after_append", "spans_after_drop"]
 
-Span = tuple[int, int]
-"""The first row of a strip, and the row below its last."""
+RowSpan = tuple[int, int]
+"""First row of a chunk, and the row below its last."""
 
 
-def appended(spans: list[Span], new: Span) -> list[Span]:
-    """The strips that are held once another is there, which ends below all of them: those that it contains
-    go.
-    """
+def spans_after_append(spans: list[RowSpan], new: RowSpan) -> list[RowSpan]:
+    """The chunks held after `new` is appended, which ends below all others: chunks inside it are dropped."""
     return [*(span for span in spans if span[0] < new[0]), new]
 
 
-def remaining(spans: list[Span], row: int) -> list[Span]:
-    """The strips that are held once nothing above a row is needed.
+def spans_after_drop(spans: list[RowSpan], row: int) -> list[RowSpan]:
+    """The chunks held after the rows above `row` are dropped.
 
-    They go as a whole; but where most of what would stay is of no use, the topmost begins with that row. So
-    what is held is at most twice what is needed, and next to nothing is copied of maps that wait for long.
+    Chunks are dropped as a whole; but if most of what would stay is not needed, the topmost is cut at `row`.
+    So at most twice the needed rows are held, and long-lived feature maps are hardly ever copied.
     """
     if not spans or row >= spans[-1][1]:
         return []
@@ -38,67 +37,68 @@ def remaining(spans: list[Span], row: int) -> list[Span]:
     return spans
 
 
-class Strips:
-    """Rows of a map from top to bottom, full width. A strip may begin with the last rows of the one before,
-    so that a window finds all of its rows in one.
+class RowBuffer:
+    """Rows of a feature map from top to bottom, full width, as a list of chunks.
+
+    A chunk may repeat the last rows of the previous one, so that a window finds its rows in one chunk.
     """
 
     def __init__(self) -> None:
-        self._spans: list[Span] = []
-        self._strips: list[Tensor] = []  # (1, C, height, width)
+        self._spans: list[RowSpan] = []
+        self._chunks: list[Tensor] = []  # (1, C, height, width)
         self._spare: Tensor | None = None
 
     def append(self, top: int, rows: Tensor) -> None:
-        """Takes a strip that ends below all that are there."""
-        self._spans = appended(self._spans, (top, top + rows.shape[2]))
-        self._strips = [*self._strips[: len(self._spans) - 1], rows]
+        """Appends a chunk that ends below all others."""
+        self._spans = spans_after_append(self._spans, (top, top + rows.shape[2]))
+        self._chunks = [*self._chunks[: len(self._spans) - 1], rows]
 
-    def part(self, region: Region) -> Tensor:
-        """A region, (1, C, height, width): of one strip as it is, of several as a copy."""
-        pieces = self.pieces(region)
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 2)
+    def read(self, region: Region) -> Tensor:
+        """A region, (1, C, height, width): a view of one chunk, or a copy of several."""
+        chunks = self.chunks(region)
+        return chunks[0] if len(chunks) == 1 else torch.cat(chunks, 2)
 
-    def pieces(self, region: Region) -> list[Tensor]:
-        """A region from top to bottom, in as many pieces as strips it lies in."""
+    def chunks(self, region: Region) -> list[Tensor]:
+        """A region from top to bottom, as a view of each chunk that it lies in."""
         found = []
         start = region.top
         for index, (top, bottom) in enumerate(self._spans):
             if top <= region.top and region.bottom <= bottom:
-                return [_rows(self._strips[index], region.top - top, region.bottom - top, region)]
+                return [_rows(self._chunks[index], region.top - top, region.bottom - top, region)]
             last = index + 1 == len(self._spans)
             stop = min(region.bottom, bottom if last else self._spans[index + 1][0])
             if start < stop:
-                found.append(_rows(self._strips[index], start - top, stop - top, region))
+                found.append(_rows(self._chunks[index], start - top, stop - top, region))
                 start = stop
         return found
 
     def edges(self, start: int, stop: int) -> list[int]:
-        """The rows between these two with which strips begin."""
+        """The rows between these two at which a chunk begins."""
         return [top for top, _ in self._spans if start < top < stop]
 
     def drop_above(self, row: int) -> None:
-        """Lets go of what is above a row (see `remaining`)."""
-        spans = remaining(self._spans, row)
+        """Drops the rows above a row (see `spans_after_drop`)."""
+        spans = spans_after_drop(self._spans, row)
         dropped = len(self._spans) - len(spans)
-        strips = self._strips[dropped:]
+        chunks = self._chunks[dropped:]
         if spans and spans[0] != self._spans[dropped]:
             top, bottom = (each - self._spans[dropped][0] for each in spans[0])
-            strips[0] = self._saved(strips[0][..., top:bottom, :])
+            chunks[0] = self._copy(chunks[0][..., top:bottom, :])
         elif dropped:
-            self._spare = None  # this map's rows go as whole strips now
-        self._spans, self._strips = spans, strips
+            self._spare = None  # rows of this feature map are dropped as whole chunks now
+        self._spans, self._chunks = spans, chunks
 
-    def _saved(self, rows: Tensor) -> Tensor:
-        """A copy, because a part of a tensor would keep the memory of the whole; where the last one lay: new
-        memory for every small copy would leave holes between the large tensors, into which the next ones do
-        not fit.
+    def _copy(self, rows: Tensor) -> Tensor:
+        """Copies rows, because a view would keep the memory of the whole chunk.
+
+        The memory of the last copy is reused: new memory for every small copy would fragment the heap.
         """
-        place = self._spare
-        reads_itself = place is not None and place.untyped_storage()._cdata == rows.untyped_storage()._cdata
-        if place is None or place.shape != rows.shape or reads_itself:
-            place = self._spare = torch.empty_like(rows, memory_format=torch.channels_last)
-        return place.copy_(rows)
+        copy = self._spare
+        overlaps = copy is not None and copy.untyped_storage()._cdata == rows.untyped_storage()._cdata
+        if copy is None or copy.shape != rows.shape or overlaps:
+            copy = self._spare = torch.empty_like(rows, memory_format=torch.channels_last)
+        return copy.copy_(rows)
 
 
-def _rows(strip: Tensor, start: int, stop: int, region: Region) -> Tensor:
-    return strip[..., start:stop, region.left : region.right]
+def _rows(chunk: Tensor, start: int, stop: int, region: Region) -> Tensor:
+    return chunk[..., start:stop, region.left : region.right]

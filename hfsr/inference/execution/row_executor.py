@@ -17,16 +17,23 @@ from torch import fx
 from hfsr.errors import PlanError
 
 from ..program.geometry import Region
-from ..program.tracing import Stage
+from ..program.program import Stage
 from ..runtime.memory import is_out_of_memory
-from ..scheduling.row_schedule import Band, Bands, Schedule, Step, heirs, in_strips
+from ..scheduling.row_schedule import (
+    Band,
+    BandHeights,
+    RowSchedule,
+    RowStep,
+    reusable_buffers,
+    stays_in_row_buffer,
+)
 from .feature_store import Frame, Write
-from .row_buffer import Strips
+from .row_buffer import RowBuffer
 
 __all__ = ["run_in_rows"]
 
 
-def run_in_rows(frame: Frame, stage: Stage, bands: Bands, write: Write) -> Iterator[Region]:
+def run_in_rows(frame: Frame, stage: Stage, bands: BandHeights, write: Write) -> Iterator[Region]:
     """Runs a stage, yielding the region of the image that each finished band owns.
 
     Args:
@@ -37,9 +44,9 @@ def run_in_rows(frame: Frame, stage: Stage, bands: Bands, write: Write) -> Itera
         PlanError: not even a band of one row fits into memory.
     """
     program = frame.program
-    schedule = Schedule(program, stage, frame.sizes, bands)
-    strips = {node for node in stage.keeps if in_strips(program, node)}
-    frame.begin(stage, heirs(program, stage, frame.sizes), strips)
+    schedule = RowSchedule(program, stage, frame.sizes, bands)
+    strips = {node for node in stage.keeps if stays_in_row_buffer(program, node)}
+    frame.begin(stage, reusable_buffers(program, stage, frame.sizes), strips)
     while (band := schedule.next_band()) is not None:
         if _finished(frame, schedule, band):
             frame.commit(stage, band.owned, write)
@@ -57,7 +64,7 @@ def run_in_rows(frame: Frame, stage: Stage, bands: Bands, write: Write) -> Itera
     frame.end(stage)
 
 
-def _finished(frame: Frame, schedule: Schedule, band: Band) -> bool:
+def _finished(frame: Frame, schedule: RowSchedule, band: Band) -> bool:
     """Computes a band; False when memory ran out, after the steps that could be done."""
     for step in band.steps:
         try:
@@ -70,7 +77,7 @@ def _finished(frame: Frame, schedule: Schedule, band: Band) -> bool:
     return True
 
 
-def _compute(frame: Frame, schedule: Schedule, step: Step) -> None:
+def _compute(frame: Frame, schedule: RowSchedule, step: RowStep) -> None:
     """Computes a step's rows: into the whole map where it is kept, else below the rows still held."""
     node, region = step.node, Region(step.start, step.stop, 0, frame.sizes[step.node].width)
     if node not in frame.live:
@@ -89,9 +96,9 @@ def _drop(frame: Frame, drops: tuple[tuple[fx.Node, int], ...]) -> None:
         frame.rows[node].drop_above(first)
 
 
-def _drop_live(frame: Frame, stage: Stage, schedule: Schedule) -> None:
+def _drop_live(frame: Frame, stage: Stage, schedule: RowSchedule) -> None:
     """Lets go of the strips of maps that nobody reads after this stage, and that it is past."""
     for node in stage.frees:
         held = frame.live[node]
-        if isinstance(held, Strips) and node not in stage.keeps:
+        if isinstance(held, RowBuffer) and node not in stage.keeps:
             held.drop_above(schedule.first_needed(node))

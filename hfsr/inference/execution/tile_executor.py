@@ -14,8 +14,8 @@ from torch import fx
 
 from hfsr.errors import PlanError
 
-from ..program.geometry import Region, cut, split
-from ..program.tracing import Stage
+from ..program.geometry import Region, split_in_half, tile_grid
+from ..program.program import Stage
 from ..runtime.memory import is_out_of_memory
 from .feature_store import Frame, Write
 
@@ -36,7 +36,7 @@ def run_in_pieces(frame: Frame, stage: Stage, tile: int, write: Write) -> Iterat
     """
     frame.begin(stage)
     last_use = _last_uses(stage, frame.program.targets(stage))
-    for piece in cut(frame.image, tile):
+    for piece in tile_grid(frame.image, tile):
         _run(frame, stage, piece, last_use, write)
         yield piece
     frame.end(stage)
@@ -62,7 +62,7 @@ def _run(
         )
     if frame.device.type == "cuda":
         torch.cuda.empty_cache()
-    for half in split(piece):
+    for half in split_in_half(piece):
         _run(frame, stage, half, last_use, write)
 
 

@@ -1,1 +1,1 @@
-"""Pixels in and out: arrays, files, padding, self-ensemble and copies to and from the device."""
+"""PixelSource in and out: arrays, files, padding, self-ensemble and copies to and from the device."""

@@ -1,4 +1,4 @@
-"""To the device and back. On a GPU both ways go through pinned memory, and beside the arithmetic."""
+"""Copies between arrays and the device; on a GPU through pinned memory, while it computes."""
 
 from __future__ import annotations
 
@@ -11,50 +11,48 @@ from torch import Tensor
 
 from ..program.geometry import Region
 
-__all__ = ["Overlapped", "to_device"]
+__all__ = ["OverlappedTransfer", "to_device"]
 
-Take = Callable[[Region, Tensor], None]
-
-_CARRIED = {"uint8": torch.uint8, "uint16": torch.int32, "float32": torch.float32}
-"""As what a type of arrays travels: torch lacks arithmetic for 16 bit without a sign."""
+_TRANSFER_DTYPE = {"uint8": torch.uint8, "uint16": torch.int32, "float32": torch.float32}
+"""Dtype in which an array is copied: torch lacks arithmetic for uint16."""
 
 
 def to_device(part: NDArray, device: torch.device) -> Tensor:
-    """A part of an array as float32 on the device; on a GPU it is widened there, not on its way.
+    """Copies a part of an array to the device as float32; on a GPU the conversion happens there.
 
     Args:
         part: uint8, uint16 or float32, any shape.
     """
     if device.type != "cuda":
         return torch.from_numpy(part.astype(np.float32))
-    host = _pinned(part.shape, _CARRIED[part.dtype.name])
+    host = _pinned(part.shape, _TRANSFER_DTYPE[part.dtype.name])
     np.copyto(host.numpy(), part)
     return host.to(device, non_blocking=True).float()
 
 
 def _pinned(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Memory that a GPU copies from and to by itself, while the processor goes on."""
+    """Page-locked host memory, which a GPU copies asynchronously."""
     return torch.empty(*shape, dtype=dtype, pin_memory=True)
 
 
-class Overlapped:
-    """Brings results from a GPU to the CPU while the next one is computed.
+class OverlappedTransfer:
+    """Copies results from a GPU to the CPU while the next one is computed.
 
-    Each is copied by a stream of its own, and handed on when the next one has been given, or at `finish`.
+    Each result is copied on a separate stream and passed on when the next one arrives, or at `finish`.
 
     Args:
         device: a CUDA device.
-        take: is given each region and its values, in order, on the CPU.
+        write: receives each region and its values, in order, on the CPU.
     """
 
-    def __init__(self, device: torch.device, take: Take) -> None:
-        self._take = take
+    def __init__(self, device: torch.device, write: Callable[[Region, Tensor], None]) -> None:
+        self._write = write
         self._device = device
         self._stream = torch.cuda.Stream(device)
-        self._waiting: tuple[Region, Tensor, torch.cuda.Event] | None = None
+        self._pending: tuple[Region, Tensor, torch.cuda.Event] | None = None
 
     def write(self, r: Region, part: Tensor) -> None:
-        """Takes a part of the result on the GPU."""
+        """Starts to copy a part of the result, which is on the GPU."""
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
             host = _pinned(part.shape, part.dtype)
@@ -63,12 +61,12 @@ class Overlapped:
             copied = torch.cuda.Event()
             copied.record(self._stream)
         self.finish()
-        self._waiting = (r, host, copied)
+        self._pending = (r, host, copied)
 
     def finish(self) -> None:
-        """Hands on what is still on its way."""
-        if self._waiting is not None:
-            region, host, copied = self._waiting
-            self._waiting = None
+        """Waits for the pending copy and passes it on."""
+        if self._pending is not None:
+            region, host, copied = self._pending
+            self._pending = None
             copied.synchronize()
-            self._take(region, host)
+            self._write(region, host)

@@ -1,4 +1,4 @@
-"""Images whose sides a network cannot divide: padded as they are read, their results cropped as written."""
+"""Padding of images to the size multiple of a network while they are read, and cropping of their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["padded", "padded_size"]
 
 
 def padded_size(size: Size, multiple: int) -> Size:
-    """The smallest size that holds this one and whose sides are multiples of `multiple`."""
+    """The smallest size that contains this one and whose sides are multiples of `multiple`."""
     return Size(*(side + -side % multiple for side in size))
 
 
@@ -32,7 +32,7 @@ def padded(size: Size, read: Read, write: Write, *, multiple: int, result: Size)
     rows, columns = padded_indices(size.height, multiple), padded_indices(size.width, multiple)
 
     def read_padded(r: Region) -> Tensor:
-        inside = r.clipped(size)
+        inside = r.clip(size)
         if inside == r:
             return read(r)
         y, x = rows[r.top : r.bottom], columns[r.left : r.right]
@@ -40,7 +40,7 @@ def padded(size: Size, read: Read, write: Write, *, multiple: int, result: Size)
         return read(seen)[..., [i - seen.top for i in y], :][..., [i - seen.left for i in x]]
 
     def write_cropped(r: Region, part: Tensor) -> None:
-        kept = r.clipped(result)
+        kept = r.clip(result)
         if kept.height > 0 and kept.width > 0:
             write(kept, part[..., : kept.height, : kept.width])
 

@@ -1,4 +1,4 @@
-"""Pictures and arrays through what runs images of floats: opacity apart, each result in its own type."""
+"""ImagePipeline and arrays through what runs images of floats: opacity apart, each result in its own type."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hfsr import images
 from ..execution.feature_store import Read, Write
 from ..program.geometry import Region, Size
 from ..progress import Progress, one_pass
-from .pixel_source import Pixels, RowOrder, new_array
+from .pixel_source import PixelSource, RowAssembler, allocate_result
 
-__all__ = ["Pictures", "Ready"]
+__all__ = ["ImagePipeline", "Ready"]
 
 Ready = Callable[[Tensor], Tensor]
 """Makes of a part of the result what is to leave the device."""
@@ -26,7 +26,7 @@ Put = Callable[[Region, NDArray], None]
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImagePipeline:
     """Runs pictures; every method yields progress.
 
     Attributes:
@@ -43,7 +43,7 @@ class Pictures:
     def whole(self, picture: images.Picture) -> Generator[Progress, None, images.Picture]:
         """Returns the result of a picture."""
         height, width = self.result_size(Size(picture.height, picture.width))
-        pixels = new_array((height, width, *picture.pixels.shape[2:]), picture.pixels.dtype)
+        pixels = allocate_result((height, width, *picture.pixels.shape[2:]), picture.pixels.dtype)
         alpha = yield from self._put_steps(picture, lambda _: _into(pixels))
         return replace(picture, pixels=pixels, alpha=alpha)
 
@@ -52,12 +52,12 @@ class Pictures:
     ) -> Generator[Progress, None, None]:
         """Hands over the rows of the result as they come, alpha beside the colours."""
         width = self.result_size(Size(picture.height, picture.width)).width
-        yield from self._put_steps(picture, lambda alpha: RowOrder(width, take, alpha).write)
+        yield from self._put_steps(picture, lambda alpha: RowAssembler(width, take, alpha).write)
 
     def array(self, array: NDArray) -> Generator[Progress, None, NDArray]:
         """Returns the result of an array, in its type."""
-        pixels = Pixels(array, self.device)
-        result = new_array((*self.result_size(pixels.size), *array.shape[2:]), array.dtype)
+        pixels = PixelSource(array, self.device)
+        result = allocate_result((*self.result_size(pixels.size), *array.shape[2:]), array.dtype)
         yield from self._pixel_steps(pixels, _into(result))
         return result
 
@@ -72,14 +72,14 @@ class Pictures:
         if alpha is None or alpha.min() == alpha.max():
             size = self.result_size(Size(picture.height, picture.width))
             same = None if alpha is None else np.broadcast_to(alpha[0, 0], size)
-            yield from self._pixel_steps(Pixels(picture.pixels, self.device), put_beside(same))
+            yield from self._pixel_steps(PixelSource(picture.pixels, self.device), put_beside(same))
             return same
         enlarged = yield from one_pass(0, 2, self.array(alpha))
-        pixels = Pixels(images.underlaid(picture.pixels, alpha), self.device)
+        pixels = PixelSource(images.underlaid(picture.pixels, alpha), self.device)
         yield from one_pass(1, 2, self._pixel_steps(pixels, put_beside(enlarged)))
         return enlarged
 
-    def _pixel_steps(self, pixels: Pixels, put: Put) -> Generator[Progress, None, None]:
+    def _pixel_steps(self, pixels: PixelSource, put: Put) -> Generator[Progress, None, None]:
         """Runs an array and hands over each part of the result."""
 
         def write(r: Region, values: Tensor) -> None:

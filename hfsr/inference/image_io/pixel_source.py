@@ -18,7 +18,7 @@ from ..program.geometry import Region, Size
 from ..runtime.memory import free_memory
 from .device_transfer import to_device
 
-__all__ = ["Pixels", "RowOrder", "new_array"]
+__all__ = ["PixelSource", "RowAssembler", "allocate_result"]
 
 _FILE_FROM = 1 << 30
 """Bytes from which an array lies in a file, also where memory would do."""
@@ -28,7 +28,7 @@ _BEYOND = 0.5
 """How far beyond [0, 1] floats may be: what other networks overshoot, not what is counted to 255."""
 
 
-class Pixels:
+class PixelSource:
     """An array that a network reads region by region, and whose type its results are given.
 
     Args:
@@ -79,7 +79,7 @@ class Pixels:
             whole: RGB float, (1, 3, H, W).
         """
         height, width = whole.shape[-2:]
-        array = new_array((height, width, *self.array.shape[2:]), self.array.dtype)
+        array = allocate_result((height, width, *self.array.shape[2:]), self.array.dtype)
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
             band = slice(top, top + rows)
@@ -91,7 +91,7 @@ class Pixels:
         return part if array.dtype.kind == "f" else part.div_(self._peak)
 
 
-class RowOrder:
+class RowAssembler:
     """Makes whole rows, from top to bottom, of parts that may come side by side.
 
     Only the rows that are not complete yet are held.
@@ -145,7 +145,7 @@ class RowOrder:
         return self._rows
 
 
-def new_array(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
+def allocate_result(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
     """An array for a result; one that is very large, or larger than half of the free memory, lies in a file
     that vanishes with it.
     """

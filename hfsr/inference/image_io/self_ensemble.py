@@ -1,7 +1,7 @@
-"""Self-ensemble: a picture is run in the eight ways to flip and transpose it, and the results are averaged.
+"""Self-ensemble: the mean of the results for the eight flips and transposes of an image.
 
-Lim et al. 2017 (EDSR) call it geometric self-ensemble. Eight times the work, no training. One sum in float32
-is all that is held beside a plain run; past half of the free memory it lies in a file.
+Geometric self-ensemble of Lim et al. 2017 (EDSR): eight times the work, no training. Beside a plain run it
+holds one float32 sum, in a file if that exceeds half of the free memory.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from ..execution.feature_store import Read, Write
 from ..program.geometry import Region, Size
 from ..runtime.memory import free_memory
 
-__all__ = ["VIEWS", "Mean", "View"]
+__all__ = ["VIEWS", "View", "ViewMean"]
 
-_BAND = 1 << 20  # px of the mean that are handed over at once
+_BAND = 1 << 20  # px of the mean that are written at once
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to hold a picture: rows reversed, columns reversed, then rows and columns exchanged."""
+    """A flip of rows, a flip of columns, then a transposition."""
 
     upside_down: bool
     mirrored: bool
     transposed: bool
 
     def size(self, size: Size) -> Size:
-        """Of the view, given the picture's."""
+        """Size of the view of an image of this size."""
         return Size(size.width, size.height) if self.transposed else size
 
     def reader(self, size: Size, read: Read) -> Read:
-        """Reads regions of the view, given how to read those of the picture.
+        """Returns a reader of the view, given a reader of the image.
 
         Args:
-            size: of the picture.
-            read: regions of the picture.
+            size: of the image.
+            read: reads regions of the image.
         """
 
         def read_view(r: Region) -> Tensor:
-            part = read(self.region(r, size)).flip(self._flipped)
+            part = read(self.region(r, size)).flip(self._flip_dims)
             return part.mT if self.transposed else part
 
         return read_view
 
     def region(self, r: Region, size: Size) -> Region:
-        """Where a region of the view lies in a picture of `size`."""
+        """Region of an image of `size` that a region of the view shows."""
         top, bottom, left, right = (r.left, r.right, r.top, r.bottom) if self.transposed else r
         if self.upside_down:
             top, bottom = size.height - bottom, size.height - top
@@ -58,23 +58,23 @@ class View:
             left, right = size.width - right, size.width - left
         return Region(top, bottom, left, right)
 
-    def undone(self, part: Tensor) -> Tensor:
-        """A region of the view, (..., height, width), as the picture holds it."""
-        return (part.mT if self.transposed else part).flip(self._flipped)
+    def invert(self, part: Tensor) -> Tensor:
+        """A region of the view, (..., height, width), in the orientation of the image."""
+        return (part.mT if self.transposed else part).flip(self._flip_dims)
 
     @property
-    def _flipped(self) -> list[int]:
+    def _flip_dims(self) -> list[int]:
         return [-2] * self.upside_down + [-1] * self.mirrored
 
 
 VIEWS = tuple(View(*flags) for flags in itertools.product((False, True), repeat=3))
 
 
-class Mean:
-    """The mean of the views' results, added up region by region.
+class ViewMean:
+    """Mean of the results of all views, accumulated region by region.
 
     Args:
-        size: of the picture's result, output px.
+        size: of the result of the image, output px.
     """
 
     def __init__(self, size: Size) -> None:
@@ -82,16 +82,16 @@ class Mean:
         self._sum = _zeros(size)
 
     def writer(self, view: View) -> Write:
-        """Takes regions of a view's result; each exactly once."""
+        """Returns a writer that adds the regions of a view's result, each exactly once."""
 
         def add(r: Region, part: Tensor) -> None:
             at = view.region(r, self._size)
-            self._sum[..., at.top : at.bottom, at.left : at.right] += view.undone(part.float().cpu())
+            self._sum[..., at.top : at.bottom, at.left : at.right] += view.invert(part.float().cpu())
 
         return add
 
-    def hand_over(self, write: Write, device: torch.device) -> None:
-        """Writes the mean of all views, from top to bottom, as tensors on `device`."""
+    def write(self, write: Write, device: torch.device) -> None:
+        """Writes the mean of all views from top to bottom, as tensors on `device`."""
         height, width = self._size
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
@@ -101,7 +101,7 @@ class Mean:
 
 
 def _zeros(size: Size) -> Tensor:
-    """Zeros of float32, (1, 3, height, width), in a file that vanishes with them where memory is short."""
+    """Float32 zeros, (1, 3, height, width), in a temporary file if memory is short."""
     shape = (1, 3, *size)
     if 12 * size.height * size.width <= free_memory(torch.device("cpu")) // 2:
         return torch.zeros(shape)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from ..execution.row_buffer import Span, appended, remaining
-from ..program.geometry import FAR, Region, Size
-from ..program.operators import Convolution, MapOperator, Pointwise, TransposedConvolution
-from ..program.tracing import Program, Stage
-from ..scheduling.row_schedule import Bands, Schedule, Step, heirs
-from ..scheduling.virtual_concat import is_gathered
+from ..execution.row_buffer import RowSpan, spans_after_append, spans_after_drop
+from ..program.geometry import UNBOUNDED, Region, Size
+from ..program.operators import Convolution, Operator, Pointwise, TransposedConvolution
+from ..program.program import Program, Stage
+from ..scheduling.row_schedule import BandHeights, RowSchedule, RowStep, reusable_buffers
+from ..scheduling.virtual_concat import is_virtual_concat
 
 __all__ = ["live_bytes", "map_bytes", "piece_cost", "rows_bytes", "stage_flops"]
 
@@ -34,7 +34,7 @@ def live_bytes(program: Program, image: Size, *, in_place: bool = False) -> int:
     sizes = program.sizes(image)
     held = peak = 0
     for stage in program.stages:
-        taken = set(heirs(program, stage, sizes).values()) if in_place else set()
+        taken = set(reusable_buffers(program, stage, sizes).values()) if in_place else set()
         held += sum(map_bytes(program, sizes, node) for node in stage.keeps)
         held -= sum(map_bytes(program, sizes, node) for node in taken)
         peak = max(peak, held)
@@ -50,37 +50,37 @@ def stage_flops(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> f
     )
 
 
-def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands: Bands) -> int:
+def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands: BandHeights) -> int:
     """Peak bytes of the rows held while a stage runs as a stream, followed step by step."""
-    held: dict[fx.Node, list[Span]] = {}
+    held: dict[fx.Node, list[RowSpan]] = {}
     desk: dict[torch.dtype, int] = {}
     total = peak = 0
 
-    def weigh(node: fx.Node, spans: list[Span]) -> int:
+    def weigh(node: fx.Node, spans: list[RowSpan]) -> int:
         rows = sum(bottom - top for top, bottom in spans)
         return rows * sizes[node].width * program.channels[node] * program.operators[node].dtype.itemsize
 
-    def hold(node: fx.Node, spans: list[Span]) -> None:
+    def hold(node: fx.Node, spans: list[RowSpan]) -> None:
         nonlocal total
         total += weigh(node, spans) - weigh(node, held.get(node, []))
         held[node] = spans
 
-    schedule = Schedule(program, stage, sizes, bands)
+    schedule = RowSchedule(program, stage, sizes, bands)
     waiting = set(schedule.nodes)
     while (band := schedule.next_band()) is not None:
         before = peak
         for step in band.steps:
             node, op = step.node, program.operators[step.node]
             joins = node in stage.keeps or step.top < step.start
-            if op.overwrites is not None and not joins:
-                hold(op.overwrites, [])  # its memory is the result's
+            if op.inplace_source is not None and not joins:
+                hold(op.inplace_source, [])  # its memory is the result's
             extra = (_WORKSPACE - 1) * weigh(node, [(step.start, step.stop)])
             if not isinstance(op, Pointwise):
                 # The result, before it is copied to its place, and the input, where it must be made first.
                 extra += weigh(node, [(step.start, step.stop)]) if joins else 0
                 extra += _rounded_input(program, op, sizes, step)
                 source = op.sources[0]
-                if is_gathered(program, source):  # put together where the others were, in as much as any took
+                if is_virtual_concat(program, source):  # in scratch memory, as large as any needs
                     dtype = program.operators[source].dtype
                     desk[dtype] = max(
                         desk.get(dtype, 0), _input_numbers(program, op, sizes, step) * dtype.itemsize
@@ -88,12 +88,12 @@ def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands
             made = [] if node in stage.keeps else [(step.top, step.stop)]
             peak = max(peak, int(total + sum(desk.values()) + weigh(node, made) + extra))
             if made:
-                hold(node, appended(held.get(node, []), *made))
+                hold(node, spans_after_append(held.get(node, []), *made))
             for source, first in step.drops:
-                hold(source, remaining(held[source], first))
+                hold(source, spans_after_drop(held[source], first))
             schedule.finish(node, step.stop)
         for node, first in band.drops:
-            hold(node, remaining(held[node], first))
+            hold(node, spans_after_drop(held[node], first))
         schedule.finish_band(band)
         waiting.difference_update(step.node for step in band.steps)
         if not waiting and peak == before:
@@ -101,18 +101,18 @@ def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands
     return peak
 
 
-def _rounded_input(program: Program, op: MapOperator, sizes: dict[fx.Node, Size], step: Step) -> int:
+def _rounded_input(program: Program, op: Operator, sizes: dict[fx.Node, Size], step: RowStep) -> int:
     """Bytes of a convolution's input when it must be copied into another number format."""
     given = program.dtype(op.sources[0])
-    if isinstance(op, (Convolution, TransposedConvolution)) and op.compute not in (None, given):
-        return _input_numbers(program, op, sizes, step) * op.compute.itemsize
+    if isinstance(op, (Convolution, TransposedConvolution)) and op.compute_dtype not in (None, given):
+        return _input_numbers(program, op, sizes, step) * op.compute_dtype.itemsize
     return 0
 
 
-def _input_numbers(program: Program, op: MapOperator, sizes: dict[fx.Node, Size], step: Step) -> int:
+def _input_numbers(program: Program, op: Operator, sizes: dict[fx.Node, Size], step: RowStep) -> int:
     """How many numbers of its source a step reads."""
     source = op.sources[0]
-    first, end = op.rows.needs(step.start, step.stop)
+    first, end = op.rows.input_range(step.start, step.stop)
     rows = min(end, sizes[source].height) - max(first, 0)
     return rows * sizes[source].width * program.channels[source]
 
@@ -122,7 +122,7 @@ def piece_cost(program: Program, stage: Stage, piece: Size, image: Size) -> tupl
     be.
     """
     limits = program.sizes(image)
-    sizes = program.sizes(FAR)
+    sizes = program.sizes(UNBOUNDED)
     region = Region(_MIDDLE, _MIDDLE + piece.height, _MIDDLE, _MIDDLE + piece.width)
     owned = program.owned(stage, region, sizes)
     needed = program.regions(stage, owned, sizes)
@@ -143,13 +143,13 @@ def piece_cost(program: Program, stage: Stage, piece: Size, image: Size) -> tupl
             continue
         op = program.operators[node]
         flops += op.cost(program.channels[node]) * area(node)
-        result = 0 if op.overwrites is not None else weight(node)
+        result = 0 if op.inplace_source is not None else weight(node)
         reads = sum(weight(source) for source in op.sources)
         extra = (_WORKSPACE - 1) * (result + reads)
         if isinstance(op, (Convolution, TransposedConvolution)):
             extra += reads  # a convolution copies an input that is a part of a larger map
         peak = max(peak, int(sum(held.values()) + result + extra))
-        held[node] = held.pop(op.overwrites, 0) if op.overwrites is not None else result
+        held[node] = held.pop(op.inplace_source, 0) if op.inplace_source is not None else result
         for source in op.sources:
             if source in remaining:
                 remaining[source] -= 1

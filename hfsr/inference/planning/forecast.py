@@ -20,13 +20,13 @@ from torch import Tensor, fx
 from hfsr.images.png import PngWriter
 
 from ..program.geometry import Region, Size
-from ..program.operators import Convolution, MapOperator, TransposedConvolution
-from ..program.tracing import Program, Stage
-from ..scheduling.row_schedule import Bands, bands_of, wide_nodes
+from ..program.operators import Convolution, Operator, TransposedConvolution
+from ..program.program import Program, Stage
+from ..scheduling.row_schedule import BandHeights, choose_band_heights, wide_nodes
 from .cost_model import stage_flops
 from .planner import Plan
 
-__all__ = ["Forecast", "memory_of_run", "seconds_of_run", "seconds_of_writing"]
+__all__ = ["Forecast", "predict_encoding_seconds", "predict_peak_memory", "predict_run_seconds"]
 
 _SPREAD = 1.3
 """Memory of a part by what its tensors take: the heap has holes."""
@@ -57,7 +57,7 @@ class Forecast:
     seconds: float
 
 
-def memory_of_run(plan_bytes: int, resident: int, image: Size, result: Size, *, on_cpu: bool) -> int:
+def predict_peak_memory(plan_bytes: int, resident: int, image: Size, result: Size, *, on_cpu: bool) -> int:
     """Peak bytes of a run from file to file.
 
     Args:
@@ -74,7 +74,7 @@ def memory_of_run(plan_bytes: int, resident: int, image: Size, result: Size, *, 
     return resident + max(reading, running)
 
 
-def seconds_of_run(program: Program, plan: Plan, image: Size, device: torch.device) -> float:
+def predict_run_seconds(program: Program, plan: Plan, image: Size, device: torch.device) -> float:
     """Seconds of the arithmetic, from one measurement of every distinct operator.
 
     Args:
@@ -85,13 +85,13 @@ def seconds_of_run(program: Program, plan: Plan, image: Size, device: torch.devi
     bench = _Bench(program, sizes, device)
     once = 0.0
     for index, stage in enumerate(program.stages):
-        bands = plan.bands[index] if plan.bands else bands_of(program, stage, sizes, _BAND)
+        bands = plan.bands[index] if plan.bands else choose_band_heights(program, stage, sizes, _BAND)
         once += bench.seconds(stage, bands)
     own = sum(stage_flops(program, stage, sizes) for stage in program.stages)
     return once * max(1.0, plan.flops / own) if own else once
 
 
-def seconds_of_writing(result: Size) -> float:
+def predict_encoding_seconds(result: Size) -> float:
     """Seconds that it takes to quantise and encode a PNG of this size: one of smooth colours with some noise
     is encoded to see.
     """
@@ -106,7 +106,7 @@ def seconds_of_writing(result: Size) -> float:
 
 
 class _Bench:
-    """Runs operators on zeros, each kind once; what they ask for is made up (see `operators.Workspace`)."""
+    """Runs operators on zeros, each kind once; their inputs are made up (see `OperatorInputs`)."""
 
     def __init__(self, program: Program, sizes: dict[fx.Node, Size], device: torch.device) -> None:
         self._program = program
@@ -117,7 +117,7 @@ class _Bench:
         self._rates: dict[tuple[object, ...], float] = {}
         self._other = torch.zeros(_UNCACHED if device.type == "cpu" else 0, dtype=torch.uint8)
 
-    def seconds(self, stage: Stage, bands: Bands) -> float:
+    def seconds(self, stage: Stage, bands: BandHeights) -> float:
         """Seconds of a stage for the whole image."""
         height = self._sizes[self._program.source].height
         total, wide = 0.0, wide_nodes(self._program, stage, self._sizes)
@@ -132,7 +132,9 @@ class _Bench:
         if key not in self._rates:
             top = (size.height - min(rows, size.height)) // 2
             region = Region(top, top + min(rows, size.height), 0, size.width)
-            joins = any(self._program.operators[u].rows.needs(0, 1) != (0, 1) for u in self._readers(node))
+            joins = any(
+                self._program.operators[u].rows.input_range(0, 1) != (0, 1) for u in self._readers(node)
+            )
             out = self._new(node, region) if joins else None
 
             def run() -> Tensor:
@@ -174,7 +176,7 @@ class _Bench:
     def size(self, node: fx.Node) -> Size:
         return self._sizes[node]
 
-    def patch(self, node: fx.Node, region: Region) -> Tensor:
+    def feature(self, node: fx.Node, region: Region) -> Tensor:
         key = (self._program.channels[node], self._program.dtype(node), region.height, region.width)
         if key not in self._parts:
             self._parts[key] = self._new(node, region)
@@ -204,7 +206,7 @@ class _Bench:
         return part.contiguous(memory_format=torch.channels_last)
 
 
-def _kind(op: MapOperator, program: Program) -> tuple[object, ...]:
+def _kind(op: Operator, program: Program) -> tuple[object, ...]:
     """Alike for operators that take the same time on a band of the same size."""
     detail: object = str(op.node.target) if op.node.op != "call_module" else None
     if isinstance(op, (Convolution, TransposedConvolution)):
@@ -213,4 +215,4 @@ def _kind(op: MapOperator, program: Program) -> tuple[object, ...]:
     elif op.node.op == "call_module":
         detail = type(program.module.get_submodule(str(op.node.target))).__name__
     channels = tuple(program.channels[source] for source in op.sources)
-    return (type(op).__name__, detail, channels, program.channels[op.node], op.compute, op.dtype)
+    return (type(op).__name__, detail, channels, program.channels[op.node], op.compute_dtype, op.dtype)

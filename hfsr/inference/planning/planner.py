@@ -12,9 +12,9 @@ import torch
 from hfsr.errors import PlanError
 
 from ..program.geometry import Size
-from ..program.tracing import Program
+from ..program.program import Program
 from ..runtime.memory import free_memory
-from ..scheduling.row_schedule import Bands, bands_of
+from ..scheduling.row_schedule import BandHeights, choose_band_heights
 from .cost_model import live_bytes, piece_cost, rows_bytes, stage_flops
 
 __all__ = ["Plan", "free_memory", "live_bytes", "make_plan", "piece_cost", "spill_place", "usable_memory"]
@@ -48,7 +48,7 @@ class Plan:
     live_bytes: int
     stage_flops: tuple[float, ...]
     spill: Path | str | None = None
-    bands: tuple[Bands, ...] = ()
+    bands: tuple[BandHeights, ...] = ()
 
     @property
     def flops(self) -> float:
@@ -108,7 +108,7 @@ def make_plan(program: Program, image: Size, device: torch.device, tile: int | N
 def _in_rows(program: Program, image: Size, limit: int, live: int, spill: Path | str | None) -> Plan:
     sizes = program.sizes(image)
     flops = tuple(stage_flops(program, stage, sizes) for stage in program.stages)
-    bands = tuple(bands_of(program, stage, sizes, limit) for stage in program.stages)
+    bands = tuple(choose_band_heights(program, stage, sizes, limit) for stage in program.stages)
     peak = max(rows_bytes(program, s, sizes, b) for s, b in zip(program.stages, bands, strict=True))
     return Plan(None, max(b.rows for b in bands), peak, live, flops, spill, bands)
 

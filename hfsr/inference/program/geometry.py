@@ -1,6 +1,6 @@
-"""Rectangles on a feature map, and how an operator's output rectangle maps back to the input it needs.
+"""Receptive-field geometry: rectangles on feature maps, and the input region that an output region needs.
 
-Everything here is integer arithmetic along one axis at a time; an operator has one rule for rows and one for
+All of it is integer arithmetic along one axis at a time; an operator has one geometry for rows and one for
 columns.
 """
 
@@ -14,40 +14,45 @@ from typing import NamedTuple, Protocol
 from hfsr.archs import enlarged_length, source_of
 
 __all__ = [
-    "FAR",
-    "AxisRule",
-    "Enlarge",
-    "Interpolate",
-    "Project",
-    "Reduce",
+    "UNBOUNDED",
+    "AxisGeometry",
+    "CropAxis",
+    "InterpolateAxis",
+    "RealScaleAxis",
     "Region",
     "Size",
-    "Spread",
-    "Trim",
-    "Window",
-    "cut",
-    "split",
+    "TransposedAxis",
+    "UnshuffleAxis",
+    "UpscaleAxis",
+    "WindowAxis",
+    "split_in_half",
+    "tile_grid",
 ]
 
 
 class Size(NamedTuple):
-    """Height and width of a map in its own px."""
+    """Height and width of a feature map in its own px."""
 
     height: int
     width: int
 
 
-FAR = Size(1 << 20, 1 << 20)
-"""An image that no window reaches the end of."""
+UNBOUNDED = Size(1 << 20, 1 << 20)
+"""Size of an image whose border no window reaches."""
 
 
 class Region(NamedTuple):
-    """The px `[top, bottom) x [left, right)` of a map; may reach beyond the map until it is clipped."""
+    """The px `[top, bottom) x [left, right)` of a feature map; may exceed the map until it is clipped."""
 
     top: int
     bottom: int
     left: int
     right: int
+
+    @classmethod
+    def whole(cls, size: Size) -> Region:
+        """The region that covers a feature map of `size`."""
+        return cls(0, size.height, 0, size.width)
 
     @property
     def height(self) -> int:
@@ -58,16 +63,21 @@ class Region(NamedTuple):
         return self.right - self.left
 
     @property
+    def size(self) -> Size:
+        return Size(self.height, self.width)
+
+    @property
     def area(self) -> int:
         return self.height * self.width
 
-    def clipped(self, size: Size) -> Region:
+    def clip(self, size: Size) -> Region:
+        """The part of the region inside a feature map of `size`."""
         return Region(
             max(self.top, 0), min(self.bottom, size.height), max(self.left, 0), min(self.right, size.width)
         )
 
     def union(self, other: Region | None) -> Region:
-        """The smallest region that holds both."""
+        """The smallest region that contains both."""
         if other is None:
             return self
         return Region(
@@ -77,9 +87,10 @@ class Region(NamedTuple):
             max(self.right, other.right),
         )
 
-    def scaled(self, image: Size, size: Size) -> Region:
-        """The part of a map of `size` that this part of the image owns; regions that tile the one tile the
-        other.
+    def rescale(self, image: Size, size: Size) -> Region:
+        """The part of a feature map of `size` that this region of the image owns.
+
+        Regions that tile the image tile the feature map.
         """
         return Region(
             self.top * size.height // image.height,
@@ -89,19 +100,19 @@ class Region(NamedTuple):
         )
 
 
-class AxisRule(Protocol):
-    """The geometry of an operator along one axis."""
+class AxisGeometry(Protocol):
+    """Geometry of an operator along one axis."""
 
     def size(self, length: int) -> int:
-        """Length of the output of an input of `length` px."""
+        """Length of the output for an input of `length` px."""
 
-    def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Half-open input range, before clipping to the map, that outputs `[start, stop)` depend on."""
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
+        """Half-open input range that outputs `[start, stop)` depend on; not clipped to the feature map."""
 
 
 @dataclass(frozen=True)
-class Window:
-    """A convolution or a pooling window."""
+class WindowAxis:
+    """A convolution or pooling window."""
 
     kernel: int
     stride: int = 1
@@ -109,18 +120,19 @@ class Window:
     dilation: int = 1
 
     @property
-    def reach(self) -> int:
+    def extent(self) -> int:
+        """Px from the first to the last tap of the window."""
         return self.dilation * (self.kernel - 1) + 1
 
     def size(self, length: int) -> int:
-        return (length + 2 * self.padding - self.reach) // self.stride + 1
+        return (length + 2 * self.padding - self.extent) // self.stride + 1
 
-    def needs(self, start: int, stop: int) -> tuple[int, int]:
-        return start * self.stride - self.padding, (stop - 1) * self.stride - self.padding + self.reach
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
+        return start * self.stride - self.padding, (stop - 1) * self.stride - self.padding + self.extent
 
 
 @dataclass(frozen=True)
-class Spread:
+class TransposedAxis:
     """A transposed convolution."""
 
     kernel: int
@@ -131,29 +143,29 @@ class Spread:
     def size(self, length: int) -> int:
         return (length - 1) * self.stride - 2 * self.padding + self.kernel + self.output_padding
 
-    def needs(self, start: int, stop: int) -> tuple[int, int]:
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
         first = -((self.kernel - 1 - start - self.padding) // self.stride)
         return first, (stop - 1 + self.padding) // self.stride + 1
 
 
 @dataclass(frozen=True)
-class Enlarge:
-    """Enlargement by a whole number, each output px from its own input px. Factor 1: a pointwise map."""
+class UpscaleAxis:
+    """Enlargement by an integer, each output px from one input px. Factor 1 is a pointwise operator."""
 
     factor: int = 1
 
     def size(self, length: int) -> int:
         return length * self.factor
 
-    def needs(self, start: int, stop: int) -> tuple[int, int]:
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
         return start // self.factor, -(-stop // self.factor)
 
 
 @dataclass(frozen=True)
-class Interpolate:
-    """Interpolation by `factor / divisor`; its kernel ends `support` px of the coarser grid to either side.
+class InterpolateAxis:
+    """Interpolation by `factor / divisor`; the kernel spans `support` px of the coarser grid on both sides.
 
-    Asks for whole blocks of `divisor` px, so that a part of a map has the phases of the whole.
+    Input ranges are whole blocks of `divisor` px, so that a part has the phases of the whole feature map.
     """
 
     factor: int
@@ -163,8 +175,8 @@ class Interpolate:
     def size(self, length: int) -> int:
         return length * self.factor // self.divisor
 
-    def needs(self, start: int, stop: int) -> tuple[int, int]:
-        # Output px o is centred on input px ((2 o + 1) * divisor - factor) / (2 * factor).
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
+        # Output px o is centered on input px ((2 o + 1) * divisor - factor) / (2 * factor).
         reach = 2 * self.support * max(self.factor, self.divisor)
         first = ((2 * start + 1) * self.divisor - self.factor - reach) // (2 * self.factor) + 1
         end = -(-((2 * stop - 1) * self.divisor - self.factor + reach) // (2 * self.factor))
@@ -172,8 +184,8 @@ class Interpolate:
 
 
 @dataclass(frozen=True)
-class Project:
-    """Enlargement by a real number: output px i sees input px floor(i / scale) and `margin` px around it."""
+class RealScaleAxis:
+    """Enlargement by a real number: output px i reads input px floor(i / scale) and `margin` px around it."""
 
     scale: float
     margin: int
@@ -181,27 +193,27 @@ class Project:
     def size(self, length: int) -> int:
         return enlarged_length(length, self.scale)
 
-    def needs(self, start: int, stop: int) -> tuple[int, int]:
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
         first, last = source_of(start, self.scale), source_of(stop - 1, self.scale)
         return first - self.margin, last + self.margin + 1
 
 
 @dataclass(frozen=True)
-class Reduce:
-    """Space to depth by a whole number."""
+class UnshuffleAxis:
+    """Space to depth by an integer."""
 
     factor: int
 
     def size(self, length: int) -> int:
         return length // self.factor
 
-    def needs(self, start: int, stop: int) -> tuple[int, int]:
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
         return start * self.factor, stop * self.factor
 
 
 @dataclass(frozen=True)
-class Trim:
-    """Cuts so many px off the start and the end."""
+class CropAxis:
+    """Removal of px at the start and at the end."""
 
     before: int
     after: int
@@ -209,19 +221,19 @@ class Trim:
     def size(self, length: int) -> int:
         return length - self.before - self.after
 
-    def needs(self, start: int, stop: int) -> tuple[int, int]:
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
         return start + self.before, stop + self.before
 
 
-def cut(size: Size, tile: int) -> Iterator[Region]:
-    """Cuts a map row by row into near-equal pieces that are at most `tile` px high and wide."""
-    for top, bottom in _even(size.height, tile):
-        for left, right in _even(size.width, tile):
+def tile_grid(size: Size, tile: int) -> Iterator[Region]:
+    """Tiles of nearly equal size, at most `tile` px high and wide, row by row."""
+    for top, bottom in _even_ranges(size.height, tile):
+        for left, right in _even_ranges(size.width, tile):
             yield Region(top, bottom, left, right)
 
 
-def split(region: Region) -> list[Region]:
-    """Two halves of a region across its longer side."""
+def split_in_half(region: Region) -> list[Region]:
+    """Two halves of a region, cut across its longer side."""
     if region.height >= region.width:
         middle = (region.top + region.bottom) // 2
         return [region._replace(bottom=middle), region._replace(top=middle)]
@@ -229,7 +241,7 @@ def split(region: Region) -> list[Region]:
     return [region._replace(right=middle), region._replace(left=middle)]
 
 
-def _even(length: int, tile: int) -> list[tuple[int, int]]:
+def _even_ranges(length: int, tile: int) -> list[tuple[int, int]]:
     count = -(-length // tile)
     edges = [length * i // count for i in range(count + 1)]
     return list(itertools.pairwise(edges))

@@ -1,4 +1,4 @@
-"""Which operator a node of the graph is: tables from modules, functions and methods to `operators`."""
+"""Tables that map nn modules, functions and methods of the fx graph to operators."""
 
 from __future__ import annotations
 
@@ -14,76 +14,79 @@ from torch.nn import functional as F
 from hfsr.archs import BlurPool, Enlargement, PositionalEnlargement, QuantisedConv2d
 from hfsr.errors import PlanError
 
-from .geometry import Enlarge, Interpolate, Trim
+from .geometry import CropAxis, InterpolateAxis, UpscaleAxis
 from .operators import (
     Blur,
     Convolution,
-    MapOperator,
+    Crop,
+    Operator,
+    PixelUnshuffle,
     Pointwise,
-    Positional,
+    PositionalUpsampling,
     Resampling,
     TransposedConvolution,
-    Trimming,
-    Unshuffle,
 )
 
-__all__ = ["LEAVES", "is_global_pool", "map_operator", "pool_keeps_dims"]
+__all__ = ["LEAF_MODULES", "build_operator", "is_global_pool", "pool_keeps_dims"]
 
-Builder = Callable[[fx.Node, list[fx.Node], Any], MapOperator]
-_RULES: dict[str, Callable[[int], Enlarge | Interpolate]] = {
-    "nearest": Enlarge,
-    "nearest-exact": Enlarge,
-    "bilinear": lambda factor: Interpolate(factor, support=1),
-    "bicubic": lambda factor: Interpolate(factor, support=2),
+Builder = Callable[[fx.Node, list[fx.Node], Any], Operator]
+_INTERPOLATION_AXES: dict[str, Callable[[int], UpscaleAxis | InterpolateAxis]] = {
+    "nearest": UpscaleAxis,
+    "nearest-exact": UpscaleAxis,
+    "bilinear": lambda factor: InterpolateAxis(factor, support=1),
+    "bicubic": lambda factor: InterpolateAxis(factor, support=2),
 }
 
 
-def _interpolation(
-    node: fx.Node, sources: list[fx.Node], factor: Any, mode: str, corners: Any
-) -> MapOperator:
+def _interpolation(node: fx.Node, sources: list[fx.Node], factor: Any, mode: str, corners: Any) -> Operator:
     if isinstance(factor, (tuple, list)) and len(set(factor)) == 1:
         factor = factor[0]
-    if not isinstance(factor, (int, float)) or factor != int(factor) or mode not in _RULES or corners:
+    if (
+        not isinstance(factor, (int, float))
+        or factor != int(factor)
+        or mode not in _INTERPOLATION_AXES
+        or corners
+    ):
         raise PlanError(
-            f"'{node.name}': interpolation by {factor} ({mode}) cannot be cut in pieces; whole numbers can"
+            f"'{node.name}': interpolation by {factor} ({mode}) cannot be tiled; whole numbers can"
         )
 
     def enlarge(x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=int(factor), mode=mode, align_corners=corners)
 
-    return Resampling(node, sources, rule=_RULES[mode](int(factor)), function=enlarge)
+    return Resampling(node, sources, axis=_INTERPOLATION_AXES[mode](int(factor)), function=enlarge)
 
 
 def _interpolate(
     node: fx.Node,
     sources: list[fx.Node],
     _: None,
-) -> MapOperator:
-    words = dict(zip(("input", "size", "scale_factor", "mode", "align_corners"), node.args, strict=False))
-    words.update(node.kwargs)
+) -> Operator:
+    arguments = dict(zip(("input", "size", "scale_factor", "mode", "align_corners"), node.args, strict=False))
+    arguments.update(node.kwargs)
     return _interpolation(
         node,
         sources,
-        words.get("scale_factor"),
-        str(words.get("mode", "nearest")),
-        words.get("align_corners"),
+        arguments.get("scale_factor"),
+        str(arguments.get("mode", "nearest")),
+        arguments.get("align_corners"),
     )
 
 
-def _upsample(node: fx.Node, sources: list[fx.Node], module: nn.Upsample) -> MapOperator:
+def _upsample(node: fx.Node, sources: list[fx.Node], module: nn.Upsample) -> Operator:
     return _interpolation(node, sources, module.scale_factor, module.mode, module.align_corners)
 
 
-def _enlargement(node: fx.Node, sources: list[fx.Node], module: Enlargement) -> MapOperator:
-    rule = Interpolate(module.factor, module.support, module.divisor)
-    return Resampling(node, sources, rule=rule, function=module)
+def _enlargement(node: fx.Node, sources: list[fx.Node], module: Enlargement) -> Operator:
+    axis = InterpolateAxis(module.factor, module.support, module.divisor)
+    return Resampling(node, sources, axis=axis, function=module)
 
 
-def _shuffle_by(node: fx.Node, sources: list[fx.Node], factor: int) -> MapOperator:
+def _shuffle_by(node: fx.Node, sources: list[fx.Node], factor: int) -> Operator:
     return Resampling(
         node,
         sources,
-        rule=Enlarge(factor),
+        axis=UpscaleAxis(factor),
         function=lambda x: F.pixel_shuffle(x, factor),
         channel_ratio=factor * factor,
     )
@@ -96,71 +99,69 @@ def _factor(node: fx.Node) -> int:
     return factor
 
 
-def _pointwise(node: fx.Node, sources: list[fx.Node], module: Any) -> MapOperator:
+def _pointwise(node: fx.Node, sources: list[fx.Node], module: Any) -> Operator:
     if module is None:
         function = node.target if callable(node.target) else getattr(torch, str(node.target))
     else:
         function = copy.copy(module)
         if getattr(function, "inplace", False):
-            function.inplace = False  # the planner decides what may be overwritten
+            function.inplace = False  # lowering decides what may be overwritten
     return Pointwise(node, sources, function)
 
 
-def _slice(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperator:
-    """Channels, x[:, a:b], or what is left of a map when its edges are cut off, x[..., a:-b, c:-d]."""
+def _slice(node: fx.Node, sources: list[fx.Node], _: None) -> Operator:
+    """A slice of channels, x[:, a:b], or cropped edges, x[..., a:-b, c:-d]."""
     index: Any = node.args[1]
     if isinstance(index, tuple) and all(isinstance(part, slice) for part in index[1:]):
         if index[0] == slice(None) and len(index) > 1 and all(part == slice(None) for part in index[2:]):
             return _pointwise(node, sources, None)
-        trims = [_trim(part) for part in index[1:]]
-        if index[0] is Ellipsis and len(trims) == 2 and trims[0] and trims[1]:
-            return Trimming(node, sources, (trims[0], trims[1]))
+        crops = [_crop(part) for part in index[1:]]
+        if index[0] is Ellipsis and len(crops) == 2 and crops[0] and crops[1]:
+            return Crop(node, sources, (crops[0], crops[1]))
     raise PlanError(
-        f"'{node.name}': only slices of channels, x[:, a:b], and trimmed edges, x[..., a:-b, c:-d], "
-        "can be cut in pieces"
+        f"'{node.name}': only slices of channels, x[:, a:b], and cropped edges, x[..., a:-b, c:-d], "
+        "can be tiled"
     )
 
 
-def _trim(part: slice) -> Trim | None:
+def _crop(part: slice) -> CropAxis | None:
     before, end = part.start or 0, part.stop
     counted = isinstance(before, int) and before >= 0 and (end is None or (isinstance(end, int) and end < 0))
-    return Trim(before, -(end or 0)) if counted and part.step in (None, 1) else None
+    return CropAxis(before, -(end or 0)) if counted and part.step in (None, 1) else None
 
 
-def _along_channels(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperator:
+def _concatenation(node: fx.Node, sources: list[fx.Node], _: None) -> Operator:
     dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
     if dim not in (1, -3):
-        raise PlanError(
-            f"'{node.name}': concatenation along dimension {dim}; only channels (1) can be cut in pieces"
-        )
+        raise PlanError(f"'{node.name}': concatenation along dimension {dim}; only channels (1) can be tiled")
     return _pointwise(node, sources, None)
 
 
-def _over_channels(node: fx.Node, sources: list[fx.Node], _: None) -> MapOperator:
-    """The largest, the smallest or the mean of all channels of each px."""
+def _channel_reduction(node: fx.Node, sources: list[fx.Node], _: None) -> Operator:
+    """Maximum, minimum or mean over the channels of each px."""
     dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
     keeps = node.kwargs.get("keepdim", node.args[2] if len(node.args) > 2 else False)
     if dim not in (1, -3, (1,), [1]) or not keeps:
         raise PlanError(
             f"'{node.name}': {node.target} over dimension {dim}; only over channels (1), with keepdim=True, "
-            "can be cut in pieces"
+            "can be tiled"
         )
     return _pointwise(node, sources, None)
 
 
-_KINDS: dict[type[nn.Module], Builder] = {
+_LEAF_MODULES: dict[type[nn.Module], Builder] = {
     BlurPool: Blur,
     Enlargement: _enlargement,
-    PositionalEnlargement: Positional,
+    PositionalEnlargement: PositionalUpsampling,
     QuantisedConv2d: Convolution,
 }
-LEAVES = tuple(_KINDS)
-"""Modules of ours that are one node of a graph, their subclasses included."""
+LEAF_MODULES = tuple(_LEAF_MODULES)
+"""Modules of `archs` that are one node of a graph, subclasses included."""
 _MODULES: dict[type[nn.Module], Builder] = {
     nn.Conv2d: Convolution,
     nn.ConvTranspose2d: TransposedConvolution,
     nn.PixelShuffle: lambda n, s, m: _shuffle_by(n, s, m.upscale_factor),
-    nn.PixelUnshuffle: lambda n, s, m: Unshuffle(n, s, m.downscale_factor),
+    nn.PixelUnshuffle: lambda n, s, m: PixelUnshuffle(n, s, m.downscale_factor),
     nn.Upsample: _upsample,
     nn.UpsamplingNearest2d: _upsample,
     **dict.fromkeys(
@@ -169,11 +170,11 @@ _MODULES: dict[type[nn.Module], Builder] = {
     ),
 }
 _FUNCTIONS: dict[Any, Builder] = {
-    torch.cat: _along_channels,
+    torch.cat: _concatenation,
     operator.getitem: _slice,
     F.interpolate: _interpolate,
     F.pixel_shuffle: lambda n, s, _: _shuffle_by(n, s, _factor(n)),
-    **dict.fromkeys((torch.amax, torch.amin, torch.mean), _over_channels),
+    **dict.fromkeys((torch.amax, torch.amin, torch.mean), _channel_reduction),
     **dict.fromkeys(
         (
             operator.add,
@@ -200,21 +201,21 @@ _FUNCTIONS: dict[Any, Builder] = {
 }
 _METHODS: dict[str, Builder] = {
     **dict.fromkeys(("add", "sub", "mul", "div", "relu", "sigmoid", "tanh", "clamp"), _pointwise),
-    **dict.fromkeys(("amax", "amin", "mean"), _over_channels),
+    **dict.fromkeys(("amax", "amin", "mean"), _channel_reduction),
 }
 
 
-def map_operator(node: fx.Node, sources: list[fx.Node], modules: dict[str, nn.Module]) -> MapOperator:
-    """The operator of a node that reads the maps `sources`.
+def build_operator(node: fx.Node, sources: list[fx.Node], modules: dict[str, nn.Module]) -> Operator:
+    """Builds the operator of a node that reads the feature maps `sources`.
 
     Raises:
-        PlanError: the operator, or its setting, has no rule for pieces.
+        PlanError: the operator, or its setting, cannot be tiled.
     """
     module: nn.Module | None = None
     builder: Builder | None = None
     if node.op == "call_module":
         module = modules[str(node.target)]
-        builder = next((b for kind, b in _KINDS.items() if isinstance(module, kind)), None)
+        builder = next((b for kind, b in _LEAF_MODULES.items() if isinstance(module, kind)), None)
         builder = builder or _MODULES.get(type(module))
     elif node.op == "call_function":
         builder = _FUNCTIONS.get(node.target)
@@ -222,13 +223,13 @@ def map_operator(node: fx.Node, sources: list[fx.Node], modules: dict[str, nn.Mo
         builder = _METHODS.get(str(node.target))
     if builder is None:
         what = type(module).__name__ if module is not None else str(node.target)
-        raise PlanError(f"'{node.name}' ({what}) has no rule for pieces; run this network whole (tile 0)")
+        raise PlanError(f"'{node.name}' ({what}) cannot be tiled; run this network whole (tile 0)")
     return builder(node, sources, module)
 
 
 def is_global_pool(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """True for the mean over a whole map: adaptive average pooling to 1x1, or `mean` over the last two
-    dimensions.
+    """True for the mean over a whole feature map: adaptive average pooling to 1x1, or `mean` over the last
+    two dimensions.
     """
     if node.op == "call_module":
         module = modules[str(node.target)]
@@ -242,7 +243,7 @@ def is_global_pool(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 
 def pool_keeps_dims(node: fx.Node) -> bool:
-    """Whether a global pool returns (B, C, 1, 1) and not (B, C)."""
+    """True if a global pool returns (B, C, 1, 1), False for (B, C)."""
     if node.target in (torch.mean, "mean"):
         return bool(node.kwargs.get("keepdim", node.args[2] if len(node.args) > 2 else False))
     return True

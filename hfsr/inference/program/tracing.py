@@ -1,17 +1,9 @@
-"""Reads a network's fx graph and arranges it into stages that can run piece by piece.
-
-A node is a *constant*, a *map* (it has height and width), or a *vector* (made from pooled statistics of
-maps). A global pool needs its whole input before anything that depends on it can go on, so it ends a stage:
-within a stage the pieces are independent but for their halo. A map that a later stage reads is *live*: it is
-kept whole between. Every map is computed as late as possible, which keeps what is cheap to make, like an
-enlarged input, out of memory.
-"""
+"""Tracing of a network's fx graph and its arrangement into stages."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,184 +12,42 @@ from hfsr.archs import pad_to_multiple
 from hfsr.errors import PlanError
 from hfsr.zoo import spec_of
 
-from .geometry import FAR, Region, Size
-from .operator_mapping import LEAVES, is_global_pool, map_operator
-from .operators import Convolution, MapOperator, Pointwise, Positional, TransposedConvolution
+from .geometry import UNBOUNDED, Size
+from .operator_mapping import LEAF_MODULES, build_operator, is_global_pool
+from .operators import Operator
+from .program import Program, Stage
 
-__all__ = ["EXACT_FROM", "Program", "Stage", "is_exact", "trace"]
+__all__ = ["MIN_EXACT_SIDE", "is_exact", "trace"]
 
-_PROBES = (Size(17, 23), Size(30, 19), Size(16, 32))
-EXACT_FROM = 16
-"""Px of the shorter side from which `is_exact` looks: below, a network may pad by a rule of its own."""
+_PROBE_SIZES = (Size(17, 23), Size(30, 19), Size(16, 32))
+MIN_EXACT_SIDE = 16
+"""Shorter side in px from which `is_exact` holds: smaller images may be padded by another rule."""
 
 
 class _CoreTracer(fx.Tracer):
     traced_func_name = "core"
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, LEAVES) or super().is_leaf_module(m, module_qualified_name)
-
-
-@dataclass
-class Stage:
-    """What runs between two global pools."""
-
-    nodes: list[fx.Node] = field(default_factory=list)
-    """Maps computed in this stage, in order."""
-    pools: list[fx.Node] = field(default_factory=list)
-    """Global pools whose sums are gathered in this stage."""
-    keeps: list[fx.Node] = field(default_factory=list)
-    """Maps of this stage that a later stage reads."""
-    vectors: list[fx.Node] = field(default_factory=list)
-    """Vectors computed once when the stage has ended."""
-    frees: list[fx.Node] = field(default_factory=list)
-    """Kept maps that nobody reads after this stage."""
-
-
-@dataclass
-class Program:
-    """A network's `core` as stages of operators."""
-
-    module: fx.GraphModule
-    source: fx.Node
-    output: fx.Node
-    operators: dict[fx.Node, MapOperator]
-    channels: dict[fx.Node, int]
-    stages: list[Stage]
-
-    @property
-    def kind(self) -> str:
-        """ "positional" where parts must know their place, "pooled" with global pools, else "local"."""
-        if any(isinstance(op, Positional) for op in self.operators.values()):
-            return "positional"
-        return "pooled" if len(self.stages) > 1 else "local"
-
-    def dtype(self, node: fx.Node) -> torch.dtype:
-        """Of a map, or of the image."""
-        return self.operators[node].dtype if node in self.operators else torch.float32
-
-    def sizes(self, image: Size) -> dict[fx.Node, Size]:
-        """The size of every map for an image of this size."""
-        sizes = {self.source: image}
-        for node, op in self.operators.items():
-            inputs = {sizes[source] for source in op.sources}
-            if len(inputs) > 1:
-                raise PlanError(f"'{node.name}' joins maps of different sizes {sorted(inputs)}")
-            sizes[node] = op.size(inputs.pop())
-        return sizes
-
-    def targets(self, stage: Stage) -> list[fx.Node]:
-        """The maps that a stage must produce for the region that a piece owns."""
-        pooled = [
-            source for pool in stage.pools for source in pool.all_input_nodes if source in self.operators
-        ]
-        wanted = [*stage.keeps, *pooled]
-        return list(dict.fromkeys([*wanted, self.output] if self.output in stage.nodes else wanted))
-
-    def owned(self, stage: Stage, piece: Region, sizes: dict[fx.Node, Size]) -> dict[fx.Node, Region]:
-        """What a part of the image owns of the targets, and of the image where that is pooled itself."""
-        targets = self.targets(stage)
-        if any(pool.all_input_nodes[0] is self.source for pool in stage.pools):
-            targets = [*targets, self.source]
-        owned = {node: piece.scaled(sizes[self.source], sizes[node]) for node in targets}
-        return {node: region for node, region in owned.items() if region.area > 0}
-
-    def regions(
-        self, stage: Stage, owned: dict[fx.Node, Region], sizes: dict[fx.Node, Size]
-    ) -> dict[fx.Node, Region]:
-        """The region of every map, the stage's inputs included, that its targets' `owned` regions need."""
-        needed = dict(owned)
-        inside = set(stage.nodes)
-        for node in reversed(stage.nodes):
-            if node not in needed:
-                continue
-            op = self.operators[node]
-            reach = op.needs(needed[node])
-            for source in op.sources:
-                region = reach.clipped(sizes[source])
-                # What was kept by an earlier stage is read wherever it is needed; nothing has to be united.
-                needed[source] = region.union(needed.get(source)) if source in inside else region
-        return needed
-
-    def radius(self) -> int:
-        """One-sided receptive field of the convolutions in LR px, global pools left out."""
-        sizes = self.sizes(FAR)
-        middle = Region(FAR.height // 2, FAR.height // 2 + 1, FAR.width // 2, FAR.width // 2 + 1)
-        needed = {self.output: middle.scaled(sizes[self.source], sizes[self.output])}
-        for node in reversed(self.operators):
-            if node in needed:
-                op = self.operators[node]
-                for source in op.sources:
-                    needed[source] = op.needs(needed[node]).union(needed.get(source))
-        reach = needed[self.source]
-        return max(middle.top - reach.top, reach.bottom - middle.bottom)
-
-    def scale(self) -> float:
-        """Output px per input px, to six digits."""
-        return self.sizes(FAR)[self.output].height / FAR.height
-
-    def prepare(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Readies the weights: in float32, or in `dtype` but for the first and last convolutions.
-
-        Those two see the image itself, whose last bits a narrow type would round away.
-        """
-        convolutions = (Convolution, TransposedConvolution)
-        after_conv: dict[fx.Node, bool] = {self.source: False}
-        for node, op in self.operators.items():
-            before = any(after_conv[source] for source in op.sources)
-            after_conv[node] = before or isinstance(op, convolutions)
-        before_conv: dict[fx.Node, bool] = {}
-        for node in reversed([self.source, *self.operators]):
-            users = [user for user in node.users if user in self.operators]
-            before_conv[node] = any(
-                before_conv[u] or isinstance(self.operators[u], convolutions) for u in users
-            )
-        for node, op in self.operators.items():
-            low = after_conv[node] and before_conv[node]
-            op.dtype = dtype if low else torch.float32
-            if isinstance(op, convolutions):
-                first = not any(after_conv[source] for source in op.sources)
-                op.compute = torch.float32 if first or not low else dtype
-            elif dtype != torch.float32:
-                op.compute = op.dtype
-            op.prepare(device)
-            op.overwrites = self._overwritable(node, op)
-
-    def _overwritable(self, node: fx.Node, op: MapOperator) -> fx.Node | None:
-        """A fresh convolution result that only this node reads may be replaced by this node's result."""
-        stage = next(stage for stage in self.stages if node in stage.nodes)
-        for source in op.sources if isinstance(op, Pointwise) else ():
-            fresh = isinstance(self.operators.get(source), Convolution)
-            alone = len(source.users) == 1 and list(node.args).count(source) == 1
-            same = self.channels[source] == self.channels[node] and self.operators.get(source) is not None
-            if (
-                fresh
-                and alone
-                and same
-                and source in stage.nodes
-                and self.operators[source].dtype == op.dtype
-            ):
-                return source
-        return None
+        return isinstance(m, LEAF_MODULES) or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(model: nn.Module) -> Program:
     """Traces `model.core` and arranges it into stages.
 
     Raises:
-        PlanError: the network cannot be traced, or has an operator without a rule for pieces.
+        PlanError: the network cannot be traced, or one of its operators cannot be tiled.
     """
     try:
         graph = _CoreTracer().trace(model)
-    except Exception as error:  # whatever Python a network runs meets a value that has no value yet
-        told = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception as error:  # any Python code of the network may fail on a proxy
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         name = type(model).__name__
-        raise PlanError(f"{name} cannot be traced: {told[0]}; run it whole (tile 0)") from error
+        raise PlanError(f"{name} cannot be traced: {lines[0]}; run it whole (tile 0)") from error
     module = fx.GraphModule(model, graph)
     graph.eliminate_dead_code()
     modules = dict(module.named_modules())
     source, output = _ends(graph)
-    operators: dict[fx.Node, MapOperator] = {}
+    operators: dict[fx.Node, Operator] = {}
     channels = {source: _input_channels(model)}
     vectors: set[fx.Node] = set()
     for node in _inner(graph):
@@ -205,34 +55,36 @@ def trace(model: nn.Module) -> Program:
         if sources and is_global_pool(node, modules):
             vectors.add(node)
         elif sources:
-            operators[node] = map_operator(node, sources, modules)
+            operators[node] = build_operator(node, sources, modules)
             channels[node] = operators[node].channels([channels[s] for s in sources])
         elif any(n in vectors for n in node.all_input_nodes):
             vectors.add(node)
     if output not in operators:
-        raise PlanError(f"{type(model).__name__} does not return a map")
+        raise PlanError(f"{type(model).__name__} does not return a feature map")
     stages = _stages(graph, source, output, operators, vectors)
     return Program(module, source, output, operators, channels, stages)
 
 
 def is_exact(model: nn.Module) -> bool:
-    """Whether a network that was not written for the planner can be cut in exact pieces all the same.
+    """True if a network that was not written for hfsr can be tiled exactly.
 
-    It can where its graph has nothing but known operators, and gives what the network gives at several sizes:
-    tracing takes what Python decided once for the truth. Pictures of less than `EXACT_FROM` px are left out.
+    Its graph must consist of known operators and give the network's results at several sizes, because tracing
+    freezes the decisions that Python took once. Images below `MIN_EXACT_SIDE` px are not covered.
     """
     traced = copy.deepcopy(model)
     try:
         program = trace(traced)
-        program.sizes(FAR)
+        program.sizes(UNBOUNDED)
     except PlanError:
         return False
     if any(isinstance(value, fx.Proxy) for module in traced.modules() for value in vars(module).values()):
-        return False  # it keeps what it computes: tracing would leave it broken
+        return False  # it stores intermediate results: tracing leaves proxies in them
     spec = spec_of(model)
     multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
     reference = next(model.parameters())
-    return all(_agrees(model, program, torch.rand(1, 3, *size).to(reference), multiple) for size in _PROBES)
+    return all(
+        _agrees(model, program, torch.rand(1, 3, *size).to(reference), multiple) for size in _PROBE_SIZES
+    )
 
 
 def _agrees(model: nn.Module, program: Program, x: Tensor, multiple: int) -> bool:
@@ -240,7 +92,7 @@ def _agrees(model: nn.Module, program: Program, x: Tensor, multiple: int) -> boo
         expected = model(x)
         try:
             found = program.module(pad_to_multiple(x, multiple))
-        except RuntimeError:  # the network pads small pictures by a rule of its own, and needs to
+        except RuntimeError:  # the network pads small images by a rule of its own, and must
             return False
     found = found[..., : expected.shape[2], : expected.shape[3]]
     return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
@@ -250,7 +102,7 @@ def _ends(graph: fx.Graph) -> tuple[fx.Node, fx.Node]:
     inputs = [node for node in graph.nodes if node.op == "placeholder" and node.users]
     returned = next(node for node in graph.nodes if node.op == "output").args[0]
     if len(inputs) != 1 or not isinstance(returned, fx.Node):
-        raise PlanError(f"a network with {len(inputs)} inputs or several outputs cannot be cut in pieces")
+        raise PlanError(f"a network with {len(inputs)} inputs or several outputs cannot be tiled")
     return inputs[0], returned
 
 
@@ -266,7 +118,7 @@ def _stages(
     graph: fx.Graph,
     source: fx.Node,
     output: fx.Node,
-    operators: dict[fx.Node, MapOperator],
+    operators: dict[fx.Node, Operator],
     vectors: set[fx.Node],
 ) -> list[Stage]:
     earliest: dict[fx.Node, int] = {}
@@ -275,6 +127,7 @@ def _stages(
         is_pool = node in vectors and any(n is source or n in operators for n in node.all_input_nodes)
         earliest[node] = max(inputs, default=0) + is_pool
     last = earliest[output]
+    # Every feature map is computed as late as possible: cheap ones, like an upscaled input, need not be kept.
     latest: dict[fx.Node, int] = {}
     for node in reversed(operators):
         limits = [

@@ -1,4 +1,4 @@
-"""Which number format a device computes in natively, and what a network allows."""
+"""Device and dtype of a run: what the hardware supports natively and what the network allows."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import nn
 from hfsr.errors import OptionsError, suggest
 from hfsr.zoo import spec_of
 
-__all__ = ["DTYPES", "choose_device", "choose_dtype", "dtype_name", "in_full", "is_native_bf16"]
+__all__ = ["DTYPES", "choose_device", "choose_dtype", "disable_tf32", "dtype_name", "is_native_bf16"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str | torch.device | None) -> torch.device:
-    """The named device; without a name CUDA where there is one, else the CPU.
+    """The named device; by default CUDA if available, else the CPU.
 
     Raises:
-        OptionsError: there is no such device here.
+        OptionsError: the device does not exist.
     """
     if name is None:
         return _numbered(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -38,7 +38,7 @@ def choose_device(name: str | torch.device | None) -> torch.device:
 
 
 def _numbered(device: torch.device) -> torch.device:
-    """ "cuda" as "cuda:0", which is what the tensors on it say of themselves."""
+    """The device with its index, as tensors report it: "cuda" becomes "cuda:0"."""
     if device.type != "cuda":
         return device
     index = torch.cuda.current_device() if device.index is None else device.index
@@ -48,11 +48,10 @@ def _numbered(device: torch.device) -> torch.device:
 
 
 def choose_dtype(name: str, model: nn.Module, device: torch.device) -> torch.dtype:
-    """The named format; "auto" is bf16 where the device has it natively and the network allows it, else fp32.
+    """The named dtype; "auto" is bf16 if the device has it natively and the network allows it, else fp32.
 
     Raises:
-        OptionsError: an unknown name, or a format that overflows in this network or does not run on this
-        device.
+        OptionsError: the name is unknown, the network overflows in this dtype, or the device lacks it.
     """
     spec = spec_of(model)
     if name == "auto":
@@ -67,12 +66,12 @@ def choose_dtype(name: str, model: nn.Module, device: torch.device) -> torch.dty
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """The short name of a format: fp32, bf16 or fp16."""
+    """Short name of a dtype: fp32, bf16 or fp16."""
     return next(name for name, value in DTYPES.items() if value == dtype)
 
 
 def is_native_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware."""
+    """True if the device multiplies bfloat16 in hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -85,11 +84,10 @@ _before: list[Any] = []
 
 
 @contextmanager
-def in_full(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """Within the block float32 is multiplied as float32 on a GPU too, where torch would round it to TF32: 11
-    bits, in which pieces are no longer the whole image's.
+def disable_tf32(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """Disables TF32 on a GPU within the block: with its 11 bits, tiles would differ from the whole image.
 
-    The setting belongs to the process; it is given back when the last block has ended.
+    The setting belongs to the process; it is restored when the last concurrent block ends.
     """
     global _users, _before
     if dtype != torch.float32 or device.type != "cuda":
@@ -97,7 +95,7 @@ def in_full(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
         return
     with _lock:
         if _users == 0:
-            _before = [_set_tf32(place, name, off) for place, name, off in _tf32_settings()]
+            _before = [_set_tf32(owner, name, off) for owner, name, off in _tf32_settings()]
         _users += 1
     try:
         yield
@@ -105,20 +103,20 @@ def in_full(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                for (place, name, _), value in zip(_tf32_settings(), _before, strict=True):
-                    setattr(place, name, value)
+                for (owner, name, _), value in zip(_tf32_settings(), _before, strict=True):
+                    setattr(owner, name, value)
 
 
 def _tf32_settings() -> list[tuple[Any, str, Any]]:
-    """Where torch keeps whether it rounds, convolutions and products of matrices, and the value for no."""
+    """Object, attribute and value that disable TF32 for convolutions and for matrix products."""
     cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
-    if hasattr(cudnn, "conv"):  # from torch 2.9 on, where the older settings may not be mixed with them
+    if hasattr(cudnn, "conv"):  # torch >= 2.9, which forbids mixing with the older settings
         return [(cudnn.conv, "fp32_precision", "ieee"), (cuda.matmul, "fp32_precision", "ieee")]
     return [(cudnn, "allow_tf32", False), (cuda.matmul, "allow_tf32", False)]
 
 
-def _set_tf32(place: Any, name: str, value: Any) -> Any:
-    """Sets it, and returns what it was."""
-    before = getattr(place, name)
-    setattr(place, name, value)
+def _set_tf32(owner: Any, name: str, value: Any) -> Any:
+    """Sets an attribute and returns its old value."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     return before

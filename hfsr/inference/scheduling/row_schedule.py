@@ -7,12 +7,21 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from ..program.geometry import FAR, Region, Size
+from ..program.geometry import UNBOUNDED, Region, Size
 from ..program.operators import Convolution, Pointwise
-from ..program.tracing import Program, Stage
-from .virtual_concat import is_gathered, readers_of, sources_of
+from ..program.program import Program, Stage
+from .virtual_concat import is_virtual_concat, row_readers, row_sources
 
-__all__ = ["Band", "Bands", "Schedule", "Step", "bands_of", "heirs", "in_strips", "wide_nodes"]
+__all__ = [
+    "Band",
+    "BandHeights",
+    "RowSchedule",
+    "RowStep",
+    "choose_band_heights",
+    "reusable_buffers",
+    "stays_in_row_buffer",
+    "wide_nodes",
+]
 
 _NEVER = 1 << 62
 """A row that no map has: nothing above it is needed."""
@@ -21,7 +30,7 @@ _WIDE = 2
 
 
 @dataclass(frozen=True)
-class Bands:
+class BandHeights:
     """How many rows of the image go through a stage at a time.
 
     Attributes:
@@ -34,7 +43,7 @@ class Bands:
 
 
 @dataclass(frozen=True)
-class Step:
+class RowStep:
     """One node's share of a band.
 
     Attributes:
@@ -61,12 +70,12 @@ class Band:
 
     piece: Region
     owned: dict[fx.Node, Region]
-    steps: list[Step]
+    steps: list[RowStep]
     drops: tuple[tuple[fx.Node, int], ...]
     """What the targets need no more once the band is taken from them."""
 
 
-class Schedule:
+class RowSchedule:
     """Plans band after band, from what is done so far; nothing is done twice.
 
     The first bands lie above the image, where a deep stage's first maps begin to be needed: so all of its
@@ -74,14 +83,16 @@ class Schedule:
     Kept maps are never dropped: they are whole.
     """
 
-    def __init__(self, program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands: Bands) -> None:
+    def __init__(
+        self, program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands: BandHeights
+    ) -> None:
         self._program = program
         self._stage = stage
         self._sizes = sizes
         self._image = sizes[program.source]
         self._bands = bands
         self._wide = wide_nodes(program, stage, sizes)
-        self._done = dict.fromkeys((n for n in stage.nodes if not is_gathered(program, n)), 0)
+        self._done = dict.fromkeys((n for n in stage.nodes if not is_virtual_concat(program, n)), 0)
         kept = set(stage.keeps)
         self._kept = kept
         self._held_from = {n: 0 for n in program.targets(stage) if n in self._done and n not in kept}
@@ -139,18 +150,18 @@ class Schedule:
         """Halves the bands from here on; False when they have one row."""
         if self._bands.rows == self._bands.wide == 1:
             return False
-        self._bands = Bands(-(-self._bands.rows // 2), -(-self._bands.wide // 2))
+        self._bands = BandHeights(-(-self._bands.rows // 2), -(-self._bands.wide // 2))
         self._ahead = self._top
         return True
 
-    def _steps(self, spans: dict[fx.Node, tuple[int, int]], after: dict[fx.Node, int]) -> list[Step]:
-        last_reader = {source: node for node in spans for source in sources_of(self._program, node)}
+    def _steps(self, spans: dict[fx.Node, tuple[int, int]], after: dict[fx.Node, int]) -> list[RowStep]:
+        last_reader = {source: node for node in spans for source in row_sources(self._program, node)}
         drops: dict[fx.Node, list[tuple[fx.Node, int]]] = {}
         for source, reader in last_reader.items():
             if source in self._done and source not in self._held_from and source not in self._kept:
                 drops.setdefault(reader, []).append((source, self._first_needed(source, after)))
         return [
-            Step(node, start, stop, self._joined_from(node, start), tuple(drops.get(node, ())))
+            RowStep(node, start, stop, self._joined_from(node, start), tuple(drops.get(node, ())))
             for node, (start, stop) in spans.items()
         ]
 
@@ -161,7 +172,7 @@ class Schedule:
         ends = []
         for node, held in self._held_from.items():
             # Of a map smaller than the image a band may own nothing: its rows wait for one that does.
-            taken = piece.scaled(self._image, self._sizes[node]).bottom
+            taken = piece.rescale(self._image, self._sizes[node]).bottom
             first = min(self._first_needed(node, after), taken, after[node])
             if held < first:
                 ends.append((node, first))
@@ -177,29 +188,29 @@ class Schedule:
         """The first row of its sources that a node with `done` finished rows will ask for."""
         if done >= self._sizes[reader].height:
             return _NEVER
-        return max(self._program.operators[reader].rows.needs(done, done + 1)[0], 0)
+        return max(self._program.operators[reader].rows.input_range(done, done + 1)[0], 0)
 
     def _stops(self, bottom: int) -> dict[fx.Node, int]:
         """Down to which row each map is needed by what owns the image down to `bottom`."""
         piece = Region(0, bottom, 0, self._image.width)
         targets = self._program.targets(self._stage)
-        stops = {node: piece.scaled(self._image, self._sizes[node]).bottom for node in targets}
+        stops = {node: piece.rescale(self._image, self._sizes[node]).bottom for node in targets}
         return _needed_stops(self._program, self._stage, self._sizes, stops)
 
 
 def _leads(program: Program, stage: Stage) -> dict[fx.Node, int]:
     """How many rows of the image each map of a stage must be ahead of the targets, whatever its height."""
-    sizes = program.sizes(FAR)
+    sizes = program.sizes(UNBOUNDED)
     stops = _needed_stops(program, stage, sizes, dict.fromkeys(program.targets(stage), 0))
-    return {node: stop * FAR.height // sizes[node].height for node, stop in stops.items()}
+    return {node: stop * UNBOUNDED.height // sizes[node].height for node, stop in stops.items()}
 
 
 def _readers(program: Program, nodes: Collection[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
     """Who among these operators asks for rows of a map, for each map that any of them asks for: their own,
     and those of earlier stages.
     """
-    asked = {source for node in nodes for source in sources_of(program, node)}
-    return {node: [reader for reader in readers_of(program, node) if reader in nodes] for node in asked}
+    asked = {source for node in nodes for source in row_sources(program, node)}
+    return {node: [reader for reader in row_readers(program, node) if reader in nodes] for node in asked}
 
 
 def _is_pointwise(program: Program, node: fx.Node) -> bool:
@@ -217,7 +228,7 @@ def _needed_stops(
     for node in reversed(stage.nodes):
         if node in stops:
             op = program.operators[node]
-            end = op.rows.needs(stops[node] - 1, stops[node])[1]
+            end = op.rows.input_range(stops[node] - 1, stops[node])[1]
             for source in op.sources:
                 if source in inside:
                     end_in = min(end, sizes[source].height)
@@ -228,9 +239,11 @@ def _needed_stops(
 # --- how high bands are ---
 
 
-def bands_of(program: Program, stage: Stage, sizes: dict[fx.Node, Size], limit: int) -> Bands:
-    """Bands whose maps take about `limit` bytes each: as many rows as keep the arithmetic busy, and no more,
-    because what overflows the caches, and what the C library asks the system for, costs time.
+def choose_band_heights(
+    program: Program, stage: Stage, sizes: dict[fx.Node, Size], limit: int
+) -> BandHeights:
+    """Band heights whose feature maps take about `limit` bytes each: enough rows to keep the arithmetic busy,
+    few enough to stay in the caches and in the heap.
     """
     image = sizes[program.source]
     wide = wide_nodes(program, stage, sizes)
@@ -238,7 +251,7 @@ def bands_of(program: Program, stage: Stage, sizes: dict[fx.Node, Size], limit: 
     heaviest = max((weight for node, weight in weights.items() if node not in wide), default=1)
     rows = min(max(1, int(limit // heaviest)), image.height)
     heaviest = max((weights.get(node, 0.0) for node in wide), default=heaviest)
-    return Bands(rows, min(max(1, int(limit // heaviest)), rows))
+    return BandHeights(rows, min(max(1, int(limit // heaviest)), rows))
 
 
 def _row_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> dict[fx.Node, float]:
@@ -251,7 +264,7 @@ def _row_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> di
         * program.channels[node]
         * program.operators[node].dtype.itemsize
         for node in stage.nodes
-        if not is_gathered(program, node)
+        if not is_virtual_concat(program, node)
     }
 
 
@@ -283,7 +296,7 @@ def wide_nodes(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> se
 # --- what may be written over what ---
 
 
-def heirs(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> dict[fx.Node, fx.Node]:
+def reusable_buffers(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> dict[fx.Node, fx.Node]:
     """Kept maps of this stage that may take the memory of a map which nobody reads after it.
 
     Rows are written over those of the old map when all of its readers are past them: its readers are the new
@@ -302,7 +315,7 @@ def heirs(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> dict[fx
     return found
 
 
-def in_strips(program: Program, node: fx.Node) -> bool:
+def stays_in_row_buffer(program: Program, node: fx.Node) -> bool:
     """Whether a kept map may stay in the strips of rows in which it was computed: a convolution's, which can
     be told no place for its result, when all that read it read one px for one.
     """
@@ -315,13 +328,13 @@ def _may_replace(
     program: Program, stage: Stage, sizes: dict[fx.Node, Size], new: fx.Node, old: fx.Node
 ) -> bool:
     operators = program.operators
-    if in_strips(program, new) != in_strips(program, old):
+    if stays_in_row_buffer(program, new) != stays_in_row_buffer(program, old):
         return False
     alike = sizes[new] == sizes[old] and program.channels[new] == program.channels[old]
     if not alike or operators[new].dtype != operators[old].dtype:
         return False
     readers = [node for node in stage.nodes if old in operators[node].sources]
-    if not all(_is_pointwise(program, r) and not is_gathered(program, r) for r in readers):
+    if not all(_is_pointwise(program, r) and not is_virtual_concat(program, r) for r in readers):
         return False
     height = sizes[new].height
     for stop in {*range(1, min(height, 64) + 1), height}:

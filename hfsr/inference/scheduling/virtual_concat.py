@@ -11,33 +11,33 @@ import torch
 from torch import fx
 
 from ..program.operators import Convolution, TransposedConvolution
-from ..program.tracing import Program
+from ..program.program import Program
 
-__all__ = ["concatenated", "is_gathered", "readers_of", "sources_of"]
+__all__ = ["concat_inputs", "is_virtual_concat", "row_readers", "row_sources"]
 
 
-def is_gathered(program: Program, node: fx.Node) -> bool:
+def is_virtual_concat(program: Program, node: fx.Node) -> bool:
     """Whether a map is a concatenation that one convolution reads and nobody else."""
-    if len(node.users) != 1 or not concatenated(node):
+    if len(node.users) != 1 or not concat_inputs(node):
         return False
     (reader,) = node.users
     return isinstance(program.operators.get(reader), (Convolution, TransposedConvolution))
 
 
-def concatenated(node: fx.Node) -> list[fx.Node]:
+def concat_inputs(node: fx.Node) -> list[fx.Node]:
     """The maps that a concatenation is made of, in order; none where it is something else."""
     return list(node.args[0]) if node.target is torch.cat and node.args else []  # type: ignore[arg-type]
 
 
-def readers_of(program: Program, node: fx.Node) -> list[fx.Node]:
+def row_readers(program: Program, node: fx.Node) -> list[fx.Node]:
     """The operators that ask for rows of a map: of a gathered one not it, but who reads it."""
     users = [user for user in node.users if user in program.operators]
-    return [next(iter(user.users)) if is_gathered(program, user) else user for user in users]
+    return [next(iter(user.users)) if is_virtual_concat(program, user) else user for user in users]
 
 
-def sources_of(program: Program, node: fx.Node) -> list[fx.Node]:
+def row_sources(program: Program, node: fx.Node) -> list[fx.Node]:
     """The maps whose rows an operator asks for: of a gathered one not it, but what it is made of."""
     found: list[fx.Node] = []
     for source in program.operators[node].sources:
-        found += program.operators[source].sources if is_gathered(program, source) else [source]
+        found += program.operators[source].sources if is_virtual_concat(program, source) else [source]
     return found

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.inference import Upscaler
-from hfsr.inference.approximate.overlapping_tiles import WindowPlan
+from hfsr.inference.approximate.overlapping_tiles import OverlapPlan
 from hfsr.priors.scaling import Origin, Scaling
 
 from .learning import turned, turned_back
 
-__all__ = ["Band", "Enlarger", "bands_of"]
+__all__ = ["Band", "Enlarger", "choose_band_heights"]
 
 _BACK_PROJECTIONS = 10
 _MAPS = 8
@@ -49,7 +49,7 @@ class Band:
     last: int
 
 
-def bands_of(height: int, rows: int, halo: int) -> list[Band]:
+def choose_band_heights(height: int, rows: int, halo: int) -> list[Band]:
     """Cuts so many rows into bands that own at most `rows` and see `halo` more on either side."""
     return [
         Band(start, min(start + rows, height), max(start - halo, 0), min(start + rows + halo, height))
@@ -88,14 +88,14 @@ class Enlarger:
         row = self.row_bytes(width)
         halo = self.halo()
         rows = int(self.memory / row) - 2 * halo
-        return bands_of(height, height if rows + 2 * halo >= height else max(rows, 32), halo)
+        return choose_band_heights(height, height if rows + 2 * halo >= height else max(rows, 32), halo)
 
     def bytes(self, height: int, width: int) -> float:
         """Most that is held at once for a picture of this size, beside its result."""
         largest = max(band.last - band.first for band in self.bands(height, width))
         sr_height, sr_width = self.scaling.sr_size(largest, width)
         plan = self._upscaler().plan(sr_width, sr_height)
-        network = plan.part_bytes if isinstance(plan, WindowPlan) else plan.memory_bytes
+        network = plan.part_bytes if isinstance(plan, OverlapPlan) else plan.memory_bytes
         return self.row_bytes(width) * largest + network
 
     def row_bytes(self, width: int) -> float:

@@ -16,7 +16,7 @@ from hfsr import images
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.errors import ImageError, OptionsError
 from hfsr.images.colour import rgb_to_y
-from hfsr.inference.image_io.pixel_source import Pixels
+from hfsr.inference.image_io.pixel_source import PixelSource
 from hfsr.inference.progress import drain
 from hfsr.inference.runtime.memory import free_memory
 from hfsr.inference.runtime.precision import choose_device, choose_dtype, dtype_name
@@ -104,7 +104,7 @@ class ZeroShot:
         across, down = f"{self.across:g}", f"{self.down:g}"
         return across if across == down else f"{across}x{down}"
 
-    # Pictures
+    # ImagePipeline
 
     def __call__(
         self,
@@ -182,7 +182,7 @@ class ZeroShot:
     # The run
 
     def _array_steps(self, array: NDArray) -> Generator[FitProgress, None, NDArray]:
-        pixels = Pixels(array, torch.device("cpu"))
+        pixels = PixelSource(array, torch.device("cpu"))
         return pixels.result((yield from self._tensor_steps(pixels.whole())))
 
     def _tensor_steps(self, lq: Tensor) -> Generator[FitProgress, None, Tensor]:

@@ -15,8 +15,8 @@ from hfsr.cli import main
 from hfsr.errors import PlanError
 from hfsr.inference import Upscaler
 from hfsr.inference.approximate import overlapping_tiles
-from hfsr.inference.approximate.blend_weights import spans
-from hfsr.inference.approximate.overlapping_tiles import Windowed
+from hfsr.inference.approximate.blend_weights import blend_windows
+from hfsr.inference.approximate.overlapping_tiles import OverlappingTiles
 from hfsr.inference.program.geometry import Region, Size
 
 from ..conftest import independent_tiles, loud, uneven_image
@@ -36,11 +36,13 @@ class Global(nn.Module):
         return mixed.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)
 
 
-def runner(model: nn.Module, window: int = 32) -> Windowed:
-    return Windowed(model, window=window, device=torch.device("cpu"), dtype=torch.float32)
+def runner(model: nn.Module, window: int = 32) -> OverlappingTiles:
+    return OverlappingTiles(model, window=window, device=torch.device("cpu"), dtype=torch.float32)
 
 
-def restored(run: Windowed, image: Tensor, tile: int | None) -> tuple[Tensor, list[overlapping_tiles.Step]]:
+def restored(
+    run: OverlappingTiles, image: Tensor, tile: int | None
+) -> tuple[Tensor, list[overlapping_tiles.TileStep]]:
     """What is written, NaN where nothing is, and the steps."""
     size = Size(*image.shape[-2:])
     result = torch.full((1, 3, size.height * run.scale, size.width * run.scale), torch.nan)
@@ -61,7 +63,7 @@ def restored(run: Windowed, image: Tensor, tile: int | None) -> tuple[Tensor, li
 )
 def test_weights_of_all_windows_add_up_to_one(length: int, tile: int, scale: int) -> None:
     total = torch.zeros(length * scale)
-    for span in spans(length, tile, scale):
+    for span in blend_windows(length, tile, scale):
         assert span.stop - span.start <= tile + 16
         assert (span.weights >= 0).all()
         total[span.start * scale : span.stop * scale] += span.weights
@@ -69,14 +71,14 @@ def test_weights_of_all_windows_add_up_to_one(length: int, tile: int, scale: int
 
 
 def test_edges_inside_the_picture_are_thrown_away_and_its_own_are_kept() -> None:
-    first, middle, last = spans(60, 20, 2)
+    first, middle, last = blend_windows(60, 20, 2)
     assert (first.weights[0], last.weights[-1]) == (1, 1)
     for inner in (first.weights[-6:], middle.weights[:6], middle.weights[-6:], last.weights[:6]):
         assert not inner.any()
 
 
 def test_a_fade_has_no_step() -> None:
-    for span in spans(60, 20, 1):
+    for span in blend_windows(60, 20, 1):
         assert span.weights.diff().abs().max() <= 0.1 + 1e-6
 
 
@@ -162,7 +164,7 @@ def test_the_default_window_is_the_networks_own() -> None:
 
 def test_memory_decides_too(monkeypatch) -> None:
     image = torch.rand(1, 3, 60, 60)
-    needed = 60 * 60 * runner(Global()).footprint.bytes_per_px
+    needed = 60 * 60 * runner(Global()).profiler.bytes_per_px
     monkeypatch.setattr(overlapping_tiles, "free_memory", lambda _: 2 * needed)
     assert restored(runner(Global()), image, None)[1][0].tile == 0
     monkeypatch.setattr(overlapping_tiles, "free_memory", lambda _: 2 * needed - 2)
@@ -171,13 +173,13 @@ def test_memory_decides_too(monkeypatch) -> None:
 
 def test_the_default_tile_shrinks_where_memory_is_short(monkeypatch) -> None:
     run = runner(Global(), window=80)
-    monkeypatch.setattr(overlapping_tiles, "free_memory", lambda _: 2 * 50**2 * run.footprint.bytes_per_px)
+    monkeypatch.setattr(overlapping_tiles, "free_memory", lambda _: 2 * 50**2 * run.profiler.bytes_per_px)
     assert restored(run, torch.rand(1, 3, 300, 300), None)[1][0].tile == 32
 
 
 def test_memory_is_measured_per_px() -> None:
     """x and mean, half of each, their sum at 1 px: the largest moment holds the result and its two stages."""
-    assert 12 * (4 + 2) <= runner(Global(scale=2)).footprint.bytes_per_px <= 12 * (4 + 2 + 4)
+    assert 12 * (4 + 2) <= runner(Global(scale=2)).profiler.bytes_per_px <= 12 * (4 + 2 + 4)
 
 
 def failing_above(area: int, honest: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -193,7 +195,7 @@ def test_out_of_memory_shrinks_a_chosen_tile_and_starts_again(monkeypatch) -> No
     image = torch.rand(1, 3, 120, 130)
     model = Global()
     run = runner(model, window=80)
-    _ = run.footprint.bytes_per_px
+    _ = run.profiler.bytes_per_px
     monkeypatch.setattr(model, "forward", failing_above(50**2, model.forward))
     found, steps = restored(run, image, None)
     assert {step.tile for step in steps} == {32}
@@ -205,7 +207,7 @@ def test_running_out_in_the_middle_writes_no_row_twice(calls: int, monkeypatch) 
     """`restored` writes into nothing but what is empty."""
     image, model = torch.rand(1, 3, 150, 170), Global()
     run = runner(model, window=80)
-    _ = run.footprint.bytes_per_px
+    _ = run.profiler.bytes_per_px
     honest, count = model.forward, [0]
 
     def forward(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from hfsr.errors import MissingDependencyError, OptionsError
 from hfsr.inference import Upscaler, backends
 from hfsr.inference.backends import compiled, selection, window_executor
-from hfsr.inference.backends.openvino import OpenVino, logs_left_alone
+from hfsr.inference.backends.openvino import OpenVinoEngine, preserve_root_logger
 from hfsr.registry import ARCHS
 from hfsr.zoo import create_model
 
@@ -70,8 +70,8 @@ def test_bf16_is_near_fp32():
 
 def test_a_picture_of_the_same_size_compiles_nothing_anew(monkeypatch):
     compiles = []
-    convert = OpenVino._convert
-    monkeypatch.setattr(OpenVino, "_convert", lambda self, *a: compiles.append(a) or convert(self, *a))
+    convert = OpenVinoEngine._convert
+    monkeypatch.setattr(OpenVinoEngine, "_convert", lambda self, *a: compiles.append(a) or convert(self, *a))
     up = Upscaler(tiny("EDSR"), backend="openvino", tile=16, dtype="fp32")
     first = up.tensor(uneven_image(*SIZE))
     count = len(compiles)
@@ -84,8 +84,8 @@ def test_deep_chains_are_cut_where_the_halo_costs_more_than_moving_maps(monkeypa
     model = create_model("EDSR", num_feat=8, num_block=24, upscale=2).eval()
     up = Upscaler(model, backend="openvino", tile=16, dtype="fp32")
     monkeypatch.setattr(
-        compiled.choose_segments.__globals__["_Cutter"],
-        "_places",
+        compiled.choose_segments.__globals__["_StageCutter"],
+        "_cut_positions",
         lambda self, stage: [0, len(stage.nodes) // 3, 2 * len(stage.nodes) // 3, len(stage.nodes)],
     )
     program, _ = up._runner.program, up.plan(96, 96)
@@ -96,7 +96,7 @@ def test_deep_chains_are_cut_where_the_halo_costs_more_than_moving_maps(monkeypa
 
 
 def test_auto_leaves_small_pictures_to_torch(monkeypatch):
-    monkeypatch.setattr(OpenVino, "__init__", lambda *a: pytest.fail("compiled for a small picture"))
+    monkeypatch.setattr(OpenVinoEngine, "__init__", lambda *a: pytest.fail("compiled for a small picture"))
     up = Upscaler(tiny("EDSR"), backend="auto", tile=16)
     up.tensor(uneven_image(*SIZE))
     assert up.backend == "torch"
@@ -104,7 +104,7 @@ def test_auto_leaves_small_pictures_to_torch(monkeypatch):
 
 def test_auto_leaves_networks_of_many_stages_to_torch(monkeypatch):
     monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1.0)
-    monkeypatch.setattr(OpenVino, "__init__", lambda *a: pytest.fail("compiled for a pooled network"))
+    monkeypatch.setattr(OpenVinoEngine, "__init__", lambda *a: pytest.fail("compiled for a pooled network"))
     up = Upscaler(tiny("A2N"), backend="auto", tile=16)
     up.tensor(uneven_image(*SIZE))
     assert up.backend == "torch"
@@ -149,7 +149,7 @@ def test_a_conversion_that_fails_leaves_the_logs_of_others_as_they_were():
     ov = pytest.importorskip("openvino")
     root = logging.getLogger()
     before = root.level, list(root.filters)
-    with pytest.raises(RuntimeError), logs_left_alone():
+    with pytest.raises(RuntimeError), preserve_root_logger():
         ov.convert_model(torch.nn.Conv2d(3, 3, 1), example_input=torch.zeros(1, 4, 8, 8))
     assert (root.level, root.filters) == before
 
@@ -161,11 +161,11 @@ def test_nothing_is_reported_to_the_makers_of_the_backend(tmp_path):
     program = (
         "import sys, torch, hfsr\n"
         "from hfsr.inference import Upscaler\n"
-        "from hfsr.inference.conversion.quantization import quantise\n"
+        "from hfsr.inference.conversion.quantization import quantize_model\n"
         "model = hfsr.create_model('edsr_tiny').eval()\n"
         "image = torch.rand(1, 3, 96, 96)\n"
         "Upscaler(model, backend='openvino', device='cpu').tensor(image)\n"
-        "quantise(model, [image])\n"
+        "quantize_model(model, [image])\n"
         "print([name for name in sys.modules if name.startswith('openvino_telemetry')])\n"
     )
     home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}

@@ -13,7 +13,7 @@ from hfsr.checkpoints import read_model_folder, write_model_folder
 from hfsr.cli import main
 from hfsr.errors import CheckpointError, MissingDependencyError, OptionsError
 from hfsr.inference import Upscaler
-from hfsr.inference.conversion.quantization import quantise
+from hfsr.inference.conversion.quantization import quantize_model
 from hfsr.samples import SAMPLE
 from hfsr.zoo import create_model
 
@@ -34,7 +34,7 @@ def model() -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def quantised(model) -> torch.nn.Module:
     with torch.no_grad():
-        return quantise(model, samples())
+        return quantize_model(model, samples())
 
 
 def test_inner_convolutions_of_maps_are_quantised_and_nothing_else(model, quantised):
@@ -67,7 +67,7 @@ def test_convolutions_without_a_bias():
     torch.manual_seed(0)
     model = create_model("a2n_tiny").eval()
     with torch.no_grad():
-        quantised, x = quantise(model, samples()), samples()[1]
+        quantised, x = quantize_model(model, samples()), samples()[1]
         assert 0 < float((quantised(x) - model(x)).abs().max()) < 0.02
 
 
@@ -99,15 +99,15 @@ def test_layers_that_are_no_convolutions_are_refused(model):
 
 def test_what_cannot_be_quantised_is_one_line(quantised):
     with pytest.raises(OptionsError, match="quantised already"):
-        quantise(quantised, samples())
+        quantize_model(quantised, samples())
     with pytest.raises(OptionsError, match="no pictures"):
-        quantise(create_model("edsr_tiny"), [])
+        quantize_model(create_model("edsr_tiny"), [])
 
 
 def test_without_nncf_one_line_says_what_to_install(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingDependencyError, match=r"hfsr\[openvino\]"):
-        quantise(model, samples())
+        quantize_model(model, samples())
 
 
 def test_the_command_writes_a_folder_and_says_what_it_costs(tmp_path, capsys):

@@ -10,11 +10,16 @@ from torch import nn
 
 import hfsr
 from hfsr.inference.execution.feature_store import Frame
-from hfsr.inference.execution.row_buffer import Strips, appended, remaining
+from hfsr.inference.execution.row_buffer import RowBuffer, spans_after_append, spans_after_drop
 from hfsr.inference.program.geometry import Region, Size
 from hfsr.inference.program.tracing import trace
-from hfsr.inference.scheduling.row_schedule import Bands, bands_of, heirs, in_strips
-from hfsr.inference.scheduling.virtual_concat import is_gathered, readers_of, sources_of
+from hfsr.inference.scheduling.row_schedule import (
+    BandHeights,
+    choose_band_heights,
+    reusable_buffers,
+    stays_in_row_buffer,
+)
+from hfsr.inference.scheduling.virtual_concat import is_virtual_concat, row_readers, row_sources
 
 from ..conftest import assert_equal, in_rows, loud, uneven_image
 
@@ -25,8 +30,8 @@ def whole() -> torch.Tensor:
 
 
 @pytest.fixture
-def strips(whole) -> Strips:
-    held = Strips()
+def strips(whole) -> RowBuffer:
+    held = RowBuffer()
     for top, bottom in ((0, 3), (3, 4), (4, 10)):
         held.append(top, whole[..., top:bottom, :])
     return held
@@ -37,57 +42,57 @@ def strips(whole) -> Strips:
 )
 def test_any_region_is_that_of_the_whole(strips, whole, region):
     expected = whole[..., region.top : region.bottom, region.left : region.right]
-    assert torch.equal(strips.part(region), expected)
+    assert torch.equal(strips.read(region), expected)
 
 
 def test_a_part_of_one_strip_is_no_copy(strips, whole):
-    assert strips.part(Region(5, 9, 1, 4)).untyped_storage()._cdata == whole.untyped_storage()._cdata
+    assert strips.read(Region(5, 9, 1, 4)).untyped_storage()._cdata == whole.untyped_storage()._cdata
     assert strips.edges(0, 10) == [3, 4]
     assert strips.edges(3, 4) == []
 
 
 def test_what_lies_above_a_row_is_let_go(strips, whole):
     strips.drop_above(4)
-    assert torch.equal(strips.part(Region(4, 7, 0, 6)), whole[..., 4:7, :])
+    assert torch.equal(strips.read(Region(4, 7, 0, 6)), whole[..., 4:7, :])
     assert strips.edges(-1, 10) == [4]
     strips.drop_above(10)
     assert strips.edges(-1, 10) == []
 
 
 def test_a_strip_that_begins_above_replaces_what_it_contains(whole):
-    held = Strips()
+    held = RowBuffer()
     for top, bottom in ((0, 4), (4, 6), (3, 10)):
         held.append(top, whole[..., top:bottom, :])
     assert held.edges(-1, 10) == [0, 3]
     for region in (Region(3, 10, 0, 6), Region(1, 4, 0, 6), Region(2, 9, 1, 3)):
         assert torch.equal(
-            held.part(region), whole[..., region.top : region.bottom, region.left : region.right]
+            held.read(region), whole[..., region.top : region.bottom, region.left : region.right]
         )
-    assert len(held.pieces(Region(3, 10, 0, 6))) == 1
-    assert [piece.shape[2] for piece in held.pieces(Region(1, 9, 0, 6))] == [2, 6]
+    assert len(held.chunks(Region(3, 10, 0, 6))) == 1
+    assert [piece.shape[2] for piece in held.chunks(Region(1, 9, 0, 6))] == [2, 6]
 
 
 def test_at_most_twice_what_is_needed_is_held():
     spans: list[tuple[int, int]] = []
     for stop in range(7, 200, 7):
-        spans = appended(spans, (stop - 7, stop))
+        spans = spans_after_append(spans, (stop - 7, stop))
         for lag in (1, 2, 5, 20, 90):
             row = max(0, stop - lag)
-            left = remaining(spans, row)
+            left = spans_after_drop(spans, row)
             assert left[0][0] <= row
             assert left[-1][1] == stop
             assert all(above[1] >= below[0] for above, below in itertools.pairwise(left))
             assert sum(bottom - top for top, bottom in left) <= max(2 * (stop - row), 0)
-        assert remaining(spans, stop) == []
-        assert remaining(spans, max(0, stop - 90)) == [span for span in spans if span[1] > stop - 90]
+        assert spans_after_drop(spans, stop) == []
+        assert spans_after_drop(spans, max(0, stop - 90)) == [span for span in spans if span[1] > stop - 90]
 
 
 def test_the_last_rows_are_copied_out_of_a_strip_that_is_mostly_past(whole):
-    held = Strips()
+    held = RowBuffer()
     held.append(0, whole)
     held.drop_above(8)
-    assert torch.equal(held.part(Region(8, 10, 0, 6)), whole[..., 8:, :])
-    assert held.part(Region(8, 10, 0, 6)).untyped_storage().nbytes() == 2 * 6 * 2 * 4
+    assert torch.equal(held.read(Region(8, 10, 0, 6)), whole[..., 8:, :])
+    assert held.read(Region(8, 10, 0, 6)).untyped_storage().nbytes() == 2 * 6 * 2 * 4
 
 
 def dense() -> nn.Module:
@@ -99,10 +104,10 @@ def test_concatenations_of_a_dense_block_are_made_when_they_are_read():
     program = trace(dense())
     cats = [node for node in program.operators if node.target is torch.cat]
     assert len(cats) == 12
-    assert all(is_gathered(program, node) for node in cats)
+    assert all(is_virtual_concat(program, node) for node in cats)
     first = cats[0].args[0][0]
-    assert not any(reader in cats for reader in readers_of(program, first))
-    assert sources_of(program, next(iter(cats[3].users))) == list(cats[3].args[0])
+    assert not any(reader in cats for reader in row_readers(program, first))
+    assert row_sources(program, next(iter(cats[3].users))) == list(cats[3].args[0])
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 16, 100])
@@ -114,13 +119,13 @@ def test_a_dense_network_in_rows_is_the_whole(rows):
 def test_rows_that_wait_for_long_are_not_copied(monkeypatch):
     """What the trunk adds at its end lies as it was computed; only short ends of other maps are copied."""
     copied: list[tuple[int, int]] = []
-    honest = Strips._saved
+    honest = RowBuffer._copy
 
     def saved(self, rows):
         copied.append((rows.shape[2], self._spans[-1][1] - self._spans[0][0]))
         return honest(self, rows)
 
-    monkeypatch.setattr(Strips, "_saved", saved)
+    monkeypatch.setattr(RowBuffer, "_copy", saved)
     model, image = dense(), uneven_image(120, 24)
     assert_equal(in_rows(model, image, 4), model(image))
     assert copied
@@ -131,31 +136,31 @@ def test_a_dense_block_is_not_wide():
     """Its body goes in bands as high as its maps allow, and not as those of the enlarged picture."""
     program = trace(hfsr.create_model("rrdbnet_6b_x4").eval())
     (stage,) = program.stages
-    bands = bands_of(program, stage, program.sizes(Size(320, 1024)), 10 << 20)
-    assert bands == Bands(40, 2)
+    bands = choose_band_heights(program, stage, program.sizes(Size(320, 1024)), 10 << 20)
+    assert bands == BandHeights(40, 2)
 
 
 def test_results_of_attention_blocks_are_strips_and_trunks_are_not():
     program = trace(hfsr.create_model("rcan_tiny").eval())
-    kept = {node: in_strips(program, node) for stage in program.stages for node in stage.keeps}
+    kept = {node: stays_in_row_buffer(program, node) for stage in program.stages for node in stage.keeps}
     assert set(kept.values()) == {True, False}
     sizes = program.sizes(Size(40, 40))
-    pairs = [pair for stage in program.stages for pair in heirs(program, stage, sizes).items()]
+    pairs = [pair for stage in program.stages for pair in reusable_buffers(program, stage, sizes).items()]
     assert pairs
-    assert all(in_strips(program, new) == in_strips(program, old) for new, old in pairs)
+    assert all(stays_in_row_buffer(program, new) == stays_in_row_buffer(program, old) for new, old in pairs)
 
 
 def test_strips_go_as_soon_as_they_are_read(monkeypatch):
     """A map and the one that follows it never lie in memory both as a whole."""
     torch.manual_seed(3)
     model, image = loud(hfsr.create_model("rcan_tiny").eval()), uneven_image(64, 40)
-    held: list[Strips] = []
+    held: list[RowBuffer] = []
     honest, most = Frame.keep, 0
 
     def keep(self, node, region):
         nonlocal most
         honest(self, node, region)
-        alive = [each for each in self.live.values() if isinstance(each, Strips)]
+        alive = [each for each in self.live.values() if isinstance(each, RowBuffer)]
         held.extend(each for each in alive if each not in held)
         most = max(most, sum(bottom - top for each in alive for top, bottom in each._spans))
 
@@ -169,13 +174,13 @@ def test_strips_go_as_soon_as_they_are_read(monkeypatch):
 def test_a_step_is_cut_where_strips_end(monkeypatch):
     """Pointwise readers of strips never ask for rows of two of them, which would be a copy."""
     asked = []
-    honest = Strips.part
+    honest = RowBuffer.read
 
     def part(self, region):
         asked.append(len(self.edges(region.top, region.bottom)))
         return honest(self, region)
 
-    monkeypatch.setattr(Strips, "part", part)
+    monkeypatch.setattr(RowBuffer, "read", part)
     model, image = loud(hfsr.create_model("rcan_tiny").eval()), uneven_image(64, 40)
     assert_equal(in_rows(model, image, 8), model(image))
     assert len(asked) > 20

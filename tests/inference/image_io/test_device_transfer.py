@@ -12,7 +12,7 @@ from hfsr.errors import OptionsError
 from hfsr.inference.image_io import device_transfer
 from hfsr.inference.program.geometry import Region
 from hfsr.inference.runtime import precision
-from hfsr.inference.runtime.precision import choose_device, in_full
+from hfsr.inference.runtime.precision import choose_device, disable_tf32
 
 CUDA = torch.device("cuda", 0)
 
@@ -47,7 +47,9 @@ def log(monkeypatch) -> list[str]:
 
 def test_results_are_handed_on_in_order_one_step_behind(log):
     taken = []
-    overlapped = device_transfer.Overlapped(CUDA, lambda r, part: taken.append((r.top, part.tolist())))
+    overlapped = device_transfer.OverlappedTransfer(
+        CUDA, lambda r, part: taken.append((r.top, part.tolist()))
+    )
     for top in range(3):
         overlapped.write(Region(top, top + 1, 0, 2), torch.tensor([top, -top]))
         assert len(taken) == top
@@ -81,17 +83,17 @@ def test_arrays_arrive_as_float32(log, monkeypatch, dtype):
 
 def test_fp32_is_not_shortened_on_a_gpu_and_the_setting_is_given_back():
     settings = precision._tf32_settings()
-    before = [getattr(place, name) for place, name, _ in settings]
+    before = [getattr(owner, name) for owner, name, _ in settings]
     off = [value for _, _, value in settings]
     assert before != off  # what torch does by itself
-    with in_full(torch.float32, CUDA):
-        with in_full(torch.float32, CUDA):
-            assert [getattr(place, name) for place, name, _ in settings] == off
-        assert [getattr(place, name) for place, name, _ in settings] == off
-    assert [getattr(place, name) for place, name, _ in settings] == before
+    with disable_tf32(torch.float32, CUDA):
+        with disable_tf32(torch.float32, CUDA):
+            assert [getattr(owner, name) for owner, name, _ in settings] == off
+        assert [getattr(owner, name) for owner, name, _ in settings] == off
+    assert [getattr(owner, name) for owner, name, _ in settings] == before
     for dtype, device in ((torch.bfloat16, CUDA), (torch.float32, torch.device("cpu"))):
-        with in_full(dtype, device):
-            assert [getattr(place, name) for place, name, _ in settings] == before
+        with disable_tf32(dtype, device):
+            assert [getattr(owner, name) for owner, name, _ in settings] == before
 
 
 def test_a_gpu_has_its_number(monkeypatch):

@@ -62,7 +62,7 @@ def test_regions_of_a_view(view):
     whole = read(Region(0, view.size(size).height, 0, view.size(size).width))
     seen = read(Region(1, 4, 2, 5))
     assert torch.equal(seen, whole[..., 1:4, 2:5])
-    assert torch.equal(view.undone(whole), picture)
+    assert torch.equal(view.invert(whole), picture)
     assert len(set(self_ensemble.VIEWS)) == 8
 
 

@@ -10,16 +10,16 @@ from torch import nn
 
 from hfsr.archs._resize import Bicubic, Bilinear
 from hfsr.inference.program.geometry import (
-    Enlarge,
-    Interpolate,
-    Reduce,
+    CropAxis,
+    InterpolateAxis,
     Region,
     Size,
-    Spread,
-    Trim,
-    Window,
-    cut,
-    split,
+    TransposedAxis,
+    UnshuffleAxis,
+    UpscaleAxis,
+    WindowAxis,
+    split_in_half,
+    tile_grid,
 )
 
 
@@ -37,11 +37,11 @@ def touched(module: nn.Module, length: int, start: int, stop: int, width: int = 
     kernel=st.integers(1, 5), stride=st.integers(1, 3), dilation=st.integers(1, 2), start=st.integers(0, 5)
 )
 def test_window(kernel, stride, dilation, start):
-    rule = Window(kernel, stride, kernel // 2, dilation)
+    rule = WindowAxis(kernel, stride, kernel // 2, dilation)
     conv = nn.Conv2d(1, 1, (kernel, 1), (stride, 1), (kernel // 2, 0), (dilation, 1))
     length = 40
     assert rule.size(length) == conv(torch.zeros(1, 1, length, 1)).shape[2]
-    low, high = rule.needs(start, start + 3)
+    low, high = rule.input_range(start, start + 3)
     found = touched(conv, length, start, start + 3)
     assert (min(found), max(found) + 1) == (max(low, 0) if low >= 0 else min(found), high)
     assert min(found) >= low
@@ -50,26 +50,26 @@ def test_window(kernel, stride, dilation, start):
 @given(kernel=st.integers(2, 9), stride=st.integers(1, 4), start=st.integers(0, 12))
 def test_spread(kernel, stride, start):
     padding = (kernel - 1) // 2
-    rule = Spread(kernel, stride, padding)
+    rule = TransposedAxis(kernel, stride, padding)
     conv = nn.ConvTranspose2d(1, 1, (kernel, 1), (stride, 1), (padding, 0))
     length = 20
     assert rule.size(length) == conv(torch.zeros(1, 1, length, 1)).shape[2]
-    low, high = rule.needs(start, start + 2)
+    low, high = rule.input_range(start, start + 2)
     found = touched(conv, length, start, start + 2)
     assert not found or (max(low, 0) <= min(found) and max(found) < high)
     assert not found or (min(found), max(found) + 1) == (max(low, 0), min(high, length))
 
 
 def test_enlarge_and_reduce():
-    assert Enlarge(3).needs(4, 7) == (1, 3)
-    assert Enlarge(3).size(5) == 15
-    assert Reduce(2).needs(3, 5) == (6, 10)
-    assert Reduce(2).size(9) == 4
+    assert UpscaleAxis(3).input_range(4, 7) == (1, 3)
+    assert UpscaleAxis(3).size(5) == 15
+    assert UnshuffleAxis(2).input_range(3, 5) == (6, 10)
+    assert UnshuffleAxis(2).size(9) == 4
 
 
 def test_trim():
-    assert Trim(1, 2).size(9) == 6
-    assert Trim(1, 2).needs(0, 6) == (1, 7)
+    assert CropAxis(1, 2).size(9) == 6
+    assert CropAxis(1, 2).input_range(0, 6) == (1, 7)
 
 
 @settings(deadline=None)
@@ -81,11 +81,11 @@ def test_trim():
 )
 def test_interpolate(kind, ratio, start, length):
     factor, divisor = ratio
-    module, rule = kind(factor, divisor), Interpolate(factor, kind.support, divisor)
+    module, rule = kind(factor, divisor), InterpolateAxis(factor, kind.support, divisor)
     size = 144
     assert rule.size(size) == module(torch.zeros(1, 1, size, divisor)).shape[2]
     start += rule.size(60)  # far from the border
-    low, high = rule.needs(start, start + length)
+    low, high = rule.input_range(start, start + length)
     found = touched(module, size, start, start + length, width=divisor)
     assert low <= min(found)
     assert max(found) < high
@@ -100,7 +100,7 @@ def test_interpolate(kind, ratio, start, length):
 @given(height=st.integers(1, 70), width=st.integers(1, 70), tile=st.integers(8, 80))
 def test_cut_covers_every_px_once(height, width, tile):
     counts = torch.zeros(height, width, dtype=torch.int)
-    for r in cut(Size(height, width), tile):
+    for r in tile_grid(Size(height, width), tile):
         assert 0 < r.height <= tile
         assert 0 < r.width <= tile
         counts[r.top : r.bottom, r.left : r.right] += 1
@@ -109,7 +109,7 @@ def test_cut_covers_every_px_once(height, width, tile):
 
 @pytest.mark.parametrize("region", [Region(0, 9, 0, 4), Region(3, 5, 2, 17)])
 def test_split_halves_the_longer_side(region):
-    a, b = split(region)
+    a, b = split_in_half(region)
     assert a.area + b.area == region.area
     assert a.union(b) == region
     assert max(a.height, a.width) < max(region.height, region.width)
@@ -125,7 +125,7 @@ def test_scaled_pieces_tile_the_scaled_map(height, width, tile, ratio):
     up, down = ratio
     image, size = Size(height, width), Size(-(-height * up // down), -(-width * up // down))
     counts = torch.zeros(size, dtype=torch.int)
-    for r in cut(image, tile):
-        s = r.scaled(image, size)
+    for r in tile_grid(image, tile):
+        s = r.rescale(image, size)
         counts[s.top : s.bottom, s.left : s.right] += 1
     assert (counts == 1).all()

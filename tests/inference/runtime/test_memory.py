@@ -15,17 +15,17 @@ from PIL import Image
 import hfsr
 from hfsr.errors import PlanError
 from hfsr.inference import Upscaler, runner
-from hfsr.inference.approximate.profiler import _LiveBytes
+from hfsr.inference.approximate.profiler import PeakMemoryMode
 from hfsr.inference.execution.executor import execute
 from hfsr.inference.image_io import pixel_source
-from hfsr.inference.image_io.pixel_source import RowOrder, new_array
+from hfsr.inference.image_io.pixel_source import RowAssembler, allocate_result
 from hfsr.inference.planning import planner
 from hfsr.inference.planning.cost_model import live_bytes, rows_bytes
-from hfsr.inference.program.geometry import Region, Size, cut
+from hfsr.inference.program.geometry import Region, Size, tile_grid
 from hfsr.inference.program.operators import Convolution
 from hfsr.inference.program.tracing import trace
-from hfsr.inference.runtime import memory
-from hfsr.inference.scheduling.row_schedule import Bands, heirs
+from hfsr.inference.runtime import glibc_heap, memory
+from hfsr.inference.scheduling.row_schedule import BandHeights, reusable_buffers
 
 from ..conftest import loud, uneven_image
 
@@ -106,7 +106,8 @@ HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def test_the_heap_is_asked_for_in_huge_pages():
     """Advised for what is expected, in a process whose heap nobody has used yet; touching none of it."""
     told = run_alone(
-        "from hfsr.inference.runtime.memory import kept_heap, resident_memory\n"
+        "from hfsr.inference.runtime.glibc_heap import retain_heap\n"
+        "from hfsr.inference.runtime.memory import resident_memory\n"
         "from pathlib import Path\n"
         "def advised():\n"
         "    flags = [l.split() for l in Path('/proc/self/smaps').read_text().splitlines()]\n"
@@ -114,7 +115,7 @@ def test_the_heap_is_asked_for_in_huge_pages():
         "    found = ['hg' in f for f in flags if f[0] == 'VmFlags:']\n"
         "    return sum(size for size, huge in zip(sizes, found, strict=True) if huge) >> 10\n"
         "before, resident = advised(), resident_memory()\n"
-        "with kept_heap(100 << 20):\n"
+        "with retain_heap(100 << 20):\n"
         "    inside, taken = advised(), resident_memory() - resident\n"
         "print(before, inside, taken >> 20)\n"
     )
@@ -126,7 +127,7 @@ def test_the_heap_is_asked_for_in_huge_pages():
 
 @pytest.mark.parametrize("expected", [0, 1 << 20, 64 << 20, 1 << 50])
 def test_whatever_is_expected_of_the_heap_tensors_come_from_it(expected):
-    with memory.kept_heap(expected):
+    with glibc_heap.retain_heap(expected):
         assert torch.ones(3, 5 << 20).sum() == 15 << 20
 
 
@@ -139,7 +140,7 @@ def run_alone(program: str) -> str:
 def test_new_maps_take_the_place_of_old_ones():
     program = trace(hfsr.create_model("rcan_tiny").eval())
     image = Size(64, 64)
-    assert any(heirs(program, stage, program.sizes(image)) for stage in program.stages)
+    assert any(reusable_buffers(program, stage, program.sizes(image)) for stage in program.stages)
     assert live_bytes(program, image, in_place=True) < live_bytes(program, image)
 
 
@@ -196,8 +197,8 @@ def test_rows_come_whole_and_in_order(tile, alpha):
     values = np.random.default_rng(0).integers(0, 256, (30, 41, 3), np.uint8)
     opacity = values[..., 0].copy() if alpha else None
     taken: list[np.ndarray] = []
-    order = RowOrder(41, lambda rows: taken.append(rows.copy()), opacity)
-    for r in cut(Size(30, 41), tile):
+    order = RowAssembler(41, lambda rows: taken.append(rows.copy()), opacity)
+    for r in tile_grid(Size(30, 41), tile):
         order.write(r, values[r.top : r.bottom, r.left : r.right])
     expected = values if opacity is None else np.dstack([values, opacity])
     np.testing.assert_array_equal(np.concatenate(taken), expected)
@@ -205,7 +206,7 @@ def test_rows_come_whole_and_in_order(tile, alpha):
 
 def test_parts_of_a_strip_may_come_in_any_order():
     taken: list[np.ndarray] = []
-    order = RowOrder(4, lambda rows: taken.append(rows.copy()))
+    order = RowAssembler(4, lambda rows: taken.append(rows.copy()))
     order.write(Region(0, 2, 2, 4), np.full((2, 2), 1, np.uint8))
     order.write(Region(1, 3, 0, 2), np.full((2, 2), 2, np.uint8))
     assert not taken
@@ -215,7 +216,7 @@ def test_parts_of_a_strip_may_come_in_any_order():
 
 
 def test_a_large_result_lies_in_a_file(monkeypatch):
-    assert not isinstance(new_array((4, 4), np.dtype(np.uint8)), np.memmap)
+    assert not isinstance(allocate_result((4, 4), np.dtype(np.uint8)), np.memmap)
     monkeypatch.setattr(pixel_source, "_FILE_FROM", 0)
     model, array = hfsr.create_model("edsr_tiny").eval(), np.full((20, 20, 3), 9, np.uint8)
     result = Upscaler(model)(array)
@@ -271,15 +272,15 @@ def test_more_work_is_forecast_to_take_longer():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_a_dense_network_holds_is_foretold(dtype):
-    """Strips, ends of strips and concatenations, counted as they come and go."""
+    """RowBuffer, ends of strips and concatenations, counted as they come and go."""
     program = trace(hfsr.create_model("rrdbnet_tiny", num_feat=16, num_grow_ch=8, num_block=2).eval())
     program.prepare(torch.device("cpu"), dtype)
-    size, bands, image = Size(120, 40), Bands(10, 2), torch.rand(1, 3, 120, 40)
+    size, bands, image = Size(120, 40), BandHeights(10, 2), torch.rand(1, 3, 120, 40)
 
     def read(r: Region) -> torch.Tensor:
         return image[..., r.top : r.bottom, r.left : r.right]
 
-    with torch.inference_mode(), _LiveBytes() as live:
+    with torch.inference_mode(), PeakMemoryMode() as live:
         for _ in execute(program, size, read, lambda *_: None, bands=[bands], device=torch.device("cpu")):
             pass
     foretold = rows_bytes(program, program.stages[0], program.sizes(size), bands)

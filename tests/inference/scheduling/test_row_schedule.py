@@ -9,11 +9,12 @@ from torch import fx
 
 import hfsr
 from hfsr.inference.program.geometry import Size
-from hfsr.inference.program.tracing import Program, trace
-from hfsr.inference.scheduling.row_schedule import Band, Bands, Schedule
+from hfsr.inference.program.program import Program
+from hfsr.inference.program.tracing import trace
+from hfsr.inference.scheduling.row_schedule import Band, BandHeights, RowSchedule
 
 IMAGE = Size(97, 24)
-BANDS = Bands(8, 2)
+BANDS = BandHeights(8, 2)
 
 
 @pytest.fixture(scope="module", params=["rrdbnet_tiny", "edsr_tiny", "rcan_tiny", "metardn_tiny"])
@@ -21,9 +22,9 @@ def program(request: pytest.FixtureRequest) -> Program:
     return trace(hfsr.create_model(request.param).eval())
 
 
-def bands_in(program: Program, index: int, bands: Bands = BANDS) -> list[Band]:
+def bands_in(program: Program, index: int, bands: BandHeights = BANDS) -> list[Band]:
     """All bands of a stage, each taken as done."""
-    schedule = Schedule(program, program.stages[index], program.sizes(IMAGE), bands)
+    schedule = RowSchedule(program, program.stages[index], program.sizes(IMAGE), bands)
     found = []
     while (band := schedule.next_band()) is not None:
         for step in band.steps:
@@ -56,7 +57,7 @@ def test_the_picture_is_owned_once_from_top_to_bottom(program: Program) -> None:
 def test_no_band_of_a_deep_stage_is_much_higher_than_the_others(rows: int) -> None:
     """Its windows reach over more rows than a band has: what they see first comes in bands of its own."""
     program = trace(hfsr.create_model("rrdbnet_tiny", num_block=3).eval())
-    sizes, bands = program.sizes(IMAGE), bands_in(program, 0, Bands(rows, rows))
+    sizes, bands = program.sizes(IMAGE), bands_in(program, 0, BandHeights(rows, rows))
     reach = program.radius()
     assert reach > 3 * rows
     above = [band for band in bands if band.piece.top < 0]
@@ -69,13 +70,13 @@ def test_no_band_of_a_deep_stage_is_much_higher_than_the_others(rows: int) -> No
 
 def test_a_shallow_stage_begins_with_the_picture() -> None:
     program = trace(hfsr.create_model("edsr_tiny").eval())
-    bands = bands_in(program, 0, Bands(64, 64))
+    bands = bands_in(program, 0, BandHeights(64, 64))
     assert program.radius() < 64
     assert [(band.piece.top, band.piece.bottom) for band in bands] == [(0, 64), (64, 97)]
 
 
 def test_bands_that_are_halved_on_the_way_leave_nothing_out(program: Program) -> None:
-    schedule = Schedule(program, program.stages[0], program.sizes(IMAGE), Bands(7, 7))
+    schedule = RowSchedule(program, program.stages[0], program.sizes(IMAGE), BandHeights(7, 7))
     owned = []
     while (band := schedule.next_band()) is not None:
         for step in band.steps:

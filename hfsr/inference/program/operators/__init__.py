@@ -1,28 +1,27 @@
-"""What each operator of a network's graph does to a piece of a map.
+"""Operators of a network's graph, each able to compute any region of its output exactly.
 
-An operator knows three things: which input region an output region needs (its geometry), how many channels
-and multiply-adds it has, and how to compute exactly that output region from a `Workspace`. Zero padding is
-applied only where a region touches the true border of its map, so a piece equals the same part of the whole-
-image result.
+An operator knows the input region that an output region needs (its geometry), its channels and arithmetic,
+and how to compute an output region from `OperatorInputs`. Zero padding is applied only where a region touches
+the border of its feature map, so that a tile equals the same part of the whole-image result.
 
-To teach the planner a new operator, add a class here and one line to a table of `rules`.
+A new operator takes a class here and one line in a table of `operator_mapping`.
 """
 
-from .base import MapOperator, Workspace
+from .base import Operator, OperatorInputs
 from .convolution import Blur, Convolution, TransposedConvolution
-from .pointwise import OVER_CHANNELS, Pointwise
-from .resampling import Positional, Resampling, Trimming, Unshuffle
+from .pointwise import CHANNEL_REDUCTIONS, Pointwise
+from .resampling import Crop, PixelUnshuffle, PositionalUpsampling, Resampling
 
 __all__ = [
-    "OVER_CHANNELS",
+    "CHANNEL_REDUCTIONS",
     "Blur",
     "Convolution",
-    "MapOperator",
+    "Crop",
+    "Operator",
+    "OperatorInputs",
+    "PixelUnshuffle",
     "Pointwise",
-    "Positional",
+    "PositionalUpsampling",
     "Resampling",
     "TransposedConvolution",
-    "Trimming",
-    "Unshuffle",
-    "Workspace",
 ]

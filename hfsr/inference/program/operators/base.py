@@ -1,4 +1,4 @@
-"""What all operators have in common, and what they may ask for."""
+"""Base class of the operators, and the protocol by which they read their inputs."""
 
 from __future__ import annotations
 
@@ -9,58 +9,60 @@ from torch import Tensor, fx
 
 from hfsr.errors import PlanError
 
-from ..geometry import AxisRule, Enlarge, Region, Size
+from ..geometry import AxisGeometry, Region, Size, UpscaleAxis
 
-__all__ = ["MapOperator", "Workspace", "cropped", "margins"]
+__all__ = ["Operator", "OperatorInputs", "crop", "margins"]
 
-_POINTWISE = (Enlarge(), Enlarge())
+_POINTWISE = (UpscaleAxis(), UpscaleAxis())
 
 
-class Workspace(Protocol):
-    """What an operator may ask for while it computes one piece."""
+class OperatorInputs(Protocol):
+    """Source of the inputs that an operator reads while it computes one region."""
 
-    def patch(self, node: fx.Node, region: Region) -> Tensor:
-        """This part of a map, (B, C, region.height, region.width)."""
+    def feature(self, node: fx.Node, region: Region) -> Tensor:
+        """A region of a feature map, (B, C, region.height, region.width)."""
 
     def value(self, node: fx.Node) -> Tensor:
         """A constant, or a vector made from pooled statistics."""
 
     def size(self, node: fx.Node) -> Size:
-        """Size of a whole map."""
+        """Size of a whole feature map."""
 
 
-class MapOperator:
-    """One node that produces a map.
+class Operator:
+    """A node of the graph that produces a feature map.
 
     Attributes:
-        node: its place in the graph.
-        sources: the maps it reads.
-        rows, columns: its geometry.
-        compute: dtype it computes in (None: that of its inputs).
-        dtype: dtype of what it returns.
-        overwrites: the source whose memory it may reuse for its result.
+        node: its node in the graph.
+        sources: the feature maps that it reads.
+        rows, columns: its geometry along both axes.
+        compute_dtype: dtype of its arithmetic; None for that of its inputs.
+        dtype: dtype of its output.
+        inplace_source: the source whose memory its output may reuse.
     """
 
     def __init__(
-        self, node: fx.Node, sources: list[fx.Node], axes: tuple[AxisRule, AxisRule] = _POINTWISE
+        self, node: fx.Node, sources: list[fx.Node], axes: tuple[AxisGeometry, AxisGeometry] = _POINTWISE
     ) -> None:
         self.node = node
         self.sources = sources
         self.rows, self.columns = axes
-        self.compute: torch.dtype | None = None
+        self.compute_dtype: torch.dtype | None = None
         self.dtype = torch.float32
-        self.overwrites: fx.Node | None = None
+        self.inplace_source: fx.Node | None = None
 
     def size(self, source: Size) -> Size:
+        """Size of the output for inputs of size `source`."""
         return Size(self.rows.size(source.height), self.columns.size(source.width))
 
-    def needs(self, region: Region) -> Region:
-        """The input region that `region` of the output depends on, before clipping."""
-        return Region(
-            *self.rows.needs(region.top, region.bottom), *self.columns.needs(region.left, region.right)
-        )
+    def input_region(self, region: Region) -> Region:
+        """The input region that `region` of the output depends on; not clipped to the feature map."""
+        top, bottom = self.rows.input_range(region.top, region.bottom)
+        left, right = self.columns.input_range(region.left, region.right)
+        return Region(top, bottom, left, right)
 
     def channels(self, sources: list[int]) -> int:
+        """Channels of the output, given those of the sources."""
         return max(sources)
 
     def cost(self, channels: int) -> float:
@@ -68,19 +70,19 @@ class MapOperator:
         return float(channels)
 
     def prepare(self, device: torch.device) -> None:
-        """Makes the weights ready in `compute` dtype on `device`, once."""
+        """Copies the weights to `device` in `compute_dtype`, once."""
 
-    def run(self, region: Region, work: Workspace) -> Tensor:
+    def run(self, region: Region, inputs: OperatorInputs) -> Tensor:
         """Computes exactly `region` of the output."""
         raise PlanError(f"operator {type(self).__name__} cannot run")
 
-    def run_into(self, region: Region, work: Workspace, out: Tensor) -> None:
+    def run_into(self, region: Region, inputs: OperatorInputs, out: Tensor) -> None:
         """Computes exactly `region` of the output into `out`."""
-        out.copy_(self.run(region, work))
+        out.copy_(self.run(region, inputs))
 
 
 def margins(need: Region, inside: Region) -> tuple[int, int, int, int]:
-    """Left, right, top and bottom px by which `need` reaches out of the map."""
+    """Left, right, top and bottom px by which `need` exceeds the feature map."""
     return (
         inside.left - need.left,
         need.right - inside.right,
@@ -89,8 +91,8 @@ def margins(need: Region, inside: Region) -> tuple[int, int, int, int]:
     )
 
 
-def cropped(y: Tensor, top: int, left: int, region: Region) -> Tensor:
-    """The part of `y` of a region's size that begins at `top` and `left`."""
+def crop(y: Tensor, top: int, left: int, region: Region) -> Tensor:
+    """The part of `y`, as large as `region`, that begins at `top` and `left`."""
     if y.shape[-2:] == (region.height, region.width):
         return y
     return y[..., top : top + region.height, left : left + region.width]

@@ -1,4 +1,4 @@
-"""Operators that treat every px by itself."""
+"""Pointwise operators: each output px depends on the input px at the same place."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from ..geometry import Region
-from .base import MapOperator, Workspace
+from .base import Operator, OperatorInputs
 
-__all__ = ["OVER_CHANNELS", "Pointwise"]
+__all__ = ["CHANNEL_REDUCTIONS", "Pointwise"]
 
 
-class Pointwise(MapOperator):
-    """Anything that treats every px by itself: activations, arithmetic, concatenation, channel slices."""
+class Pointwise(Operator):
+    """Activations, arithmetic, concatenation, channel slices and reductions over channels."""
 
     def __init__(self, node: fx.Node, sources: list[fx.Node], function: Callable[..., Any]) -> None:
         super().__init__(node, sources)
@@ -30,44 +30,43 @@ class Pointwise(MapOperator):
         if self.node.target is operator.getitem:
             channels: Any = self.node.args[1]
             return len(range(sources[0])[channels[1]])
-        if self.node.target in OVER_CHANNELS:
+        if self.node.target in CHANNEL_REDUCTIONS:
             return 1
         return max(sources)
 
     def prepare(self, device: torch.device) -> None:
         if isinstance(self.function, nn.Module):
-            self.function = copy.deepcopy(self.function).to(device=device, dtype=self.compute)
+            self.function = copy.deepcopy(self.function).to(device=device, dtype=self.compute_dtype)
 
-    def run_into(self, region: Region, work: Workspace, out: Tensor) -> None:
+    def run_into(self, region: Region, inputs: OperatorInputs, out: Tensor) -> None:
         write = _OUT_VARIANTS.get(self.node.target)
         if isinstance(self.function, nn.ReLU):
-            torch.clamp_min(self._load(self.sources[0], region, work), 0, out=out)
+            torch.clamp_min(self._load(self.sources[0], region, inputs), 0, out=out)
         elif isinstance(self.function, nn.LeakyReLU):
-            x = self._load(self.sources[0], region, work)
+            x = self._load(self.sources[0], region, inputs)
             torch.ops.aten.leaky_relu.out(x, self.function.negative_slope, out=out)
         elif write is None:
-            super().run_into(region, work, out)
+            super().run_into(region, inputs, out)
         else:
-            args = fx.node.map_arg(self.node.args, lambda node: self._load(node, region, work))
+            args = fx.node.map_arg(self.node.args, lambda node: self._load(node, region, inputs))
             write(*args, **self.node.kwargs, out=out)
 
-    def _load(self, node: fx.Node, region: Region, work: Workspace) -> Tensor:
-        value = work.patch(node, region) if node in self.sources else work.value(node)
-        return value if self.compute is None else value.to(self.compute)
+    def _load(self, node: fx.Node, region: Region, inputs: OperatorInputs) -> Tensor:
+        value = inputs.feature(node, region) if node in self.sources else inputs.value(node)
+        return value if self.compute_dtype is None else value.to(self.compute_dtype)
 
-    def run(self, region: Region, work: Workspace) -> Tensor:
+    def run(self, region: Region, inputs: OperatorInputs) -> Tensor:
         def load(node: fx.Node) -> Tensor:
-            return self._load(node, region, work)
+            return self._load(node, region, inputs)
 
-        if self.overwrites is not None and self.node.target in _IN_PLACE:
-            target = load(self.overwrites)
-            others = [
-                load(a) if isinstance(a, fx.Node) else a for a in self.node.args if a is not self.overwrites
-            ]
+        if self.inplace_source is not None and self.node.target in _IN_PLACE:
+            target = load(self.inplace_source)
+            others = [a for a in self.node.args if a is not self.inplace_source]
+            others = [load(a) if isinstance(a, fx.Node) else a for a in others]
             return _IN_PLACE[self.node.target](target, *others)
-        if self.overwrites is not None and isinstance(self.function, (nn.ReLU, nn.LeakyReLU)):
-            slope = getattr(self.function, "negative_slope", 0.0)
-            return F.leaky_relu_(load(self.overwrites), slope) if slope else load(self.overwrites).relu_()
+        if self.inplace_source is not None and isinstance(self.function, (nn.ReLU, nn.LeakyReLU)):
+            slope, x = getattr(self.function, "negative_slope", 0.0), load(self.inplace_source)
+            return F.leaky_relu_(x, slope) if slope else x.relu_()
         args = fx.node.map_arg(self.node.args, load)
         kwargs = fx.node.map_arg(self.node.kwargs, load)
         return self.function(*args, **kwargs)
@@ -79,7 +78,7 @@ _IN_PLACE: dict[Any, Callable[..., Tensor]] = {
     F.relu: Tensor.relu_,
     torch.sigmoid: Tensor.sigmoid_,
 }
-"""Functions whose result may take the place of one input."""
+"""In-place variants of functions, for a source whose memory the output may reuse."""
 
 _OUT_VARIANTS: dict[Any, Callable[..., Tensor]] = {
     operator.add: torch.add,
@@ -89,8 +88,8 @@ _OUT_VARIANTS: dict[Any, Callable[..., Tensor]] = {
     torch.cat: torch.cat,
     torch.addcmul: torch.addcmul,
 }
-"""Functions that can put their result straight where it is kept."""
+"""Variants of functions that write their output into a given tensor."""
 
 
-OVER_CHANNELS = (torch.amax, torch.amin, torch.mean, "amax", "amin", "mean")
-"""Functions that make one channel of all channels."""
+CHANNEL_REDUCTIONS = (torch.amax, torch.amin, torch.mean, "amax", "amin", "mean")
+"""Functions that reduce all channels to one."""

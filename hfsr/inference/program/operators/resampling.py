@@ -1,4 +1,4 @@
-"""Operators that move px: interpolation, shuffling, trimming, enlargement by real numbers."""
+"""Operators that change the grid: interpolation, pixel shuffle, cropping, enlargement by real numbers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch.nn import functional as F
 
 from hfsr.archs import PositionalEnlargement
 
-from ..geometry import Enlarge, Interpolate, Project, Reduce, Region
-from .base import MapOperator, Workspace, cropped, margins
+from ..geometry import InterpolateAxis, RealScaleAxis, Region, UnshuffleAxis, UpscaleAxis
+from .base import Operator, OperatorInputs, crop, margins
 
-__all__ = ["Positional", "Resampling", "Trimming", "Unshuffle"]
+__all__ = ["Crop", "PixelUnshuffle", "PositionalUpsampling", "Resampling"]
 
 
-class Resampling(MapOperator):
+class Resampling(Operator):
     """Pixel shuffle, and nearest, bilinear or bicubic interpolation.
 
-    Interpolating a part of a map clamps or mirrors at the part's edges; the rule asks for so many px that
-    this does not reach the result, except at the true border, where it happens to the whole image as well.
+    Interpolating a part of a feature map clamps or mirrors at the edges of the part. The geometry reads
+    enough px that this does not reach the result, except at the border of the whole, where it is right.
     """
 
     def __init__(
@@ -29,38 +29,38 @@ class Resampling(MapOperator):
         node: fx.Node,
         sources: list[fx.Node],
         *,
-        rule: Enlarge | Interpolate,
+        axis: UpscaleAxis | InterpolateAxis,
         function: Callable[[Tensor], Tensor],
         channel_ratio: int = 1,
     ) -> None:
-        super().__init__(node, sources, (rule, rule))
+        super().__init__(node, sources, (axis, axis))
         self.function = function
         self.channel_ratio = channel_ratio
 
     def channels(self, sources: list[int]) -> int:
         return sources[0] // self.channel_ratio
 
-    def run(self, region: Region, work: Workspace) -> Tensor:
+    def run(self, region: Region, inputs: OperatorInputs) -> Tensor:
         source = self.sources[0]
-        inside = self.needs(region).clipped(work.size(source))
-        y = self.function(work.patch(source, inside))
+        inside = self.input_region(region).clip(inputs.size(source))
+        y = self.function(inputs.feature(source, inside))
         top = region.top - self.rows.size(inside.top)
         left = region.left - self.columns.size(inside.left)
-        return cropped(y, top, left, region).to(self.dtype)
+        return crop(y, top, left, region).to(self.dtype)
 
 
-class Trimming(MapOperator):
-    """Cuts rows off the top and bottom of a map and columns off its sides."""
+class Crop(Operator):
+    """Removal of rows at the top and bottom of a feature map and of columns at its sides."""
 
-    def run(self, region: Region, work: Workspace) -> Tensor:
-        return work.patch(self.sources[0], self.needs(region)).to(self.dtype)
+    def run(self, region: Region, inputs: OperatorInputs) -> Tensor:
+        return inputs.feature(self.sources[0], self.input_region(region)).to(self.dtype)
 
 
-class Positional(MapOperator):
-    """Enlargement by a real number, which is told the absolute place of the part it computes; in float32."""
+class PositionalUpsampling(Operator):
+    """Enlargement by a real number; receives the absolute position of the region. Runs in float32."""
 
     def __init__(self, node: fx.Node, sources: list[fx.Node], module: PositionalEnlargement) -> None:
-        axis = Project(module.scale, module.margin)
+        axis = RealScaleAxis(module.scale, module.margin)
         super().__init__(node, sources, (axis, axis))
         self.module = module
 
@@ -73,23 +73,24 @@ class Positional(MapOperator):
     def prepare(self, device: torch.device) -> None:
         self.module = copy.deepcopy(self.module).to(device=device, dtype=torch.float32)
 
-    def run(self, region: Region, work: Workspace) -> Tensor:
-        source, need = self.sources[0], self.needs(region)
-        inside = need.clipped(work.size(source))
-        x = F.pad(work.patch(source, inside).float(), margins(need, inside))
+    def run(self, region: Region, inputs: OperatorInputs) -> Tensor:
+        source, need = self.sources[0], self.input_region(region)
+        inside = need.clip(inputs.size(source))
+        x = F.pad(inputs.feature(source, inside).float(), margins(need, inside))
         rows, columns = (region.top, region.bottom), (region.left, region.right)
         return self.module.part(x, rows, columns, self.module.scale).to(self.dtype)
 
 
-class Unshuffle(MapOperator):
+class PixelUnshuffle(Operator):
     """nn.PixelUnshuffle: space to depth."""
 
     def __init__(self, node: fx.Node, sources: list[fx.Node], factor: int) -> None:
-        super().__init__(node, sources, (Reduce(factor), Reduce(factor)))
+        super().__init__(node, sources, (UnshuffleAxis(factor), UnshuffleAxis(factor)))
         self.factor = factor
 
     def channels(self, sources: list[int]) -> int:
         return sources[0] * self.factor**2
 
-    def run(self, region: Region, work: Workspace) -> Tensor:
-        return F.pixel_unshuffle(work.patch(self.sources[0], self.needs(region)), self.factor).to(self.dtype)
+    def run(self, region: Region, inputs: OperatorInputs) -> Tensor:
+        x = inputs.feature(self.sources[0], self.input_region(region))
+        return F.pixel_unshuffle(x, self.factor).to(self.dtype)

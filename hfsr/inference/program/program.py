@@ -1,0 +1,173 @@
+"""A network as stages of operators.
+
+A node of the fx graph is a *constant*, a *feature map* (it has height and width), or a *vector* (made from
+pooled statistics). A global pool needs its whole input before anything that depends on it can go on, so it
+ends a stage: within a stage, tiles are independent except for their halo. A feature map that a later stage
+reads is *live*: it is kept whole in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import fx
+
+from hfsr.errors import PlanError
+
+from .geometry import UNBOUNDED, Region, Size
+from .operators import Convolution, Operator, Pointwise, PositionalUpsampling, TransposedConvolution
+
+__all__ = ["Program", "Stage"]
+
+
+@dataclass
+class Stage:
+    """The part of a network between two global pools."""
+
+    nodes: list[fx.Node] = field(default_factory=list)
+    """Feature maps computed in this stage, in order."""
+    pools: list[fx.Node] = field(default_factory=list)
+    """Global pools whose input is computed in this stage."""
+    keeps: list[fx.Node] = field(default_factory=list)
+    """Feature maps of this stage that a later stage reads."""
+    vectors: list[fx.Node] = field(default_factory=list)
+    """Vectors computed once at the end of the stage."""
+    frees: list[fx.Node] = field(default_factory=list)
+    """Live feature maps without readers after this stage."""
+
+
+@dataclass
+class Program:
+    """The `core` of a network as stages of operators.
+
+    Attributes:
+        module: the traced network, which holds its parameters.
+        source, output: the nodes of the image and of the result.
+        operators: operator of each feature map but the image.
+        channels: channels of each feature map.
+        stages: in order of execution.
+    """
+
+    module: fx.GraphModule
+    source: fx.Node
+    output: fx.Node
+    operators: dict[fx.Node, Operator]
+    channels: dict[fx.Node, int]
+    stages: list[Stage]
+
+    @property
+    def kind(self) -> str:
+        """ "positional" if tiles need their absolute position, "pooled" with global pools, else "local"."""
+        if any(isinstance(op, PositionalUpsampling) for op in self.operators.values()):
+            return "positional"
+        return "pooled" if len(self.stages) > 1 else "local"
+
+    def dtype(self, node: fx.Node) -> torch.dtype:
+        """Dtype of a feature map, or of the image."""
+        return self.operators[node].dtype if node in self.operators else torch.float32
+
+    def sizes(self, image: Size) -> dict[fx.Node, Size]:
+        """Size of every feature map for an image of this size."""
+        sizes = {self.source: image}
+        for node, op in self.operators.items():
+            inputs = {sizes[source] for source in op.sources}
+            if len(inputs) > 1:
+                raise PlanError(f"'{node.name}' joins feature maps of different sizes {sorted(inputs)}")
+            sizes[node] = op.size(inputs.pop())
+        return sizes
+
+    def targets(self, stage: Stage) -> list[fx.Node]:
+        """The feature maps that a stage must produce for the region that a tile owns."""
+        pooled = [
+            source for pool in stage.pools for source in pool.all_input_nodes if source in self.operators
+        ]
+        wanted = [*stage.keeps, *pooled]
+        return list(dict.fromkeys([*wanted, self.output] if self.output in stage.nodes else wanted))
+
+    def owned(self, stage: Stage, piece: Region, sizes: dict[fx.Node, Size]) -> dict[fx.Node, Region]:
+        """Regions of the targets, and of the image if it is pooled itself, that a part of the image owns."""
+        targets = self.targets(stage)
+        if any(pool.all_input_nodes[0] is self.source for pool in stage.pools):
+            targets = [*targets, self.source]
+        owned = {node: piece.rescale(sizes[self.source], sizes[node]) for node in targets}
+        return {node: region for node, region in owned.items() if region.area > 0}
+
+    def regions(
+        self, stage: Stage, owned: dict[fx.Node, Region], sizes: dict[fx.Node, Size]
+    ) -> dict[fx.Node, Region]:
+        """Region of every feature map, inputs of the stage included, that the `owned` regions depend on."""
+        needed = dict(owned)
+        inside = set(stage.nodes)
+        for node in reversed(stage.nodes):
+            if node not in needed:
+                continue
+            op = self.operators[node]
+            reach = op.input_region(needed[node])
+            for source in op.sources:
+                region = reach.clip(sizes[source])
+                # A live feature map can be read anywhere, so its regions need no union.
+                needed[source] = region.union(needed.get(source)) if source in inside else region
+        return needed
+
+    def radius(self) -> int:
+        """One-sided receptive field of the convolutions in LR px, without global pools."""
+        sizes = self.sizes(UNBOUNDED)
+        row, column = UNBOUNDED.height // 2, UNBOUNDED.width // 2
+        middle = Region(row, row + 1, column, column + 1)
+        needed = {self.output: middle.rescale(sizes[self.source], sizes[self.output])}
+        for node in reversed(self.operators):
+            if node in needed:
+                op = self.operators[node]
+                for source in op.sources:
+                    needed[source] = op.input_region(needed[node]).union(needed.get(source))
+        reach = needed[self.source]
+        return max(middle.top - reach.top, reach.bottom - middle.bottom)
+
+    def scale(self) -> float:
+        """Output px per input px, to six digits."""
+        return self.sizes(UNBOUNDED)[self.output].height / UNBOUNDED.height
+
+    def prepare(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Readies the weights: in float32, or in `dtype` but for the first and last convolutions.
+
+        Those two see the image itself, whose last bits a narrow type would round away.
+        """
+        convolutions = (Convolution, TransposedConvolution)
+        after_conv: dict[fx.Node, bool] = {self.source: False}
+        for node, op in self.operators.items():
+            before = any(after_conv[source] for source in op.sources)
+            after_conv[node] = before or isinstance(op, convolutions)
+        before_conv: dict[fx.Node, bool] = {}
+        for node in reversed([self.source, *self.operators]):
+            users = [user for user in node.users if user in self.operators]
+            before_conv[node] = any(
+                before_conv[u] or isinstance(self.operators[u], convolutions) for u in users
+            )
+        for node, op in self.operators.items():
+            low = after_conv[node] and before_conv[node]
+            op.dtype = dtype if low else torch.float32
+            if isinstance(op, convolutions):
+                first = not any(after_conv[source] for source in op.sources)
+                op.compute_dtype = torch.float32 if first or not low else dtype
+            elif dtype != torch.float32:
+                op.compute_dtype = op.dtype
+            op.prepare(device)
+            op.inplace_source = self._inplace_source(node, op)
+
+    def _inplace_source(self, node: fx.Node, op: Operator) -> fx.Node | None:
+        """A fresh convolution result that only this node reads may be replaced by this node's result."""
+        stage = next(stage for stage in self.stages if node in stage.nodes)
+        for source in op.sources if isinstance(op, Pointwise) else ():
+            fresh = isinstance(self.operators.get(source), Convolution)
+            alone = len(source.users) == 1 and list(node.args).count(source) == 1
+            same = self.channels[source] == self.channels[node] and self.operators.get(source) is not None
+            if (
+                fresh
+                and alone
+                and same
+                and source in stage.nodes
+                and self.operators[source].dtype == op.dtype
+            ):
+                return source
+        return None
