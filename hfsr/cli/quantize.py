@@ -18,7 +18,7 @@ _SIDE = 96
 """Px of a sample, LQ: the arithmetic of calibrating, and what a network sees at once, stay moderate."""
 _MOST_SAMPLES = 64
 _MEASURED = 8
-"""ImagePipeline on which the loss is measured."""
+"""Images on which the loss is measured."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -121,7 +121,7 @@ class Upscaler:
         """Network, scale, tile, dtype, backend and device in one line."""
         return f"{self.name}, tile {self.used_tile}, {self.dtype_name}, {self.backend} on {self.device}"
 
-    # ImagePipeline
+    # Images
 
     def __call__(
         self, image: Image.Image | str | Path | NDArray, progress: Callable[[Progress], None] | None = None

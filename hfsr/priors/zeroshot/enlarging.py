@@ -15,7 +15,7 @@ from hfsr.priors.scaling import Origin, Scaling
 
 from .learning import turned, turned_back
 
-__all__ = ["Band", "Enlarger", "choose_band_heights"]
+__all__ = ["Band", "Enlarger", "bands_of"]
 
 _BACK_PROJECTIONS = 10
 _MAPS = 8
@@ -49,7 +49,7 @@ class Band:
     last: int
 
 
-def choose_band_heights(height: int, rows: int, halo: int) -> list[Band]:
+def bands_of(height: int, rows: int, halo: int) -> list[Band]:
     """Cuts so many rows into bands that own at most `rows` and see `halo` more on either side."""
     return [
         Band(start, min(start + rows, height), max(start - halo, 0), min(start + rows + halo, height))
@@ -88,7 +88,7 @@ class Enlarger:
         row = self.row_bytes(width)
         halo = self.halo()
         rows = int(self.memory / row) - 2 * halo
-        return choose_band_heights(height, height if rows + 2 * halo >= height else max(rows, 32), halo)
+        return bands_of(height, height if rows + 2 * halo >= height else max(rows, 32), halo)
 
     def bytes(self, height: int, width: int) -> float:
         """Most that is held at once for a picture of this size, beside its result."""

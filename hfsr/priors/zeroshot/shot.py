@@ -104,7 +104,7 @@ class ZeroShot:
         across, down = f"{self.across:g}", f"{self.down:g}"
         return across if across == down else f"{across}x{down}"
 
-    # ImagePipeline
+    # Pictures
 
     def __call__(
         self,
