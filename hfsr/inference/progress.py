@@ -1,4 +1,4 @@
-"""Where a run stands, told after each of its parts."""
+"""Progress of a run, yielded after each of its parts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .planning.planner import Plan
-from .program.geometry import Region, Size
+from .execution.executor import ExecutionStep
 
-__all__ = ["Progress", "drain", "one_pass", "timed"]
+__all__ = ["Progress", "drain", "one_pass", "with_time_left"]
 
 P = TypeVar("P", bound="Progress")
 T = TypeVar("T")
@@ -18,11 +17,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
-        done, total: pieces finished and pieces in all; a network with global pools visits each place many
-        times. seconds_left: estimate from the arithmetic still to do, None before the first piece has ended.
+        done, total: parts finished and parts in all; a network with global pools runs through the image
+            once per stage.
+        seconds_left: estimate from the remaining arithmetic; None before the first part is done.
     """
 
     done: int
@@ -31,7 +31,7 @@ class Progress:
 
 
 def drain(steps: Generator[P, None, T], progress: Callable[[P], None] | None) -> T:
-    """Runs steps to the end and returns what they return."""
+    """Runs steps to the end, reporting each, and returns what they return."""
     while True:
         try:
             step = next(steps)
@@ -54,22 +54,10 @@ def one_pass(index: int, count: int, steps: Generator[Progress, None, T]) -> Gen
         yield Progress(step.done + index * step.total, step.total * count, left)
 
 
-def timed(run: Iterator[tuple[int, Region]], plan: Plan, size: Size) -> Iterator[Progress]:
-    """Counts parts, and tells the time left from the arithmetic done so far."""
-    total = _parts(plan, size)
-    started, spent = time.monotonic(), 0.0
-    for done, (stage, part) in enumerate(run, start=1):
-        spent += plan.stage_flops[stage] * part.area / (size.height * size.width)
+def with_time_left(steps: Iterator[ExecutionStep]) -> Iterator[Progress]:
+    """Adds the time left, estimated from the share of the arithmetic that is done."""
+    started = time.monotonic()
+    for step in steps:
         elapsed = time.monotonic() - started
-        yield Progress(min(done, total), total, max(plan.flops / spent - 1, 0.0) * elapsed if spent else None)
-
-
-def _parts(plan: Plan, size: Size) -> int:
-    """Pieces or bands of all stages."""
-    if plan.bands:
-        return sum(
-            size.height // b.rows * -(-b.rows // b.wide) + -(-(size.height % b.rows) // b.wide)
-            for b in plan.bands
-        )
-    tile = plan.tile or max(size)
-    return -(-size.height // tile) * -(-size.width // tile) * len(plan.stage_flops)
+        left = max(1 / step.share - 1, 0.0) * elapsed if step.share else None
+        yield Progress(step.done, step.total, left)

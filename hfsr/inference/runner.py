@@ -1,8 +1,7 @@
-"""One network on one device in one number format: runs images in the way that suits their size."""
+"""Runs one network on one device in one dtype, with the executor that suits the size of the image."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
 
@@ -15,35 +14,30 @@ from hfsr.zoo import spec_of
 
 from .approximate.overlapping_tiles import OverlappingTiles, OverlapPlan
 from .backends import CompiledNetwork, is_worth_compiling
-from .execution.executor import Read, RunStage, Write, execute
-from .image_io.padding import padded, padded_size
+from .execution.executor import Executor
+from .execution.row_executor import RowExecutor
+from .execution.tile_executor import TileExecutor
+from .execution.whole_executor import WholeExecutor
+from .image_io.endpoints import ImageSink, ImageSource
+from .image_io.padding import CroppedSink, PaddedSource, padded_size
 from .planning.forecast import predict_run_seconds
 from .planning.planner import Plan, make_plan
-from .program.geometry import Region, Size
+from .program.dtype_lowering import lower
+from .program.geometry import Size
 from .program.program import Program
+from .program.sized_program import SizedProgram
 from .program.tracing import MIN_EXACT_SIDE, is_exact, trace
-from .progress import Progress, timed
+from .progress import Progress, with_time_left
 from .runtime.glibc_heap import retain_heap
 from .runtime.memory import is_out_of_memory
 
-__all__ = ["Runner", "network_name", "result_size"]
+__all__ = ["Runner", "network_name"]
 
 _WHOLE = 0
-_WINDOW = 256
-"""Side in LR px of the windows of a network that says nothing of them."""
+_DEFAULT_WINDOW = 256
+"""Default window size in LR px when the ArchSpec sets none."""
 _SMALL = 128 * 128
-"""Up to so many px an image runs whole: reading the graph would take longer than running it."""
-
-
-def network_name(model: nn.Module) -> str:
-    """A network and its scale: "EDSR x2"."""
-    spec = spec_of(model)
-    return f"{type(model).__name__ if spec is None else spec.name} x{_scale(model):g}"
-
-
-def result_size(model: nn.Module, size: Size) -> Size:
-    """Height and width of the result of an image."""
-    return Size(*(enlarged_length(side, _scale(model)) for side in size))
+"""Images up to this number of px run whole: tracing would take longer than running."""
 
 
 class Runner:
@@ -51,14 +45,14 @@ class Runner:
 
     Args:
         model: a restorer in evaluation mode, float32, on `device`.
-        tile: largest side in LR px of what one piece owns; 0 runs whole, None chooses.
+        tile: largest side in LR px of what one tile owns; 0 runs whole, None chooses.
         dtype: of the arithmetic.
         backend: "torch" or "openvino".
-        force_backend: the backend is taken for small images too.
-        device: where the network is.
+        force_backend: use the backend for small images too.
+        device: of the network.
 
     Attributes:
-        used_tile, backend: how the last image was run (see `Upscaler`), or will be.
+        used_tile, backend: of the last image (see `Upscaler`), or of the first one to come.
     """
 
     def __init__(
@@ -81,135 +75,146 @@ class Runner:
         self._force_backend = force_backend and self._compiles
         self._program: Program | None = None
         self._compiled: CompiledNetwork | None = None
-        self._windowed: OverlappingTiles | None = None
-        self._exact = True
+        self._overlapping: OverlappingTiles | None = None
+        self._is_exact = True
         spec = spec_of(model)
         self._multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
         if spec is not None and spec.tiling in ("windowed", "traced"):
-            self._windowed = self._in_windows(spec)
-            self._exact = spec.tiling == "traced" and is_exact(model)
+            self._overlapping = self._overlapping_tiles(spec)
+            self._is_exact = spec.tiling == "traced" and is_exact(model)
 
-    def run(self, size: Size, read: Read, write: Write) -> Generator[Progress, None, None]:
+    def result_size(self, size: Size) -> Size:
+        """Size of the result of an image."""
+        return Size(*(enlarged_length(side, _scale(self.model)) for side in size))
+
+    def run(self, source: ImageSource, sink: ImageSink) -> Generator[Progress, None, None]:
         """Runs one image, yielding after each part.
 
         Args:
-            size: of the image.
-            read, write: where regions of the image come from and regions of the result go.
+            source: the image.
+            sink: receives the result.
 
         Raises:
-            PlanError: there is not enough memory, or the network cannot be run in parts.
+            PlanError: there is not enough memory, or the network cannot be tiled.
         """
         try:
-            yield from self._run(size, read, write)
+            yield from self._run(source, sink)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            height, width = source.size
             hint = "use a tile, or auto" if self.used_tile == _WHOLE else "free some, or use a smaller image"
-            raise PlanError(f"not enough memory for {size.width}x{size.height} px; {hint}") from error
-
-    def _run(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
-        small = self.tile is None and size.height * size.width <= _SMALL and not self._force_backend
-        if (windowed := self._windowed_for(size)) is not None:
-            yield from self._run_windowed(windowed, size, read, write)
-        elif (small or (self.tile == _WHOLE and not self._compiles)) and self.dtype == torch.float32:
-            self.backend = "torch"
-            self.used_tile = _WHOLE
-            image = read(Region(0, size.height, 0, size.width))
-            height, width = result_size(self.model, size)
-            write(Region(0, height, 0, width), self.model(image))
-            yield Progress(1, 1, 0.0)
-        else:
-            yield from self._run_program(size, read, write)
+            raise PlanError(f"not enough memory for {width}x{height} px; {hint}") from error
 
     def plan(self, size: Size) -> Plan | OverlapPlan:
-        """What running an image of this size takes."""
-        if (windowed := self._windowed_for(size)) is not None:
-            return windowed.plan(size, self.tile)
-        return self._arranged(padded_size(size, self._multiple))[1]
+        """Tile or band size, memory and arithmetic of an image of this size."""
+        if (overlapping := self._overlapping_for(size)) is not None:
+            return overlapping.plan(size, self.tile)
+        return self._plan(padded_size(size, self._multiple))
 
     def seconds(self, size: Size, plan: Plan | OverlapPlan) -> float:
-        """How long the arithmetic of an image takes, measured on a part of it."""
+        """Seconds of the arithmetic of an image, predicted from measurements on a part of it."""
         if isinstance(plan, OverlapPlan):
-            return 0.0 if self._windowed is None else self._windowed.profiler.seconds_per_flop() * plan.flops
+            return (
+                0.0
+                if self._overlapping is None
+                else self._overlapping.profiler.seconds_per_flop() * plan.flops
+            )
+        sized = SizedProgram(self.program, padded_size(size, self._multiple))
         with self._heap(plan):
-            return predict_run_seconds(self.program, plan, padded_size(size, self._multiple), self.device)
+            return predict_run_seconds(sized, plan, self.device)
 
     @property
     def program(self) -> Program:
-        """The network as stages of operators, read when it is first asked for.
+        """The network as stages of operators, traced and lowered when first used.
 
         Raises:
-            PlanError: it cannot be read, or states another scale than it has.
+            PlanError: it cannot be traced, or its scale differs from its attribute `scale`.
         """
         if self._program is None:
-            self._program = trace(self.model)
-            found = self._program.scale()
+            program = trace(self.model)
+            found = program.scale()
             if abs(found - _scale(self.model)) > 1e-5:
                 raise PlanError(
                     f"{network_name(self.model)} enlarges x{found:g}; correct its attribute 'scale'"
                 )
-            self._program.prepare(self.device, self.dtype)
+            self._program = lower(program, self.device, self.dtype)
         return self._program
 
-    def _windowed_for(self, size: Size) -> OverlappingTiles | None:
-        """What runs an image that cannot be cut in exact pieces."""
-        return None if self._exact and min(size) >= MIN_EXACT_SIDE else self._windowed
+    def _run(self, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
+        size = source.size
+        if (overlapping := self._overlapping_for(size)) is not None:
+            yield from self._execute(overlapping.executor(size, self.tile), source, sink)
+        elif self._runs_whole(size):
+            self.backend = "torch"
+            yield from self._execute(WholeExecutor(self.model, self.result_size(size)), source, sink)
+        else:
+            if padded_size(size, self._multiple) != size:
+                source = PaddedSource(source, self._multiple)
+                sink = CroppedSink(sink, self.result_size(size))
+            plan = self._plan(source.size)
+            with self._heap(plan):
+                yield from self._execute(self._executor(source.size, plan), source, sink)
 
-    def _run_windowed(
-        self, windowed: OverlappingTiles, size: Size, read: Read, write: Write
-    ) -> Iterator[Progress]:
-        started = time.monotonic()
-        for step in windowed.run(size, read, write, tile=self.tile):
-            self.used_tile = f"windowed:{step.tile}" if step.tile else _WHOLE
-            left = (1 / step.share - 1) * (time.monotonic() - started)
-            yield Progress(step.done, step.total, left)
+    def _execute(self, executor: Executor, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
+        self.used_tile = executor.tile
+        for step in with_time_left(executor.run(source, sink)):
+            self.used_tile = executor.tile  # which may have shrunk
+            yield step
 
-    def _run_program(self, size: Size, read: Read, write: Write) -> Iterator[Progress]:
-        if padded_size(size, self._multiple) != size:
-            result = result_size(self.model, size)
-            size, read, write = padded(size, read, write, multiple=self._multiple, result=result)
-        program, plan, run_stage = self._arranged(size)
-        self.used_tile = f"rows:{plan.rows}" if plan.tile is None else self.tile or plan.tile
-        run = execute(
-            program,
-            size,
-            read,
-            write,
-            tile=plan.tile,
-            bands=plan.bands or None,
-            device=self.device,
-            spill=plan.spill_folder,
-            run_stage=run_stage,
-        )
-        with self._heap(plan):
-            yield from timed(run, plan, size)
+    def _runs_whole(self, size: Size) -> bool:
+        """True for images that run without a program."""
+        is_small = self.tile is None and size.height * size.width <= _SMALL and not self._force_backend
+        return self.dtype == torch.float32 and (is_small or (self.tile == _WHOLE and not self._compiles))
 
-    def _arranged(self, size: Size) -> tuple[Program, Plan, RunStage | None]:
-        """The program as it runs an image of this size, the plan, and what runs its stages if not torch."""
-        program = self.program
-        plan = make_plan(program, size, self.device, max(size) if self.tile == _WHOLE else self.tile)
+    def _overlapping_for(self, size: Size) -> OverlappingTiles | None:
+        """The network in overlapping tiles, for images that cannot be tiled exactly."""
+        return None if self._is_exact and min(size) >= MIN_EXACT_SIDE else self._overlapping
+
+    def _plan(self, size: Size) -> Plan:
+        """Plans an image of a size that the network divides, and chooses the backend for it."""
+        tile = max(size) if self.tile == _WHOLE else self.tile
+        plan = make_plan(SizedProgram(self.program, size), self.device, tile)
         if not (self._force_backend or (self._compiles and is_worth_compiling(plan))):
             self.backend = "torch"
-            return program, plan, None
-        if self._compiled is None:
-            self._compiled = CompiledNetwork(program, self.dtype, quantised=bool(input_ranges(self.model)))
+            return plan
         self.backend = "openvino"
-        program, plan = self._compiled.plan(size, self.device, self.tile)
-        return program, plan, self._compiled.runner(plan)
+        if self._compiled is None:
+            is_quantized = bool(input_ranges(self.model))
+            self._compiled = CompiledNetwork(
+                self.program, self.dtype, quantized=is_quantized, device=self.device
+            )
+        return self._compiled.plan(size, self.tile)
+
+    def _executor(self, size: Size, plan: Plan) -> Executor:
+        """The executor of a plan by the chosen backend."""
+        if self._compiled is not None and self.backend == "openvino":
+            return self._compiled.executor(size, self.tile)
+        sized = SizedProgram(self.program, size)
+        if plan.bands:
+            return RowExecutor(sized, plan.bands, self.device, spill=plan.spill_rule)
+        tile = plan.tile or max(size)
+        return TileExecutor(sized, tile, self.device, stage_flops=plan.stage_flops, spill=plan.spill_rule)
 
     def _heap(self, plan: Plan) -> AbstractContextManager[None]:
         return retain_heap(plan.memory_bytes if self.device.type == "cpu" else 0)
 
-    def _in_windows(self, spec: ArchSpec) -> OverlappingTiles:
+    def _overlapping_tiles(self, spec: ArchSpec) -> OverlappingTiles:
         return OverlappingTiles(
             self.model,
-            window=spec.window or _WINDOW,
+            window=spec.window or _DEFAULT_WINDOW,
             overlap=spec.overlap,
             multiple=self._multiple,
             linear=spec.tiling == "traced",
             device=self.device,
             dtype=self.dtype,
         )
+
+
+def network_name(model: nn.Module) -> str:
+    """A network and its scale: "EDSR x2"."""
+    spec = spec_of(model)
+    return f"{type(model).__name__ if spec is None else spec.name} x{_scale(model):g}"
 
 
 def _scale(model: nn.Module) -> int | float:

@@ -144,7 +144,7 @@ def test_tiles_begin_on_the_grid_of_the_network(saved, monkeypatch) -> None:
     monkeypatch.setattr("hfsr.inference.runner.is_exact", lambda _: False)
     object.__setattr__(model.spec, "size_multiple", lambda _: 8)
     up = Upscaler(model, tile=20, dtype="fp32")
-    rows, columns = up._runner._windowed._axes(type(up.result_size((1, 1)))(100, 130), 20)
+    rows, columns = up._runner._overlapping.windows(type(up.result_size((1, 1)))(100, 130), 20)
     starts = {span.start for span in (*rows, *columns)}
     assert len(starts) > 4
     assert all(start % 8 == 0 for start in starts)

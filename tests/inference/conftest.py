@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from hfsr.archs._padding import pad_to_multiple
-from hfsr.inference.execution.executor import execute
-from hfsr.inference.program.geometry import Region, Size
+from hfsr.inference.execution.row_executor import RowExecutor
+from hfsr.inference.image_io.endpoints import TensorSink, TensorSource
+from hfsr.inference.program.dtype_lowering import lower
+from hfsr.inference.program.geometry import Size
+from hfsr.inference.program.sized_program import SizedProgram
 from hfsr.inference.program.tracing import trace
-from hfsr.inference.scheduling.row_schedule import BandHeights
+from hfsr.inference.scheduling.band_heights import BandHeights
 from hfsr.registry import ARCHS
 
 TOLERANCE = 1e-5
@@ -61,24 +64,21 @@ def independent_tiles(model: nn.Module, image: Tensor, tile: int, pad: int = 10)
     return result
 
 
+def lowered(model: nn.Module, size: Size, dtype: torch.dtype = torch.float32) -> SizedProgram:
+    """The program of a network for images of one size on the CPU."""
+    return SizedProgram(lower(trace(model), torch.device("cpu"), dtype), size)
+
+
 def in_rows(model: nn.Module, image: Tensor, rows: int) -> Tensor:
     """Runs a network as a stream of rows; what nobody writes stays not a number."""
     spec, size = ARCHS.get(type(model).__name__), image.shape[-2:]
     if spec is not None:
         image = pad_to_multiple(image, spec.size_multiple(model.model_args))
     height, width = image.shape[-2:]
-    program = trace(model)
-    program.prepare(torch.device("cpu"), torch.float32)
+    sized = lowered(model, Size(height, width))
     result = torch.full((1, 3, height * int(model.scale), width * int(model.scale)), float("nan"))
-
-    def read(r: Region) -> Tensor:
-        return image[..., r.top : r.bottom, r.left : r.right]
-
-    def write(r: Region, part: Tensor) -> None:
-        result[..., r.top : r.bottom, r.left : r.right] = part
-
-    bands = [BandHeights(rows, -(-rows // 2))] * len(program.stages)
-    for _ in execute(program, Size(height, width), read, write, bands=bands, device=torch.device("cpu")):
+    heights = [BandHeights(rows, -(-rows // 2))] * len(sized.stages)
+    for _ in RowExecutor(sized, heights, torch.device("cpu")).run(TensorSource(image), TensorSink(result)):
         pass
     return result[..., : size[0] * int(model.scale), : size[1] * int(model.scale)]
 

@@ -12,14 +12,16 @@ import hfsr
 from hfsr import images
 from hfsr.errors import ImageError, OptionsError, PlanError
 from hfsr.inference import Upscaler, runner
-from hfsr.inference.execution.executor import execute
+from hfsr.inference.execution.tile_executor import TileExecutor
+from hfsr.inference.image_io.endpoints import TensorSink, TensorSource
 from hfsr.inference.planning import planner
+from hfsr.inference.program.dtype_lowering import lower
 from hfsr.inference.program.geometry import Size
 from hfsr.inference.program.operators import Convolution
 from hfsr.inference.program.tracing import trace
 from hfsr.inference.runtime import precision
 
-from .conftest import loud, uneven_image
+from .conftest import loud, lowered, uneven_image
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_the_result_is_the_networks_rounded_half_up(model, pixels):
     np.testing.assert_array_equal(Upscaler(model, tile=0, dtype="fp32")(pixels), expected)
 
 
-def test_transparent_colours_do_not_leak(model):
+def test_transparent_colors_do_not_leak(model):
     """Red hidden under full transparency must not tint the visible blue beside it."""
     rgba = np.zeros((24, 24, 4), np.uint8)
     rgba[:, :12] = (0, 0, 255, 255)
@@ -156,8 +158,7 @@ def test_a_file_of_16_bit_is_computed_in_fp32(auto, tmp_path, ending):
 
 
 def test_bf16_keeps_the_layers_that_see_the_image_in_fp32():
-    program = trace(hfsr.create_model("edsr_tiny").eval())
-    program.prepare(torch.device("cpu"), torch.bfloat16)
+    program = lower(trace(hfsr.create_model("edsr_tiny").eval()), torch.device("cpu"), torch.bfloat16)
     convolutions = [op for op in program.operators.values() if isinstance(op, Convolution)]
     dtypes = [op.weight.dtype for op in convolutions]
     assert dtypes[0] == dtypes[-1] == torch.float32
@@ -206,21 +207,15 @@ def test_another_error_inside_a_piece_is_not_swallowed(model, monkeypatch):
 def test_live_maps_spill_to_files_that_disappear(tmp_path):
     model = loud(hfsr.create_model("rcan_tiny").eval())
     image = uneven_image(33, 47)
-    program = trace(model)
-    program.prepare(torch.device("cpu"), torch.float32)
+    sized = lowered(model, Size(33, 47))
     whole, result, sizes = model(image), torch.empty(1, 3, 66, 94), []
 
     def spill(size):
         sizes.append(size)
         return tmp_path
 
-    def read(r):
-        return image[..., r.top : r.bottom, r.left : r.right]
-
-    def write(r, part):
-        result[..., r.top : r.bottom, r.left : r.right] = part
-
-    for _ in execute(program, Size(33, 47), read, write, tile=16, device=torch.device("cpu"), spill=spill):
+    executor = TileExecutor(sized, 16, torch.device("cpu"), spill=spill)
+    for _ in executor.run(TensorSource(image), TensorSink(result)):
         pass
     assert sizes
     assert (result - whole).abs().max() <= 1e-5 * whole.abs().max()
@@ -228,32 +223,28 @@ def test_live_maps_spill_to_files_that_disappear(tmp_path):
 
 
 def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
-    program = trace(model)
-    program.prepare(torch.device("cpu"), torch.float32)
-    image, cpu = Size(1080, 2048), torch.device("cpu")
-    roomy = planner.make_plan(program, image, cpu)
+    sized, cpu = lowered(model, Size(1080, 2048)), torch.device("cpu")
+    roomy = planner.make_plan(sized, cpu)
     monkeypatch.setattr(planner, "free_memory", lambda _: 10 << 20)
-    tight = planner.make_plan(program, image, cpu)
+    tight = planner.make_plan(sized, cpu)
     assert tight.rows < roomy.rows
     assert tight.part_bytes <= 6 << 20 < roomy.part_bytes
 
 
 def test_auto_takes_pieces_where_not_even_one_row_fits(model, monkeypatch):
-    program = trace(model)
-    program.prepare(torch.device("cpu"), torch.float32)
+    sized = lowered(model, Size(64, 100_000))
     monkeypatch.setattr(planner, "free_memory", lambda _: 20 << 20)
-    wide = planner.make_plan(program, Size(64, 100_000), torch.device("cpu"))
+    wide = planner.make_plan(sized, torch.device("cpu"))
     assert wide.rows is None
     assert wide.part_bytes <= 12 << 20
 
 
 def test_neither_memory_nor_disk_for_the_live_maps_is_an_error(monkeypatch):
-    program = trace(hfsr.create_model("rcan_tiny").eval())
-    program.prepare(torch.device("cpu"), torch.float32)
+    sized = lowered(hfsr.create_model("rcan_tiny").eval(), Size(1080, 2048))
     monkeypatch.setattr(planner, "free_memory", lambda _: 1 << 20)
     monkeypatch.setattr(planner.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1 << 20})())
     with pytest.raises(PlanError, match="GiB of disk"):
-        planner.make_plan(program, Size(1080, 2048), torch.device("cpu"))
+        planner.make_plan(sized, torch.device("cpu"))
 
 
 class Shuffled(nn.Module):

@@ -2,46 +2,31 @@
 
 If every px depends on every other, no halo makes a tile exact. Memory grows with the area that such a network
 sees, time with the square of the area: an image of a few windows runs whole, a larger one in tiles that each
-see one window. Neighbors overlap and are blended. The result is approximate; `TileStep.tile` reports it.
+see one window. Neighbors overlap and are blended. The result is approximate; `Executor.tile` reports it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hfsr.errors import PlanError
 
-from ..execution.feature_store import Read, Write
+from ..execution.executor import ExecutionStep
+from ..image_io.endpoints import ImageSink, ImageSource
 from ..program.geometry import Region, Size
 from ..runtime.memory import free_memory, is_out_of_memory
 from .blend_weights import BlendWindow, blend_windows
 from .profiler import NetworkProfiler
 
-__all__ = ["OverlapPlan", "OverlappingTiles", "TileStep"]
+__all__ = ["OverlapExecutor", "OverlapPlan", "OverlappingTiles"]
 
 _WHOLE_WINDOWS = 8
 """Images of at most this many windows run whole: exact, in a few times the time of tiles."""
 _SMALLEST_TILE = 16
-
-
-class TileStep(NamedTuple):
-    """Progress after a tile.
-
-    Attributes:
-        tile: largest side of what one tile owns, LR px; 0 for whole.
-        done, total: tiles finished and tiles in all.
-        share: share of the work that is done, in (0, 1].
-    """
-
-    tile: int
-    done: int
-    total: int
-    share: float
 
 
 @dataclass(frozen=True)
@@ -64,9 +49,14 @@ class OverlapPlan:
         """Description: "whole", or "overlapping tiles of 64 px, an approximation"."""
         return f"overlapping tiles of {self.tile} px, an approximation" if self.tile else "whole"
 
+    @property
+    def memory_bytes(self) -> int:
+        """Peak memory on the device."""
+        return self.part_bytes
+
 
 class OverlappingTiles:
-    """Runs a network on images of any size, whole or in overlapping tiles.
+    """A network that runs whole or in overlapping tiles.
 
     Args:
         model: a restorer with an integer scale, in evaluation mode, on `device`.
@@ -99,81 +89,42 @@ class OverlappingTiles:
         self.multiple = multiple
         self.device = device
         self.dtype = dtype
-        self.profiler = NetworkProfiler(model, self._restore, multiple=multiple, linear=linear, device=device)
+        self.profiler = NetworkProfiler(model, self.restore, multiple=multiple, linear=linear, device=device)
 
     def plan(self, size: Size, tile: int | None) -> OverlapPlan:
-        """Plans one image; `tile` as in `run`."""
-        chosen = self._choose(size, tile)
-        axes = self._axes(size, chosen)
-        window = Size(*(max(window.length for window in axis) for axis in axes))
-        count, area = len(axes[0]) * len(axes[1]), window.height * window.width
-        return OverlapPlan(chosen, area * self.profiler.bytes_per_px, count * self.profiler.flops(window))
-
-    def run(self, size: Size, read: Read, write: Write, *, tile: int | None) -> Iterator[TileStep]:
-        """Runs one image, yielding after each tile.
+        """Plans one image.
 
         Args:
             size: of the image.
-            read, write: access to regions of the image and of the result.
-            tile: largest side of what one tile owns, 0 for whole, None to choose. A chosen tile is halved
-                when memory runs out, and the image starts again; rows already written are kept.
-
-        Raises:
-            PlanError: there is not enough memory.
+            tile: largest side of what one tile owns, 0 for whole, None to choose.
         """
-        chosen, written = self._choose(size, tile), 0
+        chosen = self._choose(size, tile)
+        rows, columns = self.windows(size, chosen)
+        window = Size(max(row.length for row in rows), max(column.length for column in columns))
+        count, area = len(rows) * len(columns), window.height * window.width
+        return OverlapPlan(chosen, area * self.profiler.bytes_per_px, count * self.profiler.flops(window))
 
-        def write_below(r: Region, part: Tensor) -> None:
-            nonlocal written
-            top = max(r.top, written)
-            if top < r.bottom:
-                write(r._replace(top=top), part[..., top - r.top :, :])
-                written = r.bottom
+    def executor(self, size: Size, tile: int | None) -> OverlapExecutor:
+        """The executor for one image; `tile` as in `plan`."""
+        return OverlapExecutor(self, self._choose(size, tile), may_shrink=tile is None)
 
-        while True:
-            try:
-                yield from self._run(size, read, write_below, chosen)
-                return
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            smaller = chosen // 2 if chosen else self._default
-            if tile is not None or smaller < _SMALLEST_TILE:
-                what = f"a tile of {chosen} px" if chosen else f"{size.width}x{size.height} px whole"
-                raise PlanError(f"not enough memory for {what}; use a smaller tile or free some")
-            chosen = smaller
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+    def windows(self, size: Size, tile: int) -> tuple[list[BlendWindow], list[BlendWindow]]:
+        """Windows along the rows and along the columns of an image; `tile` 0 for whole."""
+        rows, columns = (
+            blend_windows(
+                side, tile or side, self.scale, self.device, margin=self.margin, multiple=self.multiple
+            )
+            for side in size
+        )
+        return rows, columns
 
-    def _run(self, size: Size, read: Read, write: Write, tile: int) -> Iterator[TileStep]:
-        rows, columns = self._axes(size, tile)
-        scale, total = self.scale, len(rows) * len(columns)
-        heights, widths = ([window.length for window in axis] for axis in (rows, columns))
-        area, seen = sum(heights) * sum(widths), 0
-        ends = [*(row.start for row in rows[1:]), size.height]
-        overlap: Tensor | None = None
-        for i, (row, end) in enumerate(zip(rows, ends, strict=True)):
-            band = torch.zeros(1, 3, heights[i] * scale, size.width * scale, device=self.device)
-            for j, column in enumerate(columns):
-                part = self._restore(read(Region(row.start, row.stop, column.start, column.stop)))
-                part = part * (row.weights[:, None] * column.weights)
-                band[..., column.start * scale : column.stop * scale] += part
-                if j == len(columns) - 1:  # the band is complete down to the start of the next one
-                    if overlap is not None:
-                        band[..., : overlap.shape[2], :] += overlap
-                    done = (end - row.start) * scale
-                    if done:
-                        write(Region(row.start * scale, end * scale, 0, band.shape[3]), band[..., :done, :])
-                    overlap = band[..., done:, :]
-                seen += heights[i] * widths[j]
-                yield TileStep(tile, i * len(columns) + j + 1, total, seen / area)
-
-    def _restore(self, x: Tensor) -> Tensor:
+    def restore(self, x: Tensor) -> Tensor:
+        """Runs the network, (1, 3, h, w) to float32 (1, 3, H, W)."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             return self.model(x).float()
 
     @property
-    def _default(self) -> int:
+    def default_tile(self) -> int:
         """Side of what a tile owns if it sees the default window."""
         return self.window - 2 * self.margin
 
@@ -187,16 +138,88 @@ class OverlappingTiles:
         affordable = free_memory(self.device) // 2 // self.profiler.bytes_per_px
         if area <= min(_WHOLE_WINDOWS * self.window**2, affordable):
             return 0
-        chosen = self._default
+        chosen = self.default_tile
         while chosen >= 2 * _SMALLEST_TILE and (chosen + 2 * self.margin) ** 2 > affordable:
             chosen //= 2
         return chosen
 
-    def _axes(self, size: Size, tile: int) -> tuple[list[BlendWindow], list[BlendWindow]]:
-        rows, columns = (
-            blend_windows(
-                side, tile or side, self.scale, self.device, margin=self.margin, multiple=self.multiple
-            )
-            for side in size
-        )
-        return rows, columns
+
+class OverlapExecutor:
+    """Runs one image in overlapping tiles.
+
+    Args:
+        network: to run.
+        tile: largest side of what one tile owns; 0 for whole.
+        may_shrink: halve the tile when memory runs out and start again; rows already written are kept.
+    """
+
+    def __init__(self, network: OverlappingTiles, tile: int, *, may_shrink: bool) -> None:
+        self._network = network
+        self._tile = tile
+        self._may_shrink = may_shrink
+
+    @property
+    def tile(self) -> int | str:
+        return f"windowed:{self._tile}" if self._tile else 0
+
+    def run(self, source: ImageSource, sink: ImageSink) -> Iterator[ExecutionStep]:
+        sink = _NewRowsSink(sink)
+        while True:
+            try:
+                yield from self._run(source, sink)
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            smaller = self._tile // 2 if self._tile else self._network.default_tile
+            if not self._may_shrink or smaller < _SMALLEST_TILE:
+                height, width = source.size
+                what = f"a tile of {self._tile} px" if self._tile else f"{width}x{height} px whole"
+                raise PlanError(f"not enough memory for {what}; use a smaller tile or free some")
+            self._tile = smaller
+            if self._network.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _run(self, source: ImageSource, sink: ImageSink) -> Iterator[ExecutionStep]:
+        rows, columns = self._network.windows(source.size, self._tile)
+        scale, width = self._network.scale, source.size.width
+        area = sum(row.length for row in rows) * sum(column.length for column in columns)
+        total, done, seen = len(rows) * len(columns), 0, 0
+        ends = [*(row.start for row in rows[1:]), source.size.height]
+        overlap: Tensor | None = None
+        for row, end in zip(rows, ends, strict=True):
+            shape = (1, 3, row.length * scale, width * scale)
+            band = torch.zeros(shape, device=self._network.device)
+            for column in columns:
+                self._add_tile(source, row, column, band)
+                if column is columns[-1]:  # the band is complete down to the start of the next one
+                    if overlap is not None:
+                        band[..., : overlap.shape[2], :] += overlap
+                    finished = (end - row.start) * scale
+                    if finished:
+                        region = Region(row.start * scale, end * scale, 0, width * scale)
+                        sink.write(region, band[..., :finished, :])
+                    overlap = band[..., finished:, :]
+                done, seen = done + 1, seen + row.length * column.length
+                yield ExecutionStep(done, total, seen / area)
+
+    def _add_tile(self, source: ImageSource, row: BlendWindow, column: BlendWindow, band: Tensor) -> None:
+        """Adds the weighted result of one window to a band of the result."""
+        scale = self._network.scale
+        part = self._network.restore(source.read(Region(row.start, row.stop, column.start, column.stop)))
+        part = part * (row.weights[:, None] * column.weights)
+        band[..., column.start * scale : column.stop * scale] += part
+
+
+class _NewRowsSink:
+    """Sink that drops the rows that were written before, when an image is started again."""
+
+    def __init__(self, sink: ImageSink) -> None:
+        self._sink = sink
+        self._written = 0
+
+    def write(self, region: Region, part: Tensor) -> None:
+        top = max(region.top, self._written)
+        if top < region.bottom:
+            self._sink.write(region._replace(top=top), part[..., top - region.top :, :])
+            self._written = region.bottom

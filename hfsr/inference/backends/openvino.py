@@ -97,7 +97,7 @@ class OpenVinoEngine:
         key = (name, tuple(io.sizes))
         if key not in self._compiled:
             model = self._convert(name, _StageModule(program, stage, io), program, io)
-            compiled = self._core.compile_model(self._typed(model, program, io), "CPU", self._settings)
+            compiled = self._core.compile_model(self._set_dtypes(model, program, io), "CPU", self._settings)
             shapes = [(1, *s, program.channels[n]) for n, s in zip(io.outputs, io.results, strict=True)]
             types = [program.dtype(node) for node in io.outputs]
             self._compiled[key] = OpenVinoStage(self._ov, compiled, len(io.maps), shapes, types)
@@ -110,15 +110,15 @@ class OpenVinoEngine:
     def _convert(self, name: object, module: nn.Module, program: Program, io: StageIO) -> Any:
         """Converts a stage to an OpenVINO model for the shape of its windows."""
         if name not in self._converted:
-            self._converted[name] = _traced(self._ov, module, _inputs(program, io, small=True))
+            self._converted[name] = _convert_traced(self._ov, module, _inputs(program, io, small=True))
         inputs = _inputs(program, io)
         if self._converted[name] is not None:
             model = self._converted[name].clone()
             model.reshape({i: list(x.shape) for i, x in enumerate(inputs)})
             return model
-        return _exported(self._ov, module, inputs)
+        return _convert_exported(self._ov, module, inputs)
 
-    def _typed(self, model: Any, program: Program, io: StageIO) -> Any:
+    def _set_dtypes(self, model: Any, program: Program, io: StageIO) -> Any:
         """Sets the dtypes of the live feature maps at the inputs and outputs of a model."""
         types = {torch.float32: self._ov.Type.f32, torch.bfloat16: self._ov.Type.bf16}
         processor = self._ov.preprocess.PrePostProcessor(model)
@@ -158,12 +158,12 @@ class OpenVinoStage:
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Runs one window: feature maps (1, C, h, w) and vectors in, targets out until the next call."""
         if self._request is None:
-            self._begin()
+            self._start()
         maps = [x.permute(_TO_NHWC) for x in inputs[: self._num_maps]]
         # Referenced until the call ends: the request reads their memory.
         held = [x.contiguous() for x in (*maps, *inputs[self._num_maps :])]
         for index, x in enumerate(held):
-            self._request.set_input_tensor(index, self._shared(x))
+            self._request.set_input_tensor(index, self._share(x))
         self._request.infer()
         return [result.permute(_TO_NCHW) for result in self._results]
 
@@ -172,14 +172,14 @@ class OpenVinoStage:
         self._request, self._results = None, []
         self._compiled.release_memory()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._request = self._compiled.create_infer_request()
         for index, (shape, dtype) in enumerate(self._outputs):
             result = torch.empty(shape, dtype=dtype)
-            self._request.set_output_tensor(index, self._shared(result))
+            self._request.set_output_tensor(index, self._share(result))
             self._results.append(result)
 
-    def _shared(self, x: Tensor) -> Any:
+    def _share(self, x: Tensor) -> Any:
         if x.dtype == torch.bfloat16:
             return self._ov.Tensor(x.view(torch.uint16).numpy(), list(x.shape), self._ov.Type.bf16)
         return self._ov.Tensor(x.numpy(), shared_memory=True)
@@ -216,7 +216,7 @@ def _inputs(program: Program, io: StageIO, small: bool = False) -> list[Tensor]:
     return [*maps, *io.vectors.values()]
 
 
-def _traced(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
+def _convert_traced(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
     """Converts a module to a model for any size; None if its graph depends on the traced size."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -227,7 +227,7 @@ def _traced(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
             return ov.convert_model(script, example_input=tuple(inputs))
 
 
-def _exported(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
+def _convert_exported(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
     """Converts a module to a model for exactly these input shapes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of the exporter and the converter about themselves

@@ -1,9 +1,9 @@
-"""Runs a stage in windows of one shape, so that an engine compiles it once and never again.
+"""Execution in windows of one shape, so that an engine compiles each stage only once.
 
-A window lies wholly inside the image: where a piece with its halo would reach out of it, or be smaller than
-the others, the window is shifted inward. Where its edge is the image's, the padding of the network itself is
-the right one; everywhere else the halo keeps what the window's own edge spoils away from what the piece owns.
-So the sub-graph runs as it is, without masks, and the result is exact.
+A window lies wholly inside the image: where a tile with its halo would exceed it, or be smaller than the
+others, the window is shifted inward. Where the edge of a window is that of the image, the padding of the
+network is right; elsewhere the halo separates the edge of the window from what the tile owns. So the stage
+runs without masks, and the result is exact.
 """
 
 from __future__ import annotations
@@ -13,33 +13,38 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, fx
 
-from ..execution.feature_store import Frame, Write
+from ..execution.allocator import SpillRule, keep_on_device
+from ..execution.context import ExecutionContext
+from ..execution.executor import StagedExecutor
+from ..image_io.endpoints import ImageSink
 from ..program.geometry import Region, Size, tile_grid
 from ..program.program import Program, Stage
+from ..program.sized_program import SizedProgram
 
 __all__ = ["CompiledStage", "Engine", "StageIO", "WindowExecutor"]
 
-_EXAMPLE = 16
-"""Px of the image from which a stage can be traced."""
-_FAR = 2**12 * 3**3 * 5 * 7
-"""A side that any usual fraction of it divides."""
+_EXAMPLE_SIDE = 16
+"""Px of the image with which a stage can be traced."""
+_DIVISIBLE_SIDE = 2**12 * 3**3 * 5 * 7
+"""A side that is divisible by the denominators of usual scales."""
 _COARSEST = 64
-"""Px of the image that one px of a map may stand for."""
+"""Most px of the image per px of a feature map."""
 
 
 @dataclass(frozen=True)
 class StageIO:
-    """What goes into a stage and comes out of it.
+    """Inputs and outputs of a stage for windows of one shape.
 
     Attributes:
-        maps: read by the stage.
-        sizes: of the part of each that a window sees.
+        maps: feature maps read by the stage.
+        sizes: size of each in a window.
         examples: smaller sizes that fit together as well.
-        vectors: read by the stage, with their values.
-        outputs: maps that the stage must give.
-        results: sizes of what a window gives of each.
+        vectors: vectors read by the stage, with their values.
+        outputs: feature maps computed by the stage for later ones.
+        results: size of each in a window.
     """
 
     maps: list[fx.Node]
@@ -51,126 +56,150 @@ class StageIO:
 
 
 class CompiledStage(Protocol):
-    """A stage that is ready for windows of one shape."""
+    """A stage compiled for windows of one shape."""
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Maps (1, C, h, w) and vectors in; the targets out, (1, C, h, w), valid until the next call."""
+        """Feature maps (1, C, h, w) and vectors in, outputs (1, C, h, w) until the next call."""
 
     def release(self) -> None:
-        """Gives back the memory of a run; what was compiled stays."""
+        """Frees the memory of a run and keeps the compiled stage."""
 
 
 class Engine(Protocol):
-    """Compiles stages."""
+    """Compiler of stages."""
 
     def compile(self, program: Program, stage: Stage, io: StageIO) -> CompiledStage:
-        """The stage, compiled for windows; the same again is the same object."""
+        """Compiles a stage for windows; a second call returns the same object."""
 
 
-class WindowExecutor:
-    """The way of one image through an engine; what `execute` calls for each stage.
+class WindowExecutor(StagedExecutor):
+    """Runs a program in windows on an engine.
 
     Args:
-        engine: compiles and runs.
-        tile: largest side of what one piece owns, px of the image.
+        engine: compiles and runs stages.
+        sized: a lowered program for the size of the image.
+        tile: largest side of what one tile owns, px of the image.
+        device: of the feature maps.
+        stage_flops: floating-point operations of each stage, halos included.
+        spill: decides where live feature maps go that are too large for the device.
     """
 
-    def __init__(self, engine: Engine, tile: int) -> None:
-        self.engine = engine
-        self.tile = tile
+    def __init__(
+        self,
+        engine: Engine,
+        sized: SizedProgram,
+        tile: int,
+        device: torch.device,
+        *,
+        stage_flops: Sequence[float] | None = None,
+        spill: SpillRule = keep_on_device,
+    ) -> None:
+        self._engine = engine
+        self._tiles = list(tile_grid(sized.image, tile))
+        super().__init__(
+            sized,
+            device,
+            tile=tile,
+            num_parts=len(self._tiles) * len(sized.stages),
+            stage_flops=stage_flops,
+            spill=spill,
+        )
 
-    def __call__(self, frame: Frame, stage: Stage, write: Write) -> Iterator[Region]:
-        """Runs a stage, yielding the region of the image that each finished piece owns."""
-        program = frame.program
-        frame.begin(stage)
+    def _run_stage(self, context: ExecutionContext, index: int, sink: ImageSink) -> Iterator[Region]:
+        sized, stage = self.sized, self.sized.stages[index]
+        context.begin_stage(stage)
+        owned = [sized.owned(stage, tile) for tile in self._tiles]
         if not stage.nodes:  # the image itself is pooled
-            for piece in tile_grid(frame.image, self.tile):
-                frame.commit(stage, program.owned(stage, piece, frame.sizes), write)
-                yield piece
-            frame.end(stage)
+            for tile, owns in zip(self._tiles, owned, strict=True):
+                context.commit(stage, owns, sink)
+                yield tile
+            context.end_stage(stage)
             return
-        steps = _steps(program, stage)
-        grid = Size(*(math.lcm(*sides) for sides in zip(*steps.values(), strict=True)))
-        pieces = list(tile_grid(frame.image, self.tile))
-        owned = [program.owned(stage, piece, frame.sizes) for piece in pieces]
-        needs = [_needed(frame, stage, owns, steps, grid) for owns in owned]
+        windows = _StageWindows(sized, stage)
+        needs = [windows.needed(owns) for owns in owned]
         shape = Size(max(r.height for r in needs), max(r.width for r in needs))
-        io = _stage_io(frame, stage, shape, grid)
-        run = self.engine.compile(program, stage, io)
-        for piece, owns, need in zip(pieces, owned, needs, strict=True):
-            window = _shifted(need, shape, frame.image)
-            maps = [frame.feature(node, _scaled(window, frame, node)) for node in io.maps]
+        io = windows.stage_io(context, shape)
+        run = self._engine.compile(sized.program, stage, io)
+        for tile, owns, need in zip(self._tiles, owned, needs, strict=True):
+            window = _shift_inside(need, shape, sized.image)
+            maps = [context.feature(node, sized.rescale(window, node)) for node in io.maps]
             for node, result in zip(io.outputs, run([*maps, *io.vectors.values()]), strict=True):
-                frame.patches[node] = (result, _scaled(window, frame, node))
-            frame.commit(stage, owns, write)
-            frame.patches.clear()
-            yield piece
+                context.features.tiles[node] = (result, sized.rescale(window, node))
+            context.commit(stage, owns, sink)
+            context.features.tiles.clear()
+            yield tile
         run.release()
-        frame.end(stage)
+        context.end_stage(stage)
 
 
-def _stage_io(frame: Frame, stage: Stage, shape: Size, grid: Size) -> StageIO:
-    """What a stage reads, each once and in order, and gives, in windows of this shape."""
-    program, inside = frame.program, set(stage.nodes)
-    read = dict.fromkeys(source for node in stage.nodes for source in node.all_input_nodes)
-    maps = [n for n in read if n not in inside and (n is program.source or n in program.operators)]
-    vectors = [n for n in read if n not in inside and n not in maps and n.op != "get_attr"]
-    small = Size(*(min(-(-_EXAMPLE // g) * g, s) for g, s in zip(grid, shape, strict=True)))
-    outputs = [node for node in program.targets(stage) if node in inside]
+class _StageWindows:
+    """Windows of one stage, on the grid of the image on which all of its feature maps have whole px."""
 
-    def seen(window: Size, nodes: list[fx.Node]) -> list[Size]:
-        return [_size(_scaled(Region(0, window.height, 0, window.width), frame, node)) for node in nodes]
+    def __init__(self, sized: SizedProgram, stage: Stage) -> None:
+        self._sized = sized
+        self._stage = stage
+        self._steps = _px_steps(sized.program, stage)
+        self._grid = Size(*(math.lcm(*sides) for sides in zip(*self._steps.values(), strict=True)))
 
-    values = {node: frame.value(node) for node in vectors}
-    return StageIO(maps, seen(shape, maps), seen(small, maps), values, outputs, seen(shape, outputs))
+    def needed(self, owned: dict[fx.Node, Region]) -> Region:
+        """The part of the image, on the grid, that contains everything the `owned` regions depend on."""
+        needed = self._sized.regions(self._stage, owned)
+        parts = [self._to_image(region, node) for node, region in needed.items() if node in self._steps]
+        reach = parts[0]
+        for part in parts[1:]:
+            reach = reach.union(part)
+        return reach.clip(self._sized.image)
+
+    def stage_io(self, context: ExecutionContext, shape: Size) -> StageIO:
+        """Inputs and outputs of the stage, each once and in order, for windows of this shape."""
+        program, stage, inside = self._sized.program, self._stage, set(self._stage.nodes)
+        read = dict.fromkeys(source for node in stage.nodes for source in node.all_input_nodes)
+        maps = [n for n in read if n not in inside and (n is program.source or n in program.operators)]
+        vectors = [n for n in read if n not in inside and n not in maps and n.op != "get_attr"]
+        outputs = [node for node in program.targets(stage) if node in inside]
+        steps = zip(self._grid, shape, strict=True)
+        small = Size(*(min(-(-_EXAMPLE_SIDE // step) * step, side) for step, side in steps))
+        return StageIO(
+            maps=maps,
+            sizes=self._sizes_in(shape, maps),
+            examples=self._sizes_in(small, maps),
+            vectors={node: context.value(node) for node in vectors},
+            outputs=outputs,
+            results=self._sizes_in(shape, outputs),
+        )
+
+    def _sizes_in(self, window: Size, nodes: list[fx.Node]) -> list[Size]:
+        """Sizes of feature maps in a window."""
+        return [self._sized.rescale(Region.whole(window), node).size for node in nodes]
+
+    def _to_image(self, region: Region, node: fx.Node) -> Region:
+        """The smallest part of the image on the grid that contains this region of a feature map."""
+        edges = []
+        for axis, (start, stop) in enumerate(((region.top, region.bottom), (region.left, region.right))):
+            image, step = self._sized.image[axis], self._grid[axis]
+            # Edges on the grid, times `image`, are multiples of this.
+            unit = step * self._sized.sizes[node][axis]
+            edges += [start * image // unit * step, -(-stop * image // unit) * step]
+        return Region(*edges)
 
 
-def _size(region: Region) -> Size:
-    return Size(region.height, region.width)
+def _px_steps(program: Program, stage: Stage) -> dict[fx.Node, Size]:
+    """Px of the image per whole px of each feature map of a stage whose size is a fraction of the image's.
 
-
-def _steps(program: Program, stage: Stage) -> dict[fx.Node, Size]:
-    """For the maps of a stage whose size is the image's times a fraction: how many px of the image make
-    whole px of theirs.
-
-    A map that is a margin larger or smaller, before it is trimmed, has none, and needs none where neither a
-    window begins nor a result ends.
+    A feature map that is larger or smaller by a margin, before it is cropped, has none. It needs none,
+    because no window begins and no result ends in it.
     """
-    sizes = program.sizes(Size(_FAR, _FAR))
-    sources = [s for node in stage.nodes for s in program.operators[node].sources]
-    steps = {node: Size(*(_FAR // math.gcd(_FAR, side) for side in sizes[node])) for node in sources}
-    steps |= {node: Size(*(_FAR // math.gcd(_FAR, side) for side in sizes[node])) for node in stage.nodes}
+    sizes = program.sizes(Size(_DIVISIBLE_SIDE, _DIVISIBLE_SIDE))
+    nodes = [source for node in stage.nodes for source in program.operators[node].sources] + stage.nodes
+    steps = {
+        node: Size(*(_DIVISIBLE_SIDE // math.gcd(_DIVISIBLE_SIDE, side) for side in sizes[node]))
+        for node in nodes
+    }
     return {node: step for node, step in steps.items() if max(step) <= _COARSEST}
 
 
-def _needed(
-    frame: Frame, stage: Stage, owned: dict[fx.Node, Region], steps: dict[fx.Node, Size], grid: Size
-) -> Region:
-    """The part of the image, on the grid, that everything a piece depends on lies in."""
-    needed = frame.program.regions(stage, owned, frame.sizes)
-    spans = [_unscaled(region, frame, node, grid) for node, region in needed.items() if node in steps]
-    reach = spans[0]
-    for span in spans[1:]:
-        reach = reach.union(span)
-    return reach.clip(frame.image)
-
-
-def _unscaled(region: Region, frame: Frame, node: fx.Node, grid: Size) -> Region:
-    """The smallest part of the image on the grid that holds this part of a map."""
-    edges = []
-    for axis, (start, stop) in enumerate(((region.top, region.bottom), (region.left, region.right))):
-        image, size = frame.image[axis], frame.sizes[node][axis]
-        unit = grid[axis] * size  # an edge in px of the map, times image, is a multiple of this on the grid
-        edges += [start * image // unit * grid[axis], -(-stop * image // unit) * grid[axis]]
-    return Region(*edges)
-
-
-def _shifted(need: Region, shape: Size, image: Size) -> Region:
-    """The window of this shape that holds `need` and lies inside the image."""
+def _shift_inside(need: Region, shape: Size, image: Size) -> Region:
+    """The window of this shape that contains `need` and lies inside the image."""
     top = max(min(need.top, image.height - shape.height), 0)
     left = max(min(need.left, image.width - shape.width), 0)
     return Region(top, top + shape.height, left, left + shape.width)
-
-
-def _scaled(window: Region, frame: Frame, node: fx.Node) -> Region:
-    return window.rescale(frame.image, frame.sizes[node])

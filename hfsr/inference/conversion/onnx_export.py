@@ -64,8 +64,8 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
     multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
     model = model.eval()
     with replacing(path) as partial:
-        program = _exported(_Padded(model, multiple))
-        _name_weights(program, model, config)
+        program = _export(_PaddedModel(model, multiple))
+        _rename_weights(program, model, config)
         program.save(partial)
         found = _difference(model, partial)
         if found > TOLERANCE:
@@ -75,7 +75,7 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
     return found
 
 
-class _Padded(nn.Module):
+class _PaddedModel(nn.Module):
     """`forward` for symbolic sizes: pads, runs `core`, crops."""
 
     def __init__(self, model: nn.Module, multiple: int) -> None:
@@ -101,7 +101,7 @@ def _require(*packages: str) -> None:
             raise MissingDependencyError(package, extra="export", purpose="exporting to ONNX") from error
 
 
-def _exported(module: nn.Module) -> Any:
+def _export(module: nn.Module) -> Any:
     dim = torch.export.Dim
     shapes = {"x": {0: dim("batch"), 2: dim("height"), 3: dim("width")}}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
@@ -124,7 +124,7 @@ def _exported(module: nn.Module) -> Any:
             raise PlanError(f"{name} cannot be exported to ONNX ({lines[0][:120]}); use torch") from error
 
 
-def _name_weights(program: Any, model: nn.Module, config: dict[str, Any]) -> None:
+def _rename_weights(program: Any, model: nn.Module, config: dict[str, Any]) -> None:
     """Renames the initializers to the keys of the network and adds the metadata."""
     import onnx_ir
 

@@ -1,4 +1,4 @@
-"""Post-training quantisation: a network's convolutions in 8-bit integers, by NNCF.
+"""Post-training quantization: a network's convolutions in 8-bit integers, by NNCF.
 
 NNCF measures on pictures what range each layer's input has, rounds the weights channel by channel, and
 corrects the biases by the mean error. What it finds is taken over into the network itself, so that the result
@@ -22,13 +22,14 @@ from hfsr.archs import QuantisedConv2d, input_ranges, quantise_layers
 from hfsr.errors import MissingDependencyError, OptionsError
 
 from ..backends.openvino import load_openvino, preserve_root_logger, telemetry_disabled
+from ..program.dtype_lowering import lower
 from ..program.operators import Convolution
 from ..program.tracing import trace
 
 __all__ = ["quantize_model"]
 
-_CARRIERS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
-"""Operations that move values without changing them: what was rounded before them is rounded after."""
+_TRANSPARENT = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
+"""Operations that move values without changing them: quantized inputs give quantized outputs."""
 _PREFIX = "__module.model."
 
 
@@ -42,27 +43,27 @@ class _Core(nn.Module):
 
 
 def quantize_model(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
-    """A copy of the model whose inner convolutions multiply 8-bit integers.
+    """Returns a copy of a model whose inner convolutions multiply 8-bit integers.
 
     Args:
         model: a local or pooled restorer on the CPU.
-        samples: what it will see, RGB in [0, 1], (1, 3, H, W), all of one size that suits its `core`.
+        samples: images for calibration, RGB in [0, 1], (1, 3, H, W), all of one size that its `core` accepts.
 
     Raises:
         MissingDependencyError: openvino or nncf is not installed.
-        OptionsError: it is quantised already, has no inner convolutions, or there are no samples.
-        PlanError: the planner cannot read it.
+        OptionsError: the model is quantized already, has no inner convolutions, or there are no samples.
+        PlanError: the model cannot be traced.
     """
     if input_ranges(model):
-        raise OptionsError("this model is quantised already; quantise the one it was made from")
+        raise OptionsError("this model is quantized already; quantize the original")
     if not samples:
-        raise OptionsError("no pictures to calibrate with; name a folder that holds some")
+        raise OptionsError("no images for calibration; name a folder that contains some")
     ov, nncf = load_openvino(), _load_nncf()
     inner = _inner_convolutions(model)
     if not inner:
-        raise OptionsError(f"{type(model).__name__} has no inner convolutions to quantise; run it in bf16")
+        raise OptionsError(f"{type(model).__name__} has no inner convolutions to quantize; run it in bf16")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing, which is for one size here, and of NNCF about itself
+        warnings.simplefilter("ignore")  # of tracing for one size, and of NNCF about itself
         script = torch.jit.trace(_Core(model), samples[0], check_trace=False)
         with preserve_root_logger():
             graph = ov.convert_model(script, example_input=samples[0])
@@ -73,7 +74,7 @@ def quantize_model(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
             subset_size=len(samples),
             ignored_scope=_ignored(nncf, graph, inner),
         )
-    return _taken_over(model, found, inner)
+    return _copy_with(model, found, inner)
 
 
 def _load_nncf() -> Any:
@@ -82,15 +83,15 @@ def _load_nncf() -> Any:
             warnings.simplefilter("ignore")
             import nncf
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("nncf", extra="openvino", purpose="quantising") from error
+        raise MissingDependencyError("nncf", extra="openvino", purpose="quantizing") from error
     nncf.set_log_level(logging.ERROR)
     return nncf
 
 
 def _inner_convolutions(model: nn.Module) -> list[str]:
-    """Names of the plain convolutions of maps between the first and the last."""
-    program = trace(model)
-    program.prepare(torch.device("cpu"), torch.bfloat16)  # which keeps the ends in float32
+    """Names of the convolutions of feature maps, with one group, between the first and the last."""
+    # Lowering keeps the first and last convolutions in float32.
+    program = lower(trace(model), torch.device("cpu"), torch.bfloat16)
     convs = [(node, op) for node, op in program.operators.items() if isinstance(op, Convolution)]
     return [
         str(node.target)
@@ -100,7 +101,7 @@ def _inner_convolutions(model: nn.Module) -> list[str]:
 
 
 def _ignored(nncf: Any, graph: Any, inner: Sequence[str]) -> Any:
-    """All operations but the inner convolutions."""
+    """Scope of all operations but the inner convolutions."""
     kept = {f"{_PREFIX}{name}" for name in inner}
     others = [
         op.friendly_name
@@ -111,12 +112,12 @@ def _ignored(nncf: Any, graph: Any, inner: Sequence[str]) -> Any:
     return nncf.IgnoredScope(names=others, validate=False)
 
 
-def _taken_over(model: nn.Module, graph: Any, inner: Sequence[str]) -> nn.Module:
-    """A copy of the model with the ranges, weights and biases that a quantised graph has."""
+def _copy_with(model: nn.Module, graph: Any, inner: Sequence[str]) -> nn.Module:
+    """A copy of the model with the input ranges, weights and biases of a quantized graph."""
     layers: dict[str, Any] = {}
     for op in graph.get_ordered_ops():
         name = op.friendly_name.split("/")[0].removeprefix(_PREFIX)
-        if op.get_type_name() == "Convolution" and name in inner and (levels := _levels_of(op)):
+        if op.get_type_name() == "Convolution" and name in inner and (levels := _input_levels(op)):
             layers[name] = (op, levels)
     copied = copy.deepcopy(model).eval()
     quantise_layers(copied, {name: levels for name, (_, levels) in layers.items()})
@@ -125,10 +126,10 @@ def _taken_over(model: nn.Module, graph: Any, inner: Sequence[str]) -> nn.Module
     return copied
 
 
-def _levels_of(op: Any) -> tuple[float, int] | None:
-    """Scale and zero point of a convolution's input; None where it is not rounded to levels."""
+def _input_levels(op: Any) -> tuple[float, int] | None:
+    """Scale and zero point of a convolution's input; None if it is not quantized."""
     source = op.input_value(0).get_node()
-    while source.get_type_name() in _CARRIERS:
+    while source.get_type_name() in _TRANSPARENT:
         source = source.input_value(0).get_node()
     if source.get_type_name() != "FakeQuantize":
         return None
@@ -140,7 +141,7 @@ def _levels_of(op: Any) -> tuple[float, int] | None:
 
 
 def _fill(layer: nn.Module, op: Any) -> None:
-    """Copies weights and bias of a convolution of a quantised graph."""
+    """Copies weights and bias from a convolution of a quantized graph."""
     scaled = op.input_value(1).get_node()  # Multiply(Convert(int8), scale)
     values = scaled.input_value(0).get_node().input_value(0).get_node().data
     reader = next(iter(op.output(0).get_target_inputs())).get_node()
@@ -149,5 +150,5 @@ def _fill(layer: nn.Module, op: Any) -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(values.copy()))
         layer.weight_scale.copy_(torch.from_numpy(scaled.input_value(1).get_node().data.reshape(-1).copy()))
-        if bias is not None and bias.get_type_name() == "Constant":  # else another map is added
+        if bias is not None and bias.get_type_name() == "Constant":  # else another feature map is added
             layer.bias.copy_(torch.from_numpy(bias.data.reshape(-1).copy()))

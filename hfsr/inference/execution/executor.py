@@ -1,62 +1,93 @@
-"""Runs a program on one image, stage by stage.
+"""The protocol of executors, which run one image, and the stage by stage execution of a program.
 
-Sums of pooled maps are added up over the parts of a stage; when it ends they become the vectors of the next,
-so all parts go on in step and the result is the whole image's.
+Sums of pooled feature maps accumulate over the parts of a stage; at its end they become the vectors of the
+next one. So all parts proceed in step, and the result is that of the whole image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 
-from ..program.geometry import Region, Size
-from ..program.program import Program, Stage
-from ..scheduling.row_schedule import BandHeights
-from .feature_store import Frame, Read, Spill, Write
-from .row_executor import run_in_rows
-from .tile_executor import run_in_pieces
+from ..image_io.endpoints import ImageSink, ImageSource
+from ..program.geometry import Region
+from ..program.sized_program import SizedProgram
+from .allocator import SpillRule, keep_on_device
+from .context import ExecutionContext
 
-__all__ = ["RunStage", "execute"]
-
-RunStage = Callable[[Frame, Stage, Write], Iterator[Region]]
-"""Runs one stage, yielding the region of the image that each finished part owns."""
+__all__ = ["ExecutionStep", "Executor", "StagedExecutor"]
 
 
-def execute(
-    program: Program,
-    image: Size,
-    read: Read,
-    write: Write,
-    *,
-    tile: int | None = None,
-    bands: Sequence[BandHeights] | None = None,
-    device: torch.device,
-    spill: Spill = lambda _: None,
-    run_stage: RunStage | None = None,
-) -> Iterator[tuple[int, Region]]:
-    """Runs `program`, yielding (stage, region of the image) after each part.
+class ExecutionStep(NamedTuple):
+    """Progress after one part.
+
+    Attributes:
+        done, total: parts finished and parts in all; every stage of a program has its own.
+        share: share of the arithmetic that is done, in [0, 1].
+    """
+
+    done: int
+    total: int
+    share: float
+
+
+class Executor(Protocol):
+    """Runs a network on one image, part by part."""
+
+    @property
+    def tile(self) -> int | str:
+        """Tile or band size, as in `Upscaler.used_tile`; may shrink during the run."""
+
+    def run(self, source: ImageSource, sink: ImageSink) -> Iterator[ExecutionStep]:
+        """Reads the image, writes the result, and yields after each part.
+
+        Raises:
+            PlanError: the smallest part does not fit into memory.
+        """
+
+
+class StagedExecutor(ABC):
+    """Base of the executors that run a program stage by stage.
 
     Args:
-        program: a traced and prepared network.
-        image: size of the input.
-        read, write: where regions of the image come from and regions of the result go.
-        tile: run in pieces that own at most so many px of the image in height and width, or else ...
-        bands: ... as a stream of rows, in these bands for each stage.
-        device: where maps are computed and kept.
-        spill: where live maps go that are too large for memory.
-        run_stage: runs each stage where that is another backend's, in parts of its own choice.
-
-    Raises:
-        PlanError: not even the smallest part fits into memory.
+        sized: a lowered program for the size of the image.
+        device: where feature maps are computed and kept.
+        tile: as in `Executor`.
+        num_parts: parts of all stages.
+        stage_flops: floating-point operations of each stage; by default those without halos.
+        spill: decides where live feature maps go that are too large for the device.
     """
-    frame = Frame(program, image, read, device, spill)
-    for index, stage in enumerate(program.stages):
-        if run_stage is not None:
-            parts = run_stage(frame, stage, write)
-        elif bands is not None:
-            parts = run_in_rows(frame, stage, bands[index], write)
-        else:
-            parts = run_in_pieces(frame, stage, tile or max(image), write)
-        for part in parts:
-            yield index, part
+
+    def __init__(
+        self,
+        sized: SizedProgram,
+        device: torch.device,
+        *,
+        tile: int | str,
+        num_parts: int,
+        stage_flops: Sequence[float] | None = None,
+        spill: SpillRule = keep_on_device,
+    ) -> None:
+        self.sized = sized
+        self.device = device
+        self.tile = tile
+        self._num_parts = num_parts
+        self._stage_flops = stage_flops or [sized.stage_flops(stage) for stage in sized.stages]
+        self._spill = spill
+
+    def run(self, source: ImageSource, sink: ImageSink) -> Iterator[ExecutionStep]:
+        context = ExecutionContext(self.sized, source, self.device, self._spill)
+        area, total = self.sized.image.height * self.sized.image.width, sum(self._stage_flops)
+        done, spent = 0, 0.0
+        for index, flops in enumerate(self._stage_flops):
+            for part in self._run_stage(context, index, sink):
+                done, spent = done + 1, spent + flops * part.area / area
+                # A part that is halved on the way counts as two.
+                yield ExecutionStep(min(done, self._num_parts), self._num_parts, spent / (total or 1.0))
+
+    @abstractmethod
+    def _run_stage(self, context: ExecutionContext, index: int, sink: ImageSink) -> Iterator[Region]:
+        """Runs a stage, yielding the region of the image that each finished part owns."""

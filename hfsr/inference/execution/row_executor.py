@@ -1,104 +1,173 @@
-"""Runs a stage as a stream of rows: every px of every map is computed exactly once.
+"""Execution in rows: every px of every feature map is computed exactly once.
 
-A band of rows of the image flows through all nodes. A node computes the rows that have become possible, and
-keeps of its result only the last rows that a window further down still has to see. There is no halo, whatever
-the depth of the network; what it costs instead is a few rows of every map, over the full width.
-
-`schedule` says which rows of which map are computed and let go; here they are.
+A band of rows of the image flows through all nodes of a stage. A node computes the rows that have become
+possible, and keeps only the last ones, which windows further down still read. There is no halo, whatever the
+depth of the network; instead a few rows of every feature map are held over the full width. `RowSchedule`
+decides which rows are computed and freed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from hfsr.errors import PlanError
 
+from ..image_io.endpoints import ImageSink
 from ..program.geometry import Region
+from ..program.operators import Pointwise
 from ..program.program import Stage
+from ..program.sized_program import SizedProgram
 from ..runtime.memory import is_out_of_memory
-from ..scheduling.row_schedule import (
-    Band,
-    BandHeights,
-    RowSchedule,
-    RowStep,
-    reusable_buffers,
-    stays_in_row_buffer,
-)
-from .feature_store import Frame, Write
+from ..scheduling.band_heights import BandHeights
+from ..scheduling.buffer_reuse import reusable_buffers, stays_in_row_buffer
+from ..scheduling.row_schedule import Band, RowSchedule, RowStep
+from .allocator import SpillRule, keep_on_device
+from .context import ExecutionContext
+from .executor import StagedExecutor
+from .feature_store import read_region
 from .row_buffer import RowBuffer
 
-__all__ = ["run_in_rows"]
+__all__ = ["RowExecutor"]
 
 
-def run_in_rows(frame: Frame, stage: Stage, bands: BandHeights, write: Write) -> Iterator[Region]:
-    """Runs a stage, yielding the region of the image that each finished band owns.
+class RowExecutor(StagedExecutor):
+    """Runs a program in rows.
 
     Args:
-        bands: how high they are. When memory runs out the band is done again in halves, and so are all that
-            follow: rows that have been computed are not computed again.
-
-    Raises:
-        PlanError: not even a band of one row fits into memory.
+        sized: a lowered program for the size of the image.
+        heights: band heights of each stage. When memory runs out, the bands from there on are halved; rows
+            that are done are not computed again.
+        device: where feature maps are computed.
+        spill: decides where live feature maps go that are too large for the device.
     """
-    program = frame.program
-    schedule = RowSchedule(program, stage, frame.sizes, bands)
-    strips = {node for node in stage.keeps if stays_in_row_buffer(program, node)}
-    frame.begin(stage, reusable_buffers(program, stage, frame.sizes), strips)
-    while (band := schedule.next_band()) is not None:
-        if _finished(frame, schedule, band):
-            frame.commit(stage, band.owned, write)
-            _drop(frame, band.drops)
-            _drop_live(frame, stage, schedule)
-            schedule.finish_band(band)
-            if band.piece.top >= 0:
-                yield band.piece
-        elif not schedule.shrink():
-            raise PlanError(
-                f"not enough memory for a row of {frame.image.width} px; give a tile size or free some"
-            )
-        elif frame.device.type == "cuda":
-            torch.cuda.empty_cache()
-    frame.end(stage)
+
+    def __init__(
+        self,
+        sized: SizedProgram,
+        heights: Sequence[BandHeights],
+        device: torch.device,
+        *,
+        spill: SpillRule = keep_on_device,
+    ) -> None:
+        super().__init__(
+            sized,
+            device,
+            tile=f"rows:{max(h.rows for h in heights)}",
+            num_parts=sum(h.count(sized.image.height) for h in heights),
+            spill=spill,
+        )
+        self._heights = heights
+
+    def _run_stage(self, context: ExecutionContext, index: int, sink: ImageSink) -> Iterator[Region]:
+        sized, stage = self.sized, self.sized.stages[index]
+        schedule = RowSchedule(sized, stage, self._heights[index])
+        buffered = {node for node in stage.keeps if stays_in_row_buffer(sized.program, node)}
+        context.begin_stage(stage, reusable_buffers(sized, stage), buffered)
+        rows = _StageRows(context, schedule)
+        while (band := schedule.next_band()) is not None:
+            if rows.compute(band):
+                context.commit(stage, band.owned, sink)
+                rows.drop(band.drops)
+                rows.drop_live(stage)
+                schedule.finish_band(band)
+                if band.part.top >= 0:
+                    yield band.part
+            elif not schedule.shrink():
+                raise PlanError(
+                    f"not enough memory for a row of {sized.image.width} px; give a tile size or free some"
+                )
+            elif self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        context.end_stage(stage)
 
 
-def _finished(frame: Frame, schedule: RowSchedule, band: Band) -> bool:
-    """Computes a band; False when memory ran out, after the steps that could be done."""
-    for step in band.steps:
-        try:
-            _compute(frame, schedule, step)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return False
-        _drop(frame, step.drops)
-    return True
+class _StageRows:
+    """Computes and frees the rows of one stage."""
 
+    def __init__(self, context: ExecutionContext, schedule: RowSchedule) -> None:
+        self._context = context
+        self._features = context.features
+        self._operators = context.sized.operators
+        self._schedule = schedule
 
-def _compute(frame: Frame, schedule: RowSchedule, step: RowStep) -> None:
-    """Computes a step's rows: into the whole map where it is kept, else below the rows still held."""
-    node, region = step.node, Region(step.start, step.stop, 0, frame.sizes[step.node].width)
-    if node not in frame.live:
-        frame.extend(node, region, step.top)
-        schedule.finish(node, step.stop)
-        return
-    for part in frame.parts(node, region):
-        # One by one: they may lie where the rows lay that they are made of, and cannot be done again.
-        frame.keep(node, part)
-        schedule.finish(node, part.bottom)
+    def compute(self, band: Band) -> bool:
+        """Computes a band; False if memory ran out, after the steps that could be done."""
+        for step in band.steps:
+            try:
+                self._compute_step(step)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                return False
+            self.drop(step.drops)
+        return True
 
+    def drop(self, drops: tuple[tuple[fx.Node, int], ...]) -> None:
+        """Frees the rows above the first one still needed."""
+        for node, first in drops:
+            self._features.rows[node].drop_above(first)
 
-def _drop(frame: Frame, drops: tuple[tuple[fx.Node, int], ...]) -> None:
-    """Lets go of the rows above the first one still needed."""
-    for node, first in drops:
-        frame.rows[node].drop_above(first)
+    def drop_live(self, stage: Stage) -> None:
+        """Frees rows of live feature maps in row buffers that nothing reads after this stage."""
+        for node in stage.frees:
+            held = self._features.live[node]
+            if isinstance(held, RowBuffer) and node not in stage.keeps:
+                held.drop_above(self._schedule.first_needed(node))
 
+    def _compute_step(self, step: RowStep) -> None:
+        """Computes the rows of a step: into the live feature map, or as a new chunk of a row buffer."""
+        node = step.node
+        region = Region(step.start, step.stop, 0, self._context.size(node).width)
+        if node not in self._features.live:
+            self._append(node, region, step.top)
+            self._schedule.finish(node, step.stop)
+            return
+        for part in self._split_at_chunks(node, region):
+            # Part by part: a part may overwrite the rows that it is computed from, and cannot be repeated.
+            self._compute_live(node, part)
+            self._schedule.finish(node, part.bottom)
 
-def _drop_live(frame: Frame, stage: Stage, schedule: RowSchedule) -> None:
-    """Lets go of the strips of maps that nobody reads after this stage, and that it is past."""
-    for node in stage.frees:
-        held = frame.live[node]
-        if isinstance(held, RowBuffer) and node not in stage.keeps:
-            held.drop_above(schedule.first_needed(node))
+    def _compute_live(self, node: fx.Node, region: Region) -> None:
+        op, held = self._operators[node], self._features.live[node]
+        if isinstance(held, RowBuffer):
+            held.append(region.top, op.run(region, self._context))
+            return
+        out = read_region(held, region)
+        if out.device == self._context.device:
+            op.run_into(region, self._context, out)
+        else:
+            out.copy_(op.run(region, self._context))
+
+    def _append(self, node: fx.Node, region: Region, top: int) -> None:
+        """Appends rows to a row buffer, in one chunk with the rows from `top` on that are held already."""
+        held = self._features.rows.setdefault(node, RowBuffer())
+        above = held.read(region._replace(top=top, bottom=region.top)) if top < region.top else None
+        held.append(top, self._compute_rows(node, region, above))
+
+    def _compute_rows(self, node: fx.Node, region: Region, above: Tensor | None) -> Tensor:
+        """Computes a region, below rows that are there already."""
+        op, parts = self._operators[node], self._split_at_chunks(node, region)
+        if above is None and len(parts) == 1:
+            return op.run(region, self._context)
+        joined = 0 if above is None else above.shape[2]
+        rows = self._context.allocator.rows(node, joined + region.height, region.width)
+        if above is not None:
+            rows[..., :joined, :] = above
+        below = rows[..., joined:, :]
+        for part in parts:
+            out = below[..., part.top - region.top : part.bottom - region.top, :]
+            op.run_into(part, self._context, out)
+        return rows
+
+    def _split_at_chunks(self, node: fx.Node, region: Region) -> list[Region]:
+        """The region of a pointwise operator, split where chunks of its sources end: none is copied."""
+        op = self._operators[node]
+        sources = op.sources if isinstance(op, Pointwise) else []
+        buffers = [buffer for source in sources if (buffer := self._features.row_buffer(source))]
+        edges = {edge for buffer in buffers for edge in buffer.edges(region.top, region.bottom)}
+        bounds = itertools.pairwise([region.top, *sorted(edges), region.bottom])
+        return [region._replace(top=top, bottom=bottom) for top, bottom in bounds]

@@ -1,85 +1,119 @@
-"""Runs a stage in rectangular pieces, each with the halo it needs.
+"""Execution in tiles, each with the halo it needs.
 
-A halo is computed again for every piece, but nothing is carried from one to the next: pieces may be of any
-size. For the same reason new maps cannot be written over old ones, as in a stream of rows: a piece computes
-its halo again from what its neighbour would have overwritten. Where that memory is short, rows take less.
+A halo is computed again for every tile, but nothing is carried from one tile to the next, so that tiles may
+have any size. New live feature maps cannot reuse the memory of old ones, as in rows: a tile computes its halo
+from what its neighbor would have overwritten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import fx
 
 from hfsr.errors import PlanError
 
+from ..image_io.endpoints import ImageSink
 from ..program.geometry import Region, split_in_half, tile_grid
 from ..program.program import Stage
+from ..program.sized_program import SizedProgram
 from ..runtime.memory import is_out_of_memory
-from .feature_store import Frame, Write
+from .allocator import SpillRule, keep_on_device
+from .context import ExecutionContext
+from .executor import StagedExecutor
 
-__all__ = ["run_in_pieces"]
+__all__ = ["TileExecutor"]
 
-_SMALLEST_PIECE = 16
+_SMALLEST_TILE = 16
 
 
-def run_in_pieces(frame: Frame, stage: Stage, tile: int, write: Write) -> Iterator[Region]:
-    """Runs a stage, yielding the region of the image that each finished piece owns.
+class TileExecutor(StagedExecutor):
+    """Runs a program in tiles.
 
     Args:
-        tile: largest side of a piece in px of the image. When memory runs out a piece is done again in
-        halves.
-
-    Raises:
-        PlanError: not even the smallest piece fits into memory.
+        sized: a lowered program for the size of the image.
+        tile: largest side of what a tile owns, px of the image. When memory runs out, a tile is halved.
+        device: where feature maps are computed.
+        stage_flops: floating-point operations of each stage, halos included.
+        spill: decides where live feature maps go that are too large for the device.
     """
-    frame.begin(stage)
-    last_use = _last_uses(stage, frame.program.targets(stage))
-    for piece in tile_grid(frame.image, tile):
-        _run(frame, stage, piece, last_use, write)
-        yield piece
-    frame.end(stage)
 
-
-def _run(
-    frame: Frame, stage: Stage, piece: Region, last_use: dict[fx.Node, list[fx.Node]], write: Write
-) -> None:
-    owned = frame.program.owned(stage, piece, frame.sizes)
-    try:
-        _compute(frame, stage, owned, last_use)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    else:
-        frame.commit(stage, owned, write)
-        frame.patches.clear()
-        return
-    frame.patches.clear()
-    if max(piece.height, piece.width) <= _SMALLEST_PIECE:
-        raise PlanError(
-            f"not enough memory for a piece of {piece.width}x{piece.height} px; free some, or use a CPU"
+    def __init__(
+        self,
+        sized: SizedProgram,
+        tile: int,
+        device: torch.device,
+        *,
+        stage_flops: Sequence[float] | None = None,
+        spill: SpillRule = keep_on_device,
+    ) -> None:
+        self._tiles = list(tile_grid(sized.image, tile))
+        super().__init__(
+            sized,
+            device,
+            tile=tile,
+            num_parts=len(self._tiles) * len(sized.stages),
+            stage_flops=stage_flops,
+            spill=spill,
         )
-    if frame.device.type == "cuda":
-        torch.cuda.empty_cache()
-    for half in split_in_half(piece):
-        _run(frame, stage, half, last_use, write)
 
+    def _run_stage(self, context: ExecutionContext, index: int, sink: ImageSink) -> Iterator[Region]:
+        stage = self.sized.stages[index]
+        last_uses = _last_uses(stage, self.sized.program.targets(stage))
+        context.begin_stage(stage)
+        for tile in self._tiles:
+            self._run_tile(context, stage, tile, last_uses, sink)
+            yield tile
+        context.end_stage(stage)
 
-def _compute(
-    frame: Frame, stage: Stage, owned: dict[fx.Node, Region], last_use: dict[fx.Node, list[fx.Node]]
-) -> None:
-    program = frame.program
-    needed = program.regions(stage, owned, frame.sizes)
-    for node in stage.nodes:
-        if node in needed:
-            frame.patches[node] = (program.operators[node].run(needed[node], frame), needed[node])
-        for done in last_use.get(node, ()):
-            frame.patches.pop(done, None)
+    def _run_tile(
+        self,
+        context: ExecutionContext,
+        stage: Stage,
+        tile: Region,
+        last_uses: dict[fx.Node, list[fx.Node]],
+        sink: ImageSink,
+    ) -> None:
+        owned = self.sized.owned(stage, tile)
+        try:
+            self._compute(context, stage, owned, last_uses)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            context.commit(stage, owned, sink)
+            context.features.tiles.clear()
+            return
+        context.features.tiles.clear()
+        if max(tile.height, tile.width) <= _SMALLEST_TILE:
+            raise PlanError(
+                f"not enough memory for a tile of {tile.width}x{tile.height} px; free some, or use a CPU"
+            )
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        for half in split_in_half(tile):
+            self._run_tile(context, stage, half, last_uses, sink)
+
+    def _compute(
+        self,
+        context: ExecutionContext,
+        stage: Stage,
+        owned: dict[fx.Node, Region],
+        last_uses: dict[fx.Node, list[fx.Node]],
+    ) -> None:
+        """Computes the regions of all feature maps that the `owned` regions depend on."""
+        tiles, needed = context.features.tiles, self.sized.regions(stage, owned)
+        for node in stage.nodes:
+            if node in needed:
+                region = needed[node]
+                tiles[node] = (self.sized.operators[node].run(region, context), region)
+            for source in last_uses.get(node, ()):
+                tiles.pop(source, None)
 
 
 def _last_uses(stage: Stage, targets: list[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
-    """For each node of the stage, the maps that nobody needs once it has run."""
+    """For each node of a stage, the feature maps that nothing needs once it has run."""
     inside = set(stage.nodes) - set(targets)
     last: dict[fx.Node, fx.Node] = {}
     for node in stage.nodes:

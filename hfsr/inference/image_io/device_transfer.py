@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ..program.geometry import Region
 
-__all__ = ["OverlappedTransfer", "to_device"]
+__all__ = ["HostSink", "OverlappedTransfer", "ResultTransfer", "to_device"]
 
 _TRANSFER_DTYPE = {"uint8": torch.uint8, "uint16": torch.int32, "float32": torch.float32}
 """Dtype in which an array is copied: torch lacks arithmetic for uint16."""
@@ -35,6 +36,37 @@ def _pinned(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.empty(*shape, dtype=dtype, pin_memory=True)
 
 
+class HostSink(Protocol):
+    """Receiver of a result on the CPU, which chooses what is copied there."""
+
+    def convert(self, part: Tensor) -> Tensor:
+        """Converts a part of the result, on the device, to what is copied: fewer bytes than floats."""
+
+    def write(self, region: Region, part: Tensor) -> None:
+        """Receives a converted part on the CPU."""
+
+
+class ResultTransfer:
+    """Image sink that copies a result from the device to a sink on the CPU.
+
+    Args:
+        device: where the result is computed.
+        sink: receives the result.
+    """
+
+    def __init__(self, device: torch.device, sink: HostSink) -> None:
+        self._sink = sink
+        self._overlapped = OverlappedTransfer(device, sink.write) if device.type == "cuda" else None
+
+    def write(self, region: Region, part: Tensor) -> None:
+        (self._overlapped or self._sink).write(region, self._sink.convert(part))
+
+    def finish(self) -> None:
+        """Waits until all parts have arrived."""
+        if self._overlapped is not None:
+            self._overlapped.finish()
+
+
 class OverlappedTransfer:
     """Copies results from a GPU to the CPU while the next one is computed.
 
@@ -51,7 +83,7 @@ class OverlappedTransfer:
         self._stream = torch.cuda.Stream(device)
         self._pending: tuple[Region, Tensor, torch.cuda.Event] | None = None
 
-    def write(self, r: Region, part: Tensor) -> None:
+    def write(self, region: Region, part: Tensor) -> None:
         """Starts to copy a part of the result, which is on the GPU."""
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
@@ -61,7 +93,7 @@ class OverlappedTransfer:
             copied = torch.cuda.Event()
             copied.record(self._stream)
         self.finish()
-        self._pending = (r, host, copied)
+        self._pending = (region, host, copied)
 
     def finish(self) -> None:
         """Waits for the pending copy and passes it on."""

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from hfsr.archs import padded_indices
 
-from ..execution.feature_store import Read, Write
 from ..program.geometry import Region, Size
+from .endpoints import ImageSink, ImageSource
 
-__all__ = ["padded", "padded_size"]
+__all__ = ["CroppedSink", "PaddedSource", "padded_size"]
 
 
 def padded_size(size: Size, multiple: int) -> Size:
@@ -17,31 +17,43 @@ def padded_size(size: Size, multiple: int) -> Size:
     return Size(*(side + -side % multiple for side in size))
 
 
-def padded(size: Size, read: Read, write: Write, *, multiple: int, result: Size) -> tuple[Size, Read, Write]:
-    """An image as a network's `forward` pads it for its `core`, without a padded copy of it.
+class PaddedSource:
+    """An image as the network's `forward` pads it for its `core`, without a padded copy.
 
     Args:
-        size: of the image.
-        read, write: regions of the image, and of the result.
-        multiple: of which both sides must be multiples.
-        result: size of the unpadded image's result; what lies beyond is dropped.
-
-    Returns:
-        The size of the padded image, and how to read it and to write its result.
+        source: the image.
+        multiple: of which both sides of the padded image are multiples.
     """
-    rows, columns = padded_indices(size.height, multiple), padded_indices(size.width, multiple)
 
-    def read_padded(r: Region) -> Tensor:
-        inside = r.clip(size)
-        if inside == r:
-            return read(r)
-        y, x = rows[r.top : r.bottom], columns[r.left : r.right]
-        seen = Region(min(y), max(y) + 1, min(x), max(x) + 1)
-        return read(seen)[..., [i - seen.top for i in y], :][..., [i - seen.left for i in x]]
+    def __init__(self, source: ImageSource, multiple: int) -> None:
+        self._source = source
+        self._rows = padded_indices(source.size.height, multiple)
+        self._columns = padded_indices(source.size.width, multiple)
+        self.size = padded_size(source.size, multiple)
 
-    def write_cropped(r: Region, part: Tensor) -> None:
-        kept = r.clip(result)
+    def read(self, region: Region) -> Tensor:
+        inside = region.clip(self._source.size)
+        if inside == region:
+            return self._source.read(region)
+        y, x = self._rows[region.top : region.bottom], self._columns[region.left : region.right]
+        read = Region(min(y), max(y) + 1, min(x), max(x) + 1)
+        part = self._source.read(read)
+        return part[..., [i - read.top for i in y], :][..., [i - read.left for i in x]]
+
+
+class CroppedSink:
+    """Sink that drops what lies beyond the result of the image without padding.
+
+    Args:
+        sink: receives the rest.
+        size: of that result.
+    """
+
+    def __init__(self, sink: ImageSink, size: Size) -> None:
+        self._sink = sink
+        self._size = size
+
+    def write(self, region: Region, part: Tensor) -> None:
+        kept = region.clip(self._size)
         if kept.height > 0 and kept.width > 0:
-            write(kept, part[..., : kept.height, : kept.width])
-
-    return padded_size(size, multiple), read_padded, write_cropped
+            self._sink.write(kept, part[..., : kept.height, : kept.width])

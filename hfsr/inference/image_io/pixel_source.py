@@ -1,10 +1,8 @@
-"""Between arrays of pixels and what networks take and give, region by region: no float copy is made."""
+"""Conversion between arrays of pixels and the floats of networks, region by region, without a float copy."""
 
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,28 +13,26 @@ from hfsr import images
 from hfsr.errors import ImageError
 
 from ..program.geometry import Region, Size
-from ..runtime.memory import free_memory
 from .device_transfer import to_device
+from .result_array import RegionWriter, allocate_result
 
-__all__ = ["PixelSource", "RowAssembler", "allocate_result"]
+__all__ = ["PixelSink", "PixelSource"]
 
-_FILE_FROM = 1 << 30
-"""Bytes from which an array lies in a file, also where memory would do."""
 _BAND = 1 << 18
 """Px that are converted at once."""
-_BEYOND = 0.5
-"""How far beyond [0, 1] floats may be: what other networks overshoot, not what is counted to 255."""
+_TOLERANCE = 0.5
+"""Distance to [0, 1] that floats may have: the overshoot of another network, not a range of 0..255."""
 
 
 class PixelSource:
-    """An array that a network reads region by region, and whose type its results are given.
+    """An array as an image source, with the conversion of results to its type.
 
     Args:
         array: RGB (H, W, 3) or gray (H, W); uint8, uint16, or float32 in [0, 1].
-        device: where the network runs.
+        device: of the network.
 
     Raises:
-        ImageError: another shape or type, NaN, or values that are not in [0, 1].
+        ImageError: another shape or type, NaN, or values outside [0, 1].
     """
 
     def __init__(self, array: NDArray, device: torch.device) -> None:
@@ -44,36 +40,39 @@ class PixelSource:
         self.array = array
         self.size = Size(*array.shape[:2])
         self._device = device
-        self._gray = array.ndim == 2
+        self._is_gray = array.ndim == 2
         self._peak = float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0
 
-    def read(self, r: Region) -> Tensor:
+    def read(self, region: Region) -> Tensor:
         """A region as networks take it: RGB float32 in [0, 1], (1, 3, height, width), on the device."""
-        values = self._fraction(self.array, r)
-        return values.expand(1, 3, -1, -1) if self._gray else values.permute(2, 0, 1)[None]
+        part = self.array[region.top : region.bottom, region.left : region.right]
+        values = to_device(part, self._device)
+        if part.dtype.kind != "f":
+            values = values.div_(self._peak)
+        return values.expand(1, 3, -1, -1) if self._is_gray else values.permute(2, 0, 1)[None]
 
-    def ready(self, part: Tensor) -> Tensor:
-        """What is to leave the device of a part of the result: whole levels, since floats are more to carry.
+    def convert(self, part: Tensor) -> Tensor:
+        """Rounds a part of the result to the levels of the array, on the device.
 
         Args:
             part: RGB float, (1, 3, height, width).
 
         Returns:
-            (height, width, 3), or (height, width) where the array is gray; 16 bit as int32.
+            (height, width, 3), or (height, width) if the array is gray; 16 bit as int32.
         """
-        values = part[0].mean(0) if self._gray else part[0].permute(1, 2, 0)
+        values = part[0].mean(0) if self._is_gray else part[0].permute(1, 2, 0)
         return images.levels(values, self.array.dtype) if self.array.dtype.kind == "u" else values
 
-    def taken(self, values: Tensor) -> NDArray:
-        """What `ready` gave, in the array's type."""
+    def to_array(self, values: Tensor) -> NDArray:
+        """The output of `convert` in the type of the array."""
         return values.cpu().numpy().astype(self.array.dtype, copy=False)
 
     def whole(self) -> Tensor:
-        """All of it as `read` gives it, contiguous."""
-        return self.read(Region(0, self.size.height, 0, self.size.width)).contiguous()
+        """The whole image as `read` returns it, contiguous."""
+        return self.read(Region.whole(self.size)).contiguous()
 
     def result(self, whole: Tensor) -> NDArray:
-        """All of the result in the array's type; converted in bands, so that no second float copy is made.
+        """Converts a whole result to the type of the array, in bands, so that no second float copy is made.
 
         Args:
             whole: RGB float, (1, 3, H, W).
@@ -83,84 +82,27 @@ class PixelSource:
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
             band = slice(top, top + rows)
-            array[band] = self.taken(self.ready(whole[..., band, :]))
+            array[band] = self.to_array(self.convert(whole[..., band, :]))
         return array
 
-    def _fraction(self, array: NDArray, r: Region) -> Tensor:
-        part = to_device(array[r.top : r.bottom, r.left : r.right], self._device)
-        return part if array.dtype.kind == "f" else part.div_(self._peak)
 
-
-class RowAssembler:
-    """Makes whole rows, from top to bottom, of parts that may come side by side.
-
-    Only the rows that are not complete yet are held.
+class PixelSink:
+    """Host sink that converts a result to the type of a pixel source.
 
     Args:
-        width: px of a row.
-        take: is given rows, (n, width, ...), each once and in order.
-        alpha: (H, width), put beside the values as another channel.
+        pixels: the source.
+        target: receives the regions as arrays, in output px.
     """
 
-    def __init__(self, width: int, take: Callable[[NDArray], None], alpha: NDArray | None = None) -> None:
-        self._width = width
-        self._take_rows = take
-        self._alpha = alpha
-        self._top = 0
-        self._rows: NDArray | None = None
-        self._filled = np.zeros(0, np.int64)
+    def __init__(self, pixels: PixelSource, target: RegionWriter) -> None:
+        self._pixels = pixels
+        self._target = target
 
-    def write(self, r: Region, values: NDArray) -> None:
-        """Takes a part, (height, width, ...); no px twice."""
-        if self._rows is None and r.top == self._top and r.width == self._width:
-            self._take(values)
-            self._top = r.bottom
-            return
-        rows = self._room(r.bottom - self._top, values)
-        band = slice(r.top - self._top, r.bottom - self._top)
-        rows[band, r.left : r.right] = values
-        self._filled[band] += r.width
-        complete = int(np.argmin(np.append(self._filled, 0) == self._width))
-        if complete:
-            self._take(rows[:complete])
-            self._top += complete
-            rest = self._filled[complete:].copy()
-            self._rows = rows[complete:].copy() if rest.any() else None
-            self._filled = rest if rest.any() else np.zeros(0, np.int64)
+    def convert(self, part: Tensor) -> Tensor:
+        return self._pixels.convert(part)
 
-    def _take(self, rows: NDArray) -> None:
-        if self._alpha is not None:
-            rows = np.dstack([rows, self._alpha[self._top : self._top + len(rows)]])
-        self._take_rows(rows)
-
-    def _room(self, count: int, like: NDArray) -> NDArray:
-        """The rows that are held, at least `count` of them."""
-        if self._rows is None:
-            self._rows = np.empty((0, self._width, *like.shape[2:]), like.dtype)
-        missing = count - len(self._rows)
-        if missing > 0:
-            more = np.empty((missing, *self._rows.shape[1:]), like.dtype)
-            self._rows = np.concatenate([self._rows, more])
-            self._filled = np.append(self._filled, np.zeros(missing, np.int64))
-        return self._rows
-
-
-def allocate_result(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
-    """An array for a result; one that is very large, or larger than half of the free memory, lies in a file
-    that vanishes with it.
-    """
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if size < _FILE_FROM and size <= free_memory(torch.device("cpu")) // 2:
-        return np.empty(shape, dtype)
-    try:
-        with tempfile.TemporaryFile(prefix="hfsr-") as file:
-            return np.memmap(file, dtype, "w+", shape=shape)
-    except OSError as error:
-        folder = tempfile.gettempdir()
-        raise ImageError(
-            f"the result takes {size / 2**30:.1f} GiB, which fit neither into memory nor in '{folder}' "
-            f"({error.strerror}); write to a .png, whose rows are written as they come"
-        ) from error
+    def write(self, region: Region, part: Tensor) -> None:
+        self._target.write(region, self._pixels.to_array(part))
 
 
 def _check(pixels: NDArray) -> None:
@@ -172,7 +114,7 @@ def _check(pixels: NDArray) -> None:
         low, high = float(pixels.min()), float(pixels.max())  # NaN if there is one
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ImageError("the array holds NaN or infinite values; replace them first")
-        if low < -_BEYOND or high > 1 + _BEYOND:
+        if low < -_TOLERANCE or high > 1 + _TOLERANCE:
             raise ImageError(
                 f"floats are in [0, 1], and this array runs from {low:g} to {high:g}; divide it by 255 "
                 "or the like"

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..execution.feature_store import Read, Write
 from ..program.geometry import Region, Size
 from ..runtime.memory import free_memory
+from .endpoints import ImageSink, ImageSource
 
-__all__ = ["VIEWS", "View", "ViewMean"]
+__all__ = ["VIEWS", "View", "ViewMean", "ViewSource"]
 
 _BAND = 1 << 20  # px of the mean that are written at once
 
@@ -35,28 +35,21 @@ class View:
         """Size of the view of an image of this size."""
         return Size(size.width, size.height) if self.transposed else size
 
-    def reader(self, size: Size, read: Read) -> Read:
-        """Returns a reader of the view, given a reader of the image.
-
-        Args:
-            size: of the image.
-            read: reads regions of the image.
-        """
-
-        def read_view(r: Region) -> Tensor:
-            part = read(self.region(r, size)).flip(self._flip_dims)
-            return part.mT if self.transposed else part
-
-        return read_view
-
-    def region(self, r: Region, size: Size) -> Region:
+    def region(self, region: Region, size: Size) -> Region:
         """Region of an image of `size` that a region of the view shows."""
-        top, bottom, left, right = (r.left, r.right, r.top, r.bottom) if self.transposed else r
+        top, bottom, left, right = region
+        if self.transposed:
+            top, bottom, left, right = left, right, top, bottom
         if self.upside_down:
             top, bottom = size.height - bottom, size.height - top
         if self.mirrored:
             left, right = size.width - right, size.width - left
         return Region(top, bottom, left, right)
+
+    def apply(self, part: Tensor) -> Tensor:
+        """A region of the image, (..., height, width), in the orientation of the view."""
+        part = part.flip(self._flip_dims)
+        return part.mT if self.transposed else part
 
     def invert(self, part: Tensor) -> Tensor:
         """A region of the view, (..., height, width), in the orientation of the image."""
@@ -70,6 +63,18 @@ class View:
 VIEWS = tuple(View(*flags) for flags in itertools.product((False, True), repeat=3))
 
 
+class ViewSource:
+    """A view of an image as an image source."""
+
+    def __init__(self, view: View, source: ImageSource) -> None:
+        self._view = view
+        self._source = source
+        self.size = view.size(source.size)
+
+    def read(self, region: Region) -> Tensor:
+        return self._view.apply(self._source.read(self._view.region(region, self._source.size)))
+
+
 class ViewMean:
     """Mean of the results of all views, accumulated region by region.
 
@@ -78,26 +83,34 @@ class ViewMean:
     """
 
     def __init__(self, size: Size) -> None:
-        self._size = size
+        self.size = size
         self._sum = _zeros(size)
 
-    def writer(self, view: View) -> Write:
-        """Returns a writer that adds the regions of a view's result, each exactly once."""
+    def sink(self, view: View) -> ImageSink:
+        """A sink that adds the result of a view."""
+        return _ViewSink(view, self.size, self._sum)
 
-        def add(r: Region, part: Tensor) -> None:
-            at = view.region(r, self._size)
-            self._sum[..., at.top : at.bottom, at.left : at.right] += view.invert(part.float().cpu())
-
-        return add
-
-    def write(self, write: Write, device: torch.device) -> None:
+    def write(self, sink: ImageSink, device: torch.device) -> None:
         """Writes the mean of all views from top to bottom, as tensors on `device`."""
-        height, width = self._size
+        height, width = self.size
         rows = max(1, _BAND // width)
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
             mean = self._sum[..., top:bottom, :] / len(VIEWS)
-            write(Region(top, bottom, 0, width), mean.to(device))
+            sink.write(Region(top, bottom, 0, width), mean.to(device))
+
+
+class _ViewSink:
+    """Adds the result of a view to a sum in the orientation of the image."""
+
+    def __init__(self, view: View, size: Size, total: Tensor) -> None:
+        self._view = view
+        self._size = size
+        self._total = total
+
+    def write(self, region: Region, part: Tensor) -> None:
+        at = self._view.region(region, self._size)
+        self._total[..., at.top : at.bottom, at.left : at.right] += self._view.invert(part.float().cpu())
 
 
 def _zeros(size: Size) -> Tensor:

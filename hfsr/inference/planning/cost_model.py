@@ -1,4 +1,4 @@
-"""Memory and arithmetic of pieces, of streams of rows and of live maps, found without computing."""
+"""Memory and arithmetic of tiles, of rows and of live feature maps, computed without running anything."""
 
 from __future__ import annotations
 
@@ -6,153 +6,167 @@ import torch
 from torch import fx
 
 from ..execution.row_buffer import RowSpan, spans_after_append, spans_after_drop
-from ..program.geometry import UNBOUNDED, Region, Size
+from ..program.geometry import Region, Size
 from ..program.operators import Convolution, Operator, Pointwise, TransposedConvolution
-from ..program.program import Program, Stage
-from ..scheduling.row_schedule import BandHeights, RowSchedule, RowStep, reusable_buffers
+from ..program.program import Stage
+from ..program.sized_program import SizedProgram
+from ..scheduling.band_heights import BandHeights
+from ..scheduling.buffer_reuse import reusable_buffers
+from ..scheduling.row_schedule import RowSchedule, RowStep
 from ..scheduling.virtual_concat import is_virtual_concat
 
-__all__ = ["live_bytes", "map_bytes", "piece_cost", "rows_bytes", "stage_flops"]
+__all__ = ["live_bytes", "row_peak_bytes", "tile_cost"]
 
 _MIDDLE = 1 << 19
 _WORKSPACE = 1.25
-"""What a convolution takes beyond its input and output, as a factor on both."""
+"""Memory of a convolution by that of its input and output."""
 
 
-def map_bytes(program: Program, sizes: dict[fx.Node, Size], node: fx.Node) -> int:
-    """Bytes of a whole map."""
-    size = sizes[node]
-    return size.height * size.width * program.channels[node] * program.operators[node].dtype.itemsize
-
-
-def live_bytes(program: Program, image: Size, *, in_place: bool = False) -> int:
-    """Peak bytes of the maps kept whole between stages.
+def live_bytes(sized: SizedProgram, *, reuse: bool = False) -> int:
+    """Peak bytes of the live feature maps.
 
     Args:
-        in_place: new ones are written over old ones where a stream of rows may do so.
+        reuse: new ones take the memory of old ones where execution in rows allows it.
     """
-    sizes = program.sizes(image)
     held = peak = 0
-    for stage in program.stages:
-        taken = set(reusable_buffers(program, stage, sizes).values()) if in_place else set()
-        held += sum(map_bytes(program, sizes, node) for node in stage.keeps)
-        held -= sum(map_bytes(program, sizes, node) for node in taken)
+    for stage in sized.stages:
+        reused = set(reusable_buffers(sized, stage).values()) if reuse else set()
+        held += sum(sized.map_bytes(node) for node in stage.keeps)
+        held -= sum(sized.map_bytes(node) for node in reused)
         peak = max(peak, held)
-        held -= sum(map_bytes(program, sizes, node) for node in stage.frees if node not in taken)
+        held -= sum(sized.map_bytes(node) for node in stage.frees if node not in reused)
     return peak
 
 
-def stage_flops(program: Program, stage: Stage, sizes: dict[fx.Node, Size]) -> float:
-    """Floating-point operations of a stage when each px of each map is computed once."""
-    return sum(
-        program.operators[node].cost(program.channels[node]) * sizes[node].height * sizes[node].width
-        for node in stage.nodes
-    )
-
-
-def rows_bytes(program: Program, stage: Stage, sizes: dict[fx.Node, Size], bands: BandHeights) -> int:
-    """Peak bytes of the rows held while a stage runs as a stream, followed step by step."""
-    held: dict[fx.Node, list[RowSpan]] = {}
-    desk: dict[torch.dtype, int] = {}
-    total = peak = 0
-
-    def weigh(node: fx.Node, spans: list[RowSpan]) -> int:
-        rows = sum(bottom - top for top, bottom in spans)
-        return rows * sizes[node].width * program.channels[node] * program.operators[node].dtype.itemsize
-
-    def hold(node: fx.Node, spans: list[RowSpan]) -> None:
-        nonlocal total
-        total += weigh(node, spans) - weigh(node, held.get(node, []))
-        held[node] = spans
-
-    schedule = RowSchedule(program, stage, sizes, bands)
+def row_peak_bytes(sized: SizedProgram, stage: Stage, heights: BandHeights) -> int:
+    """Peak bytes of the rows that a stage holds when it runs in rows."""
+    schedule = RowSchedule(sized, stage, heights)
+    rows = _HeldRows(sized, stage)
     waiting = set(schedule.nodes)
     while (band := schedule.next_band()) is not None:
-        before = peak
+        before = rows.peak
         for step in band.steps:
-            node, op = step.node, program.operators[step.node]
-            joins = node in stage.keeps or step.top < step.start
-            if op.inplace_source is not None and not joins:
-                hold(op.inplace_source, [])  # its memory is the result's
-            extra = (_WORKSPACE - 1) * weigh(node, [(step.start, step.stop)])
-            if not isinstance(op, Pointwise):
-                # The result, before it is copied to its place, and the input, where it must be made first.
-                extra += weigh(node, [(step.start, step.stop)]) if joins else 0
-                extra += _rounded_input(program, op, sizes, step)
-                source = op.sources[0]
-                if is_virtual_concat(program, source):  # in scratch memory, as large as any needs
-                    dtype = program.operators[source].dtype
-                    desk[dtype] = max(
-                        desk.get(dtype, 0), _input_numbers(program, op, sizes, step) * dtype.itemsize
-                    )
-            made = [] if node in stage.keeps else [(step.top, step.stop)]
-            peak = max(peak, int(total + sum(desk.values()) + weigh(node, made) + extra))
-            if made:
-                hold(node, spans_after_append(held.get(node, []), *made))
-            for source, first in step.drops:
-                hold(source, spans_after_drop(held[source], first))
-            schedule.finish(node, step.stop)
-        for node, first in band.drops:
-            hold(node, spans_after_drop(held[node], first))
+            rows.compute(step)
+            rows.drop(step.drops)
+            schedule.finish(step.node, step.stop)
+        rows.drop(band.drops)
         schedule.finish_band(band)
         waiting.difference_update(step.node for step in band.steps)
-        if not waiting and peak == before:
-            break  # all maps flow: the bands that follow are alike
-    return peak
+        if not waiting and rows.peak == before:
+            break  # every feature map is reached: the remaining bands are alike
+    return rows.peak
 
 
-def _rounded_input(program: Program, op: Operator, sizes: dict[fx.Node, Size], step: RowStep) -> int:
-    """Bytes of a convolution's input when it must be copied into another number format."""
-    given = program.dtype(op.sources[0])
+class _HeldRows:
+    """Bytes of the rows of a stage that are held, followed step by step.
+
+    Attributes:
+        peak: most bytes held at once.
+    """
+
+    def __init__(self, sized: SizedProgram, stage: Stage) -> None:
+        self._sized = sized
+        self._stage = stage
+        self._spans: dict[fx.Node, list[RowSpan]] = {}
+        self._scratch: dict[torch.dtype, int] = {}
+        self._total = 0
+        self.peak = 0
+
+    def compute(self, step: RowStep) -> None:
+        """Holds the rows of a step, in the memory that the step needs."""
+        node, op = step.node, self._sized.operators[step.node]
+        is_live = node in self._stage.keeps
+        is_copied = is_live or step.top < step.start
+        if op.inplace_source is not None and not is_copied:
+            self._hold(op.inplace_source, [])  # its memory is reused
+        rows = self._bytes(node, [(step.start, step.stop)])
+        extra = (_WORKSPACE - 1) * rows
+        if not isinstance(op, Pointwise):
+            extra += rows if is_copied else 0  # the output before it is copied to its place
+            extra += _cast_input_bytes(self._sized, op, step)
+            self._grow_scratch(op, step)
+        made = [] if is_live else [(step.top, step.stop)]
+        held = self._total + sum(self._scratch.values()) + self._bytes(node, made)
+        self.peak = max(self.peak, int(held + extra))
+        if made:
+            self._hold(node, spans_after_append(self._spans.get(node, []), *made))
+
+    def drop(self, drops: tuple[tuple[fx.Node, int], ...]) -> None:
+        """Frees the rows above the first one still needed."""
+        for node, first in drops:
+            self._hold(node, spans_after_drop(self._spans[node], first))
+
+    def _hold(self, node: fx.Node, spans: list[RowSpan]) -> None:
+        self._total += self._bytes(node, spans) - self._bytes(node, self._spans.get(node, []))
+        self._spans[node] = spans
+
+    def _bytes(self, node: fx.Node, spans: list[RowSpan]) -> int:
+        return sum(bottom - top for top, bottom in spans) * self._sized.row_bytes(node)
+
+    def _grow_scratch(self, op: Operator, step: RowStep) -> None:
+        """Virtual concatenations share scratch memory, as large as the largest of a dtype."""
+        source = op.sources[0]
+        if is_virtual_concat(self._sized.program, source):
+            dtype = self._sized.dtype(source)
+            size = _input_numbers(self._sized, op, step) * dtype.itemsize
+            self._scratch[dtype] = max(self._scratch.get(dtype, 0), size)
+
+
+def _cast_input_bytes(sized: SizedProgram, op: Operator, step: RowStep) -> int:
+    """Bytes of the copy of a convolution's input in another dtype."""
+    given = sized.dtype(op.sources[0])
     if isinstance(op, (Convolution, TransposedConvolution)) and op.compute_dtype not in (None, given):
-        return _input_numbers(program, op, sizes, step) * op.compute_dtype.itemsize
+        return _input_numbers(sized, op, step) * op.compute_dtype.itemsize
     return 0
 
 
-def _input_numbers(program: Program, op: Operator, sizes: dict[fx.Node, Size], step: RowStep) -> int:
-    """How many numbers of its source a step reads."""
+def _input_numbers(sized: SizedProgram, op: Operator, step: RowStep) -> int:
+    """Numbers that a step reads from its first source."""
     source = op.sources[0]
     first, end = op.rows.input_range(step.start, step.stop)
-    rows = min(end, sizes[source].height) - max(first, 0)
-    return rows * sizes[source].width * program.channels[source]
+    return (min(end, sized.sizes[source].height) - max(first, 0)) * sized.row_numbers(source)
 
 
-def piece_cost(program: Program, stage: Stage, piece: Size, image: Size) -> tuple[int, float]:
-    """Peak bytes and floating-point operations of one piece of one stage, away from the border where it can
-    be.
+def tile_cost(sized: SizedProgram, stage: Stage, tile: Size) -> tuple[int, float]:
+    """Peak bytes and floating-point operations of one tile of a stage, halo included.
+
+    Args:
+        tile: size of what the tile owns; it lies away from the border if the image is large enough.
     """
-    limits = program.sizes(image)
-    sizes = program.sizes(UNBOUNDED)
-    region = Region(_MIDDLE, _MIDDLE + piece.height, _MIDDLE, _MIDDLE + piece.width)
-    owned = program.owned(stage, region, sizes)
-    needed = program.regions(stage, owned, sizes)
-
-    def area(node: fx.Node) -> int:
-        limit = limits[node]
-        return min(needed[node].height, limit.height) * min(needed[node].width, limit.width)
-
-    def weight(node: fx.Node) -> int:
-        return area(node) * program.channels[node] * program.dtype(node).itemsize
-
+    needed, targets = _tile_sizes(sized, stage, tile)
+    numbers = {node: size.height * size.width * sized.program.channels[node] for node, size in needed.items()}
+    weight = {node: count * sized.dtype(node).itemsize for node, count in numbers.items()}
     held: dict[fx.Node, int] = {}
-    remaining = {node: sum(user in needed for user in node.users) for node in stage.nodes}
+    readers = {node: sum(user in needed for user in node.users) for node in stage.nodes}
     peak, flops = 0, 0.0
-    targets = set(owned)
     for node in stage.nodes:
         if node not in needed:
             continue
-        op = program.operators[node]
-        flops += op.cost(program.channels[node]) * area(node)
-        result = 0 if op.inplace_source is not None else weight(node)
-        reads = sum(weight(source) for source in op.sources)
+        op = sized.operators[node]
+        flops += op.cost(sized.program.channels[node]) * needed[node].height * needed[node].width
+        result = 0 if op.inplace_source is not None else weight[node]
+        reads = sum(weight[source] for source in op.sources)
         extra = (_WORKSPACE - 1) * (result + reads)
         if isinstance(op, (Convolution, TransposedConvolution)):
-            extra += reads  # a convolution copies an input that is a part of a larger map
+            extra += reads  # a convolution copies an input that is a view of a larger feature map
         peak = max(peak, int(sum(held.values()) + result + extra))
         held[node] = held.pop(op.inplace_source, 0) if op.inplace_source is not None else result
         for source in op.sources:
-            if source in remaining:
-                remaining[source] -= 1
-                if remaining[source] == 0 and source not in targets:
+            if source in readers:
+                readers[source] -= 1
+                if readers[source] == 0 and source not in targets:
                     held.pop(source, None)
     return peak, flops
+
+
+def _tile_sizes(sized: SizedProgram, stage: Stage, tile: Size) -> tuple[dict[fx.Node, Size], set[fx.Node]]:
+    """Size of every feature map's region for one tile, and the targets of the stage."""
+    unbounded = sized.unbounded
+    region = Region(_MIDDLE, _MIDDLE + tile.height, _MIDDLE, _MIDDLE + tile.width)
+    owned = unbounded.owned(stage, region)
+    needed = unbounded.regions(stage, owned)
+    sizes = {
+        node: Size(min(r.height, sized.sizes[node].height), min(r.width, sized.sizes[node].width))
+        for node, r in needed.items()
+    }
+    return sizes, set(owned)

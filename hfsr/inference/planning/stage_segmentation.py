@@ -18,8 +18,10 @@ from torch import fx
 from hfsr.errors import PlanError
 
 from ..program.geometry import Size, tile_grid
-from ..program.program import Program, Stage
-from .planner import Plan, live_bytes, piece_cost, spill_place, usable_memory
+from ..program.program import Stage
+from ..program.sized_program import SizedProgram
+from .cost_model import live_bytes, tile_cost
+from .planner import Plan, spill_place, usable_memory
 
 __all__ = ["choose_segments"]
 
@@ -45,13 +47,12 @@ class SegmentCost(NamedTuple):
 
 
 def choose_segments(
-    program: Program, image: Size, *, itemsize: int, device: torch.device, tile: int | None
-) -> tuple[Program, Plan]:
+    sized: SizedProgram, *, itemsize: int, device: torch.device, tile: int | None
+) -> tuple[SizedProgram, Plan]:
     """Splits the stages of a program where that pays and plans to run it in windows.
 
     Args:
-        program: a lowered program.
-        image: size of the input.
+        sized: a lowered program for the size of the image.
         itemsize: item size of the arithmetic: 4 for fp32, 2 for bf16, 1 for int8.
         device: limits the memory.
         tile: largest side of what a tile owns; None to choose.
@@ -60,15 +61,15 @@ def choose_segments(
         PlanError: the smallest window, or the live feature maps, do not fit into memory.
     """
     free = usable_memory(device)
-    live = live_bytes(program, image)
+    image, live = sized.image, live_bytes(sized)
     budget = free - min(live, free // 2)
     if tile is None:
         budget = min(budget, _LARGEST)
     tiles = [tile] if tile else [t for t in _TILES if t < 2 * max(image)] or [_TILES[0]]
     best: tuple[float, int, list[tuple[Stage, SegmentCost]]] | None = None
     for side in tiles:
-        cutter = _StageCutter(program, image, side, itemsize, budget)
-        segments = [segment for stage in program.stages for segment in cutter.split(stage)]
+        cutter = _StageCutter(sized, side, itemsize, budget)
+        segments = [segment for stage in sized.stages for segment in cutter.split(stage)]
         total = sum(costs.total for _, costs in segments)
         if total < math.inf and (best is None or total < best[0]):
             best = (total, side, segments)
@@ -77,25 +78,25 @@ def choose_segments(
             f"not enough memory for windows of {tiles[0]} px; free some, or use the backend torch"
         )
     _, side, segments = best
-    program = replace(program, stages=_set_frees([stage for stage, _ in segments]))
-    live = live_bytes(program, image)
+    stages = _set_frees([stage for stage, _ in segments])
+    sized = SizedProgram(replace(sized.program, stages=stages), image)
+    live = live_bytes(sized)
     spill = spill_place(live, device, free) if live > free // 2 else None
     flops = tuple(costs.flops for _, costs in segments)
-    return program, Plan(side, None, max(costs.peak for _, costs in segments), live, flops, spill)
+    peak = max(costs.peak for _, costs in segments)
+    return sized, Plan(side, None, peak, live, flops, spill)
 
 
 class _StageCutter:
     """Splits stages for tiles of one size."""
 
-    def __init__(self, program: Program, image: Size, side: int, itemsize: int, budget: int) -> None:
-        pieces = list(tile_grid(image, side))
-        self.program = program
-        self.image = image
-        self.piece = Size(max(p.height for p in pieces), max(p.width for p in pieces))
-        self.count = len(pieces)
-        self.move = _MOVE[itemsize]
-        self.budget = budget
-        self.sizes = program.sizes(image)
+    def __init__(self, sized: SizedProgram, side: int, itemsize: int, budget: int) -> None:
+        tiles = list(tile_grid(sized.image, side))
+        self._sized = sized
+        self._tile = Size(max(t.height for t in tiles), max(t.width for t in tiles))
+        self._count = len(tiles)
+        self._move = _MOVE[itemsize]
+        self._budget = budget
 
     def split(self, stage: Stage) -> list[tuple[Stage, SegmentCost]]:
         """The segments of a stage with their costs, split in the cheapest way."""
@@ -116,16 +117,16 @@ class _StageCutter:
         """Positions at which the stage may be split, both ends included: at even shares of the work, where
         few values are read across.
         """
-        nodes, program = stage.nodes, self.program
+        nodes = stage.nodes
         position = {node: index for index, node in enumerate(nodes)}
         last = {node: max([position[u] for u in node.users if u in position], default=-1) for node in nodes}
-        work = [program.operators[n].cost(program.channels[n]) * self._area(n) for n in nodes]
+        work = [self._sized.flops(n) for n in nodes]
         share = sum(work) / _MOST_CUTS
         places, done = [0], 0.0
         cheapest: tuple[float, int] | None = None
         for index in range(1, len(nodes)):
             done += work[index - 1]
-            across = sum(self._area(n) * program.channels[n] for n in nodes[:index] if last[n] >= index)
+            across = sum(self._numbers(n) for n in nodes[:index] if last[n] >= index)
             if cheapest is None or across <= cheapest[0]:
                 cheapest = (across, index)
             if done >= share:
@@ -147,21 +148,21 @@ class _StageCutter:
         return pool.all_input_nodes[0]
 
     def _is_image(self, pool: fx.Node) -> bool:
-        return self._pooled(pool) is self.program.source
+        return self._pooled(pool) is self._sized.program.source
 
     def _costs(self, segment: Stage) -> SegmentCost:
-        peak, flops = piece_cost(self.program, segment, self.piece, self.image)
-        if peak > self.budget:
+        peak, flops = tile_cost(self._sized, segment, self._tile)
+        if peak > self._budget:
             return SegmentCost(math.inf, flops, peak)
         inside = set(segment.nodes)
-        sources = {s for n in segment.nodes for s in self.program.operators[n].sources if s not in inside}
-        moved = [*sources, *(n for n in self.program.targets(segment) if n in inside)]
-        traffic = sum(self._area(n) * self.program.channels[n] for n in moved) * 4.0
-        total = flops * self.count + self.move * (traffic * _COPIES + peak * _FIRST_TOUCH)
-        return SegmentCost(total, flops * self.count, peak)
+        sources = {s for n in segment.nodes for s in self._sized.operators[n].sources if s not in inside}
+        moved = [*sources, *(n for n in self._sized.program.targets(segment) if n in inside)]
+        traffic = sum(self._numbers(n) for n in moved) * 4.0
+        total = flops * self._count + self._move * (traffic * _COPIES + peak * _FIRST_TOUCH)
+        return SegmentCost(total, flops * self._count, peak)
 
-    def _area(self, node: fx.Node) -> int:
-        return self.sizes[node].height * self.sizes[node].width
+    def _numbers(self, node: fx.Node) -> int:
+        return self._sized.sizes[node].height * self._sized.row_numbers(node)
 
 
 def _set_frees(stages: list[Stage]) -> list[Stage]:

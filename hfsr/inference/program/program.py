@@ -16,7 +16,7 @@ from torch import fx
 from hfsr.errors import PlanError
 
 from .geometry import UNBOUNDED, Region, Size
-from .operators import Convolution, Operator, Pointwise, PositionalUpsampling, TransposedConvolution
+from .operators import Operator, PositionalUpsampling
 
 __all__ = ["Program", "Stage"]
 
@@ -37,7 +37,7 @@ class Stage:
     """Live feature maps without readers after this stage."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Program:
     """The `core` of a network as stages of operators.
 
@@ -85,31 +85,6 @@ class Program:
         wanted = [*stage.keeps, *pooled]
         return list(dict.fromkeys([*wanted, self.output] if self.output in stage.nodes else wanted))
 
-    def owned(self, stage: Stage, piece: Region, sizes: dict[fx.Node, Size]) -> dict[fx.Node, Region]:
-        """Regions of the targets, and of the image if it is pooled itself, that a part of the image owns."""
-        targets = self.targets(stage)
-        if any(pool.all_input_nodes[0] is self.source for pool in stage.pools):
-            targets = [*targets, self.source]
-        owned = {node: piece.rescale(sizes[self.source], sizes[node]) for node in targets}
-        return {node: region for node, region in owned.items() if region.area > 0}
-
-    def regions(
-        self, stage: Stage, owned: dict[fx.Node, Region], sizes: dict[fx.Node, Size]
-    ) -> dict[fx.Node, Region]:
-        """Region of every feature map, inputs of the stage included, that the `owned` regions depend on."""
-        needed = dict(owned)
-        inside = set(stage.nodes)
-        for node in reversed(stage.nodes):
-            if node not in needed:
-                continue
-            op = self.operators[node]
-            reach = op.input_region(needed[node])
-            for source in op.sources:
-                region = reach.clip(sizes[source])
-                # A live feature map can be read anywhere, so its regions need no union.
-                needed[source] = region.union(needed.get(source)) if source in inside else region
-        return needed
-
     def radius(self) -> int:
         """One-sided receptive field of the convolutions in LR px, without global pools."""
         sizes = self.sizes(UNBOUNDED)
@@ -127,47 +102,3 @@ class Program:
     def scale(self) -> float:
         """Output px per input px, to six digits."""
         return self.sizes(UNBOUNDED)[self.output].height / UNBOUNDED.height
-
-    def prepare(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Readies the weights: in float32, or in `dtype` but for the first and last convolutions.
-
-        Those two see the image itself, whose last bits a narrow type would round away.
-        """
-        convolutions = (Convolution, TransposedConvolution)
-        after_conv: dict[fx.Node, bool] = {self.source: False}
-        for node, op in self.operators.items():
-            before = any(after_conv[source] for source in op.sources)
-            after_conv[node] = before or isinstance(op, convolutions)
-        before_conv: dict[fx.Node, bool] = {}
-        for node in reversed([self.source, *self.operators]):
-            users = [user for user in node.users if user in self.operators]
-            before_conv[node] = any(
-                before_conv[u] or isinstance(self.operators[u], convolutions) for u in users
-            )
-        for node, op in self.operators.items():
-            low = after_conv[node] and before_conv[node]
-            op.dtype = dtype if low else torch.float32
-            if isinstance(op, convolutions):
-                first = not any(after_conv[source] for source in op.sources)
-                op.compute_dtype = torch.float32 if first or not low else dtype
-            elif dtype != torch.float32:
-                op.compute_dtype = op.dtype
-            op.prepare(device)
-            op.inplace_source = self._inplace_source(node, op)
-
-    def _inplace_source(self, node: fx.Node, op: Operator) -> fx.Node | None:
-        """A fresh convolution result that only this node reads may be replaced by this node's result."""
-        stage = next(stage for stage in self.stages if node in stage.nodes)
-        for source in op.sources if isinstance(op, Pointwise) else ():
-            fresh = isinstance(self.operators.get(source), Convolution)
-            alone = len(source.users) == 1 and list(node.args).count(source) == 1
-            same = self.channels[source] == self.channels[node] and self.operators.get(source) is not None
-            if (
-                fresh
-                and alone
-                and same
-                and source in stage.nodes
-                and self.operators[source].dtype == op.dtype
-            ):
-                return source
-        return None

@@ -46,11 +46,11 @@ def trace(model: nn.Module) -> Program:
     module = fx.GraphModule(model, graph)
     graph.eliminate_dead_code()
     modules = dict(module.named_modules())
-    source, output = _ends(graph)
+    source, output = _endpoints(graph)
     operators: dict[fx.Node, Operator] = {}
     channels = {source: _input_channels(model)}
     vectors: set[fx.Node] = set()
-    for node in _inner(graph):
+    for node in _compute_nodes(graph):
         sources = [n for n in node.all_input_nodes if n is source or n in operators]
         if sources and is_global_pool(node, modules):
             vectors.add(node)
@@ -98,7 +98,7 @@ def _agrees(model: nn.Module, program: Program, x: Tensor, multiple: int) -> boo
     return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def _ends(graph: fx.Graph) -> tuple[fx.Node, fx.Node]:
+def _endpoints(graph: fx.Graph) -> tuple[fx.Node, fx.Node]:
     inputs = [node for node in graph.nodes if node.op == "placeholder" and node.users]
     returned = next(node for node in graph.nodes if node.op == "output").args[0]
     if len(inputs) != 1 or not isinstance(returned, fx.Node):
@@ -106,7 +106,7 @@ def _ends(graph: fx.Graph) -> tuple[fx.Node, fx.Node]:
     return inputs[0], returned
 
 
-def _inner(graph: fx.Graph) -> Iterator[fx.Node]:
+def _compute_nodes(graph: fx.Graph) -> Iterator[fx.Node]:
     return (node for node in graph.nodes if node.op not in ("placeholder", "output", "get_attr"))
 
 
@@ -122,7 +122,7 @@ def _stages(
     vectors: set[fx.Node],
 ) -> list[Stage]:
     earliest: dict[fx.Node, int] = {}
-    for node in _inner(graph):
+    for node in _compute_nodes(graph):
         inputs = [earliest.get(n, 0) for n in node.all_input_nodes]
         is_pool = node in vectors and any(n is source or n in operators for n in node.all_input_nodes)
         earliest[node] = max(inputs, default=0) + is_pool
@@ -139,7 +139,7 @@ def _stages(
     stages = [Stage() for _ in range(last + 1)]
     for node in operators:
         stages[latest[node]].nodes.append(node)
-    for node in _inner(graph):
+    for node in _compute_nodes(graph):
         if node in vectors:
             is_pool = any(n is source or n in operators for n in node.all_input_nodes)
             (stages[earliest[node] - 1].pools if is_pool else stages[earliest[node] - 1].vectors).append(node)

@@ -25,7 +25,7 @@ def choose_device(name: str | torch.device | None) -> torch.device:
         OptionsError: the device does not exist.
     """
     if name is None:
-        return _numbered(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        return _with_index(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -34,10 +34,10 @@ def choose_device(name: str | torch.device | None) -> torch.device:
         raise OptionsError(f"device '{name}' is not available: this torch sees no CUDA device; use cpu")
     if device.type not in ("cpu", "cuda"):
         raise OptionsError(f"device '{name}' is not supported; use cpu, cuda or cuda:N")
-    return _numbered(device)
+    return _with_index(device)
 
 
-def _numbered(device: torch.device) -> torch.device:
+def _with_index(device: torch.device) -> torch.device:
     """The device with its index, as tensors report it: "cuda" becomes "cuda:0"."""
     if device.type != "cuda":
         return device

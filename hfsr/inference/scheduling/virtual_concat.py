@@ -1,8 +1,8 @@
-"""Concatenations that are no map of their own: a stream of rows makes them when they are read.
+"""Virtual concatenations: results of `torch.cat` that are assembled only when they are read, row by row.
 
-What one convolution reads of a concatenation it would otherwise hold beside the maps that it is made of, rows
-above its next window and all. In a dense block that is three times the memory of these maps, and each row of
-it would be moved twice more.
+A concatenation that one convolution reads would otherwise be held beside the feature maps that it consists
+of, with all rows above the next window. In a dense block that is three times the memory of these feature
+maps, and each of its rows would be copied twice more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["concat_inputs", "is_virtual_concat", "row_readers", "row_sources"]
 
 
 def is_virtual_concat(program: Program, node: fx.Node) -> bool:
-    """Whether a map is a concatenation that one convolution reads and nobody else."""
+    """True for a concatenation whose only reader is a convolution."""
     if len(node.users) != 1 or not concat_inputs(node):
         return False
     (reader,) = node.users
@@ -25,18 +25,18 @@ def is_virtual_concat(program: Program, node: fx.Node) -> bool:
 
 
 def concat_inputs(node: fx.Node) -> list[fx.Node]:
-    """The maps that a concatenation is made of, in order; none where it is something else."""
+    """The feature maps that a concatenation consists of, in order; empty for other operators."""
     return list(node.args[0]) if node.target is torch.cat and node.args else []  # type: ignore[arg-type]
 
 
 def row_readers(program: Program, node: fx.Node) -> list[fx.Node]:
-    """The operators that ask for rows of a map: of a gathered one not it, but who reads it."""
+    """The operators that read rows of a feature map: the reader in place of a virtual concatenation."""
     users = [user for user in node.users if user in program.operators]
     return [next(iter(user.users)) if is_virtual_concat(program, user) else user for user in users]
 
 
 def row_sources(program: Program, node: fx.Node) -> list[fx.Node]:
-    """The maps whose rows an operator asks for: of a gathered one not it, but what it is made of."""
+    """The feature maps whose rows an operator reads: the inputs in place of a virtual concatenation."""
     found: list[fx.Node] = []
     for source in program.operators[node].sources:
         found += program.operators[source].sources if is_virtual_concat(program, source) else [source]

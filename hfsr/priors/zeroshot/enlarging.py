@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.inference import Upscaler
-from hfsr.inference.approximate.overlapping_tiles import OverlapPlan
 from hfsr.priors.scaling import Origin, Scaling
 
 from .learning import turned, turned_back
@@ -95,8 +94,7 @@ class Enlarger:
         largest = max(band.last - band.first for band in self.bands(height, width))
         sr_height, sr_width = self.scaling.sr_size(largest, width)
         plan = self._upscaler().plan(sr_width, sr_height)
-        network = plan.part_bytes if isinstance(plan, OverlapPlan) else plan.memory_bytes
-        return self.row_bytes(width) * largest + network
+        return self.row_bytes(width) * largest + plan.memory_bytes
 
     def row_bytes(self, width: int) -> float:
         """Bytes that one LR row takes, beside the network's own maps."""

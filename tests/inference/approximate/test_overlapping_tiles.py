@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from hfsr.inference import Upscaler
 from hfsr.inference.approximate import overlapping_tiles
 from hfsr.inference.approximate.blend_weights import blend_windows
 from hfsr.inference.approximate.overlapping_tiles import OverlappingTiles
+from hfsr.inference.image_io.endpoints import TensorSink, TensorSource
 from hfsr.inference.program.geometry import Region, Size
 
 from ..conftest import independent_tiles, loud, uneven_image
@@ -40,21 +42,34 @@ def runner(model: nn.Module, window: int = 32) -> OverlappingTiles:
     return OverlappingTiles(model, window=window, device=torch.device("cpu"), dtype=torch.float32)
 
 
-def restored(
-    run: OverlappingTiles, image: Tensor, tile: int | None
-) -> tuple[Tensor, list[overlapping_tiles.TileStep]]:
+class Seen(NamedTuple):
+    """A step, with the tile that the executor reports after it: 0 for whole."""
+
+    tile: int
+    done: int
+    total: int
+    share: float
+
+
+class EmptySink(TensorSink):
+    """A result that is written only where it is empty."""
+
+    def write(self, region: Region, part: Tensor) -> None:
+        assert self.result[..., region.top : region.bottom, region.left : region.right].isnan().all()
+        super().write(region, part)
+
+
+def restored(run: OverlappingTiles, image: Tensor, tile: int | None) -> tuple[Tensor, list[Seen]]:
     """What is written, NaN where nothing is, and the steps."""
     size = Size(*image.shape[-2:])
     result = torch.full((1, 3, size.height * run.scale, size.width * run.scale), torch.nan)
-
-    def read(r: Region) -> Tensor:
-        return image[..., r.top : r.bottom, r.left : r.right]
-
-    def write(r: Region, part: Tensor) -> None:
-        assert result[..., r.top : r.bottom, r.left : r.right].isnan().all()
-        result[..., r.top : r.bottom, r.left : r.right] = part
-
-    return result, list(run.run(size, read, write, tile=tile))
+    executor = run.executor(size, tile)
+    steps = []
+    for step in executor.run(TensorSource(image), EmptySink(result)):
+        used = str(executor.tile)
+        assert used == "0" or used.startswith("windowed:")
+        steps.append(Seen(int(used.removeprefix("windowed:")), *step))
+    return result, steps
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])

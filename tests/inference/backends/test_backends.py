@@ -141,7 +141,7 @@ def test_what_cannot_run_is_one_line(name, network, device, message):
 
 def test_a_window_never_leaves_the_image():
     shape, image = window_executor.Size(8, 8), window_executor.Size(10, 30)
-    window = window_executor._shifted(window_executor.Region(4, 10, 26, 30), shape, image)
+    window = window_executor._shift_inside(window_executor.Region(4, 10, 26, 30), shape, image)
     assert window == window_executor.Region(2, 10, 22, 30)
 
 
@@ -155,7 +155,7 @@ def test_a_conversion_that_fails_leaves_the_logs_of_others_as_they_were():
 
 
 def test_nothing_is_reported_to_the_makers_of_the_backend(tmp_path):
-    """A process of its own upscales and quantises; none of the package that sends is ever loaded, nor does it
+    """A process of its own upscales and quantizes; none of the package that sends is ever loaded, nor does it
     leave its files in the home folder.
     """
     program = (

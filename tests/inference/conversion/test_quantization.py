@@ -32,51 +32,51 @@ def model() -> torch.nn.Module:
 
 
 @pytest.fixture(scope="module")
-def quantised(model) -> torch.nn.Module:
+def quantized(model) -> torch.nn.Module:
     with torch.no_grad():
         return quantize_model(model, samples())
 
 
-def test_inner_convolutions_of_maps_are_quantised_and_nothing_else(model, quantised):
-    layers = input_ranges(quantised)
+def test_inner_convolutions_of_maps_are_quantized_and_nothing_else(model, quantized):
+    layers = input_ranges(quantized)
     assert "conv_first" not in layers
     assert "conv_last" not in layers
     assert not any("attention" in name for name in layers)  # of vectors
     assert "conv_after_body" in layers
-    assert quantised.conv_after_body.weight.dtype == torch.int8
+    assert quantized.conv_after_body.weight.dtype == torch.int8
     assert input_ranges(model) == {}  # left as it was
 
 
-def test_it_stays_near_the_network_but_is_another(model, quantised):
+def test_it_stays_near_the_network_but_is_another(model, quantized):
     x = samples()[1]
-    error = (quantised(x) - model(x)).abs().max()
+    error = (quantized(x) - model(x)).abs().max()
     assert 0 < float(error) < 0.02
 
 
 @pytest.mark.parametrize("tile", [0, 16])
-def test_openvino_gives_what_torch_gives(quantised, tile):
+def test_openvino_gives_what_torch_gives(quantized, tile):
     # Where two backends differ in the last bit a value may round to the next of 256 levels.
     x = uneven_image(32, 40)
-    found = Upscaler(quantised, dtype="fp32", backend="openvino", tile=tile).tensor(x)
-    assert float((found - quantised(x)).abs().mean()) < 2e-4
-    pieces = Upscaler(quantised, dtype="fp32", tile=16).tensor(x)
-    assert float((pieces - quantised(x)).abs().mean()) < 2e-4
+    found = Upscaler(quantized, dtype="fp32", backend="openvino", tile=tile).tensor(x)
+    assert float((found - quantized(x)).abs().mean()) < 2e-4
+    pieces = Upscaler(quantized, dtype="fp32", tile=16).tensor(x)
+    assert float((pieces - quantized(x)).abs().mean()) < 2e-4
 
 
 def test_convolutions_without_a_bias():
     torch.manual_seed(0)
     model = create_model("a2n_tiny").eval()
     with torch.no_grad():
-        quantised, x = quantize_model(model, samples()), samples()[1]
-        assert 0 < float((quantised(x) - model(x)).abs().max()) < 0.02
+        quantized, x = quantize_model(model, samples()), samples()[1]
+        assert 0 < float((quantized(x) - model(x)).abs().max()) < 0.02
 
 
-def test_a_model_folder_brings_it_back(quantised, model, tmp_path):
-    write_model_folder(quantised, tmp_path / "int8")
+def test_a_model_folder_brings_it_back(quantized, model, tmp_path):
+    write_model_folder(quantized, tmp_path / "int8")
     write_model_folder(model, tmp_path / "fp32")
     again = read_model_folder(tmp_path / "int8")
     x = samples()[0]
-    assert torch.equal(again(x), quantised(x))
+    assert torch.equal(again(x), quantized(x))
     small, large = ((tmp_path / name / "model.safetensors").stat().st_size for name in ("int8", "fp32"))
     assert small < 0.7 * large
 
@@ -84,8 +84,8 @@ def test_a_model_folder_brings_it_back(quantised, model, tmp_path):
 @pytest.mark.parametrize(
     "ranges", [{"nothing": [1.0, 0]}, {"conv_last": [-1.0, 0]}, {"conv_last": [1.0, 300]}, [3]]
 )
-def test_a_broken_config_is_one_line(quantised, tmp_path, ranges):
-    write_model_folder(quantised, tmp_path)
+def test_a_broken_config_is_one_line(quantized, tmp_path, ranges):
+    write_model_folder(quantized, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"int8_input_ranges": ranges}))
     with pytest.raises(CheckpointError, match="quantise the model again"):
@@ -97,10 +97,10 @@ def test_layers_that_are_no_convolutions_are_refused(model):
         quantise_layers(model, {"body": [0.1, 0]})
 
 
-def test_what_cannot_be_quantised_is_one_line(quantised):
-    with pytest.raises(OptionsError, match="quantised already"):
-        quantize_model(quantised, samples())
-    with pytest.raises(OptionsError, match="no pictures"):
+def test_what_cannot_be_quantized_is_one_line(quantized):
+    with pytest.raises(OptionsError, match="quantized already"):
+        quantize_model(quantized, samples())
+    with pytest.raises(OptionsError, match="no images"):
         quantize_model(create_model("edsr_tiny"), [])
 
 

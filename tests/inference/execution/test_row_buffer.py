@@ -9,16 +9,13 @@ import torch
 from torch import nn
 
 import hfsr
-from hfsr.inference.execution.feature_store import Frame
 from hfsr.inference.execution.row_buffer import RowBuffer, spans_after_append, spans_after_drop
+from hfsr.inference.execution.row_executor import _StageRows
 from hfsr.inference.program.geometry import Region, Size
+from hfsr.inference.program.sized_program import SizedProgram
 from hfsr.inference.program.tracing import trace
-from hfsr.inference.scheduling.row_schedule import (
-    BandHeights,
-    choose_band_heights,
-    reusable_buffers,
-    stays_in_row_buffer,
-)
+from hfsr.inference.scheduling.band_heights import BandHeights, choose_band_heights
+from hfsr.inference.scheduling.buffer_reuse import reusable_buffers, stays_in_row_buffer
 from hfsr.inference.scheduling.virtual_concat import is_virtual_concat, row_readers, row_sources
 
 from ..conftest import assert_equal, in_rows, loud, uneven_image
@@ -134,9 +131,9 @@ def test_rows_that_wait_for_long_are_not_copied(monkeypatch):
 
 def test_a_dense_block_is_not_wide():
     """Its body goes in bands as high as its maps allow, and not as those of the enlarged picture."""
-    program = trace(hfsr.create_model("rrdbnet_6b_x4").eval())
-    (stage,) = program.stages
-    bands = choose_band_heights(program, stage, program.sizes(Size(320, 1024)), 10 << 20)
+    sized = SizedProgram(trace(hfsr.create_model("rrdbnet_6b_x4").eval()), Size(320, 1024))
+    (stage,) = sized.stages
+    bands = choose_band_heights(sized, stage, 10 << 20)
     assert bands == BandHeights(40, 2)
 
 
@@ -144,8 +141,8 @@ def test_results_of_attention_blocks_are_strips_and_trunks_are_not():
     program = trace(hfsr.create_model("rcan_tiny").eval())
     kept = {node: stays_in_row_buffer(program, node) for stage in program.stages for node in stage.keeps}
     assert set(kept.values()) == {True, False}
-    sizes = program.sizes(Size(40, 40))
-    pairs = [pair for stage in program.stages for pair in reusable_buffers(program, stage, sizes).items()]
+    sized = SizedProgram(program, Size(40, 40))
+    pairs = [pair for stage in program.stages for pair in reusable_buffers(sized, stage).items()]
     assert pairs
     assert all(stays_in_row_buffer(program, new) == stays_in_row_buffer(program, old) for new, old in pairs)
 
@@ -155,16 +152,16 @@ def test_strips_go_as_soon_as_they_are_read(monkeypatch):
     torch.manual_seed(3)
     model, image = loud(hfsr.create_model("rcan_tiny").eval()), uneven_image(64, 40)
     held: list[RowBuffer] = []
-    honest, most = Frame.keep, 0
+    honest, most = _StageRows._compute_live, 0
 
     def keep(self, node, region):
         nonlocal most
         honest(self, node, region)
-        alive = [each for each in self.live.values() if isinstance(each, RowBuffer)]
+        alive = [each for each in self._features.live.values() if isinstance(each, RowBuffer)]
         held.extend(each for each in alive if each not in held)
         most = max(most, sum(bottom - top for each in alive for top, bottom in each._spans))
 
-    monkeypatch.setattr(Frame, "keep", keep)
+    monkeypatch.setattr(_StageRows, "_compute_live", keep)
     assert_equal(in_rows(model, image, 8), model(image))
     assert len(held) > 2  # attention blocks
     assert 64 <= most <= 64 + 4 * 8

@@ -28,7 +28,7 @@ class Nearest(nn.Module):
 
 
 class Blurred(nn.Module):
-    """Every px becomes the mean of its neighbourhood: what is under a transparent px would bleed."""
+    """Every px becomes the mean of its neighborhood: what is under a transparent px would bleed."""
 
     scale = 1
 
@@ -73,7 +73,7 @@ DEEP = ["png", "tif"]
     [
         (source, target, kind)
         for source, target in itertools.product(LOSSLESS, repeat=2)
-        for kind in ("gray", "colour", *(() if "bmp" in (source, target) else ("gray alpha", "colour alpha")))
+        for kind in ("gray", "color", *(() if "bmp" in (source, target) else ("gray alpha", "color alpha")))
     ],
 )
 def test_eight_bit(tmp_path, rng, source, target, kind):
@@ -84,7 +84,7 @@ def test_eight_bit(tmp_path, rng, source, target, kind):
     run(tmp_path, f"a.{source}", f"b.{target}")
     result = read_picture(tmp_path / f"b.{target}")
     assert result.is_gray == ("gray" in kind and "webp" not in (source, target))
-    pixels = given.pixels if result.is_gray or "colour" in kind else np.dstack([given.pixels] * 3)
+    pixels = given.pixels if result.is_gray or "color" in kind else np.dstack([given.pixels] * 3)
     if alpha is None:
         np.testing.assert_array_equal(result.pixels, doubled(pixels))
         assert result.alpha is None
@@ -95,7 +95,7 @@ def test_eight_bit(tmp_path, rng, source, target, kind):
 
 @pytest.mark.parametrize("source", DEEP)
 @pytest.mark.parametrize("target", DEEP)
-@pytest.mark.parametrize("kind", ["gray", "gray alpha", "colour", "colour alpha"])
+@pytest.mark.parametrize("kind", ["gray", "gray alpha", "color", "color alpha"])
 def test_sixteen_bit_in_and_out(tmp_path, rng, source, target, kind):
     shape = (7, 9) if "gray" in kind else (7, 9, 3)
     alpha = rng.integers(1, 65536, (7, 9), np.uint16) if "alpha" in kind else None
@@ -174,11 +174,11 @@ def test_a_gray_scan_stays_gray(tmp_path, target):
 def test_a_palette_with_transparency(tmp_path):
     indices = np.array([[0, 1], [2, 3]], np.uint8)
     palette = Image.fromarray(indices)
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 99, 199)]
-    palette.putpalette(np.array(colours, np.uint8).tobytes())
+    colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 99, 199)]
+    palette.putpalette(np.array(colors, np.uint8).tobytes())
     palette.save(tmp_path / "a.png", transparency=bytes([255, 128, 64, 0]))
     result = np.asarray(run(tmp_path, "a.png", "b.png"))
-    expected = [(*colours[k], opacity) for k, opacity in enumerate((255, 128, 64, 0))]
+    expected = [(*colors[k], opacity) for k, opacity in enumerate((255, 128, 64, 0))]
     for k, (y, x) in enumerate(((0, 0), (0, 2), (2, 0))):
         assert tuple(result[y, x]) == expected[k]
     assert result[3, 3, 3] == 0
@@ -222,7 +222,7 @@ def test_nothing_bleeds_from_under_transparent_pixels(tmp_path):
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
-def test_an_even_opacity_changes_no_colour(tmp_path, rng, value):
+def test_an_even_opacity_changes_no_color(tmp_path, rng, value):
     pixels = rng.integers(0, 256, (7, 9, 3), np.uint8)
     write_picture(Picture(pixels, np.full((7, 9), value, np.uint8)), tmp_path / "a.png")
     result = np.asarray(run(tmp_path, "a.png", "b.png"))

@@ -11,6 +11,7 @@ from hfsr import images
 from hfsr.errors import OptionsError
 from hfsr.inference import Upscaler
 from hfsr.inference.image_io import self_ensemble
+from hfsr.inference.image_io.endpoints import TensorSource
 from hfsr.inference.program.geometry import Region, Size
 
 from ..conftest import loud, uneven_image
@@ -58,9 +59,9 @@ def test_pictures_are_rounded_once_after_the_mean():
 def test_regions_of_a_view(view):
     size, seen = Size(5, 7), {}
     picture = torch.arange(35.0).reshape(1, 1, 5, 7)
-    read = view.reader(size, lambda r: picture[..., r.top : r.bottom, r.left : r.right])
-    whole = read(Region(0, view.size(size).height, 0, view.size(size).width))
-    seen = read(Region(1, 4, 2, 5))
+    source = self_ensemble.ViewSource(view, TensorSource(picture))
+    whole = source.read(Region(0, view.size(size).height, 0, view.size(size).width))
+    seen = source.read(Region(1, 4, 2, 5))
     assert torch.equal(seen, whole[..., 1:4, 2:5])
     assert torch.equal(view.invert(whole), picture)
     assert len(set(self_ensemble.VIEWS)) == 8

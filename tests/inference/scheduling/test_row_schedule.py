@@ -10,8 +10,10 @@ from torch import fx
 import hfsr
 from hfsr.inference.program.geometry import Size
 from hfsr.inference.program.program import Program
+from hfsr.inference.program.sized_program import SizedProgram
 from hfsr.inference.program.tracing import trace
-from hfsr.inference.scheduling.row_schedule import Band, BandHeights, RowSchedule
+from hfsr.inference.scheduling.band_heights import BandHeights
+from hfsr.inference.scheduling.row_schedule import Band, RowSchedule
 
 IMAGE = Size(97, 24)
 BANDS = BandHeights(8, 2)
@@ -24,7 +26,7 @@ def program(request: pytest.FixtureRequest) -> Program:
 
 def bands_in(program: Program, index: int, bands: BandHeights = BANDS) -> list[Band]:
     """All bands of a stage, each taken as done."""
-    schedule = RowSchedule(program, program.stages[index], program.sizes(IMAGE), bands)
+    schedule = RowSchedule(SizedProgram(program, IMAGE), program.stages[index], bands)
     found = []
     while (band := schedule.next_band()) is not None:
         for step in band.steps:
@@ -48,7 +50,7 @@ def test_every_row_of_every_map_is_computed_once(program: Program) -> None:
 
 def test_the_picture_is_owned_once_from_top_to_bottom(program: Program) -> None:
     for index in range(len(program.stages)):
-        pieces = [band.piece for band in bands_in(program, index) if band.piece.top >= 0]
+        pieces = [band.part for band in bands_in(program, index) if band.part.top >= 0]
         assert [piece.top for piece in pieces] == [0, *(piece.bottom for piece in pieces[:-1])]
         assert pieces[-1].bottom == IMAGE.height
 
@@ -60,7 +62,7 @@ def test_no_band_of_a_deep_stage_is_much_higher_than_the_others(rows: int) -> No
     sizes, bands = program.sizes(IMAGE), bands_in(program, 0, BandHeights(rows, rows))
     reach = program.radius()
     assert reach > 3 * rows
-    above = [band for band in bands if band.piece.top < 0]
+    above = [band for band in bands if band.part.top < 0]
     assert len(above) >= reach // rows - 1
     assert all(not band.owned for band in above)
     for step in itertools.chain.from_iterable(band.steps for band in bands):
@@ -72,17 +74,17 @@ def test_a_shallow_stage_begins_with_the_picture() -> None:
     program = trace(hfsr.create_model("edsr_tiny").eval())
     bands = bands_in(program, 0, BandHeights(64, 64))
     assert program.radius() < 64
-    assert [(band.piece.top, band.piece.bottom) for band in bands] == [(0, 64), (64, 97)]
+    assert [(band.part.top, band.part.bottom) for band in bands] == [(0, 64), (64, 97)]
 
 
 def test_bands_that_are_halved_on_the_way_leave_nothing_out(program: Program) -> None:
-    schedule = RowSchedule(program, program.stages[0], program.sizes(IMAGE), BandHeights(7, 7))
+    schedule = RowSchedule(SizedProgram(program, IMAGE), program.stages[0], BandHeights(7, 7))
     owned = []
     while (band := schedule.next_band()) is not None:
         for step in band.steps:
             schedule.finish(step.node, step.stop)
         schedule.finish_band(band)
-        owned += [band.piece] if band.piece.top >= 0 else []
+        owned += [band.part] if band.part.top >= 0 else []
         schedule.shrink()
     assert owned[0].top == 0
     assert all(before.bottom == after.top for before, after in itertools.pairwise(owned))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import copy
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, fx
@@ -10,6 +11,9 @@ from torch import Tensor, fx
 from hfsr.errors import PlanError
 
 from ..geometry import AxisGeometry, Region, Size, UpscaleAxis
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Operator", "OperatorInputs", "crop", "margins"]
 
@@ -36,7 +40,7 @@ class Operator:
         node: its node in the graph.
         sources: the feature maps that it reads.
         rows, columns: its geometry along both axes.
-        compute_dtype: dtype of its arithmetic; None for that of its inputs.
+        compute_dtype: dtype of its arithmetic; None for that of its inputs. Set by `lower`, as the next two.
         dtype: dtype of its output.
         inplace_source: the source whose memory its output may reuse.
     """
@@ -69,8 +73,23 @@ class Operator:
         """Floating-point operations per output px."""
         return float(channels)
 
-    def prepare(self, device: torch.device) -> None:
-        """Copies the weights to `device` in `compute_dtype`, once."""
+    def lower(
+        self,
+        device: torch.device,
+        *,
+        dtype: torch.dtype,
+        compute_dtype: torch.dtype | None,
+        inplace_source: fx.Node | None,
+    ) -> Self:
+        """Returns a copy with these attributes and with its weights on `device` in `compute_dtype`."""
+        lowered = copy.copy(self)
+        lowered.dtype, lowered.compute_dtype = dtype, compute_dtype
+        lowered.inplace_source = inplace_source
+        lowered._load_weights(device)
+        return lowered
+
+    def _load_weights(self, device: torch.device) -> None:
+        """Copies the weights to `device` in `compute_dtype`."""
 
     def run(self, region: Region, inputs: OperatorInputs) -> Tensor:
         """Computes exactly `region` of the output."""

@@ -34,7 +34,7 @@ class Convolution(Operator):
     def cost(self, channels: int) -> float:
         return 2.0 * self.conv.weight[0].numel() * channels
 
-    def prepare(self, device: torch.device) -> None:
+    def _load_weights(self, device: torch.device) -> None:
         self.weight, self.bias = _weights(self.conv, device, self.compute_dtype)
 
     def cast_input(self, x: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class TransposedConvolution(Operator):
     def cost(self, channels: int) -> float:
         return 2.0 * self.conv.weight[:, 0].numel() * channels / (self.conv.stride[0] * self.conv.stride[1])
 
-    def prepare(self, device: torch.device) -> None:
+    def _load_weights(self, device: torch.device) -> None:
         self.weight, self.bias = _weights(self.conv, device, self.compute_dtype)
 
     def run(self, region: Region, inputs: OperatorInputs) -> Tensor:

@@ -34,7 +34,7 @@ class Pointwise(Operator):
             return 1
         return max(sources)
 
-    def prepare(self, device: torch.device) -> None:
+    def _load_weights(self, device: torch.device) -> None:
         if isinstance(self.function, nn.Module):
             self.function = copy.deepcopy(self.function).to(device=device, dtype=self.compute_dtype)
 

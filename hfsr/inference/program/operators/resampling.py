@@ -70,7 +70,7 @@ class PositionalUpsampling(Operator):
     def cost(self, channels: int) -> float:
         return 2.0 * channels * self.module.in_channels * (2 * self.module.margin + 1) ** 2
 
-    def prepare(self, device: torch.device) -> None:
+    def _load_weights(self, device: torch.device) -> None:
         self.module = copy.deepcopy(self.module).to(device=device, dtype=torch.float32)
 
     def run(self, region: Region, inputs: OperatorInputs) -> Tensor:

@@ -1,0 +1,81 @@
+"""Allocation of feature maps and rows: on the device, in pinned host memory, or in temporary files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx
+
+from ..program.sized_program import SizedProgram
+
+__all__ = ["Allocator", "SpillRule", "keep_on_device"]
+
+SpillRule = Callable[[int], "Path | str | None"]
+"""Place of a live feature map, given its bytes: a folder, "host" for pinned memory, None for the device."""
+
+
+def keep_on_device(num_bytes: int) -> None:
+    """Spill rule that spills nothing."""
+
+
+class Allocator:
+    """Allocates memory for feature maps, in NHWC layout.
+
+    Args:
+        sized: gives channels, dtype and size of a feature map.
+        device: where feature maps are computed.
+        spill: decides where live feature maps go that are too large for the device.
+    """
+
+    def __init__(self, sized: SizedProgram, device: torch.device, spill: SpillRule) -> None:
+        self._sized = sized
+        self._device = device
+        self._spill = spill
+        self._scratch: dict[torch.dtype, Tensor] = {}
+
+    def rows(self, node: fx.Node, height: int, width: int) -> Tensor:
+        """Memory for rows of a feature map, (1, C, height, width)."""
+        shape = (1, height, width, self._sized.program.channels[node])
+        dtype = self._sized.operators[node].dtype
+        return torch.empty(shape, dtype=dtype, device=self._device).permute(0, 3, 1, 2)
+
+    def scratch(self, node: fx.Node, height: int, width: int) -> Tensor:
+        """As `rows`, for rows that are read before the next call: the same memory, which stays cached."""
+        if self._device.type != "cpu":
+            return self.rows(node, height, width)
+        channels, dtype = self._sized.program.channels[node], self._sized.operators[node].dtype
+        count = height * width * channels
+        scratch = self._scratch.pop(dtype, None)
+        if scratch is None or scratch.numel() < count:
+            del scratch  # freed before the larger one is allocated
+            scratch = torch.empty(count, dtype=dtype)
+        self._scratch[dtype] = scratch
+        return scratch[:count].view(1, height, width, channels).permute(0, 3, 1, 2)
+
+    def free_scratch(self) -> None:
+        self._scratch.clear()
+
+    def live(self, node: fx.Node) -> Tensor:
+        """Memory for a whole feature map, spilled if the rule says so."""
+        size, channels = self._sized.sizes[node], self._sized.program.channels[node]
+        folder, dtype = self._place(node), self._sized.operators[node].dtype
+        if folder is None:
+            return self.rows(node, *size)
+        shape, count = (1, *size, channels), size.height * size.width * channels
+        if folder == "host":
+            return torch.empty(shape, dtype=dtype, pin_memory=True).permute(0, 3, 1, 2)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="hfsr-") as file:
+            # The mapping outlives the name: the file disappears with the tensor.
+            file.truncate(count * dtype.itemsize)
+            mapped = torch.from_file(file.name, shared=True, size=count, dtype=dtype)
+        return mapped.view(shape).permute(0, 3, 1, 2)
+
+    def is_spilled(self, node: fx.Node) -> bool:
+        """True if a live feature map does not stay on the device."""
+        return self._place(node) is not None
+
+    def _place(self, node: fx.Node) -> Path | str | None:
+        return self._spill(self._sized.map_bytes(node))

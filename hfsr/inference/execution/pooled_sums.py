@@ -1,0 +1,41 @@
+"""Sums of globally pooled feature maps, accumulated over the parts of a stage."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx
+
+from ..program.geometry import Size
+from ..program.operator_mapping import pool_keeps_dims
+
+__all__ = ["PooledSums"]
+
+_SUMMED_AT_ONCE = 1 << 18
+"""Numbers summed at once: what a narrow dtype is widened to stays in the caches of a CPU."""
+
+
+class PooledSums:
+    """Sum over height and width for every global pool of a stage."""
+
+    def __init__(self) -> None:
+        self._sums: dict[fx.Node, Tensor] = {}
+
+    def clear(self) -> None:
+        self._sums.clear()
+
+    def add(self, pool: fx.Node, part: Tensor) -> None:
+        """Adds a part of the pooled feature map, (1, C, height, width)."""
+        total = _sum(part)
+        self._sums[pool] = self._sums[pool] + total if pool in self._sums else total
+
+    def mean(self, pool: fx.Node, size: Size) -> Tensor:
+        """The output of a pool over a feature map of `size`: (1, C, 1, 1) or (1, C), float32."""
+        mean = (self._sums[pool] / (size.height * size.width)).float()
+        return mean[..., None, None] if pool_keeps_dims(pool) else mean
+
+
+def _sum(part: Tensor) -> Tensor:
+    """Sum over height and width, (1, C): float32 over a few rows, float64 over the sums of these."""
+    rows = max(1, _SUMMED_AT_ONCE // (part.shape[1] * part.shape[3]))
+    sums = [band.sum((2, 3), dtype=torch.float32) for band in part.split(rows, 2)]
+    return torch.stack(sums).double().sum(0)

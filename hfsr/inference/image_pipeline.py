@@ -1,0 +1,124 @@
+"""The image pipeline: conversion of images and arrays, opacity, self-ensemble and copies around a runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hfsr import images
+
+from .image_io.device_transfer import HostSink, ResultTransfer
+from .image_io.endpoints import ImageSink, ImageSource, TensorSink, TensorSource
+from .image_io.pixel_source import PixelSink, PixelSource
+from .image_io.result_array import ArrayWriter, RegionWriter, RowAssembler, allocate_result
+from .image_io.self_ensemble import VIEWS, ViewMean, ViewSource
+from .program.geometry import Size
+from .progress import Progress, one_pass
+from .runner import Runner
+from .runtime.precision import disable_tf32
+
+__all__ = ["ImagePipeline"]
+
+
+@dataclass(frozen=True)
+class ImagePipeline:
+    """Runs images through a runner; every method yields progress.
+
+    Attributes:
+        runner: runs the network.
+        self_ensemble: average the results of the eight flips and transposes.
+    """
+
+    runner: Runner
+    self_ensemble: bool = False
+
+    def image(self, image: images.Picture) -> Generator[Progress, None, images.Picture]:
+        """Returns the result of an image."""
+        size = self._result_size(image)
+        pixels = allocate_result((*size, *image.pixels.shape[2:]), image.pixels.dtype)
+        alpha, source = yield from self._split_alpha(image)
+        yield from self._color_steps(image, source, ArrayWriter(pixels))
+        return replace(image, pixels=pixels, alpha=alpha)
+
+    def rows(
+        self, image: images.Picture, write_rows: Callable[[NDArray], None]
+    ) -> Generator[Progress, None, None]:
+        """Passes on the rows of the result as they are completed, with alpha as the last channel."""
+        alpha, source = yield from self._split_alpha(image)
+        target = RowAssembler(self._result_size(image).width, write_rows, alpha)
+        yield from self._color_steps(image, source, target)
+
+    def array(self, array: NDArray) -> Generator[Progress, None, NDArray]:
+        """Returns the result of an array, in its type."""
+        source = PixelSource(array, self.runner.device)
+        size = self.runner.result_size(source.size)
+        result = allocate_result((*size, *array.shape[2:]), array.dtype)
+        yield from self._run(source, PixelSink(source, ArrayWriter(result)))
+        return result
+
+    def tensor(self, x: Tensor) -> Generator[Progress, None, Tensor]:
+        """Returns the result of RGB in [0, 1], (1, 3, H, W), as float32 on the CPU."""
+        source = TensorSource(x, self.runner.device)
+        result = torch.empty(1, 3, *self.runner.result_size(source.size))
+        yield from self._run(source, TensorSink(result))
+        return result
+
+    def _result_size(self, image: images.Picture) -> Size:
+        return self.runner.result_size(Size(image.height, image.width))
+
+    def _split_alpha(
+        self, image: images.Picture
+    ) -> Generator[Progress, None, tuple[NDArray | None, PixelSource]]:
+        """Returns the alpha of the result, and the colors to run.
+
+        Varying alpha runs first, as a gray image; transparent px then get the colors of their surroundings.
+        """
+        alpha, device = image.alpha, self.runner.device
+        if not _has_varying_alpha(image) or alpha is None:
+            size = self._result_size(image)
+            result = None if alpha is None else np.broadcast_to(alpha[0, 0], size)
+            return result, PixelSource(image.pixels, device)
+        result = yield from one_pass(0, 2, self.array(alpha))
+        return result, PixelSource(images.underlaid(image.pixels, alpha), device)
+
+    def _color_steps(
+        self, image: images.Picture, source: PixelSource, target: RegionWriter
+    ) -> Generator[Progress, None, None]:
+        steps = self._run(source, PixelSink(source, target))
+        yield from one_pass(1, 2, steps) if _has_varying_alpha(image) else steps
+
+    def _run(self, source: ImageSource, sink: HostSink) -> Generator[Progress, None, None]:
+        """Runs a source, with TF32 disabled between two yields and the caller's setting restored at each."""
+        with closing(self._run_to_host(source, sink)) as steps:
+            while True:
+                with disable_tf32(self.runner.dtype, self.runner.device):
+                    step = next(steps, None)
+                if step is None:
+                    return
+                yield step
+
+    @torch.inference_mode()  # as a decorator: the caller's mode is restored at each yield
+    def _run_to_host(self, source: ImageSource, sink: HostSink) -> Generator[Progress, None, None]:
+        transfer = ResultTransfer(self.runner.device, sink)
+        yield from self._run_views(source, transfer)
+        transfer.finish()
+
+    def _run_views(self, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
+        if not self.self_ensemble:
+            yield from self.runner.run(source, sink)
+            return
+        mean = ViewMean(self.runner.result_size(source.size))
+        for index, view in enumerate(VIEWS):
+            run = self.runner.run(ViewSource(view, source), mean.sink(view))
+            yield from one_pass(index, len(VIEWS), run)
+        mean.write(sink, self.runner.device)
+
+
+def _has_varying_alpha(image: images.Picture) -> bool:
+    return image.alpha is not None and bool(image.alpha.min() != image.alpha.max())
