@@ -218,10 +218,10 @@ def _inputs(program: Program, io: StageIO, small: bool = False) -> list[Tensor]:
 
 def _convert_traced(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
     """Converts a module to a model for any size; None if its graph depends on the traced size."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         script = torch.jit.trace(module, tuple(inputs), check_trace=False)
-        if any(issubclass(warning.category, torch.jit.TracerWarning) for warning in told):
+        if any(issubclass(warning.category, torch.jit.TracerWarning) for warning in caught):
             return None
         with preserve_root_logger():
             return ov.convert_model(script, example_input=tuple(inputs))

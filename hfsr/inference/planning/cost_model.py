@@ -67,7 +67,9 @@ class _HeldRows:
     def __init__(self, sized: SizedProgram, stage: Stage) -> None:
         self._sized = sized
         self._stage = stage
+        self._row_bytes = {node: sized.row_bytes(node) for node in stage.nodes}
         self._spans: dict[fx.Node, list[RowSpan]] = {}
+        self._held: dict[fx.Node, int] = {}
         self._scratch: dict[torch.dtype, int] = {}
         self._total = 0
         self.peak = 0
@@ -97,11 +99,12 @@ class _HeldRows:
             self._hold(node, spans_after_drop(self._spans[node], first))
 
     def _hold(self, node: fx.Node, spans: list[RowSpan]) -> None:
-        self._total += self._bytes(node, spans) - self._bytes(node, self._spans.get(node, []))
-        self._spans[node] = spans
+        held = self._bytes(node, spans)
+        self._total += held - self._held.get(node, 0)
+        self._spans[node], self._held[node] = spans, held
 
     def _bytes(self, node: fx.Node, spans: list[RowSpan]) -> int:
-        return sum(bottom - top for top, bottom in spans) * self._sized.row_bytes(node)
+        return sum(bottom - top for top, bottom in spans) * self._row_bytes[node]
 
     def _grow_scratch(self, op: Operator, step: RowStep) -> None:
         """Virtual concatenations share scratch memory, as large as the largest of a dtype."""

@@ -67,7 +67,7 @@ class Plan:
         return self.part_bytes + (0 if self.spill else self.live_bytes)
 
     def spill_rule(self, num_bytes: int) -> Path | str | None:
-        """Where a live feature map of this size goes: a folder, "host", or None for the device."""
+        """Place of a live feature map of this size: a folder, "host", or None for the device."""
         return self.spill if num_bytes > _NEVER_SPILLED else None
 
 
@@ -130,7 +130,7 @@ def _live(
 
 
 def spill_place(live: int, device: torch.device, free: int) -> Path | str:
-    """Where `live` bytes of feature maps go that do not fit into `free` bytes: a folder, or "host".
+    """Place of `live` bytes of feature maps that do not fit into `free` bytes: a folder, or "host".
 
     Raises:
         PlanError: they do not fit there either.

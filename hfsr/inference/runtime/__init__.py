@@ -1,1 +1,1 @@
-"""What the machine offers: number formats, devices and memory."""
+"""Devices, dtypes and memory of the machine."""

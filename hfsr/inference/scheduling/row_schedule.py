@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import fx
@@ -73,7 +72,8 @@ class RowSchedule:
         self._done = dict.fromkeys((n for n in stage.nodes if not is_virtual_concat(program, n)), 0)
         self._kept = set(stage.keeps)
         self._held_from = {n: 0 for n in self._targets if n in self._done and n not in self._kept}
-        self._readers = _readers(program, self._done)
+        self._sources = {node: row_sources(program, node) for node in self._done}
+        self._readers = _readers(program, self._sources)
         self._window_readers = {
             node: [n for n in node.users if n in self._done and not _is_pointwise(program, n)]
             for node in self._done
@@ -133,7 +133,7 @@ class RowSchedule:
         return True
 
     def _steps(self, spans: dict[fx.Node, tuple[int, int]], after: dict[fx.Node, int]) -> list[RowStep]:
-        last_reader = {source: node for node in spans for source in row_sources(self._sized.program, node)}
+        last_reader = {source: node for node in spans for source in self._sources[node]}
         drops: dict[fx.Node, list[tuple[fx.Node, int]]] = {}
         for source, reader in last_reader.items():
             if source in self._done and source not in self._held_from and source not in self._kept:
@@ -177,15 +177,15 @@ class RowSchedule:
 
 def needed_stops(sized: SizedProgram, stage: Stage, stops: dict[fx.Node, int]) -> dict[fx.Node, int]:
     """Row down to which each feature map of a stage is needed to compute `stops`; 0 or less for none."""
-    stops = dict(stops)
+    stops, operators, sizes = dict(stops), sized.operators, sized.sizes
     inside = set(stage.nodes)
     for node in reversed(stage.nodes):
         if node in stops:
-            op = sized.operators[node]
+            op = operators[node]
             end = op.rows.input_range(stops[node] - 1, stops[node])[1]
             for source in op.sources:
                 if source in inside:
-                    clipped = min(end, sized.sizes[source].height)
+                    clipped = min(end, sizes[source].height)
                     stops[source] = max(stops.get(source, clipped), clipped)
     return stops
 
@@ -197,10 +197,15 @@ def _leads(sized: SizedProgram, stage: Stage) -> dict[fx.Node, int]:
     return {node: stop * UNBOUNDED.height // unbounded.sizes[node].height for node, stop in stops.items()}
 
 
-def _readers(program: Program, nodes: Collection[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
-    """The readers among `nodes` of every feature map that one of them reads, earlier stages included."""
-    sources = {source for node in nodes for source in row_sources(program, node)}
-    return {node: [reader for reader in row_readers(program, node) if reader in nodes] for node in sources}
+def _readers(program: Program, sources: dict[fx.Node, list[fx.Node]]) -> dict[fx.Node, list[fx.Node]]:
+    """The readers in a stage of every feature map that it reads, earlier stages included.
+
+    Args:
+        program: of the stage.
+        sources: feature maps whose rows each node of the stage reads.
+    """
+    read = {source for found in sources.values() for source in found}
+    return {node: [reader for reader in row_readers(program, node) if reader in sources] for node in read}
 
 
 def _is_pointwise(program: Program, node: fx.Node) -> bool:
