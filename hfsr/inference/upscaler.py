@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -118,6 +119,14 @@ class Upscaler:
         return f"{self.name}, tile {self.used_tile}, {self.dtype_name}, {self.backend} on {self.device}"
 
     # Images
+
+    @overload
+    def __call__(
+        self, image: Image.Image | str | Path, progress: Callable[[Progress], None] | None = None
+    ) -> Image.Image: ...
+
+    @overload
+    def __call__(self, image: NDArray, progress: Callable[[Progress], None] | None = None) -> NDArray: ...
 
     def __call__(
         self, image: Image.Image | str | Path | NDArray, progress: Callable[[Progress], None] | None = None
