@@ -64,7 +64,7 @@ def independent_tiles(model: nn.Module, image: Tensor, tile: int, pad: int = 10)
     return result
 
 
-def lowered(model: nn.Module, size: Size, dtype: torch.dtype = torch.float32) -> SizedProgram:
+def lower_on_cpu(model: nn.Module, size: Size, dtype: torch.dtype = torch.float32) -> SizedProgram:
     """The program of a network for images of one size on the CPU."""
     return SizedProgram(lower(trace(model), torch.device("cpu"), dtype), size)
 
@@ -75,7 +75,7 @@ def in_rows(model: nn.Module, image: Tensor, rows: int) -> Tensor:
     if spec is not None:
         image = pad_to_multiple(image, spec.size_multiple(model.model_args))
     height, width = image.shape[-2:]
-    sized = lowered(model, Size(height, width))
+    sized = lower_on_cpu(model, Size(height, width))
     result = torch.full((1, 3, height * int(model.scale), width * int(model.scale)), float("nan"))
     heights = [BandHeights(rows, -(-rows // 2))] * len(sized.stages)
     for _ in RowExecutor(sized, heights, torch.device("cpu")).run(TensorSource(image), TensorSink(result)):

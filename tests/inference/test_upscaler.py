@@ -21,7 +21,7 @@ from hfsr.inference.program.operators import Convolution
 from hfsr.inference.program.tracing import trace
 from hfsr.inference.runtime import precision
 
-from .conftest import loud, lowered, uneven_image
+from .conftest import loud, lower_on_cpu, uneven_image
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_another_error_inside_a_piece_is_not_swallowed(model, monkeypatch):
 def test_live_maps_spill_to_files_that_disappear(tmp_path):
     model = loud(hfsr.create_model("rcan_tiny").eval())
     image = uneven_image(33, 47)
-    sized = lowered(model, Size(33, 47))
+    sized = lower_on_cpu(model, Size(33, 47))
     whole, result, sizes = model(image), torch.empty(1, 3, 66, 94), []
 
     def spill(size):
@@ -223,7 +223,7 @@ def test_live_maps_spill_to_files_that_disappear(tmp_path):
 
 
 def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
-    sized, cpu = lowered(model, Size(1080, 2048)), torch.device("cpu")
+    sized, cpu = lower_on_cpu(model, Size(1080, 2048)), torch.device("cpu")
     roomy = planner.make_plan(sized, cpu)
     monkeypatch.setattr(planner, "free_memory", lambda _: 10 << 20)
     tight = planner.make_plan(sized, cpu)
@@ -232,7 +232,7 @@ def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
 
 
 def test_auto_takes_pieces_where_not_even_one_row_fits(model, monkeypatch):
-    sized = lowered(model, Size(64, 100_000))
+    sized = lower_on_cpu(model, Size(64, 100_000))
     monkeypatch.setattr(planner, "free_memory", lambda _: 20 << 20)
     wide = planner.make_plan(sized, torch.device("cpu"))
     assert wide.rows is None
@@ -240,7 +240,7 @@ def test_auto_takes_pieces_where_not_even_one_row_fits(model, monkeypatch):
 
 
 def test_neither_memory_nor_disk_for_the_live_maps_is_an_error(monkeypatch):
-    sized = lowered(hfsr.create_model("rcan_tiny").eval(), Size(1080, 2048))
+    sized = lower_on_cpu(hfsr.create_model("rcan_tiny").eval(), Size(1080, 2048))
     monkeypatch.setattr(planner, "free_memory", lambda _: 1 << 20)
     monkeypatch.setattr(planner.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1 << 20})())
     with pytest.raises(PlanError, match="GiB of disk"):

@@ -33,7 +33,7 @@ class BandHeights:
         full, rest = divmod(height, self.rows)
         return full * -(-self.rows // self.wide) + -(-rest // self.wide)
 
-    def halved(self) -> BandHeights:
+    def halve(self) -> BandHeights:
         return BandHeights(-(-self.rows // 2), -(-self.wide // 2))
 
 

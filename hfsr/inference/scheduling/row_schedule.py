@@ -128,7 +128,7 @@ class RowSchedule:
         """Halves the bands from here on; False if they have one row."""
         if self._heights.rows == self._heights.wide == 1:
             return False
-        self._heights = self._heights.halved()
+        self._heights = self._heights.halve()
         self._ahead = self._top
         return True
 

@@ -25,7 +25,7 @@ from ..conftest import independent_tiles, loud, uneven_image
 
 
 class Global(nn.Module):
-    """The picture, each px twice as high and wide, and the mean of everything seen."""
+    """The image, each px twice as high and wide, and the mean of everything seen."""
 
     def __init__(self, scale: int = 2) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def test_weights_of_all_windows_add_up_to_one(length: int, tile: int, scale: int
     torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=1e-6)
 
 
-def test_edges_inside_the_picture_are_thrown_away_and_its_own_are_kept() -> None:
+def test_edges_inside_the_image_are_thrown_away_and_its_own_are_kept() -> None:
     first, middle, last = blend_windows(60, 20, 2)
     assert (first.weights[0], last.weights[-1]) == (1, 1)
     for inner in (first.weights[-6:], middle.weights[:6], middle.weights[-6:], last.weights[:6]):
@@ -273,7 +273,7 @@ def test_the_plan_says_what_it_takes() -> None:
     assert whole.parts == "whole"
     assert tiles.parts == "overlapping tiles of 64 px, an approximation"
     assert tiles.part_bytes > whole.part_bytes > 0
-    # About as many windows as pictures of their size fit in, each of the same work.
+    # About as many windows as images of their size fit in, each of the same work.
     assert tiles.flops > 60 * Upscaler(up.model, tile=0).plan(80, 80).flops
 
 

@@ -68,7 +68,7 @@ def test_bf16_is_near_fp32():
     assert 10 * np.log10(1 / error) >= 50
 
 
-def test_a_picture_of_the_same_size_compiles_nothing_anew(monkeypatch):
+def test_an_image_of_the_same_size_compiles_nothing_anew(monkeypatch):
     compiles = []
     convert = OpenVinoEngine._convert
     monkeypatch.setattr(OpenVinoEngine, "_convert", lambda self, *a: compiles.append(a) or convert(self, *a))
@@ -80,7 +80,7 @@ def test_a_picture_of_the_same_size_compiles_nothing_anew(monkeypatch):
     assert len(compiles) == count
 
 
-def test_deep_chains_are_cut_where_the_halo_costs_more_than_moving_maps(monkeypatch):
+def test_deep_chains_are_cut_where_the_halo_costs_more_than_moving_feature_maps(monkeypatch):
     model = create_model("EDSR", num_feat=8, num_block=24, upscale=2).eval()
     up = Upscaler(model, backend="openvino", tile=16, dtype="fp32")
     monkeypatch.setattr(
@@ -95,8 +95,8 @@ def test_deep_chains_are_cut_where_the_halo_costs_more_than_moving_maps(monkeypa
     assert float((up.tensor(x) - model(x)).abs().max()) <= 1e-5
 
 
-def test_auto_leaves_small_pictures_to_torch(monkeypatch):
-    monkeypatch.setattr(OpenVinoEngine, "__init__", lambda *a: pytest.fail("compiled for a small picture"))
+def test_auto_leaves_small_images_to_torch(monkeypatch):
+    monkeypatch.setattr(OpenVinoEngine, "__init__", lambda *a: pytest.fail("compiled for a small image"))
     up = Upscaler(tiny("EDSR"), backend="auto", tile=16)
     up.tensor(uneven_image(*SIZE))
     assert up.backend == "torch"

@@ -36,7 +36,7 @@ def test_running_out_now_and_then_changes_nothing(arch, kind, monkeypatch):
 
 
 @pytest.mark.parametrize(("tile", "hint"), [(0, "use a tile, or auto"), ("auto", "free some")])
-def test_a_whole_picture_that_does_not_fit_is_an_error_of_one_line(tile, hint, monkeypatch):
+def test_a_whole_image_that_does_not_fit_is_an_error_of_one_line(tile, hint, monkeypatch):
     model = hfsr.create_model("edsr_tiny").eval()
 
     def never(*_):

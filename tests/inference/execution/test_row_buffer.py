@@ -1,4 +1,4 @@
-"""Maps that stay in the strips in which convolutions computed them."""
+"""Row buffers: rows of feature maps in the chunks in which they were computed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def whole() -> torch.Tensor:
 
 
 @pytest.fixture
-def strips(whole) -> RowBuffer:
+def buffer(whole) -> RowBuffer:
     held = RowBuffer()
     for top, bottom in ((0, 3), (3, 4), (4, 10)):
         held.append(top, whole[..., top:bottom, :])
@@ -37,26 +37,26 @@ def strips(whole) -> RowBuffer:
 @pytest.mark.parametrize(
     "region", [Region(0, 3, 0, 6), Region(5, 9, 1, 4), Region(2, 8, 2, 3), Region(0, 10, 0, 6)]
 )
-def test_any_region_is_that_of_the_whole(strips, whole, region):
+def test_any_region_is_that_of_the_whole(buffer, whole, region):
     expected = whole[..., region.top : region.bottom, region.left : region.right]
-    assert torch.equal(strips.read(region), expected)
+    assert torch.equal(buffer.read(region), expected)
 
 
-def test_a_part_of_one_strip_is_no_copy(strips, whole):
-    assert strips.read(Region(5, 9, 1, 4)).untyped_storage()._cdata == whole.untyped_storage()._cdata
-    assert strips.edges(0, 10) == [3, 4]
-    assert strips.edges(3, 4) == []
+def test_a_part_of_one_chunk_is_no_copy(buffer, whole):
+    assert buffer.read(Region(5, 9, 1, 4)).untyped_storage()._cdata == whole.untyped_storage()._cdata
+    assert buffer.edges(0, 10) == [3, 4]
+    assert buffer.edges(3, 4) == []
 
 
-def test_what_lies_above_a_row_is_let_go(strips, whole):
-    strips.drop_above(4)
-    assert torch.equal(strips.read(Region(4, 7, 0, 6)), whole[..., 4:7, :])
-    assert strips.edges(-1, 10) == [4]
-    strips.drop_above(10)
-    assert strips.edges(-1, 10) == []
+def test_what_lies_above_a_row_is_dropped(buffer, whole):
+    buffer.drop_above(4)
+    assert torch.equal(buffer.read(Region(4, 7, 0, 6)), whole[..., 4:7, :])
+    assert buffer.edges(-1, 10) == [4]
+    buffer.drop_above(10)
+    assert buffer.edges(-1, 10) == []
 
 
-def test_a_strip_that_begins_above_replaces_what_it_contains(whole):
+def test_a_chunk_that_begins_above_replaces_what_it_contains(whole):
     held = RowBuffer()
     for top, bottom in ((0, 4), (4, 6), (3, 10)):
         held.append(top, whole[..., top:bottom, :])
@@ -84,7 +84,7 @@ def test_at_most_twice_what_is_needed_is_held():
         assert spans_after_drop(spans, max(0, stop - 90)) == [span for span in spans if span[1] > stop - 90]
 
 
-def test_the_last_rows_are_copied_out_of_a_strip_that_is_mostly_past(whole):
+def test_the_last_rows_are_copied_out_of_a_chunk_that_is_mostly_past(whole):
     held = RowBuffer()
     held.append(0, whole)
     held.drop_above(8)
@@ -114,7 +114,7 @@ def test_a_dense_network_in_rows_is_the_whole(rows):
 
 
 def test_rows_that_wait_for_long_are_not_copied(monkeypatch):
-    """What the trunk adds at its end lies as it was computed; only short ends of other maps are copied."""
+    """What the trunk adds at its end lies as it was computed; only short ends of others are copied."""
     copied: list[tuple[int, int]] = []
     honest = RowBuffer._copy
 
@@ -130,14 +130,14 @@ def test_rows_that_wait_for_long_are_not_copied(monkeypatch):
 
 
 def test_a_dense_block_is_not_wide():
-    """Its body goes in bands as high as its maps allow, and not as those of the enlarged picture."""
+    """Its body goes in bands as high as its feature maps allow, and not as those of the upscaled image."""
     sized = SizedProgram(trace(hfsr.create_model("rrdbnet_6b_x4").eval()), Size(320, 1024))
     (stage,) = sized.stages
     bands = choose_band_heights(sized, stage, 10 << 20)
     assert bands == BandHeights(40, 2)
 
 
-def test_results_of_attention_blocks_are_strips_and_trunks_are_not():
+def test_results_of_attention_blocks_stay_in_row_buffers_and_trunks_do_not():
     program = trace(hfsr.create_model("rcan_tiny").eval())
     kept = {node: stays_in_row_buffer(program, node) for stage in program.stages for node in stage.keeps}
     assert set(kept.values()) == {True, False}
@@ -147,8 +147,8 @@ def test_results_of_attention_blocks_are_strips_and_trunks_are_not():
     assert all(stays_in_row_buffer(program, new) == stays_in_row_buffer(program, old) for new, old in pairs)
 
 
-def test_strips_go_as_soon_as_they_are_read(monkeypatch):
-    """A map and the one that follows it never lie in memory both as a whole."""
+def test_chunks_are_dropped_as_soon_as_they_are_read(monkeypatch):
+    """A feature map and the next one are never in memory as a whole together."""
     torch.manual_seed(3)
     model, image = loud(hfsr.create_model("rcan_tiny").eval()), uneven_image(64, 40)
     held: list[RowBuffer] = []
@@ -168,8 +168,8 @@ def test_strips_go_as_soon_as_they_are_read(monkeypatch):
     assert not any(each._spans for each in held)
 
 
-def test_a_step_is_cut_where_strips_end(monkeypatch):
-    """Pointwise readers of strips never ask for rows of two of them, which would be a copy."""
+def test_a_step_is_split_where_chunks_end(monkeypatch):
+    """Pointwise readers of chunks never read rows of two of them, which would be a copy."""
     asked = []
     honest = RowBuffer.read
 

@@ -11,7 +11,7 @@ from hfsr.inference.planning import planner
 
 
 @pytest.mark.parametrize("preset", ["edsr_tiny", "rcan_tiny"])
-def test_every_band_of_a_stream_is_counted(preset, monkeypatch):
+def test_every_band_is_counted(preset, monkeypatch):
     monkeypatch.setattr(runner, "_SMALL", 0)
     monkeypatch.setitem(planner._BAND_BYTES, "cpu", 20_000)
     steps = []

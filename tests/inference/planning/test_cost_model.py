@@ -13,7 +13,7 @@ from hfsr.inference.planning.cost_model import row_peak_bytes
 from hfsr.inference.program.geometry import Region, Size
 from hfsr.inference.scheduling.band_heights import BandHeights
 
-from ..conftest import lowered
+from ..conftest import lower_on_cpu
 
 
 class NoSink:
@@ -25,9 +25,9 @@ class NoSink:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_a_dense_network_holds_is_foretold(dtype):
-    """RowBuffer, ends of strips and concatenations, counted as they come and go."""
+    """Chunks of row buffers, their ends and concatenations, counted as they come and go."""
     model = hfsr.create_model("rrdbnet_tiny", num_feat=16, num_grow_ch=8, num_block=2).eval()
-    sized, heights = lowered(model, Size(120, 40), dtype), BandHeights(10, 2)
+    sized, heights = lower_on_cpu(model, Size(120, 40), dtype), BandHeights(10, 2)
     source, sink = TensorSource(torch.rand(1, 3, 120, 40)), NoSink()
     with torch.inference_mode(), PeakMemoryMode() as live:
         for _ in RowExecutor(sized, [heights], torch.device("cpu")).run(source, sink):

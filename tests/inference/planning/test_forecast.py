@@ -10,14 +10,14 @@ from hfsr.inference.runtime import memory
 
 
 @pytest.mark.parametrize("preset", ["edsr_tiny", "rcan_tiny", "a2n_tiny", "metardn_tiny"])
-def test_a_forecast_is_made_without_the_picture(preset):
+def test_a_forecast_is_made_without_the_image(preset):
     forecast = Upscaler(hfsr.create_model(preset).eval(), device="cpu").forecast(200, 150)
     assert forecast.peak_bytes > memory.resident_memory() // 2
     assert forecast.seconds > 0
 
 
 def test_a_forecast_of_a_deep_network_ends():
-    """200 sums on the way to the last pooled map: more paths than can be walked, if each were."""
+    """200 sums on the way to the last pooled feature map: more paths than can be walked, if each were."""
     forecast = Upscaler(hfsr.create_model("rcan_x4").eval(), device="cpu").forecast(48, 16)
     assert forecast.seconds > 0
 

@@ -1,4 +1,4 @@
-"""Bands of a stream of rows: each row of each map once, none before it is needed, and all bands alike."""
+"""Bands of rows: each row of each feature map once, none before it is needed, and all bands alike."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def test_every_row_of_every_map_is_computed_once(program: Program) -> None:
         assert all(spans[node][-1][1] == sizes[node].height for node in program.targets(stage))
 
 
-def test_the_picture_is_owned_once_from_top_to_bottom(program: Program) -> None:
+def test_the_image_is_owned_once_from_top_to_bottom(program: Program) -> None:
     for index in range(len(program.stages)):
-        pieces = [band.part for band in bands_in(program, index) if band.part.top >= 0]
-        assert [piece.top for piece in pieces] == [0, *(piece.bottom for piece in pieces[:-1])]
-        assert pieces[-1].bottom == IMAGE.height
+        parts = [band.part for band in bands_in(program, index) if band.part.top >= 0]
+        assert [part.top for part in parts] == [0, *(part.bottom for part in parts[:-1])]
+        assert parts[-1].bottom == IMAGE.height
 
 
 @pytest.mark.parametrize("rows", [1, 3, 8])
@@ -70,7 +70,7 @@ def test_no_band_of_a_deep_stage_is_much_higher_than_the_others(rows: int) -> No
         assert step.stop - step.start <= 2 * rows * enlarged
 
 
-def test_a_shallow_stage_begins_with_the_picture() -> None:
+def test_a_shallow_stage_begins_with_the_image() -> None:
     program = trace(hfsr.create_model("edsr_tiny").eval())
     bands = bands_in(program, 0, BandHeights(64, 64))
     assert program.radius() < 64
