@@ -192,9 +192,9 @@ class Runner:
             return self._compiled.executor(size, self.tile)
         sized = SizedProgram(self.program, size)
         if plan.bands:
-            return RowExecutor(sized, plan.bands, self.device, spill=plan.spill_rule)
+            return RowExecutor(sized, plan.bands, self.device, spill=plan.spill)
         tile = plan.tile or max(size)
-        return TileExecutor(sized, tile, self.device, stage_flops=plan.stage_flops, spill=plan.spill_rule)
+        return TileExecutor(sized, tile, self.device, stage_flops=plan.stage_flops, spill=plan.spill)
 
     def _heap(self, plan: Plan) -> AbstractContextManager[None]:
         return retain_heap(plan.memory_bytes if self.device.type == "cpu" else 0)

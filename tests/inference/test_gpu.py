@@ -9,6 +9,7 @@ import torch
 import hfsr
 from hfsr.images import Picture, read_picture, write_picture
 from hfsr.inference import Upscaler, runner
+from hfsr.inference.execution import allocator
 from hfsr.inference.planning import planner
 from hfsr.inference.runtime import precision
 
@@ -109,7 +110,7 @@ def test_a_2k_picture_is_never_on_the_gpu_as_a_whole():
 def test_live_maps_beside_the_gpu_give_the_same(monkeypatch):
     model, image = loud(hfsr.create_model("rcan_tiny").eval()), uneven_image(300, 400)
     whole = Upscaler(model, tile=0, dtype="fp32", device="cuda").tensor(image)
-    monkeypatch.setattr(planner, "_SPILLED", 0)
+    monkeypatch.setattr(allocator, "_NEVER_SPILLED", 0)
     monkeypatch.setattr(planner, "spill_place", lambda *_: "host")
     monkeypatch.setattr(
         planner, "usable_memory", lambda device: 3 << 20 if device.type == "cuda" else 1 << 34

@@ -12,6 +12,7 @@ import hfsr
 from hfsr import images
 from hfsr.errors import ImageError, OptionsError, PlanError
 from hfsr.inference import Upscaler, runner
+from hfsr.inference.execution import allocator
 from hfsr.inference.execution.tile_executor import TileExecutor
 from hfsr.inference.image_io.endpoints import TensorSink, TensorSource
 from hfsr.inference.planning import planner
@@ -204,17 +205,20 @@ def test_another_error_inside_a_piece_is_not_swallowed(model, monkeypatch):
         Upscaler(model, tile=32).tensor(torch.rand(1, 3, 40, 40))
 
 
-def test_live_maps_spill_to_files_that_disappear(tmp_path):
+def test_live_maps_spill_to_files_that_disappear(tmp_path, monkeypatch):
+    honest = torch.from_file
     model = loud(hfsr.create_model("rcan_tiny").eval())
     image = uneven_image(33, 47)
     sized = lower_on_cpu(model, Size(33, 47))
     whole, result, sizes = model(image), torch.empty(1, 3, 66, 94), []
 
-    def spill(size):
+    def from_file(name, *, size, **options):
         sizes.append(size)
-        return tmp_path
+        return honest(name, size=size, **options)
 
-    executor = TileExecutor(sized, 16, torch.device("cpu"), spill=spill)
+    monkeypatch.setattr(allocator, "_NEVER_SPILLED", 0)
+    monkeypatch.setattr(torch, "from_file", from_file)
+    executor = TileExecutor(sized, 16, torch.device("cpu"), spill=tmp_path)
     for _ in executor.run(TensorSource(image), TensorSink(result)):
         pass
     assert sizes

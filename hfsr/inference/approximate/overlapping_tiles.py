@@ -19,6 +19,7 @@ from ..execution.executor import ExecutionStep
 from ..image_io.endpoints import ImageSink, ImageSource
 from ..program.geometry import Region, Size
 from ..runtime.memory import free_memory, is_out_of_memory
+from ..runtime.precision import run_with_autocast
 from .blend_weights import BlendWindow, blend_windows
 from .profiler import NetworkProfiler
 
@@ -89,7 +90,7 @@ class OverlappingTiles:
         self.multiple = multiple
         self.device = device
         self.dtype = dtype
-        self.profiler = NetworkProfiler(model, self.restore, multiple=multiple, linear=linear, device=device)
+        self.profiler = NetworkProfiler(model, multiple=multiple, linear=linear, device=device, dtype=dtype)
 
     def plan(self, size: Size, tile: int | None) -> OverlapPlan:
         """Plans one image.
@@ -120,8 +121,7 @@ class OverlappingTiles:
 
     def restore(self, x: Tensor) -> Tensor:
         """Runs the network, (1, 3, h, w) to float32 (1, 3, H, W)."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.model(x).float()
+        return run_with_autocast(self.model, x, self.dtype)
 
     @property
     def default_tile(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import time
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..program.geometry import Size
+from ..runtime.precision import run_with_autocast
 
 __all__ = ["NetworkProfiler"]
 
@@ -28,26 +28,26 @@ class NetworkProfiler:
 
     Args:
         model: in evaluation mode, on `device`.
-        restore: runs the network as it will be run, (1, 3, h, w) to (1, 3, H, W).
         multiple: size multiple of the network.
         linear: True if its arithmetic grows with the area of the image, False for the square of the area.
         device: where it runs.
+        dtype: float32, or the dtype of autocast.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        restore: Callable[[Tensor], Tensor],
         *,
         multiple: int,
         linear: bool,
         device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         self._model = model
-        self._restore = restore
         self._multiple = multiple
         self._linear = linear
         self._device = device
+        self._dtype = dtype
 
     @property
     def bytes_per_px(self) -> int:
@@ -68,12 +68,15 @@ class NetworkProfiler:
         """Seconds per floating-point operation, measured on a small image."""
         side = 2 * _PROBE + -_PROBE % self._multiple
         image = torch.zeros(1, 3, side, side, device=self._device)
-        self._restore(image)
+        self._run(image)
         self._wait()
         started = time.perf_counter()
-        self._restore(image)
+        self._run(image)
         self._wait()
         return (time.perf_counter() - started) / max(1.0, self.flops(Size(side, side)))
+
+    def _run(self, image: Tensor) -> None:
+        run_with_autocast(self._model, image, self._dtype)
 
     def _wait(self) -> None:
         if self._device.type == "cuda":
@@ -85,7 +88,7 @@ class NetworkProfiler:
         side = _PROBE + -_PROBE % self._multiple
         counter = FlopCounterMode(display=False)
         with torch.inference_mode(), PeakMemoryMode() as live, counter:
-            self._restore(torch.zeros(1, 3, side, side, device=self._device))
+            self._run(torch.zeros(1, 3, side, side, device=self._device))
         return live.peak // side**2 + 1, counter.get_total_flops() / side**2
 
 

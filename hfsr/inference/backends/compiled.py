@@ -55,7 +55,7 @@ class CompiledNetwork:
             plan.tile or max(image),
             self._device,
             stage_flops=plan.stage_flops,
-            spill=plan.spill_rule,
+            spill=plan.spill,
         )
 
     def _split(self, image: Size, tile: int | None) -> tuple[SizedProgram, Plan]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, fx
 
-from ..execution.allocator import SpillRule, keep_on_device
 from ..execution.context import ExecutionContext
 from ..execution.executor import StagedExecutor
 from ..image_io.endpoints import ImageSink
@@ -81,7 +81,7 @@ class WindowExecutor(StagedExecutor):
         tile: largest side of what one tile owns, px of the image.
         device: of the feature maps.
         stage_flops: floating-point operations of each stage, halos included.
-        spill: decides where live feature maps go that are too large for the device.
+        spill: where large live feature maps go (see `Allocator`).
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class WindowExecutor(StagedExecutor):
         device: torch.device,
         *,
         stage_flops: Sequence[float] | None = None,
-        spill: SpillRule = keep_on_device,
+        spill: Path | str | None = None,
     ) -> None:
         self._engine = engine
         self._tiles = list(tile_grid(sized.image, tile))

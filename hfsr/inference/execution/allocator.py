@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,14 +10,10 @@ from torch import Tensor, fx
 
 from ..program.sized_program import SizedProgram
 
-__all__ = ["Allocator", "SpillRule", "keep_on_device"]
+__all__ = ["Allocator"]
 
-SpillRule = Callable[[int], "Path | str | None"]
-"""Place of a live feature map, given its bytes: a folder, "host" for pinned memory, None for the device."""
-
-
-def keep_on_device(num_bytes: int) -> None:
-    """Spill rule that spills nothing."""
+_NEVER_SPILLED = 16 << 20
+"""Bytes up to which a live feature map always stays on the device."""
 
 
 class Allocator:
@@ -27,10 +22,10 @@ class Allocator:
     Args:
         sized: gives channels, dtype and size of a feature map.
         device: where feature maps are computed.
-        spill: decides where live feature maps go that are too large for the device.
+        spill: where large live feature maps go: a folder, "host" for pinned memory, or None for the device.
     """
 
-    def __init__(self, sized: SizedProgram, device: torch.device, spill: SpillRule) -> None:
+    def __init__(self, sized: SizedProgram, device: torch.device, spill: Path | str | None) -> None:
         self._sized = sized
         self._device = device
         self._spill = spill
@@ -59,11 +54,11 @@ class Allocator:
         self._scratch.clear()
 
     def live(self, node: fx.Node) -> Tensor:
-        """Memory for a whole feature map, spilled if the rule says so."""
+        """Memory for a whole feature map, spilled if it is large."""
         size, channels = self._sized.sizes[node], self._sized.program.channels[node]
-        folder, dtype = self._place(node), self._sized.operators[node].dtype
-        if folder is None:
+        if not self.is_spilled(node):
             return self.rows(node, *size)
+        folder, dtype = self._spill, self._sized.operators[node].dtype
         shape, count = (1, *size, channels), size.height * size.width * channels
         if folder == "host":
             return torch.empty(shape, dtype=dtype, pin_memory=True).permute(0, 3, 1, 2)
@@ -75,7 +70,4 @@ class Allocator:
 
     def is_spilled(self, node: fx.Node) -> bool:
         """True if a live feature map does not stay on the device."""
-        return self._place(node) is not None
-
-    def _place(self, node: fx.Node) -> Path | str | None:
-        return self._spill(self._sized.map_bytes(node))
+        return self._spill is not None and self._sized.map_bytes(node) > _NEVER_SPILLED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -13,7 +14,7 @@ from ..program.geometry import Region, Size
 from ..program.program import Stage
 from ..program.sized_program import SizedProgram
 from ..scheduling.virtual_concat import concat_inputs
-from .allocator import Allocator, SpillRule
+from .allocator import Allocator
 from .feature_store import FeatureStore, read_region
 from .pooled_sums import PooledSums
 from .row_buffer import RowBuffer
@@ -31,7 +32,7 @@ class ExecutionContext:
         sized: a lowered program for the size of the image.
         source: the image.
         device: where feature maps are computed.
-        spill: decides where live feature maps go that are too large for the device.
+        spill: where large live feature maps go (see `Allocator`).
 
     Attributes:
         features: the feature maps in memory.
@@ -40,7 +41,7 @@ class ExecutionContext:
     """
 
     def __init__(
-        self, sized: SizedProgram, source: ImageSource, device: torch.device, spill: SpillRule
+        self, sized: SizedProgram, source: ImageSource, device: torch.device, spill: Path | str | None
     ) -> None:
         self.sized = sized
         self.device = device

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
@@ -15,7 +16,6 @@ import torch
 from ..image_io.endpoints import ImageSink, ImageSource
 from ..program.geometry import Region
 from ..program.sized_program import SizedProgram
-from .allocator import SpillRule, keep_on_device
 from .context import ExecutionContext
 
 __all__ = ["ExecutionStep", "Executor", "StagedExecutor"]
@@ -58,7 +58,7 @@ class StagedExecutor(ABC):
         tile: as in `Executor`.
         num_parts: parts of all stages.
         stage_flops: floating-point operations of each stage; by default those without halos.
-        spill: decides where live feature maps go that are too large for the device.
+        spill: where large live feature maps go (see `Allocator`).
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class StagedExecutor(ABC):
         tile: int | str,
         num_parts: int,
         stage_flops: Sequence[float] | None = None,
-        spill: SpillRule = keep_on_device,
+        spill: Path | str | None = None,
     ) -> None:
         self.sized = sized
         self.device = device

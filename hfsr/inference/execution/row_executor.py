@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, fx
@@ -25,7 +26,6 @@ from ..runtime.memory import is_out_of_memory
 from ..scheduling.band_heights import BandHeights
 from ..scheduling.buffer_reuse import reusable_buffers, stays_in_row_buffer
 from ..scheduling.row_schedule import Band, RowSchedule, RowStep
-from .allocator import SpillRule, keep_on_device
 from .context import ExecutionContext
 from .executor import StagedExecutor
 from .feature_store import read_region
@@ -42,7 +42,7 @@ class RowExecutor(StagedExecutor):
         heights: band heights of each stage. When memory runs out, the bands from there on are halved; rows
             that are done are not computed again.
         device: where feature maps are computed.
-        spill: decides where live feature maps go that are too large for the device.
+        spill: where large live feature maps go (see `Allocator`).
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RowExecutor(StagedExecutor):
         heights: Sequence[BandHeights],
         device: torch.device,
         *,
-        spill: SpillRule = keep_on_device,
+        spill: Path | str | None = None,
     ) -> None:
         super().__init__(
             sized,

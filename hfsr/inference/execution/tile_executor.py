@@ -8,6 +8,7 @@ from what its neighbor would have overwritten.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import fx
@@ -19,7 +20,6 @@ from ..program.geometry import Region, split_in_half, tile_grid
 from ..program.program import Stage
 from ..program.sized_program import SizedProgram
 from ..runtime.memory import is_out_of_memory
-from .allocator import SpillRule, keep_on_device
 from .context import ExecutionContext
 from .executor import StagedExecutor
 
@@ -36,7 +36,7 @@ class TileExecutor(StagedExecutor):
         tile: largest side of what a tile owns, px of the image. When memory runs out, a tile is halved.
         device: where feature maps are computed.
         stage_flops: floating-point operations of each stage, halos included.
-        spill: decides where live feature maps go that are too large for the device.
+        spill: where large live feature maps go (see `Allocator`).
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class TileExecutor(StagedExecutor):
         device: torch.device,
         *,
         stage_flops: Sequence[float] | None = None,
-        spill: SpillRule = keep_on_device,
+        spill: Path | str | None = None,
     ) -> None:
         self._tiles = list(tile_grid(sized.image, tile))
         super().__init__(

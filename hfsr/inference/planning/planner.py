@@ -24,8 +24,6 @@ _BAND_BYTES = {"cpu": 10 << 20, "cuda": 256 << 20}
 """Bytes of a band of one feature map: more gains nothing, and overflows the caches of a CPU."""
 _USABLE = 0.6
 """Share of the free memory that a run may take."""
-_NEVER_SPILLED = 16 << 20
-"""Bytes up to which a live feature map always stays in memory."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,6 @@ class Plan:
     def memory_bytes(self) -> int:
         """Peak memory on the device, without what is spilled."""
         return self.part_bytes + (0 if self.spill else self.live_bytes)
-
-    def spill_rule(self, num_bytes: int) -> Path | str | None:
-        """Place of a live feature map of this size: a folder, "host", or None for the device."""
-        return self.spill if num_bytes > _NEVER_SPILLED else None
 
 
 def usable_memory(device: torch.device) -> int:

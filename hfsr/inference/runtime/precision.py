@@ -8,12 +8,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hfsr.errors import OptionsError, suggest
 from hfsr.zoo import spec_of
 
-__all__ = ["DTYPES", "choose_device", "choose_dtype", "disable_tf32", "dtype_name", "is_native_bf16"]
+__all__ = [
+    "DTYPES",
+    "choose_device",
+    "choose_dtype",
+    "disable_tf32",
+    "dtype_name",
+    "is_native_bf16",
+    "run_with_autocast",
+]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -76,6 +84,12 @@ def is_native_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, probe)() for probe in probes if hasattr(torch.cpu, probe))
+
+
+def run_with_autocast(model: nn.Module, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Runs a float32 model with its arithmetic in `dtype`; returns float32."""
+    with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+        return model(x).float()
 
 
 _lock = threading.Lock()
