@@ -16,7 +16,7 @@ import torch
 from hfsr.errors import MissingDependencyError, OptionsError
 from hfsr.inference import Upscaler, backends
 from hfsr.inference.backends import compiled, selection, window_executor
-from hfsr.inference.backends.openvino import OpenVinoStage, OpenVinoEngine, preserve_root_logger
+from hfsr.inference.backends.openvino import OpenVinoEngine, OpenVinoStage, preserve_root_logger
 from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
 
