@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from hfsr.cli.tables import print_pairs
-from hfsr.hub.cards.schema import TASKS
+from hfsr.hub.cards.schema import TASKS, current_task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("folder", type=Path, metavar="OUT_DIR", help="gets config.json, model.safetensors and README.md")
     add("--arch", metavar="NAME", help="the network, where the tensors alone do not tell it")
     add("-s", "--scale", type=float, metavar="S", help="the scale, where the tensors do not tell it")
-    add("--task", choices=TASKS, help="what the weights are for, where the network has several uses")
+    add(
+        "--task",
+        type=current_task,
+        choices=TASKS,
+        help="what the weights are for, where the network has several uses",
+    )
     add(
         "--dtype",
         choices=["fp32", "fp16"],

@@ -18,7 +18,7 @@ __all__ = ["TASKS", "DegradationSpec", "task_key"]
 TASKS = {
     "sr": "super-resolution",
     "denoise": "denoising",
-    "jpeg": "jpeg-artefact-removal",
+    "jpeg": "jpeg-artifact-removal",
     "demosaic": "demosaicing",
 }
 """Key of a task on the command line -> the task in a model's config."""

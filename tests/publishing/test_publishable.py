@@ -225,7 +225,7 @@ def test_the_option_file_of_a_bundled_model_goes_along(
     [
         ({"type": "GaussianNoise", "sigma": 25}, "denoising"),
         ([{"type": "GaussianNoise"}, {"type": "PoissonNoise"}], "denoising"),
-        ({"type": "Jpeg"}, "jpeg-artefact-removal"),
+        ({"type": "Jpeg"}, "jpeg-artifact-removal"),
         ({"type": "Mosaic"}, "demosaicing"),
         ([{"type": "GaussianBlur"}, {"type": "Jpeg"}], "restoration"),
         (None, None),

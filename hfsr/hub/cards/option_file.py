@@ -22,7 +22,7 @@ DATASETS_WITH_DEGRADATION = frozenset({"PairedImageDataset", "SampleImageDataset
 TASK_OF_STEP = {
     "GaussianBlur": "deblurring",
     "GaussianNoise": "denoising",
-    "Jpeg": "jpeg-artefact-removal",
+    "Jpeg": "jpeg-artifact-removal",
     "KernelBlur": "deblurring",
     "Mosaic": "demosaicing",
     "PoissonNoise": "denoising",
