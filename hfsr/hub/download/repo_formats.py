@@ -66,8 +66,7 @@ def load_downloaded(
     """
     if "architecture" in config:
         return read_model_folder(folder, model_args=model_args)
-    check_config(
-        config, f"'{folder / weights}'"
-    )  # first: a file of another library may hold a config of hfsr
+    # Before the weights are read: a config that hfsr wrote into them would hide that of another library.
+    check_config(config, f"'{folder / weights}'")
     evidence = Evidence(names=(weights, repo_id), config=config)
     return read_file(folder / weights, lambda _: evidence, scale=scale, model_args=model_args)
