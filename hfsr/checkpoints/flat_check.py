@@ -22,7 +22,7 @@ above it."""
 CLEARLY_BETTER = 0.85
 """A reading is preferred to the first if its error is less than this share of the first one's. Of the bundled
 models the nearest wrong reading errs 1.2 times as much as the right one."""
-_KEEPING = ("super-resolution", "denoising", "jpeg-artefact-removal", "restoration")
+_KEEPING = ("super-resolution", "denoising", "jpeg-artifact-removal", "restoration")
 """Tasks that return an image of one color unchanged."""
 _COLORS = (
     (0.05, 0.05, 0.05),

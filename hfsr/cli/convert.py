@@ -9,7 +9,7 @@ from pathlib import Path
 from hfsr.cli._settings import parse_settings
 from hfsr.cli.tables import print_pairs
 from hfsr.errors import HfsrWarning
-from hfsr.hub.cards.schema import TASKS
+from hfsr.hub.cards.schema import TASKS, current_task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a constructor argument that no tensor shows, as img_range=1, residual=true or "
         "rgb_mean=0.5,0.5,0.5; may be repeated",
     )
-    add("--task", choices=TASKS, help="what the weights are for, where the network has several uses")
+    add(
+        "--task",
+        type=current_task,
+        choices=TASKS,
+        help="what the weights are for, where the network has several uses",
+    )
     add(
         "--dtype",
         choices=["fp32", "fp16"],
@@ -42,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--license",
-        "--license",
+        "--licence",
         metavar="L",
         help="license of the weights, for the card (apache-2.0, mit, ...)",
     )

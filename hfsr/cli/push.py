@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-example", action="store_true", help="no example image and no speed on the card")
     add(
         "--license",
-        "--license",
+        "--licence",
         metavar="L",
         help="license of the weights, for a new card (apache-2.0, mit, ...)",
     )

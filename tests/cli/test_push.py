@@ -87,6 +87,15 @@ def test_an_example_stays_with_its_card(model: Path, capsys: pytest.CaptureFixtu
     assert ((model / "README.md").read_bytes(), (model / "example.webp").read_bytes()) == first
 
 
+@pytest.mark.parametrize("letter", ["s", "c"])
+def test_both_spellings_of_the_license_are_options(model: Path, letter: str) -> None:
+    push = ["push", str(model), "org/model", "--dry-run", "--no-example", f"--licen{letter}e", "mit"]
+    assert main(push) == 0
+    assert "license: mit" in (model / "README.md").read_text()
+    convert = ["convert", str(model / "model.safetensors"), str(model / "out"), f"--licen{letter}e", "mit"]
+    assert main(convert) == 0
+
+
 def test_converted_weights_need_a_license_to_go_out(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

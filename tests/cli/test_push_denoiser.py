@@ -170,6 +170,15 @@ def test_what_nothing_tells_is_asked_for(tmp_path: Path, gt: str, capsys: pytest
     assert json.loads(Path("model/config.json").read_text())["task"] == "jpeg-artifact-removal"
 
 
+def test_a_task_in_the_spelling_of_the_first_version_is_known(gt: str, tmp_path: Path) -> None:
+    earlier = "-".join(["jpeg", "arte" + "fact", "removal"])  # in two parts, so that no correction finds it
+    write_model_folder(create_model("edsr_tiny", upscale=1), tmp_path / "old", task=earlier)
+    assert earlier in Path("old/config.json").read_text()
+    assert main(["evaluate", "-m", "old", "--gt", gt, "--json"]) == 0
+    assert main(["push", "old", "org/m", "--dry-run", "--no-example", "--gt", gt, "--quality", "10"]) == 0
+    assert "removes the artifacts of JPEG from images" in Path("old/README.md").read_text()
+
+
 def test_evaluate_does_what_the_model_undoes(model: str, gt: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = []
     for words in ([], ["--task", "denoise"], ["--sigma", "25"]):

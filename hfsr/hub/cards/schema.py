@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CURVE", "EXAMPLE", "OPTION_FILE", "TASKS", "Example", "Provenance", "TrainingInfo"]
+__all__ = [
+    "CURVE",
+    "EXAMPLE",
+    "OPTION_FILE",
+    "TASKS",
+    "Example",
+    "Provenance",
+    "TrainingInfo",
+    "current_task",
+]
 
 CURVE = "training_curve.png"
 """File beside a card: the training curve."""
@@ -22,6 +31,13 @@ TASKS = {
     "jpeg-artifact-removal": "removes the artifacts of JPEG from images",
 }
 """Task in `config.json` -> what the weights do, for the first sentence of the card."""
+RENAMED_TASKS = {"jpeg-artefact-removal": "jpeg-artifact-removal"}
+"""Task as hfsr 0.1 spells it -> its name today."""
+
+
+def current_task(task: str) -> str:
+    """The name of a task that may be spelled as in hfsr 0.1."""
+    return RENAMED_TASKS.get(task, task)
 
 
 @dataclass(frozen=True, kw_only=True)

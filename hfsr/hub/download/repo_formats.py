@@ -16,6 +16,7 @@ from torch import nn
 
 from hfsr.archs import Evidence
 from hfsr.checkpoints import read_file, read_model_folder
+from hfsr.checkpoints.reading import check_config
 from hfsr.errors import CheckpointError
 
 __all__ = ["CONFIG", "README", "WEIGHTS", "load_downloaded", "read_config"]
@@ -65,5 +66,7 @@ def load_downloaded(
     """
     if "architecture" in config:
         return read_model_folder(folder, model_args=model_args)
+    # Before the weights are read: a config that hfsr wrote into them would hide that of another library.
+    check_config(config, f"'{folder / weights}'")
     evidence = Evidence(names=(weights, repo_id), config=config)
     return read_file(folder / weights, lambda _: evidence, scale=scale, model_args=model_args)

@@ -14,6 +14,7 @@ from hfsr import _resources, model_zoo
 from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder, read_state_dict
 from hfsr.checkpoints.files import parse_config
 from hfsr.errors import CheckpointError, OptionsError, suggest
+from hfsr.hub.cards.schema import current_task
 
 __all__ = ["find_local", "from_pretrained", "read_card", "task_in", "task_of"]
 
@@ -132,7 +133,7 @@ def task_of(name: str | Path, model: nn.Module) -> str:
     if path is None:
         from .fetch import cached_config  # not at the top: local models need no client
 
-        task = cached_config(str(name)).get("task")
+        task = _task_of_config(cached_config(str(name)))
     else:
         task = task_in(path)
     return str(task or model_zoo.default_task(model))
@@ -149,8 +150,12 @@ def task_in(path: Path) -> str | None:
         values = parse_config(config.read_text(encoding="utf-8"), f"'{config}'") if config.is_file() else {}
     else:
         values = read_state_dict(path)[1]["config"] or {} if path.suffix == ".safetensors" else {}
-    task = values.get("task")
-    return task if isinstance(task, str) else None
+    return _task_of_config(values)
+
+
+def _task_of_config(config: Mapping[str, Any]) -> str | None:
+    task = config.get("task")
+    return current_task(task) if isinstance(task, str) else None
 
 
 def read_card(name: str) -> str:
