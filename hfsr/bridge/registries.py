@@ -83,19 +83,24 @@ def install() -> dict[str, str]:
         MissingDependencyError: BasicSR is not installed.
     """
     import_basicsr()
-    from basicsr.utils import registry as theirs
+    from basicsr.utils import registry as basicsr_registry
 
     if not _foreign:
-        _foreign["ARCH"] = _ForeignItems(theirs.ARCH_REGISTRY, lambda: [spec.cls for spec in ARCHS.values()])
+        _foreign["ARCH"] = _ForeignItems(
+            basicsr_registry.ARCH_REGISTRY, lambda: [spec.cls for spec in ARCHS.values()]
+        )
         FOREIGN_ARCHS.borrow(_foreign["ARCH"])
         for kind, ours in (("DATASET", DATASETS), ("LOSS", LOSSES), ("METRIC", METRICS)):
-            _foreign[kind] = _ForeignItems(getattr(theirs, f"{kind}_REGISTRY"), _values_of(ours))
+            _foreign[kind] = _ForeignItems(getattr(basicsr_registry, f"{kind}_REGISTRY"), _values_of(ours))
             ours.borrow(_foreign[kind])
     # Data sets are not exported: BasicSR's training loop needs another interface.
-    for registry, items in ((theirs.LOSS_REGISTRY, LOSSES.own()), (theirs.METRIC_REGISTRY, METRICS.own())):
+    for registry, items in (
+        (basicsr_registry.LOSS_REGISTRY, LOSSES.own()),
+        (basicsr_registry.METRIC_REGISTRY, METRICS.own()),
+    ):
         for name, item in items.items():
             _export(registry, name, item)
-    exported = {name: _export(theirs.ARCH_REGISTRY, name, spec.cls) for name, spec in ARCHS.items()}
+    exported = {name: _export(basicsr_registry.ARCH_REGISTRY, name, spec.cls) for name, spec in ARCHS.items()}
     return {name: exported_name for name, exported_name in exported.items() if exported_name is not None}
 
 

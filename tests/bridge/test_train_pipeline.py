@@ -1,4 +1,4 @@
-"""BasicSR's own, unmodified training program trains our networks; ours trains those of a plugin."""
+"""Tests of training across both programs: hfsr's networks in BasicSR, a plugin's network in hfsr."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PluginLoss(nn.L1Loss):
     def __init__(self, loss_weight, reduction):
         super().__init__()
 """
-OUR_TRAINING = """
+HFSR_TRAINING = """
 from pathlib import Path
 from hfsr import training
 options = training.load_options(option_file, [
@@ -51,16 +51,16 @@ training.train(options, root=Path({root!r}))
 """
 RESTORERS = sorted(name for name, spec in ARCHS.own().items() if spec.role == "restorer")
 TAKEN = {"EDSR", "MSRResNet", "RCAN", "RRDBNet"}
-"""Names that BasicSR holds itself."""
+"""Network names that BasicSR uses itself."""
 
 
 def write_pairs(root: Path, *, scale: int, count: int = 3) -> None:
     rng = np.random.default_rng(0)
     for i in range(count):
         gt = rng.integers(0, 256, (16 * scale, 16 * scale, 3), dtype=np.uint8)
-        for name, picture in (("gt", gt), ("lq", gt[::scale, ::scale])):
+        for name, image in (("gt", gt), ("lq", gt[::scale, ::scale])):
             (root / name).mkdir(exist_ok=True)
-            Image.fromarray(picture).save(root / name / f"{i}.png")
+            Image.fromarray(image).save(root / name / f"{i}.png")
 
 
 def options(root: Path, network: dict[str, object], loss: str, *, scale: int) -> dict[str, object]:
@@ -106,7 +106,7 @@ def options(root: Path, network: dict[str, object], loss: str, *, scale: int) ->
 
 
 def write_option_file(root: Path, arch: str, loss: str, *, type_there: str) -> Path:
-    """A run of two iterations of a tiny network, called after it."""
+    """Returns the options of a run of two iterations of a tiny network, named after it."""
     preset = next(name for name in ARCHS[arch].presets if name.endswith("_tiny"))
     scale = int(create_model(preset).scale)
     folder = root / f"x{scale}"
@@ -121,7 +121,7 @@ def write_option_file(root: Path, arch: str, loss: str, *, type_there: str) -> P
 
 
 def check_weights(root: Path, arch: str) -> None:
-    """What BasicSR saved loads strictly, is finite, and moved."""
+    """Checks that the weights that BasicSR saved load strictly, are finite, and were trained."""
     model = create_model(next(name for name in ARCHS[arch].presets if name.endswith("_tiny")))
     weights = []
     for label in ("1", "latest"):
@@ -133,7 +133,7 @@ def check_weights(root: Path, arch: str) -> None:
     assert not torch.equal(*weights), arch
 
 
-def test_basicsr_trains_all_our_networks(tmp_path, run_python):
+def test_basicsr_trains_all_networks_of_hfsr(tmp_path, run_python):
     files = []
     for arch in RESTORERS:
         there, loss = (f"{arch}_hfsr", "CharbonnierLoss_hfsr") if arch in TAKEN else (arch, "L1Loss")
@@ -145,17 +145,17 @@ def test_basicsr_trains_all_our_networks(tmp_path, run_python):
     assert out.count("# psnr:") >= len(RESTORERS)
 
 
-def test_with_a_plugin_that_holds_a_name_of_ours_both_train_both(tmp_path, run_python):
+def test_plugin_with_a_network_name_of_hfsr(tmp_path, run_python):
     option_file = write_option_file(tmp_path, "A2N", "PluginLoss", type_there="A2N_hfsr")
     root = str(tmp_path)
-    program = PROGRAM.format(root=root, first=PLUGIN, last=OUR_TRAINING.format(root=root))
+    program = PROGRAM.format(root=root, first=PLUGIN, last=HFSR_TRAINING.format(root=root))
     run_python(program, str(option_file))
     check_weights(tmp_path, "A2N")
     theirs = torch.load(tmp_path / "experiments/ours/models/net_g_latest.pth", weights_only=True)
     assert theirs["params"].keys() == {"body.0.weight", "body.0.bias"}
 
 
-EACH_READS_THE_OTHERS = """
+WEIGHTS_IN_BOTH_PROGRAMS = """
 import sys, torch
 import hfsr.bridge
 hfsr.bridge.install()
@@ -183,8 +183,8 @@ for path in (Path(root) / "net_g_7.pth", ours / "net_g_latest", ours / "net_g_la
 """
 
 
-def test_each_reads_the_weights_of_the_other(tmp_path, run_python):
+def test_weights_load_in_both_programs(tmp_path, run_python):
     option_file = write_option_file(tmp_path, "EDSR", "L1Loss", type_there="EDSR_hfsr")
-    out = run_python(EACH_READS_THE_OTHERS, str(option_file), str(tmp_path))
-    told = [line for line in out.splitlines() if line.endswith(("True", "False"))]
-    assert told == ["True", "True", "net_g_7.pth True", "net_g_latest False", "model.safetensors False"]
+    out = run_python(WEIGHTS_IN_BOTH_PROGRAMS, str(option_file), str(tmp_path))
+    results = [line for line in out.splitlines() if line.endswith(("True", "False"))]
+    assert results == ["True", "True", "net_g_7.pth True", "net_g_latest False", "model.safetensors False"]

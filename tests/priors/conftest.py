@@ -6,7 +6,7 @@ import pytest
 
 from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
 
-from .pair import train_pair
+from .tiny_biggan import train_pair
 
 
 @pytest.fixture(scope="session")

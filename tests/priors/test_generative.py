@@ -36,7 +36,7 @@ from hfsr.priors.generative.forward_models import (
 from hfsr.priors.generative.instance_norm import FrozenInstanceNorm, freeze_norms
 from hfsr.priors.generative.square_crop import find_square, paste_into_hole
 
-from .pair import draw
+from .tiny_biggan import draw
 
 HOLE = (48, 40, 46, 44)
 Z = torch.tensor([[0.5, -0.4, 0.8, 0.0, -0.6, *[0.0] * 7]])

@@ -12,10 +12,16 @@ from hfsr.checkpoints import interpolate
 client = pytest.importorskip("gradio_client", reason="gradio is not installed: pip install 'hfsr[demo]'")
 
 
+PATIENT = {"timeout": 60}
+"""Arguments of httpx; its default of 5 s is too short on a busy machine."""
+
+
 @pytest.fixture(scope="module")
 def space(served, tmp_path_factory):
     downloads = tmp_path_factory.mktemp("downloads")
-    space = client.Client(served.url, verbose=False, download_files=downloads, analytics_enabled=False)
+    space = client.Client(
+        served.url, verbose=False, download_files=downloads, analytics_enabled=False, httpx_kwargs=PATIENT
+    )
     yield space
     space.close()
 
@@ -74,7 +80,7 @@ def test_strength_needs_a_mild_training(served, upscale, photo):
 
 def test_file_that_is_not_an_image(upscale, zeroshot, text_file):
     for ask in (upscale, zeroshot):
-        with pytest.raises(client.exceptions.AppError, match=r"^'letter.png' is no picture"):
+        with pytest.raises(client.exceptions.AppError, match=r"^'letter.png' is (no picture|not an image)"):
             ask(image=client.handle_file(text_file))
 
 
@@ -153,7 +159,7 @@ def test_one_job_per_visitor(served, space, upscale, photo, large_photo):
         upscale(image=client.handle_file(photo))
     with pytest.raises(client.exceptions.ValidationError, match="You already have an image in work"):
         space.predict(image=client.handle_file(photo), api_name="/zeroshot")
-    other = client.Client(served.url, verbose=False, analytics_enabled=False)
+    other = client.Client(served.url, verbose=False, analytics_enabled=False, httpx_kwargs=PATIENT)
     waiting = other.submit(image=client.handle_file(photo), api_name="/upscale")
     job.cancel()
     assert "became 600 × 400 px" in waiting.result(timeout=60)[2]

@@ -16,7 +16,7 @@ from hfsr.cli.demo import load_app
 pytest.importorskip("gradio", reason="gradio is not installed: pip install 'hfsr[demo]'")
 
 from .conftest import eventually
-from .program import Program
+from .http_client import HttpClient
 
 VISITORS = 20
 EXTRA_BYTES = 200 << 20
@@ -58,19 +58,17 @@ def test_twenty_visitors_at_once(served, large_photo, tmp_path):
 
     def visit(number, wait=answered.wait):
         """Returns "busy", or True if the PNG is correct."""
-        with Program(served.url) as program:
-            answer = program.join(
-                "upscale", program.upload(large_photo), served.quick, "256", "fp32", False, 1
-            )
+        with HttpClient(served.url) as client:
+            answer = client.join("upscale", client.upload(large_photo), served.quick, "256", "fp32", False, 1)
             wait()
             if answer.status_code == 503:
                 assert answer.json()["detail"].startswith("Queue is full. Max size is 8")
                 return "busy"
             answer.raise_for_status()
-            good, (_, png, report) = program.outcome()
+            good, (_, png, report) = client.outcome()
             assert good
             assert "3000 × 2000 px" in report
-            (tmp_path / f"{number}.png").write_bytes(program.fetch(png["path"]).content)
+            (tmp_path / f"{number}.png").write_bytes(client.fetch(png["path"]).content)
         with Image.open(tmp_path / f"{number}.png") as image:
             return np.array_equal(np.asarray(image), own)
 
@@ -79,7 +77,7 @@ def test_twenty_visitors_at_once(served, large_photo, tmp_path):
     with (
         PeakMemory(served.pid) as crowded,
         ThreadPoolExecutor(VISITORS) as visitors,
-        Program(served.url) as first,
+        HttpClient(served.url) as first,
     ):
         held = (served.slow, "64", "fp32", False, 1)  # runs until all visitors have joined
         event = first.join("upscale", first.upload(large_photo), *held).json()["event_id"]

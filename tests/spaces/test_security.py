@@ -15,13 +15,13 @@ pytest.importorskip("gradio", reason="gradio is not installed: pip install 'hfsr
 
 from hfsr.cli.demo import load_app
 
-from .program import FILE, Program
+from .http_client import FILE, HttpClient
 
 
 @pytest.fixture
-def program(served):
-    with Program(served.url) as program:
-        yield program
+def client(served):
+    with HttpClient(served.url) as client:
+        yield client
 
 
 @pytest.fixture
@@ -67,50 +67,50 @@ def middleware():
 
 @pytest.mark.parametrize("named", [{}, FILE])
 @pytest.mark.parametrize("job", [("upscale", "auto", "auto", False, 1), ("zeroshot", 2, "bicubic")])
-def test_server_path_is_rejected_as_image(served, program, photo, named, job):
+def test_server_path_is_rejected_as_image(served, client, photo, named, job):
     name, *rest = job
     data = [{"path": str(photo), **named}, *([served.quick] if name == "upscale" else []), *rest]
-    assert program.join(name, *data).status_code == (400 if named else 200)
+    assert client.join(name, *data).status_code == (400 if named else 200)
     if not named:
-        assert program.outcome() == (False, "Drop an image first.")
+        assert client.outcome() == (False, "Drop an image first.")
 
 
 @pytest.mark.parametrize(
     "place", ["/etc/passwd", "app.py", "models.yml", "../log", "{quick}/config.json", "{tmp}"]
 )
-def test_server_files_are_not_served(served, program, place):
-    assert program.fetch(place.format(quick=served.quick, tmp=served.temporary)).status_code in (403, 404)
+def test_server_files_are_not_served(served, client, place):
+    assert client.fetch(place.format(quick=served.quick, tmp=served.temporary)).status_code in (403, 404)
 
 
-def test_upload_cannot_leave_its_folder(served, program, photo):
-    answer = program.http.post("/upload", files={"files": ("../../../../escaped.png", photo.read_bytes())})
+def test_upload_cannot_leave_its_folder(served, client, photo):
+    answer = client.http.post("/upload", files={"files": ("../../../../escaped.png", photo.read_bytes())})
     (path,) = answer.json()
     assert Path(path).is_relative_to(served.temporary)
-    assert program.fetch(path).content == photo.read_bytes()
+    assert client.fetch(path).content == photo.read_bytes()
 
 
 # The web
 
 
-def test_no_url_is_downloaded_for_any_input(served, program, other_server):
+def test_no_url_is_downloaded_for_any_input(served, client, other_server):
     address, requested = other_server
-    picture = {"path": f"{address}/a.png", "url": f"{address}/a.png", **FILE}
+    image = {"path": f"{address}/a.png", "url": f"{address}/a.png", **FILE}
     inputs = [{"path": ""}, served.quick, "auto", "auto", False, 1]
     for place in range(len(inputs)):
-        answer = program.join("upscale", *inputs[:place], picture, *inputs[place + 1 :])
+        answer = client.join("upscale", *inputs[:place], image, *inputs[place + 1 :])
         assert answer.status_code == 422
         assert answer.json()["detail"][0]["message"].startswith("this page downloads nothing from the web")
-    nested = {"data": [[{"a": [picture]}]], "session_hash": program.session}
+    nested = {"data": [[{"a": [image]}]], "session_hash": client.session}
     for way in ("call/upscale", "call/zeroshot", "run/upscale", "api/upscale", "queue/join"):
-        assert program.http.post(f"/{way}", json=nested).status_code == 422
+        assert client.http.post(f"/{way}", json=nested).status_code == 422
     assert requested == []
 
 
-def test_no_url_is_proxied(program, other_server):
+def test_no_url_is_proxied(client, other_server):
     address, requested = other_server
-    assert program.fetch(f"{address}/a.png").status_code == 403
-    assert program.fetch(f"{address.replace(':', '%3A')}/a.png").status_code == 403
-    assert program.http.get(f"/proxy={address}/a.png").status_code == 400
+    assert client.fetch(f"{address}/a.png").status_code == 403
+    assert client.fetch(f"{address.replace(':', '%3A')}/a.png").status_code == 403
+    assert client.http.get(f"/proxy={address}/a.png").status_code == 400
     assert requested == []
 
 
@@ -139,15 +139,13 @@ def test_gradio_client_gets_the_message(served, other_server):
 
 
 @pytest.mark.parametrize("way", ["run", "api"])
-def test_queue_cannot_be_bypassed(served, program, photo, way):
-    data = {"data": [program.upload(photo), served.quick, "auto", "auto", False, 1]}
-    assert program.http.post(f"/{way}/upscale", json=data).status_code == 404
+def test_queue_cannot_be_bypassed(served, client, photo, way):
+    data = {"data": [client.upload(photo), served.quick, "auto", "auto", False, 1]}
+    assert client.http.post(f"/{way}/upscale", json=data).status_code == 404
 
 
-def test_too_large_request(program):
-    answer = program.http.post(
-        "/queue/join", json={"data": ["x" * 1_000_000], "session_hash": program.session}
-    )
+def test_too_large_request(client):
+    answer = client.http.post("/queue/join", json={"data": ["x" * 1_000_000], "session_hash": client.session})
     assert answer.status_code == 413
     assert "too large" in answer.json()["detail"]
 
@@ -223,13 +221,13 @@ def test_cookie_in_an_iframe_of_the_hub(middleware, how):
     )
 
 
-def test_unknown_endpoint_is_404_and_the_connection_stays_open(program):
+def test_unknown_endpoint_is_404_and_the_connection_stays_open(client):
     for name in ("nothing", "v2/nothing"):
-        response = program.http.post(f"/call/{name}", json={"data": []})
+        response = client.http.post(f"/call/{name}", json={"data": []})
         assert response.status_code == 404
         assert "there is no endpoint '/nothing'; use one of" in response.json()["detail"]
         assert response.headers.get("connection") != "close"
-    assert program.http.get("/info").status_code == 200
+    assert client.http.get("/info").status_code == 200
 
 
 def test_page_sets_the_cookie(served):

@@ -13,7 +13,7 @@ PATIENCE = 280.0
 FILE = {"meta": {"_type": "gradio.FileData"}}
 
 
-class Program:
+class HttpClient:
     """A visitor without cookies.
 
     Args:
@@ -25,7 +25,7 @@ class Program:
         self.http = httpx.Client(base_url=f"{url}/gradio_api", timeout=PATIENCE, trust_env=False)
         self.page = url
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> HttpClient:
         return self
 
     def __exit__(self, *_: object) -> None:
