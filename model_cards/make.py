@@ -32,7 +32,7 @@ from hfsr.hub.cards.results import ReportJson
 from hfsr.hub.cards.schema import CURVE, EXAMPLE, Example
 from hfsr.hub.download.resolve import task_in
 from hfsr.publishing.measure import make_example, measure_set, summary_line
-from hfsr.training.plot import draw_curve
+from hfsr.training.logging.curve_plot import draw_curve
 
 DATA = "82 photographs, BSDS500 train and test (400 images), T91 (91 images)"
 DATA_LICENSE = "photographs: CC0, Unsplash and Pexels; BSDS500: non-commercial research; T91: research"

@@ -34,7 +34,7 @@ from ._evidence import ARGUMENT, Evidence, Reading, SavedBy, stated_arguments
 from ._luma import luma, with_luma
 from ._padding import pad_to_multiple, padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
-from ._quantised import QuantisedConv2d, input_ranges, quantise_layers
+from ._quantized import QuantisedConv2d, input_ranges, quantise_layers
 from ._resize import Bicubic, Enlargement
 from ._spec import ArchSpec, records_arguments
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from hfsr.errors import OptionsError, some_of
 
 if TYPE_CHECKING:
+    from hfsr.data.decoded_images import Progress
     from hfsr.data.prepare import Found, Task
-    from hfsr.data.store import Progress
 
 SCALES = (2, 3, 4)
 
@@ -175,7 +175,7 @@ def _pack(args: argparse.Namespace) -> int:
 
 
 def _gather(args: argparse.Namespace, work: Callable[[Progress], int]) -> int:
-    from hfsr.data.prepare.making import pictures_of
+    from hfsr.data.prepare.parallel_files import pictures_of
 
     if args.dry_run:
         sources = args.source if isinstance(args.source, list) else [args.source]

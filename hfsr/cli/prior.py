@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.cli._jobs import Skipped, find_jobs, folder_of, names_a_file
 from hfsr.cli.argument_types import positive
 from hfsr.cli.fit_progress import GeneratorResult, report_stop, show_fit
 from hfsr.cli.image_progress import stoppable
+from hfsr.cli.input_files import Skipped, find_jobs, folder_of, names_a_file
 from hfsr.errors import ImageError, OptionsError, UsageError
 
 if TYPE_CHECKING:

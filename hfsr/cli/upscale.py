@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfsr._resources import bundled_models
-from hfsr.cli._jobs import Job, Skipped, find_jobs, folder_of
 from hfsr.cli.argument_types import positive
 from hfsr.cli.image_progress import show_progress, stoppable
+from hfsr.cli.input_files import Job, Skipped, find_jobs, folder_of
 from hfsr.errors import HfsrError, ImageError, OptionsError, UsageError
 from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES
 from hfsr.samples import SAMPLE

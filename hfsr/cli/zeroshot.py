@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfsr.cli._jobs import folder_of
 from hfsr.cli.argument_types import positive
 from hfsr.cli.fit_progress import report_stop, show_fit
 from hfsr.cli.image_progress import stoppable
+from hfsr.cli.input_files import folder_of
 from hfsr.errors import UsageError
 
 if TYPE_CHECKING:

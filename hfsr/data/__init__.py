@@ -4,12 +4,12 @@ Importing this package registers the data set types.
 """
 
 from .datasets import PairedImageDataset, SampleImageDataset
-from .files import PairedFile, read_rgb, read_rgb_8bit
-from .foreign import ForeignSource, MapDataset
+from .decoded_images import PictureStore, Progress
+from .file_lists import PairedFile, read_rgb, read_rgb_8bit
 from .loader import Batches
+from .map_dataset import ForeignSource, MapDataset
 from .pairing import pair_folders
 from .patches import Batch, PatchCutter, PatchSource
-from .store import PictureStore, Progress
 from .unpaired import BatchesBesideUnpaired, SingleImageDataset
 
 __all__ = [

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hfsr.errors import DataError, ImageError, MissingDependencyError
 from hfsr.images import picture_from_pil
-from hfsr.images._deep import deep_samples
+from hfsr.images.decoding.high_bit_depth import deep_samples
 
 from .pack import Pack
 

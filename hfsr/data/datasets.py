@@ -13,12 +13,12 @@ from hfsr.errors import DataError, MissingDependencyError, OptionsError, suggest
 from hfsr.registry import DATASETS
 
 from .cache import PictureCache, default_folder
-from .files import PairedFile, StoredPair, as_folders
+from .decoded_images import PictureStore, Progress
+from .file_lists import PairedFile, StoredPair, as_folders
 from .meta_info import listed_pairs
 from .pairing import Located, pair_folders, with_unique_names
 from .patches import PatchCutter
 from .scales import MixedScales
-from .store import PictureStore, Progress
 
 __all__ = ["PairedImageDataset", "SampleImageDataset"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from hfsr.errors import DataError, some_of
 
 from .containers import Entry
-from .files import PairedFile, Place, StoredPair
+from .file_lists import PairedFile, Place, StoredPair
 
 __all__ = ["listed_pairs", "read_meta_info"]
 

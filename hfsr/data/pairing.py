@@ -11,7 +11,7 @@ from hfsr.errors import DataError, some_of
 from hfsr.images import SUFFIXES
 
 from .containers import Entry, is_container, open_container
-from .files import PairedFile, Place, StoredPair, find_pictures
+from .file_lists import PairedFile, Place, StoredPair, find_pictures
 
 __all__ = ["Located", "pair_folders", "with_unique_names"]
 

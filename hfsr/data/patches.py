@@ -14,8 +14,8 @@ from torch import Tensor
 from hfsr.degradations import Chain
 from hfsr.errors import DataError
 
+from .decoded_images import PictureStore
 from .randomness import uniforms
-from .store import PictureStore
 
 __all__ = ["Batch", "PatchCutter", "PatchSource"]
 

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from hfsr.degradations import Bicubic, Chain, Step
-from hfsr.degradations.step import Words
+from hfsr.degradations.base import Words
 from hfsr.errors import OptionsError
 
+from .decoded_images import PictureStore
 from .patches import Batch, PatchCutter
 from .randomness import uniforms
-from .store import PictureStore
 
 __all__ = ["MixedScales"]
 

@@ -6,10 +6,10 @@ from hfsr.errors import OptionsError
 from hfsr.registry import DATASETS
 
 from .datasets import Sampling
-from .files import PairedFile, as_folders, find_pictures
+from .decoded_images import PictureStore, Progress
+from .file_lists import PairedFile, as_folders, find_pictures
 from .loader import Batches
 from .patches import Batch, PatchCutter
-from .store import PictureStore, Progress
 
 __all__ = ["BatchesBesideUnpaired", "SingleImageDataset"]
 

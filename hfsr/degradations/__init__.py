@@ -4,8 +4,10 @@ Functions on pixels, and steps that the `degradation` of an option file chains. 
 registers the steps.
 """
 
+from .base import Chain, Seeded, Step, build_chain, seed_of
 from .blur import GaussianBlur, KernelBlur, UnsharpMask
 from .compression import Jpeg, jpeg
+from .describe import in_words
 from .kernels import blurred, gaussian_kernel, read_kernels, sinc_kernel
 from .mosaic import Mosaic
 from .noise import ChromaNoise, GaussianNoise, PoissonNoise, gaussian_noise, poisson_noise
@@ -13,8 +15,6 @@ from .random_choice import RandomChoice
 from .reduction import Bicubic, Resample, Subsample
 from .resize import bicubic_down, bicubic_up, cubic_taps, kernel_centres, kernel_down, modcrop
 from .second_order import SecondOrder
-from .step import Chain, Seeded, Step, build_chain, seed_of
-from .wording import in_words
 
 __all__ = [
     "Bicubic",

@@ -13,8 +13,8 @@ from hfsr.errors import OptionsError
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_float, like
+from .base import Interval, Step, Words, drawn, interval, told
 from .kernels import blurred, gaussian_kernel, read_kernels
-from .step import Interval, Step, Words, drawn, interval, told
 
 __all__ = ["GaussianBlur", "KernelBlur", "UnsharpMask"]
 

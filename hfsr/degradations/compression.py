@@ -13,7 +13,7 @@ from hfsr.errors import ImageError, OptionsError
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_uint8
-from .step import Interval, Step, Words, drawn, interval, told
+from .base import Interval, Step, Words, drawn, interval, told
 
 __all__ = ["Jpeg", "Subsampling", "jpeg"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hfsr.errors import ImageError, OptionsError
 from hfsr.registry import DEGRADATIONS
 
-from .step import Step, Words
+from .base import Step, Words
 
 __all__ = ["Mosaic"]
 

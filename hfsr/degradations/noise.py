@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_float, as_uint8, check, like, to_integers
+from .base import Interval, Step, Words, drawn, interval, told
 from .kernels import blurred, gaussian_kernel
-from .step import Interval, Step, Words, drawn, interval, told
 
 __all__ = ["ChromaNoise", "GaussianNoise", "PoissonNoise", "gaussian_noise", "poisson_noise"]
 

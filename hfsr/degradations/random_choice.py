@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hfsr.errors import OptionsError
 from hfsr.registry import DEGRADATIONS
 
-from .step import Chain, Step, Words, build_steps
+from .base import Chain, Step, Words, build_steps
 
 __all__ = ["RandomChoice"]
 
@@ -62,7 +62,7 @@ class RandomChoice(Step):
         return self.chains[int(rng.choice(len(self.chains), p=self.prob))](pixels, rng)
 
     def protocol(self) -> Words:
-        from .wording import in_words
+        from .describe import in_words
 
         chains = zip(self.prob.tolist(), self.chains, strict=True)
         return {

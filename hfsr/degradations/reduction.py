@@ -12,8 +12,8 @@ from hfsr.errors import OptionsError
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_uint8, check
+from .base import Step, Words
 from .resize import bicubic_down
-from .step import Step, Words
 
 __all__ = ["Bicubic", "Resample", "Subsample"]
 

@@ -18,10 +18,10 @@ from hfsr.errors import OptionsError
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_float, as_uint8
+from .base import Step, Words, drawn, interval, told
 from .compression import jpeg
 from .kernels import Shape, blurred, gaussian_kernel, sinc_kernel
 from .noise import poisson_noise
-from .step import Step, Words, drawn, interval, told
 
 __all__ = ["SecondOrder"]
 

@@ -16,7 +16,7 @@ from hfsr.degradations import Bicubic, Seeded, bicubic_up
 from hfsr.errors import DataError, ImageError
 from hfsr.hub.download.datasets import local_folder
 from hfsr.images import from_rgb_float, quantise
-from hfsr.images.colour import rgb_to_y
+from hfsr.images.color import rgb_to_y
 from hfsr.metrics import Channel, psnr, ssim
 from hfsr.model_zoo import is_luma_network
 

@@ -1,10 +1,19 @@
 """Pictures: from files and Pillow, to files, and to and from what networks take."""
 
-from hfsr.images.fitting import fitted
+from hfsr.images.alpha_bleed import underlaid
+from hfsr.images.encoding.fitting import fitted
+from hfsr.images.encoding.target_file import replacing
+from hfsr.images.encoding.writing import (
+    check_target,
+    open_rows,
+    output_format,
+    picture_to_pil,
+    takes_rows,
+    write_picture,
+)
 from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES, result_suffix
-from hfsr.images.picture import Picture, eight_bit, from_rgb_float, levels, quantise, to_rgb_float
-from hfsr.images.place import replacing
-from hfsr.images.read import (
+from hfsr.images.loaded_image import Picture, eight_bit, from_rgb_float, levels, quantise, to_rgb_float
+from hfsr.images.reading import (
     MAX_PIXELS,
     list_pictures,
     open_picture,
@@ -12,15 +21,6 @@ from hfsr.images.read import (
     picture_from_pil,
     picture_size,
     read_picture,
-)
-from hfsr.images.underlay import underlaid
-from hfsr.images.write import (
-    check_target,
-    open_rows,
-    output_format,
-    picture_to_pil,
-    takes_rows,
-    write_picture,
 )
 
 __all__ = [

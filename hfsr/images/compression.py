@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from hfsr.images._opening import check_file, limit_lifted, opened
+from hfsr.images.decoding.opened_image import check_file, limit_lifted, opened
 
 __all__ = ["Compression", "read_compression"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import ImageError
-from hfsr.images.colour import rgb_to_y
+from hfsr.images.color import rgb_to_y
 
 __all__ = ["PEAK", "Channel", "cropped_channels", "ms_ssim", "psnr", "ssim", "zncc"]
 

@@ -6,11 +6,11 @@ Importing this package registers the recipes.
 from hfsr.options import find_option_file
 
 from . import recipes
+from .dry_run import ProbeReport, probe
 from .engine import train
 from .launch import adopt_slurm, is_worker, launch
-from .probe import ProbeReport, probe
+from .loop.stop_signals import TrainingStopped
 from .setup import load_options
-from .stop_signals import TrainingStopped
 from .testing import test
 
 __all__ = [

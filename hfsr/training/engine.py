@@ -20,21 +20,19 @@ from hfsr.data import Batches
 from hfsr.options import TrainOptions, written_options
 from hfsr.registry import RECIPES
 
-from .agreement import in_main_process
-from .ahead import Ahead
-from .checkpointing import checkpoint_blocks
-from .checkpoints import Checkpoints
-from .folders import RunFolders
-from .guard import Guard
-from .logbook import Logbook
-from .measuring import Measuring
-from .meter import Meter
-from .placement import Placement
+from .logging.log_messages import Telling, shown
+from .logging.run_logger import Logbook
+from .logging.trackers import build_trackers, check_trackers, run_names
+from .loop.agreement import in_main_process
+from .loop.device_placement import Placement
+from .loop.finite_check import Guard
+from .loop.grad_checkpointing import checkpoint_blocks
+from .loop.prefetch import Ahead
+from .loop.stop_signals import StopSignals, TrainingStopped
+from .loop.throughput import Meter
 from .pretrained import load_pretrained
-from .progress import Progress
 from .publisher import Publisher, check_push
 from .recipes import Recipe
-from .run_lock import RunLock
 from .setup import (
     build_batches,
     build_network,
@@ -42,11 +40,13 @@ from .setup import (
     make_accelerator,
     training_section,
 )
-from .state import State, earlier_state
-from .stop_signals import StopSignals, TrainingStopped
-from .telling import Telling, shown
-from .trackers import build_trackers, check_trackers, run_names
-from .validation import Validation
+from .state.checkpoint_writer import Checkpoints
+from .state.run_dirs import RunFolders
+from .state.run_lock import RunLock
+from .state.run_state import Progress
+from .state.training_state import State, earlier_state
+from .validation.validation_hook import Measuring
+from .validation.validator import Validation
 
 __all__ = ["Engine", "train"]
 

@@ -27,7 +27,7 @@ from hfsr.hub.download.datasets import PREFIX, local_folder
 from hfsr.options import DatasetOptions, TrainOptions, Typed, read_options
 from hfsr.registry import ARCHS, DATASETS
 
-from .mixed_precision import choose_precision
+from .loop.mixed_precision import choose_precision
 from .plugins import import_modules
 
 __all__ = [

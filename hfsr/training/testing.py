@@ -12,11 +12,11 @@ from hfsr.checkpoints import load_weights, read_model_folder, read_state_dict
 from hfsr.errors import CheckpointError, OptionsError
 from hfsr.options import TrainOptions
 
-from .files import write_atomically
-from .folders import RunFolders
 from .pretrained import load_pretrained
 from .setup import build_network
-from .validation import Measurement, Validation
+from .state.file_writing import write_atomically
+from .state.run_dirs import RunFolders
+from .validation.validator import Measurement, Validation
 
 __all__ = ["test"]
 

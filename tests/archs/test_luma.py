@@ -9,7 +9,7 @@ from torch import nn
 
 from hfsr.archs._luma import add_to_luma, luma, with_luma
 from hfsr.archs._resize import Bicubic
-from hfsr.images.colour import rgb_to_y
+from hfsr.images.color import rgb_to_y
 from hfsr.model_zoo import create_model
 
 from .parity import shake

@@ -19,7 +19,7 @@ SCRIPT = """
 import signal, sys, time
 from pathlib import Path
 from hfsr import cli
-from hfsr.images.png import PngWriter
+from hfsr.images.encoding.png_writer import PngWriter
 
 def wait(self):
     Path("half-way").touch()

@@ -14,7 +14,7 @@ from hfsr.data import Batches, PictureStore, pair_folders
 from hfsr.data.cache import PictureCache
 from hfsr.data.containers import open_container
 from hfsr.data.datasets import PairedImageDataset
-from hfsr.data.files import read_rgb
+from hfsr.data.file_lists import read_rgb
 from hfsr.data.pack import Pack, writing_pack
 from hfsr.degradations import bicubic_down
 from hfsr.errors import DataError, ImageError, OptionsError
@@ -116,7 +116,7 @@ def test_decoded_pictures_are_kept_until_a_file_changes(tmp_path, gt_folder, mon
 
     first = build()
     assert all(isinstance(array, np.memmap) for pair in first.pairs for array in pair)
-    monkeypatch.setattr("hfsr.data.store.read_rgb", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr("hfsr.data.decoded_images.read_rgb", lambda path: pytest.fail("decoded again"))
     again = build()
     for key in ("lq", "gt"):
         assert torch.equal(again.batch(0, np.arange(9))[key], first.batch(0, np.arange(9))[key])

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from hfsr.data import PairedImageDataset, PictureStore, SingleImageDataset, pair_folders
-from hfsr.data.files import read_rgb, read_rgb_8bit
+from hfsr.data.file_lists import read_rgb, read_rgb_8bit
 from hfsr.data.pack import Pack, writing_pack
 from hfsr.data.prepare import lr_pictures, pack_crops, run_tasks, subimages, to_h5, to_lmdb
-from hfsr.data.prepare.making import write_png
+from hfsr.data.prepare.parallel_files import write_png
 from hfsr.degradations import bicubic_down
 from hfsr.images import read_picture
 

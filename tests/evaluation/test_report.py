@@ -165,7 +165,7 @@ def test_the_commit_is_absent_outside_a_checkout(tmp_path, monkeypatch):
 def test_a_luma_network_is_measured_by_its_own_luma() -> None:
     """Y in 8 bit against Y in 8 bit; the same pictures through RGB give another number."""
     from hfsr.archs import luma, with_luma
-    from hfsr.images.colour import rgb_to_y
+    from hfsr.images.color import rgb_to_y
 
     rng = np.random.default_rng(0)
     gt = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)

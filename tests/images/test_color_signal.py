@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageCms, features
 
 from hfsr.images import Picture, fitted, picture_from_pil, picture_to_pil, read_picture, write_picture
-from hfsr.images.avif_properties import read_avif_properties
-from hfsr.images.color_signal import color_chunks, describe_color, profile_of
+from hfsr.images.decoding.avif_properties import read_avif_properties
+from hfsr.images.metadata.color_signal import color_chunks, describe_color, profile_of
 
 from .conftest import chunk, encode_png
 from .tiff_files import encode

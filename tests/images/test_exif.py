@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from hfsr.images import picture_from_pil, read_picture, write_picture
-from hfsr.images.exif import parse_exif
-from hfsr.images.ifd import DirectoryWriter, Entry
+from hfsr.images.decoding.tag_directory import DirectoryWriter, Entry
+from hfsr.images.metadata.exif import parse_exif
 
 from .tiff_files import encode
 

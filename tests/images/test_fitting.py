@@ -10,8 +10,8 @@ from PIL import Image
 
 import hfsr
 from hfsr.images import Picture, fitted, read_picture, write_picture
-from hfsr.images.exif import ExifTags
-from hfsr.images.ifd import Entry
+from hfsr.images.decoding.tag_directory import Entry
+from hfsr.images.metadata.exif import ExifTags
 
 PIXELS = np.full((9, 8, 3), 90, np.uint8)
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from hfsr.errors import ImageError
-from hfsr.images import png
-from hfsr.images.png import PngWriter
+from hfsr.images.encoding import png_writer
+from hfsr.images.encoding.png_writer import PngWriter
 
 
 def _written(samples: np.ndarray, step: int, **options: object) -> bytes:
@@ -34,7 +34,7 @@ def _written(samples: np.ndarray, step: int, **options: object) -> bytes:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_pillow_reads_it(rng, channels, step, monkeypatch):
     samples = rng.integers(0, 256, (23, 17, channels), np.uint8)
-    monkeypatch.setattr(png, "_BAND", 100)
+    monkeypatch.setattr(png_writer, "_BAND", 100)
     data = _written(samples, step)
     with Image.open(io.BytesIO(data)) as image:
         assert image.mode == {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]

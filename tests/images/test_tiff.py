@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from hfsr.errors import ImageError
-from hfsr.images import read_picture, tiff
-from hfsr.images.tiff import TiffWriter
+from hfsr.images import read_picture
+from hfsr.images.encoding import tiff_writer
+from hfsr.images.encoding.tiff_writer import TiffWriter
 
 
 def encode(samples: np.ndarray, *, band: int = 7, **options) -> bytes:
@@ -28,7 +29,7 @@ def encode(samples: np.ndarray, *, band: int = 7, **options) -> bytes:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("size", [(41, 37), (1, 1), (3, 70)])
 def test_every_kind_is_read_back(tmp_path, rng, monkeypatch, channels, dtype, size):
-    monkeypatch.setattr(tiff, "_STRIP", 1000)  # several strips, whose rows are no multiple of a band's
+    monkeypatch.setattr(tiff_writer, "_STRIP", 1000)  # several strips, whose rows are no multiple of a band's
     samples = rng.integers(0, np.iinfo(dtype).max, (*size, channels), dtype, endpoint=True)
     path = tmp_path / "a.tif"
     path.write_bytes(encode(samples))
@@ -43,7 +44,7 @@ def test_every_kind_is_read_back(tmp_path, rng, monkeypatch, channels, dtype, si
 
 def test_another_reader_agrees(tmp_path, rng, monkeypatch):
     tifffile = pytest.importorskip("tifffile")
-    monkeypatch.setattr(tiff, "_STRIP", 1000)
+    monkeypatch.setattr(tiff_writer, "_STRIP", 1000)
     for channels in (1, 2, 3, 4):
         samples = rng.integers(0, 65536, (41, 37, channels), np.uint16)
         (tmp_path / "a.tif").write_bytes(encode(samples, icc=b"profile"))
@@ -105,7 +106,7 @@ def test_wrong_rows_are_refused(rng):
 
 
 def test_past_the_format_s_four_gibibytes(rng, monkeypatch):
-    monkeypatch.setattr(tiff, "_LIMIT", 500)
-    monkeypatch.setattr(tiff, "_STRIP", 100)
+    monkeypatch.setattr(tiff_writer, "_LIMIT", 500)
+    monkeypatch.setattr(tiff_writer, "_STRIP", 100)
     with pytest.raises(ImageError, match=r"at most 4 GiB.*choose .png"):
         encode(rng.integers(0, 65536, (40, 40, 3), np.uint16))

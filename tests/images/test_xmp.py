@@ -10,7 +10,7 @@ from PIL import Image
 
 from hfsr.errors import ImageError
 from hfsr.images import read_picture, write_picture
-from hfsr.images.xmp import cleaned_xmp
+from hfsr.images.metadata.xmp import cleaned_xmp
 
 PIXELS = np.zeros((6, 8, 3), np.uint8)
 GOOGLE = "http://ns.google.com/photos/1.0"

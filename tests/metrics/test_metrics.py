@@ -13,7 +13,7 @@ import torch
 from hfsr._compat import import_torchvision
 from hfsr.data import read_rgb
 from hfsr.errors import HfsrError, ImageError
-from hfsr.images.colour import rgb_to_y
+from hfsr.images.color import rgb_to_y
 from hfsr.metrics import dists, lpips, ms_ssim, perceptual, psnr, ssim, zncc
 
 

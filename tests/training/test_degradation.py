@@ -11,7 +11,7 @@ from torch import nn
 from hfsr import training
 from hfsr.degradations import GaussianNoise, Seeded
 from hfsr.evaluation import evaluate, find_pairs
-from hfsr.training.validation import Validation
+from hfsr.training.validation.validator import Validation
 
 NOISY = (
     "scale=1",

@@ -10,9 +10,9 @@ import torch
 from hfsr import training
 from hfsr.errors import OptionsError
 from hfsr.inference.runtime.precision import is_native_bf16
-from hfsr.training import mixed_precision
 from hfsr.training.engine import Engine
-from hfsr.training.mixed_precision import choose_precision
+from hfsr.training.loop import mixed_precision
+from hfsr.training.loop.mixed_precision import choose_precision
 
 CPU = torch.device("cpu")
 

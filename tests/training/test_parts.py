@@ -14,12 +14,12 @@ from torch import nn
 from hfsr import bridge, model_zoo, training
 from hfsr.errors import OptionsError
 from hfsr.evaluation import Scores, summarize
-from hfsr.training.ema import Ema
-from hfsr.training.files import remove_leftovers, save_atomically, write_atomically
-from hfsr.training.logbook import Curve, duration
+from hfsr.training.logging.run_logger import Curve, duration
+from hfsr.training.loop.ema import Ema
 from hfsr.training.setup import build_dataset, patches_of
-from hfsr.training.state import newest_state
-from hfsr.training.validation import Best, Measurement, Validation
+from hfsr.training.state.file_writing import remove_leftovers, save_atomically, write_atomically
+from hfsr.training.state.training_state import newest_state
+from hfsr.training.validation.validator import Best, Measurement, Validation
 
 from .conftest import write_pictures
 

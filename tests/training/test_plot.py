@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from hfsr.training.plot import _COLOURS, _linear_axis, _log_axis, draw_curve
+from hfsr.training.logging.curve_plot import _COLOURS, _linear_axis, _log_axis, draw_curve
 
 ROWS = [
     {"iter": "0", "a/psnr_y": "30", "b/psnr_y": "28"},

@@ -18,10 +18,10 @@ from hfsr.options import Typed
 from hfsr.options.models import ParameterGroup, TrainingOptions
 from hfsr.training.engine import Engine
 from hfsr.training.recipes import Learner, restore
-from hfsr.training.recipes._running import Running, leaves_some_idle
-from hfsr.training.recipes._targets import at_scales
+from hfsr.training.recipes.multiscale_targets import at_scales
 from hfsr.training.recipes.psnr import mixed_up
-from hfsr.training.state import read_state
+from hfsr.training.recipes.scale_adapter import Running, leaves_some_idle
+from hfsr.training.state.training_state import read_state
 
 
 def curve(folder):

@@ -14,10 +14,10 @@ from hfsr import training
 from hfsr.checkpoints import load_checkpoint
 from hfsr.errors import DataError, OptionsError
 from hfsr.training.engine import Engine
-from hfsr.training.recipes._degradation import Degradation, Matching, autocorrelation
-from hfsr.training.recipes._targets import at_scales
+from hfsr.training.recipes.kernel_estimation import Degradation, Matching, autocorrelation
+from hfsr.training.recipes.multiscale_targets import at_scales
 from hfsr.training.setup import build_batches
-from hfsr.training.state import read_state
+from hfsr.training.state.training_state import read_state
 
 from .conftest import write_pictures
 from .test_recipes import curve

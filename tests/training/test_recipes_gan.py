@@ -15,8 +15,8 @@ from hfsr import training
 from hfsr.checkpoints import load_checkpoint
 from hfsr.errors import OptionsError
 from hfsr.training.engine import Engine
-from hfsr.training.recipes._means import global_mean
-from hfsr.training.state import read_state
+from hfsr.training.recipes.distributed_mean import global_mean
+from hfsr.training.state.training_state import read_state
 
 from .test_recipes import curve
 

@@ -18,7 +18,7 @@ import torch
 
 from hfsr import training
 from hfsr.errors import CheckpointError
-from hfsr.training.state import find_states, read_state
+from hfsr.training.state.training_state import find_states, read_state
 
 
 def train(option_file: Path, root: Path, total: int) -> None:

@@ -18,15 +18,15 @@ import pytest
 
 from hfsr import training
 from hfsr.errors import HfsrError
-from hfsr.training import run_lock
-from hfsr.training.files import remove_leftovers
-from hfsr.training.run_lock import LockOwner, RunLock
+from hfsr.training.state.file_writing import remove_leftovers
+from hfsr.training.state.run_lock import LockOwner, RunLock
+from hfsr.training.state.training_state import run_lock
 
 HOLD = """
     import sys, time
     from pathlib import Path
     from hfsr.errors import HfsrError
-    from hfsr.training.run_lock import RunLock
+    from hfsr.training.state.run_lock import RunLock
     lock = RunLock(Path(sys.argv[1]))
     print("ready", flush=True)
     sys.stdin.readline()

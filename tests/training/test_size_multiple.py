@@ -13,7 +13,7 @@ from hfsr import training
 from hfsr.archs.edsr import EDSR
 from hfsr.errors import HfsrError
 from hfsr.training import testing
-from hfsr.training.size_multiple import SizePadding, find_size_multiple
+from hfsr.training.validation.size_multiple import SizePadding, find_size_multiple
 
 SWINIR = (
     "network_g={type: SwinIR, upscale: 2, in_chans: 3, img_size: 16, window_size: 8, img_range: 1., "

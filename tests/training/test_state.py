@@ -11,7 +11,7 @@ import torch
 
 from hfsr import training
 from hfsr.errors import CheckpointError, HfsrError
-from hfsr.training.state import find_states, newest_state, read_state
+from hfsr.training.state.training_state import find_states, newest_state, read_state
 
 
 def damage(folder: Path, *names: str) -> None:

@@ -17,8 +17,8 @@ import pytest
 
 from hfsr import training
 from hfsr.training import TrainingStopped
-from hfsr.training.state import find_states
-from hfsr.training.stop_signals import StopSignals
+from hfsr.training.loop.stop_signals import StopSignals
+from hfsr.training.state.training_state import find_states
 
 from .test_resume import weights
 
@@ -141,7 +141,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path, options):
     code = (
         "import os, signal, sys, time\n"
         "from accelerate import Accelerator\n"
-        "from hfsr.training.stop_signals import StopSignals\n"
+        "from hfsr.training.loop.stop_signals import StopSignals\n"
         "with StopSignals(Accelerator(cpu=True)):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    print('still here', flush=True)\n"

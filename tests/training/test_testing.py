@@ -11,7 +11,7 @@ from hfsr.checkpoints import read_model_folder
 from hfsr.errors import CheckpointError, HfsrError, OptionsError
 from hfsr.evaluation import evaluate, find_pairs
 from hfsr.training import testing
-from hfsr.training.state import newest_state
+from hfsr.training.state.training_state import newest_state
 
 from .conftest import write_pictures
 from .test_engine import curve

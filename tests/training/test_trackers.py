@@ -13,10 +13,10 @@ import pytest
 from hfsr import training
 from hfsr.errors import HfsrError, MissingDependencyError
 from hfsr.options.models import WandbOptions
-from hfsr.training import tracker_access, trackers
 from hfsr.training.engine import Engine
-from hfsr.training.grids import Grid
-from hfsr.training.state import newest_state
+from hfsr.training.logging import tracker_access, trackers
+from hfsr.training.logging.image_grid import Grid
+from hfsr.training.state.training_state import newest_state
 
 WANDB = "logger:wandb={project: enlarging, mode: offline}"
 

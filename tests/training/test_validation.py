@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hfsr import training
-from hfsr.data.prepare.making import write_png
+from hfsr.data.prepare.parallel_files import write_png
 from hfsr.errors import OptionsError
 from hfsr.training import testing
 from hfsr.training.setup import build_dataset, patches_of

@@ -2,7 +2,7 @@
 
 from .crops import pack_crops, subimages
 from .layouts import LAYOUTS, Found, find_layout, link_pairs
-from .making import Outcome, Task, run_tasks
+from .parallel_files import Outcome, Task, run_tasks
 from .reduced import lr_pictures
 from .stores import to_h5, to_lmdb, write_meta_info
 

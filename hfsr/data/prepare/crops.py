@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from hfsr.errors import DataError, OptionsError
 from hfsr.images import picture_bits, picture_size
 
-from ..files import read_rgb, read_rgb_8bit
+from ..decoded_images import Progress
+from ..file_lists import read_rgb, read_rgb_8bit
 from ..pack import writing_pack
-from ..store import Progress
-from .making import Task, names_in, pictures_of, write_png
+from .parallel_files import Task, names_in, pictures_of, write_png
 
 __all__ = ["pack_crops", "subimages"]
 

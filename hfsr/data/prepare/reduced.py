@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hfsr.degradations import bicubic_down, modcrop
 
-from ..files import read_rgb
-from .making import Task, names_in, pictures_of, write_png
+from ..file_lists import read_rgb
+from .parallel_files import Task, names_in, pictures_of, write_png
 
 __all__ = ["lr_pictures"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from hfsr.errors import DataError, MissingDependencyError
 from hfsr.images import picture_size, replacing
 
-from ..files import read_rgb
-from ..store import Progress
-from .making import encode_png, folder_for, names_in, pictures_of
+from ..decoded_images import Progress
+from ..file_lists import read_rgb
+from .parallel_files import encode_png, folder_for, names_in, pictures_of
 
 __all__ = ["to_h5", "to_lmdb", "write_meta_info"]
 

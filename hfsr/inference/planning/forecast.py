@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from hfsr.images.png import PngWriter
+from hfsr.images.encoding.png_writer import PngWriter
 
 from ..program.geometry import Region, Size
 from ..program.operators import Convolution, TransposedConvolution

@@ -15,7 +15,7 @@ from torch import Tensor
 from hfsr import images
 from hfsr.archs.zssr import ZSSRNet
 from hfsr.errors import ImageError, OptionsError
-from hfsr.images.colour import rgb_to_y
+from hfsr.images.color import rgb_to_y
 from hfsr.inference.image_io.pixel_source import PixelSource
 from hfsr.inference.progress import drain
 from hfsr.inference.runtime.memory import free_memory

@@ -1,11 +1,11 @@
 """What a `model_type` trains and how: one file per kind. Importing this package registers them."""
 
-from ._learner import Learner
-from ._recipe import Recipe, restore, state_of
+from .base import Recipe, restore, state_of
 from .dual import DualRecipe
 from .gan import EsrganRecipe, SrganRecipe
 from .psnr import PsnrRecipe
 from .supervised import PyramidRecipe, RecursiveRecipe
+from .trainable_network import Learner
 
 __all__ = [
     "DualRecipe",

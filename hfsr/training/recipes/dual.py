@@ -27,13 +27,13 @@ from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions, Typed
 from hfsr.registry import RECIPES
 
-from ._content import build_loss, pixel_loss, training_of
-from ._degradation import Degradation, Matching
-from ._learner import Learner
-from ._partner import build_partner, needed
-from ._recipe import Recipe
-from ._running import Running, check_scales
-from ._targets import at_scales, eight_bit
+from .auxiliary_networks import build_partner, needed
+from .base import Recipe
+from .content_losses import build_loss, pixel_loss, training_of
+from .kernel_estimation import Degradation, Matching
+from .multiscale_targets import at_scales, eight_bit
+from .scale_adapter import Running, check_scales
+from .trainable_network import Learner
 
 __all__ = ["DualRecipe"]
 

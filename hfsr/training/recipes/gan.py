@@ -19,12 +19,12 @@ from hfsr.data import Batch
 from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
-from ._content import Content, build_loss, training_of
-from ._learner import Learner
-from ._means import global_mean
-from ._partner import build_partner, needed
-from ._recipe import Recipe
-from ._running import Running, check_scales
+from .auxiliary_networks import build_partner, needed
+from .base import Recipe
+from .content_losses import Content, build_loss, training_of
+from .distributed_mean import global_mean
+from .scale_adapter import Running, check_scales
+from .trainable_network import Learner
 
 __all__ = ["EsrganRecipe", "GanRecipe", "SrganRecipe"]
 

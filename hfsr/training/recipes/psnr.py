@@ -12,10 +12,10 @@ from hfsr.data import Batch
 from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
-from ._content import Content, training_of
-from ._learner import Learner
-from ._recipe import Recipe
-from ._running import Running, check_scales
+from .base import Recipe
+from .content_losses import Content, training_of
+from .scale_adapter import Running, check_scales
+from .trainable_network import Learner
 
 __all__ = ["PsnrRecipe", "SingleRecipe", "scale_of"]
 

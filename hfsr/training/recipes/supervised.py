@@ -14,8 +14,8 @@ from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
-from ._content import pixel_loss
-from ._targets import at_scales
+from .content_losses import pixel_loss
+from .multiscale_targets import at_scales
 from .psnr import SingleRecipe, scale_of
 
 __all__ = ["PyramidRecipe", "RecursiveRecipe"]

@@ -12,8 +12,7 @@ from torch import nn
 
 from hfsr.images import Picture, read_picture, write_picture
 from hfsr.inference import Upscaler
-
-from ...images import profiles
+from tests.images import profiles
 
 
 class Nearest(nn.Module):

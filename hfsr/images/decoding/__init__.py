@@ -1,0 +1,1 @@
+"""Decoders of what Pillow does not read, and the headers of image files."""

@@ -1,0 +1,229 @@
+"""The tags of a TIFF or BigTIFF that say what its samples mean, and a rewritten file that Pillow can open.
+
+Pillow chooses a mode by a table of known layouts; a layout that is missing there, or that is there under a
+mode of another range, is read by `tiff_samples` instead.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from hfsr.errors import ImageError
+from hfsr.images.decoding.tag_directory import DirectoryWriter, Entry, data_of, narrowed, read_directory
+
+__all__ = ["TiffLayout", "read_tiff_layout"]
+
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS = 256, 257, 258, 259, 262, 273
+SAMPLES, STRIP_ROWS, COUNTS, PLANAR, PREDICTOR = 277, 278, 279, 284, 317
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
+EXTRA, FORMAT = 338, 339
+_SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
+_EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 34665, 34853, 40965
+_PHOTOSHOP = (34377, 37724)  # resources and layers: large, and never used
+
+_INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+
+_PHOTOMETRIC_NAMES = {
+    **{0: "gray", 1: "gray", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab"},
+    **{10: "Lab", 32803: "camera raw", 32844: "LogL", 32845: "LogLuv", 34892: "camera raw"},
+}
+_FORMAT_NAMES = {
+    2: "signed integers",
+    3: "floating-point numbers",
+    5: "complex numbers",
+    6: "complex numbers",
+}
+_COLOR_TAGS = {301: "TransferFunction", 318: "WhitePoint", 319: "PrimaryChromaticities"}
+_MOST_PAGES = 10_000
+
+
+@dataclass(frozen=True)
+class TiffLayout:
+    """The first image of a TIFF: its tags, read from an open file when they are asked for."""
+
+    file: BinaryIO
+    order: str
+    """Byte order, "<" or ">"."""
+    is_big: bool
+    size: int
+    """Bytes of the file."""
+    entries: Mapping[int, Entry]
+    pages: int
+
+    def values(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Integers of a tag, or the default if it is missing or of another type."""
+        entry = self.entries.get(tag)
+        if entry is None or entry.kind not in _INTEGERS:
+            return default
+        return self.integers(entry)
+
+    def value(self, tag: int, default: int) -> int:
+        """First integer of a tag."""
+        return (*self.values(tag), default)[0]
+
+    @property
+    def samples(self) -> int:
+        """Samples per pixel."""
+        return self.value(SAMPLES, 1)
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """Bits of each sample of a pixel."""
+        return self._per_sample(BITS, 1)
+
+    @property
+    def formats(self) -> tuple[int, ...]:
+        """SampleFormat of each sample: 1 unsigned, 2 signed, 3 floating point, 4 undefined."""
+        return self._per_sample(FORMAT, 1)
+
+    @property
+    def colors(self) -> int:
+        """Samples of a pixel that are color, without extra samples."""
+        return {0: 1, 1: 1, 3: 1, 4: 1, 5: 4}.get(self.value(PHOTOMETRIC, 0), 3)
+
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """Meaning of each extra sample: 0 unspecified, 1 alpha multiplied in, 2 alpha."""
+        count = max(self.samples - self.colors, 0)
+        # without the tag, a single extra sample is alpha to most programs
+        found = self.values(EXTRA, (2,) if count == 1 else ())
+        return (*found, *(0,) * count)[:count]
+
+    @property
+    def description(self) -> str:
+        """Format, channels and depth, as in "TIFF, RGB with 2 extra channels, 16 bit"."""
+        name = _PHOTOMETRIC_NAMES.get(self.value(PHOTOMETRIC, 0), "of an unknown kind of color")
+        count = len(self.extra)
+        beside = f" with {count} extra channel{'s' * (count > 1)}" if count else ""
+        depths = sorted(set(self.bits))
+        return f"TIFF, {name}{beside}, {' and '.join(map(str, depths))} bit"
+
+    def color_notes(self) -> list[str]:
+        """Notes of tags that say how the numbers are to be shown, where no profile does."""
+        found = [name for tag, name in _COLOR_TAGS.items() if tag in self.entries]
+        return [f"its color tags ({', '.join(found)}) were left out"] if found else []
+
+    def check_samples(self) -> None:
+        """Refuses samples whose black and white no tag defines, and previews of camera raw files.
+
+        Raises:
+            ImageError: says what the samples are.
+        """
+        kinds = {kind for kind in self.formats if kind in _FORMAT_NAMES}
+        if _DNG_VERSION in self.entries or "raw" in _PHOTOMETRIC_NAMES.get(self.value(PHOTOMETRIC, 0), ""):
+            raise ImageError("it is a camera raw file (DNG); develop it to a 16-bit TIFF first")
+        if self.value(_SUBFILE, 0) & 1 and _SUB_IFDS in self.entries:
+            raise ImageError("its first image is a small preview, as in camera raw files; develop it first")
+        if kinds:
+            raise ImageError(
+                f"its samples are {_FORMAT_NAMES[min(kinds)]} ({self.description}); "
+                "convert it to unsigned 16-bit integers first"
+            )
+        if max(self.bits) > 16:
+            raise ImageError(
+                f"its samples are {max(self.bits)}-bit integers ({self.description}); "
+                "convert it to unsigned 16-bit integers first"
+            )
+
+    def rewritten(self, replaced: Mapping[int, tuple[int, ...]], dropped: Collection[int] = ()) -> bytes:
+        """The file as a classic TIFF with one image and other tags.
+
+        Args:
+            replaced: new integers by tag.
+            dropped: tags to leave out.
+        """
+        self.file.seek(0)
+        data = self.file.read()
+        left_out = {*dropped, *replaced, _SUB_IFDS, *_PHOTOSHOP}
+        entries = {
+            tag: narrowed(self.loaded(entry), self.order)
+            for tag, entry in self.entries.items()
+            if tag not in left_out
+        }
+        for tag, values in replaced.items():
+            entries[tag] = Entry(4, len(values), struct.pack(f"{self.order}{len(values)}I", *values))
+        writer = DirectoryWriter(self.order, len(data) + len(data) % 2)
+        if self.is_big:
+            self._sub_directories(writer, entries, depth=0)
+        mark = b"II" if self.order == "<" else b"MM"
+        head = mark + struct.pack(f"{self.order}HI", 42, writer.add_directory(entries))
+        return b"".join((head, data[8:], bytes(len(data) % 2), writer.packed))
+
+    def as_gray(self) -> bytes:
+        """The file as an 8-bit gray TIFF of the same size and with the same metadata, without samples."""
+        replaced = {BITS: (8,), PHOTOMETRIC: (1,), SAMPLES: (1,), COMPRESSION: (1,), PLANAR: (1,)}
+        tiled = (TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS)
+        replaced |= {OFFSETS: (8,), COUNTS: (self.value(WIDTH, 0) * self.value(HEIGHT, 0) & 0xFFFFFFFF,)}
+        return self.rewritten(replaced, (*tiled, STRIP_ROWS, EXTRA, FORMAT, PREDICTOR))
+
+    def loaded(self, entry: Entry) -> Entry:
+        """An entry with its values."""
+        return Entry(entry.kind, entry.count, data_of(self.file, entry))
+
+    def _sub_directories(self, writer: DirectoryWriter, entries: dict[int, Entry], depth: int) -> None:
+        """Rewrites the directories of EXIF and GPS, as a BigTIFF's are not those of a classic TIFF."""
+        for tag in (_EXIF_IFD, _GPS_IFD, _INTEROP_IFD):
+            if tag in entries and depth < 2:  # EXIF nests no deeper
+                offset = self.integers(entries.pop(tag))[0]
+                found, _, _ = read_directory(self.file, offset, self.order, is_big=True, size=self.size)
+                inner = {each: narrowed(self.loaded(entry), self.order) for each, entry in found.items()}
+                self._sub_directories(writer, inner, depth + 1)
+                at = struct.pack(f"{self.order}I", writer.add_directory(inner))
+                entries[tag] = Entry(4, 1, at)
+            else:
+                entries.pop(tag, None)
+
+    def integers(self, entry: Entry) -> tuple[int, ...]:
+        """Integers of an entry."""
+        return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.kind]}", data_of(self.file, entry))
+
+    def _per_sample(self, tag: int, default: int) -> tuple[int, ...]:
+        found = self.values(tag, (default,))
+        count = max(self.samples, 1)
+        return found[:count] if len(found) >= count else (found[0],) * count
+
+
+def read_tiff_layout(file: BinaryIO) -> TiffLayout | None:
+    """Reads the first directory of a TIFF.
+
+    Returns:
+        None: the file is no TIFF, or its directory is damaged.
+    """
+    file.seek(0)
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 8:
+        return None
+    (magic,) = struct.unpack(f"{order}H", head[2:4])
+    if magic not in (42, 43):
+        return None
+    size = file.seek(0, os.SEEK_END)
+    is_big = magic == 43
+    try:
+        (first,) = struct.unpack(f"{order}{'Q' if is_big else 'I'}", head[8:16] if is_big else head[4:8])
+        entries, _, _ = read_directory(file, first, order, is_big=is_big, size=size)
+        layout = TiffLayout(
+            file, order, is_big, size, entries, _count_pages(file, first, order, is_big, size)
+        )
+        usable = all(layout.values(tag) for tag in (WIDTH, HEIGHT)) and bool(layout.bits)
+    except (struct.error, ImageError):
+        return None
+    finally:
+        file.seek(0)
+    return layout if usable else None
+
+
+def _count_pages(file: BinaryIO, offset: int, order: str, is_big: bool, size: int) -> int:
+    """Directories in the chain that begins at an offset; damage or a loop ends it."""
+    seen: set[int] = set()
+    while 0 < offset < size and offset not in seen and len(seen) < _MOST_PAGES:
+        seen.add(offset)
+        try:
+            offset = read_directory(file, offset, order, is_big=is_big, size=size)[1]
+        except struct.error:
+            break
+    return len(seen)

@@ -1,0 +1,1 @@
+"""Writing images: PNG and TIFF row by row, other formats by Pillow."""

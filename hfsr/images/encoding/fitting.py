@@ -1,0 +1,87 @@
+"""What a format has no room for, found before the work: left out of the image, each with a note."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hfsr.errors import ImageError, some_of
+from hfsr.images.decoding.png_chunks import text_keywords
+from hfsr.images.formats import FORMATS, ImageFormat
+from hfsr.images.loaded_image import Picture
+from hfsr.images.metadata.color_signal import describe_color, profile_of
+from hfsr.images.metadata.exif import without_maker_note
+
+__all__ = ["fitted"]
+
+_SAYS_NOTHING = ((72, 72), (96, 96))  # px per inch that programs write when they know none
+
+
+def fitted(picture: Picture, format_name: str) -> Picture:
+    """The image with the metadata that a format can hold; the pixels stay as they are.
+
+    Args:
+        picture: to be written.
+        format_name: Pillow's name of the format.
+
+    Returns:
+        The same image, with a note for each thing that was left out or will be rounded.
+    """
+    kind = FORMATS[format_name]
+    exif, notes = _fitted_exif(picture.exif, kind)
+    if picture.color and not kind.png_chunks:
+        picture, note = _with_profile(picture, kind)
+        notes.append(note)
+    if picture.bits not in kind.bits:
+        notes.append(f"{picture.bits} bit was rounded to {max(kind.bits)}, all that {kind.name} holds")
+    texts = picture.texts if kind.png_chunks else ()
+    if picture.texts and not texts:
+        names = some_of(text_keywords(picture.texts), 4)
+        notes.append(f"its PNG texts ({names}) were left out: {kind.name} has no place for them")
+    dpi = picture.dpi
+    if dpi is not None and not kind.dpi:
+        if all(abs(dpi[0] - x) + abs(dpi[1] - y) > 0.1 for x, y in _SAYS_NOTHING):
+            notes.append(f"its resolution was left out: {kind.name} has no place for it")
+        dpi = None
+    kept: list[bytes | None] = []
+    for name, data, room in (
+        ("color profile", picture.icc, kind.icc),
+        ("XMP", picture.xmp, kind.xmp),
+        ("IPTC", picture.iptc, kind.iptc),
+    ):
+        fits = data is None or len(data) <= room
+        kept.append(data if fits else None)
+        if data and not fits:
+            notes.append(_left_out(f"its {name}", data, room, kind))
+    icc, xmp, iptc = kept
+    notes = [*picture.notes, *notes]
+    picture = replace(picture, texts=texts)
+    return replace(picture, exif=exif, dpi=dpi, icc=icc, xmp=xmp, iptc=iptc, notes=tuple(notes))
+
+
+def _with_profile(picture: Picture, kind: ImageFormat) -> tuple[Picture, str]:
+    """The image with a profile in place of color chunks, where one can say the same."""
+    meant = describe_color(picture.color)
+    profile = profile_of(picture.color, gray=picture.is_gray) if kind.icc and picture.icc is None else None
+    if profile is None:
+        note = f"its color is meant as {meant}, which {kind.name} cannot say: it looks different; choose .png"
+        return replace(picture, color=()), note
+    return replace(picture, color=(), icc=profile), f"its color ({meant}) was described by a color profile"
+
+
+def _fitted_exif(exif: bytes | None, kind: ImageFormat) -> tuple[bytes | None, list[str]]:
+    if exif is None or len(exif) <= kind.exif:
+        return exif, []
+    if kind.exif:
+        try:
+            shorter = without_maker_note(exif)
+        except ImageError:  # of an image that a caller made
+            shorter = b""
+        if shorter and len(shorter) <= kind.exif:
+            return shorter, [_left_out("the MakerNote of its EXIF", exif, kind.exif, kind)]
+    return None, [_left_out("its EXIF", exif, kind.exif, kind)]
+
+
+def _left_out(what: str, data: bytes, room: int, kind: ImageFormat) -> str:
+    if room:
+        return f"{what} was left out: {kind.name} holds {room:,} bytes of it, not {len(data):,}"
+    return f"{what} was left out: {kind.name} has no place for it"

@@ -1,0 +1,287 @@
+"""From a file, or from Pillow, to a Picture; whatever goes wrong is one line.
+
+Kept: 8 and 16 bit, gray, alpha, the colour profile, EXIF, XMP, IPTC, the resolution. Changed, and said in
+`Picture.notes`: CMYK and Lab become sRGB, CMYK by its profile; of several pages the first is read. An
+animation is refused. AVIF of 10 or 12 bit and CMYK of 16 bit are read as 8 bit.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hfsr.errors import ImageError
+from hfsr.images.decoding.high_bit_depth import deep_samples, is_deep
+from hfsr.images.decoding.jpeg_end import open_without_end
+from hfsr.images.decoding.opened_image import (
+    BROKEN,
+    OpenedImage,
+    check_file,
+    check_size,
+    limit_lifted,
+    opened,
+)
+from hfsr.images.decoding.tiff_layout import TiffLayout
+from hfsr.images.decoding.tiff_samples import read_samples, split_samples
+from hfsr.images.formats import is_image_name
+from hfsr.images.loaded_image import Picture
+from hfsr.images.metadata.color_profile import to_srgb
+from hfsr.images.metadata.color_signal import color_chunks
+from hfsr.images.metadata.metadata import read_metadata, read_orientation, turned
+from hfsr.images.metadata.source_notes import notes_of_source
+
+__all__ = [
+    "MAX_PIXELS",
+    "list_pictures",
+    "open_picture",
+    "picture_bits",
+    "picture_from_pil",
+    "picture_size",
+    "read_picture",
+]
+
+_NO_END = "its last bytes are missing, but none of its pixels are"
+MAX_PIXELS = 1 << 28
+"""Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
+
+
+def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Reads one picture, upright.
+
+    Args:
+        path: PNG, JPEG, WebP, TIFF, BMP, GIF, PNM or AVIF; what the file is decides, not what it is called.
+        max_pixels: width times height above which nothing is decoded.
+
+    Raises:
+        ImageError: missing, a folder, empty, no picture, broken, too large, an animation, or of samples that
+            are neither 8 nor 16 bit.
+    """
+    path = Path(path)
+    check_file(path)
+    with limit_lifted(), opened(path) as source:
+        image = source.image
+        check_size(path, source, max_pixels)
+        try:
+            if source.tiff is not None and source.decodes_tiff:
+                return _from_tiff(source, source.tiff)
+            with opened(path) as again:
+                deep = deep_samples(image, again.image)
+            source = _loaded(path, source)
+            return _picture(source.image, deep, source)
+        except ImageError as error:
+            raise ImageError(f"'{path}' cannot be read: {error}") from error
+        except MemoryError:
+            raise ImageError(f"'{path}' ({image.width}x{image.height} px) does not fit into memory") from None
+        except BROKEN as error:
+            raise ImageError(f"'{path}' is damaged or cut short ({error}); get the file again") from error
+
+
+def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height in px, upright, from the start of the file alone.
+
+    Raises:
+        ImageError: as of `read_picture`, but for what only decoding can tell.
+    """
+    path = Path(path)
+    check_file(path)
+    with limit_lifted(), opened(path) as source:
+        image = source.image
+        check_size(path, source, max_pixels)
+        # of a TIFF, some versions of Pillow turn the size already
+        tags: Any = getattr(image, "tag_v2", {})
+        width, height = tags.get(256, image.width), tags.get(257, image.height)
+        return (height, width) if read_orientation(image) >= 5 else (width, height)
+
+
+def picture_bits(path: str | os.PathLike[str]) -> int:
+    """Bits per channel of the `Picture` that a file becomes, 8 or 16, from its start alone.
+
+    Raises:
+        ImageError: as of `picture_size`, but for the size.
+    """
+    path = Path(path)
+    check_file(path)
+    with limit_lifted(), opened(path) as source:
+        image = source.image
+        if source.tiff is not None and source.decodes_tiff:
+            return 16 if max(source.tiff.bits) > 8 else 8
+        return 16 if image.mode.startswith("I") or is_deep(image) else 8
+
+
+def open_picture(image: Image.Image | str | Path) -> Picture:
+    """What a caller gave in place of a picture: a path, or a picture of Pillow's.
+
+    Raises:
+        ImageError: it is neither, or cannot be read.
+    """
+    if isinstance(image, (str, Path)):
+        return read_picture(Path(image))
+    if isinstance(image, Image.Image):
+        return picture_from_pil(image)
+    raise ImageError(f"got {type(image).__name__}; an image is a PIL picture, a path or a numpy array")
+
+
+def picture_from_pil(image: Image.Image) -> Picture:
+    """Pillow's picture as ours, upright; an animation or 16-bit colour is what Pillow holds of it.
+
+    Raises:
+        ImageError: it cannot be decoded, or has samples that are neither 8 nor 16 bit.
+    """
+    try:
+        image.load()
+        return _picture(image, None, OpenedImage(image, in_memory=True))
+    except ImageError:
+        raise
+    except BROKEN as error:
+        raise ImageError(f"the picture is damaged or cut short ({error})") from error
+
+
+def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
+    """The pictures that lie directly in a folder, judged by their endings, in the order of their names.
+
+    Raises:
+        ImageError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ImageError(
+            f"'{folder}' is {'not a folder' if folder.exists() else 'not there'}; name a folder of pictures"
+        )
+    return sorted(path for path in folder.iterdir() if is_image_name(path) and path.is_file())
+
+
+def _loaded(path: Path, source: OpenedImage) -> OpenedImage:
+    """Decodes the pixels.
+
+    Raises:
+        Exception: whatever Pillow raises on a damaged file.
+    """
+    try:
+        source.image.load()
+    except OSError:
+        found = open_without_end(path) if source.image.format in {"JPEG", "MPO"} else None
+        if found is None:
+            raise
+        return replace(source, image=found, notes=(*source.notes, _NO_END))
+    return source
+
+
+def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> Picture:
+    """Makes a Picture of a TIFF that Pillow has no mode for."""
+    pixels, alpha = split_samples(tiff, read_samples(tiff))
+    return _assemble(source, pixels, alpha, _profile(source), [])
+
+
+def _profile(source: OpenedImage) -> bytes | None:
+    found = source.image.info.get("icc_profile") if source.png is None else source.png.icc
+    return found or None
+
+
+def _color(source: OpenedImage, icc: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
+    if source.png is not None:
+        return color_chunks(source.png.color, has_profile=icc is not None)
+    info, found = source.image.info, {}
+    if source.avif is not None and source.avif.color is not None and icc is None:
+        found[b"cICP"] = source.avif.color
+    if isinstance(gamma := info.get("gamma"), (int, float)) and 0 < gamma < 1000:
+        found[b"gAMA"] = struct.pack(">I", round(gamma * 100_000))
+    points = info.get("chromaticity")
+    if isinstance(points, tuple) and len(points) == 8 and all(0 <= point < 1000 for point in points):
+        found[b"cHRM"] = struct.pack(">8I", *(round(point * 100_000) for point in points))
+    if "srgb" in info:
+        found[b"sRGB"] = b"\0"
+    return color_chunks(found, has_profile=icc is not None)
+
+
+def _widened(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
+    """A transparent sample as Pillow widens the samples of a PNG: fewer than 8 bits to 8."""
+    return key * 255 // ((1 << depth) - 1) if isinstance(key, int) and depth < 8 else key
+
+
+def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> Picture:
+    """Makes a Picture of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
+    notes: list[str] = []
+    if source.png is not None and source.png.key is not None:
+        image.info["transparency"] = _widened(source.png.key, source.png.depth)
+    icc = _profile(source)
+    if image.mode in {"CMYK", "LAB"}:
+        pixels, note = _from_inks(image, icc)
+        alpha, icc = None, None
+        notes.append(note)
+    else:
+        pixels, alpha = _split(image, deep)
+    return _assemble(source, pixels, alpha, icc, notes)
+
+
+def _assemble(
+    source: OpenedImage, pixels: NDArray, alpha: NDArray | None, icc: bytes | None, notes: list[str]
+) -> Picture:
+    """Turns the pixels upright and adds the metadata of the image."""
+    image = source.image
+    told = read_metadata(source)
+    return Picture(
+        pixels=turned(pixels, told.orientation),
+        alpha=None if alpha is None else turned(alpha, told.orientation),
+        icc=icc,
+        exif=told.exif,
+        xmp=told.xmp,
+        iptc=told.iptc,
+        dpi=told.dpi,
+        color=_color(source, icc),
+        texts=() if source.png is None else tuple(source.png.texts),
+        format="JPEG" if image.format == "MPO" else image.format or "",
+        notes=(*notes, *notes_of_source(source, has_profile=icc is not None), *told.notes),
+    )
+
+
+def _from_inks(image: Image.Image, icc: bytes | None) -> tuple[NDArray[np.uint8], str]:
+    """RGB (H, W, 3) of CMYK or Lab, and what to say about it."""
+    if image.mode == "LAB":
+        return np.array(image.convert("RGB")), "Lab was converted to sRGB"
+    converted = to_srgb(image, icc)
+    if converted is not None:
+        return np.array(converted), "CMYK was converted to sRGB by its colour profile"
+    why = "its colour profile cannot be used" if icc else "it has no colour profile"
+    return np.array(image.convert("RGB")), f"CMYK was converted to RGB by rule of thumb, as {why}"
+
+
+def _split(image: Image.Image, deep: NDArray | None) -> tuple[NDArray, NDArray | None]:
+    """Colour or gray, and alpha: (H, W, 3) or (H, W), and (H, W)."""
+    key = image.info.get("transparency")
+    if deep is not None:
+        channels = deep.shape[2]
+        if channels == 2:
+            return deep[..., 0], deep[..., 1]
+        if channels == 3 and isinstance(key, tuple):
+            return deep, np.where((deep == key).all(-1), 0, 65535).astype(np.uint16)
+        return deep[..., :3], deep[..., 3] if channels == 4 else None
+    if image.mode.startswith("I"):
+        gray = _sixteen_bit(image)
+        return gray, np.where(gray == key, 0, 65535).astype(np.uint16) if isinstance(key, int) else None
+    if image.mode == "F":
+        raise ImageError("its samples are floating-point numbers; convert it to 16-bit integers first")
+    gray_kind = image.mode in {"1", "L", "LA", "La"}
+    if image.has_transparency_data:
+        target = "LA" if gray_kind else "RGBA"
+        samples = np.array(image if image.mode == target else image.convert(target))
+        return np.ascontiguousarray(samples[..., 0] if gray_kind else samples[..., :3]), samples[
+            ..., -1
+        ].copy()
+    target = "L" if gray_kind else "RGB"
+    return np.array(image if image.mode == target else image.convert(target)), None
+
+
+def _sixteen_bit(image: Image.Image) -> NDArray[np.uint16]:
+    values = np.array(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError(f"its samples run from {values.min()} to {values.max()}; need 8 or 16 bit unsigned")
+    tags: Any = getattr(image, "tag_v2", {})
+    gray = values.astype(np.uint16)
+    return 65535 - gray if tags.get(262) == 0 else gray  # white is zero: Pillow only minds that in 8 bit

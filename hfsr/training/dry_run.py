@@ -1,0 +1,91 @@
+"""`hfsr train --check`: everything is validated and a few iterations are timed; nothing is kept."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from hfsr.options import TrainOptions
+
+from .engine import Engine
+from .loop.mixed_precision import TrainingPrecision, choose_precision
+from .loop.prefetch import Ahead
+from .setup import build_batches
+from .validation.validator import Validation
+
+__all__ = ["ProbeReport", "probe"]
+
+_WARM_UP, _TIMED = 2, 5
+"""Iterations before and while the clock runs."""
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """What a training run would take."""
+
+    parameters: int
+    pictures: int
+    """In the training set."""
+    validation_pictures: int
+    device: str
+    precision: TrainingPrecision
+    seconds_per_iteration: float
+    peak_memory_bytes: int
+    """Of this process, or of the GPU where there is one."""
+    iterations: int
+    """That the whole run has."""
+
+    def __str__(self) -> str:
+        hours = self.seconds_per_iteration * self.iterations / 3600
+        note = f"\n{self.precision.note}" if self.precision.note else ""
+        milliseconds = self.seconds_per_iteration * 1000
+        return (
+            f"{self.parameters:,} parameters, {self.pictures} training and {self.validation_pictures} "
+            f"validation pictures, on {self.device} in {self.precision.name}: {milliseconds:.1f} ms per "
+            f"iteration, {hours:.1f} h for {self.iterations:,}, peak memory "
+            f"{self.peak_memory_bytes / 2**20:,.0f} MiB{note}"
+        )
+
+
+def probe(options: TrainOptions) -> ProbeReport:
+    """Reads all the data, builds everything, measures the largest images and times a few iterations.
+
+    Raises:
+        HfsrError: whatever would stop the training at its start.
+    """
+    options = options.model_copy(
+        update={"logger": options.logger.model_copy(update={"use_tb_logger": False})}
+    )
+    with tempfile.TemporaryDirectory() as nowhere:
+        engine = Engine(options, Path(nowhere))
+        batches = build_batches(options, engine.accelerator)
+        validation = Validation(options)
+        validation_pictures = validation.read()
+        engine.recipe.prepare(engine.accelerator)
+        validation.try_largest(engine.published())
+        stream = Ahead(batches, 0)
+        for _ in range(_WARM_UP):
+            engine.step(stream)
+        peak, begin = 0, time.perf_counter()
+        for _ in range(_TIMED):
+            losses, _ = engine.step(stream)
+            peak = max(peak, psutil.Process().memory_info().rss)
+        for value in losses.values():
+            value.item()  # waits for the device
+        seconds = (time.perf_counter() - begin) / _TIMED
+    device = engine.accelerator.device
+    return ProbeReport(
+        parameters=sum(p.numel() for p in engine.recipe.networks["net_g"].parameters()),
+        pictures=len(batches.source),
+        validation_pictures=validation_pictures,
+        device=str(device),
+        precision=choose_precision(options, device),
+        seconds_per_iteration=seconds,
+        peak_memory_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else peak,
+        iterations=engine.total,
+    )

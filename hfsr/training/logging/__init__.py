@@ -1,0 +1,1 @@
+"""Log lines, curves and trackers of a training run."""

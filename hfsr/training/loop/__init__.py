@@ -1,0 +1,1 @@
+"""Parts of the training loop: prefetched batches, averages, precision, devices, signals and checks."""

@@ -1,0 +1,137 @@
+"""The contract between the engine and a recipe."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from hfsr.checkpoints import load_weights
+from hfsr.data import Batch
+from hfsr.errors import CheckpointError, some_of
+from hfsr.optim import LRSchedule
+from hfsr.options import TrainOptions
+
+from ..loop.ema import Ema
+from .trainable_network import Learner
+
+__all__ = ["Recipe", "restore", "state_of"]
+
+
+class Recipe(ABC):
+    """The networks that learn, by name, and what one iteration does with a batch.
+
+    The engine saves and restores every learner, sets the learning rates before each step and updates the
+    averages after it. `net_g` is the network that is validated and published. Nothing that changes lives
+    outside the learners: what depends on time is a function of the iteration's number.
+    """
+
+    learners: dict[str, Learner]
+    """By BasicSR's names: `net_g`, and `net_d`, `net_dual`, ... where there are such."""
+    criteria: Sequence[nn.Module] = ()
+    """Losses with tensors of their own."""
+
+    @abstractmethod
+    def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
+        """Builds losses, further networks and learners as the options say; `net_g` is on its device."""
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """As built: training runs through wrappers of them."""
+        return {name: learner.network for name, learner in self.learners.items()}
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One for each network; as accelerate wraps them, once prepared."""
+        return {name: learner.optimizer for name, learner in self.learners.items()}
+
+    @property
+    def schedules(self) -> dict[str, LRSchedule]:
+        """Factor on the learning rates of the optimizer of the same name."""
+        return {name: learner.schedule for name, learner in self.learners.items()}
+
+    @property
+    def averages(self) -> dict[str, Ema]:
+        """Averaged weights by network; those of `net_g` are validated where there are any."""
+        return {name: each.average for name, each in self.learners.items() if each.average is not None}
+
+    def prepare(self, accelerator: Accelerator) -> None:
+        """Hands networks and optimizers to accelerate; called once, with the networks on their device."""
+        self.accelerator = accelerator
+        for learner in self.learners.values():
+            learner.prepare(accelerator)
+        for criterion in self.criteria:
+            criterion.to(accelerator.device)
+
+    @abstractmethod
+    def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
+        """One iteration: forward, backward and update.
+
+        Args:
+            batches: one per accumulation step, on the device. Beside `lq` and `gt` a batch may hold `scale`
+                (one number, where batches differ in it) and `unpaired` (LQ patches without GT, from
+                `datasets.unpaired`).
+            iteration: its number, from 1 on.
+
+        Returns:
+            Detached scalars by BasicSR's names (`l_pix`), each the mean over the batches; the same names in
+            every iteration and process.
+        """
+
+
+def state_of(recipe: Recipe) -> dict[str, Any]:
+    """Tensors and plain values from which `restore` makes the recipe go on exactly."""
+    return {
+        "networks": {name: network.state_dict() for name, network in recipe.networks.items()},
+        "averages": {name: average.network.state_dict() for name, average in recipe.averages.items()},
+        "optimizers": {
+            name: optimizer.state_dict()["state"] for name, optimizer in recipe.optimizers.items()
+        },
+        "learning": {name: learner.learning for name, learner in recipe.learners.items()},
+    }
+
+
+def restore(recipe: Recipe, state: Mapping[str, Any], *, source: str) -> None:
+    """Puts a saved state into a recipe that is built but not prepared.
+
+    Hyperparameters are not part of the state: a lower learning rate in the option file counts, also of a
+    group of parameters. Which parameters learn is: what an optimizer knows of one cannot be made up.
+
+    Args:
+        recipe: built from options of the same networks.
+        state: from `state_of`.
+        source: where it comes from, to begin an error message.
+
+    Raises:
+        CheckpointError: the state is of other networks, or other parameters of them learned.
+    """
+    if recipe.networks.keys() != state["networks"].keys():
+        raise CheckpointError(
+            f"{source} has the networks {some_of(state['networks'])}, this run {some_of(recipe.networks)}: "
+            "start it under another name"
+        )
+    for name, network in recipe.networks.items():
+        load_weights(network, state["networks"][name], source=source)
+    for name, average in recipe.averages.items():
+        load_weights(average.network, state["averages"].get(name, state["networks"][name]), source=source)
+    for name, learner in recipe.learners.items():
+        learned = state.get("learning", {}).get(name, learner.learning)  # the first states have no names
+        _check_learning(name, learner, learned, source)
+        counted = {before: learner.learning.index(parameter) for before, parameter in enumerate(learned)}
+        moments = {counted[before]: values for before, values in state["optimizers"][name].items()}
+        learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": moments})
+
+
+def _check_learning(name: str, learner: Learner, learned: Sequence[str], source: str) -> None:
+    new = [parameter for parameter in learner.learning if parameter not in learned]
+    gone = [parameter for parameter in learned if parameter not in learner.learning]
+    if new or gone:
+        what = f"did not train {some_of(new)}" if new else f"trained {some_of(gone)} too"
+        raise CheckpointError(
+            f"{source} {what} of {name}: set train.param_groups back, or start under another name from its "
+            f"weights (path.pretrain_network_{name.removeprefix('net_')})"
+        )

@@ -1,0 +1,1 @@
+"""State of a run on disk: directories, lock, training states and checkpoints."""

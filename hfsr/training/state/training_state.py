@@ -1,0 +1,133 @@
+"""Training states: everything a run needs to go on as if it had never stopped.
+
+A state holds tensors and plain values only, so it is read with `weights_only=True`. Random number generators
+are not among them: the engine seeds them anew each iteration from (seed, iteration, process).
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import pickletools
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hfsr.errors import CheckpointError, some_of
+from hfsr.options import TrainOptions
+
+from .file_writing import save_atomically
+
+if TYPE_CHECKING:
+    from .run_dirs import RunFolders
+
+__all__ = ["FORMAT", "State", "earlier_state", "find_states", "newest_state", "read_state", "write_state"]
+
+FORMAT = 1
+_BASICSR_KEYS = frozenset({"iter", "optimizers", "schedulers"})
+"""At the top of BasicSR's states, which have no format."""
+
+State = dict[str, Any]
+logger = logging.getLogger("hfsr")
+
+
+def write_state(folder: Path, state: State, *, keep: int) -> Path:
+    """Saves a state as `<iteration>.state` and removes all but the newest `keep`."""
+    path = folder / f"{state['iter']}.state"
+    save_atomically(path, {"format": FORMAT, **state})
+    for old in find_states(folder)[keep:]:
+        old.unlink()
+    return path
+
+
+def find_states(folder: Path) -> list[Path]:
+    """The states of a run, newest first."""
+    found = [path for path in folder.glob("*.state") if path.stem.isdigit()]
+    return sorted(found, key=lambda path: int(path.stem), reverse=True)
+
+
+def read_state(path: Path) -> State:
+    """Reads one state on the CPU.
+
+    Raises:
+        CheckpointError: missing, damaged, or written by something else.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no training state '{path}'") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        if _strings(path) >= _BASICSR_KEYS:
+            raise _of_basicsr(path) from error
+        raise CheckpointError(f"'{path}' is damaged or not a training state") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"'{path}' is not a training state")
+    if state.keys() >= _BASICSR_KEYS and "format" not in state:
+        raise _of_basicsr(path)
+    if state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"'{path}' is not a training state of this version of hfsr, which reads format {FORMAT}; start "
+            "from its run's weights: path.pretrain_network_g"
+        )
+    return state
+
+
+def earlier_state(options: TrainOptions, folders: RunFolders, *, auto_resume: bool) -> State | None:
+    """The state from which a run goes on: `path.resume_state`, or with `auto_resume` its newest one.
+
+    Raises:
+        CheckpointError: the state, or each of them, cannot be read.
+    """
+    if options.path.resume_state is not None:
+        return read_state(Path(options.path.resume_state).expanduser())
+    return newest_state(folders.states) if auto_resume else None
+
+
+def newest_state(folder: Path) -> State | None:
+    """The newest state that can be read; each one passed over is said in the log.
+
+    Returns:
+        The state, or None where none was saved.
+
+    Raises:
+        CheckpointError: there are states, but none can be read. Training from the beginning would move them
+            away, which must be asked for.
+    """
+    failures = []
+    for path in find_states(folder):
+        try:
+            state = read_state(path)
+        except CheckpointError as error:
+            failures.append(str(error))
+        else:
+            for failure in failures:
+                logger.warning("%s; going on from '%s'", failure, path.name)
+            return state
+    if failures:
+        raise CheckpointError(
+            f"no training state can be read: {some_of(failures)}; put one of them back, or train from the "
+            "beginning without --auto_resume, which keeps this run under another name"
+        )
+    return None
+
+
+def _of_basicsr(path: Path) -> CheckpointError:
+    """Says what can be done with a state of BasicSR, and names the weights that belong to it."""
+    weights = path.absolute().parent.parent / "models" / f"net_g_{path.stem}.pth"
+    named = f"'{weights}'" if weights.is_file() else "the net_g_*.pth of its run"
+    return CheckpointError(
+        f"'{path}' is a training state of BasicSR, which hfsr cannot go on from; start from its weights: "
+        f"path.pretrain_network_g: {named}"
+    )
+
+
+def _strings(path: Path) -> set[str]:
+    """The strings in a file of torch.save, found without building its objects; empty if it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+            return {value for _, value, _ in pickletools.genops(archive.read(name)) if isinstance(value, str)}
+    except (OSError, ValueError, StopIteration, zipfile.BadZipFile):
+        return set()

@@ -1,0 +1,90 @@
+"""Validation while a run goes on: measured, told and shown; the best weights are kept and published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from accelerate import Accelerator
+from torch import nn
+
+from hfsr.options import TrainOptions
+
+from ..logging.image_grid import Grid
+from ..logging.run_logger import Logbook
+from ..logging.trackers import show_picture
+from ..publisher import Publisher
+from ..state.checkpoint_writer import Checkpoints
+from ..state.run_dirs import RunFolders
+from ..state.run_state import Progress
+from .validator import Validation
+
+__all__ = ["Measuring"]
+
+
+class Measuring:
+    """All processes measure their share; the main one tells, and keeps the best weights.
+
+    Args:
+        options: what is measured and shown.
+        accelerator: of the processes, and of the trackers.
+        folders: where restored pictures go.
+        validation: the sets.
+        checkpoints: saves the best weights.
+        publisher: sends them to the Hub, where that is asked for.
+        log: told what was measured.
+    """
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        accelerator: Accelerator,
+        folders: RunFolders,
+        *,
+        validation: Validation,
+        checkpoints: Checkpoints,
+        publisher: Publisher | None,
+        log: Logbook,
+    ) -> None:
+        self.options, self.accelerator, self.folders = options, accelerator, folders
+        self.validation, self.checkpoints = validation, checkpoints
+        self.publisher, self.log = publisher, log
+
+    def measure(self, network: nn.Module, progress: Progress) -> None:
+        """Measures the network as it is after `progress.iteration`, where there is anything to measure it on.
+
+        What was measured, and whether it is the best so far, is noted in `progress`.
+        """
+        if not self.validation.sets:
+            return
+        grid = Grid(self.options.logger.grid_images if self.accelerator.trackers else 0)
+        iteration, main = progress.iteration, self.accelerator.is_main_process
+        measured = self.validation.measure(network, save=self._image_file(iteration), show=grid.add)
+        where = f"iter {iteration:,}" if iteration else "before training"
+        for measurement in measured:
+            self.log.line(f"{where}: {measurement}")
+            self.log.values(iteration, measurement.values())
+        if main and (picture := grid.picture()) is not None:
+            show_picture(self.accelerator, f"{measured[0].set}: lq, sr, gt", picture, iteration)
+        progress.note(measured[0].report)
+        best = self.validation.decide(measured, iteration, progress.best)
+        if best is not None:
+            progress.best = best
+            if main:
+                self.checkpoints.save_network("best", network)
+            if self.publisher:
+                self.publisher.submit([measurement.report for measurement in measured])
+        self.accelerator.wait_for_everyone()
+
+    def _image_file(self, iteration: int) -> Callable[[str, str], Path] | None:
+        if not self.options.val.save_img:
+            return None
+
+        several = len(self.validation.sets) > 1
+
+        def image_file(set_name: str, name: str) -> Path:
+            """BasicSR's place; under the set's name where there are several, which may share image names."""
+            folder = self.folders.visualization / set_name if several else self.folders.visualization
+            return folder / name / f"{Path(name).name}_{iteration}.png"
+
+        return image_file
