@@ -170,7 +170,7 @@ def registered() -> str:
     """Names that option files can use, by kind."""
     import hfsr.degradations
     import hfsr.losses
-    import hfsr.options.metrics
+    import hfsr.metrics.option_metrics
     import hfsr.training.recipes  # noqa: F401  registers the recipes
     from hfsr import registry
 
