@@ -30,7 +30,6 @@ napoleon_numpy_docstring = False
 default_role = "code"
 html_theme = "furo"
 html_title = "hfsr"
-html_static_path = ["_static"]
 html_show_sphinx = False
 
 

@@ -172,6 +172,7 @@ def registered() -> str:
 
     import hfsr.degradations
     import hfsr.losses
+    import hfsr.metrics.option_metrics
     import hfsr.training.recipes  # noqa: F401  registers the recipes
     from hfsr import registry
 
