@@ -70,8 +70,8 @@ def test_it_names_its_option_file(card: Path) -> None:
 
 def test_it_shows_before_and_after(card: Path) -> None:
     assert f"]({card.stem}.webp)" in card.read_text()
-    with Image.open(card.with_suffix(".webp")) as picture:
-        assert picture.format == "WEBP"
+    with Image.open(card.with_suffix(".webp")) as image:
+        assert image.format == "WEBP"
     assert re.search(
         r"^Speed: [\d.]+ s for a result of 1280x720 px in fp32, on .+\.$", card.read_text(), re.M
     )
@@ -79,8 +79,8 @@ def test_it_shows_before_and_after(card: Path) -> None:
 
 def test_it_shows_the_course_of_its_training(card: Path) -> None:
     assert f"]({card.stem}.png)" in card.read_text()
-    with Image.open(card.with_suffix(".png")) as picture:
-        assert picture.format == "PNG"
+    with Image.open(card.with_suffix(".png")) as image:
+        assert image.format == "PNG"
 
 
 def test_its_snippet_runs_as_printed(card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

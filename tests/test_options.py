@@ -18,7 +18,7 @@ from hfsr.options.schema import schema_text
 from hfsr.registry import ARCHS
 from hfsr.training.setup import build_network
 
-from .training.conftest import tiny_options, write_pictures
+from .training.conftest import tiny_options, write_images
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "options").rglob("*.yml"))
@@ -51,13 +51,13 @@ class TestShipped:
         assert options.train.pixel_y_channel is (makes_luma or getattr(network, "num_in_ch", 3) == 1)
 
     def test_trains_two_iterations_at_tiny_size(self, file, tmp_path):
-        folder = write_pictures(tmp_path / "pictures")
+        folder = write_images(tmp_path / "pictures")
         run = training.train(read_options(file, tiny(read_options(file), folder)), root=tmp_path)
         assert (run / "models" / "net_g_latest" / "model.safetensors").is_file()
 
 
 def tiny(shipped, folder):
-    """What makes a shipped file small: tiny networks, small patches of small pictures, nothing fetched."""
+    """What makes a shipped file small: tiny networks, small patches of small images, nothing fetched."""
     given = tiny_options(folder)["datasets"]
     size = 8 * shipped.scale
     overrides = ["train:total_iter=2", "logger:use_tb_logger=false", "num_gpu=0"]
@@ -78,7 +78,7 @@ def tiny(shipped, folder):
         if shipped.train is not None and getattr(shipped.train, word) is not None:
             overrides += [f"train:{word}:layer_weights={{relu1_1: 1.0}}", f"train:{word}:pretrained=false"]
     if size > 36:
-        given["train"]["dataroot_gt"] = str(write_pictures(folder / "large", count=1, size=(size, size)))
+        given["train"]["dataroot_gt"] = str(write_images(folder / "large", count=1, size=(size, size)))
     train, scales = {**given["train"], "gt_size": size}, shipped.datasets["train"].arguments.get("scales")
     if scales:
         train |= {"scales": scales[:: len(scales) - 1], "gt_size": None, "lq_size": 4}
@@ -207,7 +207,7 @@ def test_what_is_no_option_file(write, text, told):
         read_options(write(text))
 
 
-def test_a_picture_is_no_option_file(tmp_path):
+def test_a_image_is_no_option_file(tmp_path):
     (tmp_path / "a.yml").write_bytes(b"\x89PNG\r\n\xff\xfe")
     with pytest.raises(OptionsError, match="is not YAML"):
         read_options(tmp_path / "a.yml")

@@ -83,7 +83,7 @@ def test_the_command_line_answers_without_torch():
     assert not names_loaded_by(code) & (HEAVY | LIGHT)
 
 
-def test_pictures_are_read_without_torch():
+def test_images_are_read_without_torch():
     assert "torch" not in names_loaded_by("import hfsr.images")
 
 

@@ -18,12 +18,12 @@ from hfsr.cli import main
 from hfsr.errors import PlanError
 from hfsr.registry import ARCHS
 
-from .training.conftest import tiny_options, write_pictures
+from .training.conftest import tiny_options, write_images
 
 
 @records_arguments
 class Stranger(nn.Module):
-    """Two convolutions around a gate made from the whole picture, and a pixel shuffle."""
+    """Two convolutions around a gate made from the whole image, and a pixel shuffle."""
 
     def __init__(self, *, width: int = 8, scale: int = 2) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Stranger(nn.Module):
 
 @records_arguments
 class Backwards(nn.Module):
-    """The picture turned around: no graph of known operators tells that."""
+    """The image turned around: no graph of known operators tells that."""
 
     def __init__(self, *, scale: int = 1) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def uneven(height: int = 40, width: int = 52) -> Tensor:
 
 def test_it_trains_from_an_option_file_and_comes_back(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    options = tiny_options(write_pictures(tmp_path / "pictures"))
+    options = tiny_options(write_images(tmp_path / "pictures"))
     options["network_g"] = {"type": "Stranger", "width": 6}
     (tmp_path / "own.yml").write_text(yaml.safe_dump(options))
     assert main(["train", "-opt", "own.yml"]) == 0

@@ -34,7 +34,7 @@ from ._evidence import ARGUMENT, Evidence, Reading, SavedBy, stated_arguments
 from ._luma import luma, with_luma
 from ._padding import pad_to_multiple, padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
-from ._quantized import QuantisedConv2d, input_ranges, quantise_layers
+from ._quantized import QuantisedConv2d, input_ranges, quantize_layers
 from ._resize import Bicubic, Enlargement
 from ._spec import ArchSpec, records_arguments
 
@@ -74,7 +74,7 @@ __all__ = [
     "pad_to_multiple",
     "padded_indices",
     "pyramid_attention",
-    "quantise_layers",
+    "quantize_layers",
     "rcan",
     "rdn",
     "records_arguments",

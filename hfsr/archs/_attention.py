@@ -3,7 +3,7 @@
 Every patch of a map is compared with every candidate patch; the softmax of their likeness weighs the values
 of the candidates, and where the weighed patches overlap they add up. Two things make that affordable:
 
-- Neighbouring patches share their px. The product of two patches is a sum of nine products of px, and a px of
+- Neighboring patches share their px. The product of two patches is a sum of nine products of px, and a px of
   the result a sum over nine pasted patches: both sum over shifts that move place and candidate alike. So px
   are multiplied once, not patches: a ninth of the arithmetic.
 - Likenesses exist for one block of places and candidates at a time. A first walk over the blocks finds, by
@@ -33,7 +33,7 @@ FLOOR = 1e-4
 """A candidate's key is divided by its length, or by this where it is shorter."""
 
 AT_ONCE = 20_000_000
-"""So many likenesses of a picture are held together: a pyramid over 48x48 px has 17 million."""
+"""So many likenesses of an image are held together: a pyramid over 48x48 px has 17 million."""
 
 _SIDES = {"cpu": 48, "meta": 1 << 16}
 """Side of a block in px, whose fourth power it holds; on the meta device it takes no memory."""

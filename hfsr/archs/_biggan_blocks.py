@@ -12,7 +12,7 @@ __all__ = ["DiscriminatorBlock", "GeneratorBlock", "SelfAttention"]
 
 
 class GeneratorBlock(nn.Module):
-    """Doubles a map's sides: two normalised, activated convolutions beside a 1x1 one."""
+    """Doubles a map's sides: two normalized, activated convolutions beside a 1x1 one."""
 
     def __init__(self, num_in: int, num_out: int, num_condition: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class DiscriminatorBlock(nn.Module):
     Args:
         num_in, num_out: channels.
         halves: whether the map's sides are halved; else both widths must be equal.
-        first: whether it sees the picture itself.
+        first: whether it sees the image itself.
     """
 
     def __init__(self, num_in: int, num_out: int, *, halves: bool, first: bool) -> None:

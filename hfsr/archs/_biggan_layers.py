@@ -1,4 +1,4 @@
-"""What BigGAN's blocks are made of: spectrally normalised layers and norms."""
+"""What BigGAN's blocks are made of: spectrally normalized layers and norms."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SpectralNorm:
         self.register_buffer("u0", torch.randn(1, self.weight.shape[0]))
         self.register_buffer("sv0", torch.ones(1))  # for people to watch; nothing reads it
 
-    def normalised(self: Any) -> Tensor:
+    def normalized(self: Any) -> Tensor:
         """The weight over its largest singular value."""
         matrix = self.weight.flatten(1)
         with torch.no_grad():
@@ -48,40 +48,40 @@ class SpectralNorm:
 
 
 class SNConv2d(SpectralNorm, nn.Conv2d):
-    """A convolution of stride 1 that keeps the size of a map, spectrally normalised."""
+    """A convolution of stride 1 that keeps the size of a map, spectrally normalized."""
 
     def __init__(self, num_in: int, num_out: int, kernel_size: int, *, bias: bool = True) -> None:
         super().__init__(num_in, num_out, kernel_size, padding=kernel_size // 2, bias=bias)
         self.add_spectral_norm()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.normalised(), self.bias, padding=self.padding)
+        return F.conv2d(x, self.normalized(), self.bias, padding=self.padding)
 
 
 class SNLinear(SpectralNorm, nn.Linear):
-    """A linear layer, spectrally normalised."""
+    """A linear layer, spectrally normalized."""
 
     def __init__(self, num_in: int, num_out: int, *, bias: bool = True) -> None:
         super().__init__(num_in, num_out, bias=bias)
         self.add_spectral_norm()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.normalised(), self.bias)
+        return F.linear(x, self.normalized(), self.bias)
 
 
 class SNEmbedding(SpectralNorm, nn.Embedding):
-    """An embedding, spectrally normalised."""
+    """An embedding, spectrally normalized."""
 
     def __init__(self, num_class: int, num_feat: int) -> None:
         super().__init__(num_class, num_feat)
         self.add_spectral_norm()
 
     def forward(self, classes: Tensor) -> Tensor:
-        return F.embedding(classes, self.normalised())
+        return F.embedding(classes, self.normalized())
 
 
 class StoredStatistics(nn.Module):
-    """Batch normalisation without gain and bias of its own; they are given.
+    """Batch normalization without gain and bias of its own; they are given.
 
     In training mode by the batch's statistics, which are remembered; in evaluation mode by those.
     """
@@ -94,14 +94,14 @@ class StoredStatistics(nn.Module):
         self.register_buffer("stored_mean", torch.zeros(num_feat))
         self.register_buffer("stored_var", torch.ones(num_feat))
 
-    def normalised(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    def normalized(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         return F.batch_norm(
             x, self.stored_mean, self.stored_var, gain, bias, training=self.training, eps=BN_EPS
         )
 
 
 class BatchNorm(StoredStatistics):
-    """Batch normalisation with one gain and bias per channel."""
+    """Batch normalization with one gain and bias per channel."""
 
     def __init__(self, num_feat: int) -> None:
         super().__init__(num_feat)
@@ -109,11 +109,11 @@ class BatchNorm(StoredStatistics):
         self.bias = nn.Parameter(torch.zeros(num_feat))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.normalised(x, self.gain, self.bias)
+        return self.normalized(x, self.gain, self.bias)
 
 
 class ConditionalBatchNorm(StoredStatistics):
-    """Batch normalisation whose gain and bias come from a condition: 1 + gain(y) and bias(y).
+    """Batch normalization whose gain and bias come from a condition: 1 + gain(y) and bias(y).
 
     Args:
         num_feat: channels.
@@ -128,4 +128,4 @@ class ConditionalBatchNorm(StoredStatistics):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Args: x: (B, C, H, W); y: (B, num_condition)."""
         gain, bias = 1 + self.gain(y), self.bias(y)
-        return torch.addcmul(bias[..., None, None], self.normalised(x), gain[..., None, None])
+        return torch.addcmul(bias[..., None, None], self.normalized(x), gain[..., None, None])

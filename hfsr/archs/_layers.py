@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
-"""RGB mean of the DIV2K training pictures, in [0, 1]."""
+"""RGB mean of the DIV2K training images, in [0, 1]."""
 
 
 class MeanShift(nn.Module):
@@ -119,7 +119,7 @@ class Upsampler(nn.Sequential):
 
 @torch.no_grad()
 def start_small(network: nn.Module, factor: float = 0.1) -> None:
-    """Initialises every convolution: Kaiming-normal weights times `factor`, zero biases."""
+    """Initializes every convolution: Kaiming-normal weights times `factor`, zero biases."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
@@ -212,7 +212,7 @@ def absorb_mean_layers(
     """Replaces the 1x1 convolutions `sub_mean` and `add_mean` of the EDSR family by our `MeanShift`, exactly.
 
     They were meant to be frozen but stayed trainable in several releases. Nominal ones are left out. What
-    drifted goes into the neighbours: `sub_mean(v) = W v + b` equals `W (v - m)` with `m = -W^-1 b`, so `m`
+    drifted goes into the neighbors: `sub_mean(v) = W v + b` equals `W (v - m)` with `m = -W^-1 b`, so `m`
     becomes the mean and W goes into the first convolution (zero padding stays zero padding, so the border is
     exact too); `add_mean` goes into the last, with the difference to `m`. The mean and the range in which it
     is subtracted, 255 or 1, are stated as the arguments `rgb_mean` and `img_range`.

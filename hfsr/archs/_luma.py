@@ -1,8 +1,8 @@
 """What the networks of luma share: RGB goes in and out, the network itself sees only brightness.
 
-The papers enlarge Cb and Cr by bicubic interpolation and let the network make Y. Colours and luma are linear,
-so the same picture comes from enlarging RGB by bicubic interpolation and adding to its three channels what
-the network's luma differs from the enlarged one: that keeps grey exactly grey.
+The papers enlarge Cb and Cr by bicubic interpolation and let the network make Y. Colors and luma are linear,
+so the same image comes from enlarging RGB by bicubic interpolation and adding to its three channels what
+the network's luma differs from the enlarged one: that keeps gray exactly gray.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def luma(rgb: Tensor) -> Tensor:
 
 
 def add_to_luma(rgb: Tensor, difference: Tensor) -> Tensor:
-    """Changes the luma of a picture by `difference`, (B, 1, H, W), and leaves its chroma as it is."""
+    """Changes the luma of an image by `difference`, (B, 1, H, W), and leaves its chroma as it is."""
     return rgb + difference * (1 / _RANGE)
 
 
 def with_luma(rgb: Tensor, y: Tensor) -> Tensor:
-    """The chroma of a picture, with the luma `y`, (B, 1, H, W)."""
+    """The chroma of an image, with the luma `y`, (B, 1, H, W)."""
     return add_to_luma(rgb, y - luma(rgb))

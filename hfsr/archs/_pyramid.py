@@ -126,5 +126,5 @@ SYSTEM: dict[str, Any] = {
     # float32, though 8 after a few hundred steps are 56 to 58; released weights are not measured.
     "bf16": False,
     "tiling": "windowed",
-    "window": 80,  # the authors cut pictures into tiles of at most 6400 px
+    "window": 80,  # the authors cut images into tiles of at most 6400 px
 }

@@ -1,7 +1,7 @@
-"""Convolutions of 8-bit integers, as they are kept in a quantised model.
+"""Convolutions of 8-bit integers, as they are kept in a quantized model.
 
 The layer computes in floating point what integers give: its input is rounded to 256 levels and its weights to
-255, so that any backend runs it. OpenVINO recognises both roundings and multiplies integers; torch does not,
+255, so that any backend runs it. OpenVINO recognizes both roundings and multiplies integers; torch does not,
 and is no faster for it.
 """
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from hfsr.errors import OptionsError
 
-__all__ = ["QuantisedConv2d", "input_ranges", "quantise_layers"]
+__all__ = ["QuantisedConv2d", "input_ranges", "quantize_layers"]
 
 
 class QuantisedConv2d(nn.Module):
@@ -45,7 +45,7 @@ class QuantisedConv2d(nn.Module):
         zeros = torch.zeros(self.out_channels, dtype=torch.int32)
         # The weights are rounded already; said once more, so that a compiler sees the levels.
         weight = torch.fake_quantize_per_channel_affine(
-            self.dequantised(), self.weight_scale, zeros, 0, -127, 127
+            self.dequantized(), self.weight_scale, zeros, 0, -127, 127
         )
         y = self.rounded(x)
         return F.conv2d(y, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
@@ -54,12 +54,12 @@ class QuantisedConv2d(nn.Module):
         """The input on its 256 levels, float32."""
         return torch.fake_quantize_per_tensor_affine(x.float(), self.scale, self.zero_point, 0, 255)
 
-    def dequantised(self) -> Tensor:
+    def dequantized(self) -> Tensor:
         """The weights as floats, (out, in / groups, kh, kw)."""
         return self.weight.float() * self.weight_scale[:, None, None, None]
 
 
-def quantise_layers(model: nn.Module, ranges: Mapping[str, Sequence[float]]) -> None:
+def quantize_layers(model: nn.Module, ranges: Mapping[str, Sequence[float]]) -> None:
     """Puts a `QuantisedConv2d`, still without values, in the place of each named convolution.
 
     Args:
@@ -75,14 +75,14 @@ def quantise_layers(model: nn.Module, ranges: Mapping[str, Sequence[float]]) -> 
             conv = model.get_submodule(name)
             scale, zero_point = float(given[0]), int(given[1])
         except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise OptionsError(f"quantised layer '{name}' cannot be made ({error})") from error
+            raise OptionsError(f"quantized layer '{name}' cannot be made ({error})") from error
         if not isinstance(conv, nn.Conv2d) or not scale > 0 or not 0 <= zero_point <= 255:
-            raise OptionsError(f"quantised layer '{name}' with {scale:g}, {zero_point} is no convolution's")
+            raise OptionsError(f"quantized layer '{name}' with {scale:g}, {zero_point} is no convolution's")
         setattr(model.get_submodule(parent), attribute, QuantisedConv2d(conv, scale, zero_point))
 
 
 def input_ranges(model: nn.Module) -> dict[str, list[float]]:
-    """What `quantise_layers` takes to make this model's quantised layers; empty where it has none."""
+    """What `quantize_layers` takes to make this model's quantized layers; empty where it has none."""
     return {
         name: [module.scale, module.zero_point]
         for name, module in model.named_modules()

@@ -16,7 +16,7 @@ __all__ = ["Bicubic", "Bilinear", "Enlargement", "reach_of_enlarged"]
 
 
 class Enlargement(nn.Module):
-    """Separable interpolation by `factor / divisor`, with half-pixel centres and a mirrored border.
+    """Separable interpolation by `factor / divisor`, with half-pixel centers and a mirrored border.
 
     Every output px is a weighted sum of the input px around it; the weights depend only on its phase, so they
     are the same few numbers all over the image. (`F.interpolate` computes them from absolute coordinates,
@@ -42,9 +42,9 @@ class Enlargement(nn.Module):
         # Input px before the first and after the last of a block of `divisor` that its outputs depend on.
         self.margin = -(-(2 * self.support * max(factor, divisor) + factor - divisor) // (2 * factor)) - 1
         with torch.device("cpu"):  # also while a network is built without memory, on the meta device
-            centres = (torch.arange(factor, dtype=torch.float64) + 0.5) * divisor / factor - 0.5
+            centers = (torch.arange(factor, dtype=torch.float64) + 0.5) * divisor / factor - 0.5
             taps = torch.arange(-self.margin, divisor + self.margin, dtype=torch.float64)
-            weights = self.kernel((taps[None] - centres[:, None]) / stretch)  # (factor, taps)
+            weights = self.kernel((taps[None] - centers[:, None]) / stretch)  # (factor, taps)
         # Plain numbers: a buffer would lose its last digits when the network is cast to a narrow type.
         self.filters: list[list[float]] = (weights / weights.sum(1, keepdim=True)).tolist()
 

@@ -46,7 +46,7 @@ class ArchSpec:
     reference: str
     """The code that released weights come from."""
     license: str
-    """Licence of the reference code ("none stated" where it has none); ours is our own."""
+    """License of the reference code ("none stated" where it has none); ours is our own."""
     scales: tuple[int, ...]
     """Scales it is built for; of a network for any real scale, the whole ones among them."""
     luma: bool = False
@@ -79,7 +79,7 @@ class ArchSpec:
     """Constructor arguments from the tensors of a (renamed) state dict, or None when it is not this network.
     """
     rename: Callable[[StateDict], StateDict] = no_rename
-    """Renames released layouts to our keys; returns the same mapping when it does not recognise the layout.
+    """Renames released layouts to our keys; returns the same mapping when it does not recognize the layout.
 
     Constructor arguments that a layout states in tensors which are none of ours become entries under
     `argument_key(name)`.

@@ -1,7 +1,7 @@
 """Attention in Attention Network for Image Super-Resolution, Chen, Gu, Zhang, 2021.
 
 Paper: https://arxiv.org/abs/2104.09497
-Reference: https://github.com/haoyuc/A2N (no licence stated)
+Reference: https://github.com/haoyuc/A2N (no license stated)
 State-dict keys are the released checkpoints'. Differs from the reference: takes and returns [0, 1], and works
 on 0..255 inside. A2N x2: 1,036,443 parameters; A2N-M, whose plain branch is a 1x1 convolution: 831,643.
 """

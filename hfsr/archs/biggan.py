@@ -3,7 +3,7 @@
 Paper: https://arxiv.org/abs/1809.11096; as a prior for restoration: https://arxiv.org/abs/2003.13659
 Reference: https://github.com/ajbrock/BigGAN-PyTorch (MIT), used by
     https://github.com/XingangPan/deep-generative-prior (MIT)
-State-dict keys are the reference's. Differs from it: pictures are [0, 1] outside and [-1, 1] inside; weights
+State-dict keys are the reference's. Differs from it: images are [0, 1] outside and [-1, 1] inside; weights
 start normal, not orthogonal; 1x1 convolutions come before the nearest enlargement, with which they commute.
 Generator of 128 px: 70,433,988 parameters (a prior's instance norms would add 14,784 that no file holds),
 discriminator 87,982,370.
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 WIDTHS = {128: (16, 16, 8, 4, 2, 1), 256: (16, 16, 8, 8, 4, 2, 1)}
-"""By side of the picture: widths along the generator, from 4x4 px on; the discriminator has them reversed."""
+"""By side of the image: widths along the generator, from 4x4 px on; the discriminator has them reversed."""
 SMALLEST = 4
 ATTENTION_SIDE = 64
 """Side in px of the maps that attend to themselves."""
@@ -52,10 +52,10 @@ def check_resolution(resolution: int, num_feat: int) -> None:
 
 @records_arguments
 class BigGANGenerator(nn.Module):
-    """Makes a picture from a latent vector, a share of which enters at each resolution, and a class.
+    """Makes an image from a latent vector, a share of which enters at each resolution, and a class.
 
     Args:
-        resolution: side of the pictures in px, 128 or 256.
+        resolution: side of the images in px, 128 or 256.
         num_feat: width multiplier (96 as released, 64 in a smaller one), a multiple of 8.
         z_chunk: latent numbers at each resolution: 20 at 128 px, 17 at 256 px.
         shared_dim: numbers of a class embedding.
@@ -98,7 +98,7 @@ class BigGANGenerator(nn.Module):
         )
 
     def forward(self, z: Tensor, embedding: Tensor) -> Tensor:
-        """Makes pictures.
+        """Makes images.
 
         Args:
             z: latent vectors, standard normal, (B, dim_z).
@@ -119,10 +119,10 @@ class BigGANGenerator(nn.Module):
 
 @records_arguments
 class BigGANDiscriminator(nn.Module):
-    """Judges a picture by one number, and tells what it saw on the way.
+    """Judges an image by one number, and tells what it saw on the way.
 
     Args:
-        resolution: side of the pictures in px, 128 or 256.
+        resolution: side of the images in px, 128 or 256.
         num_feat: width multiplier (96 as released, 64 in a smaller one), a multiple of 8.
         num_class: classes.
 
@@ -150,7 +150,7 @@ class BigGANDiscriminator(nn.Module):
         self.embed = SNEmbedding(num_class, widths[-1])
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """What a generative prior compares pictures by.
+        """What a generative prior compares images by.
 
         Args:
             x: RGB in [0, 1], (B, 3, resolution, resolution).
@@ -170,11 +170,11 @@ class BigGANDiscriminator(nn.Module):
         return [*maps, last, last.sum((2, 3))]
 
     def forward(self, x: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Judges pictures.
+        """Judges images.
 
         Args:
             x: RGB in [0, 1], (B, 3, resolution, resolution).
-            classes: their numbers, (B,); left out, the pictures are judged without regard to a class.
+            classes: their numbers, (B,); left out, the images are judged without regard to a class.
 
         Returns:
             Logits of "real", (B, 1).

@@ -3,7 +3,7 @@
 Mei et al., CVPR 2020
 Paper: https://arxiv.org/abs/2006.01424
 Reference: https://github.com/SHI-Labs/Cross-Scale-Non-Local-Attention (MIT)
-Differs from the reference: the mean is a buffer, not a frozen convolution; pictures of any size are padded
+Differs from the reference: the mean is a buffer, not a frozen convolution; images of any size are padded
 and cropped; attention runs in blocks; the last convolution takes the estimates one by one; the state after
 the last, which nobody reads, is not made. Parameters: x2 3,061,265, x3 6,010,385, x4 6,568,603. The published
 counts are 24 higher: they include the frozen mean.
@@ -141,7 +141,7 @@ class Stage(nn.Module):
 
 
 class SelfExemplarMining(nn.Module):
-    """The cell: an enlarged estimate of the picture from its state, and the next state from the estimate."""
+    """The cell: an enlarged estimate of the image from its state, and the next state from the estimate."""
 
     def __init__(self, num_feat: int, factors: Sequence[int]) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class SelfExemplarMining(nn.Module):
 
 @records_arguments
 class CSNLN(nn.Module):
-    """One cell, applied again and again; the picture is made from all of its estimates.
+    """One cell, applied again and again; the image is made from all of its estimates.
 
     Args:
         num_in_ch: channels of the input.
@@ -210,11 +210,11 @@ class CSNLN(nn.Module):
         estimate = self.cell.estimate(state)
         # The last convolution sees all estimates side by side; one by one they need not be held together.
         weights = self.conv_last.weight.chunk(self.num_recurrence, 1)
-        picture = F.conv2d(estimate, weights[0], self.conv_last.bias, padding=1)
+        image = F.conv2d(estimate, weights[0], self.conv_last.bias, padding=1)
         for i in range(1, self.num_recurrence):
             estimate = self.cell.estimate(self.cell.next_state(estimate))
-            picture = picture + F.conv2d(estimate, weights[i], padding=1)
-        return self.shift.inverse(picture)
+            image = image + F.conv2d(estimate, weights[i], padding=1)
+        return self.shift.inverse(image)
 
     def forward(self, x: Tensor) -> Tensor:
         """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: RGB, nominally [0, 1], (B, 3, H*scale, W*scale)."""
@@ -314,7 +314,7 @@ SPEC = ARCHS.register(
         # hundred steps, are 55 dB from float32; released weights are not measured.
         bf16=False,
         tiling="windowed",
-        window=60,  # the authors cut pictures into tiles of at most 3600 px
+        window=60,  # the authors cut images into tiles of at most 3600 px
         radius=lambda args: (8 if args["upscale"] == 4 else 6) * args["num_recurrence"] + 1,
         infer=infer,
         rename=rename,

@@ -2,7 +2,7 @@
 
 Paper: https://arxiv.org/abs/1803.02735; recurrent and residual forms: https://arxiv.org/abs/1904.05677
 Reference: https://github.com/alterzero/DBPN-Pytorch (MIT)
-State-dict keys are the reference's. Differs from it: the bicubic picture that the residual form needs is
+State-dict keys are the reference's. Differs from it: the bicubic image that the residual form needs is
 added inside, in floating point. DBPN (T = 7) x4: 10,426,358 parameters; DBPN-LL (T = 10) x4: 15,348,302.
 """
 
@@ -186,10 +186,10 @@ class DBPN(nn.Module):
         self.enlarge = Bicubic(upscale)
         self.normalize = Affine(*_IMAGENET) if normalized else nn.Identity()
         self.denormalize = Affine(*_IMAGENET_INVERSE) if normalized else nn.Identity()
-        self.initialise()
+        self.initialize()
 
     @torch.no_grad()
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Kaiming-normal weights, zero biases."""
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):

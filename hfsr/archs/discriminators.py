@@ -1,4 +1,4 @@
-"""Discriminators of the adversarial recipes: they judge a picture by one number, a logit.
+"""Discriminators of the adversarial recipes: they judge an image by one number, a logit.
 
 SRGANDiscriminator
     Paper: https://arxiv.org/abs/1609.04802 (Ledig et al., CVPR 2017, figure 4)
@@ -26,7 +26,7 @@ __all__ = ["SRGAN_SPEC", "VGG_SPEC", "SRGANDiscriminator", "VGGStyleDiscriminato
 
 
 def check_size(x: Tensor, input_size: int, name: str) -> None:
-    """A dense layer behind the convolutions fixes the size of the picture.
+    """A dense layer behind the convolutions fixes the size of the image.
 
     Raises:
         OptionsError: another size.
@@ -34,7 +34,7 @@ def check_size(x: Tensor, input_size: int, name: str) -> None:
     height, width = x.shape[-2:]
     if (height, width) != (input_size, input_size):
         raise OptionsError(
-            f"{name} judges pictures of {input_size}x{input_size} px, not {width}x{height}: make gt_size and "
+            f"{name} judges images of {input_size}x{input_size} px, not {width}x{height}: make gt_size and "
             "input_size equal"
         )
 
@@ -46,7 +46,7 @@ class SRGANDiscriminator(nn.Module):
     Args:
         num_in_ch: channels of the input.
         num_feat: width of the first convolution; it doubles three times.
-        input_size: side of the pictures it judges, in px; a multiple of 16.
+        input_size: side of the images it judges, in px; a multiple of 16.
         num_hidden: width of the first dense layer.
 
     Raises:
@@ -92,7 +92,7 @@ class VGGStyleDiscriminator(nn.Module):
     Args:
         num_in_ch: channels of the input.
         num_feat: width of the first pair; it doubles three times.
-        input_size: side of the pictures it judges, in px: 128 or 256.
+        input_size: side of the images it judges, in px: 128 or 256.
 
     Raises:
         OptionsError: another input_size.

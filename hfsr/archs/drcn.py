@@ -1,9 +1,9 @@
 """Deeply-Recursive Convolutional Network for Image Super-Resolution, Kim, Lee, Lee, CVPR 2016.
 
 Paper: https://arxiv.org/abs/1511.04491
-Reference: https://cv.snu.ac.kr/research/DRCN (MATLAB, no licence stated); state-dict keys are ours.
+Reference: https://cv.snu.ac.kr/research/DRCN (MATLAB, no license stated); state-dict keys are ours.
 Differs from the paper: the last convolution has no ReLU, as a residual takes both signs, and it starts at a
-tenth of He's weights, near the bicubic picture. Width 256, 16 recursions: 1,775,121 parameters.
+tenth of He's weights, near the bicubic image. Width 256, 16 recursions: 1,775,121 parameters.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class DRCN(nn.Module):
         return add_to_luma(enlarged, self.average(y, self.residuals(y)))
 
     def predictions(self, x: Tensor) -> list[Tensor]:
-        """The picture that each recursion predicts and, last, their average, which `forward` returns.
+        """The image that each recursion predicts and, last, their average, which `forward` returns.
 
         Recursive supervision trains on all of them.
         """

@@ -26,7 +26,7 @@ from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["DRN", "DUAL_SPEC", "SPEC", "DRNDual"]
 
-COLOURS = 3
+COLORS = 3
 
 
 class DownBlock(nn.Module):
@@ -113,11 +113,11 @@ class DRN(nn.Module):
         self.scale = upscale
         self.img_range = img_range
         self.sub_mean = shift_layer([-img_range * mean for mean in DIV2K_MEAN])
-        self.head = nn.Conv2d(COLOURS, num_feat, 3, padding=1)
+        self.head = nn.Conv2d(COLORS, num_feat, 3, padding=1)
         widths = [num_feat * 2**level for level in range(levels + 1)]  # from HR size to LR size
         self.down = nn.ModuleList(DownBlock(width, width, 2 * width) for width in widths[:-1])
         self.up_blocks = nn.ModuleList()
-        self.tail = nn.ModuleList([nn.Conv2d(widths[-1], COLOURS, 3, padding=1)])
+        self.tail = nn.ModuleList([nn.Conv2d(widths[-1], COLORS, 3, padding=1)])
         width = widths[-1]
         for half in reversed(widths[:-1]):
             self.up_blocks.append(
@@ -128,7 +128,7 @@ class DRN(nn.Module):
                 )
             )
             width = 2 * half  # as wide a map of the way down is joined
-            self.tail.append(nn.Conv2d(width, COLOURS, 3, padding=1))
+            self.tail.append(nn.Conv2d(width, COLORS, 3, padding=1))
         self.add_mean = shift_layer([img_range * mean for mean in DIV2K_MEAN])
 
     def features(self, x: Tensor) -> list[Tensor]:
@@ -179,7 +179,7 @@ class DRNDual(nn.Module):
 
     def __init__(self, *, num_feat: int = 16, upscale: int = 2) -> None:
         super().__init__()
-        self.nets = nn.ModuleList(DownBlock(COLOURS, num_feat, COLOURS) for _ in range(levels_of(upscale)))
+        self.nets = nn.ModuleList(DownBlock(COLORS, num_feat, COLORS) for _ in range(levels_of(upscale)))
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Halves images.

@@ -3,7 +3,7 @@
 Paper: https://arxiv.org/abs/1612.07919
 Reference: https://github.com/msmsajjadi/EnhanceNet-Code (CC BY-NC-ND 4.0)
 Written from a description. Differs from the reference: its bicubic enlargement is that of TensorFlow 1
-(a = -0.75, corners of px aligned), ours that of MATLAB (a = -0.5, centres aligned). x4: 852,867 parameters.
+(a = -0.75, corners of px aligned), ours that of MATLAB (a = -0.5, centers aligned). x4: 852,867 parameters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ._spec import ArchSpec, StateDict, records_arguments
 __all__ = ["SPEC", "EnhanceNet"]
 
 MEAN = (0.47614917, 0.45001204, 0.40904046)
-"""RGB mean of the authors' training pictures, in [0, 1]."""
+"""RGB mean of the authors' training images, in [0, 1]."""
 
 
 class UpsampleStage(nn.Module):
@@ -41,7 +41,7 @@ class UpsampleStage(nn.Module):
 
 @records_arguments
 class EnhanceNet(nn.Module):
-    """Residual blocks at LR size, nearest enlargement with convolutions, added to the bicubic picture.
+    """Residual blocks at LR size, nearest enlargement with convolutions, added to the bicubic image.
 
     Args:
         num_in_ch: channels of the input.

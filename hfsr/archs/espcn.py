@@ -1,7 +1,7 @@
 """Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel CNN, Shi et al., CVPR 2016.
 
 Paper: https://arxiv.org/abs/1609.05158
-Reference: https://github.com/yjn870/ESPCN-pytorch (no licence stated); the authors published none.
+Reference: https://github.com/yjn870/ESPCN-pytorch (no license stated); the authors published none.
 State-dict keys are that port's. Differs from the paper: none. x2, x3, x4: 21,284, 22,729, 24,752 parameters.
 """
 

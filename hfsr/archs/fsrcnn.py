@@ -1,7 +1,7 @@
 """Accelerating the Super-Resolution Convolutional Neural Network, Dong, Loy, Tang, ECCV 2016.
 
 Paper: https://arxiv.org/abs/1608.00367
-Reference: https://github.com/yjn870/FSRCNN-pytorch (no licence stated); the authors' own code is MATLAB.
+Reference: https://github.com/yjn870/FSRCNN-pytorch (no license stated); the authors' own code is MATLAB.
 State-dict keys are that port's. Differs from the paper: none. FSRCNN (56, 12, 4): 12,809 parameters, of which
 12,464 are weights; FSRCNN-s (32, 5, 1): 4,086. The port's x3 weights measure 32.570 dB on Set5 and 29.196 dB
 on Set14 by their own luma in 8 bit, as papers of luma networks do (`hfsr evaluate`); 0.03 dB more by RGB.
@@ -56,9 +56,9 @@ class FSRCNN(nn.Module):
         self.last_part = nn.ConvTranspose2d(
             num_feat, 1, 9, stride=upscale, padding=4, output_padding=upscale - 1
         )
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         """Weights for PReLU, as the paper has them; the deconvolution starts near zero."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -1,7 +1,7 @@
 """Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution, Lai et al., CVPR 2017.
 
 Paper: https://arxiv.org/abs/1704.03915
-Reference: https://github.com/phoenix104104/LapSRN (MatConvNet, no licence stated); the common port,
+Reference: https://github.com/phoenix104104/LapSRN (MatConvNet, no license stated); the common port,
 https://github.com/twtygqyy/pytorch-LapSRN, has 4x4 deconvolutions and no biases. State-dict keys are ours.
 Differs from the reference: none. x2, x4, x8: 407,441, 814,242, 1,221,043 parameters.
 """
@@ -31,13 +31,13 @@ __all__ = [
     "LapSRN",
     "authors_parts",
     "image_upsampling",
-    "initialise",
+    "initialize",
     "radius_of",
     "scales_of_levels",
 ]
 
 LEVELS = {2: 1, 3: 2, 4: 2, 8: 3}
-"""Levels per scale; each doubles. A picture at x3 is made at x4 and reduced by bicubic interpolation, as the
+"""Levels per scale; each doubles. An image at x3 is made at x4 and reduced by bicubic interpolation, as the
 authors' test code does.
 """
 
@@ -70,7 +70,7 @@ def image_upsampling() -> nn.ConvTranspose2d:
 
 
 @torch.no_grad()
-def initialise(network: nn.Module, first: nn.Conv2d) -> None:
+def initialize(network: nn.Module, first: nn.Conv2d) -> None:
     """The authors' start: He's weights behind LeakyReLU, zero biases, the first convolution near zero."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and module.weight.shape[:2] != (1, 1):
@@ -137,10 +137,10 @@ class LapSRN(nn.Module):
         )
         self.reduce = Bicubic(3, 4) if upscale == 3 else nn.Identity()
         self.enlarge = nn.ModuleList(Bicubic(scale) for scale in scales_of_levels(upscale))  # of the chroma
-        initialise(self, self.conv_first)
+        initialize(self, self.conv_first)
 
     def lumas(self, x: Tensor) -> list[Tensor]:
-        """The luma of the picture at every level."""
+        """The luma of the image at every level."""
         image = luma(x)
         features = self.lrelu(self.conv_first(image))
         images = []
@@ -153,7 +153,7 @@ class LapSRN(nn.Module):
         return with_luma(self.enlarge[-1](x), self.lumas(x)[-1])
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
-        """The picture at every level, from x2 to `upscale`; the last is what `forward` returns."""
+        """The image at every level, from x2 to `upscale`; the last is what `forward` returns."""
         return [with_luma(up(x), y) for up, y in zip(self.enlarge, self.lumas(x), strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class LapSRN(nn.Module):
 
 
 def scales_of_levels(upscale: int) -> list[int]:
-    """The scale of every level's picture, from 2 to `upscale`."""
+    """The scale of every level's image, from 2 to `upscale`."""
     return [*(2**level for level in range(1, LEVELS[upscale])), upscale]
 
 

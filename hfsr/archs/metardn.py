@@ -1,7 +1,7 @@
 """Meta-SR: A Magnification-Arbitrary Network for Super-Resolution, Hu et al., CVPR 2019.
 
 Paper: https://arxiv.org/abs/1903.00875
-Reference: https://github.com/XuecaiHu/Meta-SR-Pytorch (no licence stated)
+Reference: https://github.com/XuecaiHu/Meta-SR-Pytorch (no license stated)
 State-dict keys are the reference's. Differs from it: takes and returns [0, 1] and works on 0..255 inside; the
 filters are computed once for each distinct offset, instead of for every px of a grid that is masked
 afterwards. 22,419,096 parameters, the trainable mean layers included.
@@ -25,7 +25,7 @@ from .rdn import ResidualDenseTrunk, infer_trunk
 
 __all__ = ["SPEC", "MetaRDN"]
 
-COLOURS = 3
+COLORS = 3
 SMALLEST, LARGEST = 1.1, 4.0
 """The scales that the paper trains."""
 _GATHERED = 1 << 24
@@ -37,7 +37,7 @@ class MetaUpscale(PositionalEnlargement):
 
     That network sees (1 / scale, row offset, column offset), the offsets being how far the output px lies
     below and to the right of its source, in [0, 1) input px. Its 256 hidden units give the weights of
-    num_feat x 3 x 3 inputs for each colour.
+    num_feat x 3 x 3 inputs for each color.
 
     Args:
         num_feat: channels of the input.
@@ -45,14 +45,14 @@ class MetaUpscale(PositionalEnlargement):
     """
 
     margin = 1
-    out_channels = COLOURS
+    out_channels = COLORS
 
     def __init__(self, num_feat: int, scale: float) -> None:
         super().__init__()
         self.scale = scale
         self.in_channels = num_feat
         self.meta_block = nn.Sequential(
-            nn.Linear(3, 256), nn.ReLU(inplace=True), nn.Linear(256, num_feat * 9 * COLOURS)
+            nn.Linear(3, 256), nn.ReLU(inplace=True), nn.Linear(256, num_feat * 9 * COLORS)
         )
 
     def filters(self, row_offset: float, column_offsets: Tensor, scale: float) -> Tensor:
@@ -62,7 +62,7 @@ class MetaUpscale(PositionalEnlargement):
         place[:, 2] = column_offsets
         filters = self.meta_block(place.to(next(self.parameters())))
         # Predicted channel by channel, each with its 3x3 px; wanted px by px, each with its channels.
-        return filters.view(len(place), -1, 9, COLOURS).transpose(1, 2).flatten(1, 2)
+        return filters.view(len(place), -1, 9, COLORS).transpose(1, 2).flatten(1, 2)
 
     def part(self, x: Tensor, rows: tuple[int, int], columns: tuple[int, int], scale: float) -> Tensor:
         batch, channels, height, width = x.shape
@@ -72,9 +72,9 @@ class MetaUpscale(PositionalEnlargement):
         column_kinds, kind_of_column = column_offsets.unique(return_inverse=True)
 
         pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)  # (B*h*w, C)
-        side, pictures = (torch.arange(n, device=row_sources.device) for n in (3, batch))
+        side, images = (torch.arange(n, device=row_sources.device) for n in (3, batch))
         window = side[:, None] * width + side  # (3, 3)
-        first_px = pictures[:, None] * height * width + row_sources * width  # (B, rows)
+        first_px = images[:, None] * height * width + row_sources * width  # (B, rows)
         at_once = max(1, _GATHERED // (batch * len(column_sources) * 9 * channels))
 
         order, parts = [], []
@@ -85,9 +85,9 @@ class MetaUpscale(PositionalEnlargement):
                 starts = column_sources[:, None] + first_px[:, chosen].flatten()  # (columns, B*n)
                 seen = (starts[..., None] + window.flatten()).flatten().to(x.device)
                 gathered = pixels.index_select(0, seen).view(*starts.shape, -1)  # (columns, B*n, 9*C)
-                coloured = torch.bmm(gathered, filters)  # (columns, B*n, 3)
+                colored = torch.bmm(gathered, filters)  # (columns, B*n, 3)
                 order.append(chosen)
-                parts.append(coloured.view(-1, batch, len(chosen), COLOURS).permute(1, 3, 2, 0))
+                parts.append(colored.view(-1, batch, len(chosen), COLORS).permute(1, 3, 2, 0))
         return torch.cat(parts, 2).index_select(2, torch.cat(order).argsort().to(x.device))
 
 
@@ -129,7 +129,7 @@ class MetaRDN(ResidualDenseTrunk):
         img_range: float = 255.0,
     ) -> None:
         super().__init__(
-            num_in_ch=COLOURS,
+            num_in_ch=COLORS,
             num_feat=num_feat,
             num_block=num_block,
             num_layer=num_layer,
@@ -175,7 +175,7 @@ def check_scale(upscale: float) -> None:
 
 def infer(state_dict: StateDict) -> dict[str, Any] | None:
     trunk = infer_trunk(state_dict)
-    if trunk is None or "P2W.meta_block.2.weight" not in state_dict or trunk.pop("num_in_ch") != COLOURS:
+    if trunk is None or "P2W.meta_block.2.weight" not in state_dict or trunk.pop("num_in_ch") != COLORS:
         return None
     return {**trunk, **range_argument(state_dict)}
 

@@ -3,7 +3,7 @@
 Paper: https://arxiv.org/abs/1809.00219 (Wang et al., ECCVW 2018), which uses it: VGG16 fine-tuned to tell
 the materials of the Materials in Context Database (https://arxiv.org/abs/1412.0623).
 Reference: none; the circulated file `VGG16minc_53.pth`, whose keys these are, was made from a Caffe model.
-Neither its licence nor how its input was prepared is known; circulated users feed it RGB in [0, 1] as it is.
+Neither its license nor how its input was prepared is known; circulated users feed it RGB in [0, 1] as it is.
 Differs from VGG16: pools round sizes up, and nothing follows the last convolution. 14,714,688 parameters.
 """
 

@@ -1,7 +1,7 @@
 """Learning Enriched Features for Real Image Restoration and Enhancement, Zamir et al., ECCV 2020.
 
 Paper: https://arxiv.org/abs/2003.06792
-Reference: https://github.com/swz30/MIRNet (Academic Public Licence, non-commercial; ours is written anew)
+Reference: https://github.com/swz30/MIRNet (Academic Public License, non-commercial; ours is written anew)
 Differs from the reference: shared modules have one owner and one name, so that a state dict has no aliases;
 sides that are no multiple of 4 are padded and the result is cropped; the blur kernel is not stored; streams
 are pooled and fused one after another, never stacked; the 1x1 convolution comes before the bilinear
@@ -321,7 +321,7 @@ SPEC = ARCHS.register(
         title="Learning Enriched Features for Real Image Restoration and Enhancement",
         paper="https://arxiv.org/abs/2003.06792",
         reference="https://github.com/swz30/MIRNet",
-        license="Academic Public Licence (non-commercial)",
+        license="Academic Public License (non-commercial)",
         scales=(1,),
         presets={
             "mirnet": {"num_feat": 64, "num_rrg": 3, "num_msrb": 2},

@@ -1,7 +1,7 @@
 """Fast and Accurate Image Super-Resolution with Deep Laplacian Pyramid Networks, Lai et al., TPAMI 2018.
 
 Paper: https://arxiv.org/abs/1710.01992
-Reference: https://github.com/phoenix104104/LapSRN (MatConvNet, no licence stated); state-dict keys are ours.
+Reference: https://github.com/phoenix104104/LapSRN (MatConvNet, no license stated); state-dict keys are ours.
 LapSRN with its parameters shared among levels, scales and recursions. Differs from the reference: none.
 222,801 parameters.
 """
@@ -28,7 +28,7 @@ from .lapsrn import (
     FeatureUpsampling,
     authors_parts,
     image_upsampling,
-    initialise,
+    initialize,
     radius_of,
     scales_of_levels,
 )
@@ -73,10 +73,10 @@ class MSLapSRN(nn.Module):
         self.enlarge = nn.ModuleList(Bicubic(scale) for scale in scales_of_levels(upscale))  # of the chroma
         # No weight shows it; the authors' files tell it by the names of their layers (see `rename`).
         self.register_buffer("recursions", torch.tensor(num_recursion), persistent=False)
-        initialise(self, self.conv_first)
+        initialize(self, self.conv_first)
 
     def lumas(self, x: Tensor) -> list[Tensor]:
-        """The luma of the picture at every level."""
+        """The luma of the image at every level."""
         image = luma(x)
         features = self.conv_first(image)
         images = []
@@ -93,7 +93,7 @@ class MSLapSRN(nn.Module):
         return with_luma(self.enlarge[-1](x), self.lumas(x)[-1])
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
-        """The picture at every level, from x2 to `upscale`; the last is what `forward` returns."""
+        """The image at every level, from x2 to `upscale`; the last is what `forward` returns."""
         return [with_luma(up(x), y) for up, y in zip(self.enlarge, self.lumas(x), strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Paper: https://arxiv.org/abs/2004.13824
 Reference: https://github.com/SHI-Labs/Pyramid-Attention-Networks (MIT)
-For denoising, demosaicing and JPEG artefacts; not the Path Aggregation Network. `pa_edsr` has its PA-EDSR.
+For denoising, demosaicing and JPEG artifacts; not the Path Aggregation Network. `pa_edsr` has its PA-EDSR.
 Differs from the reference: the mean, which was never applied, is left out; what blocks share has one owner;
 attention runs in blocks. Parameters: 5,957,255, on luma 5,954,949; the published counts are 24 higher: they
 include the frozen mean.
@@ -48,12 +48,12 @@ class PReLUBlock(nn.Module):
 
 @records_arguments
 class PyramidAttentionNet(nn.Module):
-    """Residual blocks with pyramid attention in their middle, at the size of the picture.
+    """Residual blocks with pyramid attention in their middle, at the size of the image.
 
     One slope, a single number, serves the PReLU of all blocks.
 
     Args:
-        num_in_ch: 3 for RGB; 1 for luma (JPEG artefacts): the chroma is then left as it is.
+        num_in_ch: 3 for RGB; 1 for luma (JPEG artifacts): the chroma is then left as it is.
         num_feat: width.
         num_block: residual blocks, half of them before the attention.
         reduction: the attention compares num_feat // reduction channels.
@@ -137,7 +137,7 @@ SPEC = ARCHS.register(
         radius=lambda args: 2 * args["num_block"] + 3,
         infer=infer,
         rename=rename,
-        notes=("the picture in [0, 1] without a mean, as released; one channel means luma (JPEG artefacts)",),
+        notes=("the image in [0, 1] without a mean, as released; one channel means luma (JPEG artifacts)",),
         **SYSTEM,
     )
 )

@@ -1,7 +1,7 @@
 """Image Super-Resolution Using Very Deep Residual Channel Attention Networks, Zhang et al., ECCV 2018.
 
 Paper: https://arxiv.org/abs/1807.02758
-Reference: https://github.com/yulunzhang/RCAN (no licence stated)
+Reference: https://github.com/yulunzhang/RCAN (no license stated)
 Constructor words, defaults and state-dict keys are BasicSR's, whose default is 16 blocks per group; the
 paper's 20 are the presets. Differs from the reference: the mean is a buffer, not a (trainable) convolution.
 10 groups of 20 blocks: 15,444,643 parameters at x2.

@@ -1,7 +1,7 @@
 """Residual Dense Network for Image Super-Resolution, Zhang et al., CVPR 2018.
 
 Paper: https://arxiv.org/abs/1802.08797
-Reference: https://github.com/yulunzhang/RDN (no licence stated), in PyTorch in
+Reference: https://github.com/yulunzhang/RDN (no license stated), in PyTorch in
 https://github.com/sanghyun-son/EDSR-PyTorch (MIT) and https://github.com/XuecaiHu/Meta-SR-Pytorch
 State-dict keys are those of both ports; the second has a mean shift too, which is `rgb_mean` here. Differs
 from them: takes and returns [0, 1], works on 0..255 inside. 16 blocks of 8 layers, x2: 22,123,395 parameters.

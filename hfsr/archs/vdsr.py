@@ -1,9 +1,9 @@
 """Accurate Image Super-Resolution Using Very Deep Convolutional Networks, Kim, Lee, Lee, CVPR 2016.
 
 Paper: https://arxiv.org/abs/1511.04587
-Reference: https://github.com/twtygqyy/pytorch-vdsr (no licence stated); the authors' own code is MATLAB.
+Reference: https://github.com/twtygqyy/pytorch-vdsr (no license stated); the authors' own code is MATLAB.
 State-dict keys are that port's, which has no biases. Differs from the paper: the last convolution starts at a
-tenth of He's weights, near the bicubic picture. 20 convolutions of width 64: 665,921 parameters, 664,704
+tenth of He's weights, near the bicubic image. 20 convolutions of width 64: 665,921 parameters, 664,704
 without biases.
 """
 
@@ -44,7 +44,7 @@ class VDSR(nn.Module):
     """What the bicubically enlarged luma lacks, found by a deep chain of convolutions and added to it.
 
     One set of weights, trained on several scales at once, serves them all: `upscale` only says how far the
-    picture is enlarged before.
+    image is enlarged before.
 
     Args:
         num_feat: width.

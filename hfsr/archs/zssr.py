@@ -2,7 +2,7 @@
 
 Paper: https://arxiv.org/abs/1712.06087
 Reference: https://github.com/assafshocher/ZSSR (academic, non-commercial); state-dict keys are ours.
-The network only; it learns from the one picture it is to enlarge (`hfsr zeroshot`). Differs from the
+The network only; it learns from the one image it is to enlarge (`hfsr zeroshot`). Differs from the
 reference: none. 8 convolutions of width 64 without biases: 224,640 parameters.
 """
 
@@ -27,7 +27,7 @@ _SCALES = (2, 3, 4, 8)
 
 @records_arguments
 class ZSSRNet(nn.Module):
-    """A short chain of convolutions that finds what a bicubically enlarged picture lacks.
+    """A short chain of convolutions that finds what a bicubically enlarged image lacks.
 
     Args:
         num_feat: width.
@@ -54,7 +54,7 @@ class ZSSRNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def residual(self, enlarged: Tensor) -> Tensor:
-        """What is missing in a picture that has its final size, however it got there, (B, 3, H, W)."""
+        """What is missing in an image that has its final size, however it got there, (B, 3, H, W)."""
         features = enlarged
         for conv in self.convs[:-1]:
             features = self.relu(conv(features))
@@ -97,6 +97,6 @@ SPEC = ARCHS.register(
         tiling="local",
         radius=lambda args: reach_of_enlarged(args["upscale"], args["num_conv"]),
         infer=infer,
-        notes=("it is trained on the one picture it enlarges: the tensors do not tell the scale",),
+        notes=("it is trained on the one image it enlarges: the tensors do not tell the scale",),
     )
 )

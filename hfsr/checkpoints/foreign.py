@@ -26,7 +26,7 @@ take about as much."""
 class ForeignNetwork(nn.Module):
     """A network of spandrel: RGB float [0, 1], (B, 3, H, W) -> (B, 3, H*scale, W*scale), for any H, W >= 1.
 
-    A network of one channel makes the luma, and the colours are enlarged by bicubic interpolation.
+    A network of one channel makes the luma, and the colors are enlarged by bicubic interpolation.
 
     Attributes:
         network: spandrel's module, with the checkpoint's own weights.
@@ -123,7 +123,7 @@ def load_foreign(
     name, purpose = descriptor.architecture.name, descriptor.purpose
     if purpose not in ("SR", "Restoration"):
         raise CheckpointError(
-            f"{source} is a {name} network ({purpose}), which restores no picture by itself; "
+            f"{source} is a {name} network ({purpose}), which restores no image by itself; "
             "hfsr runs super-resolution and restoration"
         )
     channels = (descriptor.input_channels, descriptor.output_channels)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hfsr import __version__, model_zoo
-from hfsr.archs import Evidence, input_ranges, quantise_layers
+from hfsr.archs import Evidence, input_ranges, quantize_layers
 from hfsr.errors import CheckpointError, HfsrError, OptionsError, some_of
 from hfsr.registry import ARCHS
 
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 WEIGHTS_NAME = "model.safetensors"
-_QUANTISED = "int8_input_ranges"
+_QUANTIZED = "int8_input_ranges"
 """In a config: the scale and zero point of the input of each layer of 8-bit integers."""
 _EVIDENCE = "evidence"
 """In a config: for each argument that was concluded at conversion, its value and the reason."""
@@ -181,7 +181,7 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
     if vars(model).get(_EVIDENCE):
         config[_EVIDENCE] = dict(vars(model)[_EVIDENCE])
     ranges = input_ranges(model)
-    return config | {_QUANTISED: ranges} if ranges else config
+    return config | {_QUANTIZED: ranges} if ranges else config
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, *, task: str | None = None) -> None:
@@ -303,11 +303,11 @@ def _build_from_config(
     model = build_network(arch, arguments, source)
     if isinstance(config.get(_EVIDENCE), dict):
         vars(model)[_EVIDENCE] = {str(name): str(reason) for name, reason in config[_EVIDENCE].items()}
-    if config.get(_QUANTISED):
+    if config.get(_QUANTIZED):
         try:
-            quantise_layers(model, config[_QUANTISED])
+            quantize_layers(model, config[_QUANTIZED])
         except (HfsrError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{source}: {first_line(error)}; quantise the model again") from error
+            raise CheckpointError(f"{source}: {first_line(error)}; quantize the model again") from error
     if config.get("scale", _scale_of(model)) != _scale_of(model):
         raise CheckpointError(
             f"{source} says scale {config['scale']}, but its model_args build x{model.scale}"
@@ -316,5 +316,5 @@ def _build_from_config(
 
 
 def _scale_of(model: nn.Module) -> float:
-    """Output px per input px; 1 for what makes no picture, like a discriminator."""
+    """Output px per input px; 1 for what makes no image, like a discriminator."""
     return getattr(model, "scale", 1)

@@ -16,7 +16,7 @@ __all__ = ["ONNX_CONFIG", "ONNX_KEYS", "read_onnx"]
 ONNX_CONFIG = "hfsr_config"
 """In the file's metadata: what config.json says."""
 ONNX_KEYS = "hfsr_keys"
-"""In the file's metadata: the names of the initialisers that are the network's weights, a JSON list."""
+"""In the file's metadata: the names of the initializers that are the network's weights, a JSON list."""
 
 
 def read_onnx(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Which pictures a command line stands for, and where their results go."""
+"""Which images a command line stands for, and where their results go."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Job", "Skipped", "find_jobs", "folder_of", "names_a_file"]
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to read and where its result goes, or an input in which there is none."""
+    """One image to read and where its result goes, or an input in which there is none."""
 
     source: Path
     target: Path | None
@@ -77,15 +77,15 @@ def find_jobs(
     """Pairs every image with its result; one whose result would be another's or an input has an error.
 
     Args:
-        inputs: pictures, folders and globs, as they were typed.
-        output: a file for one picture, else a folder.
+        inputs: images, folders and globs, as they were typed.
+        output: a file for one image, else a folder.
         default: the folder where `output` is None.
         suffix: added to the name of each result.
         ext: ending of the results, with or without its dot; None keeps what the image has.
         skipped: receives what the inputs hold beside images.
 
     Raises:
-        UsageError: `output` names a file, and there is more than one picture.
+        UsageError: `output` names a file, and there is more than one image.
     """
     to_file = output is not None and names_a_file(output)
     if output is not None and to_file and (len(inputs) > 1 or _is_many(inputs[0])):
@@ -103,7 +103,7 @@ def find_jobs(
 
 
 def names_a_file(output: Path) -> bool:
-    """Whether it is a picture's place, not a folder's. Raises UsageError for a format that is read alone."""
+    """Whether it is an image's place, not a folder's. Raises UsageError for a format that is read alone."""
     if os.path.isdir(output):
         return False
     suffix = output.suffix.lower()
@@ -145,11 +145,11 @@ def _is_glob(text: str) -> bool:
 
 
 def _expand(text: str, output: Path, skipped: Skipped) -> Iterator[tuple[Path, Path]]:
-    """The pictures an input stands for, each with its path relative to where results go."""
+    """The images an input stands for, each with its path relative to where results go."""
     path = Path(text)
     if os.path.isdir(path):
-        for picture in _walk(path, output, skipped):
-            yield picture, picture.relative_to(path)
+        for image in _walk(path, output, skipped):
+            yield image, image.relative_to(path)
     elif _is_glob(text):
         fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
         root = Path(*fixed)

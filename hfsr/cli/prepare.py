@@ -106,12 +106,12 @@ def _subimages(args: argparse.Namespace) -> int:
 
 
 def _lr(args: argparse.Namespace) -> int:
-    from hfsr.data.prepare import lr_pictures
+    from hfsr.data.prepare import lr_images
 
     if min(args.scale) < 2:
         raise OptionsError(f"--scale {min(args.scale)} makes no smaller image; choose 2 or more")
     scales = sorted(set(args.scale))
-    return _make(args, lr_pictures(args.source, args.out, scales=scales, compression=args.compression))
+    return _make(args, lr_images(args.source, args.out, scales=scales, compression=args.compression))
 
 
 def _make(args: argparse.Namespace, tasks: Sequence[Task]) -> int:
@@ -175,11 +175,11 @@ def _pack(args: argparse.Namespace) -> int:
 
 
 def _gather(args: argparse.Namespace, work: Callable[[Progress], int]) -> int:
-    from hfsr.data.prepare.parallel_files import pictures_of
+    from hfsr.data.prepare.parallel_files import images_of
 
     if args.dry_run:
         sources = args.source if isinstance(args.source, list) else [args.source]
-        count = sum(len(pictures_of(source)) for source in sources)
+        count = sum(len(images_of(source)) for source in sources)
         print(f"would make '{args.out}' of {count} images")
         return 0
     with _bar("image") as progress:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hfsr.images import Picture
+    from hfsr.images import LoadedImage
     from hfsr.priors import FitProgress, GenerativePrior
     from hfsr.priors.generative import FitSchedule, PriorResult
 
@@ -99,10 +99,10 @@ def run(args: argparse.Namespace) -> int:
             )
             schedule = prior.schedule(args.task, bias=args.bias or "d", iterations=args.iterations)
             for each in wanted:
-                for picture in each.pictures:
-                    prior.check_inputs(picture, number, each.hole)
+                for image in each.images:
+                    prior.check_inputs(image, number, each.hole)
             if args.dry_run:
-                fits = sum(len(each.pictures) for each in wanted)
+                fits = sum(len(each.images) for each in wanted)
                 return _forecast(prior, schedule, fits, args)
             for each in wanted:
                 what = f"hfsr prior: '{each.source}'"
@@ -148,7 +148,7 @@ class _Wanted:
 
     source: Path
     target: Path
-    pictures: tuple[Picture, ...]
+    images: tuple[LoadedImage, ...]
     hole: NDArray[np.bool_] | None
 
 
@@ -172,18 +172,18 @@ def _all_wanted(args: argparse.Namespace) -> Iterator[_Wanted]:
     for job in jobs:
         if job.target is None:
             raise ImageError(f"no images in '{job.source}'")
-        first = images.read_picture(job.source)
-        others = [images.read_picture(Path(path)) for path in args.images[1:] if args.task == "morph"]
+        first = images.read_image(job.source)
+        others = [images.read_image(Path(path)) for path in args.images[1:] if args.task == "morph"]
         yield _Wanted(job.source, job.target, (first, *others), _hole(first, args))
 
 
-def _hole(picture: Picture, args: argparse.Namespace) -> NDArray[np.bool_] | None:
+def _hole(image: LoadedImage, args: argparse.Namespace) -> NDArray[np.bool_] | None:
     from hfsr import images
     from hfsr.priors.generative import hole_from_mask, hole_from_rectangle
 
     if args.brush is not None:
-        return hole_from_rectangle(picture, args.brush)
-    return None if args.mask is None else hole_from_mask(picture, images.read_picture(args.mask))
+        return hole_from_rectangle(image, args.brush)
+    return None if args.mask is None else hole_from_mask(image, images.read_image(args.mask))
 
 
 # --- one fit ---
@@ -202,10 +202,10 @@ def _make(
     targets = _targets(wanted.target, args)
     stages = [
         args.stages / f"{wanted.target.stem}_stage{i}.png"
-        for i in range(1, len(wanted.pictures) * schedule.num_stages + 1)
+        for i in range(1, len(wanted.images) * schedule.num_stages + 1)
         if args.stages is not None
     ]
-    whole = wanted.pictures[0] if args.paste_back else None
+    whole = wanted.images[0] if args.paste_back else None
     size = (whole.width, whole.height) if whole else (prior.resolution, prior.resolution)
     alpha = whole is not None and whole.alpha is not None
     with ExitStack() as folders:
@@ -216,9 +216,9 @@ def _make(
         with closing(result.steps):
             show_fit(result, name=wanted.source.name, quiet=args.json)
         outcome = result.value
-        pictures = [*outcome.images, *(outcome.stages if stages else ())]
-        for path, picture in zip([*targets, *stages], pictures, strict=True):
-            images.write_picture(picture, path)
+        loaded_images = [*outcome.images, *(outcome.stages if stages else ())]
+        for path, image in zip([*targets, *stages], loaded_images, strict=True):
+            images.write_image(image, path)
     _tell(wanted.source, targets, outcome, prior, time.monotonic() - started, args)
 
 
@@ -238,26 +238,26 @@ def _steps(
     number: int | None,
     args: argparse.Namespace,
 ) -> Generator[FitProgress, None, PriorResult]:
-    picture = wanted.pictures[0]
+    image = wanted.images[0]
     if args.task == "sr":
-        return prior.sr(picture, schedule=schedule, class_number=number)
+        return prior.sr(image, schedule=schedule, class_number=number)
     if args.task == "colorize":
-        return prior.colorize(picture, schedule=schedule, class_number=number)
+        return prior.colorize(image, schedule=schedule, class_number=number)
     if wanted.hole is not None:
         return prior.inpaint(
-            picture, wanted.hole, schedule=schedule, class_number=number, paste_back=args.paste_back
+            image, wanted.hole, schedule=schedule, class_number=number, paste_back=args.paste_back
         )
     count = args.count or _FRAMES[args.task]
     if args.task == "jitter":
         return prior.jitter(
-            picture,
+            image,
             count=count,
             strength=0.5 if args.strength is None else args.strength,
             to_class=args.to_class,
             schedule=schedule,
             class_number=number,
         )
-    return prior.morph(*wanted.pictures, frames=count, schedule=schedule, class_number=number)
+    return prior.morph(*wanted.images, frames=count, schedule=schedule, class_number=number)
 
 
 # --- what is said ---

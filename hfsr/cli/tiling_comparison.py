@@ -39,7 +39,7 @@ def run_comparison(
     """
     from hfsr.atomic import replacing
     from hfsr.evaluation import compare_tiling
-    from hfsr.images import eight_bit, read_picture
+    from hfsr.images import eight_bit, read_image
 
     scale = int(whole.scale)
     if scale != whole.scale:
@@ -57,7 +57,7 @@ def run_comparison(
     for path in files:
         report = compare_tiling(
             path.name,
-            eight_bit(read_picture(path).pixels),
+            eight_bit(read_image(path).pixels),
             scale=scale,
             whole=whole.tensor,
             ours=ours.tensor,
@@ -79,14 +79,14 @@ def run_comparison(
 
 def _image_files(images: str | None) -> list[Path]:
     from hfsr.hub.download.datasets import local_folder
-    from hfsr.images import list_pictures
+    from hfsr.images import list_images
 
     if not images:
         from hfsr.samples import SAMPLE
 
         return [SAMPLE]
     path = local_folder(images)
-    files = list_pictures(path) if path.is_dir() else [path]
+    files = list_images(path) if path.is_dir() else [path]
     if not files:
         raise OptionsError(f"'{path}' holds no images; name LQ images or a folder of them")
     return files

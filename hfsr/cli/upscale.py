@@ -1,4 +1,4 @@
-"""`hfsr upscale` (and `restore`): pictures and folders in, larger or cleaner pictures out."""
+"""`hfsr upscale` (and `restore`): images and folders in, larger or cleaner images out."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 _LONGEST_SUFFIX = 200  # bytes; a file name has 255 on most systems
-DTYPES = "default auto: bf16 where it is native and the network allows it, fp32 for pictures of 16 bit"
+DTYPES = "default auto: bf16 where it is native and the network allows it, fp32 for images of 16 bit"
 KEYS = (
     *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
     *("seconds", "peak_memory_bytes", "notes", "error"),
 )
-"""Of a picture's JSON object, in this order; null where there is nothing to say."""
+"""Of an image's JSON object, in this order; null where there is nothing to say."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("inputs", nargs="*", metavar="INPUT", help="pictures, folders (searched recursively) or globs")
+    add("inputs", nargs="*", metavar="INPUT", help="images, folders (searched recursively) or globs")
     add("-s", "--scale", type=positive(float), help="scale of the model; without -m 2, 3 or 4 (default 2)")
     add("-m", "--model", help="Hub id, model folder, checkpoint file or bundled name")
-    add("-o", "--output", type=Path, help="a file for one picture, else a folder (default results/)")
+    add("-o", "--output", type=Path, help="a file for one image, else a folder (default results/)")
     add(
         "--tile",
         type=_tile,
@@ -57,11 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-pixels",
         type=positive(int),
         metavar="N",
-        help="refuse pictures with more px (default 268 million)",
+        help="refuse images with more px (default 268 million)",
     )
-    add("--dry-run", action="store_true", help="print what each picture would take; write nothing")
-    add("--sample", action="store_true", help="upscale the sample picture that comes with hfsr")
-    add("--json", action="store_true", help="one JSON object per picture on stdout, nothing else")
+    add("--dry-run", action="store_true", help="print what each image would take; write nothing")
+    add("--sample", action="store_true", help="upscale the sample image that comes with hfsr")
+    add("--json", action="store_true", help="one JSON object per image on stdout, nothing else")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.sample:
         args.inputs = [*args.inputs, str(SAMPLE)]
     if not args.inputs:
-        raise UsageError("nothing to upscale; name pictures or folders, or try --sample")
+        raise UsageError("nothing to upscale; name images or folders, or try --sample")
     name = _default_model(args.command, args.scale) if args.model is None else args.model
     up = Upscaler(
         hub.from_pretrained(name, scale=args.scale),
@@ -112,11 +112,11 @@ def _default_model(command: str, scale: float | None) -> str:
     return f"hfsr-x{scale or 2:g}"
 
 
-# --- one picture ---
+# --- one image ---
 
 
 def _do(up: Upscaler, job: Job, model: str, args: argparse.Namespace) -> bool:
-    """Runs one picture and says what came of it; whether that went well."""
+    """Runs one image and says what came of it; whether that went well."""
     report: dict[str, Any] = dict.fromkeys(KEYS)
     report |= {
         "input": str(job.source),
@@ -167,23 +167,23 @@ def _expected(up: Upscaler, job: Job, args: argparse.Namespace) -> tuple[int, in
     """Width and height of the result in px, and its place.
 
     Raises:
-        ImageError: the input holds no picture.
+        ImageError: the input holds no image.
     """
     from hfsr.archs import enlarged_length
-    from hfsr.images import MAX_PIXELS, picture_size
+    from hfsr.images import MAX_PIXELS, image_size
 
     if job.target is None:
-        raise ImageError(f"no pictures in '{job.source}'; allowed endings: {', '.join(sorted(SUFFIXES))}")
-    width, height = picture_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
+        raise ImageError(f"no images in '{job.source}'; allowed endings: {', '.join(sorted(SUFFIXES))}")
+    width, height = image_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
     return enlarged_length(width, up.scale), enlarged_length(height, up.scale), job.target
 
 
 def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
-    from hfsr.images import MAX_PIXELS, picture_bits, picture_size
+    from hfsr.images import MAX_PIXELS, image_bits, image_size
 
     width, height, _ = _expected(up, job, args)
-    size = picture_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
-    bits = picture_bits(job.source)
+    size = image_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
+    bits = image_bits(job.source)
     plan, forecast = up.plan(*size, bits), up.forecast(*size, bits)
     runs = 8 if args.self_ensemble else 1
     return {

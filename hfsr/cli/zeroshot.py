@@ -117,7 +117,7 @@ def _enlarge(shot: ZeroShot, args: argparse.Namespace, target: Path) -> dict[str
     steps = shot.steps(args.image, target, jpeg_quality=args.jpeg_quality)
     with folder_of(target), closing(steps):
         last = show_fit(steps, name=args.image.name, quiet=args.json)
-    width, height = images.picture_size(target)
+    width, height = images.image_size(target)
     return {
         "width": width,
         "height": height,
@@ -131,7 +131,7 @@ def _enlarge(shot: ZeroShot, args: argparse.Namespace, target: Path) -> dict[str
 def _forecast(shot: ZeroShot, image: Path) -> dict[str, Any]:
     from hfsr import images
 
-    estimate = shot.estimate_cost(*images.picture_size(image))
+    estimate = shot.estimate_cost(*images.image_size(image))
     return {
         "width": estimate.width,
         "height": estimate.height,

@@ -1,10 +1,10 @@
-"""Training data: which pictures there are, and patches that depend on (seed, epoch, index) alone.
+"""Training data: which images there are, and patches that depend on (seed, epoch, index) alone.
 
 Importing this package registers the data set types.
 """
 
 from .datasets import PairedImageDataset, SampleImageDataset
-from .decoded_images import PictureStore, Progress
+from .decoded_images import Imagestore, Progress
 from .file_lists import PairedFile, read_rgb, read_rgb_8bit
 from .loader import Batches
 from .map_dataset import ForeignSource, MapDataset
@@ -17,12 +17,12 @@ __all__ = [
     "Batches",
     "BatchesBesideUnpaired",
     "ForeignSource",
+    "Imagestore",
     "MapDataset",
     "PairedFile",
     "PairedImageDataset",
     "PatchCutter",
     "PatchSource",
-    "PictureStore",
     "Progress",
     "SampleImageDataset",
     "SingleImageDataset",

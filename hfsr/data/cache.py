@@ -1,4 +1,4 @@
-"""Decoded pictures on disk, for the next start: packs named by what they hold, in a folder with a limit."""
+"""Decoded images on disk, for the next start: packs named by what they hold, in a folder with a limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hfsr.errors import DataError, HfsrError
 
 from .pack import Pack, writing_pack
 
-__all__ = ["PictureCache", "default_folder"]
+__all__ = ["ImageCache", "default_folder"]
 
 logger = logging.getLogger("hfsr")
 
@@ -29,12 +29,12 @@ _SUFFIX = ".cache.pack"
 
 
 def default_folder() -> Path:
-    """`hfsr/pictures` where this user's programs keep what can be made again."""
+    """`hfsr/images` where this user's programs keep what can be made again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hfsr" / "pictures"
 
 
 @dataclass(frozen=True)
-class PictureCache:
+class ImageCache:
     """LQ and GT of data sets, decoded; the sets used least lately make room for new ones."""
 
     folder: Path
@@ -69,7 +69,7 @@ class PictureCache:
             free = shutil.disk_usage(self.folder).free
             if size > self.limit or size > free // 2:
                 logger.warning(
-                    "decoded pictures (%.1f GB) are not cached: limit %.1f GB, half of the free disk %.1f GB",
+                    "decoded images (%.1f GB) are not cached: limit %.1f GB, half of the free disk %.1f GB",
                     *(number / 1e9 for number in (size, self.limit, free / 2)),
                 )
                 return pairs
@@ -78,7 +78,7 @@ class PictureCache:
                     writer.add(f"{k}.lq", lq)
                     writer.add(f"{k}.gt", gt)
         except (HfsrError, OSError) as error:
-            logger.warning("the decoded pictures are not cached: %s", error)
+            logger.warning("the decoded images are not cached: %s", error)
             return pairs
         return self.load(key, len(pairs)) or pairs
 

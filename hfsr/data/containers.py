@@ -1,4 +1,4 @@
-"""Pictures that lie in one file: packs, BasicSR's LMDB, HDF5."""
+"""Images that lie in one file: packs, BasicSR's LMDB, HDF5."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hfsr.errors import DataError, ImageError, MissingDependencyError
-from hfsr.images import picture_from_pil
+from hfsr.images import image_from_pil
 from hfsr.images.decoding.high_bit_depth import deep_samples
 
 from .pack import Pack
@@ -25,13 +25,13 @@ _SUFFIXES = (".pack", ".lmdb", ".h5", ".hdf5")
 
 
 class Container(Protocol):
-    """Pictures by name."""
+    """Images by name."""
 
     path: Path
 
     @property
     def names(self) -> list[str]:
-        """Names of the pictures."""
+        """Names of the images."""
 
     def read(self, name: str) -> NDArray:
         """An image: uint8 or uint16, RGB (H, W, 3) or gray (H, W)."""
@@ -39,7 +39,7 @@ class Container(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A picture in a container."""
+    """An image in a container."""
 
     container: Container
     name: str
@@ -53,7 +53,7 @@ class Entry:
 
 
 class Lmdb:
-    """A folder `*.lmdb` as BasicSR's scripts write it: encoded pictures, named in `meta_info.txt`.
+    """A folder `*.lmdb` as BasicSR's scripts write it: encoded images, named in `meta_info.txt`.
 
     Raises:
         DataError: missing or not of this layout.
@@ -71,7 +71,7 @@ class Lmdb:
             self._database = lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False)
         except (OSError, lmdb.Error) as error:
             raise DataError(
-                f"'{path}' is no LMDB of pictures ({error}); make one: hfsr prepare lmdb"
+                f"'{path}' is no LMDB of images ({error}); make one: hfsr prepare lmdb"
             ) from error
         self.names = [line.split(" ")[0] for line in lines if line.strip()]
 
@@ -84,7 +84,7 @@ class Lmdb:
             with Image.open(io.BytesIO(encoded)) as image, Image.open(io.BytesIO(encoded)) as again:
                 deep = deep_samples(image, again)
                 if deep is None:
-                    return picture_from_pil(image).pixels
+                    return image_from_pil(image).pixels
                 return deep[..., 0] if deep.shape[2] == 2 else deep[..., :3]  # without alpha
         except (OSError, ValueError, SyntaxError) as error:
             raise ImageError(f"'{self.path}:{name}' is damaged ({error}); make it again") from error
@@ -135,7 +135,7 @@ class Hdf5:
 
 
 def is_container(root: Path) -> bool:
-    """Whether a `dataroot` is one of these and not a folder of pictures."""
+    """Whether a `dataroot` is one of these and not a folder of images."""
     return root.suffix.lower() in _SUFFIXES
 
 
@@ -150,5 +150,5 @@ def open_container(root: Path) -> Container:
     kind = Pack if suffix == ".pack" else Lmdb if suffix == ".lmdb" else Hdf5
     container: Container = kind(root)
     if not container.names:
-        raise DataError(f"'{root}' holds no pictures")
+        raise DataError(f"'{root}' holds no images")
     return container

@@ -12,8 +12,8 @@ from hfsr.degradations import Chain, Seeded, build_chain
 from hfsr.errors import DataError, MissingDependencyError, OptionsError, suggest
 from hfsr.registry import DATASETS
 
-from .cache import PictureCache, default_folder
-from .decoded_images import PictureStore, Progress
+from .cache import ImageCache, default_folder
+from .decoded_images import Imagestore, Progress
 from .file_lists import PairedFile, StoredPair, as_folders
 from .meta_info import listed_pairs
 from .pairing import Located, pair_folders, with_unique_names
@@ -30,7 +30,7 @@ Degradation = dict[str, Any] | list[dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class _Reading:
-    """How pictures are read, cut and degraded: the words that every type of data set has."""
+    """How images are read, cut and degraded: the words that every type of data set has."""
 
     scale: int
     gt_size: int | None
@@ -42,15 +42,15 @@ class _Reading:
     scales: list[float] | None = None
     lq_size: int | None = None
     skip_unreadable: bool = False
-    cache: PictureCache | None = None
+    cache: ImageCache | None = None
 
 
-class _Pictures:
+class _Images:
     """Files that are either cut into patches (training) or measured whole (validation)."""
 
     files: list[PairedFile]
     degradation: Seeded
-    """Makes the LQ pictures that are not given when whole pictures are measured."""
+    """Makes the LQ pictures that are not given when whole images are measured."""
 
     def __init__(self, files: Sequence[PairedFile | StoredPair], reading: _Reading) -> None:
         self.sources, self.reading = list(files), reading
@@ -60,11 +60,11 @@ class _Pictures:
         self.degradation = Seeded(self.chain, reading.seed)
 
     def patches(self, seed: int, progress: Progress | None = None) -> PatchCutter | MixedScales:
-        """Decodes the pictures; the patches then come from memory.
+        """Decodes the images; the patches then come from memory.
 
         Raises:
             OptionsError: no `gt_size` was given.
-            ImageError, DataError: a picture cannot be read or is too small, or pairs do not match.
+            ImageError, DataError: an image cannot be read or is too small, or pairs do not match.
         """
         how = self.reading
         cutting: dict[str, Any] = {
@@ -90,8 +90,8 @@ class _Pictures:
         store = self._store(beforehand, self.scale, progress)
         return PatchCutter(store, gt_size=how.gt_size, degradation=each_time, seed=seed, **cutting)
 
-    def _store(self, beforehand: Chain, scale: int, progress: Progress | None) -> PictureStore:
-        return PictureStore(
+    def _store(self, beforehand: Chain, scale: int, progress: Progress | None) -> Imagestore:
+        return Imagestore(
             self.sources,
             scale=scale,
             degradation=beforehand,
@@ -102,12 +102,12 @@ class _Pictures:
 
 
 @DATASETS.register
-class PairedImageDataset(_Pictures):
-    """Folders of good pictures, and folders of bad ones or MATLAB bicubic reductions made here.
+class PairedImageDataset(_Images):
+    """Folders of good images, and folders of bad ones or MATLAB bicubic reductions made here.
 
     Args:
         dataroot_gt: folder or list of folders, searched with their subfolders; for training also containers
-            of pictures: `.pack`, `.lmdb` (as BasicSR's), `.h5`.
+            of images: `.pack`, `.lmdb` (as BasicSR's), `.h5`.
         dataroot_lq: likewise; `~` makes LQ from GT. An LQ image has the relative path of its GT image; names
             in other subfolders are found too where they are unambiguous.
         filename_tmpl: LQ name from the GT name, without ending.
@@ -117,16 +117,16 @@ class PairedImageDataset(_Pictures):
         scales: real numbers of which each batch draws one, instead of the file's scale; LQ is then MATLAB's
             bicubic reduction of the GT patch. For VDSR, MDSR, MS-LapSRN and Meta-RDN.
         lq_size: beside `scales`, instead of `gt_size`: side of an LQ patch in px.
-        unreadable: "stop" before training at a picture that cannot be read, or "skip" such pictures; those
+        unreadable: "stop" before training at an image that cannot be read, or "skip" such images; those
             that are measured must all be readable.
-        cache: keep decoded pictures for the next start: true for the user's cache folder, or a folder.
+        cache: keep decoded images for the next start: true for the user's cache folder, or a folder.
         cache_gb: size of that folder above which the sets used least lately are removed from it.
         io_backend: accepted for BasicSR's files; what `dataroot_gt` is called decides.
         meta_info_file: a text file that names one image per line, relative to `dataroot_gt`; only these
             are read. Names may contain spaces; a size after them, `(height,width,channels)`, is optional.
         degradation: what makes LQ from GT: a section with a `type`, or a list of them, done in this order;
             MATLAB bicubic where not given.
-        seed: of what it draws when whole pictures are measured; each picture draws by its name. Training
+        seed: of what it draws when whole images are measured; each image draws by its name. Training
             draws by `manual_seed`, anew for each patch.
         scale, phase: passed by the engine.
     """
@@ -175,7 +175,7 @@ class PairedImageDataset(_Pictures):
             scale=scale,
         )
         if phase != "train" and any(isinstance(file, StoredPair) for file in files):
-            raise OptionsError(f"datasets.{phase}: pictures that are measured must be files in a folder")
+            raise OptionsError(f"datasets.{phase}: images that are measured must be files in a folder")
         if meta_info_file is not None:
             files = listed_pairs(files, Path(meta_info_file).expanduser(), f"datasets.{phase}")
         super().__init__(
@@ -197,7 +197,7 @@ class PairedImageDataset(_Pictures):
 
 
 @DATASETS.register
-class SampleImageDataset(_Pictures):
+class SampleImageDataset(_Images):
     """Photographs that ship inside scikit-image: nothing is downloaded.
 
     Args:
@@ -220,7 +220,7 @@ class SampleImageDataset(_Pictures):
     ) -> None:
         spec = importlib.util.find_spec("skimage")
         if spec is None or spec.origin is None:
-            raise MissingDependencyError("scikit-image", extra="train", purpose="the sample pictures")
+            raise MissingDependencyError("scikit-image", extra="train", purpose="the sample images")
         folder = Path(spec.origin).parent / "data"
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
@@ -245,8 +245,8 @@ class SampleImageDataset(_Pictures):
         )
 
 
-def _cache(where: bool | str, gigabytes: float) -> PictureCache | None:
+def _cache(where: bool | str, gigabytes: float) -> ImageCache | None:
     if not where:
         return None
     folder = default_folder() if where is True else Path(where).expanduser()
-    return PictureCache(folder, round(gigabytes * 1e9))
+    return ImageCache(folder, round(gigabytes * 1e9))

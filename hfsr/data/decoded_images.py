@@ -1,4 +1,4 @@
-"""Decoded pictures: read once, kept as bytes in memory, or in a temporary file when there are many."""
+"""Decoded images: read once, kept as bytes in memory, or in a temporary file when there are many."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from numpy.typing import NDArray
 from hfsr.degradations import Chain, build_chain, modcrop
 from hfsr.errors import DataError, ImageError, some_of
 
-from .cache import PictureCache
+from .cache import ImageCache
 from .file_lists import PairedFile, StoredPair, read_rgb
 
-__all__ = ["PictureStore", "Progress"]
+__all__ = ["Imagestore", "Progress"]
 
 logger = logging.getLogger("hfsr")
 
 Pixels = NDArray
 """uint8 or uint16."""
 Progress = Callable[[int, int], None]
-"""Called with (done, total) pictures."""
+"""Called with (done, total) images."""
 
-_AHEAD = 32  # pictures
+_AHEAD = 32  # images
 _Read = tuple[Pixels, Pixels] | ImageError | str
 """LQ and GT, or why they cannot be read, or that they do not match."""
 
 
-class PictureStore:
-    """All pictures of a data set, decoded.
+class Imagestore:
+    """All images of a data set, decoded.
 
-    GT is cropped to a multiple of the scale. An LQ that is not given is made of the whole GT picture: by
+    GT is cropped to a multiple of the scale. An LQ that is not given is made of the whole GT image: by
     MATLAB's bicubic reduction, bit-equal to the released LR files, unless another degradation is given.
 
     Args:
-        files: the pictures.
+        files: the images.
         scale: enlargement between the two, as training sees them.
-        degradation: what is done here to a GT picture whose LQ is not given; draws nothing. What it leaves
+        degradation: what is done here to a GT image whose LQ is not given; draws nothing. What it leaves
             to be reduced, patches reduce.
-        memory_limit: bytes above which further pictures go to a memory-mapped temporary file; half of what
+        memory_limit: bytes above which further images go to a memory-mapped temporary file; half of what
             is free where not given.
-        skip_unreadable: leave pictures out that cannot be read; they are named in the log and counted.
-        cache: keeps the decoded pictures for the next start; only those that are files.
-        progress: told after each picture.
+        skip_unreadable: leave images out that cannot be read; they are named in the log and counted.
+        cache: keeps the decoded images for the next start; only those that are files.
+        progress: told after each image.
 
     Raises:
-        ImageError: a picture cannot be read; the file is named.
-        DataError: LQ pictures whose size is not that of their GT divided by the scale; the first five are
+        ImageError: an image cannot be read; the file is named.
+        DataError: LQ images whose size is not that of their GT divided by the scale; the first five are
             named. Or none could be read.
     """
 
@@ -70,7 +70,7 @@ class PictureStore:
         degradation: Chain | None = None,
         memory_limit: int | None = None,
         skip_unreadable: bool = False,
-        cache: PictureCache | None = None,
+        cache: ImageCache | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.files, self.scale = list(files), scale
@@ -86,9 +86,9 @@ class PictureStore:
         with _Shelf(limit) as shelf:
             self._decode(shelf, skip_unreadable, progress)
         if self.unreadable:
-            logger.warning("%d pictures left out: %s", len(self.unreadable), some_of(self.unreadable))
+            logger.warning("%d images left out: %s", len(self.unreadable), some_of(self.unreadable))
         if not self.pairs:
-            raise DataError(f"none of the {len(self.files)} pictures can be read: {some_of(self.unreadable)}")
+            raise DataError(f"none of the {len(self.files)} images can be read: {some_of(self.unreadable)}")
         if cache and key and not self.unreadable:
             self.pairs = cache.store(key, self.pairs)
 
@@ -116,9 +116,9 @@ class PictureStore:
                 pool.shutdown(cancel_futures=True)
                 raise
         if mismatches:
-            raise DataError(f"{some_of(mismatches)}; make the LQ pictures from these GT pictures")
+            raise DataError(f"{some_of(mismatches)}; make the LQ pictures from these GT images")
 
-    def _cache_key(self, cache: PictureCache | None) -> str | None:
+    def _cache_key(self, cache: ImageCache | None) -> str | None:
         """None where something is not a file, and so cannot be told from another of its name."""
         places = [place for file in self.files for place in (file.gt, file.lq) if place is not None]
         paths = [place for place in places if isinstance(place, Path)]
@@ -184,7 +184,7 @@ class _Shelf:
         if self._left >= 0:
             return pixels
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="hfsr-pictures-")  # noqa: SIM115  closed by __exit__
+            self._file = tempfile.TemporaryFile(prefix="hfsr-images-")  # noqa: SIM115  closed by __exit__
         end = self._file.seek(0, os.SEEK_END)
         offset = self._file.seek(end + end % pixels.itemsize)
         self._file.write(np.ascontiguousarray(pixels).data)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import DataError
-from hfsr.images import SUFFIXES, eight_bit, read_picture
+from hfsr.images import SUFFIXES, eight_bit, read_image
 
 from .containers import Entry
 
-__all__ = ["PairedFile", "Place", "StoredPair", "as_folders", "find_pictures", "read_rgb", "read_rgb_8bit"]
+__all__ = ["PairedFile", "Place", "StoredPair", "as_folders", "find_images", "read_rgb", "read_rgb_8bit"]
 
 Place = Path | Entry
-"""Where a picture is: a file, or a place in a container."""
+"""Where an image is: a file, or a place in a container."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +53,26 @@ def as_folders(roots: str | Sequence[str] | None) -> list[Path]:
     return [Path(root).expanduser() for root in ([roots] if isinstance(roots, str) else roots)]
 
 
-def find_pictures(folder: Path, place: str) -> list[Path]:
-    """The pictures of a folder and its subfolders, sorted by path.
+def find_images(folder: Path, place: str) -> list[Path]:
+    """The images of a folder and its subfolders, sorted by path.
 
     Args:
         folder: where to look.
         place: what the option file calls it ("datasets:train:dataroot_gt"), for the error.
 
     Raises:
-        DataError: the folder is missing or holds no picture; says what belongs there.
+        DataError: the folder is missing or holds no image; says what belongs there.
     """
     if place.endswith("gt"):
-        wanted = "the ground truth: PNG, JPEG or WebP pictures, for example DIV2K's DIV2K_train_HR"
+        wanted = "the ground truth: PNG, JPEG or WebP images, for example DIV2K's DIV2K_train_HR"
     else:
-        wanted = "the low-quality pictures, named as their ground truth (for none, leave the word out)"
+        wanted = "the low-quality images, named as their ground truth (for none, leave the word out)"
     hint = f"put there {wanted}; or name another folder: --force_yml {place}=PATH"
     if not folder.is_dir():
         raise DataError(f"{place}: there is no folder '{folder}' in {Path.cwd()}; {hint}")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
     if not found:
-        raise DataError(f"{place}: the folder '{folder}' holds no pictures; {hint}")
+        raise DataError(f"{place}: the folder '{folder}' holds no images; {hint}")
     return found
 
 
@@ -82,7 +82,7 @@ def read_rgb(path: Place) -> NDArray:
     Raises:
         ImageError: not an image, or truncated.
     """
-    pixels = path.read() if isinstance(path, Entry) else read_picture(path).pixels
+    pixels = path.read() if isinstance(path, Entry) else read_image(path).pixels
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 

@@ -21,7 +21,7 @@ class Batches:
     Args:
         source: the patches.
         batch_size: patches of one process and step.
-        enlarge: indices per picture and epoch.
+        enlarge: indices per image and epoch.
         shuffle: a new order each epoch.
         seed: of the order.
         rank, world_size: this process and how many there are.

@@ -1,7 +1,7 @@
-"""A pack: many pictures in one file, decoded, which is mapped into memory and read without any work.
+"""A pack: many images in one file, decoded, which is mapped into memory and read without any work.
 
 Layout: 64 bytes of head (`HFSRPACK`, version, place and length of the index, little-endian), the pixels of
-every picture (uint8, rows of RGB, each picture on a multiple of 64 bytes), then the index as JSON:
+every image (uint8, rows of RGB, each image on a multiple of 64 bytes), then the index as JSON:
 `{"pictures": [{"name", "height", "width", "offset"}, ...], "made": {...}}`. Version 2 is written where
 images of 16 bits are among them: these have `"bits": 16` in the index and little-endian uint16 pixels.
 """
@@ -32,7 +32,7 @@ _VERSIONS = (1, 2)
 
 
 class Pack:
-    """A pack, opened; its pictures are views of the file.
+    """A pack, opened; its images are views of the file.
 
     Raises:
         DataError: missing, no pack, cut short, or of a later version.
@@ -55,7 +55,7 @@ class Pack:
 
     @property
     def names(self) -> list[str]:
-        """Names of the pictures, in the order in which they were written."""
+        """Names of the images, in the order in which they were written."""
         return list(self._entries)
 
     def read(self, name: str) -> Pixels:
@@ -72,7 +72,7 @@ class Pack:
 
 
 class PackWriter:
-    """Writes the pictures of a pack one after the other; see `writing_pack`."""
+    """Writes the images of a pack one after the other; see `writing_pack`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -11,7 +11,7 @@ from hfsr.errors import DataError, some_of
 from hfsr.images import SUFFIXES
 
 from .containers import Entry, is_container, open_container
-from .file_lists import PairedFile, Place, StoredPair, find_pictures
+from .file_lists import PairedFile, Place, StoredPair, find_images
 
 __all__ = ["Located", "pair_folders", "with_unique_names"]
 
@@ -91,7 +91,7 @@ def with_unique_names(pairs: Iterable[tuple[_Pair, Located, Path]]) -> list[_Pai
 def _located(root: Path, place: str) -> list[Located]:
     """The images of a root, with their paths relative to it."""
     if not is_container(root):
-        found = find_pictures(root, place)
+        found = find_images(root, place)
         return [Located(path, PurePosixPath(path.relative_to(root).as_posix())) for path in found]
     container = open_container(root)
     group = place[-2:] + "/"  # one HDF5 file may hold both, as hfsr prepare h5 writes them

@@ -1,4 +1,4 @@
-"""Batches of random patches, cut from decoded pictures."""
+"""Batches of random patches, cut from decoded images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from hfsr.degradations import Chain
 from hfsr.errors import DataError
 
-from .decoded_images import PictureStore
+from .decoded_images import Imagestore
 from .randomness import uniforms
 
 __all__ = ["Batch", "PatchCutter", "PatchSource"]
@@ -27,12 +27,12 @@ class PatchSource(Protocol):
     """What training draws from."""
 
     left_out: int
-    """Pictures that are too small to be cut."""
+    """Images that are too small to be cut."""
     deep: int
     """Images with 16 bits per channel in LQ or GT."""
 
     def __len__(self) -> int:
-        """Number of pictures: an epoch has this many indices, times `dataset_enlarge_ratio`."""
+        """Number of images: an epoch has this many indices, times `dataset_enlarge_ratio`."""
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
         """The patches of these indices of an epoch: always the same ones."""
@@ -42,23 +42,23 @@ class PatchCutter:
     """Random crop and the eight symmetries of the square, by slicing; then what degrades each patch anew.
 
     Args:
-        store: decoded pictures.
+        store: decoded images.
         gt_size: side of a GT patch in px, a multiple of the scale.
         use_hflip: mirror at random.
         use_rot: rotate by multiples of 90 degrees at random (with `use_hflip`, all eight symmetries).
-        sampling: "picture" draws every picture equally often, "area" in proportion to its pixels.
+        sampling: "picture" draws every image equally often, "area" in proportion to its pixels.
         seed: of all that is random here.
         degradation: done to each LQ patch after cutting and turning it.
 
-    Pictures smaller than a patch are left out; `left_out` counts them.
+    Images smaller than a patch are left out; `left_out` counts them.
 
     Raises:
-        DataError: gt_size is not a multiple of the scale, or every picture is smaller.
+        DataError: gt_size is not a multiple of the scale, or every image is smaller.
     """
 
     def __init__(
         self,
-        store: PictureStore,
+        store: Imagestore,
         *,
         gt_size: int,
         use_hflip: bool,
@@ -78,7 +78,7 @@ class PatchCutter:
         self.pairs = [(lq, gt) for lq, gt in store.pairs if min(lq.shape[:2]) >= side * self.reduction]
         if not self.pairs:
             raise DataError(
-                f"none of the {len(store)} pictures is as large as gt_size {gt_size}; lower gt_size"
+                f"none of the {len(store)} images is as large as gt_size {gt_size}; lower gt_size"
             )
         self.left_out = len(store) - len(self.pairs)
         self.deep = sum(np.uint16 in (lq.dtype, gt.dtype) for lq, gt in self.pairs)
@@ -96,7 +96,7 @@ class PatchCutter:
         lq: list[NDArray] = []
         gt: list[NDArray] = []
         for index, draw in zip(indices.tolist(), draws.tolist(), strict=True):
-            low, high = self.pairs[self._picture(index, draw[0])]
+            low, high = self.pairs[self._image(index, draw[0])]
             top = int(draw[1] * (low.shape[0] // self.reduction - side + 1))
             left = int(draw[2] * (low.shape[1] // self.reduction - side + 1))
             turn = _Turn(
@@ -109,7 +109,7 @@ class PatchCutter:
             gt.append(turn(high[top : top + size, left : left + size]))
         return {"lq": _to_tensor(lq), "gt": _to_tensor(gt)}
 
-    def _picture(self, index: int, draw: float) -> int:
+    def _image(self, index: int, draw: float) -> int:
         if self._shares is None:
             return index % len(self.pairs)
         return min(int(np.searchsorted(self._shares, draw, side="right")), len(self.pairs) - 1)
@@ -150,7 +150,7 @@ class _Turn:
         return patch.transpose(1, 0, 2) if self.transpose else patch
 
     def corner(self, top: int, left: int, size: tuple[int, int], side: int) -> tuple[int, int]:
-        """Where the upper left corner of a square of `side` px in a picture of `size` comes to lie."""
+        """Where the upper left corner of a square of `side` px in an image of `size` comes to lie."""
         if self.mirror:
             left = size[1] - side - left
         if self.over:

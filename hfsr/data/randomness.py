@@ -34,7 +34,7 @@ def _scramble(number: int) -> int:
 
 
 def _mix(state: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64 (wraps around on purpose)."""
+    """The finalizer of splitmix64 (wraps around on purpose)."""
     with np.errstate(over="ignore"):
         state = np.asarray(state, np.uint64)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

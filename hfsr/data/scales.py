@@ -14,7 +14,7 @@ from hfsr.degradations import Bicubic, Chain, Step
 from hfsr.degradations.base import Words
 from hfsr.errors import OptionsError
 
-from .decoded_images import PictureStore
+from .decoded_images import Imagestore
 from .patches import Batch, PatchCutter
 from .randomness import uniforms
 
@@ -22,7 +22,7 @@ __all__ = ["MixedScales"]
 
 
 class _Alone(Step):
-    """A step on a patch that is a picture of its own: it is reduced without what surrounds it."""
+    """A step on a patch that is an image of its own: it is reduced without what surrounds it."""
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -41,7 +41,7 @@ class MixedScales:
     beside `lq` and `gt`, its `scale`, shape (B, 1, 1, 1).
 
     Args:
-        store: pictures at scale 1.
+        store: images at scale 1.
         scales: all drawn equally often.
         gt_size: side of a GT patch in px, cut to what a whole LQ patch stands for; or
         lq_size: side of an LQ patch in px, GT being `floor(lq_size * scale)`.
@@ -49,12 +49,12 @@ class MixedScales:
 
     Raises:
         OptionsError: a scale below 1, none, or both sizes or neither.
-        DataError: every picture is smaller than the largest patch.
+        DataError: every image is smaller than the largest patch.
     """
 
     def __init__(
         self,
-        store: PictureStore,
+        store: Imagestore,
         *,
         scales: Sequence[float],
         gt_size: int | None,

@@ -1,4 +1,4 @@
-"""LQ pictures without ground truth, which some recipes adapt to (`datasets.unpaired`)."""
+"""LQ images without ground truth, which some recipes adapt to (`datasets.unpaired`)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from hfsr.errors import OptionsError
 from hfsr.registry import DATASETS
 
 from .datasets import Sampling
-from .decoded_images import PictureStore, Progress
-from .file_lists import PairedFile, as_folders, find_pictures
+from .decoded_images import Imagestore, Progress
+from .file_lists import PairedFile, as_folders, find_images
 from .loader import Batches
 from .patches import Batch, PatchCutter
 
@@ -16,7 +16,7 @@ __all__ = ["BatchesBesideUnpaired", "SingleImageDataset"]
 
 @DATASETS.register
 class SingleImageDataset:
-    """Folders of LQ pictures.
+    """Folders of LQ images.
 
     Args:
         dataroot_lq: folder or list of folders, searched with their subfolders.
@@ -38,21 +38,21 @@ class SingleImageDataset:
         phase: str = "unpaired",
     ) -> None:
         place = f"datasets:{phase}:dataroot_lq"
-        self.singles = [path for folder in as_folders(dataroot_lq) for path in find_pictures(folder, place)]
+        self.singles = [path for folder in as_folders(dataroot_lq) for path in find_images(folder, place)]
         self.lq_size, self.phase = lq_size, phase
         self.use_hflip, self.use_rot, self.sampling = use_hflip, use_rot, sampling
 
     def patches(self, seed: int, progress: Progress | None = None) -> PatchCutter:
-        """Decodes the pictures; the patches, as `lq`, then come from memory.
+        """Decodes the images; the patches, as `lq`, then come from memory.
 
         Raises:
             OptionsError: nobody said how large a patch is.
-            ImageError, DataError: a picture cannot be read, or all are too small.
+            ImageError, DataError: an image cannot be read, or all are too small.
         """
         if self.lq_size is None:
             raise OptionsError(f"datasets.{self.phase}.lq_size: is missing; the side of a patch in px")
         return PatchCutter(
-            PictureStore([PairedFile(path) for path in self.singles], scale=1, progress=progress),
+            Imagestore([PairedFile(path) for path in self.singles], scale=1, progress=progress),
             gt_size=self.lq_size,
             use_hflip=self.use_hflip,
             use_rot=self.use_rot,
@@ -62,7 +62,7 @@ class SingleImageDataset:
 
 
 class BatchesBesideUnpaired(Batches):
-    """Batches of pairs, each with a batch of pictures alone under `unpaired`.
+    """Batches of pairs, each with a batch of images alone under `unpaired`.
 
     Args:
         pairs: decides what is drawn when.

@@ -1,4 +1,4 @@
-"""How a good picture becomes a bad one: for training on the fly and for evaluation, the very same code.
+"""How a good image becomes a bad one: for training on the fly and for evaluation, the very same code.
 
 Functions on pixels, and steps that the `degradation` of an option file chains. Importing this package
 registers the steps.
@@ -13,7 +13,7 @@ from .mosaic import Mosaic
 from .noise import ChromaNoise, GaussianNoise, PoissonNoise, gaussian_noise, poisson_noise
 from .random_choice import RandomChoice
 from .reduction import Bicubic, Resample, Subsample
-from .resize import bicubic_down, bicubic_up, cubic_taps, kernel_centres, kernel_down, modcrop
+from .resize import bicubic_down, bicubic_up, cubic_taps, kernel_centers, kernel_down, modcrop
 from .second_order import SecondOrder
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
     "gaussian_noise",
     "in_words",
     "jpeg",
-    "kernel_centres",
+    "kernel_centers",
     "kernel_down",
     "modcrop",
     "poisson_noise",

@@ -19,7 +19,7 @@ def check(image: NDArray, scale: float) -> None:
             f"got {image.dtype} of shape {image.shape}; need uint8 or uint16 of shape (H, W) or (H, W, C)"
         )
     if image.size == 0:
-        raise ImageError(f"the picture has no pixels (shape {image.shape})")
+        raise ImageError(f"the image has no pixels (shape {image.shape})")
     if not 1 <= scale < math.inf:
         raise ImageError(f"scale {scale:g} is not possible; need a number from 1 on")
 

@@ -1,4 +1,4 @@
-"""How a good picture becomes a bad one, step by step, as the `degradation` of an option file has it."""
+"""How a good image becomes a bad one, step by step, as the `degradation` of an option file has it."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Step(ABC):
     reach: int = 0
     """How many px beyond a px it looks; those are cut along with a patch."""
     beforehand: bool = False
-    """It draws nothing, and may be done to whole pictures before patches are cut from them and turned."""
+    """It draws nothing, and may be done to whole images before patches are cut from them and turned."""
     period: int = 1
     """What it does to a px depends on the px's coordinates modulo this."""
 
     @abstractmethod
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
-        """Degrades a picture; all that is random is drawn from `rng`."""
+        """Degrades an image; all that is random is drawn from `rng`."""
 
     @abstractmethod
     def protocol(self) -> Words:
@@ -57,7 +57,7 @@ class Step(ABC):
 
 
 class Chain(Step):
-    """Steps, one after the other; without any, the picture stays as it is."""
+    """Steps, one after the other; without any, the image stays as it is."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
@@ -70,7 +70,7 @@ class Chain(Step):
         # Evaluation also reduces by real scales (Meta-SR); only whole images are reduced by those.
         whole = math.ceil(self.scale)
         self.grid = math.lcm(whole, *(step.period for step in steps)) if steps else 1
-        """Regions that begin and end on multiples of this are degraded as they are within the picture."""
+        """Regions that begin and end on multiples of this are degraded as they are within the image."""
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
         for step in self.steps:
@@ -87,7 +87,7 @@ class Chain(Step):
 
 
 class Seeded:
-    """A degradation as evaluation calls it: the same name always gives the same picture."""
+    """A degradation as evaluation calls it: the same name always gives the same image."""
 
     def __init__(self, step: Step, seed: int = 0) -> None:
         self.step, self.seed = step, seed
@@ -175,5 +175,5 @@ def told(ends: tuple[float, float]) -> str | int | float:
 
 
 def seed_of(name: str, seed: int) -> int:
-    """One picture's seed, from its name and the seed of the set: the order of a set does not matter."""
+    """One image's seed, from its name and the seed of the set: the order of a set does not matter."""
     return zlib.crc32(name.encode(), seed & 0xFFFFFFFF)

@@ -23,7 +23,7 @@ def in_words(protocol: Mapping[str, Any]) -> str:
         elif word == "quality":
             phrases.append(f"JPEG of quality {value}")
         elif word == "mosaic":
-            phrases.append(f"one colour at each px ({value})")
+            phrases.append(f"one color at each px ({value})")
         elif word == "resize":
             phrases.append(f"reduction ({value})")
         elif word not in ("sigma", "strength", "jpeg", "seed"):

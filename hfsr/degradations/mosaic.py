@@ -1,4 +1,4 @@
-"""What a sensor behind colour filters sees."""
+"""What a sensor behind color filters sees."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
 @DEGRADATIONS.register
 class Mosaic(Step):
-    """A Bayer mosaic: every px keeps one of its colours, the other two become 0.
+    """A Bayer mosaic: every px keeps one of its colors, the other two become 0.
 
     Args:
-        pattern: colours of the first two px of the first row, then of the second row.
+        pattern: colors of the first two px of the first row, then of the second row.
 
     Raises:
         OptionsError: another pattern.
@@ -37,10 +37,10 @@ class Mosaic(Step):
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
         if pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise ImageError(f"a mosaic is made of RGB pictures, not of shape {pixels.shape}")
+            raise ImageError(f"a mosaic is made of RGB images, not of shape {pixels.shape}")
         result = np.zeros_like(pixels)
-        for place, colour in enumerate(self.pattern):
-            spot = (slice(place // 2, None, 2), slice(place % 2, None, 2), "RGB".index(colour))
+        for place, color in enumerate(self.pattern):
+            spot = (slice(place // 2, None, 2), slice(place % 2, None, 2), "RGB".index(color))
             result[spot] = pixels[spot]
         return result
 

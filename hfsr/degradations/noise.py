@@ -24,7 +24,7 @@ def gaussian_noise(image: NDArray, sigma: float, *, seed: int | np.random.Genera
 
     Args:
         image: uint8 or uint16, (H, W) or (H, W, C).
-        sigma: standard deviation in grey levels of 8 bit, whatever the dtype.
+        sigma: standard deviation in gray levels of 8 bit, whatever the dtype.
         seed: any non-negative integer (see `seed_of`), or a generator, which is advanced.
 
     Returns:
@@ -55,11 +55,11 @@ def poisson_noise(values: NDArray, scale: float, rng: np.random.Generator) -> ND
 
 @DEGRADATIONS.register
 class GaussianNoise(Step):
-    """White Gaussian noise of every colour.
+    """White Gaussian noise of every color.
 
     Args:
-        sigma: standard deviation in grey levels of 8 bit, or [lowest, highest]: each patch draws its own.
-        clip: clamp and round to 8 bit, as pictures in files are; false leaves the sum as it is, as many
+        sigma: standard deviation in gray levels of 8 bit, or [lowest, highest]: each patch draws its own.
+        clip: clamp and round to 8 bit, as images in files are; false leaves the sum as it is, as many
             papers on denoising do.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Steps that make pictures smaller."""
+"""Steps that make images smaller."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _METHODS = {
 
 @DEGRADATIONS.register
 class Bicubic(Step):
-    """MATLAB's bicubic reduction, bit-equal to the released LR pictures; at scale 1, nothing.
+    """MATLAB's bicubic reduction, bit-equal to the released LR images; at scale 1, nothing.
 
     Images of 16 bit keep them; everything else becomes 8 bit.
 

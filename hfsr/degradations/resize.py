@@ -1,9 +1,9 @@
 """MATLAB's bicubic, and reduction by a given kernel; the type of the pixels is kept.
 
-MATLAB's `imresize` on an integer picture resizes the heights, rounds, resizes the widths and rounds again.
-So the LR pictures of the benchmarks were made, and `bicubic_down` repeats them bit for bit (a floating-point
+MATLAB's `imresize` on an integer image resizes the heights, rounds, resizes the widths and rounds again.
+So the LR images of the benchmarks were made, and `bicubic_down` repeats them bit for bit (a floating-point
 intermediate changes 10-15 % of the pixels by one). `bicubic_up`, the baseline, rounds once, at the end, as
-evaluation codes do that enlarge a float picture. Sums are float64, added in a fixed order: no result depends
+evaluation codes do that enlarge a float image. Sums are float64, added in a fixed order: no result depends
 on the machine.
 """
 
@@ -22,7 +22,7 @@ __all__ = [
     "bicubic_down",
     "bicubic_up",
     "cubic_taps",
-    "kernel_centres",
+    "kernel_centers",
     "kernel_down",
     "modcrop",
 ]
@@ -42,12 +42,12 @@ def modcrop(image: NDArray, scale: float) -> NDArray:
         A view of `image`, at least one LR px on each side.
 
     Raises:
-        ImageError: the picture is smaller than `scale`.
+        ImageError: the image is smaller than `scale`.
     """
     height, width = (_largest_side(side, scale) for side in image.shape[:2])
     if height < 1 or width < 1:
         raise ImageError(
-            f"a picture of {image.shape[1]}x{image.shape[0]} px is smaller than one px at scale {scale:g}"
+            f"an image of {image.shape[1]}x{image.shape[0]} px is smaller than one px at scale {scale:g}"
         )
     return image[:height, :width]
 
@@ -63,7 +63,7 @@ def bicubic_down(image: NDArray, scale: float) -> NDArray:
         Shape (ceil(H/scale), ceil(W/scale)[, C]), same dtype, C-contiguous.
 
     Raises:
-        ImageError: another dtype or shape, an empty picture, or a scale below 1.
+        ImageError: another dtype or shape, an empty image, or a scale below 1.
     """
     check(image, scale)
     height, width = (math.ceil(side / scale - 1e-9) for side in image.shape[:2])
@@ -82,7 +82,7 @@ def bicubic_up(image: NDArray, scale: float) -> NDArray:
         scale gives (MATLAB rounds up, which only differs where the scale is not a whole number).
 
     Raises:
-        ImageError: another dtype or shape, an empty picture, or a scale below 1.
+        ImageError: another dtype or shape, an empty image, or a scale below 1.
     """
     check(image, scale)
     height, width = (math.floor(side * scale + 1e-6) for side in image.shape[:2])
@@ -98,13 +98,13 @@ def kernel_down(
         image: uint8 or uint16, shape (H, W) or (H, W, C), any channel order.
         kernel: weights over px of `image` around each LR px, not flipped (correlation), shape (h, w), sum 1.
         scale: at least 1; two numbers for across and down.
-        shift: see `kernel_centres`.
+        shift: see `kernel_centers`.
 
     Returns:
         Shape (ceil(H/down), ceil(W/across)[, C]), same dtype, C-contiguous.
 
     Raises:
-        ImageError: another dtype or shape, an empty picture, or a scale below 1.
+        ImageError: another dtype or shape, an empty image, or a scale below 1.
     """
     across, down = scale if isinstance(scale, tuple) else (scale, scale)
     check(image, min(across, down))
@@ -117,16 +117,16 @@ def kernel_down(
         blurred += weight * padded[y : y + image.shape[0], x : x + image.shape[1]]
     for size, factor, axis in ((image.shape[0], down, 0), (image.shape[1], across, 1)):
         length = math.ceil(size / factor - 1e-9)
-        taps = cubic_taps(kernel_centres(kernel, length, factor, axis=axis, shift=shift), size)
+        taps = cubic_taps(kernel_centers(kernel, length, factor, axis=axis, shift=shift), size)
         blurred = np.ascontiguousarray(_mix(blurred, *taps).swapaxes(0, 1))
     return to_integers(blurred, image.dtype).reshape(*blurred.shape[:2], *image.shape[2:])
 
 
-def kernel_centres(kernel: NDArray, length: int, factor: float, *, axis: int, shift: bool = True) -> NDArray:
-    """Where along an axis a blurred picture is read for each LR px, in its px, counted from the first one.
+def kernel_centers(kernel: NDArray, length: int, factor: float, *, axis: int, shift: bool = True) -> NDArray:
+    """Where along an axis a blurred image is read for each LR px, in its px, counted from the first one.
 
-    With `shift`, so that the kernel's centre of mass comes to lie in the middle of the `factor` px that an LR
-    px stands for: the LR picture is then in place, whatever the kernel. Without, at every `factor`-th px from
+    With `shift`, so that the kernel's center of mass comes to lie in the middle of the `factor` px that an LR
+    px stands for: the LR image is then in place, whatever the kernel. Without, at every `factor`-th px from
     the first on, as plain subsampling does; the kernel's middle, (h // 2, w // 2), lies there.
     """
     if not shift:
@@ -171,11 +171,11 @@ def _taps(size: int, length: int, factor: float) -> tuple[NDArray, NDArray]:
     return cubic_taps((np.arange(length) + 0.5) / factor - 0.5, size, min(factor, 1.0))
 
 
-def cubic_taps(centres: NDArray, size: int, shrink: float = 1.0) -> tuple[NDArray, NDArray]:
+def cubic_taps(centers: NDArray, size: int, shrink: float = 1.0) -> tuple[NDArray, NDArray]:
     """What reading a line of px between them, by cubic convolution, adds up.
 
     Args:
-        centres: where to read, in px, the first px being at 0; shape (N,).
+        centers: where to read, in px, the first px being at 0; shape (N,).
         size: px of the line; it is mirrored at its ends.
         shrink: at most 1; below, the kernel is widened by 1 / shrink, as antialiasing a reduction wants.
 
@@ -183,9 +183,9 @@ def cubic_taps(centres: NDArray, size: int, shrink: float = 1.0) -> tuple[NDArra
         The px that each place reads, and their weights, which sum to 1: both (N, taps).
     """
     reach = 2 / shrink
-    first = np.floor(centres - reach)
+    first = np.floor(centers - reach)
     positions = first[:, None] + np.arange(math.ceil(2 * reach) + 2)
-    weights = _cubic((centres[:, None] - positions) * shrink)
+    weights = _cubic((centers[:, None] - positions) * shrink)
     used = weights.any(axis=0)
     weights, positions = weights[:, used], positions[:, used]
     weights /= weights.sum(axis=1, keepdims=True)

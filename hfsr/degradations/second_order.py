@@ -1,8 +1,8 @@
-"""Blur, resizing, noise and JPEG, drawn anew and done twice over: pictures that went round the Internet.
+"""Blur, resizing, noise and JPEG, drawn anew and done twice over: images that went round the Internet.
 
 Source: Real-ESRGAN, Wang et al., ICCVW 2021, https://arxiv.org/abs/2107.10833, section 3; the words and their
 defaults are those of BasicSR's option files. Differs from the reference: resizing reads an area that grows
-with the reduction (Pillow's), and the picture is rounded to 8 bit before each JPEG and at the end.
+with the reduction (Pillow's), and the image is rounded to 8 bit before each JPEG and at the end.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class SecondOrder(Step):
         resize_prob, resize_prob2: how often up, down, not at all.
         resize_range, resize_range2: lowest and highest factor.
         gaussian_noise_prob, gaussian_noise_prob2: how often Gaussian noise; else Poisson noise.
-        noise_range, noise_range2: sigma in grey levels.
+        noise_range, noise_range2: sigma in gray levels.
         poisson_scale_range, poisson_scale_range2: strength, see `PoissonNoise`.
         gray_noise_prob, gray_noise_prob2: how often noise that is the same in all channels.
         jpeg_range, jpeg_range2: quality.
@@ -123,7 +123,7 @@ class SecondOrder(Step):
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
         if min(pixels.shape[:2]) < self.scale:
-            raise OptionsError(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} px cannot be reduced")
+            raise OptionsError(f"an image of {pixels.shape[1]}x{pixels.shape[0]} px cannot be reduced")
         size = pixels.shape[0] // self.scale, pixels.shape[1] // self.scale
         first, second = self.rounds
         values = blurred(as_float(pixels), self._kernel(first, rng))
@@ -192,7 +192,7 @@ class _Round:
         self.quality = interval(quality, 1, 100, "jpeg_range")
 
     def size(self, shape: tuple[int, ...], scale: int, rng: np.random.Generator) -> tuple[int, int]:
-        """Height and width after a random change of size, counted from those of the picture."""
+        """Height and width after a random change of size, counted from those of the image."""
         way = int(rng.choice(3, p=self.resize_prob))
         low, high = self.resize
         factor = 1.0

@@ -15,7 +15,7 @@ from hfsr.archs import luma as luma_of
 from hfsr.degradations import Bicubic, Seeded, bicubic_up
 from hfsr.errors import DataError, ImageError
 from hfsr.hub.download.datasets import local_folder
-from hfsr.images import from_rgb_float, quantise
+from hfsr.images import from_rgb_float, quantize
 from hfsr.images.color import rgb_to_y
 from hfsr.metrics import Channel, psnr, ssim
 from hfsr.model_zoo import is_luma_network
@@ -187,7 +187,7 @@ def score_image(
 
 def _rounded_luma(restored: Tensor) -> NDArray:
     """The luma of a network's output before it is rounded to RGB, uint8 (H, W)."""
-    return quantise(luma_of(restored)[0, 0])
+    return quantize(luma_of(restored)[0, 0])
 
 
 def _eight_bit_luma(image: NDArray) -> NDArray:

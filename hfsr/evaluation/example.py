@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hfsr.degradations import Bicubic, Seeded, bicubic_up, in_words, modcrop
-from hfsr.images import eight_bit, from_rgb_float, read_picture
+from hfsr.images import eight_bit, from_rgb_float, read_image
 
 from .benchmark import Restore
 from .protocol import network_input, round_lq
@@ -51,7 +51,7 @@ def make_example_image(
     Raises:
         ImageError: the image cannot be read.
     """
-    pixels = eight_bit(read_picture(image).pixels)
+    pixels = eight_bit(read_image(image).pixels)
     pixels = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
     factor = scale if is_lq else 1
     part = modcrop(_most_detailed(pixels, int((SIDE + 2 * MARGIN) / factor)), 1 if is_lq else scale)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hfsr.degradations import Seeded, modcrop
 from hfsr.errors import DataError, ImageError, some_of
-from hfsr.images import SUFFIXES, eight_bit, list_pictures, read_picture
+from hfsr.images import SUFFIXES, eight_bit, list_images, read_image
 
 __all__ = ["Pair", "find_pairs", "name_of_set"]
 
@@ -127,7 +127,7 @@ def _by_stem(path: Path, kind: str) -> dict[str, Path]:
     if path.is_file():
         return {path.stem: path}
     try:
-        files = list_pictures(path)
+        files = list_images(path)
     except ImageError as error:
         raise DataError(f"the {kind} folder {error}") from error
     if not files:
@@ -140,4 +140,4 @@ def _by_stem(path: Path, kind: str) -> dict[str, Path]:
 
 def _pixels(source: Path | NDArray) -> NDArray:
     """Pixels of 8 bit without alpha, as the published tables measure."""
-    return eight_bit(read_picture(source).pixels) if isinstance(source, Path) else source
+    return eight_bit(read_image(source).pixels) if isinstance(source, Path) else source

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import hfsr
-from hfsr.images import quantise, to_rgb_float
+from hfsr.images import quantize, to_rgb_float
 
 __all__ = ["LQ_GIVEN", "default_crop", "make_protocol", "network_input", "round_lq", "source_commit"]
 
@@ -77,4 +77,4 @@ def network_input(lq: NDArray) -> Tensor:
 
 def round_lq(lq: NDArray) -> NDArray:
     """Rounds an LQ image of float32 to 8 bit, as results are rounded; the baseline is made from it."""
-    return quantise(torch.from_numpy(lq)) if lq.dtype == np.float32 else lq
+    return quantize(torch.from_numpy(lq)) if lq.dtype == np.float32 else lq

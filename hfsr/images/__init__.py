@@ -1,52 +1,52 @@
-"""Pictures: from files and Pillow, to files, and to and from what networks take."""
+"""Images: from files and Pillow, to files, and to and from what networks take."""
 
 from hfsr.images.alpha_bleed import underlaid
 from hfsr.images.encoding.fitting import fitted
 from hfsr.images.encoding.target_file import replacing
 from hfsr.images.encoding.writing import (
     check_target,
+    image_to_pil,
     open_rows,
     output_format,
-    picture_to_pil,
     takes_rows,
-    write_picture,
+    write_image,
 )
 from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES, result_suffix
-from hfsr.images.loaded_image import Picture, eight_bit, from_rgb_float, levels, quantise, to_rgb_float
+from hfsr.images.loaded_image import LoadedImage, eight_bit, from_rgb_float, levels, quantize, to_rgb_float
 from hfsr.images.reading import (
     MAX_PIXELS,
-    list_pictures,
-    open_picture,
-    picture_bits,
-    picture_from_pil,
-    picture_size,
-    read_picture,
+    image_bits,
+    image_from_pil,
+    image_size,
+    list_images,
+    open_image,
+    read_image,
 )
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "WRITE_SUFFIXES",
-    "Picture",
+    "LoadedImage",
     "check_target",
     "eight_bit",
     "fitted",
     "from_rgb_float",
+    "image_bits",
+    "image_from_pil",
+    "image_size",
+    "image_to_pil",
     "levels",
-    "list_pictures",
-    "open_picture",
+    "list_images",
+    "open_image",
     "open_rows",
     "output_format",
-    "picture_bits",
-    "picture_from_pil",
-    "picture_size",
-    "picture_to_pil",
-    "quantise",
-    "read_picture",
+    "quantize",
+    "read_image",
     "replacing",
     "result_suffix",
     "takes_rows",
     "to_rgb_float",
     "underlaid",
-    "write_picture",
+    "write_image",
 ]

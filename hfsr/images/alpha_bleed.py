@@ -1,4 +1,4 @@
-"""Colours for what cannot be seen, so that no network meets an edge there which nobody sees."""
+"""Colors for what cannot be seen, so that no network meets an edge there which nobody sees."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["underlaid"]
 
 
 def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
-    """Gives transparent px the colours around them.
+    """Gives transparent px the colors around them.
 
-    What files hold there is arbitrary, and a network would draw it into the edge of what is seen. Colours
+    What files hold there is arbitrary, and a network would draw it into the edge of what is seen. Colors
     multiplied by their opacity are no cure: the network rings at the new edge to black, and dividing its
     result by an opacity that was enlarged apart leaves a fringe.
 

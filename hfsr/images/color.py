@@ -11,7 +11,7 @@ _WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255
 
 
 def rgb_to_y(image: NDArray) -> NDArray[np.float64]:
-    """Luma of an RGB picture.
+    """Luma of an RGB image.
 
     Args:
         image: RGB in [0, 255], any dtype, shape (..., 3).

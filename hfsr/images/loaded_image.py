@@ -1,4 +1,4 @@
-"""A picture in memory, and its way into a network and back."""
+"""An image in memory, and its way into a network and back."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hfsr.errors import ImageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Picture", "eight_bit", "from_rgb_float", "levels", "quantise", "to_rgb_float"]
+__all__ = ["LoadedImage", "eight_bit", "from_rgb_float", "levels", "quantize", "to_rgb_float"]
 
 _BAND = 1 << 20  # values converted at once: float copies stay this small
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class LoadedImage:
     """Pixels as they are looked at (orientation applied), with what travels beside them.
 
     Raises:
@@ -40,7 +40,7 @@ class Picture:
     """EXIF with its "Exif" prefix, as in a JPEG, without layout tags, Orientation 1; None: there is none."""
 
     xmp: bytes | None = None
-    """An XMP packet in UTF-8, with Orientation 1 and without the picture's size; None: there is none."""
+    """An XMP packet in UTF-8, with Orientation 1 and without the image's size; None: there is none."""
 
     iptc: bytes | None = None
     """IPTC-IIM records; None: there are none."""
@@ -55,7 +55,7 @@ class Picture:
     """Chunks of text of a PNG (prompts, workflows, descriptions), by name and data."""
 
     format: str = ""
-    """Pillow's name of the source's format ("PNG", "JPEG"); empty for a picture made in memory."""
+    """Pillow's name of the source's format ("PNG", "JPEG"); empty for an image made in memory."""
 
     notes: tuple[str, ...] = ()
     """What reading had to change or leave out, for the user ("only the first of 3 pages was read")."""
@@ -67,7 +67,7 @@ class Picture:
                 f"pixels are {dtype} of shape {shape}; need uint8 or uint16, (H, W) or (H, W, 3)"
             )
         if 0 in shape:
-            raise ImageError(f"a picture of {shape[1]}x{shape[0]} px has nothing in it")
+            raise ImageError(f"an image of {shape[1]}x{shape[0]} px has nothing in it")
         if self.alpha is not None and (self.alpha.shape != shape[:2] or self.alpha.dtype != dtype):
             raise ImageError(
                 f"alpha is {self.alpha.dtype} of shape {self.alpha.shape}; need {dtype} of {shape[:2]}"
@@ -115,7 +115,7 @@ def to_rgb_float(pixels: NDArray) -> Tensor:
 
 
 def from_rgb_float(result: Tensor, dtype: np.dtype | type = np.uint8, *, gray: bool = False) -> NDArray:
-    """What a network gave, as pixels; see `quantise` for the rounding. No second float copy is made.
+    """What a network gave, as pixels; see `quantize` for the rounding. No second float copy is made.
 
     Args:
         result: RGB float in [0, 1] nominal, shape (1, 3, H, W), any device.
@@ -129,11 +129,11 @@ def from_rgb_float(result: Tensor, dtype: np.dtype | type = np.uint8, *, gray: b
     pixels = np.empty((height, width) if gray else (height, width, 3), dtype)
     for band in _bands(height, width):
         values = result[0, :, band].float()
-        pixels[band] = quantise(values.mean(0) if gray else values.permute(1, 2, 0), dtype)
+        pixels[band] = quantize(values.mean(0) if gray else values.permute(1, 2, 0), dtype)
     return pixels
 
 
-def quantise(values: Tensor, dtype: np.dtype | type = np.uint8) -> NDArray:
+def quantize(values: Tensor, dtype: np.dtype | type = np.uint8) -> NDArray:
     """Floats to integers, the one rounding of the project: clamp to [0, 1], times the peak, half up.
 
     Args:
@@ -147,7 +147,7 @@ def quantise(values: Tensor, dtype: np.dtype | type = np.uint8) -> NDArray:
 
 
 def levels(values: Tensor, dtype: np.dtype | type = np.uint8) -> Tensor:
-    """As `quantise`, but as a tensor where the values are: uint8, or int32 for uint16."""
+    """As `quantize`, but as a tensor where the values are: uint8, or int32 for uint16."""
     import torch
 
     peak = int(np.iinfo(dtype).max)

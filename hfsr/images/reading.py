@@ -1,7 +1,7 @@
-"""From a file, or from Pillow, to a Picture; whatever goes wrong is one line.
+"""From a file, or from Pillow, to a Image; whatever goes wrong is one line.
 
-Kept: 8 and 16 bit, gray, alpha, the colour profile, EXIF, XMP, IPTC, the resolution. Changed, and said in
-`Picture.notes`: CMYK and Lab become sRGB, CMYK by its profile; of several pages the first is read. An
+Kept: 8 and 16 bit, gray, alpha, the color profile, EXIF, XMP, IPTC, the resolution. Changed, and said in
+`Image.notes`: CMYK and Lab become sRGB, CMYK by its profile; of several pages the first is read. An
 animation is refused. AVIF of 10 or 12 bit and CMYK of 16 bit are read as 8 bit.
 """
 
@@ -31,7 +31,7 @@ from hfsr.images.decoding.opened_image import (
 from hfsr.images.decoding.tiff_layout import TiffLayout
 from hfsr.images.decoding.tiff_samples import read_samples, split_samples
 from hfsr.images.formats import is_image_name
-from hfsr.images.loaded_image import Picture
+from hfsr.images.loaded_image import LoadedImage
 from hfsr.images.metadata.color_profile import to_srgb
 from hfsr.images.metadata.color_signal import color_chunks
 from hfsr.images.metadata.metadata import read_metadata, read_orientation, turned
@@ -39,12 +39,12 @@ from hfsr.images.metadata.source_notes import notes_of_source
 
 __all__ = [
     "MAX_PIXELS",
-    "list_pictures",
-    "open_picture",
-    "picture_bits",
-    "picture_from_pil",
-    "picture_size",
-    "read_picture",
+    "image_bits",
+    "image_from_pil",
+    "image_size",
+    "list_images",
+    "open_image",
+    "read_image",
 ]
 
 _NO_END = "its last bytes are missing, but none of its pixels are"
@@ -52,15 +52,15 @@ MAX_PIXELS = 1 << 28
 """Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
 
 
-def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Reads one picture, upright.
+def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> LoadedImage:
+    """Reads one image, upright.
 
     Args:
         path: PNG, JPEG, WebP, TIFF, BMP, GIF, PNM or AVIF; what the file is decides, not what it is called.
         max_pixels: width times height above which nothing is decoded.
 
     Raises:
-        ImageError: missing, a folder, empty, no picture, broken, too large, an animation, or of samples that
+        ImageError: missing, a folder, empty, no image, broken, too large, an animation, or of samples that
             are neither 8 nor 16 bit.
     """
     path = Path(path)
@@ -74,7 +74,7 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
             with opened(path) as again:
                 deep = deep_samples(image, again.image)
             source = _loaded(path, source)
-            return _picture(source.image, deep, source)
+            return _image(source.image, deep, source)
         except ImageError as error:
             raise ImageError(f"'{path}' cannot be read: {error}") from error
         except MemoryError:
@@ -83,11 +83,11 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
             raise ImageError(f"'{path}' is damaged or cut short ({error}); get the file again") from error
 
 
-def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def image_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height in px, upright, from the start of the file alone.
 
     Raises:
-        ImageError: as of `read_picture`, but for what only decoding can tell.
+        ImageError: as of `read_image`, but for what only decoding can tell.
     """
     path = Path(path)
     check_file(path)
@@ -100,11 +100,11 @@ def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
         return (height, width) if read_orientation(image) >= 5 else (width, height)
 
 
-def picture_bits(path: str | os.PathLike[str]) -> int:
-    """Bits per channel of the `Picture` that a file becomes, 8 or 16, from its start alone.
+def image_bits(path: str | os.PathLike[str]) -> int:
+    """Bits per channel of the `Image` that a file becomes, 8 or 16, from its start alone.
 
     Raises:
-        ImageError: as of `picture_size`, but for the size.
+        ImageError: as of `image_size`, but for the size.
     """
     path = Path(path)
     check_file(path)
@@ -115,36 +115,36 @@ def picture_bits(path: str | os.PathLike[str]) -> int:
         return 16 if image.mode.startswith("I") or is_deep(image) else 8
 
 
-def open_picture(image: Image.Image | str | Path) -> Picture:
-    """What a caller gave in place of a picture: a path, or a picture of Pillow's.
+def open_image(image: Image.Image | str | Path) -> LoadedImage:
+    """What a caller gave in place of an image: a path, or an image of Pillow's.
 
     Raises:
         ImageError: it is neither, or cannot be read.
     """
     if isinstance(image, (str, Path)):
-        return read_picture(Path(image))
+        return read_image(Path(image))
     if isinstance(image, Image.Image):
-        return picture_from_pil(image)
-    raise ImageError(f"got {type(image).__name__}; an image is a PIL picture, a path or a numpy array")
+        return image_from_pil(image)
+    raise ImageError(f"got {type(image).__name__}; an image is a PIL image, a path or a numpy array")
 
 
-def picture_from_pil(image: Image.Image) -> Picture:
-    """Pillow's picture as ours, upright; an animation or 16-bit colour is what Pillow holds of it.
+def image_from_pil(image: Image.Image) -> LoadedImage:
+    """Pillow's image as ours, upright; an animation or 16-bit color is what Pillow holds of it.
 
     Raises:
         ImageError: it cannot be decoded, or has samples that are neither 8 nor 16 bit.
     """
     try:
         image.load()
-        return _picture(image, None, OpenedImage(image, in_memory=True))
+        return _image(image, None, OpenedImage(image, in_memory=True))
     except ImageError:
         raise
     except BROKEN as error:
-        raise ImageError(f"the picture is damaged or cut short ({error})") from error
+        raise ImageError(f"the image is damaged or cut short ({error})") from error
 
 
-def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
-    """The pictures that lie directly in a folder, judged by their endings, in the order of their names.
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """The images that lie directly in a folder, judged by their endings, in the order of their names.
 
     Raises:
         ImageError: there is no such folder.
@@ -152,7 +152,7 @@ def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageError(
-            f"'{folder}' is {'not a folder' if folder.exists() else 'not there'}; name a folder of pictures"
+            f"'{folder}' is {'not a folder' if folder.exists() else 'not there'}; name a folder of images"
         )
     return sorted(path for path in folder.iterdir() if is_image_name(path) and path.is_file())
 
@@ -173,8 +173,8 @@ def _loaded(path: Path, source: OpenedImage) -> OpenedImage:
     return source
 
 
-def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> Picture:
-    """Makes a Picture of a TIFF that Pillow has no mode for."""
+def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
+    """Makes a Image of a TIFF that Pillow has no mode for."""
     pixels, alpha = split_samples(tiff, read_samples(tiff))
     return _assemble(source, pixels, alpha, _profile(source), [])
 
@@ -205,8 +205,8 @@ def _widened(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
     return key * 255 // ((1 << depth) - 1) if isinstance(key, int) and depth < 8 else key
 
 
-def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> Picture:
-    """Makes a Picture of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
+def _image(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> LoadedImage:
+    """Makes a Image of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
     notes: list[str] = []
     if source.png is not None and source.png.key is not None:
         image.info["transparency"] = _widened(source.png.key, source.png.depth)
@@ -222,11 +222,11 @@ def _picture(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> P
 
 def _assemble(
     source: OpenedImage, pixels: NDArray, alpha: NDArray | None, icc: bytes | None, notes: list[str]
-) -> Picture:
+) -> LoadedImage:
     """Turns the pixels upright and adds the metadata of the image."""
     image = source.image
     told = read_metadata(source)
-    return Picture(
+    return LoadedImage(
         pixels=turned(pixels, told.orientation),
         alpha=None if alpha is None else turned(alpha, told.orientation),
         icc=icc,
@@ -247,13 +247,13 @@ def _from_inks(image: Image.Image, icc: bytes | None) -> tuple[NDArray[np.uint8]
         return np.array(image.convert("RGB")), "Lab was converted to sRGB"
     converted = to_srgb(image, icc)
     if converted is not None:
-        return np.array(converted), "CMYK was converted to sRGB by its colour profile"
-    why = "its colour profile cannot be used" if icc else "it has no colour profile"
+        return np.array(converted), "CMYK was converted to sRGB by its color profile"
+    why = "its color profile cannot be used" if icc else "it has no color profile"
     return np.array(image.convert("RGB")), f"CMYK was converted to RGB by rule of thumb, as {why}"
 
 
 def _split(image: Image.Image, deep: NDArray | None) -> tuple[NDArray, NDArray | None]:
-    """Colour or gray, and alpha: (H, W, 3) or (H, W), and (H, W)."""
+    """Color or gray, and alpha: (H, W, 3) or (H, W), and (H, W)."""
     key = image.info.get("transparency")
     if deep is not None:
         channels = deep.shape[2]

@@ -38,7 +38,7 @@ class ImagePipeline:
     runner: Runner
     self_ensemble: bool = False
 
-    def image(self, image: images.Picture) -> Generator[Progress, None, images.Picture]:
+    def image(self, image: images.LoadedImage) -> Generator[Progress, None, images.LoadedImage]:
         """Returns the result of an image."""
         size = self._result_size(image)
         pixels = allocate_result((*size, *image.pixels.shape[2:]), image.pixels.dtype)
@@ -47,7 +47,7 @@ class ImagePipeline:
         return replace(image, pixels=pixels, alpha=alpha)
 
     def rows(
-        self, image: images.Picture, write_rows: Callable[[NDArray], None]
+        self, image: images.LoadedImage, write_rows: Callable[[NDArray], None]
     ) -> Generator[Progress, None, None]:
         """Passes on the rows of the result as they are completed, with alpha as the last channel."""
         alpha, source = yield from self._split_alpha(image)
@@ -69,11 +69,11 @@ class ImagePipeline:
         yield from self._run(source, TensorSink(result))
         return result
 
-    def _result_size(self, image: images.Picture) -> Size:
+    def _result_size(self, image: images.LoadedImage) -> Size:
         return self.runner.result_size(Size(image.height, image.width))
 
     def _split_alpha(
-        self, image: images.Picture
+        self, image: images.LoadedImage
     ) -> Generator[Progress, None, tuple[NDArray | None, PixelSource]]:
         """Returns the alpha of the result, and the colors to run.
 
@@ -88,7 +88,7 @@ class ImagePipeline:
         return result, PixelSource(images.underlaid(image.pixels, alpha), device)
 
     def _color_steps(
-        self, image: images.Picture, source: PixelSource, target: RegionWriter
+        self, image: images.LoadedImage, source: PixelSource, target: RegionWriter
     ) -> Generator[Progress, None, None]:
         steps = self._run(source, PixelSink(source, target))
         yield from one_pass(1, 2, steps) if _has_varying_alpha(image) else steps
@@ -120,5 +120,5 @@ class ImagePipeline:
         mean.write(sink, self.runner.device)
 
 
-def _has_varying_alpha(image: images.Picture) -> bool:
+def _has_varying_alpha(image: images.LoadedImage) -> bool:
     return image.alpha is not None and bool(image.alpha.min() != image.alpha.max())

@@ -149,9 +149,9 @@ class Upscaler:
         if isinstance(image, np.ndarray):
             pipeline = self._pipeline(16 if image.dtype == np.uint16 else 8)
             return drain(pipeline.array(image), progress)
-        picture = images.open_picture(image)
-        pipeline = self._pipeline_for(picture)
-        return images.picture_to_pil(drain(pipeline.image(picture), progress))
+        loaded = images.open_image(image)
+        pipeline = self._pipeline_for(loaded)
+        return images.image_to_pil(drain(pipeline.image(loaded), progress))
 
     def tensor(self, x: Tensor, progress: Callable[[Progress], None] | None = None) -> Tensor:
         """Upscales one image given as a tensor.
@@ -188,18 +188,18 @@ class Upscaler:
         target = Path(target)
         format_name = images.output_format(target)
         limit = {} if max_pixels is None else {"max_pixels": max_pixels}
-        picture = images.fitted(images.read_picture(Path(source), **limit), format_name)
-        pipeline = self._pipeline_for(picture)
-        height, width = self.result_size(Size(picture.height, picture.width))
+        image = images.fitted(images.read_image(Path(source), **limit), format_name)
+        pipeline = self._pipeline_for(image)
+        height, width = self.result_size(Size(image.height, image.width))
         images.check_target(
-            target, width=width, height=height, alpha=picture.alpha is not None, jpeg_quality=jpeg_quality
+            target, width=width, height=height, alpha=image.alpha is not None, jpeg_quality=jpeg_quality
         )
         if images.takes_rows(target):
-            with images.open_rows(target, like=picture, width=width, height=height) as writer:
-                yield from pipeline.rows(picture, writer.write)
+            with images.open_rows(target, like=image, width=width, height=height) as writer:
+                yield from pipeline.rows(image, writer.write)
             return
-        result = yield from pipeline.image(picture)
-        images.write_picture(result, target, jpeg_quality=jpeg_quality)
+        result = yield from pipeline.image(image)
+        images.write_image(result, target, jpeg_quality=jpeg_quality)
 
     # Prediction
 
@@ -249,11 +249,11 @@ class Upscaler:
         self._runner = self._runner_for(bits)
         return ImagePipeline(self._runner, self.self_ensemble)
 
-    def _pipeline_for(self, picture: images.Picture) -> ImagePipeline:
+    def _pipeline_for(self, image: images.LoadedImage) -> ImagePipeline:
         """The image pipeline for an image; collects its notes."""
-        pipeline = self._pipeline(picture.bits)
-        self.notes = picture.notes
-        if picture.bits > 8 and self.dtype != torch.float32:
+        pipeline = self._pipeline(image.bits)
+        self.notes = image.notes
+        if image.bits > 8 and self.dtype != torch.float32:
             self.notes += (f"computed in {self.dtype_name}, which is coarser than 16 bit; fp32 is not",)
         return pipeline
 

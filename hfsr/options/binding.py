@@ -28,7 +28,7 @@ OPTIMIZER_WORDS = ("optim_g", "optim_d", "optim_dual")
 LOSS_WORDS = ("pixel_opt", "luma_opt", "perceptual_opt", "texture_opt", "gan_opt", "dual_opt")
 """Sections of `train` that hold an optimizer, and those that hold a loss."""
 _CALLED_OTHERWISE = {"GANLoss": "gan_opt", "PerceptualLoss": "perceptual_opt"}
-"""Losses that do not give one number for two pictures, and the section that knows how to call each."""
+"""Losses that do not give one number for two images, and the section that knows how to call each."""
 _ROLES = {"network_g": "restorer", "network_d": "discriminator"}
 """What our networks must be in a section."""
 

@@ -50,11 +50,11 @@ class DatasetOptions(Typed):
     accum_iter: int = Field(1, ge=1)
     """Steps whose gradients are summed into one iteration; the batch of an iteration is this times larger."""
     dataset_enlarge_ratio: int = Field(1, ge=1)
-    """Patches drawn per picture and epoch; only the meaning of "epoch" depends on it."""
+    """Patches drawn per image and epoch; only the meaning of "epoch" depends on it."""
     num_worker_per_gpu: int = Field(0, ge=0)
     """Threads that cut batches ahead of the training; 0 cuts them in step. Data sets of others: in step."""
     use_shuffle: bool = True
-    """Draw the pictures of an epoch in a new order each time."""
+    """Draw the images of an epoch in a new order each time."""
     prefetch_mode: Literal["cpu", "cuda"] | None = None
     """Accepted for BasicSR's files: cutting a batch takes about a millisecond."""
     num_prefetch_queue: int | None = None
@@ -107,7 +107,7 @@ class MixupOptions(Section):
 
 
 class RecursionOptions(Section):
-    """How much the pictures of all recursions count beside the final one."""
+    """How much the images of all recursions count beside the final one."""
 
     alpha: float = Field(1.0, ge=0, le=1)
     """Their share at the first iteration."""
@@ -116,7 +116,7 @@ class RecursionOptions(Section):
 
 
 class AdaptOptions(Section):
-    """DualModel: find the kernel that reduced the pictures of `datasets.unpaired`, and make pairs by it."""
+    """DualModel: find the kernel that reduced the images of `datasets.unpaired`, and make pairs by it."""
 
     lr: float = Field(0.02, gt=0)
     """Learning rate of the kernel's widths, as logarithms; it follows `scheduler` too."""
@@ -146,7 +146,7 @@ class TrainingOptions(Section):
     pixel_y_channel: bool = False
     """Take it between their lumas (MATLAB's), as the papers of networks do that make luma alone."""
     luma_opt: Typed | None = None
-    """Another one between their lumas: PSNR-Y is measured there, while most of the error in RGB is colour."""
+    """Another one between their lumas: PSNR-Y is measured there, while most of the error in RGB is color."""
     perceptual_opt: Typed | None = None
     """Loss between features of output and ground truth."""
     texture_opt: Typed | None = None
@@ -164,7 +164,7 @@ class TrainingOptions(Section):
     mixup: MixupOptions | None = None
     """Blend pairs of a batch with each other (MIRNet)."""
     adapt: AdaptOptions | None = None
-    """DualModel with `datasets.unpaired`: beyond the paper, find out how those pictures were reduced."""
+    """DualModel with `datasets.unpaired`: beyond the paper, find out how those images were reduced."""
     recursion: RecursionOptions = RecursionOptions()
     """RecursiveModel: supervision of every recursion (DRCN)."""
     clip_grad_norm: float | None = Field(None, gt=0)
@@ -176,18 +176,18 @@ class TrainingOptions(Section):
 
 
 class ValidationOptions(Section):
-    """When and how pictures are measured."""
+    """When and how images are measured."""
 
     val_freq: int = Field(5000, ge=1)
     """Iterations between validations; the start and the end are always measured."""
     save_img: bool = False
-    """Write the restored pictures under `visualization`."""
+    """Write the restored images under `visualization`."""
     pbar: bool = False
     """Accepted for BasicSR's files."""
     suffix: str | None = None
-    """Ending of the names of saved pictures when testing."""
+    """Ending of the names of saved images when testing."""
     tile_size: int = Field(0, ge=0)
-    """Side in LR px of the pieces large pictures are restored in; 0 for whole pictures."""
+    """Side in LR px of the pieces large images are restored in; 0 for whole images."""
     metrics: dict[str, Typed] | None = None
     """Name -> metric; the first one decides which weights are the best."""
 
@@ -243,7 +243,7 @@ class LoggerOptions(Section):
     visdom: VisdomOptions | None = None
     """Curves for visdom."""
     grid_images: int = Field(4, ge=0)
-    """Pictures of the first validation set that trackers show, LQ, SR and GT side by side; 0 for none."""
+    """Images of the first validation set that trackers show, LQ, SR and GT side by side; 0 for none."""
 
 
 def _as_list(names: Any) -> Any:
@@ -281,7 +281,7 @@ class TrainOptions(Section):
     dist_params: dict[str, Any] | None = None
     """Accepted for BasicSR's files; processes come from the launcher."""
     datasets: dict[str, DatasetOptions]
-    """`train`, perhaps `unpaired` (LQ pictures alone, to adapt to), and any number of `val`, `test_1`, ..."""
+    """`train`, perhaps `unpaired` (LQ images alone, to adapt to), and any number of `val`, `test_1`, ..."""
     network_g: Typed
     """The network that is trained."""
     network_d: Typed | None = None

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hfsr.archs import enlarged_length
-from hfsr.degradations import cubic_taps, kernel_centres
+from hfsr.degradations import cubic_taps, kernel_centers
 
 __all__ = ["BandOrigin", "Resampler"]
 
@@ -37,7 +37,7 @@ class Resampler:
         kernel: blur kernel over SR px whose weighted sum is one LR px, (h, w), sum 1; None: MATLAB's
             antialiased bicubic.
         shift: True if the kernel's center of mass is aligned with the LR px (see
-            `hfsr.degradations.kernel_centres`).
+            `hfsr.degradations.kernel_centers`).
     """
 
     scale_x: float
@@ -82,7 +82,7 @@ class Resampler:
             columns = _downsampling_taps(sr.shape[3], size[1], self.scale_x, 0, 0)
         else:
             sr = _blur(sr, self.kernel)
-            centers = functools.partial(kernel_centres, self.kernel, shift=self.shift)
+            centers = functools.partial(kernel_centers, self.kernel, shift=self.shift)
             row_centers = centers(origin.lq + size[0], self.scale_y, axis=0)[origin.lq :] - origin.sr
             rows = _taps(row_centers, sr.shape[2])
             columns = _taps(centers(size[1], self.scale_x, axis=1), sr.shape[3])

@@ -29,9 +29,9 @@ class ProbeReport:
     """What a training run would take."""
 
     parameters: int
-    pictures: int
+    images: int
     """In the training set."""
-    validation_pictures: int
+    validation_images: int
     device: str
     precision: TrainingPrecision
     seconds_per_iteration: float
@@ -45,8 +45,8 @@ class ProbeReport:
         note = f"\n{self.precision.note}" if self.precision.note else ""
         milliseconds = self.seconds_per_iteration * 1000
         return (
-            f"{self.parameters:,} parameters, {self.pictures} training and {self.validation_pictures} "
-            f"validation pictures, on {self.device} in {self.precision.name}: {milliseconds:.1f} ms per "
+            f"{self.parameters:,} parameters, {self.images} training and {self.validation_images} "
+            f"validation images, on {self.device} in {self.precision.name}: {milliseconds:.1f} ms per "
             f"iteration, {hours:.1f} h for {self.iterations:,}, peak memory "
             f"{self.peak_memory_bytes / 2**20:,.0f} MiB{note}"
         )
@@ -65,7 +65,7 @@ def probe(options: TrainOptions) -> ProbeReport:
         engine = Engine(options, Path(nowhere))
         batches = build_batches(options, engine.accelerator)
         validation = Validation(options)
-        validation_pictures = validation.read()
+        validation_images = validation.read()
         engine.recipe.prepare(engine.accelerator)
         validation.try_largest(engine.published())
         stream = Ahead(batches, 0)
@@ -81,8 +81,8 @@ def probe(options: TrainOptions) -> ProbeReport:
     device = engine.accelerator.device
     return ProbeReport(
         parameters=sum(p.numel() for p in engine.recipe.networks["net_g"].parameters()),
-        pictures=len(batches.source),
-        validation_pictures=validation_pictures,
+        images=len(batches.source),
+        validation_images=validation_images,
         device=str(device),
         precision=choose_precision(options, device),
         seconds_per_iteration=seconds,

@@ -75,7 +75,7 @@ def train(
 
     Raises:
         OptionsError: there is no `train` section or no training set.
-        DataError, ImageError: the pictures are missing, unreadable or do not pair.
+        DataError, ImageError: the images are missing, unreadable or do not pair.
         HfsrError: another process trains this run, or a loss or a weight is no longer a number.
         TrainingStopped: a signal asked to stop; the state is saved.
     """

@@ -29,14 +29,14 @@ class Start:
     copied: int
     """Tensors taken over."""
     fresh: tuple[str, ...] = ()
-    """Those left as initialised: they are missing there, or of another shape."""
+    """Those left as initialized: they are missing there, or of another shape."""
     unused: tuple[str, ...] = ()
     """Tensors there that have no place here."""
 
     def __str__(self) -> str:
         text = f"{self.copied} tensors start from '{self.name}'"
         if self.fresh:
-            text += f"; re-initialised: {some_of(self.fresh, 40)}"
+            text += f"; re-initialized: {some_of(self.fresh, 40)}"
         return text + (f"; not used: {some_of(self.unused, 10)}" if self.unused else "")
 
 

@@ -173,7 +173,7 @@ def build_dataset(options: TrainOptions, key: str) -> Any:
     """The data set of `datasets.<key>`: ours with our words, or BasicSR's with its option dictionary.
 
     Raises:
-        DataError: pictures are missing or do not pair.
+        DataError: images are missing or do not pair.
         HubError: a folder of the Hub, `hf://datasets/owner/name/folder`, cannot be had.
     """
     section = options.datasets[key]
@@ -200,17 +200,17 @@ def _on_this_machine(root: Any) -> Any:
 
 
 def patches_of(dataset: Any, seed: int, progress: Progress | None = None) -> PatchSource:
-    """What training draws from a data set; `progress` is told while pictures are read."""
+    """What training draws from a data set; `progress` is told while images are read."""
     if hasattr(dataset, "patches"):
         return cast(PatchSource, dataset.patches(seed, progress))
     return ForeignSource(dataset, seed=seed)
 
 
 def build_batches(options: TrainOptions, accelerator: Accelerator) -> Batches:
-    """The training batches of this process; reads the pictures.
+    """The training batches of this process; reads the images.
 
     Raises:
-        DataError, ImageError: the pictures are missing, unreadable or do not pair.
+        DataError, ImageError: the images are missing, unreadable or do not pair.
     """
     batches = _batches_of("train", build_dataset(options, "train"), options, accelerator)
     if "unpaired" not in options.datasets:
@@ -224,7 +224,7 @@ def build_batches(options: TrainOptions, accelerator: Accelerator) -> Batches:
 def _batches_of(key: str, dataset: Any, options: TrainOptions, accelerator: Accelerator) -> Batches:
     section = options.datasets[key]
     silent = not accelerator.is_main_process or not sys.stderr.isatty()
-    with tqdm(desc="reading pictures", leave=False, disable=silent) as bar:
+    with tqdm(desc="reading images", leave=False, disable=silent) as bar:
 
         def advance(done: int, total: int) -> None:
             bar.total = total
@@ -243,7 +243,7 @@ def _batches_of(key: str, dataset: Any, options: TrainOptions, accelerator: Acce
 
 
 def files_of(dataset: Any, key: str) -> list[PairedFile]:
-    """The pictures of a data set that is measured.
+    """The images of a data set that is measured.
 
     Raises:
         OptionsError: a type that gives patches but no files.

@@ -33,7 +33,7 @@ def test(options: TrainOptions, *, root: Path | None = None) -> list[Measurement
     Raises:
         OptionsError: the file names no set to measure.
         CheckpointError: there are no weights to test.
-        DataError, ImageError: the pictures are missing or unreadable.
+        DataError, ImageError: the images are missing or unreadable.
     """
     folders = RunFolders(options.name, root or Path.cwd())
     validation = Validation(options)
@@ -44,10 +44,10 @@ def test(options: TrainOptions, *, root: Path | None = None) -> list[Measurement
     network = network.to("cuda" if use_gpu else "cpu").eval()
     suffix = options.val.suffix or options.name
 
-    def picture_file(name: str, picture: str) -> Path:
-        return folders.results / "visualization" / name / f"{picture}_{suffix}.png"
+    def image_file(name: str, image: str) -> Path:
+        return folders.results / "visualization" / name / f"{image}_{suffix}.png"
 
-    measured = validation.measure(network, save=picture_file if options.val.save_img else None)
+    measured = validation.measure(network, save=image_file if options.val.save_img else None)
     report = {
         "name": options.name,
         "weights": source,

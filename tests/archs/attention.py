@@ -62,7 +62,7 @@ class Largest(TorchDispatchMode):
 
 
 def largest_tensor(model: nn.Module, side: int, *, gradients: bool) -> int:
-    """Numbers in the largest tensor while a picture of side x side px runs, and back where asked."""
+    """Numbers in the largest tensor while an image of side x side px runs, and back where asked."""
     with Largest() as largest, torch.set_grad_enabled(gradients):
         y = model(torch.rand(1, 3, side, side))
         if gradients:

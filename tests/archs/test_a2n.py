@@ -26,7 +26,7 @@ def seen_by(module: nn.Module, run) -> torch.Tensor:
 
 
 def block_by_hand(block: AttentionInAttentionBlock, x: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The block's formula for one picture, from its tensors."""
+    """The block's formula for one image, from its tensors."""
     t = block.state_dict()
     padding = t["non_attention.weight"].shape[-1] // 2
     entry = F.leaky_relu(F.conv2d(x, t["conv_first.weight"]), 0.2)
@@ -47,7 +47,7 @@ def block_by_hand(block: AttentionInAttentionBlock, x: torch.Tensor, temperature
 @pytest.mark.parametrize("kernel", [3, 1])
 def test_block_by_hand_with_temperature_30(kernel: int) -> None:
     block = AttentionInAttentionBlock(8, kernel).double()
-    with torch.no_grad():  # one of two opposite hidden units is awake whatever the picture
+    with torch.no_grad():  # one of two opposite hidden units is awake whatever the image
         block.ADM[0].weight[1] = -block.ADM[0].weight[0]
         block.ADM[2].weight.copy_(torch.tensor([[20.0, 20.0], [-20.0, -20.0]]))
     x = torch.rand(1, 8, 6, 5, dtype=torch.float64) * 10

@@ -80,12 +80,12 @@ def test_discriminator_counts(preset: str) -> None:
 
 
 def test_released_keys() -> None:
-    normalised = ["bias", "sv0", "u0", "weight"]
+    normalized = ["bias", "sv0", "u0", "weight"]
     state = on_meta("biggan_generator_128").state_dict()
     assert sorted(key for key in state if not key.startswith("blocks.")) == [
-        *(f"linear.{name}" for name in normalised),
+        *(f"linear.{name}" for name in normalized),
         *(f"output_layer.0.{name}" for name in ("bias", "gain", "stored_mean", "stored_var")),
-        *(f"output_layer.2.{name}" for name in normalised),
+        *(f"output_layer.2.{name}" for name in normalized),
         "shared.weight",
     ]
     assert sorted(
@@ -102,7 +102,7 @@ def test_released_keys() -> None:
         key.removeprefix("blocks.4.0.") for key in state if key.startswith("blocks.4.0.")
     ) == sorted(
         [f"bn{i}.{name}" for i in (1, 2) for name in norm]
-        + [f"{conv}.{name}" for conv in ("conv1", "conv2", "conv_sc") for name in normalised]
+        + [f"{conv}.{name}" for conv in ("conv1", "conv2", "conv_sc") for name in normalized]
     )
     assert state["shared.weight"].shape == (1000, 128)
     assert state["linear.weight"].shape == (16 * 96 * 16, 20)
@@ -130,21 +130,21 @@ def test_spectral_norm_steps_in_training_only(layer) -> None:
     u = F.normalize(v @ matrix.T)
     layer.eval()
     value = (u @ matrix @ v.T).item()
-    torch.testing.assert_close(layer.normalised(), layer.weight / value)
+    torch.testing.assert_close(layer.normalized(), layer.weight / value)
     assert torch.equal(layer.u0, start)
     layer.train()
     for _ in range(200):
-        layer.normalised()
+        layer.normalized()
     largest = torch.linalg.svdvals(matrix)[0]
     torch.testing.assert_close(layer.sv0, largest[None])
     torch.testing.assert_close(
-        torch.linalg.svdvals(layer.normalised().detach().flatten(1))[0], largest.new_tensor(1)
+        torch.linalg.svdvals(layer.normalized().detach().flatten(1))[0], largest.new_tensor(1)
     )
 
 
 def test_gradients_see_the_weight_in_its_singular_value() -> None:
     layer = SNLinear(3, 3).double().eval()
-    layer.normalised().square().sum().backward()
+    layer.normalized().square().sum().backward()
     # A function that does not change when the weight is scaled has a gradient across the weight.
     torch.testing.assert_close((layer.weight.grad * layer.weight).sum().item(), 0.0, atol=1e-12, rtol=0)
 
@@ -192,8 +192,8 @@ def attention(t: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 def norm(t: dict[str, Tensor], name: str, x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     mean, var = t[f"{name}.stored_mean"], t[f"{name}.stored_var"]
-    normalised = (x - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt()
-    return normalised * gain[..., None, None] + bias[..., None, None]
+    normalized = (x - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt()
+    return normalized * gain[..., None, None] + bias[..., None, None]
 
 
 def conditional(t: dict[str, Tensor], name: str, x: Tensor, y: Tensor) -> Tensor:
@@ -293,10 +293,10 @@ def test_every_parameter_gets_a_gradient() -> None:
         model.blocks[3][1].gamma.fill_(0.5)
         judge.blocks[0][1].gamma.fill_(0.5)
     classes = torch.tensor([0, 1, 2])
-    pictures = model(torch.randn(3, model.dim_z), model.shared(classes))
-    assert pictures.min() >= 0
-    assert pictures.max() <= 1
-    judge(pictures, classes).sum().backward()
+    images = model(torch.randn(3, model.dim_z), model.shared(classes))
+    assert images.min() >= 0
+    assert images.max() <= 1
+    judge(images, classes).sum().backward()
     for network in (model, judge):
         idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
         assert idle == []

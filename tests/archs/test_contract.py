@@ -152,8 +152,8 @@ every_traced_tiny = pytest.mark.parametrize("preset", [tiny(spec) for spec in TR
 every_traced_scale = pytest.mark.parametrize(("preset", "scale"), TRACED_AT_SCALES)
 
 
-def picture(batch: int, height: int, width: int) -> torch.Tensor:
-    """Smooth colours in [0, 1], as a photograph has, not noise."""
+def image(batch: int, height: int, width: int) -> torch.Tensor:
+    """Smooth colors in [0, 1], as a photograph has, not noise."""
     coarse = torch.rand(batch, 3, max(2, height // 3), max(2, width // 3))
     return F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False).clamp(0, 1)
 
@@ -185,7 +185,7 @@ def test_spec_states_its_facts(spec: ArchSpec) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 2), (7, 11), (12, 8)], ids=str)
 def test_any_size(preset: str, scale: int, size: tuple[int, int]) -> None:
     model = create_model(preset, scale=scale).eval()
-    x = picture(1, *size)
+    x = image(1, *size)
     before = x.clone()
     with torch.no_grad():
         y = model(x)
@@ -202,7 +202,7 @@ def test_any_size(preset: str, scale: int, size: tuple[int, int]) -> None:
 def test_every_parameter_gets_a_gradient(preset: str, scale: int) -> None:
     def idle(scale: int) -> set[str]:
         model = create_model(preset, scale=scale)
-        outputs = getattr(model, "pyramid", lambda x: [model(x)])(picture(2, 9, 7))
+        outputs = getattr(model, "pyramid", lambda x: [model(x)])(image(2, 9, 7))
         sum((y * torch.randn_like(y)).sum() for y in outputs).backward()
         gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
         return {name for name, gradient in gradients.items() if gradient is None or not gradient.any()}
@@ -214,9 +214,9 @@ def test_every_parameter_gets_a_gradient(preset: str, scale: int) -> None:
 
 
 @every_tiny
-def test_a_batch_is_its_single_pictures(preset: str) -> None:
+def test_a_batch_is_its_single_images(preset: str) -> None:
     model = create_model(preset).eval()
-    x = picture(3, 9, 7)
+    x = image(3, 9, 7)
     with torch.no_grad():
         singles = torch.cat([model(x[i : i + 1]) for i in range(3)])
         torch.testing.assert_close(model(x), singles, rtol=0, atol=1e-6)
@@ -228,7 +228,7 @@ def test_recorded_arguments_rebuild_it(preset: str, scale: int) -> None:
     again = build(type(model).__name__, **json.loads(json.dumps(model.model_args)))
     again.load_state_dict(model.state_dict(), strict=True)
     assert json.dumps(again.model_args) == json.dumps(model.model_args)
-    x = picture(1, 5, 7)
+    x = image(1, 5, 7)
     with torch.no_grad():
         assert torch.equal(again(x), model(x))
 
@@ -248,7 +248,7 @@ def test_core_traces_for_every_size(preset: str, scale: int) -> None:
     graph = trace(model)
     multiple = presets()[preset].size_multiple(model.model_args)
     for height, width in ((7, 11), (13, 5)):
-        x = picture(1, height * multiple, width * multiple)
+        x = image(1, height * multiple, width * multiple)
         with torch.no_grad():
             torch.testing.assert_close(graph(x), model(x), rtol=0, atol=1e-6)
 
@@ -278,7 +278,7 @@ def test_safetensors_round_trip(preset: str, tmp_path) -> None:
     again = load_checkpoint(tmp_path / "model.safetensors")
     assert type(again) is type(model)
     assert again.state_dict().keys() == model.state_dict().keys()
-    x = picture(1, 7, 5)
+    x = image(1, 7, 5)
     with torch.no_grad():
         assert torch.equal(again(x), model(x))
 
@@ -286,7 +286,7 @@ def test_safetensors_round_trip(preset: str, tmp_path) -> None:
 @pytest.mark.parametrize("preset", [tiny(spec) for spec in RESTORERS if spec.bf16])
 def test_bfloat16_stays_near_float32(preset: str) -> None:
     model = create_model(preset).eval()
-    x = picture(1, 24, 24)
+    x = image(1, 24, 24)
     with torch.no_grad():
         exact = model(x)
         rough = model.bfloat16()(x.bfloat16())
@@ -298,7 +298,7 @@ def test_bfloat16_stays_near_float32(preset: str) -> None:
 @every_tiny
 def test_it_learns(preset: str) -> None:
     model = create_model(preset)
-    lq = picture(4, 12, 12)
+    lq = image(4, 12, 12)
     gt = 0.9 * F.interpolate(lq, scale_factor=model.scale, mode="bicubic", align_corners=False)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []

@@ -123,7 +123,7 @@ def converted(official: Official) -> nn.Module:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize(("depth", "drift"), [(1, 0.0), (3, 1e-2)])
-def test_official_csnln_gives_the_same_pictures(scale: int, depth: int, drift: float) -> None:
+def test_official_csnln_gives_the_same_images(scale: int, depth: int, drift: float) -> None:
     official = Official(scale, depth, drift)
     model = converted(official)
     assert model.num_recurrence == depth
@@ -199,7 +199,7 @@ def test_one_cell_is_applied_again_and_again(monkeypatch) -> None:
     assert len(applied) == 12
 
 
-def test_there_is_no_skip_from_the_picture() -> None:
+def test_there_is_no_skip_from_the_image() -> None:
     model = create_model("csnln_tiny")
     nn.init.zeros_(model.conv_last.weight)
     nn.init.zeros_(model.conv_last.bias)

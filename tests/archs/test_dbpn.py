@@ -102,7 +102,7 @@ def test_the_recurrent_form_goes_on_from_its_newest_lr_map() -> None:
     torch.testing.assert_close(model(x), model.output_conv(torch.cat(newest, 1)))
 
 
-def test_the_residual_form_adds_the_bicubic_picture() -> None:
+def test_the_residual_form_adds_the_bicubic_image() -> None:
     arguments = {"num_feat": 6, "num_base": 4, "num_stage": 2, "num_pass": 2, "upscale": 4}
     plain, residual = DBPN(**arguments), DBPN(**arguments, residual=True)
     residual.load_state_dict(plain.state_dict())

@@ -31,7 +31,7 @@ def test_parameter_count_on_the_meta_device(preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", TINY)
-def test_one_logit_a_picture_and_every_parameter_learns(preset: str) -> None:
+def test_one_logit_a_image_and_every_parameter_learns(preset: str) -> None:
     model = create_model(preset)
     logits = model(torch.rand(3, 3, model.input_size, model.input_size))
     assert logits.shape == (3, 1)
@@ -79,7 +79,7 @@ def test_the_paper_halves_with_every_second_convolution() -> None:
 @pytest.mark.parametrize("preset", TINY)
 def test_another_size_is_refused(preset: str) -> None:
     model = create_model(preset)
-    with pytest.raises(OptionsError, match=r"judges pictures of .* not 24x20: make gt_size and input_size"):
+    with pytest.raises(OptionsError, match=r"judges images of .* not 24x20: make gt_size and input_size"):
         model(torch.rand(1, 3, 20, 24))
 
 

@@ -20,7 +20,7 @@ def small(recursions: int = 3, scale: int = 2) -> DRCN:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_zero_weights_leave_the_bicubic_picture(scale) -> None:
+def test_zero_weights_leave_the_bicubic_image(scale) -> None:
     model = DRCN(num_feat=4, num_recursion=4, upscale=scale)
     for parameter in model.reconstruction.parameters():
         nn.init.zeros_(parameter)

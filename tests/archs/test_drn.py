@@ -55,7 +55,7 @@ def official_tensors(width: int, blocks: int, levels: int, *, drift: float) -> d
 
 
 def official_images(t: dict[str, Tensor], x: Tensor, blocks: int, levels: int) -> list[Tensor]:
-    """The images of all scales, 0..255, from an LR picture in 0..255, by the paper's figure."""
+    """The images of all scales, 0..255, from an LR image in 0..255, by the paper's figure."""
 
     def conv(name: str, y: Tensor, stride: int = 1) -> Tensor:
         weight = t[f"{name}.weight"].to(y)

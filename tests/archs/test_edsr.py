@@ -93,7 +93,7 @@ def test_radius_grows_with_depth() -> None:
     assert_radius("edsr_tiny", num_block=5, scale=4)
 
 
-def test_grey_pictures_take_one_mean() -> None:
+def test_gray_images_take_one_mean() -> None:
     model = EDSR(num_in_ch=1, num_out_ch=1, num_feat=4, num_block=1, upscale=2, rgb_mean=[0.45])
     assert model(torch.rand(1, 1, 3, 4)).shape == (1, 1, 6, 8)
     with pytest.raises(OptionsError, match="rgb_mean has 3 values for 1 channels: give one per channel"):

@@ -16,7 +16,7 @@ MEAN = (0.47614917, 0.45001204, 0.40904046)
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_zero_weights_leave_the_bicubic_picture(scale: int) -> None:
+def test_zero_weights_leave_the_bicubic_image(scale: int) -> None:
     model = EnhanceNet(num_feat=8, num_block=1, upscale=scale)
     nn.init.zeros_(model.conv_last.weight)
     nn.init.zeros_(model.conv_last.bias)

@@ -62,11 +62,11 @@ def test_the_first_convolution_starts_near_zero(cls) -> None:
 
 @pytest.mark.parametrize("cls", [LapSRN, MSLapSRN])
 @pytest.mark.parametrize(("scale", "sides"), [(2, [2]), (3, [2, 3]), (4, [2, 4]), (8, [2, 4, 8])])
-def test_every_level_gives_a_picture(cls, scale, sides) -> None:
+def test_every_level_gives_a_image(cls, scale, sides) -> None:
     model, x = shaken(cls, num_feat=4, num_conv=1, upscale=scale), torch.rand(1, 3, 3, 5)
     with torch.no_grad():
         pyramid = model.pyramid(x)
-        assert [tuple(picture.shape) for picture in pyramid] == [(1, 3, 3 * s, 5 * s) for s in sides]
+        assert [tuple(image.shape) for image in pyramid] == [(1, 3, 3 * s, 5 * s) for s in sides]
         assert torch.equal(pyramid[-1], model(x))
 
 

@@ -48,10 +48,10 @@ def test_changing_the_luma_leaves_the_chroma() -> None:
 
 @every_luma_network
 @pytest.mark.parametrize("scale", [2, 3])
-def test_grey_stays_grey(preset: str, scale: int) -> None:
-    grey = torch.rand(1, 1, 6, 9).expand(1, 3, 6, 9)
+def test_gray_stays_gray(preset: str, scale: int) -> None:
+    gray = torch.rand(1, 1, 6, 9).expand(1, 3, 6, 9)
     with torch.no_grad():
-        result = shaken(preset, scale)(grey)
+        result = shaken(preset, scale)(gray)
     assert (result - result.mean(1, keepdim=True)).abs().max() <= 1e-5
     assert result.std() > 1e-2
 
@@ -61,6 +61,6 @@ def test_chroma_is_bicubic_and_the_luma_depends_on_luma_alone(preset: str) -> No
     model = shaken(preset)
     x = torch.rand(1, 3, 6, 9)
     with torch.no_grad():
-        result, of_grey = model(x), model(with_luma(torch.zeros_like(x), luma(x)))
+        result, of_gray = model(x), model(with_luma(torch.zeros_like(x), luma(x)))
     torch.testing.assert_close(chroma(result), chroma(Bicubic(2)(x)), rtol=0, atol=1e-5)
-    torch.testing.assert_close(luma(result), luma(of_grey), rtol=0, atol=1e-4)
+    torch.testing.assert_close(luma(result), luma(of_gray), rtol=0, atol=1e-4)

@@ -28,7 +28,7 @@ def model() -> MetaRDN:
 def px_by_px(model: MetaRDN, features: Tensor, scale: float) -> Tensor:
     """The paper's formula, one output px after the other."""
     batch, channels, height, width = features.shape
-    neighbours = F.unfold(features, 3, padding=1).view(batch, channels * 9, height, width)
+    neighbors = F.unfold(features, 3, padding=1).view(batch, channels * 9, height, width)
     rows, columns = int(height * scale + 1e-6), int(width * scale + 1e-6)
     result = torch.empty(batch, 3, rows, columns)
     for i in range(rows):
@@ -36,7 +36,7 @@ def px_by_px(model: MetaRDN, features: Tensor, scale: float) -> Tensor:
             y, x = int(i / scale + 1e-6), int(j / scale + 1e-6)
             place = torch.tensor([1 / scale, max(i / scale - y, 0), max(j / scale - x, 0)])
             filters = model.P2W.meta_block(place).view(-1, 3)
-            result[:, :, i, j] = neighbours[:, :, y, x] @ filters
+            result[:, :, i, j] = neighbors[:, :, y, x] @ filters
     return result
 
 
@@ -92,7 +92,7 @@ def test_weights_are_predicted_once_for_each_offset(model: MetaRDN, monkeypatch)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_at_a_whole_scale_a_shifted_picture_is_the_shifted_result(model: MetaRDN, scale: int) -> None:
+def test_at_a_whole_scale_a_shifted_image_is_the_shifted_result(model: MetaRDN, scale: int) -> None:
     x = torch.rand(1, 3, 20, 20)
     with torch.no_grad():
         whole, shifted = model(x, scale), model(x[..., 1:, 1:], scale)

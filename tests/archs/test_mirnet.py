@@ -103,7 +103,7 @@ class OfficialMIRNet:
         self.add(f"{path}.top.4", width, width // 2, 1)
         self.add(f"{path}.bot.1", width, width // 2, 1)
 
-    # What it computes, in the dtype of the picture
+    # What it computes, in the dtype of the image
 
     def conv(self, name: str, x: Tensor) -> Tensor:
         weight = self.t[f"{name}.weight"].to(x)
@@ -191,7 +191,7 @@ def test_official_layout(shared: bool, tmp_path) -> None:
         torch.testing.assert_close(model.double()(x), official(x), rtol=0, atol=1e-12)
 
 
-def test_without_sharing_the_same_weights_give_the_same_picture() -> None:
+def test_without_sharing_the_same_weights_give_the_same_image() -> None:
     official = OfficialMIRNet(**SIZE, shared=True)
     shared = build_from(official.t)
     own = MIRNet(**SIZE, share_dau=False)
@@ -292,7 +292,7 @@ def test_fusion_weighs_channel_by_channel_and_to_1() -> None:
     shake(fusion)
     stream = torch.rand(2, 32, 4, 6, dtype=torch.float64)
     torch.testing.assert_close(fusion([stream, stream, stream]), stream)
-    lone = fusion([stream, 0 * stream, 0 * stream]) / stream  # one weight per picture and channel
+    lone = fusion([stream, 0 * stream, 0 * stream]) / stream  # one weight per image and channel
     torch.testing.assert_close(lone, lone[..., :1, :1].expand_as(lone))
     assert lone.std(1).min() > 0
     assert fusion.conv_du[0].out_channels == max(32 // 8, 4)

@@ -23,7 +23,7 @@ def test_parity_with_basicsr(basicsr_archs, scale: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_zero_weights_leave_the_bilinear_picture(scale: int) -> None:
+def test_zero_weights_leave_the_bilinear_image(scale: int) -> None:
     model = MSRResNet(num_feat=8, num_block=1, upscale=scale)
     nn.init.zeros_(model.conv_last.weight)
     x = torch.rand(1, 3, 5, 7)

@@ -25,7 +25,7 @@ SIZES = [(9, 7), (8, 6), (5, 4), (1, 8), (1, 1)]
 
 
 def as_the_paper_writes_it(layers: Layers, name: str, x: Tensor, res_scale: float) -> Tensor:
-    """Pyramid attention by its official names, for one picture."""
+    """Pyramid attention by its official names, for one image."""
     levels = [x]
     for scale in (0.9, 0.8, 0.7, 0.6):
         size = [max(1, math.floor(side * scale)) for side in x.shape[-2:]]
@@ -39,11 +39,11 @@ def as_the_paper_writes_it(layers: Layers, name: str, x: Tensor, res_scale: floa
 class Official(Layers):
     """A network in its authors' layout, by its formulas."""
 
-    def __init__(self, *, width: int, blocks: int, colours: int, reduction: int) -> None:
+    def __init__(self, *, width: int, blocks: int, colors: int, reduction: int) -> None:
         super().__init__()
         self.middle = blocks // 2
         self.places = [i for i in range(blocks + 1) if i != self.middle]
-        self.add("head.0", colours, width, 3)
+        self.add("head.0", colors, width, 3)
         for i in self.places:
             self.add(f"body.{i}.body.0", width, width, 3)
             self.add(f"body.{i}.body.2", width, width, 3)
@@ -70,9 +70,9 @@ class Official(Layers):
 
 
 class OfficialPANet(Official):
-    def __init__(self, colours: int = 3) -> None:
-        super().__init__(width=6, blocks=4, colours=colours, reduction=2)
-        self.add("tail.0", 6, colours, 3)
+    def __init__(self, colors: int = 3) -> None:
+        super().__init__(width=6, blocks=4, colors=colors, reduction=2)
+        self.add("tail.0", 6, colors, 3)
         slope = torch.rand(1)
         for i in self.places:
             self.tensors[f"body.{i}.body.1.weight"] = slope
@@ -83,7 +83,7 @@ class OfficialPANet(Official):
 
 class OfficialPAEDSR(Official):
     def __init__(self, scale: int, drift: float = 0.0) -> None:
-        super().__init__(width=8, blocks=2, colours=3, reduction=4)
+        super().__init__(width=8, blocks=2, colors=3, reduction=4)
         self.stages = {2: (2,), 3: (3,), 4: (2, 2)}[scale]
         for i, stage in enumerate(self.stages):
             self.add(f"tail.0.{2 * i}", 8, 8 * stage**2, 3)
@@ -147,7 +147,7 @@ def test_huge_scores_do_not_overflow() -> None:
     assert found.isfinite().all()
 
 
-def test_queries_are_not_normalised_and_keys_are() -> None:
+def test_queries_are_not_normalized_and_keys_are() -> None:
     query, keys, values = small_maps(torch.float64)
     pairs = list(zip(keys, values, strict=True))
     plain = patch_attention(query, pairs, sharpness=10)
@@ -166,7 +166,7 @@ def test_a_key_is_divided_by_its_length_or_by_the_floor(length: float, shrinks: 
     values = torch.zeros(1, 1, 1, 7, dtype=torch.float64)
     values[..., 1] = 1
     found = patch_attention(query, [(keys, values)], sharpness=1).item()
-    # The value px 1 reaches the query's px from the patch that is centred on it, alone.
+    # The value px 1 reaches the query's px from the patch that is centerd on it, alone.
     assert found == pytest.approx(math.exp(shrinks) / (math.exp(shrinks) + 6))
 
 
@@ -243,7 +243,7 @@ def test_equal_candidates_add_up_to_nine_quarters() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_official_panet_gives_the_same_pictures(size: tuple[int, int]) -> None:
+def test_official_panet_gives_the_same_images(size: tuple[int, int]) -> None:
     official = OfficialPANet()
     model = converted(official, PyramidAttentionNet)
     x = torch.rand(1, 3, *size, dtype=torch.float64)
@@ -252,14 +252,14 @@ def test_official_panet_gives_the_same_pictures(size: tuple[int, int]) -> None:
 
 
 def test_official_luma_panet_changes_luma_only() -> None:
-    official = OfficialPANet(colours=1)
+    official = OfficialPANet(colors=1)
     model = converted(official, PyramidAttentionNet)
     x = torch.rand(1, 3, 8, 7)
     matrix = (
         torch.tensor([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
     )
     with torch.no_grad():
-        before, after = (torch.einsum("yc,bchw->byhw", matrix, picture) for picture in (x, model(x)))
+        before, after = (torch.einsum("yc,bchw->byhw", matrix, image) for image in (x, model(x)))
         expected = official(before[:, :1] + 16 / 255)
     torch.testing.assert_close(after[:, :1] + 16 / 255, expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(after[:, 1:], before[:, 1:], rtol=0, atol=1e-5)
@@ -267,7 +267,7 @@ def test_official_luma_panet_changes_luma_only() -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("drift", [0, 1e-2])
-def test_official_paedsr_gives_the_same_pictures(scale: int, drift: float) -> None:
+def test_official_paedsr_gives_the_same_images(scale: int, drift: float) -> None:
     official = OfficialPAEDSR(scale, drift)
     model = converted(official, PAEDSR)
     assert model.scale == scale

@@ -70,7 +70,7 @@ def test_official_layout(scale: int) -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("drift", [0, 0.02])
-def test_official_layout_gives_the_picture_of_spandrel(scale: int, drift: float, tmp_path) -> None:
+def test_official_layout_gives_the_image_of_spandrel(scale: int, drift: float, tmp_path) -> None:
     if find_spec("spandrel") is None:
         pytest.skip("spandrel is not installed: it comes with hfsr[spandrel]")
     import_torchvision()

@@ -35,8 +35,8 @@ def test_a_reduction_is_matlabs_with_antialiasing(factor, divisor):
     shrink = factor / divisor
     middle = len(found) // 2
     for output in range(middle - 2, middle + 2):
-        centre = (output + 0.5) / shrink - 0.5
-        weights = Bicubic.kernel((torch.arange(48, dtype=torch.float64) - centre) * shrink)
+        center = (output + 0.5) / shrink - 0.5
+        weights = Bicubic.kernel((torch.arange(48, dtype=torch.float64) - center) * shrink)
         expected = (weights * row).sum() / weights.sum()
         assert abs(found[output] - expected) < 1e-6
 

@@ -64,7 +64,7 @@ def test_parity_with_basicsr(basicsr_archs, scale: int) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("scale", [1, 2, 4])
-def test_every_layout_gives_the_picture_of_spandrel(layout: str, scale: int) -> None:
+def test_every_layout_gives_the_image_of_spandrel(layout: str, scale: int) -> None:
     if find_spec("spandrel") is None:
         pytest.skip("spandrel is not installed: it comes with hfsr[test]")
     import_torchvision()

@@ -17,7 +17,7 @@ from .parity import shake
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_zero_weights_leave_the_bicubic_picture(scale) -> None:
+def test_zero_weights_leave_the_bicubic_image(scale) -> None:
     model = VDSR(num_feat=4, num_block=1, upscale=scale)
     nn.init.zeros_(model.output.weight)
     x = torch.rand(1, 3, 5, 7)

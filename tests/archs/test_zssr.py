@@ -14,7 +14,7 @@ from .parity import shake
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_zero_weights_leave_the_bicubic_picture(scale) -> None:
+def test_zero_weights_leave_the_bicubic_image(scale) -> None:
     model = ZSSRNet(num_feat=4, num_conv=3, upscale=scale)
     nn.init.zeros_(model.convs[-1].weight)
     x = torch.rand(1, 3, 5, 7)
@@ -48,11 +48,11 @@ def test_its_start() -> None:
         assert abs(conv.weight.std() / expected - 1) < 0.1
 
 
-def test_it_refines_pictures_of_any_size_and_ratio() -> None:
+def test_it_refines_images_of_any_size_and_ratio() -> None:
     """Gradual enlargement takes steps that are no whole numbers: the caller has interpolated by then."""
     model = ZSSRNet(num_feat=4, num_conv=2)
-    picture = torch.rand(1, 3, 9, 16)
-    assert model.refine(picture).shape == picture.shape
+    image = torch.rand(1, 3, 9, 16)
+    assert model.refine(image).shape == image.shape
 
 
 @pytest.mark.parametrize("arguments", [{"upscale": 5}, {"num_conv": 1}])

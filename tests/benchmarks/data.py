@@ -1,6 +1,6 @@
 """How fast patches come: our reader on a folder, a pack and a cache, beside decoding for each patch.
 
-python tests/benchmarks/data.py FOLDER        (large pictures, as PNG; a few dozen are enough)
+python tests/benchmarks/data.py FOLDER        (large images, as PNG; a few dozen are enough)
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from hfsr.degradations import bicubic_down
 BATCH, SIZE, SCALE = 16, 96, 2
 
 
-def naive(pictures: list[Path]) -> Callable[[int], None]:
+def naive(images: list[Path]) -> Callable[[int], None]:
     """What a data set that decodes on demand does: open, crop, reduce."""
 
     def batch(number: int) -> None:
         rng = np.random.default_rng(number)
         for _ in range(BATCH):
-            with Image.open(pictures[rng.integers(len(pictures))]) as image:
+            with Image.open(images[rng.integers(len(images))]) as image:
                 pixels = np.asarray(image.convert("RGB"))
             top, left = (rng.integers(side - SIZE + 1) for side in pixels.shape[:2])
             bicubic_down(pixels[top : top + SIZE, left : left + SIZE], SCALE)
@@ -59,10 +59,10 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    pictures = sorted(path for path in folder.iterdir() if path.is_file())
-    print(f"batches of {BATCH} patches of {SIZE} px, x{SCALE}, from {len(pictures)} pictures\n")
+    images = sorted(path for path in folder.iterdir() if path.is_file())
+    print(f"batches of {BATCH} patches of {SIZE} px, x{SCALE}, from {len(images)} images\n")
     print(f"{'':28}  ready after  per batch")
-    print(f"{'decoding for each patch':28}  {0:9.1f} s  {milliseconds(naive(pictures)):6.1f} ms")
+    print(f"{'decoding for each patch':28}  {0:9.1f} s  {milliseconds(naive(images)):6.1f} ms")
     with tempfile.TemporaryDirectory() as place:
         pack = Path(place) / "crops.pack"
         pack_crops([folder], pack, size=192)

@@ -1,7 +1,7 @@
 """A denoiser beside scikit-image's, on the same noise: python tests/benchmarks/denoising.py MODEL --gt DIR
 
 Its non-local means and wavelets get each setting of a small grid, know the strength of the noise, and are
-judged by the best setting for these very pictures; the model is told nothing. PyWavelets has to be installed.
+judged by the best setting for these very images; the model is told nothing. PyWavelets has to be installed.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", help="what from_pretrained reads")
-    parser.add_argument("--gt", required=True, help="folder of pictures that the model was not trained on")
-    parser.add_argument("--sigma", type=float, default=25, help="of the noise, grey levels")
+    parser.add_argument("--gt", required=True, help="folder of images that the model was not trained on")
+    parser.add_argument("--sigma", type=float, default=25, help="of the noise, gray levels")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     model = hfsr.from_pretrained(args.model).eval()
@@ -84,7 +84,7 @@ def main() -> int:
         )
         return report
 
-    print(f"{len(pairs)} pictures of {args.gt}, {noise.protocol()}")
+    print(f"{len(pairs)} images of {args.gt}, {noise.protocol()}")
     row("as they are", lambda x: x)
     best = 0.0
     for family in (nl_means, wavelets):

@@ -2,9 +2,9 @@
 
 Four tables, each on request (--tables speed arithmetic prediction memory):
 
-- speed: seconds of each peer on one picture, interleaved, and ratios to the first. That first one is plain
+- speed: seconds of each peer on one image, interleaved, and ratios to the first. That first one is plain
   torch as `realesrgan.RealESRGANer(tile=256, tile_pad=10, half=False)` runs it, from uint8 to uint8 (written
-  again here from its documented behaviour, since that package does not install beside a current torch).
+  again here from its documented behavior, since that package does not install beside a current torch).
 - arithmetic: our seconds by those of the network's own multiply-adds at the throughput of its best tile, the
   plain network in channels-last and the same dtype on a tile as fast as any.
 - prediction: what `--dry-run` would print beside what happens, in processes of their own.
@@ -41,7 +41,7 @@ from hfsr.inference.program.tracing import trace
 from hfsr.inference.runtime.memory import peak_memory
 
 Peer = Callable[[NDArray], NDArray]
-"""Upscales an RGB uint8 picture (H, W, 3)."""
+"""Upscales an RGB uint8 image (H, W, 3)."""
 
 NETWORKS = ("edsr_baseline_x2", "rcan_x4", "rrdbnet_x4", "edsr_x2", "mirnet")
 TILES = (64, 96, 128, 192, 256)
@@ -57,9 +57,9 @@ def realesrgan_tiling(model: nn.Module, tile: int = 256, pad: int = 10) -> Peer:
     scale = int(model.scale)  # type: ignore[arg-type]
 
     @torch.no_grad()
-    def run(picture: NDArray) -> NDArray:
-        x = torch.from_numpy((picture.astype(np.float32) / 255).transpose(2, 0, 1)).unsqueeze(0)
-        height, width = picture.shape[:2]
+    def run(image: NDArray) -> NDArray:
+        x = torch.from_numpy((image.astype(np.float32) / 255).transpose(2, 0, 1)).unsqueeze(0)
+        height, width = image.shape[:2]
         result = x.new_zeros(1, 3, height * scale, width * scale)
         for top in range(0, height, tile):
             for left in range(0, width, tile):
@@ -80,13 +80,13 @@ def realesrgan_tiling(model: nn.Module, tile: int = 256, pad: int = 10) -> Peer:
 
 def ours(model: nn.Module, **words: Any) -> Peer:
     up = Upscaler(model, device="cpu", **words)
-    return lambda picture: np.asarray(up(picture))
+    return lambda image: np.asarray(up(image))
 
 
 def in_8_bit(model: nn.Module) -> Peer:
-    """The quantised model; calibrated on noise, as the time does not depend on the ranges."""
+    """The quantized model; calibrated on noise, as the time does not depend on the ranges."""
     side = 96
-    samples = [torch.from_numpy(picture(Size(side, side)).astype(np.float32).transpose(2, 0, 1)[None] / 255)]
+    samples = [torch.from_numpy(image_of(Size(side, side)).astype(np.float32).transpose(2, 0, 1)[None] / 255)]
     return ours(quantize_model(model, samples), backend="openvino")
 
 
@@ -110,8 +110,8 @@ def network(preset: str) -> nn.Module:
     return hfsr.create_model(preset).eval()
 
 
-def picture(size: Size) -> NDArray:
-    """Slow changes with grain on them. What is in a picture changes no network's time, but the encoder's."""
+def image_of(size: Size) -> NDArray:
+    """Slow changes with grain on them. What is in an image changes no network's time, but the encoder's."""
     generator = np.random.default_rng(0)
     slow = np.linspace(40, 200, size.width, dtype=np.float32)[None, :, None]
     grain = generator.standard_normal((*size, 3), dtype=np.float32) * 3
@@ -125,7 +125,7 @@ def seconds(run: Callable[..., Any], *arguments: Any) -> float:
 
 
 def interleaved(runs: dict[str, Peer], image: NDArray, rounds: int) -> dict[str, float]:
-    """Median seconds of each on one picture, after `rounds` rounds in which they take turns."""
+    """Median seconds of each on one image, after `rounds` rounds in which they take turns."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for index in range(rounds):
         order = list(runs) if index % 2 == 0 else list(reversed(runs))
@@ -135,7 +135,7 @@ def interleaved(runs: dict[str, Peer], image: NDArray, rounds: int) -> dict[str,
 
 
 def giga_operations(model: nn.Module, size: Size) -> float:
-    """Floating-point operations of the network on a picture, each px of each map computed once, / 1e9."""
+    """Floating-point operations of the network on an image, each px of each map computed once, / 1e9."""
     program = trace(model)
     sizes = program.sizes(size)
     return (
@@ -165,7 +165,7 @@ def throughput(model: nn.Module, dtype: torch.dtype, side: int) -> float:
 def speed_table(presets: list[str], size: Size, rounds: int) -> None:
     print(f"\nspeed, {size.width}x{size.height} px, median of {rounds}")
     for preset in presets:
-        model, image = network(preset), picture(size)
+        model, image = network(preset), image_of(size)
         work = giga_operations(model, size)
         runs = {}
         small = image[: min(64, size.height), : min(128, size.width)]
@@ -184,7 +184,7 @@ def speed_table(presets: list[str], size: Size, rounds: int) -> None:
 def arithmetic_table(presets: list[str], size: Size) -> None:
     print(f"\narithmetic, {size.width}x{size.height} px: seconds by those of the best tile's throughput")
     for preset in presets:
-        model, image = network(preset), picture(size)
+        model, image = network(preset), image_of(size)
         work = giga_operations(model, size)
         for word in ("fp32", "auto"):
             up = Upscaler(model, dtype=word, device="cpu")
@@ -230,7 +230,7 @@ def in_process(preset: str, peer: str, size: Size) -> dict[str, Any]:
 
 def run_one(preset: str, peer: str, size: Size) -> None:
     """Runs one peer once and prints a line of JSON."""
-    model, image = network(preset), picture(size)
+    model, image = network(preset), image_of(size)
     report: dict[str, Any] = {}
     words = {"hfsr fp32": {"dtype": "fp32"}, "hfsr auto": {}}
     if peer in words:
@@ -257,7 +257,7 @@ def main() -> int:
     )
     parser.add_argument("--networks", nargs="+", default=["edsr_baseline_x2"], help=", ".join(NETWORKS))
     parser.add_argument("--tables", nargs="+", default=["speed"], choices=TABLES)
-    parser.add_argument("--size", default="2048x1080", help="width x height of the picture, px")
+    parser.add_argument("--size", default="2048x1080", help="width x height of the image, px")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one", nargs=2, metavar=("NETWORK", "PEER"), help="run this once, print JSON")
     args = parser.parse_args()

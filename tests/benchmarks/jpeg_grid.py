@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from hfsr.degradations import jpeg
-from hfsr.images import list_pictures
+from hfsr.images import list_images
 from hfsr.images.jpeg_grid import THRESHOLD, jpeg_grid_score
 
 QUALITIES = (95, 90, 75, 60, 50, 30)
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path)
     for folder in parser.parse_args().folders:
         scores: dict[str, list[float]] = {}
-        for path in list_pictures(folder):
+        for path in list_images(folder):
             image = Image.open(path).convert("RGB")
             halved = np.asarray(image.reduce(2))
             versions = {"as it is": np.asarray(image), "halved": halved}

@@ -117,7 +117,7 @@ class Attention(nn.Module):
 
 
 class PlainAttention(Attention):
-    """The same by convolutions with the patches as filters: every score of the picture at once."""
+    """The same by convolutions with the patches as filters: every score of the image at once."""
 
     def forward(self, x: Tensor) -> Tensor:
         results = []

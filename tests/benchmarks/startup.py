@@ -1,6 +1,6 @@
 """Start-up of hfsr's commands beside Python and torch: python tests/benchmarks/startup.py
 
-The last row is a whole run, `hfsr upscale` of a picture of 64x64 px by the bundled model.
+The last row is a whole run, `hfsr upscale` of an image of 64x64 px by the bundled model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 LIMIT = 0.5
 """Seconds within which `hfsr --help` must answer."""
 TORCH_LIMIT = 1.5
-"""Times `import torch` within which a small picture must be upscaled."""
+"""Times `import torch` within which a small image must be upscaled."""
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
@@ -51,10 +51,10 @@ def main() -> int:
         python, torch = median / medians["python -c pass"], median / medians["import torch"]
         print(f"{name:<20} {median:8.3f} {python:9.2f} {torch:8.2f}")
     help_within = medians["hfsr --help"] < LIMIT
-    picture_within = medians["hfsr upscale 64x64"] < TORCH_LIMIT * medians["import torch"]
+    image_within = medians["hfsr upscale 64x64"] < TORCH_LIMIT * medians["import torch"]
     print(f"hfsr --help answers {'within' if help_within else 'AFTER'} {LIMIT} s")
-    print(f"a small picture takes {'less' if picture_within else 'MORE'} than {TORCH_LIMIT} x import torch")
-    return 0 if help_within and picture_within else 1
+    print(f"a small image takes {'less' if image_within else 'MORE'} than {TORCH_LIMIT} x import torch")
+    return 0 if help_within and image_within else 1
 
 
 if __name__ == "__main__":

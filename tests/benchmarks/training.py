@@ -1,8 +1,8 @@
-"""Iterations per second beside BasicSR's own loop: same network, pictures, batch, machine and precision.
+"""Iterations per second beside BasicSR's own loop: same network, images, batch, machine and precision.
 
-    python tests/benchmarks/training.py PICTURES --out tests/benchmarks/results/training.json
+    python tests/benchmarks/training.py IMAGES --out tests/benchmarks/results/training.json
 
-PICTURES is a folder of large pictures. They are written as PNG once, with their MATLAB bicubic reductions,
+IMAGES is a folder of large images. They are written as PNG once, with their MATLAB bicubic reductions,
 and both programs train from these folders; BasicSR's is its unmodified `train_pipeline`. What counts is the
 time of an iteration after the first few, as each program's own log has it.
 """
@@ -66,7 +66,7 @@ def main() -> int:
     measured = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        sizes = write_pairs(args.pictures, folder, scale=model_zoo.create_model(args.preset).scale)
+        sizes = write_pairs(args.images, folder, scale=model_zoo.create_model(args.preset).scale)
         for loop in args.loops:
             measured[loop] = run(loop, args, folder)
             shown = measured[loop]
@@ -81,12 +81,12 @@ def main() -> int:
     return 0
 
 
-def write_pairs(pictures: Path, folder: Path, *, scale: int) -> list[str]:
-    """Writes `gt` and `lq`; returns the sizes of the GT pictures."""
+def write_pairs(images: Path, folder: Path, *, scale: int) -> list[str]:
+    """Writes `gt` and `lq`; returns the sizes of the GT images."""
     sizes = []
     for kind in ("gt", "lq"):
         (folder / kind).mkdir()
-    for path in sorted(p for p in pictures.iterdir() if p.suffix.lower() in {".png", ".jpg", ".webp"}):
+    for path in sorted(p for p in images.iterdir() if p.suffix.lower() in {".png", ".jpg", ".webp"}):
         gt = modcrop(read_rgb(path), scale)
         for kind, pixels in (("gt", gt), ("lq", bicubic_down(gt, scale))):
             Image.fromarray(pixels).save(folder / kind / f"{path.stem}.png")
@@ -177,7 +177,7 @@ def timings_of_hfsr(lines: list[str], curve: Path) -> tuple[list[float], list[fl
 
 def result(args: argparse.Namespace, sizes: list[str], measured: dict[str, dict[str, float]]) -> dict:
     return {
-        "command": f"python tests/benchmarks/training.py PICTURES --preset {args.preset} "
+        "command": f"python tests/benchmarks/training.py IMAGES --preset {args.preset} "
         f"--batch {args.batch} --gt_size {args.gt_size} --iterations {args.iterations} "
         f"--workers {args.workers}",
         "pictures": sizes,

@@ -32,7 +32,7 @@ def refused() -> Callable[[str], AbstractContextManager[None]]:
     return expect
 
 
-def same_pictures(first: nn.Module, second: nn.Module) -> bool:
+def same_images(first: nn.Module, second: nn.Module) -> bool:
     x = torch.rand(1, 3, 6, 9)
     with torch.no_grad():
         return torch.equal(first(x), second(x))

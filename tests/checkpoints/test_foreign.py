@@ -73,7 +73,7 @@ def by_spandrel(path: Path, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_pictures_are_those_of_spandrel(family: str, saved) -> None:
+def test_images_are_those_of_spandrel(family: str, saved) -> None:
     path = saved(family)
     model = hfsr.from_pretrained(path)
     assert type(model) is ForeignNetwork
@@ -89,8 +89,8 @@ def test_pictures_are_those_of_spandrel(family: str, saved) -> None:
         torch.testing.assert_close(found.clamp(0, 1), by_spandrel(path, x), rtol=0, atol=1e-5)
 
 
-def test_pictures_of_a_batch_run_one_by_one(saved) -> None:
-    """IPT cannot do otherwise: it cuts a picture into parts that it takes for a batch."""
+def test_images_of_a_batch_run_one_by_one(saved) -> None:
+    """IPT cannot do otherwise: it cuts an image into parts that it takes for a batch."""
     model = hfsr.load_checkpoint(saved("DnCNN"))
     honest = model._call
 
@@ -106,7 +106,7 @@ def test_pictures_of_a_batch_run_one_by_one(saved) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_single_px_has_a_picture_too(family: str, saved) -> None:
+def test_a_single_px_has_a_image_too(family: str, saved) -> None:
     model = hfsr.load_checkpoint(saved(family))
     with torch.no_grad():
         assert model(torch.rand(1, 3, 1, 1)).shape == (1, 3, model.scale, model.scale)
@@ -214,7 +214,7 @@ def test_what_restores_nothing_is_refused(monkeypatch, tmp_path, refused) -> Non
 
     torch.save({"a.weight": torch.ones(3, 3)}, tmp_path / "net.pth")
     for purpose, channels, message in (
-        ("FaceSR", 3, r"is a Thing network \(FaceSR\), which restores no picture by itself"),
+        ("FaceSR", 3, r"is a Thing network \(FaceSR\), which restores no image by itself"),
         ("SR", 4, r"is a Thing network from 4 to 4 channels; hfsr runs RGB and gray"),
     ):
         found = SimpleNamespace(

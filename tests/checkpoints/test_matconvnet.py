@@ -54,9 +54,9 @@ def test_layers_that_name_what_is_not_there(tmp_path, refused) -> None:
 
 def test_another_matlab_file(tmp_path, refused) -> None:
     io = pytest.importorskip("scipy.io")
-    io.savemat(tmp_path / "picture.mat", {"im_gt_y": np.zeros((4, 4))})
+    io.savemat(tmp_path / "image.mat", {"im_gt_y": np.zeros((4, 4))})
     with refused("holds no network of MatConvNet"):
-        read_state_dict(tmp_path / "picture.mat")
+        read_state_dict(tmp_path / "image.mat")
 
 
 @pytest.mark.parametrize("content", [b"", b"not MATLAB's" * 40, bytes(300)], ids=["empty", "text", "zeros"])

@@ -19,13 +19,13 @@ from hfsr.checkpoints import (
 from hfsr.errors import CheckpointError
 from hfsr.model_zoo import create_model
 
-from .conftest import same_pictures
+from .conftest import same_images
 
 
 def test_folder_round_trip(tmp_path, edsr) -> None:
     write_model_folder(edsr, tmp_path / "new" / "folder")
     again = read_model_folder(tmp_path / "new" / "folder")
-    assert same_pictures(edsr, again)
+    assert same_images(edsr, again)
     assert not again.training
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
         "config.json",
@@ -64,7 +64,7 @@ def test_folder_is_bit_identical_in_another_process(tmp_path, edsr) -> None:
 def test_folder_replaces_an_older_model(tmp_path, edsr) -> None:
     write_model_folder(create_model("rcan_tiny"), tmp_path)
     write_model_folder(edsr, tmp_path)
-    assert same_pictures(read_model_folder(tmp_path), edsr)
+    assert same_images(read_model_folder(tmp_path), edsr)
 
 
 def test_dtype_of_a_folder_s_model(tmp_path, edsr) -> None:
@@ -81,7 +81,7 @@ def test_load_checkpoint_rebuilds_ours(tmp_path, refused, place: str) -> None:
     path = tmp_path if place == "folder" else tmp_path / "model.safetensors"
     again = load_checkpoint(path, arch="EDSR", scale=3)
     assert again.model_args == {**model.model_args, "rgb_mean": list(model.model_args["rgb_mean"])}
-    assert same_pictures(model, again)
+    assert same_images(model, again)
     with refused("holds the network EDSR, not RCAN"):
         load_checkpoint(path, arch="RCAN")
     with refused("enlarges by 3, not by 2"):
@@ -173,4 +173,4 @@ def test_failing_to_write_keeps_what_was_there(tmp_path, monkeypatch, edsr) -> N
     with pytest.raises(CheckpointError, match=r"cannot write .*: no space left on device"):
         write_model_folder(create_model("rcan_tiny"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
-    assert same_pictures(read_model_folder(tmp_path), edsr)
+    assert same_images(read_model_folder(tmp_path), edsr)

@@ -136,7 +136,7 @@ def test_lapsrn_as_its_port_saves_it(tmp_path, port, way: str) -> None:
     model = load_checkpoint(write({"epoch": 100, "model": net}, tmp_path / "net.pth", way, port))
     assert (type(model), model.scale) == (LapSRN, 4)
     with torch.no_grad():
-        rgb = (y.repeat(1, 3, 1, 1) * 255 - 16) / 219  # grey of that luma
+        rgb = (y.repeat(1, 3, 1, 1) * 255 - 16) / 219  # gray of that luma
         for found, one in zip(model.lumas(rgb), expected, strict=True):
             torch.testing.assert_close(found, one, rtol=0, atol=1e-5)
 

@@ -68,14 +68,14 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "empty": ("a.png", b"", "is empty (0 bytes)"),
     "text": ("a.png", b"hello\n", "it holds text"),
     "a page of the web": ("a.jpg", b"<!DOCTYPE html><html><body>404</body></html>", "it holds text"),
-    "zeros": ("a.png", bytes(4096), "is no picture"),
-    "noise": ("a.tif", np.random.default_rng(1).bytes(4096), "is no picture"),
-    "a zip": ("a.webp", b"PK\x03\x04" + bytes(200), "is no picture"),
-    "magic alone, PNG": ("a.png", b"\x89PNG\r\n\x1a\n", "is no picture"),
-    "magic alone, JPEG": ("a.jpg", b"\xff\xd8\xff", "is no picture"),
-    "magic alone, TIFF": ("a.tif", b"II*\0", "is no picture"),
-    "magic alone, GIF": ("a.gif", b"GIF89a", "is no picture"),
-    "postscript": ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture"),
+    "zeros": ("a.png", bytes(4096), "is no image"),
+    "noise": ("a.tif", np.random.default_rng(1).bytes(4096), "is no image"),
+    "a zip": ("a.webp", b"PK\x03\x04" + bytes(200), "is no image"),
+    "magic alone, PNG": ("a.png", b"\x89PNG\r\n\x1a\n", "is no image"),
+    "magic alone, JPEG": ("a.jpg", b"\xff\xd8\xff", "is no image"),
+    "magic alone, TIFF": ("a.tif", b"II*\0", "is no image"),
+    "magic alone, GIF": ("a.gif", b"GIF89a", "is no image"),
+    "postscript": ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image"),
     "svg": ("a.png", b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "it holds text"),
     "wrong checksum": ("a.png", wrong_checksum(photo("PNG")), "damaged"),
     "no data, PNG": (
@@ -83,19 +83,19 @@ FILES: dict[str, tuple[str, bytes, str]] = {
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 0, 0, 0, 0))
         + chunk(b"IEND", b""),
-        "cannot be read|damaged|is no picture",
+        "cannot be read|damaged|is no image",
     ),
-    "no width": ("a.png", header_only(0, 7), "damaged|is no picture|nothing in it|no pixels"),
+    "no width": ("a.png", header_only(0, 7), "damaged|is no image|nothing in it|no pixels"),
     "100 megapixels that are not there": ("a.png", header_only(10_000, 10_000), "damaged or cut short"),
     "a bomb": ("a.png", header_only(60_000, 60_000), "60000x60000 = 3,600,000,000 px, over the limit"),
     "an animated GIF": ("a.gif", animation("GIF"), "is an animation of 3 frames"),
     "an animated PNG": ("a.png", animation("PNG"), "is an animation of 3 frames"),
     "an animated WebP": ("a.webp", animation("WEBP"), "is an animation of 3 frames"),
     "floating TIFF": ("a.tif", floating_tiff(), "floating-point"),
-    "cut TIFF in planes": ("a.tif", encode_tiff(GRAY16, "<", planes=True)[:-90], "damaged|is no picture"),
+    "cut TIFF in planes": ("a.tif", encode_tiff(GRAY16, "<", planes=True)[:-90], "damaged|is no image"),
     "16-bit PPM": ("a.ppm", b"P6 3 2 65535\n" + bytes(36), "PPM of 16 bit"),
-    "PPM without numbers": ("a.ppm", b"P6 many 2 255\n" + bytes(36), "is no picture"),
-    "JPEG 2000": ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64), "is no picture"),
+    "PPM without numbers": ("a.ppm", b"P6 many 2 255\n" + bytes(36), "is no image"),
+    "JPEG 2000": ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64), "is no image"),
 }
 for _kind in (
     "PNG",
@@ -111,7 +111,7 @@ for _kind in (
     for _share in (0.02, 0.3, 0.9):
         _cut = _whole[: max(20, int(len(_whole) * _share))]
         _name = f"a.{_kind.lower()}"
-        FILES[f"{_kind} cut at {_share:.0%}"] = (_name, _cut, "damaged or cut short|is no picture")
+        FILES[f"{_kind} cut at {_share:.0%}"] = (_name, _cut, "damaged or cut short|is no image")
 
 # --- what goes wrong around it ---
 
@@ -178,9 +178,9 @@ def linked_output() -> list[str]:
 PLACES: dict[str, tuple[int, str, Callable[[], list[str]]]] = {
     "missing": (1, "'gone.png' is not there", lambda: ["gone.png"]),
     "missing folder": (1, "'gone/a.png' is not there", lambda: ["gone/a.png"]),
-    "a folder called like a picture": (1, "no pictures in 'a.png'", lambda: [folder("a.png")]),
-    "an empty folder": (1, "no pictures in 'album'", lambda: [folder("album")]),
-    "a glob without match": (1, "no pictures in '*.jpg'", lambda: [good() and "*.jpg"]),
+    "a folder called like an image": (1, "no images in 'a.png'", lambda: [folder("a.png")]),
+    "an empty folder": (1, "no images in 'album'", lambda: [folder("album")]),
+    "a glob without match": (1, "no images in '*.jpg'", lambda: [good() and "*.jpg"]),
     "a pipe": (1, "is a device or a pipe", pipe),
     "a socket": (1, "is a device or a pipe", unix_socket),
     "nothing": (1, "is a device or a pipe", lambda: ["/dev/null"]),
@@ -374,7 +374,7 @@ def test_bad_models(case, model, tmp_path, capsys):
         ("empty.pth", b"", "empty.pth"),
         ("text.pth", b"hello", "text.pth"),
         ("pickle.pth", pickle.dumps(print), "pickle.pth"),
-        ("picture.pth", photo("PNG"), "picture.pth"),
+        ("image.pth", photo("PNG"), "image.pth"),
         ("empty.safetensors", b"", "empty.safetensors"),
         ("odd.bin", b"hello", "odd.bin"),
         ("x" * 300, None, "File name too long"),
@@ -431,7 +431,7 @@ def test_memory_that_is_not_there(model, capsys, monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("hfsr.images.read_picture", fail)
+    monkeypatch.setattr("hfsr.images.read_image", fail)
     refuse(capsys, ["upscale", good(), "-m", str(model)], 1, "not enough memory")
 
 
@@ -522,7 +522,7 @@ def test_odd_names(name, model, capsys):
 )
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("target", ["png", "tif", "avif"])
-def test_broken_metadata_costs_no_picture(broken, kind, target, model, capsys):
+def test_broken_metadata_costs_no_image(broken, kind, target, model, capsys):
     if target == "avif" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
     Path("a").write_bytes(photo(kind, **broken))
@@ -532,7 +532,7 @@ def test_broken_metadata_costs_no_picture(broken, kind, target, model, capsys):
         assert result.size == (128, 96)
 
 
-def test_a_broken_profile_chunk_costs_no_picture(model):
+def test_a_broken_profile_chunk_costs_no_image(model):
     pixels = np.zeros((4, 5, 3), np.uint8)
     Path("a.png").write_bytes(encode_png(pixels, 2, extra=chunk(b"iCCP", b"ICC Profile\0\0no zlib data")))
     assert cli.main(["upscale", "a.png", "-m", str(model), "-o", "b.png"]) == 0

@@ -53,7 +53,7 @@ def test_json_is_what_python_measures(model, folder, capsys):
     assert (said["protocol"]["dtype"], said["protocol"]["tile"]) == ("fp32", 0)
 
 
-def test_given_lr_pictures_and_pieces_give_the_same_numbers(model, folder, capsys):
+def test_given_lr_images_and_pieces_give_the_same_numbers(model, folder, capsys):
     results = []
     for more in ([], ["--lr", str(folder.parent / "LR")], ["--tile", "16"]):
         assert cli.main(["evaluate", "-m", model, "--hr", str(folder), "--json", *more]) == 0
@@ -82,7 +82,7 @@ def test_the_protocol_states_how_it_was_run(model, folder, capsys):
     assert eight["psnr_y"] != plain["psnr_y"]
 
 
-def test_the_table_names_every_picture_and_the_protocol(model, folder, capsys):
+def test_the_table_names_every_image_and_the_protocol(model, folder, capsys):
     assert cli.main(["evaluate", "-m", model, "--gt", str(folder)]) == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
@@ -180,15 +180,15 @@ def test_tilings(model, folder, capsys):
         == 0
     )
     said = json.loads(capsys.readouterr().out)
-    assert [picture["input"] for picture in said["pictures"]] == ["onex2.png", "twox2.png"]
-    for picture in said["pictures"]:
-        assert [cut["method"] for cut in picture["cuts"]] == [
+    assert [loaded["input"] for loaded in said["pictures"]] == ["onex2.png", "twox2.png"]
+    for loaded in said["pictures"]:
+        assert [cut["method"] for cut in loaded["cuts"]] == [
             "independent tiles of 256 px, 10 px of padding",
             "independent tiles of 128 px, 10 px of padding",
             "hfsr in pieces of 16 px",
         ]
-        assert picture["cuts"][2]["of_range"] <= 1e-5
-        with Image.open(picture["picture"]) as image:
+        assert loaded["cuts"][2]["of_range"] <= 1e-5
+        with Image.open(loaded["picture"]) as image:
             assert image.width == 4 * 640 + 3 * 8
     assert (
         cli.main(["evaluate", "-m", model, "--compare-tiling", str(folder.parent / "LR" / "onex2.png")]) == 0

@@ -10,7 +10,7 @@ from hfsr.cli import main
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     (tmp_path / "hr").mkdir()
     for number in range(2):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 36, 3), np.uint8)
@@ -18,8 +18,8 @@ def pictures(tmp_path):
     return tmp_path / "hr"
 
 
-def test_crops_and_what_would_be_made(pictures, tmp_path, capsys):
-    command = ["prepare", "subimages", str(pictures), str(tmp_path / "sub"), "--size", "20", "--step", "16"]
+def test_crops_and_what_would_be_made(images, tmp_path, capsys):
+    command = ["prepare", "subimages", str(images), str(tmp_path / "sub"), "--size", "20", "--step", "16"]
     assert main([*command, "--dry-run"]) == 0
     assert "would make 12 images of 2" in capsys.readouterr().out
     assert not (tmp_path / "sub").exists()
@@ -29,8 +29,8 @@ def test_crops_and_what_would_be_made(pictures, tmp_path, capsys):
     assert "0 images made, 12 were there" in capsys.readouterr().out
 
 
-def test_lr_pictures(pictures, tmp_path, capsys):
-    assert main(["prepare", "lr", str(pictures), str(tmp_path / "lr"), "-s", "4", "2"]) == 0
+def test_lr_images(images, tmp_path, capsys):
+    assert main(["prepare", "lr", str(images), str(tmp_path / "lr"), "-s", "4", "2"]) == 0
     assert sorted(p.name for p in (tmp_path / "lr").rglob("*.png")) == [
         "0x2.png",
         "0x4.png",
@@ -42,11 +42,11 @@ def test_lr_pictures(pictures, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("what", "out"), [("meta_info", "m.txt"), ("lmdb", "a.lmdb"), ("h5", "a.h5"), ("pack", "a.pack")]
 )
-def test_one_file_of_a_folder(pictures, tmp_path, capsys, what, out):
+def test_one_file_of_a_folder(images, tmp_path, capsys, what, out):
     command = [
         "prepare",
         what,
-        str(pictures),
+        str(images),
         str(tmp_path / out),
         *(["--size", "16"] if what == "pack" else []),
     ]
@@ -80,8 +80,8 @@ def test_pairs(tmp_path, capsys):
         (["pairs", "DIV3K", "HR"], "did you mean 'DIV2K'"),
     ],
 )
-def test_errors_are_one_line(pictures, tmp_path, capsys, words, told):
-    places = {"HR": str(pictures), "OUT": str(tmp_path / "out")}
+def test_errors_are_one_line(images, tmp_path, capsys, words, told):
+    places = {"HR": str(images), "OUT": str(tmp_path / "out")}
     assert main(["prepare", *(places.get(word, word) for word in words)]) == 1
     error = capsys.readouterr().err
     assert told in error

@@ -30,7 +30,7 @@ def networks(tmp_path_factory) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_pictures(tmp_path, monkeypatch) -> None:
+def _in_a_folder_of_images(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     Image.fromarray(pixels).save("a.png")
@@ -45,7 +45,7 @@ def size(path: str) -> tuple[int, int]:
         return image.size
 
 
-def test_super_resolution_of_two_pictures_with_their_stages(networks, capsys) -> None:
+def test_super_resolution_of_two_images_with_their_stages(networks, capsys) -> None:
     command = ["prior", "sr", "a.png", "b.png", *networks, *QUICK, "--class", "1", "-o", "out", "--json"]
     assert cli.main([*command, "--stages", "seen"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -110,14 +110,14 @@ def test_ctrl_c_says_that_nothing_was_written(networks, capsys, monkeypatch) -> 
     assert sorted(Path().rglob("*")) == before
 
 
-def test_a_bad_second_picture_is_told_before_the_first_is_fitted(networks, capsys) -> None:
+def test_a_bad_second_image_is_told_before_the_first_is_fitted(networks, capsys) -> None:
     Image.new("RGB", (1, 1)).save("tiny.png")
     assert cli.main(["prior", "sr", "a.png", "tiny.png", *networks, *QUICK]) == 1
     assert "1x1 px is too small" in capsys.readouterr().err
     assert not Path("results").exists()
 
 
-def test_a_missing_picture_is_told_before_the_networks_are_read(capsys) -> None:
+def test_a_missing_image_is_told_before_the_networks_are_read(capsys) -> None:
     assert cli.main(["prior", "sr", "gone.png", "--generator", "no-g", "--discriminator", "no-d"]) == 1
     assert "gone.png" in capsys.readouterr().err
 
@@ -156,7 +156,7 @@ BAD = {
 }
 
 
-def bad_pictures() -> None:
+def bad_images() -> None:
     Path("folder").mkdir()
     Image.new("RGB", (1, 1)).save("tiny.png")
     Image.new("L", (60, 40), 255).save("light.png")
@@ -167,7 +167,7 @@ def bad_pictures() -> None:
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_and_leaves_nothing(case, networks, capsys) -> None:
     words, message = BAD[case]
-    bad_pictures()
+    bad_images()
     if case == "resolution":
         save_checkpoint(BigGANDiscriminator(resolution=256, num_feat=8, num_class=3), "D256.safetensors")
     before = sorted(Path().rglob("*"))

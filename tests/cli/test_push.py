@@ -26,12 +26,12 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_dry_run_measures_and_writes_and_uploads_nothing(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = tmp_path / "Set2" / "HR"
-    pictures.mkdir(parents=True)
+    images = tmp_path / "Set2" / "HR"
+    images.mkdir(parents=True)
     noise = np.random.default_rng(0)
     for name in ("a.png", "b.png"):
-        Image.fromarray(noise.integers(0, 256, (32, 36, 3), dtype=np.uint8)).save(pictures / name)
-    argv = ["push", str(model), "org/model", "--dry-run", "--gt", str(pictures), "--license", "mit"]
+        Image.fromarray(noise.integers(0, 256, (32, 36, 3), dtype=np.uint8)).save(images / name)
+    argv = ["push", str(model), "org/model", "--dry-run", "--gt", str(images), "--license", "mit"]
     assert main(argv) == 0
     card = (model / "README.md").read_text()
     assert (
@@ -40,7 +40,7 @@ def test_a_dry_run_measures_and_writes_and_uploads_nothing(
     )
     with Image.open(model / "example.webp") as shown:
         assert shown.size == (3 * 36 + 2 * 8, 32)
-        assert np.array_equal(np.asarray(shown)[:, -36:], np.asarray(Image.open(pictures / "a.png")))
+        assert np.array_equal(np.asarray(shown)[:, -36:], np.asarray(Image.open(images / "a.png")))
     captured = capsys.readouterr()
     measured, written, last = captured.out.splitlines()
     assert measured.startswith("Set2 x2, 2 images: PSNR-Y ")

@@ -1,4 +1,4 @@
-"""`hfsr push` and `evaluate` of models that keep sizes: what they undo is done to the pictures, and told."""
+"""`hfsr push` and `evaluate` of models that keep sizes: what they undo is done to the images, and told."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_its_example_shows_the_noise(model: str, gt: str) -> None:
     assert 15 < np.std(before - original) < 27  # clamping takes some of it
 
 
-def test_without_pictures_the_sample_is_made_noisy(model: str) -> None:
+def test_without_images_the_sample_is_made_noisy(model: str) -> None:
     assert main(["push", model, "org/clean", "--dry-run"]) == 0
     card = Path(model, "README.md").read_text()
     assert "with Gaussian noise of sigma 25" in card
@@ -139,7 +139,7 @@ def test_a_run_is_measured_as_it_was_validated(
     assert yaml.safe_load(recipe)["path"]["pretrain_network_g"] == "start.pth"
 
 
-def test_given_pictures(model: str, gt: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_given_images(model: str, gt: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     noise = np.random.default_rng(1)
     (tmp_path / "Two" / "LQ").mkdir()
     for name in ("a.png", "b.png"):

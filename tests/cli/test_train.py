@@ -12,7 +12,7 @@ from hfsr.cli import basicsr
 from hfsr.cli import main as hfsr
 from hfsr.errors import install_command
 
-from ..training.conftest import tiny_options, write_pictures
+from ..training.conftest import tiny_options, write_images
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "tiny.yml"
-    path.write_text(yaml.safe_dump(tiny_options(write_pictures(tmp_path / "pictures"))))
+    path.write_text(yaml.safe_dump(tiny_options(write_images(tmp_path / "pictures"))))
     return str(path)
 
 
@@ -51,7 +51,7 @@ def test_debug_is_another_run_that_reports_often(tmp_path, file):
 
 def test_check_prints_and_trains_nothing(tmp_path, file, capsys):
     assert basicsr.main(["train", "-opt", file, "--check"]) == 0
-    assert "1,259 parameters, 3 training and 3 validation pictures, on cpu" in capsys.readouterr().out
+    assert "1,259 parameters, 3 training and 3 validation images, on cpu" in capsys.readouterr().out
     assert not list((tmp_path / "work").iterdir())
 
 
@@ -68,7 +68,7 @@ def test_check_prints_and_trains_nothing(tmp_path, file, capsys):
             ["--force_yml", "datasets:train:gt_size=13"],
             "gt_size: is 13, not a multiple of the scale 2",
         ),
-        (["--force_yml", "datasets:train:dataroot_lq={pictures}"], "0.png' has 40x36 px, but "),
+        (["--force_yml", "datasets:train:dataroot_lq={images}"], "0.png' has 40x36 px, but "),
         (
             ["--force_yml", "train:total_iter=__import__('os').mkdir('made')"],
             "not \"__import__('os')",
@@ -79,7 +79,7 @@ def test_check_prints_and_trains_nothing(tmp_path, file, capsys):
 @pytest.mark.parametrize("program", ["basicsr", "hfsr"])
 def test_what_is_wrong_is_one_line_and_leaves_nothing(tmp_path, file, capsys, program, arguments, told):
     run = {"basicsr": basicsr.main, "hfsr": hfsr}[program]
-    arguments = [argument.replace("{pictures}", str(tmp_path / "pictures")) for argument in arguments]
+    arguments = [argument.replace("{images}", str(tmp_path / "pictures")) for argument in arguments]
     assert run(["train", "-opt", file, *arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"{program} train: ")
@@ -88,9 +88,9 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(tmp_path, file, capsys, pr
     assert not list((tmp_path / "work").iterdir())
 
 
-def test_a_truncated_picture_is_one_line(tmp_path, file, capsys):
-    picture = tmp_path / "pictures" / "2.png"
-    picture.write_bytes(picture.read_bytes()[:100])
+def test_a_truncated_image_is_one_line(tmp_path, file, capsys):
+    image = tmp_path / "pictures" / "2.png"
+    image.write_bytes(image.read_bytes()[:100])
     assert basicsr.main(["train", "-opt", file]) == 1
     error = capsys.readouterr().err
     assert "2.png' is damaged or cut short" in error

@@ -46,7 +46,7 @@ def size(path: Path | str) -> tuple[int, int]:
         return image.size
 
 
-def test_one_picture_to_results(model, photo, capsys):
+def test_one_image_to_results(model, photo, capsys):
     assert cli.main(["upscale", str(photo), "-m", model]) == 0
     assert size("results/photo_x2.png") == (80, 60)
     assert "80x60 px" in capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_a_real_scale(photo, tmp_path, capsys):
     assert size("results/photo_x1.7.png") == (68, 51)
 
 
-def test_one_picture_to_a_named_file_is_what_python_gives(model, photo):
+def test_one_image_to_a_named_file_is_what_python_gives(model, photo):
     assert cli.main(["upscale", str(photo), "-m", model, "-o", "out.png", "--dtype", "fp32"]) == 0
     expected = Upscaler(hfsr.load_checkpoint(model + "/model.safetensors"), dtype="fp32")(photo)
     np.testing.assert_array_equal(np.asarray(Image.open("out.png")), np.asarray(expected))
@@ -132,7 +132,7 @@ JSON_KEYS = [
 ]
 
 
-def test_json_is_one_object_per_picture_and_nothing_else(model, photo, capsys):
+def test_json_is_one_object_per_image_and_nothing_else(model, photo, capsys):
     Path("broken.png").write_bytes(photo.read_bytes()[:200])
     command = ["upscale", "broken.png", "empty*", str(photo), "-m", model, "--json", "--tile", "16"]
     assert cli.main(command) == 1
@@ -143,7 +143,7 @@ def test_json_is_one_object_per_picture_and_nothing_else(model, photo, capsys):
     assert "broken.png" in broken["error"]
     assert broken["width"] is None
     assert (empty["input"], empty["output"]) == ("empty*", None)
-    assert "no pictures in 'empty*'" in empty["error"]
+    assert "no images in 'empty*'" in empty["error"]
     assert (fine["width"], fine["height"], fine["scale"], fine["tile"]) == (80, 60, 2, 16)
     assert (fine["input"], fine["output"], fine["model"]) == (str(photo), "results/photo_x2.png", model)
     assert (fine["backend"], fine["device"], fine["notes"], fine["error"]) == ("torch", "cpu", [], None)
@@ -152,7 +152,7 @@ def test_json_is_one_object_per_picture_and_nothing_else(model, photo, capsys):
 
 def test_notes_are_told(model, capsys):
     Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save("inks.jpg")
-    note = "CMYK was converted to RGB by rule of thumb, as it has no colour profile"
+    note = "CMYK was converted to RGB by rule of thumb, as it has no color profile"
     assert cli.main(["upscale", "inks.jpg", "-m", model, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["notes"] == [note]
     assert cli.main(["upscale", "inks.jpg", "-m", model]) == 0
@@ -162,7 +162,7 @@ def test_notes_are_told(model, capsys):
 def test_one_failure_stops_nothing_and_sets_the_exit_code(model, photo, capsys):
     for name in ("a.png", "c.png"):
         Image.open(photo).save(name)
-    Path("b.png").write_text("no picture")
+    Path("b.png").write_text("no image")
     Path("album").mkdir()
     assert cli.main(["upscale", "a.png", "b.png", "album", "c.png", "-m", model]) == 1
     out, err = capsys.readouterr()
@@ -170,7 +170,7 @@ def test_one_failure_stops_nothing_and_sets_the_exit_code(model, photo, capsys):
     assert len(out.splitlines()) == 2
     assert [line.split(": ")[1][:14] for line in err.splitlines()] == [
         "'b.png' is no ",
-        "no pictures in",
+        "no images in",
         "2 of 4 inputs ",
     ]
 
@@ -271,7 +271,7 @@ def test_dry_run_writes_nothing(model, photo, capsys):
     assert not Path("results").exists()
 
 
-def test_dry_run_tells_the_dtype_of_this_picture(model, capsys, monkeypatch):
+def test_dry_run_tells_the_dtype_of_this_image(model, capsys, monkeypatch):
     monkeypatch.setattr("hfsr.inference.runtime.precision.is_native_bf16", lambda _: True)
     deep = np.random.default_rng(0).integers(0, 65536, (30, 40), np.uint16)
     Image.fromarray(deep).save("deep.png")
@@ -282,7 +282,7 @@ def test_dry_run_tells_the_dtype_of_this_picture(model, capsys, monkeypatch):
         assert told == ["fp32", "bf16"]
 
 
-def test_the_sample_is_a_picture_whose_double_is_2k():
+def test_the_sample_is_a_image_whose_double_is_2k():
     width, height = size(SAMPLE)
     assert 2 * width >= 2048
     assert 2 * height >= 1080

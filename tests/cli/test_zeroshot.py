@@ -35,7 +35,7 @@ def size(path: str) -> tuple[int, int]:
         return image.size
 
 
-def test_one_picture_and_its_json(photo, capsys) -> None:
+def test_one_image_and_its_json(photo, capsys) -> None:
     np.save("kernel.npy", np.full((3, 3), 1 / 9))
     command = ["zeroshot", photo, "-s", "1.5x2", "-o", "out.png", "--kernel", "kernel.npy", "--json", *QUICK]
     assert cli.main(command) == 0

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from hfsr.data import Batches, PictureStore, pair_folders
-from hfsr.data.cache import PictureCache
+from hfsr.data import Batches, Imagestore, pair_folders
+from hfsr.data.cache import ImageCache
 from hfsr.data.containers import open_container
 from hfsr.data.datasets import PairedImageDataset
 from hfsr.data.file_lists import read_rgb
@@ -23,32 +23,32 @@ from .conftest import save
 
 
 @pytest.fixture
-def pictures(gt_folder):
+def images(gt_folder):
     return {path.stem: np.asarray(Image.open(path)) for path in sorted(gt_folder.iterdir())}
 
 
 @pytest.fixture(params=["pack", "lmdb", "h5"])
-def container(request, tmp_path, pictures):
+def container(request, tmp_path, images):
     path = tmp_path / f"crops.{request.param}"
     if request.param == "pack":
         with writing_pack(path, {"source": "a test"}) as writer:
-            for name, pixels in pictures.items():
+            for name, pixels in images.items():
                 writer.add(name, pixels)
     elif request.param == "h5":
         import h5py
 
         with h5py.File(path, "w") as file:
-            for name, pixels in pictures.items():
+            for name, pixels in images.items():
                 file[f"gt/{name}"] = pixels
     else:
         import lmdb
 
         with lmdb.open(str(path), map_size=1 << 20) as database, database.begin(write=True) as transaction:
-            for name, pixels in pictures.items():
+            for name, pixels in images.items():
                 encoded = io.BytesIO()
                 Image.fromarray(pixels).save(encoded, "PNG")
                 transaction.put(name.encode(), encoded.getvalue())
-        (path / "meta_info.txt").write_text("".join(f"{name}.png (1,1,3) 1\n" for name in pictures))
+        (path / "meta_info.txt").write_text("".join(f"{name}.png (1,1,3) 1\n" for name in images))
     return path
 
 
@@ -71,14 +71,14 @@ def test_a_container_pairs_with_a_folder_by_name(container, gt_folder):
         np.testing.assert_array_equal(read_rgb(pair.gt), read_rgb(pair.lq))
 
 
-def test_pictures_of_a_pack_are_views_of_the_file(tmp_path, pictures):
+def test_images_of_a_pack_are_views_of_the_file(tmp_path, images):
     with writing_pack(tmp_path / "a.pack", {"crop": 480}) as writer:
-        for name, pixels in pictures.items():
+        for name, pixels in images.items():
             writer.add(name, pixels)
     pack = Pack(tmp_path / "a.pack")
     assert pack.made == {"crop": 480}
     assert isinstance(pack.read("01"), np.memmap)
-    store = PictureStore(pair_folders([tmp_path / "a.pack"], [], place="d"), scale=1, memory_limit=0)
+    store = Imagestore(pair_folders([tmp_path / "a.pack"], [], place="d"), scale=1, memory_limit=0)
     for _, gt in store.pairs:
         assert gt.base is not None
         assert isinstance(gt, np.memmap)
@@ -107,7 +107,7 @@ def test_a_pack_that_fails_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_decoded_pictures_are_kept_until_a_file_changes(tmp_path, gt_folder, monkeypatch):
+def test_decoded_images_are_kept_until_a_file_changes(tmp_path, gt_folder, monkeypatch):
     def build():
         dataset = PairedImageDataset(
             dataroot_gt=str(gt_folder), gt_size=16, scale=2, cache=str(tmp_path / "c")
@@ -130,7 +130,7 @@ def test_decoded_pictures_are_kept_until_a_file_changes(tmp_path, gt_folder, mon
 
 
 def test_the_cache_has_a_limit(tmp_path, caplog):
-    cache = PictureCache(tmp_path, 20_000)
+    cache = ImageCache(tmp_path, 20_000)
     pairs = [(np.zeros((50, 50, 3), np.uint8), np.zeros((50, 50, 3), np.uint8))]
     with caplog.at_level(logging.WARNING):
         for name in ("a", "b"):
@@ -141,18 +141,18 @@ def test_the_cache_has_a_limit(tmp_path, caplog):
     assert "are not cached: limit 0.0 GB" in caplog.text
 
 
-def test_unreadable_pictures_stop_or_are_counted(gt_folder, caplog):
-    (gt_folder / "bad.png").write_bytes(b"no picture")
+def test_unreadable_images_stop_or_are_counted(gt_folder, caplog):
+    (gt_folder / "bad.png").write_bytes(b"no image")
     (gt_folder / "worse.png").write_bytes((gt_folder / "00.png").read_bytes()[:500])
     with pytest.raises(ImageError, match=r"bad.png"):
         PairedImageDataset(dataroot_gt=str(gt_folder), gt_size=16).patches(0)
     with caplog.at_level(logging.WARNING):
         patches = PairedImageDataset(dataroot_gt=str(gt_folder), gt_size=16, unreadable="skip").patches(0)
     assert len(patches) == 3
-    assert "2 pictures left out" in caplog.text
+    assert "2 images left out" in caplog.text
     for path in gt_folder.glob("0*.png"):
         path.unlink()
-    with pytest.raises(DataError, match="none of the 2 pictures can be read"):
+    with pytest.raises(DataError, match="none of the 2 images can be read"):
         PairedImageDataset(dataroot_gt=str(gt_folder), gt_size=16, unreadable="skip").patches(0)
 
 
@@ -162,7 +162,7 @@ def test_the_first_five_pairs_that_do_not_match_are_named(tmp_path):
         save(tmp_path / "lq" / f"{number}.png", 10, 9 if number else 10)
     files = pair_folders([tmp_path / "gt"], [tmp_path / "lq"], place="d")
     with pytest.raises(DataError, match=r"1.png' has 9x10 px, but .*5.png.*\(6 in all\)") as caught:
-        PictureStore(files, scale=2)
+        Imagestore(files, scale=2)
     assert "6.png" not in str(caught.value)
 
 

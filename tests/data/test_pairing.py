@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hfsr.data import PairedImageDataset, PictureStore, SampleImageDataset, pair_folders
+from hfsr.data import Imagestore, PairedImageDataset, SampleImageDataset, pair_folders
 from hfsr.data.pack import writing_pack
 from hfsr.errors import DataError
 
@@ -82,7 +82,7 @@ def test_a_dot_in_a_name_without_file_type_belongs_to_the_name(tmp_path):
                 value = number * 10 + (root == "gt")
                 writer.add(f"shot.{number}", np.full((8, 8, 3), value, np.uint8))
     pairs = pair_folders([tmp_path / "gt.pack"], [tmp_path / "lq.pack"], place="d")
-    store = PictureStore(pairs, scale=1)
+    store = Imagestore(pairs, scale=1)
     assert [(lq.max(), gt.max()) for lq, gt in store.pairs] == [(10, 11), (20, 21)]
 
 

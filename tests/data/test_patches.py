@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hfsr.data import Batches, ForeignSource, PatchCutter, PictureStore, pair_folders
+from hfsr.data import Batches, ForeignSource, Imagestore, PatchCutter, pair_folders
 from hfsr.data.datasets import PairedImageDataset, SampleImageDataset
 from hfsr.errors import DataError, OptionsError
 
@@ -18,12 +18,12 @@ SQUARE = {"gt_size": 12, "use_hflip": True, "use_rot": True, "sampling": "pictur
 
 @pytest.fixture
 def store(gt_folder):
-    return PictureStore(pair_folders([gt_folder], [], place="d"), scale=2)
+    return Imagestore(pair_folders([gt_folder], [], place="d"), scale=2)
 
 
 @pytest.fixture
 def nearest(store):
-    """LQ pictures whose pixels are exactly every second one of GT."""
+    """LQ images whose pixels are exactly every second one of GT."""
     store.pairs = [(gt[::2, ::2], gt) for _, gt in store.pairs]
     return store
 
@@ -71,7 +71,7 @@ def test_every_position_is_reached(nearest):
 @pytest.mark.parametrize(("hflip", "rot", "count"), [(False, False, 1), (True, False, 2), (True, True, 8)])
 def test_symmetries(tmp_path, hflip, rot, count):
     save(tmp_path / "one.png", 12, 12)
-    store = PictureStore(pair_folders([tmp_path], [], place="d"), scale=1)
+    store = Imagestore(pair_folders([tmp_path], [], place="d"), scale=1)
     cutter = PatchCutter(store, **{**SQUARE, "use_hflip": hflip, "use_rot": rot})
     found = {patch.numpy().tobytes() for patch in cutter.batch(0, np.arange(80))["gt"].contiguous()}
     whole = torch.from_numpy(store.pairs[0][1].copy()).permute(2, 0, 1).float() / 255
@@ -84,7 +84,7 @@ def test_area_draws_in_proportion_to_the_pixels(tmp_path):
     save(tmp_path / "large.png", 60, 60)
     (tmp_path / "small.png").write_bytes((tmp_path / "large.png").read_bytes())
     save(tmp_path / "small.png", 20, 20, seed=1)
-    store = PictureStore(pair_folders([tmp_path], [], place="d"), scale=2)
+    store = Imagestore(pair_folders([tmp_path], [], place="d"), scale=2)
     store.pairs = [
         (np.full_like(lq, 255 * k), np.full_like(gt, 255 * k)) for k, (lq, gt) in enumerate(store.pairs)
     ]
@@ -94,10 +94,10 @@ def test_area_draws_in_proportion_to_the_pixels(tmp_path):
         assert float(drawn.mean()) == pytest.approx(share, abs=0.03)
 
 
-def test_pictures_smaller_than_a_patch_are_left_out(store):
+def test_images_smaller_than_a_patch_are_left_out(store):
     cutter = PatchCutter(store, **{**SQUARE, "gt_size": 30})
     assert (len(cutter), cutter.left_out) == (2, 1)
-    with pytest.raises(DataError, match="none of the 3 pictures is as large as gt_size 80"):
+    with pytest.raises(DataError, match="none of the 3 images is as large as gt_size 80"):
         PatchCutter(store, **{**SQUARE, "gt_size": 80})
     with pytest.raises(DataError, match="gt_size 13 is not a multiple of the scale 2; use 12"):
         PatchCutter(store, **{**SQUARE, "gt_size": 13})
@@ -228,16 +228,16 @@ def test_unrounded_noise_reaches_the_network_as_it_is(gt_folder):
     assert lq.max() > 1
 
 
-def test_lq_pictures_are_given_or_made(gt_folder):
+def test_lq_images_are_given_or_made(gt_folder):
     with pytest.raises(OptionsError, match=r"datasets.train: dataroot_lq gives the LQ pictures"):
         PairedImageDataset(
             dataroot_gt=str(gt_folder), dataroot_lq=str(gt_folder), degradation={"type": "Jpeg"}
         )
 
 
-def windows(picture, side):
-    """Every patch of a picture, turned in every way."""
-    whole = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
+def windows(image, side):
+    """Every patch of an image, turned in every way."""
+    whole = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
     turned = [torch.rot90(t, k, (1, 2)) for t in (whole, whole.flip(2)) for k in range(4)]
     return {
         patch.contiguous().numpy().tobytes()
@@ -247,7 +247,7 @@ def windows(picture, side):
 
 
 @pytest.mark.parametrize(("beforehand", "scale"), [(True, 3), (False, 3), (False, 1)])
-def test_patches_are_degraded_as_the_whole_picture_is(tmp_path, beforehand, scale):
+def test_patches_are_degraded_as_the_whole_image_is(tmp_path, beforehand, scale):
     """A symmetric blur and a shrinking: what surrounds the patch is seen, and nothing that is not there."""
     pixels = save(tmp_path / "one.png", 36, 30)
     steps = [{"type": "GaussianBlur", "kernel_size": 5, "sigma": 1.2}]
@@ -260,7 +260,7 @@ def test_patches_are_degraded_as_the_whole_picture_is(tmp_path, beforehand, scal
     expected = windows(dataset.chain(pixels, np.random.default_rng(0)), 12 // scale)
     batch = cutter.batch(0, np.arange(200))
     found = {patch.contiguous().numpy().tobytes() for patch in batch["lq"]}
-    # MATLAB's rounding between heights and widths does not commute with turning a picture by 90 degrees.
+    # MATLAB's rounding between heights and widths does not commute with turning an image by 90 degrees.
     assert len(found & expected) >= (0.4 if scale > 1 and not beforehand else 1) * len(found)
     assert len(found) > 20
 
@@ -276,7 +276,7 @@ def test_the_mosaic_of_a_turned_patch_begins_as_every_mosaic_does(gt_folder):
 
 
 def test_a_chain_that_shrinks_at_random_keeps_its_place(tmp_path):
-    """The patch lies where its GT lies, also in the corners of a picture and however it is turned."""
+    """The patch lies where its GT lies, also in the corners of an image and however it is turned."""
     ramp = np.zeros((96, 64, 3), np.uint8)
     ramp[..., 0] = np.arange(96)[:, None] * 2
     ramp[..., 1] = np.arange(64)[None] * 3

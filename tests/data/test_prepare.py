@@ -12,7 +12,7 @@ from hfsr.data.pack import Pack
 from hfsr.data.prepare import (
     find_layout,
     link_pairs,
-    lr_pictures,
+    lr_images,
     pack_crops,
     run_tasks,
     subimages,
@@ -45,7 +45,7 @@ def test_crops_lie_on_the_grid_and_at_the_far_edges(tmp_path):
 
 def test_lr_crops_pair_with_hr_crops(tmp_path):
     save(tmp_path / "hr" / "0001.png", 48, 60)
-    run_tasks(lr_pictures(tmp_path / "hr", tmp_path / "lr", scales=[2, 3]))
+    run_tasks(lr_images(tmp_path / "hr", tmp_path / "lr", scales=[2, 3]))
     run_tasks(subimages(tmp_path / "hr", tmp_path / "hr_sub", size=24, step=12))
     run_tasks(subimages(tmp_path / "lr" / "X2", tmp_path / "lr_sub", size=12, step=6))
     pairs = pair_folders([tmp_path / "hr_sub"], [tmp_path / "lr_sub"], place="d", scale=2)
@@ -54,8 +54,8 @@ def test_lr_crops_pair_with_hr_crops(tmp_path):
     assert len(PairedImageDataset(**words, scale=2, gt_size=16).patches(0)) == 12
 
 
-def test_lr_pictures_are_matlabs_and_a_second_run_makes_what_is_missing(tmp_path, gt_folder):
-    tasks = lr_pictures(gt_folder, tmp_path / "lr", scales=[2, 4])
+def test_lr_images_are_matlabs_and_a_second_run_makes_what_is_missing(tmp_path, gt_folder):
+    tasks = lr_images(gt_folder, tmp_path / "lr", scales=[2, 4])
     assert run_tasks(tasks).made == 6
     for path in gt_folder.iterdir():
         expected = bicubic_down(modcrop(pixels_of(path), 4), 4)
@@ -71,7 +71,7 @@ def test_lr_pictures_are_matlabs_and_a_second_run_makes_what_is_missing(tmp_path
 
 def test_what_cannot_be_read_or_is_too_small(tmp_path, gt_folder):
     (gt_folder / "bad.png").write_bytes((gt_folder / "00.png").read_bytes()[:900])
-    tasks = lr_pictures(gt_folder, tmp_path / "lr", scales=[2])
+    tasks = lr_images(gt_folder, tmp_path / "lr", scales=[2])
     with pytest.raises(ImageError, match=r"bad.png"):
         run_tasks(tasks)
     outcome = run_tasks(tasks, skip_unreadable=True)
@@ -79,20 +79,20 @@ def test_what_cannot_be_read_or_is_too_small(tmp_path, gt_folder):
     (gt_folder / "bad.png").unlink()
     assert run_tasks(subimages(gt_folder, tmp_path / "s", size=31, step=31)).too_small == ["01.png", "02.png"]
     with pytest.raises(DataError, match="there is no folder"):
-        lr_pictures(tmp_path / "absent", tmp_path, scales=[2])
+        lr_images(tmp_path / "absent", tmp_path, scales=[2])
     (gt_folder / "00.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="several pictures of one name: 00"):
-        lr_pictures(gt_folder, tmp_path, scales=[2])
+    with pytest.raises(DataError, match="several images of one name: 00"):
+        lr_images(gt_folder, tmp_path, scales=[2])
 
 
-def test_a_list_names_every_picture(tmp_path, gt_folder):
+def test_a_list_names_every_image(tmp_path, gt_folder):
     assert write_meta_info(gt_folder, tmp_path / "meta.txt") == 3
     assert (tmp_path / "meta.txt").read_text().splitlines()[1] == "01.png (30,31,3)"
     listed = PairedImageDataset(dataroot_gt=str(gt_folder), meta_info_file=str(tmp_path / "meta.txt"))
     assert len(listed.files) == 3
 
 
-def test_lmdb_and_h5_hold_the_pictures(tmp_path, gt_folder):
+def test_lmdb_and_h5_hold_the_images(tmp_path, gt_folder):
     assert to_lmdb(gt_folder, tmp_path / "gt.lmdb") == 3
     assert to_h5({"gt": gt_folder, "lq": gt_folder}, tmp_path / "both.h5") == 6
     assert sorted(p.name for p in (tmp_path / "gt.lmdb").iterdir()) == [
@@ -128,11 +128,11 @@ def test_basicsr_reads_the_lmdb(tmp_path, gt_folder):
 def test_a_pack_holds_the_richest_crops_within_its_size(tmp_path):
     flat = np.full((64, 96, 3), 90, np.uint8)
     for number in range(3):
-        picture = flat.copy()
+        image = flat.copy()
         rich = np.random.default_rng(number).integers(0, 256, (32, 32, 3))
-        picture[32:, 32 * number : 32 * number + 32] = rich
+        image[32:, 32 * number : 32 * number + 32] = rich
         (tmp_path / "hr").mkdir(exist_ok=True)
-        Image.fromarray(picture).save(tmp_path / "hr" / f"{number}.png")
+        Image.fromarray(image).save(tmp_path / "hr" / f"{number}.png")
     target = tmp_path / "crops.pack"
     limit = 3 * 3 * 32 * 32 + 5000
     assert pack_crops([tmp_path / "hr"], target, size=32, megabytes=limit / 1e6) == 3

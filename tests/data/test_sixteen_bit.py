@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hfsr.data import PairedImageDataset, PictureStore, SingleImageDataset, pair_folders
+from hfsr.data import Imagestore, PairedImageDataset, SingleImageDataset, pair_folders
 from hfsr.data.file_lists import read_rgb, read_rgb_8bit
 from hfsr.data.pack import Pack, writing_pack
-from hfsr.data.prepare import lr_pictures, pack_crops, run_tasks, subimages, to_h5, to_lmdb
+from hfsr.data.prepare import lr_images, pack_crops, run_tasks, subimages, to_h5, to_lmdb
 from hfsr.data.prepare.parallel_files import write_png
 from hfsr.degradations import bicubic_down
-from hfsr.images import read_picture
+from hfsr.images import read_image
 
 from .conftest import save
 
@@ -24,7 +24,7 @@ def deep(path: Path, side: int, seed: int) -> np.ndarray:
     """Writes an image of 16 bits in which every low byte occurs; returns its pixels."""
     pixels = np.random.default_rng(seed).integers(0, 1 << 16, (side, side, 3), dtype=np.uint16)
     write_png(path, pixels)
-    assert np.array_equal(read_picture(path).pixels, pixels)
+    assert np.array_equal(read_image(path).pixels, pixels)
     return pixels
 
 
@@ -44,7 +44,7 @@ def assert_deep(gt: Path, lq: Path, roots: tuple[Path, Path], **words: object) -
     assert source.deep == 3
     batch = source.batch(0, np.arange(3))
     for kind, root in zip(("gt", "lq"), roots, strict=True):
-        files = np.stack([read_picture(path).pixels for path in sorted(root.iterdir())])
+        files = np.stack([read_image(path).pixels for path in sorted(root.iterdir())])
         expected = files / np.float32(65535)
         assert batch[kind].dtype.is_floating_point
         np.testing.assert_array_equal(batch[kind].permute(0, 2, 3, 1).numpy(), expected.astype(np.float32))
@@ -90,7 +90,7 @@ def test_a_pack_of_both_depths_gives_back_what_it_was_given(tmp_path):
 def test_what_does_not_fit_in_memory_keeps_16_bits_beside_odd_sizes(tmp_path):
     small = save(tmp_path / "a.png", 5, 7)  # an odd number of bytes before the uint16 values
     large = deep(tmp_path / "b.png", 9, 4)
-    store = PictureStore(pair_folders([tmp_path], [], place="d"), scale=1, memory_limit=0)
+    store = Imagestore(pair_folders([tmp_path], [], place="d"), scale=1, memory_limit=0)
     assert isinstance(store.pairs[1][1], np.memmap)
     assert np.array_equal(store.pairs[0][1], small)
     assert np.array_equal(store.pairs[1][1], large)
@@ -98,7 +98,7 @@ def test_what_does_not_fit_in_memory_keeps_16_bits_beside_odd_sizes(tmp_path):
 
 def test_lq_made_from_16_bits_has_16_bits(tmp_path):
     gt = deep(tmp_path / "0.png", 32, 0)
-    store = PictureStore(pair_folders([tmp_path], [], place="d"), scale=2)
+    store = Imagestore(pair_folders([tmp_path], [], place="d"), scale=2)
     assert np.array_equal(store.pairs[0][0], bicubic_down(gt, 2))
     assert store.pairs[0][0].dtype == np.uint16
 
@@ -135,9 +135,9 @@ def test_gray_and_unpaired_images_keep_16_bits(tmp_path):
 def test_prepared_files_keep_16_bits(tmp_path):
     pixels = deep(tmp_path / "hr" / "a.png", 24, 0)
     run_tasks(subimages(tmp_path / "hr", tmp_path / "sub", size=12, step=12))
-    run_tasks(lr_pictures(tmp_path / "hr", tmp_path / "lr", scales=[2]))
-    assert np.array_equal(read_picture(tmp_path / "sub" / "a_s004.png").pixels, pixels[12:, 12:])
-    assert np.array_equal(read_picture(tmp_path / "lr" / "X2" / "ax2.png").pixels, bicubic_down(pixels, 2))
+    run_tasks(lr_images(tmp_path / "hr", tmp_path / "lr", scales=[2]))
+    assert np.array_equal(read_image(tmp_path / "sub" / "a_s004.png").pixels, pixels[12:, 12:])
+    assert np.array_equal(read_image(tmp_path / "lr" / "X2" / "ax2.png").pixels, bicubic_down(pixels, 2))
 
 
 def test_a_pack_of_crops_says_that_it_holds_8_bits(tmp_path, caplog):

@@ -1,4 +1,4 @@
-"""Each kind of degradation against its definition; patches look as if cut from the degraded picture."""
+"""Each kind of degradation against its definition; patches look as if cut from the degraded image."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_photons_are_counted():
     assert PoissonNoise()(GT, RNG(0)).dtype == np.uint8
 
 
-def test_a_mosaic_keeps_one_colour_of_each_px():
+def test_a_mosaic_keeps_one_color_of_each_px():
     bad = Mosaic(pattern="GRBG")(GT, RNG(0))
     assert ((bad != 0).sum(axis=2) <= 1).all()
     np.testing.assert_array_equal(bad[::2, ::2, 1], GT[::2, ::2, 1])
@@ -131,7 +131,7 @@ def test_a_mosaic_keeps_one_colour_of_each_px():
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
-def test_the_second_order_chain_gives_pictures_of_the_right_size(scale):
+def test_the_second_order_chain_gives_images_of_the_right_size(scale):
     step = SecondOrder(scale=scale)
     results = [step(GT, RNG(seed)) for seed in range(12)]
     assert {(r.shape, r.dtype.name) for r in results} == {((24 // scale, 30 // scale, 3), "uint8")}
@@ -151,7 +151,7 @@ def test_the_second_order_chain_without_anything_is_a_faithful_copy():
 
 
 @pytest.mark.parametrize("name", sorted(DEGRADATIONS))
-def test_every_step_states_itself_and_gray_pictures_pass(name, tmp_path):
+def test_every_step_states_itself_and_gray_images_pass(name, tmp_path):
     np.save(tmp_path / "k.npy", np.ones((3, 3)))
     required = {
         "KernelBlur": {"file": str(tmp_path / "k.npy")},

@@ -23,7 +23,7 @@ from hfsr.degradations import (
 from hfsr.errors import ImageError
 
 
-def _picture(height: int, width: int, *channels: int, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
+def _image(height: int, width: int, *channels: int, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(
         0, np.iinfo(dtype).max, (height, width, *channels), dtype, endpoint=True
     )
@@ -40,10 +40,10 @@ def _by_definition(line: list, length: int, factor: Fraction) -> list[Fraction]:
     """One line resized from the definition: every input of the mirrored line weighs by its distance."""
     size, shrink, result = len(line), min(factor, Fraction(1)), []
     for k in range(length):
-        centre = (k + Fraction(1, 2)) / factor - Fraction(1, 2)
+        center = (k + Fraction(1, 2)) / factor - Fraction(1, 2)
         total = weights = Fraction(0)
-        for position in range(math.floor(centre - 2 / shrink), math.ceil(centre + 2 / shrink) + 1):
-            weight = _kernel((centre - position) * shrink)
+        for position in range(math.floor(center - 2 / shrink), math.ceil(center + 2 / shrink) + 1):
+            weight = _kernel((center - position) * shrink)
             folded = position % (2 * size)
             total += weight * Fraction(line[folded if folded < size else 2 * size - 1 - folded])
             weights += weight
@@ -68,7 +68,7 @@ def _definition(
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize(("height", "width"), [(12, 24), (13, 17), (1, 5), (3, 2)])
 def test_reduction_is_the_definition_rounded_after_each_axis(scale, height, width):
-    image = _picture(height, width, seed=height)
+    image = _image(height, width, seed=height)
     size = (-(-height // scale), -(-width // scale))
     expected = _definition(image, *size, Fraction(1, scale), round_between=True)
     np.testing.assert_array_equal(bicubic_down(image, scale), expected)
@@ -76,13 +76,13 @@ def test_reduction_is_the_definition_rounded_after_each_axis(scale, height, widt
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_enlargement_is_the_definition_rounded_once(scale):
-    image = _picture(7, 5, seed=scale)
+    image = _image(7, 5, seed=scale)
     expected = _definition(image, 7 * scale, 5 * scale, Fraction(scale), round_between=False)
     np.testing.assert_array_equal(bicubic_up(image, scale), expected)
 
 
 def test_rounding_between_the_axes_is_visible_and_heights_come_first():
-    image = _picture(40, 40)
+    image = _image(40, 40)
     lr = bicubic_down(image, 2)
     once = _definition(image, 20, 20, Fraction(1, 2), round_between=False)
     widths_first = bicubic_down(image.T, 2).T
@@ -101,7 +101,7 @@ def test_golden_reduction_of_a_small_array():
 @pytest.mark.parametrize("resize", [bicubic_down, bicubic_up])
 @pytest.mark.parametrize("scale", [1, 1.5, 2, 3, 3.7, 4, 8])
 @pytest.mark.parametrize("value", [0, 1, 128, 255])
-def test_a_flat_picture_stays_flat(resize, scale, value):
+def test_a_flat_image_stays_flat(resize, scale, value):
     result = resize(np.full((9, 11, 3), value, np.uint8), scale)
     assert np.all(result == value)
 
@@ -114,7 +114,7 @@ def test_a_flat_picture_stays_flat(resize, scale, value):
 )
 @settings(max_examples=25, deadline=None)
 def test_channels_are_independent_and_blocks_do_not_show(height, width, scale, block):
-    image = _picture(height, width, 3, seed=height * width)
+    image = _image(height, width, 3, seed=height * width)
     whole = bicubic_down(image, scale)
     assert whole.shape == (math.ceil(height / scale), math.ceil(width / scale), 3)
     assert bicubic_up(image, scale).shape == (height * scale, width * scale, 3)
@@ -130,13 +130,13 @@ def test_channels_are_independent_and_blocks_do_not_show(height, width, scale, b
 
 @pytest.mark.parametrize("resize", [bicubic_down, bicubic_up])
 def test_mirroring_commutes_with_resizing(resize):
-    image = _picture(24, 36, 3)
+    image = _image(24, 36, 3)
     np.testing.assert_array_equal(resize(image[:, ::-1], 2), resize(image, 2)[:, ::-1])
     np.testing.assert_array_equal(resize(image[::-1], 4), resize(image, 4)[::-1])
 
 
 def test_scale_one_changes_nothing_and_the_input_is_left_alone():
-    image = _picture(9, 7, 3)
+    image = _image(9, 7, 3)
     kept = image.copy()
     for resize in (bicubic_down, bicubic_up):
         np.testing.assert_array_equal(resize(image, 1), image)
@@ -144,12 +144,12 @@ def test_scale_one_changes_nothing_and_the_input_is_left_alone():
     np.testing.assert_array_equal(image, kept)
 
 
-def test_sixteen_bit_pictures_keep_their_depth():
-    image = _picture(16, 16, dtype=np.uint16)
+def test_sixteen_bit_images_keep_their_depth():
+    image = _image(16, 16, dtype=np.uint16)
     fine = bicubic_down(image, 2)
     assert fine.dtype == np.uint16
     assert len(np.unique(fine % 257)) > 1
-    eight = _picture(16, 16)
+    eight = _image(16, 16)
     coarse = bicubic_up(eight, 2).astype(int)
     assert np.abs(bicubic_up(eight.astype(np.uint16) * 257, 2) / 257 - coarse).max() <= 0.5 + 1e-9
 
@@ -157,7 +157,7 @@ def test_sixteen_bit_pictures_keep_their_depth():
 @pytest.mark.parametrize("scale", [1.1, 1.5, 2, 2.3, 3, 3.7, 4])
 @pytest.mark.parametrize("size", [(40, 61), (37, 53), (64, 64)])
 def test_modcrop_leaves_what_a_reduction_and_an_enlargement_give_back(scale, size):
-    image = _picture(*size)
+    image = _image(*size)
     cropped = modcrop(image, scale)
     assert cropped.base is image
     assert all(before - scale < after <= before for before, after in zip(size, cropped.shape, strict=True))
@@ -185,7 +185,7 @@ def test_seeds_differ_by_name_and_by_the_seed_of_the_set():
 
 @pytest.mark.parametrize("shape", [(32, 48), (32, 48, 3)])
 def test_jpeg_gets_worse_with_lower_quality(shape):
-    image = bicubic_up(_picture(8, 12, *shape[2:]), 4)
+    image = bicubic_up(_image(8, 12, *shape[2:]), 4)
     errors = [np.mean((jpeg(image, quality).astype(float) - image) ** 2) for quality in (95, 50, 10)]
     assert errors == sorted(errors)
     assert 0 < errors[0] < errors[2]
@@ -222,7 +222,7 @@ def _lopsided(height: int = 5, width: int = 4) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(11, 14), (11, 14, 3)])
 def test_without_shift_a_kernel_blurs_and_every_second_px_is_taken(shape):
-    image, kernel = _picture(*shape), _lopsided()
+    image, kernel = _image(*shape), _lopsided()
     padded = np.pad(image.astype(float), [(2, 2), (2, 1), (0, 0)][: image.ndim], mode="symmetric")
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape, axis=(0, 1))
     expected = np.floor((windows * kernel).sum((-2, -1))[::2, ::2] + 0.5)
@@ -230,7 +230,7 @@ def test_without_shift_a_kernel_blurs_and_every_second_px_is_taken(shape):
 
 
 @pytest.mark.parametrize("scale", [2, 3, (1.5, 2.0), (1.0, 2.5)])
-def test_with_shift_the_picture_stays_in_place_whatever_the_kernel(scale):
+def test_with_shift_the_image_stays_in_place_whatever_the_kernel(scale):
     y, x = np.mgrid[:60, :90]
     ramp = (100 * (y + 2 * x + 20)).astype(np.uint16)
     across, down = scale if isinstance(scale, tuple) else (scale, scale)
@@ -242,6 +242,6 @@ def test_with_shift_the_picture_stays_in_place_whatever_the_kernel(scale):
     np.testing.assert_allclose(found[inner].astype(float), expected[inner], atol=0.51)
 
 
-def test_a_flat_picture_stays_flat_under_a_kernel():
+def test_a_flat_image_stays_flat_under_a_kernel():
     image = np.full((7, 1, 3), 201, np.uint8)
     assert (kernel_down(image, _lopsided(9, 9), 3) == 201).all()

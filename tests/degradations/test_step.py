@@ -11,7 +11,7 @@ from hfsr.errors import OptionsError, UnknownNameError
 GT = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
 
 
-def test_the_same_name_and_seed_give_the_same_picture():
+def test_the_same_name_and_seed_give_the_same_image():
     noise = Seeded(GaussianNoise(sigma=25), seed=3)
     first = noise(GT, "baby")
     noise(GT, "bird")

@@ -1,4 +1,4 @@
-"""The picture of before and after on cards."""
+"""The image of before and after on cards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def double(x: Tensor) -> Tensor:
 
 @pytest.fixture
 def photo(tmp_path: Path) -> tuple[Path, NDArray]:
-    """A smooth picture with a patch of detail at the bottom right."""
+    """A smooth image with a patch of detail at the bottom right."""
     pixels = np.full((480, 640, 3), 120, np.uint8)
     pixels[160:464, 320:624] = np.random.default_rng(0).integers(0, 256, (304, 304, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")
@@ -46,7 +46,7 @@ def test_bicubic_result_and_original_of_the_detailed_part(photo: tuple[Path, NDA
     assert words.endswith("enlarged 2 times by bicubic, this model, the original")
 
 
-def test_a_picture_without_original_is_enlarged(photo: tuple[Path, NDArray]) -> None:
+def test_a_image_without_original_is_enlarged(photo: tuple[Path, NDArray]) -> None:
     webp, words = make_example_image(double, photo[0], scale=2, is_lq=True)
     before, after = crops(webp, 2)
     assert before.std() > 20
@@ -54,7 +54,7 @@ def test_a_picture_without_original_is_enlarged(photo: tuple[Path, NDArray]) -> 
     assert words.endswith("by bicubic, this model")
 
 
-def test_a_small_gray_picture_is_shown_whole(tmp_path: Path) -> None:
+def test_a_small_gray_image_is_shown_whole(tmp_path: Path) -> None:
     Image.new("L", (21, 33), 9).save(tmp_path / "gray.png")
     webp, words = make_example_image(lambda x: x, tmp_path / "gray.png", scale=1)
     assert Image.open(io.BytesIO(webp)).size == (3 * 21 + 2 * 8, 33)

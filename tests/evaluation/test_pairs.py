@@ -1,4 +1,4 @@
-"""Which pictures pair, and what is said when they do not."""
+"""Which images pair, and what is said when they do not."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_lq_image_of_two_gt_images_is_refused(folders):
         find_pairs(gt, lq, 2)
 
 
-def test_two_single_pictures_pair_whatever_their_names(folders):
+def test_two_single_images_pair_whatever_their_names(folders):
     gt, lq = folders
     _fill(gt, "good.png")
     _fill(lq, "bad.png")
@@ -105,7 +105,7 @@ def test_files_are_read_as_eight_bit_without_alpha(tmp_path):
     assert find_pairs(tmp_path / "clear.png")[0].load(Seeded(Bicubic()), 1)[1][0, 0].tolist() == [1, 2, 3]
 
 
-def test_an_lq_picture_of_another_scale_is_refused():
+def test_an_lq_image_of_another_scale_is_refused():
     gt, lq = np.zeros((12, 8, 3), np.uint8), np.zeros((6, 4, 3), np.uint8)
     with pytest.raises(DataError, match="'a': LQ has 4x6 px, but GT divided by 4 has 2x3"):
         Pair("a", gt, lq).load(Seeded(Bicubic(scale=4)), 4)

@@ -71,7 +71,7 @@ def test_the_protocol_is_stated():
     assert given.psnr_y == evaluate(_nearest, [Pair("a", _smooth(0, 36, 44))], scale=2).psnr_y
 
 
-def test_scale_one_measures_against_the_degraded_picture_and_crops_nothing():
+def test_scale_one_measures_against_the_degraded_image_and_crops_nothing():
     pairs = [Pair(name, _smooth(k)) for k, name in enumerate("abc")]
     report = evaluate(lambda x: x, pairs, scale=1, degradation=Seeded(GaussianNoise(sigma=25), 1))
     assert report.protocol["crop"] == 0
@@ -146,7 +146,7 @@ def test_what_cannot_be_measured():
         evaluate(_nearest, [Pair("tiny", _smooth(0, 12, 12))], scale=2)
 
 
-def test_scores_without_pictures_are_refused():
+def test_scores_without_images_are_refused():
     with pytest.raises(DataError, match="at least one pair"):
         summarize([], scale=2, protocol={})
     scores = Scores("a", 30.0, 0.9, 28.0, 0.8, 25.0)
@@ -163,7 +163,7 @@ def test_the_commit_is_absent_outside_a_checkout(tmp_path, monkeypatch):
 
 
 def test_a_luma_network_is_measured_by_its_own_luma() -> None:
-    """Y in 8 bit against Y in 8 bit; the same pictures through RGB give another number."""
+    """Y in 8 bit against Y in 8 bit; the same images through RGB give another number."""
     from hfsr.archs import luma, with_luma
     from hfsr.images.color import rgb_to_y
 

@@ -21,11 +21,11 @@ def _local(x: torch.Tensor) -> torch.Tensor:
 
 
 def _pooled(x: torch.Tensor) -> torch.Tensor:
-    """Enlarges by 2 and scales by the mean of the whole picture."""
+    """Enlarges by 2 and scales by the mean of the whole image."""
     return F.interpolate(x, scale_factor=2) * (0.5 + x.mean(dim=(2, 3), keepdim=True))
 
 
-def test_tiles_cover_the_picture_and_padding_heals_what_is_local():
+def test_tiles_cover_the_image_and_padding_heals_what_is_local():
     x = torch.rand(1, 3, 40, 52)
     whole = _local(x)
     for tile, padding in [(16, 2), (7, 3), (100, 0)]:
@@ -70,14 +70,14 @@ def test_pooling_shows_and_pieces_do_not():
     assert said["cuts"][0]["method"] == "independent tiles of 16 px, 4 px of padding"
 
 
-def test_the_picture_shows_where_they_differ():
+def test_the_image_shows_where_they_differ():
     def broken(x: torch.Tensor) -> torch.Tensor:
         result = _local(x)
         result[..., 30:34, 60:64] += 0.1
         return result
 
-    picture = compare_tiling("a", PIXELS, scale=2, whole=_local, ours=broken, others=((16, 2),)).image
-    panels = np.asarray(picture)[24:]
+    image = compare_tiling("a", PIXELS, scale=2, whole=_local, ours=broken, others=((16, 2),)).image
+    panels = np.asarray(image)[24:]
     assert panels.shape[1] == 3 * 640 + 2 * 8
     exact, ours = panels[:, 648:1288], panels[:, 1296:]
     assert exact.max() == 0
@@ -93,5 +93,5 @@ def test_a_thin_seam_survives_in_a_small_panel():
     def seam(x: torch.Tensor) -> torch.Tensor:
         return x + (torch.arange(3000) == 1500) * 0.05
 
-    picture = compare_tiling("a", wide, scale=1, whole=lambda x: x, ours=seam, others=()).image
-    assert np.asarray(picture)[24:, 648:].max() > 150
+    image = compare_tiling("a", wide, scale=1, whole=lambda x: x, ours=seam, others=()).image
+    assert np.asarray(image)[24:, 648:].max() > 150

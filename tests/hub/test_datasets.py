@@ -25,7 +25,7 @@ result = [code, json.loads(out.getvalue() or "{}")]
 
 
 @pytest.fixture
-def pictures(hub: HubServer) -> dict[str, bytes]:
+def images(hub: HubServer) -> dict[str, bytes]:
     contents = {}
     for path in ("Tiny/HR/a.png", "Tiny/HR/b.png", "Tiny/LR/a.png", "Other/c.png"):
         file = io.BytesIO()
@@ -37,7 +37,7 @@ def pictures(hub: HubServer) -> dict[str, bytes]:
 
 
 def test_a_folder_is_measured_and_kept(
-    hub: HubServer, stranger: Client, stranger_home: Path, pictures: dict[str, bytes], tmp_path: Path
+    hub: HubServer, stranger: Client, stranger_home: Path, images: dict[str, bytes], tmp_path: Path
 ) -> None:
     place = "hf://datasets/org/sets/Tiny/HR"
     with hub.recorded() as calls:
@@ -52,7 +52,7 @@ def test_a_folder_is_measured_and_kept(
     folder = tmp_path / "Tiny"
     folder.mkdir()
     for name in ("a.png", "b.png"):
-        (folder / name).write_bytes(pictures[f"Tiny/HR/{name}"])
+        (folder / name).write_bytes(images[f"Tiny/HR/{name}"])
     _, local = stranger.ok(EVALUATE, place=str(folder))
     assert report["psnr_y"] == local["psnr_y"]
     with hub.recorded() as calls:
@@ -67,7 +67,7 @@ def test_a_folder_is_measured_and_kept(
         offline.close()
 
 
-def test_what_is_not_there_is_one_line(hub: HubServer, stranger: Client, pictures: dict[str, bytes]) -> None:
+def test_what_is_not_there_is_one_line(hub: HubServer, stranger: Client, images: dict[str, bytes]) -> None:
     fetch = "from hfsr.hub.download.datasets import local_folder\nresult = str(local_folder(place))"
     for place, told in (
         ("hf://datasets/org/nothing/HR", "the Hub has no data set 'org/nothing'"),
@@ -88,20 +88,18 @@ result = {path.name: path.read_bytes().hex() for path in folder.iterdir()}
 """
 
 
-def test_damaged_pictures_are_not_kept(hub: HubServer, stranger: Client, pictures: dict[str, bytes]) -> None:
-    hub.create("datasets/org/unlucky", contents={"HR/a.png": pictures["Other/c.png"]})
+def test_damaged_images_are_not_kept(hub: HubServer, stranger: Client, images: dict[str, bytes]) -> None:
+    hub.create("datasets/org/unlucky", contents={"HR/a.png": images["Other/c.png"]})
     place = "hf://datasets/org/unlucky/HR"
     with hub.fault("GET", "/objects/", "wrong"):
         assert "arrived damaged" in stranger.error(FETCH, place=place)
-    assert stranger.ok(FETCH, place=place) == {"a.png": pictures["Other/c.png"].hex()}
+    assert stranger.ok(FETCH, place=place) == {"a.png": images["Other/c.png"].hex()}
 
 
 @pytest.mark.parametrize("kind", ["500", "cut", "short"])
-def test_half_a_set_is_no_set(
-    hub: HubServer, stranger: Client, pictures: dict[str, bytes], kind: str
-) -> None:
-    """One picture arrives damaged and another one not at all: what is there is not trusted later."""
-    files = {f"HR/{name}.png": pictures["Other/c.png"] + f"{name}{kind}".encode() for name in "abc"}
+def test_half_a_set_is_no_set(hub: HubServer, stranger: Client, images: dict[str, bytes], kind: str) -> None:
+    """One image arrives damaged and another one not at all: what is there is not trusted later."""
+    files = {f"HR/{name}.png": images["Other/c.png"] + f"{name}{kind}".encode() for name in "abc"}
     hub.create(f"datasets/org/half-{kind}", contents=files)
     place = f"hf://datasets/org/half-{kind}/HR"
     first, second = (hashlib.sha256(files[f"HR/{name}.png"]).hexdigest() for name in "ab")
@@ -133,9 +131,9 @@ result = [code, json.loads(out.getvalue())]
 
 
 def test_a_card_on_the_hub_is_repeated_by_its_name_alone(
-    hub: HubServer, publisher: Client, stranger: Client, pictures: dict[str, bytes]
+    hub: HubServer, publisher: Client, stranger: Client, images: dict[str, bytes]
 ) -> None:
-    """The card tells where its pictures are, and the Hub can link their data set."""
+    """The card tells where its images are, and the Hub can link their data set."""
     place = "hf://datasets/org/sets/Tiny/HR"
     assert publisher.ok(CARD, place=place) == 0
     card = hub.repos["org/measured"].files()["README.md"].data.decode()
@@ -188,13 +186,13 @@ train: {total_iter: 1, optim_g: {type: Adam, lr: 0.001}}
 
 
 def test_option_files_name_folders_of_data_sets(
-    hub: HubServer, pictures: dict[str, bytes], tmp_path: Path
+    hub: HubServer, images: dict[str, bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "tiny.yml").write_text(OPTIONS)
     client = Client(hub.url, home=tmp_path / "hf", cwd=tmp_path)
     try:
-        pictures["Tiny/LR/b.png"] = pictures["Tiny/LR/a.png"]
-        hub.create("datasets/org/sets", contents=pictures)
+        images["Tiny/LR/b.png"] = images["Tiny/LR/a.png"]
+        hub.create("datasets/org/sets", contents=images)
         sets = client.ok(TRAIN)
         hub.repos["datasets/org/sets"].files().pop("Other/c.png")
         (tmp_path / "tiny.yml").write_text(OPTIONS.replace("sets@main/Other", "sets/Missing"))
@@ -202,7 +200,7 @@ def test_option_files_name_folders_of_data_sets(
     finally:
         client.close()
     assert sets["train"] == [
-        [name.split("/")[-1], pictures[name].hex(), None]
+        [name.split("/")[-1], images[name].hex(), None]
         for name in ("Tiny/HR/a.png", "Tiny/HR/b.png", "Other/c.png")
     ]
     assert [[name, lq] for name, _, lq in sets["val"]] == [["a.png", "a.png"], ["b.png", "b.png"]]

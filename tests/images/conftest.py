@@ -1,4 +1,4 @@
-"""Pictures with known contents, and a PNG encoder that shares nothing with the one under test."""
+"""Images with known contents, and a PNG encoder that shares nothing with the one under test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def rng() -> np.random.Generator:
 
 
 def encode_png(
-    samples: np.ndarray, colour_type: int, *, filters: int | None = None, extra: bytes = b""
+    samples: np.ndarray, color_type: int, *, filters: int | None = None, extra: bytes = b""
 ) -> bytes:
     """Encodes (H, W, C) integers the slow way; every row has another filter unless one is given."""
     height, width = samples.shape[:2]
@@ -33,7 +33,7 @@ def encode_png(
             nearest = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
             data.append((value - (0, a, b, (a + b) // 2, nearest)[kind]) % 256)
         above = bytes(row)
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)

@@ -1,4 +1,4 @@
-"""Colour profiles of known effect, built by hand: Pillow can make none of inks or of gray."""
+"""Color profiles of known effect, built by hand: Pillow can make none of inks or of gray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours under transparent px: near ones, and nothing else changes."""
+"""Colors under transparent px: near ones, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_what_is_seen_stays_and_what_is_not_is_filled_from_it(rng, dtype, shape)
     assert filled[hidden].min() >= peak // 4
 
 
-def test_the_nearest_colours_are_taken():
+def test_the_nearest_colors_are_taken():
     pixels = np.zeros((16, 64, 3), np.uint8)
     pixels[:, :8], pixels[:, -8:] = (200, 0, 0), (0, 0, 200)
     alpha = np.zeros((16, 64), np.uint8)

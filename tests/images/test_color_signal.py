@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
 
-from hfsr.images import Picture, fitted, picture_from_pil, picture_to_pil, read_picture, write_picture
+from hfsr.images import LoadedImage, fitted, image_from_pil, image_to_pil, read_image, write_image
 from hfsr.images.decoding.avif_properties import read_avif_properties
 from hfsr.images.metadata.color_signal import color_chunks, describe_color, profile_of
 
@@ -29,7 +29,7 @@ def gamma(value: float) -> bytes:
 def read(tmp_path, samples=SAMPLES, **chunks: bytes):
     extra = b"".join(chunk(name.encode(), data) for name, data in chunks.items())
     (tmp_path / "a.png").write_bytes(encode_png(samples, 2 if samples.shape[2] == 3 else 0, extra=extra))
-    return read_picture(tmp_path / "a.png")
+    return read_image(tmp_path / "a.png")
 
 
 def shown(pixels: np.ndarray, icc: bytes) -> np.ndarray:
@@ -49,9 +49,9 @@ def shown(pixels: np.ndarray, icc: bytes) -> np.ndarray:
     ],
 )  # fmt: skip
 def test_srgb_needs_no_word(tmp_path, chunks):
-    picture = read(tmp_path, **chunks)
-    assert picture.color == ()
-    assert fitted(picture, "JPEG").notes == ()
+    image = read(tmp_path, **chunks)
+    assert image.color == ()
+    assert fitted(image, "JPEG").notes == ()
 
 
 @pytest.mark.parametrize(
@@ -63,33 +63,33 @@ def test_srgb_needs_no_word(tmp_path, chunks):
     ],
 )  # fmt: skip
 def test_a_png_keeps_its_chunks(tmp_path, chunks):
-    picture = read(tmp_path, **chunks)
-    assert dict(picture.color) == {name.encode(): data for name, data in chunks.items()}
-    assert fitted(picture, "PNG").notes == ()
-    write_picture(picture, tmp_path / "b.png")
+    image = read(tmp_path, **chunks)
+    assert dict(image.color) == {name.encode(): data for name, data in chunks.items()}
+    assert fitted(image, "PNG").notes == ()
+    write_image(image, tmp_path / "b.png")
     data = (tmp_path / "b.png").read_bytes()
     for name, content in chunks.items():
         assert data.index(chunk(name.encode(), content)) < data.index(b"IDAT")
-    assert read_picture(tmp_path / "b.png").color == picture.color
+    assert read_image(tmp_path / "b.png").color == image.color
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif", "webp", "avif"])
 def test_other_formats_get_a_profile_that_shows_the_same(tmp_path, suffix):
     samples = np.full((8, 8, 3), 128, np.uint8)
-    picture = read(tmp_path, samples, gAMA=gamma(1))
-    assert fitted(picture, {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())).notes == (
+    loaded = read(tmp_path, samples, gAMA=gamma(1))
+    assert fitted(loaded, {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())).notes == (
         "its color (gamma 1) was described by a color profile",
     )
-    write_picture(picture, tmp_path / f"b.{suffix}")
+    write_image(loaded, tmp_path / f"b.{suffix}")
     with Image.open(tmp_path / f"b.{suffix}") as image:
         found = shown(np.asarray(image.convert("RGB")), image.info["icc_profile"])
     assert np.abs(found.astype(int) - 188).max() <= 2  # half the light
 
 
 def test_gray_gets_a_profile_of_gray(tmp_path):
-    picture = fitted(read(tmp_path, np.full((8, 8, 1), 128, np.uint8), gAMA=gamma(1)), "TIFF")
-    assert picture.is_gray
-    assert np.abs(shown(picture.pixels, picture.icc).astype(int) - 188).max() <= 1
+    image = fitted(read(tmp_path, np.full((8, 8, 1), 128, np.uint8), gAMA=gamma(1)), "TIFF")
+    assert image.is_gray
+    assert np.abs(shown(image.pixels, image.icc).astype(int) - 188).max() <= 1
 
 
 def test_primaries_become_those_of_the_profile():
@@ -105,9 +105,9 @@ def test_primaries_become_those_of_the_profile():
 
 @pytest.mark.parametrize("name", ["JPEG", "TIFF", "WEBP", "AVIF", "BMP"])
 def test_what_no_profile_can_say_is_named(tmp_path, name):
-    picture = fitted(read(tmp_path, cICP=PQ), name)
-    assert picture.icc is None
-    assert picture.notes == (
+    image = fitted(read(tmp_path, cICP=PQ), name)
+    assert image.icc is None
+    assert image.notes == (
         f"its color is meant as BT.2020, PQ (HDR), which {name} cannot say: it looks different; choose .png",
     )
 
@@ -131,10 +131,10 @@ def test_points_in_one_line_make_no_profile():
 def test_pillow_s_images_have_it_too(tmp_path):
     read(tmp_path, gAMA=gamma(1), cHRM=P3_POINTS)
     with Image.open(tmp_path / "a.png") as image:
-        picture = picture_from_pil(image)
-    assert picture.color == ((b"gAMA", gamma(1)), (b"cHRM", P3_POINTS))
-    assert picture_to_pil(picture).info["gamma"] == 1
-    assert "gamma" not in picture_to_pil(Picture(SAMPLES)).info
+        loaded = image_from_pil(image)
+    assert loaded.color == ((b"gAMA", gamma(1)), (b"cHRM", P3_POINTS))
+    assert image_to_pil(loaded).info["gamma"] == 1
+    assert "gamma" not in image_to_pil(LoadedImage(SAMPLES)).info
 
 
 def avif_with(primaries: int, transfer: int) -> bytes:
@@ -153,13 +153,13 @@ def avif_with(primaries: int, transfer: int) -> bytes:
 )  # fmt: skip
 def test_the_colors_of_an_avif(tmp_path, primaries, transfer, meant):
     (tmp_path / "a.avif").write_bytes(avif_with(primaries, transfer))
-    picture = read_picture(tmp_path / "a.avif")
+    image = read_image(tmp_path / "a.avif")
     if meant is None:
-        assert picture.color == ()
+        assert image.color == ()
         return
-    assert dict(picture.color)[b"cICP"] == bytes([primaries, transfer, 0, 1])
-    assert f"{meant}" in fitted(picture, "JPEG").notes[0]
-    write_picture(picture, tmp_path / "b.png")
+    assert dict(image.color)[b"cICP"] == bytes([primaries, transfer, 0, 1])
+    assert f"{meant}" in fitted(image, "JPEG").notes[0]
+    write_image(image, tmp_path / "b.png")
     assert chunk(b"cICP", bytes([primaries, transfer, 0, 1])) in (tmp_path / "b.png").read_bytes()
 
 
@@ -177,7 +177,7 @@ def test_color_tags_of_a_tiff_are_named(tmp_path, bits):
     tags = {318: (4, [1, 1]), 301: (3, [0, 1])}
     (tmp_path / "a.tif").write_bytes(encode(SAMPLES.astype("u2" if bits > 8 else "u1"), bits, tags=tags))
     note = "its color tags (TransferFunction, WhitePoint) were left out"
-    assert read_picture(tmp_path / "a.tif").notes == (note,)
+    assert read_image(tmp_path / "a.tif").notes == (note,)
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
@@ -192,7 +192,7 @@ def test_depths_that_pillow_does_not_keep_are_named(bits, depth):
 def test_cmyk_of_sixteen_bit_is_named(tmp_path):
     inks = np.full((4, 5, 4), 0x8000, np.uint16)
     (tmp_path / "a.tif").write_bytes(encode(inks, 16, photometric=5))
-    assert "its 16 bit were read as 8" in read_picture(tmp_path / "a.tif").notes
+    assert "its 16 bit were read as 8" in read_image(tmp_path / "a.tif").notes
 
 
 def bmp(kind: bytes, *, gamma: float = 0, profile: bytes = b"", size: int = 124) -> bytes:
@@ -236,7 +236,7 @@ LINEAR = profile_of(((b"gAMA", gamma(1)),), gray=False)
 )
 def test_the_colors_of_a_bmp(tmp_path, data, icc, notes):
     (tmp_path / "a.bmp").write_bytes(data)
-    picture = read_picture(tmp_path / "a.bmp")
-    assert (picture.pixels == 128).all()
-    assert picture.icc == icc
-    assert picture.notes == notes
+    image = read_image(tmp_path / "a.bmp")
+    assert (image.pixels == 128).all()
+    assert image.icc == icc
+    assert image.notes == notes

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hfsr.images import picture_from_pil, read_picture, write_picture
+from hfsr.images import image_from_pil, read_image, write_image
 from hfsr.images.decoding.tag_directory import DirectoryWriter, Entry
 from hfsr.images.metadata.exif import parse_exif
 
@@ -49,8 +49,8 @@ def save(path: Path, exif: bytes) -> Path:
     return path
 
 
-def written(picture, path: Path) -> Image.Exif:
-    write_picture(picture, path)
+def written(loaded, path: Path) -> Image.Exif:
+    write_image(loaded, path)
     with Image.open(path) as image:
         found = image.getexif()
         if path.suffix != ".tif":
@@ -70,7 +70,7 @@ def test_values_arrive_as_they_are(tmp_path, order, target):
          0x9204: Entry(10, 1, struct.pack(f"{order}ii", -1, 3))},
         {1: text("N"), 2: Entry(5, 3, struct.pack(f"{order}6I", 48, 1, 8, 1, 0, 1))},
     )  # fmt: skip
-    found = written(read_picture(save(tmp_path / "a.jpg", exif)), tmp_path / f"b.{target}")
+    found = written(read_image(save(tmp_path / "a.jpg", exif)), tmp_path / f"b.{target}")
     assert found[0x010F].encode("latin-1").decode() == "Ümläut Söhne"
     assert (found[0x0131], found[0x9C9C]) == ("Software", b"h\0i\0")
     camera = found.get_ifd(CAMERA)
@@ -85,13 +85,13 @@ def test_big_tiff_s_tags_become_exif(tmp_path, order, target):
     tags = {271: (2, b"Maker of images\0"), 33432: (2, b"Somebody\0")}
     path = tmp_path / "big.tif"
     path.write_bytes(encode(PIXELS, 8, order=order, big=True, tags=tags))
-    for picture in (read_picture(path), picture_from_pil(Image.open(path)) if order == "<" else None):
-        if picture is not None:
-            found = written(picture, tmp_path / f"b.{target}")
+    for image in (read_image(path), image_from_pil(Image.open(path)) if order == "<" else None):
+        if image is not None:
+            found = written(image, tmp_path / f"b.{target}")
             assert found[271] == "Maker of images"
             assert found[33432] == "Somebody"
-            head = parse_exif(picture.exif)
-            assert picture.exif[6:10] in (b"II*\0", b"MM\0*")
+            head = parse_exif(image.exif)
+            assert image.exif[6:10] in (b"II*\0", b"MM\0*")
             assert head.damaged == 0
 
 
@@ -100,9 +100,9 @@ def test_layers_of_photoshop_are_in_no_result(tmp_path, target):
     layers = b"Adobe Photoshop Document Data Block\0" + bytes(4000)
     path = tmp_path / "a.tif"
     path.write_bytes(encode(PIXELS, 8, tags={37724: (7, layers), 34377: (7, b"8BIM" + bytes(100))}))
-    picture = read_picture(path)
-    assert picture.notes == ("its Photoshop layers were left out",)
-    write_picture(picture, tmp_path / f"b.{target}")
+    image = read_image(path)
+    assert image.notes == ("its Photoshop layers were left out",)
+    write_image(image, tmp_path / f"b.{target}")
     data = (tmp_path / f"b.{target}").read_bytes()
     assert b"Photoshop Document" not in data
     assert b"8BIM" not in data
@@ -117,9 +117,9 @@ def test_private_tags_of_a_tiff_are_named(tmp_path):
         305: (2, b"Software\0"),
     }
     path.write_bytes(encode(PIXELS, 8, tags=geo))
-    picture = read_picture(path)
-    assert picture.notes == ("private tags were left out: 33550, 33922, 65000",)
-    assert set(written(picture, tmp_path / "b.png")) == {305}
+    image = read_image(path)
+    assert image.notes == ("private tags were left out: 33550, 33922, 65000",)
+    assert set(written(image, tmp_path / "b.png")) == {305}
 
 
 @pytest.mark.parametrize(
@@ -129,19 +129,19 @@ def test_private_tags_of_a_tiff_are_named(tmp_path):
 )  # fmt: skip
 def test_maker_notes_that_would_break_are_left_out(tmp_path, note, moves):
     exif = block("<", {0x010F: text("Maker")}, {0x927C: Entry(7, len(note), note), 0x8827: shorts("<", 100)})
-    picture = read_picture(save(tmp_path / "a.jpg", exif))
-    camera = written(picture, tmp_path / "b.jpg").get_ifd(CAMERA)
+    image = read_image(save(tmp_path / "a.jpg", exif))
+    camera = written(image, tmp_path / "b.jpg").get_ifd(CAMERA)
     assert camera[0x8827] == 100
     assert (camera.get(0x927C) == note) == moves
-    assert any("MakerNote" in each for each in picture.notes) != moves
+    assert any("MakerNote" in each for each in image.notes) != moves
 
 
 def test_tags_in_px_of_the_source_are_left_out(tmp_path):
     stale = {tag: shorts("<", 9) for tag in (0xA002, 0xA003, 0x9214, 0xA214, 0xA20E, 0xA20F, 0xA210)}
     exif = block("<", {0x0131: text("Software")}, {**stale, 0xA001: shorts("<", 1)})
-    picture = read_picture(save(tmp_path / "a.jpg", exif))
-    assert written(picture, tmp_path / "b.jpg").get_ifd(CAMERA) == {0xA001: 1}
-    assert picture.notes == ()
+    image = read_image(save(tmp_path / "a.jpg", exif))
+    assert written(image, tmp_path / "b.jpg").get_ifd(CAMERA) == {0xA001: 1}
+    assert image.notes == ()
 
 
 def test_tags_of_the_camera_in_the_wrong_directory_arrive(tmp_path):
@@ -151,9 +151,9 @@ def test_tags_of_the_camera_in_the_wrong_directory_arrive(tmp_path):
         0xA002: shorts("<", 9),
         0x0131: text("S"),
     }
-    picture = read_picture(save(tmp_path / "a.jpg", block("<", main)))
-    assert picture.notes == ()
-    assert set(written(picture, tmp_path / "b.png")) == {0x9003, 0xA434, 0x0131}
+    image = read_image(save(tmp_path / "a.jpg", block("<", main)))
+    assert image.notes == ()
+    assert set(written(image, tmp_path / "b.png")) == {0x9003, 0xA434, 0x0131}
 
 
 def test_a_thumbnail_of_the_source_does_not_travel(tmp_path):
@@ -168,9 +168,9 @@ def test_a_thumbnail_of_the_source_does_not_travel(tmp_path):
     data = bytearray(b"Exif\0\0II*\0" + struct.pack("<I", at) + writer.packed)
     struct.pack_into("<I", data, 6 + at + 2 + 12, second)  # the next directory
     image.save(tmp_path / "a.jpg", exif=bytes(data))
-    picture = read_picture(tmp_path / "a.jpg")
-    assert b"\xff\xd8\xff" not in picture.exif
-    assert set(written(picture, tmp_path / "b.jpg")) == {0x0131}
+    loaded = read_image(tmp_path / "a.jpg")
+    assert b"\xff\xd8\xff" not in loaded.exif
+    assert set(written(loaded, tmp_path / "b.jpg")) == {0x0131}
 
 
 def test_directories_that_are_loops_end(tmp_path):
@@ -180,8 +180,8 @@ def test_directories_that_are_loops_end(tmp_path):
     main = struct.unpack_from("<I", exif, 10)[0]
     camera = main + 2 + 12 + 8  # the pointer's place, to be pointed at the first directory itself
     struct.pack_into("<I", exif, 6 + camera, main)
-    picture = read_picture(save(tmp_path / "a.jpg", bytes(exif)))
-    found = written(picture, tmp_path / "b.png")
+    image = read_image(save(tmp_path / "a.jpg", bytes(exif)))
+    found = written(image, tmp_path / "b.png")
     assert found[0x0131] == "Software"
 
 
@@ -194,14 +194,14 @@ def test_any_damage_costs_tags_and_never_the_image(tmp_path, rng, source):
         data = bytearray(whole)
         for at in rng.integers(14, len(data), 4):
             data[at] = rng.integers(256)
-        picture = read_picture(save(tmp_path / f"a.{source}", bytes(data)))
-        assert sorted(picture.pixels.shape[:2]) == [12, 16]
-        noted += bool(picture.notes)
-        if picture.exif:
-            assert parse_exif(picture.exif).damaged == 0
+        image = read_image(save(tmp_path / f"a.{source}", bytes(data)))
+        assert sorted(image.pixels.shape[:2]) == [12, 16]
+        noted += bool(image.notes)
+        if image.exif:
+            assert parse_exif(image.exif).damaged == 0
         for target in ("png", "tif"):
-            write_picture(picture, tmp_path / f"b.{target}")
-            again = read_picture(tmp_path / f"b.{target}")
+            write_image(image, tmp_path / f"b.{target}")
+            again = read_image(tmp_path / f"b.{target}")
             assert not any("damaged" in note for note in again.notes)
     assert noted > 20
 
@@ -211,5 +211,5 @@ def test_an_image_whose_exif_a_caller_changed(tmp_path):
     with Image.open(tmp_path / "a.jpg") as image:
         image.getexif()[0x0131] = "Software"
         kept = Image.Exif()
-        kept.load(picture_from_pil(image).exif)
+        kept.load(image_from_pil(image).exif)
     assert (kept[0x010F], kept[0x0131]) == ("Maker", "Software")

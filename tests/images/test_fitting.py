@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import hfsr
-from hfsr.images import Picture, fitted, read_picture, write_picture
+from hfsr.images import LoadedImage, fitted, read_image, write_image
 from hfsr.images.decoding.tag_directory import Entry
 from hfsr.images.metadata.exif import ExifTags
 
@@ -26,25 +26,25 @@ def exif(size: int, note: int = 0) -> bytes:
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "avif", "bmp"])
 def test_nothing_is_said_of_a_plain_image(suffix):
     name = {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())
-    assert fitted(Picture(PIXELS, dpi=(72, 72)), name).notes == ()
+    assert fitted(LoadedImage(PIXELS, dpi=(72, 72)), name).notes == ()
 
 
 def test_long_exif_is_left_out_of_a_jpeg_with_a_note(tmp_path):
-    picture = Picture(PIXELS, exif=exif(70_000), notes=("of reading",))
-    found = fitted(picture, "JPEG")
+    loaded = LoadedImage(PIXELS, exif=exif(70_000), notes=("of reading",))
+    found = fitted(loaded, "JPEG")
     assert found.exif is None
     assert found.notes[0] == "of reading"
     assert found.notes[1].startswith("its EXIF was left out: JPEG holds 65,533 bytes of it, not 70,0")
     for suffix in ("jpg", "png", "tif", "webp", "avif"):
-        write_picture(picture, tmp_path / f"a.{suffix}")
+        write_image(loaded, tmp_path / f"a.{suffix}")
         with Image.open(tmp_path / f"a.{suffix}") as image:
             assert (270 in image.getexif()) == (suffix != "jpg")
 
 
 def test_the_maker_note_goes_first(tmp_path):
-    found = fitted(Picture(PIXELS, exif=exif(100, note=70_000)), "JPEG")
+    found = fitted(LoadedImage(PIXELS, exif=exif(100, note=70_000)), "JPEG")
     assert found.notes[0].startswith("the MakerNote of its EXIF was left out: JPEG holds")
-    write_picture(found, tmp_path / "a.jpg")
+    write_image(found, tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
         assert image.getexif().get_ifd(0x8769) == {0x8827: 100}
 
@@ -58,9 +58,9 @@ def test_the_limits_of_a_jpeg_are_exact(tmp_path, key, over):
     if key in ("exif", "iptc") and not over:  # both are of even length
         size -= 1
     data = exif(size - len(exif(6)) + 6) if key == "exif" else head.ljust(size, b" ")
-    found = fitted(Picture(PIXELS, **{key: data}), "JPEG")
+    found = fitted(LoadedImage(PIXELS, **{key: data}), "JPEG")
     assert (getattr(found, key) is None) == over == bool(found.notes)
-    write_picture(found, tmp_path / "a.jpg")
+    write_image(found, tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
         image.load()
         info = {"exif": "exif", "xmp": "xmp", "iptc": "photoshop", "icc": "icc_profile"}[key]
@@ -70,16 +70,20 @@ def test_the_limits_of_a_jpeg_are_exact(tmp_path, key, over):
 @pytest.mark.parametrize(
     ("name", "picture", "notes"),
     [
-        ("JPEG", Picture(PIXELS.astype(np.uint16)), ["16 bit was rounded to 8, all that JPEG holds"]),
-        ("PNG", Picture(PIXELS.astype(np.uint16)), []),
-        ("PNG", Picture(PIXELS, iptc=b"\x1c"), ["its IPTC was left out: PNG has no place for it"]),
-        ("BMP", Picture(PIXELS, icc=b"p"), ["its color profile was left out: BMP has no place for it"]),
-        ("BMP", Picture(PIXELS, exif=exif(9)), ["its EXIF was left out: BMP has no place for it"]),
-        ("WEBP", Picture(PIXELS, dpi=(300, 300)), ["its resolution was left out: WEBP has no place for it"]),
+        ("JPEG", LoadedImage(PIXELS.astype(np.uint16)), ["16 bit was rounded to 8, all that JPEG holds"]),
+        ("PNG", LoadedImage(PIXELS.astype(np.uint16)), []),
+        ("PNG", LoadedImage(PIXELS, iptc=b"\x1c"), ["its IPTC was left out: PNG has no place for it"]),
+        ("BMP", LoadedImage(PIXELS, icc=b"p"), ["its color profile was left out: BMP has no place for it"]),
+        ("BMP", LoadedImage(PIXELS, exif=exif(9)), ["its EXIF was left out: BMP has no place for it"]),
+        (
+            "WEBP",
+            LoadedImage(PIXELS, dpi=(300, 300)),
+            ["its resolution was left out: WEBP has no place for it"],
+        ),
     ],
 )
-def test_what_is_lost_is_named(name, picture, notes):
-    assert list(fitted(picture, name).notes) == notes
+def test_what_is_lost_is_named(name, image, notes):
+    assert list(fitted(image, name).notes) == notes
 
 
 def test_it_is_known_before_the_first_step(tmp_path):
@@ -90,4 +94,4 @@ def test_it_is_known_before_the_first_step(tmp_path):
     assert "its EXIF was left out" in upscaler.notes[0]
     for _ in steps:
         pass
-    assert read_picture(tmp_path / "o.jpg").exif is None
+    assert read_image(tmp_path / "o.jpg").exif is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hfsr.images import Picture, list_pictures, output_format, read_picture, write_picture
+from hfsr.images import LoadedImage, list_images, output_format, read_image, write_image
 from hfsr.images.formats import (
     FORMATS,
     SUFFIXES,
@@ -38,8 +38,8 @@ def test_no_suffix_belongs_to_two_formats():
 def test_what_is_written_under_a_suffix_is_that_format(tmp_path, suffix):
     path = tmp_path / f"a{suffix.upper()}"
     pixels = np.full((9, 8, 3), 90, np.uint8)
-    write_picture(Picture(pixels), path)
-    found = read_picture(path)
+    write_image(LoadedImage(pixels), path)
+    found = read_image(path)
     assert found.format == output_format(path) == format_of_suffix(suffix).name
     assert np.abs(found.pixels.astype(int) - 90).max() <= 2
 
@@ -50,8 +50,8 @@ def test_what_is_written_under_a_suffix_is_that_format(tmp_path, suffix):
 def test_the_table_says_what_a_format_holds(tmp_path, suffix, gray, bits):
     known = format_of_suffix(suffix)
     pixels = np.full((9, 8) if gray else (9, 8, 3), 90, f"uint{bits}")
-    write_picture(Picture(pixels), tmp_path / f"a{suffix}")
-    found = read_picture(tmp_path / f"a{suffix}")
+    write_image(LoadedImage(pixels), tmp_path / f"a{suffix}")
+    found = read_image(tmp_path / f"a{suffix}")
     assert found.bits == (bits if bits in known.bits else 8)
     if known.gray:  # some versions of Pillow store gray in AVIF, others do not
         assert found.is_gray == gray
@@ -62,7 +62,7 @@ def test_every_suffix_is_found_in_a_folder(tmp_path):
         (tmp_path / f"a{suffix}").write_bytes(b"x")
         (tmp_path / f".hidden{suffix}").write_bytes(b"x")
     (tmp_path / "a.txt").write_bytes(b"x")
-    assert {path.suffix for path in list_pictures(tmp_path)} == SUFFIXES
+    assert {path.suffix for path in list_images(tmp_path)} == SUFFIXES
 
 
 @pytest.mark.parametrize(

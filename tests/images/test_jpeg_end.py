@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, features
 
 from hfsr.errors import ImageError
-from hfsr.images import read_picture
+from hfsr.images import read_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (45, 61, 3), np.uint8)
 NOTE = "its last bytes are missing, but none of its pixels are"
@@ -29,7 +29,7 @@ def test_a_missing_end_marker_costs_nothing(tmp_path, options, missing):
     data = jpeg(**options)
     (tmp_path / "whole.jpg").write_bytes(data)
     (tmp_path / "cut.jpg").write_bytes(data[:-missing])
-    whole, cut = read_picture(tmp_path / "whole.jpg"), read_picture(tmp_path / "cut.jpg")
+    whole, cut = read_image(tmp_path / "whole.jpg"), read_image(tmp_path / "cut.jpg")
     np.testing.assert_array_equal(cut.pixels, whole.pixels)
     assert whole.notes == ()
     # where the last row is complete, the decoder does not even look for the end
@@ -41,7 +41,7 @@ def test_a_missing_end_marker_costs_nothing(tmp_path, options, missing):
 def test_missing_pixels_are_an_error(tmp_path, options, missing):
     (tmp_path / "cut.jpg").write_bytes(jpeg(**options)[:-missing])
     with pytest.raises(ImageError, match="damaged or cut short"):
-        read_picture(tmp_path / "cut.jpg")
+        read_image(tmp_path / "cut.jpg")
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
@@ -51,8 +51,8 @@ def test_whatever_a_decoder_raises_is_the_file_s_error(tmp_path, monkeypatch):
     data = buffer.getvalue()
     at = data.index(b"mdat") + 4
     (tmp_path / "a.avif").write_bytes(data[:at] + bytes(len(data) - at))
-    with pytest.raises(ImageError, match=r"a\.avif' is (damaged|no picture)"):
-        read_picture(tmp_path / "a.avif")
+    with pytest.raises(ImageError, match=r"a\.avif' is (damaged|no image)"):
+        read_image(tmp_path / "a.avif")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_of_any_kind(tmp_path, monkeypatch, error, place):
         target = (ImageFile.ImageFile, "load")
     monkeypatch.setattr(*target, fail)
     with pytest.raises(ImageError) as caught:
-        read_picture(path)
+        read_image(path)
     assert str(path) in str(caught.value)
 
 
@@ -83,4 +83,4 @@ def test_too_little_memory_is_said_so(tmp_path, monkeypatch):
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(ImageError, match="does not fit into memory"):
-        read_picture(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Pixels to tensors and back, and what a Picture may be."""
+"""Pixels to tensors and back, and what a Image may be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hfsr.errors import ImageError
-from hfsr.images import Picture, eight_bit, from_rgb_float, loaded_image, quantise, to_rgb_float
+from hfsr.images import LoadedImage, eight_bit, from_rgb_float, loaded_image, quantize, to_rgb_float
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -40,10 +40,10 @@ def test_rounding_is_half_up_after_the_clamp():
         [-1.0, 0.0, 0.4999 / 255, 0.5 / 255, 1.5 / 255, 2.5 / 255, 1.0, 7.0, float("nan"), float("inf")]
     )
     kept = values.clone()
-    assert quantise(values).tolist() == [0, 0, 0, 1, 2, 3, 255, 255, 0, 255]
+    assert quantize(values).tolist() == [0, 0, 0, 1, 2, 3, 255, 255, 0, 255]
     torch.testing.assert_close(values, kept, equal_nan=True)
-    assert quantise(torch.tensor([1.0, 0.5]), np.uint16).tolist() == [65535, 32768]
-    assert quantise(torch.tensor([0.5], dtype=torch.bfloat16)).tolist() == [128]
+    assert quantize(torch.tensor([1.0, 0.5]), np.uint16).tolist() == [65535, 32768]
+    assert quantize(torch.tensor([0.5], dtype=torch.bfloat16)).tolist() == [128]
 
 
 def test_eight_bit_is_the_nearest():
@@ -63,6 +63,6 @@ def test_eight_bit_is_the_nearest():
         (np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), r"need uint8 of \(2, 2\)"),
     ],
 )
-def test_a_picture_is_checked(pixels, alpha, message):
+def test_a_image_is_checked(pixels, alpha, message):
     with pytest.raises(ImageError, match=message):
-        Picture(pixels, alpha)
+        LoadedImage(pixels, alpha)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, IptcImagePlugin, PngImagePlugin, features
 
-from hfsr.images import Picture, picture_from_pil, picture_to_pil, read_picture, write_picture
+from hfsr.images import LoadedImage, image_from_pil, image_to_pil, read_image, write_image
 
 XMP = (
     b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
@@ -68,10 +68,10 @@ def _stored_xmp(path: Path) -> bytes:
 @pytest.mark.parametrize("target", WRITTEN)
 @pytest.mark.parametrize("source", READ)
 def test_xmp_arrives_without_what_no_longer_holds(tmp_path, source, target):
-    picture = read_picture(_save(tmp_path / f"a.{source}", _xmp(1)))
-    write_picture(picture, tmp_path / f"b.{target}")
+    image = read_image(_save(tmp_path / f"a.{source}", _xmp(1)))
+    write_image(image, tmp_path / f"b.{target}")
     found = _stored_xmp(tmp_path / f"b.{target}")
-    assert found == picture.xmp
+    assert found == image.xmp
     for kept in ('tiff:Make="Maker"', "<e:FNumber>28/10</e:FNumber>", "Größe", 'tiff:Orientation="1"'):
         assert kept.encode() in found
     for gone in (b"ImageWidth", b"ImageLength", b"PixelXDimension", b"HasExtendedXMP"):
@@ -83,17 +83,17 @@ def test_xmp_arrives_without_what_no_longer_holds(tmp_path, source, target):
 
 @pytest.mark.parametrize("in_exif", [False, True])
 @pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_a_picture_is_turned_once_whoever_says_so(tmp_path, orientation, in_exif):
+def test_a_image_is_turned_once_whoever_says_so(tmp_path, orientation, in_exif):
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     if in_exif:
         exif[0x0112] = orientation
-    picture = read_picture(_save(tmp_path / "a.png", _xmp(orientation), exif=exif))
+    image = read_image(_save(tmp_path / "a.png", _xmp(orientation), exif=exif))
     turns = {3: 2, 6: 3, 8: 1}[orientation]
-    np.testing.assert_array_equal(picture.pixels, np.rot90(_pixels(), turns))
-    write_picture(picture, tmp_path / "b.png")
+    np.testing.assert_array_equal(image.pixels, np.rot90(_pixels(), turns))
+    write_image(image, tmp_path / "b.png")
     assert b'tiff:Orientation="1"' in _stored_xmp(tmp_path / "b.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "b.png").pixels, picture.pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png").pixels, image.pixels)
 
 
 def test_an_orientation_written_as_an_element(tmp_path):
@@ -102,30 +102,30 @@ def test_an_orientation_written_as_an_element(tmp_path):
         .replace(b'tiff:Orientation="1" ', b"")
         .replace(b"<e:FNumber>", b"<tiff:Orientation>8</tiff:Orientation><e:FNumber>")
     )
-    picture = read_picture(_save(tmp_path / "a.webp", xmp, lossless=True))
-    assert b"<tiff:Orientation>1</tiff:Orientation>" in picture.xmp
-    assert (picture.height, picture.width) == (8, 6)
+    image = read_image(_save(tmp_path / "a.webp", xmp, lossless=True))
+    assert b"<tiff:Orientation>1</tiff:Orientation>" in image.xmp
+    assert (image.height, image.width) == (8, 6)
 
 
 def test_other_words_are_left_alone(tmp_path):
     xmp = _xmp().replace(b"tiff:", b"mine:").replace(b"/tiff/1.0/", b"/other/")
-    picture = read_picture(_save(tmp_path / "a.png", xmp))
-    assert b'mine:Orientation="1" mine:ImageWidth=' in picture.xmp
+    image = read_image(_save(tmp_path / "a.png", xmp))
+    assert b'mine:Orientation="1" mine:ImageWidth=' in image.xmp
 
 
 def test_xmp_that_is_no_utf_8_is_left_out_and_said(tmp_path):
-    picture = read_picture(_save(tmp_path / "a.tif", _xmp().decode().encode("utf-16")))
-    assert picture.xmp is None
-    assert picture.notes == ("its XMP is not UTF-8 and was left out",)
+    image = read_image(_save(tmp_path / "a.tif", _xmp().decode().encode("utf-16")))
+    assert image.xmp is None
+    assert image.notes == ("its XMP is not UTF-8 and was left out",)
 
 
 def test_what_is_too_long_for_a_jpeg_stays_out_of_it(tmp_path):
-    picture = read_picture(_save(tmp_path / "a.png", _xmp(rights="x" * 70_000)))
-    assert len(picture.xmp) > 70_000
-    write_picture(picture, tmp_path / "b.jpg")
-    assert read_picture(tmp_path / "b.jpg").xmp is None
-    write_picture(picture, tmp_path / "b.tif")
-    assert read_picture(tmp_path / "b.tif").xmp == picture.xmp
+    image = read_image(_save(tmp_path / "a.png", _xmp(rights="x" * 70_000)))
+    assert len(image.xmp) > 70_000
+    write_image(image, tmp_path / "b.jpg")
+    assert read_image(tmp_path / "b.jpg").xmp is None
+    write_image(image, tmp_path / "b.tif")
+    assert read_image(tmp_path / "b.tif").xmp == image.xmp
 
 
 @pytest.mark.parametrize("target", ["jpg", "tif"])
@@ -136,8 +136,8 @@ def test_iptc_arrives(tmp_path, source, target):
         image.save(path, extra=_photoshop(IPTC))
     else:
         image.save(path, tiffinfo={33723: IPTC})
-    picture = read_picture(path)
-    write_picture(picture, tmp_path / f"b.{target}")
+    loaded = read_image(path)
+    write_image(loaded, tmp_path / f"b.{target}")
     with Image.open(tmp_path / f"b.{target}") as written:
         found = IptcImagePlugin.getiptcinfo(written)
     assert (found[(2, 80)], found[(2, 120)]) == (b"a person", b"a title")
@@ -145,35 +145,35 @@ def test_iptc_arrives(tmp_path, source, target):
 
 def test_what_is_no_iptc_is_left_out(tmp_path):
     Image.fromarray(_pixels()).save(tmp_path / "a.tif", tiffinfo={33723: b"something else"})
-    assert read_picture(tmp_path / "a.tif").iptc is None
+    assert read_image(tmp_path / "a.tif").iptc is None
 
 
 @pytest.mark.parametrize("target", ["png", "tif", "jpg", "bmp"])
 @pytest.mark.parametrize("source", ["png", "tif", "jpg", "bmp"])
 def test_the_resolution_arrives(tmp_path, source, target):
     Image.fromarray(_pixels()).save(tmp_path / f"a.{source}", dpi=(300, 150))
-    write_picture(read_picture(tmp_path / f"a.{source}"), tmp_path / f"b.{target}")
+    write_image(read_image(tmp_path / f"a.{source}"), tmp_path / f"b.{target}")
     with Image.open(tmp_path / f"b.{target}") as image:
         assert [round(float(value)) for value in image.info["dpi"]] == [300, 150]
 
 
 @pytest.mark.parametrize("source", ["png", "tif", "jpg"])
-def test_the_resolution_turns_with_the_picture(tmp_path, source):
+def test_the_resolution_turns_with_the_image(tmp_path, source):
     exif = Image.Exif()
     exif[0x0112], exif[282], exif[283], exif[296] = 6, 300.0, 150.0, 2
     Image.fromarray(_pixels()).save(tmp_path / f"a.{source}", exif=exif, dpi=(300, 150))
-    picture = read_picture(tmp_path / f"a.{source}")
+    image = read_image(tmp_path / f"a.{source}")
     kept = Image.Exif()
-    kept.load(picture.exif)
-    assert [round(value) for value in picture.dpi] == [150, 300]
+    kept.load(image.exif)
+    assert [round(value) for value in image.dpi] == [150, 300]
     assert (kept[282], kept[283]) == (150, 300)
 
 
 def test_centimetres_of_a_tiff_stay_centimetres(tmp_path):
     Image.fromarray(_pixels()).save(tmp_path / "a.tif", resolution_unit=3, resolution=100)
-    picture = read_picture(tmp_path / "a.tif")
-    assert picture.dpi == (254, 254)
-    write_picture(picture, tmp_path / "b.tif")
+    loaded = read_image(tmp_path / "a.tif")
+    assert loaded.dpi == (254, 254)
+    write_image(loaded, tmp_path / "b.tif")
     with Image.open(tmp_path / "b.tif") as image:
         assert (image.tag_v2[282], image.tag_v2[296]) == (100, 3)
 
@@ -184,23 +184,23 @@ def test_no_resolution_is_made_up(tmp_path):
     Image.fromarray(_pixels()).save(tmp_path / "a.jpg", exif=exif)
     with Image.open(tmp_path / "a.jpg") as image:
         assert image.info["dpi"] == (72, 72)
-    assert read_picture(tmp_path / "a.jpg").dpi is None
-    assert "dpi" not in picture_to_pil(Picture(_pixels())).info
+    assert read_image(tmp_path / "a.jpg").dpi is None
+    assert "dpi" not in image_to_pil(LoadedImage(_pixels())).info
 
 
 @pytest.mark.parametrize("dpi", [(0, 0), (1e9, 300), (float("nan"), 300), ("a", "b"), 300, (72,)])
 def test_a_resolution_that_is_none_is_left_out(dpi):
     image = Image.fromarray(_pixels())
     image.info["dpi"] = dpi
-    assert picture_from_pil(image).dpi is None
+    assert image_from_pil(image).dpi is None
 
 
-def test_a_picture_of_pillow_s_has_it_too():
-    picture = Picture(_pixels(), xmp=_xmp(), dpi=(300.0, 150.0))
-    image = picture_to_pil(picture)
+def test_a_image_of_pillow_s_has_it_too():
+    loaded = LoadedImage(_pixels(), xmp=_xmp(), dpi=(300.0, 150.0))
+    image = image_to_pil(loaded)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", dpi=image.info["dpi"])
     assert image.info["xmp"] == _xmp()
-    assert picture_from_pil(image).dpi == (300, 150)
+    assert image_from_pil(image).dpi == (300, 150)
     with Image.open(buffer) as saved:
         assert [round(value) for value in saved.info["dpi"]] == [300, 150]

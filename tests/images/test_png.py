@@ -1,4 +1,4 @@
-"""PNG by rows: the same picture however the rows come, and readable by Pillow."""
+"""PNG by rows: the same image however the rows come, and readable by Pillow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_pillow_reads_it(rng, channels, step, monkeypatch):
         np.testing.assert_array_equal(np.asarray(image).reshape(samples.shape), samples)
 
 
-def test_the_pieces_do_not_change_the_picture_and_sixteen_bit_keeps_its_order(rng):
+def test_the_pieces_do_not_change_the_image_and_sixteen_bit_keeps_its_order(rng):
     samples = rng.integers(0, 65536, (19, 5, 1), np.uint16)
     with Image.open(io.BytesIO(_written(samples, 3))) as image:
         np.testing.assert_array_equal(np.asarray(image), samples[..., 0])
@@ -57,7 +57,7 @@ def test_profile_and_exif_are_in_it(rng):
         assert image.getexif()[0x010F] == "Maker"
 
 
-def test_smooth_pictures_become_small():
+def test_smooth_images_become_small():
     y, x = np.mgrid[:64, :64]
     assert len(_written((x + y).astype(np.uint8)[..., None], 64)) < 300
 
@@ -71,7 +71,7 @@ def test_misuse_is_told():
     ):
         with pytest.raises(ImageError, match=r"need uint8 of \(n, 4, 3\)"):
             writer.write(rows)
-    with pytest.raises(ImageError, match="4 rows where the picture has room for 3"):
+    with pytest.raises(ImageError, match="4 rows where the image has room for 3"):
         writer.write(np.zeros((4, 4, 3), np.uint8))
     writer.write(np.zeros((2, 4, 3), np.uint8))
     with pytest.raises(ImageError, match="lacks 1 rows"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from hfsr.images import Picture, fitted, read_picture, write_picture
+from hfsr.images import LoadedImage, fitted, read_image, write_image
 
 from .conftest import chunk, encode_png
 
@@ -32,7 +32,7 @@ def packed_png(values: np.ndarray, depth: int, color_type: int, extra: bytes) ->
 
 def read(tmp_path, data: bytes):
     (tmp_path / "a.png").write_bytes(data)
-    return read_picture(tmp_path / "a.png")
+    return read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
@@ -40,16 +40,16 @@ def test_a_transparent_gray_of_any_depth(tmp_path, depth):
     values = np.arange(64).reshape(8, 8) % (1 << depth)
     for key in {0, 1, (1 << depth) - 1, (1 << depth) // 2}:
         extra = chunk(b"tRNS", struct.pack(">H", key))
-        picture = read(tmp_path, packed_png(values, depth, 0, extra))
-        np.testing.assert_array_equal(picture.alpha, np.where(values == key, 0, 255))
-        np.testing.assert_array_equal(picture.pixels, values * 255 // ((1 << depth) - 1))
+        image = read(tmp_path, packed_png(values, depth, 0, extra))
+        np.testing.assert_array_equal(image.alpha, np.where(values == key, 0, 255))
+        np.testing.assert_array_equal(image.pixels, values * 255 // ((1 << depth) - 1))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 def test_only_the_bits_of_a_sample_count(tmp_path, depth):
     values = np.arange(64).reshape(8, 8) % (1 << depth)
-    picture = read(tmp_path, packed_png(values, depth, 0, chunk(b"tRNS", struct.pack(">H", 0x0100 | 1))))
-    np.testing.assert_array_equal(picture.alpha, np.where(values == 1, 0, 255))
+    image = read(tmp_path, packed_png(values, depth, 0, chunk(b"tRNS", struct.pack(">H", 0x0100 | 1))))
+    np.testing.assert_array_equal(image.alpha, np.where(values == 1, 0, 255))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
@@ -59,9 +59,9 @@ def test_a_palette_of_any_depth_keeps_its_alpha(tmp_path, depth):
     alpha = np.linspace(0, 255, count).astype(np.uint8)
     colors = np.random.default_rng(1).integers(0, 256, (count, 3), np.uint8)
     extra = chunk(b"PLTE", colors.tobytes()) + chunk(b"tRNS", alpha.tobytes())
-    picture = read(tmp_path, packed_png(values, depth, 3, extra))
-    np.testing.assert_array_equal(picture.alpha, alpha[values])
-    np.testing.assert_array_equal(picture.pixels, colors[values])
+    image = read(tmp_path, packed_png(values, depth, 3, extra))
+    np.testing.assert_array_equal(image.alpha, alpha[values])
+    np.testing.assert_array_equal(image.pixels, colors[values])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -115,17 +115,17 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_pixels_of_a_png_do_not_depend_on_its_other_chunks(tmp_path, name):
     extra, notes = CASES[name]
-    picture = read(tmp_path, encode_png(SAMPLES, 2, extra=extra))
-    np.testing.assert_array_equal(picture.pixels, SAMPLES)
-    assert picture.notes == notes
-    assert picture.icc is picture.xmp is None
+    image = read(tmp_path, encode_png(SAMPLES, 2, extra=extra))
+    np.testing.assert_array_equal(image.pixels, SAMPLES)
+    assert image.notes == notes
+    assert image.icc is image.xmp is None
 
 
 def test_a_large_profile_arrives(tmp_path):
-    picture = read(tmp_path, encode_png(SAMPLES, 2, extra=chunk(b"iCCP", b"p\0\0" + zlib.compress(LARGE))))
-    assert picture.icc == LARGE
-    write_picture(picture, tmp_path / "b.png")
-    again = read_picture(tmp_path / "b.png")
+    image = read(tmp_path, encode_png(SAMPLES, 2, extra=chunk(b"iCCP", b"p\0\0" + zlib.compress(LARGE))))
+    assert image.icc == LARGE
+    write_image(image, tmp_path / "b.png")
+    again = read_image(tmp_path / "b.png")
     assert again.icc == LARGE
     np.testing.assert_array_equal(again.pixels, SAMPLES)
 
@@ -135,18 +135,18 @@ def test_large_xmp_arrives(tmp_path, compressed):
     xmp = XMP % (b"x" * 3_000_000)
     body = zlib.compress(xmp) if compressed else xmp
     extra = chunk(b"iTXt", INTERNATIONAL % (b"\1" if compressed else b"\0") + body)
-    picture = read(tmp_path, encode_png(SAMPLES, 2, extra=extra))
-    assert picture.xmp == xmp
-    write_picture(picture, tmp_path / "b.png")
-    assert read_picture(tmp_path / "b.png").xmp == xmp
+    image = read(tmp_path, encode_png(SAMPLES, 2, extra=extra))
+    assert image.xmp == xmp
+    write_image(image, tmp_path / "b.png")
+    assert read_image(tmp_path / "b.png").xmp == xmp
 
 
 def test_own_results_with_everything_large_are_read(tmp_path):
-    picture = Picture(SAMPLES, icc=LARGE, xmp=XMP % (b"x" * 2_000_000))
+    image = LoadedImage(SAMPLES, icc=LARGE, xmp=XMP % (b"x" * 2_000_000))
     for suffix in ("png", "tif", "webp"):
-        write_picture(picture, tmp_path / f"a.{suffix}")
-        again = read_picture(tmp_path / f"a.{suffix}")
-        assert (again.icc, again.xmp) == (picture.icc, picture.xmp)
+        write_image(image, tmp_path / f"a.{suffix}")
+        again = read_image(tmp_path / f"a.{suffix}")
+        assert (again.icc, again.xmp) == (image.icc, image.xmp)
 
 
 def test_a_wrong_checksum_of_the_pixels_is_still_damage(tmp_path):
@@ -180,18 +180,18 @@ TEXTS = (
 
 def test_texts_stay_in_a_png_byte_for_byte(tmp_path):
     stale = chunk(b"tEXt", b"Thumb::Image::Width\x0090") + chunk(b"zTXt", b"Raw profile type xmp\0\0x")
-    picture = read(tmp_path, encode_png(SAMPLES, 2, extra=TEXTS + stale))
-    assert fitted(picture, "PNG").notes == ()
-    write_picture(picture, tmp_path / "b.png")
+    image = read(tmp_path, encode_png(SAMPLES, 2, extra=TEXTS + stale))
+    assert fitted(image, "PNG").notes == ()
+    write_image(image, tmp_path / "b.png")
     assert TEXTS in (tmp_path / "b.png").read_bytes()
     assert b"Thumb::" not in (tmp_path / "b.png").read_bytes()
-    assert read_picture(tmp_path / "b.png").texts == picture.texts
+    assert read_image(tmp_path / "b.png").texts == image.texts
 
 
 def test_texts_that_other_formats_have_no_place_for_are_named(tmp_path):
-    picture = read(tmp_path, encode_png(SAMPLES, 2, extra=TEXTS))
+    image = read(tmp_path, encode_png(SAMPLES, 2, extra=TEXTS))
     for name in ("JPEG", "TIFF", "WEBP", "AVIF", "BMP"):
-        assert fitted(picture, name).notes == (
+        assert fitted(image, name).notes == (
             f"its PNG texts (parameters, workflow, Title) were left out: {name} has no place for them",
         )
 
@@ -206,4 +206,4 @@ def test_pixels_that_are_not_square_are_named(tmp_path):
 
 def test_comments_are_named(tmp_path):
     Image.fromarray(SAMPLES).save(tmp_path / "a.jpg", comment=b"by hand")
-    assert read_picture(tmp_path / "a.jpg").notes == ("the comment of its JPEG was left out",)
+    assert read_image(tmp_path / "a.jpg").notes == ("the comment of its JPEG was left out",)

@@ -12,13 +12,13 @@ from PIL import Image, ImageOps
 
 from hfsr.errors import ImageError
 from hfsr.images import (
-    Picture,
-    list_pictures,
-    picture_bits,
-    picture_from_pil,
-    picture_size,
-    read_picture,
-    write_picture,
+    LoadedImage,
+    image_bits,
+    image_from_pil,
+    image_size,
+    list_images,
+    read_image,
+    write_image,
 )
 
 from . import profiles
@@ -41,12 +41,12 @@ def _saved(path, image, **options):
 def test_rgb(tmp_path, rng, name):
     pixels = _array(rng, 5, 7, 3)
     options = {"lossless": True} if name.endswith("webp") else {}
-    picture = read_picture(_saved(tmp_path / name, Image.fromarray(pixels), **options))
-    np.testing.assert_array_equal(picture.pixels, pixels)
-    assert picture.alpha is None
-    assert (picture.height, picture.width, picture.bits, picture.is_gray) == (5, 7, 8, False)
-    assert picture.pixels.flags.c_contiguous
-    assert picture.notes == ()
+    image = read_image(_saved(tmp_path / name, Image.fromarray(pixels), **options))
+    np.testing.assert_array_equal(image.pixels, pixels)
+    assert image.alpha is None
+    assert (image.height, image.width, image.bits, image.is_gray) == (5, 7, 8, False)
+    assert image.pixels.flags.c_contiguous
+    assert image.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -54,44 +54,44 @@ def test_rgb(tmp_path, rng, name):
 )
 def test_gray_stays_gray(tmp_path, rng, name, kind):
     pixels = np.full((6, 4), 77, np.uint8)
-    picture = read_picture(_saved(tmp_path / name, Image.fromarray(pixels)))
-    assert picture.format == kind
+    image = read_image(_saved(tmp_path / name, Image.fromarray(pixels)))
+    assert image.format == kind
     if kind == "GIF":  # a palette by nature
-        assert not picture.is_gray
-        np.testing.assert_array_equal(picture.pixels, np.dstack([pixels] * 3))
+        assert not image.is_gray
+        np.testing.assert_array_equal(image.pixels, np.dstack([pixels] * 3))
     else:
-        assert picture.is_gray
-        assert np.abs(picture.pixels.astype(int) - 77).max() <= 1
+        assert image.is_gray
+        assert np.abs(image.pixels.astype(int) - 77).max() <= 1
 
 
 def test_alpha_is_apart(tmp_path, rng):
     rgba, la = _array(rng, 5, 7, 4), _array(rng, 5, 7, 2)
-    colour = read_picture(_saved(tmp_path / "c.png", Image.fromarray(rgba)))
-    np.testing.assert_array_equal(colour.pixels, rgba[..., :3])
-    np.testing.assert_array_equal(colour.alpha, rgba[..., 3])
-    gray = read_picture(_saved(tmp_path / "g.png", Image.fromarray(la)))
+    color = read_image(_saved(tmp_path / "c.png", Image.fromarray(rgba)))
+    np.testing.assert_array_equal(color.pixels, rgba[..., :3])
+    np.testing.assert_array_equal(color.alpha, rgba[..., 3])
+    gray = read_image(_saved(tmp_path / "g.png", Image.fromarray(la)))
     np.testing.assert_array_equal(gray.pixels, la[..., 0])
     np.testing.assert_array_equal(gray.alpha, la[..., 1])
 
 
-def test_palette_one_bit_and_transparent_colours(tmp_path):
+def test_palette_one_bit_and_transparent_colors(tmp_path):
     pixels = np.array([[0, 1], [2, 1]], np.uint8)
     palette = Image.fromarray(pixels)
     palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
-    plain = read_picture(_saved(tmp_path / "p.png", palette))
+    plain = read_image(_saved(tmp_path / "p.png", palette))
     assert plain.pixels.tolist() == [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [0, 255, 0]]]
     assert plain.alpha is None
-    keyed = read_picture(_saved(tmp_path / "k.png", palette, transparency=1))
+    keyed = read_image(_saved(tmp_path / "k.png", palette, transparency=1))
     assert keyed.alpha.tolist() == [[255, 0], [255, 0]]
-    many = read_picture(_saved(tmp_path / "m.png", palette, transparency=bytes([9, 100, 255])))
+    many = read_image(_saved(tmp_path / "m.png", palette, transparency=bytes([9, 100, 255])))
     assert many.alpha.tolist() == [[9, 100], [255, 100]]
-    bits = read_picture(_saved(tmp_path / "b.png", Image.fromarray(pixels == 1)))
+    bits = read_image(_saved(tmp_path / "b.png", Image.fromarray(pixels == 1)))
     assert bits.is_gray
     assert bits.pixels.tolist() == [[0, 255], [0, 255]]
-    gray = read_picture(_saved(tmp_path / "t.png", Image.fromarray(pixels), transparency=2))
+    gray = read_image(_saved(tmp_path / "t.png", Image.fromarray(pixels), transparency=2))
     assert gray.pixels.tolist() == pixels.tolist()
     assert gray.alpha.tolist() == [[255, 255], [0, 255]]
-    rgb = read_picture(
+    rgb = read_image(
         _saved(tmp_path / "c.png", Image.fromarray(np.dstack([pixels] * 3)), transparency=(0, 0, 0))
     )
     assert rgb.alpha.tolist() == [[0, 255], [255, 255]]
@@ -101,58 +101,58 @@ def test_palette_one_bit_and_transparent_colours(tmp_path):
 def test_inks_become_light_by_their_profile(tmp_path, name):
     for inks, expected in (((255, 0, 0, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))):
         cmyk = Image.new("CMYK", (8, 8), inks)
-        picture = read_picture(_saved(tmp_path / name, cmyk, icc_profile=profiles.red_cyan()))
-        assert np.abs(picture.pixels.astype(int) - expected).max() <= 3
-        assert picture.icc is None
-        assert picture.notes == ("CMYK was converted to sRGB by its colour profile",)
+        image = read_image(_saved(tmp_path / name, cmyk, icc_profile=profiles.red_cyan()))
+        assert np.abs(image.pixels.astype(int) - expected).max() <= 3
+        assert image.icc is None
+        assert image.notes == ("CMYK was converted to sRGB by its color profile",)
 
 
 @pytest.mark.parametrize(
-    ("icc", "why"), [(None, "it has no colour profile"), (b"of inks", "its colour profile cannot be used")]
+    ("icc", "why"), [(None, "it has no color profile"), (b"of inks", "its color profile cannot be used")]
 )
 def test_inks_without_a_profile_that_helps(tmp_path, icc, why):
     cmyk = Image.new("CMYK", (4, 3), (0, 255, 255, 0))
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture = read_picture(_saved(tmp_path / "a.jpg", cmyk, icc_profile=icc, exif=exif, quality=100))
-    assert (picture.width, picture.height) == (3, 4)
-    assert np.abs(picture.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 2
-    assert picture.icc is None
-    assert picture.notes == (f"CMYK was converted to RGB by rule of thumb, as {why}",)
+    image = read_image(_saved(tmp_path / "a.jpg", cmyk, icc_profile=icc, exif=exif, quality=100))
+    assert (image.width, image.height) == (3, 4)
+    assert np.abs(image.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 2
+    assert image.icc is None
+    assert image.notes == (f"CMYK was converted to RGB by rule of thumb, as {why}",)
 
 
 def test_lab(tmp_path):
-    picture = read_picture(_saved(tmp_path / "a.tif", Image.new("LAB", (4, 3), (255, 128, 128))))
-    assert picture.pixels.min() >= 254
-    assert picture.notes == ("Lab was converted to sRGB",)
+    image = read_image(_saved(tmp_path / "a.tif", Image.new("LAB", (4, 3), (255, 128, 128))))
+    assert image.pixels.min() >= 254
+    assert image.notes == ("Lab was converted to sRGB",)
 
 
 # 16 bit
 
 
-@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (4, 2), (2, 3), (6, 4)])
-def test_png_of_sixteen_bit_keeps_every_bit(tmp_path, rng, colour_type, channels):
+@pytest.mark.parametrize(("color_type", "channels"), [(0, 1), (4, 2), (2, 3), (6, 4)])
+def test_png_of_sixteen_bit_keeps_every_bit(tmp_path, rng, color_type, channels):
     samples = _array(rng, 11, 6, channels, dtype=np.uint16)
     path = tmp_path / "deep.png"
-    path.write_bytes(encode_png(samples, colour_type))
-    picture = read_picture(path)
-    assert picture.bits == 16
-    assert picture.is_gray == (channels < 3)
-    colour = samples[..., 0] if channels < 3 else samples[..., :3]
-    np.testing.assert_array_equal(picture.pixels, colour)
+    path.write_bytes(encode_png(samples, color_type))
+    image = read_image(path)
+    assert image.bits == 16
+    assert image.is_gray == (channels < 3)
+    color = samples[..., 0] if channels < 3 else samples[..., :3]
+    np.testing.assert_array_equal(image.pixels, color)
     if channels in (2, 4):
-        np.testing.assert_array_equal(picture.alpha, samples[..., -1])
+        np.testing.assert_array_equal(image.alpha, samples[..., -1])
     else:
-        assert picture.alpha is None
+        assert image.alpha is None
 
 
-def test_sixteen_bit_colour_key_is_exact(tmp_path):
+def test_sixteen_bit_color_key_is_exact(tmp_path):
     samples = np.array([[[300, 2, 3], [301, 2, 3]]], np.uint16)
     path = tmp_path / "key.png"
     path.write_bytes(encode_png(samples, 2, extra=chunk(b"tRNS", bytes([1, 44, 0, 2, 0, 3]))))
-    assert read_picture(path).alpha.tolist() == [[0, 65535]]
+    assert read_image(path).alpha.tolist() == [[0, 65535]]
     path.write_bytes(encode_png(samples[..., :1], 0, extra=chunk(b"tRNS", bytes([1, 45]))))
-    assert read_picture(path).alpha.tolist() == [[65535, 0]]
+    assert read_image(path).alpha.tolist() == [[65535, 0]]
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -161,24 +161,24 @@ def test_tiff_of_sixteen_bit_keeps_every_bit(tmp_path, rng, order, channels, ext
     samples = _array(rng, 5, 6, channels, dtype=np.uint16)
     path = tmp_path / "deep.tif"
     path.write_bytes(encode_tiff(samples, order, extra=extra))
-    picture = read_picture(path)
-    np.testing.assert_array_equal(picture.pixels, samples[..., :3])
+    image = read_image(path)
+    np.testing.assert_array_equal(image.pixels, samples[..., :3])
     if extra == 2:
-        np.testing.assert_array_equal(picture.alpha, samples[..., 3])
+        np.testing.assert_array_equal(image.alpha, samples[..., 3])
     else:
-        assert picture.alpha is None
-    assert picture.exif is None  # its tags are all about its own layout
+        assert image.alpha is None
+    assert image.exif is None  # its tags are all about its own layout
 
 
 def test_premultiplied_tiff_is_divided_in_sixteen_bit(tmp_path, rng):
-    colour, alpha = _array(rng, 5, 6, 3, dtype=np.uint16), _array(rng, 5, 6, 1, dtype=np.uint16)
+    color, alpha = _array(rng, 5, 6, 3, dtype=np.uint16), _array(rng, 5, 6, 1, dtype=np.uint16)
     alpha = np.maximum(alpha, 20_000)
-    samples = np.dstack([np.round(colour * (alpha / 65535)), alpha]).astype(np.uint16)
+    samples = np.dstack([np.round(color * (alpha / 65535)), alpha]).astype(np.uint16)
     path = tmp_path / "premultiplied.tif"
     path.write_bytes(encode_tiff(samples, "<", extra=1))
-    picture = read_picture(path)
-    np.testing.assert_array_equal(picture.alpha, alpha[..., 0])
-    assert np.abs(picture.pixels.astype(int) - colour).max() <= 2
+    image = read_image(path)
+    np.testing.assert_array_equal(image.alpha, alpha[..., 0])
+    assert np.abs(image.pixels.astype(int) - color).max() <= 2
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -186,21 +186,21 @@ def test_gray_tiff_of_sixteen_bit(tmp_path, rng, order):
     gray = _array(rng, 5, 6, dtype=np.uint16)
     path = tmp_path / "gray.tif"
     path.write_bytes(encode_tiff(gray, order))
-    picture = read_picture(path)
-    np.testing.assert_array_equal(picture.pixels, gray)
-    assert picture.pixels.dtype.isnative
+    image = read_image(path)
+    np.testing.assert_array_equal(image.pixels, gray)
+    assert image.pixels.dtype.isnative
     path.write_bytes(encode_tiff(gray, order, white=True))
-    np.testing.assert_array_equal(read_picture(path).pixels, 65535 - gray)
+    np.testing.assert_array_equal(read_image(path).pixels, 65535 - gray)
 
 
 def test_pgm_of_sixteen_bit_is_kept_and_ppm_refused(tmp_path, rng):
     samples = _array(rng, 2, 3, 3, dtype=np.uint16)
-    gray, colour = tmp_path / "a.pgm", tmp_path / "a.ppm"
+    gray, color = tmp_path / "a.pgm", tmp_path / "a.ppm"
     gray.write_bytes(b"P5 3 2 65535\n" + samples[..., 0].astype(">u2").tobytes())
-    np.testing.assert_array_equal(read_picture(gray).pixels, samples[..., 0])
-    colour.write_bytes(b"P6 3 2 65535\n" + samples.astype(">u2").tobytes())
-    with pytest.raises(ImageError, match="PPM of 16 bit in colour; save it as PNG"):
-        read_picture(colour)
+    np.testing.assert_array_equal(read_image(gray).pixels, samples[..., 0])
+    color.write_bytes(b"P6 3 2 65535\n" + samples.astype(">u2").tobytes())
+    with pytest.raises(ImageError, match="PPM of 16 bit in color; save it as PNG"):
+        read_image(color)
 
 
 # What travels beside the pixels
@@ -217,12 +217,12 @@ def test_orientation_is_applied_and_reset(tmp_path, rng, name, orientation):
     upright = image.copy()
     upright.getexif()[0x0112] = orientation
     upright = np.asarray(ImageOps.exif_transpose(upright))
-    picture = read_picture(path)
-    np.testing.assert_array_equal(picture.pixels, upright[..., :3])
-    np.testing.assert_array_equal(picture.alpha, upright[..., 3])
-    assert picture_size(path) == (picture.width, picture.height)
+    loaded = read_image(path)
+    np.testing.assert_array_equal(loaded.pixels, upright[..., :3])
+    np.testing.assert_array_equal(loaded.alpha, upright[..., 3])
+    assert image_size(path) == (loaded.width, loaded.height)
     kept = Image.Exif()
-    kept.load(picture.exif)
+    kept.load(loaded.exif)
     assert kept[0x010E] == "a description"
     assert kept.get(0x0112, 1) == 1
 
@@ -233,32 +233,30 @@ def test_profile_and_camera_data_are_kept(tmp_path, rng):
     exif.get_ifd(0x8769).update({0x829A: 1 / 250, 0xA002: 8, 0xA003: 8})
     path = tmp_path / "a.jpg"
     Image.fromarray(_array(rng, 8, 8, 3)).save(path, icc_profile=b"a profile", exif=exif)
-    picture = read_picture(path)
-    assert picture.icc == b"a profile"
+    image = read_image(path)
+    assert image.icc == b"a profile"
     kept = Image.Exif()
-    kept.load(picture.exif)
+    kept.load(image.exif)
     assert kept[0x010F] == "Maker"
     camera = kept.get_ifd(0x8769)
     assert float(camera.pop(0x829A)) == pytest.approx(1 / 250)
-    assert camera == {}  # the size, which an enlarged picture no longer has, is left out
+    assert camera == {}  # the size, which an enlarged image no longer has, is left out
 
 
 def test_damaged_exif_costs_the_exif_alone(tmp_path, rng):
     path = tmp_path / "a.jpg"
     Image.fromarray(_array(rng, 8, 8, 3)).save(path, exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x0e\x01")
-    picture = read_picture(path)
-    assert picture.pixels.shape == (8, 8, 3)
-    assert picture.exif is None
+    image = read_image(path)
+    assert image.pixels.shape == (8, 8, 3)
+    assert image.exif is None
 
 
-def test_first_page_and_first_picture(tmp_path, rng):
+def test_first_page_and_first_image(tmp_path, rng):
     first, second = (Image.fromarray(_array(rng, 4, 4, 3)) for _ in range(2))
-    pages = read_picture(_saved(tmp_path / "a.tif", first, save_all=True, append_images=[second]))
+    pages = read_image(_saved(tmp_path / "a.tif", first, save_all=True, append_images=[second]))
     np.testing.assert_array_equal(pages.pixels, np.asarray(first))
     assert pages.notes == ("only the first of 2 pages was read",)
-    phone = read_picture(
-        _saved(tmp_path / "a.jpg", first, format="MPO", save_all=True, append_images=[second])
-    )
+    phone = read_image(_saved(tmp_path / "a.jpg", first, format="MPO", save_all=True, append_images=[second]))
     assert phone.format == "JPEG"
     assert phone.pixels.shape == (4, 4, 3)
 
@@ -268,16 +266,16 @@ def test_from_pillow(rng):
     image = Image.fromarray(pixels)
     image.getexif()[0x0112] = 3
     image.info["icc_profile"] = b"profile"
-    picture = picture_from_pil(image)
-    np.testing.assert_array_equal(picture.pixels, pixels[::-1, ::-1, :3])
-    np.testing.assert_array_equal(picture.alpha, pixels[::-1, ::-1, 3])
-    assert (picture.icc, picture.format) == (b"profile", "")
-    deep = picture_from_pil(Image.fromarray(_array(rng, 4, 6, dtype=np.uint16)))
+    loaded = image_from_pil(image)
+    np.testing.assert_array_equal(loaded.pixels, pixels[::-1, ::-1, :3])
+    np.testing.assert_array_equal(loaded.alpha, pixels[::-1, ::-1, 3])
+    assert (loaded.icc, loaded.format) == (b"profile", "")
+    deep = image_from_pil(Image.fromarray(_array(rng, 4, 6, dtype=np.uint16)))
     assert (deep.bits, deep.is_gray) == (16, True)
     with pytest.raises(ImageError, match="floating-point"):
-        picture_from_pil(Image.new("F", (3, 3)))
+        image_from_pil(Image.new("F", (3, 3)))
     with pytest.raises(ImageError, match="run from 70000 to 70000; need 8 or 16 bit"):
-        picture_from_pil(Image.new("I", (3, 3), 70000))
+        image_from_pil(Image.new("I", (3, 3), 70000))
 
 
 # Bad input
@@ -314,13 +312,13 @@ def _single(mode: str, value: float) -> bytes:
     ("content", "message"),
     [
         (b"", r"is empty \(0 bytes\)"),
-        ("Nur Text, schön.\nZweite Zeile\n".encode(), "is no picture: it holds text"),
-        (b"\x00\x01\x02binary" * 99, "is no picture: its format is unknown"),
-        (_png()[:20], "is no picture: its format is unknown, or its start is damaged"),
+        ("Nur Text, schön.\nZweite Zeile\n".encode(), "is no image: it holds text"),
+        (b"\x00\x01\x02binary" * 99, "is no image: its format is unknown"),
+        (_png()[:20], "is no image: its format is unknown, or its start is damaged"),
         (_png()[:5000], "damaged or cut short"),
         (_of("JPEG")[:800], "damaged or cut short"),
-        (_of("WEBP")[:900], "damaged or cut short|is no picture"),
-        (_of("TIFF", compression="tiff_adobe_deflate")[:900], "damaged or cut short|is no picture"),
+        (_of("WEBP")[:900], "damaged or cut short|is no image"),
+        (_of("TIFF", compression="tiff_adobe_deflate")[:900], "damaged or cut short|is no image"),
         (_of("BMP")[:900], "damaged or cut short"),
         (_of("GIF")[:900], "damaged or cut short"),
         (_animation("GIF"), "is an animation of 3 frames"),
@@ -329,26 +327,26 @@ def _single(mode: str, value: float) -> bytes:
         (_single("F", 0.5), "floating-point"),
         (_single("I", 70000), r"signed integers \(TIFF, gray, 32 bit\); convert it to unsigned 16-bit"),
         (_single("I", -1), "its samples are signed integers"),
-        (_of("EPS"), "is no picture"),
-        (_of("ICO"), "is no picture"),
+        (_of("EPS"), "is no image"),
+        (_of("ICO"), "is no image"),
     ],
 )
 def test_bad_files_are_one_line_that_names_them(tmp_path, content, message):
     path = tmp_path / "photo.png"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=message) as caught:
-        read_picture(path)
+        read_image(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_and_folder(tmp_path):
     with pytest.raises(ImageError, match="is not there"):
-        read_picture(tmp_path / "nothing.png")
+        read_image(tmp_path / "nothing.png")
     with pytest.raises(ImageError, match="is a folder"):
-        read_picture(tmp_path)
+        read_image(tmp_path)
     with pytest.raises(ImageError, match="is no path"):
-        read_picture("a\0b.png")
+        read_image("a\0b.png")
 
 
 def test_the_limit_is_ours_and_pillow_stays_silent(tmp_path, monkeypatch):
@@ -356,12 +354,12 @@ def test_the_limit_is_ours_and_pillow_stays_silent(tmp_path, monkeypatch):
     tall = _saved(tmp_path / "a.tif", Image.new("L", (40, 30)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow would raise from 200 px on
     for each in (path, tall):
-        assert read_picture(each).width == 40
+        assert read_image(each).width == 40
         with pytest.raises(ImageError, match=r"40x30 = 1,200 px, over the limit of 1,199; raise the limit"):
-            read_picture(each, max_pixels=1199)
+            read_image(each, max_pixels=1199)
     assert Image.MAX_IMAGE_PIXELS == 100
     with pytest.raises(ImageError, match="damaged"):
-        read_picture(_cut(path))
+        read_image(_cut(path))
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
@@ -375,7 +373,7 @@ def test_threads_read_at_once_and_leave_no_trace(tmp_path, rng):
     path = _saved(tmp_path / "a.png", Image.fromarray(pixels))
     limit, results = Image.MAX_IMAGE_PIXELS, []
     threads = [
-        threading.Thread(target=lambda: results.extend(read_picture(path).pixels for _ in range(5)))
+        threading.Thread(target=lambda: results.extend(read_image(path).pixels for _ in range(5)))
         for _ in range(6)
     ]
     before = list(warnings.filters)
@@ -389,15 +387,15 @@ def test_threads_read_at_once_and_leave_no_trace(tmp_path, rng):
     assert warnings.filters == before
 
 
-def test_pictures_of_a_folder(tmp_path):
+def test_images_of_a_folder(tmp_path):
     for name in ("b.PNG", "a.jpg", ".hidden.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in list_pictures(tmp_path)] == ["a.jpg", "b.PNG"]
+    assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.PNG"]
     with pytest.raises(ImageError, match="is not there"):
-        list_pictures(tmp_path / "missing")
+        list_images(tmp_path / "missing")
     with pytest.raises(ImageError, match="is not a folder"):
-        list_pictures(tmp_path / "a.jpg")
+        list_images(tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -405,7 +403,7 @@ def test_pictures_of_a_folder(tmp_path):
 @pytest.mark.parametrize("ending", ["png", "tif"])
 def test_the_bits_are_told_without_decoding(tmp_path, rng, ending, dtype, channels):
     samples = rng.integers(0, 256, (5, 4, channels), dtype)
-    colour = samples[..., :3] if channels > 2 else samples[..., 0]
+    color = samples[..., :3] if channels > 2 else samples[..., 0]
     alpha = samples[..., -1] if channels in (2, 4) else None
-    write_picture(Picture(colour, alpha), tmp_path / f"a.{ending}")
-    assert picture_bits(tmp_path / f"a.{ending}") == read_picture(tmp_path / f"a.{ending}").bits
+    write_image(LoadedImage(color, alpha), tmp_path / f"a.{ending}")
+    assert image_bits(tmp_path / f"a.{ending}") == read_image(tmp_path / f"a.{ending}").bits

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from hfsr.errors import ImageError
-from hfsr.images import read_picture
+from hfsr.images import read_image
 from hfsr.images.encoding import tiff_writer
 from hfsr.images.encoding.tiff_writer import TiffWriter
 
@@ -33,10 +33,10 @@ def test_every_kind_is_read_back(tmp_path, rng, monkeypatch, channels, dtype, si
     samples = rng.integers(0, np.iinfo(dtype).max, (*size, channels), dtype, endpoint=True)
     path = tmp_path / "a.tif"
     path.write_bytes(encode(samples))
-    picture = read_picture(path)
-    planes = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+    loaded = read_image(path)
+    planes = loaded.pixels if loaded.alpha is None else np.dstack([loaded.pixels, loaded.alpha])
     np.testing.assert_array_equal(planes.reshape(samples.shape), samples)
-    assert picture.is_gray == (channels < 3)
+    assert loaded.is_gray == (channels < 3)
     if dtype == np.uint8:
         with Image.open(path) as image:
             np.testing.assert_array_equal(np.asarray(image).reshape(samples.shape), samples)
@@ -63,10 +63,10 @@ def test_profile_camera_data_and_resolution(tmp_path, rng):
     samples = rng.integers(0, 65536, (5, 4, 3), np.uint16)
     path = tmp_path / "a.tif"
     path.write_bytes(encode(samples, icc=b"a profile" * 99, exif=exif.tobytes()))
-    picture = read_picture(path)
-    assert picture.icc == b"a profile" * 99
+    image = read_image(path)
+    assert image.icc == b"a profile" * 99
     kept = Image.Exif()
-    kept.load(picture.exif)
+    kept.load(image.exif)
     assert (kept[0x010F], kept[282], kept[296]) == ("Maker", 600.0, 2)
     assert float(kept.get_ifd(0x8769)[0x829A]) == pytest.approx(1 / 250)
     assert kept.get_ifd(0x8825)[1] == "N"
@@ -79,20 +79,20 @@ def test_sixteen_bit_is_turned_upright(tmp_path, rng, orientation):
     samples = rng.integers(0, 65536, (4, 6, 3), np.uint16)
     path = tmp_path / "a.tif"
     path.write_bytes(encode(samples, exif=exif.tobytes()))
-    picture = read_picture(path)
+    image = read_image(path)
     for channel in range(3):
         flat = Image.fromarray((samples[..., channel] >> 8).astype(np.uint8))
         flat.getexif()[0x0112] = orientation
         upright = np.asarray(ImageOps.exif_transpose(flat))
-        np.testing.assert_array_equal(picture.pixels[..., channel] >> 8, upright)
-    assert np.sort(picture.pixels, axis=None).tolist() == np.sort(samples, axis=None).tolist()
+        np.testing.assert_array_equal(image.pixels[..., channel] >> 8, upright)
+    assert np.sort(image.pixels, axis=None).tolist() == np.sort(samples, axis=None).tolist()
 
 
 def test_wrong_rows_are_refused(rng):
     rows = rng.integers(0, 255, (3, 4, 3), np.uint8)
     writer = TiffWriter(io.BytesIO(), 4, 2, channels=3, bits=8)
     for wrong, message in (
-        (rows, "3 rows where the picture has room for 2"),
+        (rows, "3 rows where the image has room for 2"),
         (rows[:1].astype(np.uint16), "rows are uint16"),
         (rows[:1, :2], "need uint8"),
     ):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hfsr.errors import ImageError
-from hfsr.images import picture_bits, picture_size, read_picture
+from hfsr.images import image_bits, image_size, read_image
 
 from .tiff_files import encode
 
@@ -27,10 +27,10 @@ def full_range(samples: np.ndarray, bits: int) -> np.ndarray:
 def read(tmp_path, data: bytes):
     path = tmp_path / "a.tif"
     path.write_bytes(data)
-    picture = read_picture(path)
-    assert picture_size(path) == (picture.width, picture.height)
-    assert picture_bits(path) == picture.bits
-    return picture
+    image = read_image(path)
+    assert image_size(path) == (image.width, image.height)
+    assert image_bits(path) == image.bits
+    return image
 
 
 @pytest.mark.parametrize("layout", ["strip", "strips", "tiles", "planes", "planes in tiles"])
@@ -38,7 +38,7 @@ def read(tmp_path, data: bytes):
 @pytest.mark.parametrize("bits", [2, 4, 5, 6, 8, 10, 12, 14, 16])
 def test_every_depth_reaches_white(tmp_path, rng, bits, channels, layout):
     samples = samples_of(rng, bits, channels)
-    picture = read(
+    image = read(
         tmp_path,
         encode(
             samples,
@@ -50,10 +50,10 @@ def test_every_depth_reaches_white(tmp_path, rng, bits, channels, layout):
         ),
     )
     expected = full_range(samples, bits)
-    np.testing.assert_array_equal(picture.pixels, expected[..., 0] if channels == 1 else expected)
-    assert picture.pixels.max() == (255 if bits <= 8 else 65535)
-    assert picture.notes == ()
-    assert picture.exif is None
+    np.testing.assert_array_equal(image.pixels, expected[..., 0] if channels == 1 else expected)
+    assert image.pixels.max() == (255 if bits <= 8 else 65535)
+    assert image.notes == ()
+    assert image.exif is None
 
 
 @pytest.mark.parametrize("predictor", [False, True])
@@ -70,17 +70,17 @@ def test_compressed_planes_of_sixteen_bit(tmp_path, rng, order, tile, predictor)
 @pytest.mark.parametrize("bits", [12, 14])
 def test_compressed_samples_that_are_no_bytes(tmp_path, rng, bits):
     samples = samples_of(rng, bits, 3)
-    picture = read(tmp_path, encode(samples, bits, deflate=True, strip_rows=6))
-    np.testing.assert_array_equal(picture.pixels, full_range(samples, bits))
+    image = read(tmp_path, encode(samples, bits, deflate=True, strip_rows=6))
+    np.testing.assert_array_equal(image.pixels, full_range(samples, bits))
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16])
 def test_white_may_be_zero(tmp_path, rng, bits, order):
     samples = samples_of(rng, bits, 1)
-    picture = read(tmp_path, encode(samples, bits, order=order, photometric=0))
+    image = read(tmp_path, encode(samples, bits, order=order, photometric=0))
     expected = full_range(((1 << bits) - 1) - samples.astype(int), bits)
-    np.testing.assert_array_equal(picture.pixels, expected[..., 0])
+    np.testing.assert_array_equal(image.pixels, expected[..., 0])
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -88,10 +88,10 @@ def test_white_may_be_zero(tmp_path, rng, bits, order):
 def test_big_tiff_of_either_byte_order(tmp_path, rng, bits, order):
     samples = samples_of(rng, bits, 3)
     tags = {271: (2, b"Maker\0"), 274: (3, [6]), 700: (7, b"<x:xmpmeta/>")}
-    picture = read(tmp_path, encode(samples, bits, order=order, big=True, strip_rows=4, tags=tags))
-    np.testing.assert_array_equal(picture.pixels, np.rot90(full_range(samples, bits), 3))
-    assert b"Maker\0" in picture.exif
-    assert picture.xmp == b"<x:xmpmeta/>"
+    image = read(tmp_path, encode(samples, bits, order=order, big=True, strip_rows=4, tags=tags))
+    np.testing.assert_array_equal(image.pixels, np.rot90(full_range(samples, bits), 3))
+    assert b"Maker\0" in image.exif
+    assert image.xmp == b"<x:xmpmeta/>"
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
@@ -104,16 +104,16 @@ def test_big_tiff_of_either_byte_order(tmp_path, rng, bits, order):
 )  # fmt: skip
 def test_extra_channels(tmp_path, rng, bits, channels, extra, alpha, left_out):
     samples = samples_of(rng, bits, channels)
-    picture = read(tmp_path, encode(samples, bits, extra=extra))
+    image = read(tmp_path, encode(samples, bits, extra=extra))
     colors = channels - len(extra)
     expected = full_range(samples, bits)
-    np.testing.assert_array_equal(picture.pixels, expected[..., 0] if colors == 1 else expected[..., :3])
+    np.testing.assert_array_equal(image.pixels, expected[..., 0] if colors == 1 else expected[..., :3])
     if alpha is None:
-        assert picture.alpha is None
+        assert image.alpha is None
     else:
-        np.testing.assert_array_equal(picture.alpha, expected[..., alpha])
+        np.testing.assert_array_equal(image.alpha, expected[..., alpha])
     note = "1 extra channel was left out" if left_out == 1 else f"{left_out} extra channels were left out"
-    assert picture.notes == ((note,) if left_out else ())
+    assert image.notes == ((note,) if left_out else ())
 
 
 @pytest.mark.parametrize("bits", [8, 12])
@@ -122,10 +122,10 @@ def test_alpha_that_is_multiplied_in(tmp_path, rng, bits):
     color = samples_of(rng, bits, 3)
     alpha = rng.integers(white // 3, white, (*SHAPE, 1), endpoint=True)
     stored = np.dstack([np.round(color * (alpha / white)), alpha, alpha]).astype(color.dtype)
-    picture = read(tmp_path, encode(stored, bits, extra=(1, 0)))
-    np.testing.assert_array_equal(picture.alpha, full_range(alpha, bits)[..., 0])
+    image = read(tmp_path, encode(stored, bits, extra=(1, 0)))
+    np.testing.assert_array_equal(image.alpha, full_range(alpha, bits)[..., 0])
     tolerance = 3 * (255 if bits == 8 else 65535) / white
-    assert np.abs(picture.pixels - full_range(color, bits)).max() <= tolerance
+    assert np.abs(image.pixels - full_range(color, bits)).max() <= tolerance
 
 
 def floats(shape, kind):
@@ -157,7 +157,7 @@ def floats(shape, kind):
 def test_what_is_refused_is_named(tmp_path, data, reason):
     path = tmp_path / "a.tif"
     path.write_bytes(data)
-    for call in (read_picture, picture_size, picture_bits):
+    for call in (read_image, image_size, image_bits):
         with pytest.raises(ImageError) as caught:
             call(path)
         assert reason in str(caught.value)
@@ -183,7 +183,7 @@ def test_damage_anywhere_is_one_line(tmp_path, rng, big):
 
 def _is_refused(path) -> bool:
     try:
-        read_picture(path, max_pixels=1 << 20)
+        read_image(path, max_pixels=1 << 20)
     except ImageError:
         return True
     return False

@@ -9,16 +9,16 @@ import pytest
 from PIL import Image, features
 
 from hfsr.errors import ImageError
-from hfsr.images import Picture, output_format, picture_to_pil, read_picture, replacing, write_picture
+from hfsr.images import LoadedImage, image_to_pil, output_format, read_image, replacing, write_image
 
 from . import profiles
 
 
-def _picture(rng, *, gray=False, alpha=False, dtype=np.uint8, height=9, width=13, **more) -> Picture:
+def _image(rng, *, gray=False, alpha=False, dtype=np.uint8, height=9, width=13, **more) -> LoadedImage:
     peak = np.iinfo(dtype).max
     shape = (height, width) if gray else (height, width, 3)
     opacity = rng.integers(0, peak, (height, width), dtype, endpoint=True) if alpha else None
-    return Picture(rng.integers(0, peak, shape, dtype, endpoint=True), opacity, **more)
+    return LoadedImage(rng.integers(0, peak, shape, dtype, endpoint=True), opacity, **more)
 
 
 def _exif() -> bytes:
@@ -34,18 +34,18 @@ def _exif() -> bytes:
     [("png", np.uint8), ("png", np.uint16), ("tif", np.uint8), ("tif", np.uint16), ("webp", np.uint8)],
 )
 def test_lossless_round_trip(tmp_path, rng, ending, dtype, gray, alpha):
-    picture = _picture(rng, gray=gray, alpha=alpha, dtype=dtype, icc=b"a profile" * 40, exif=_exif())
-    write_picture(picture, tmp_path / f"a.{ending}")
-    back = read_picture(tmp_path / f"a.{ending}")
-    pixels = picture.pixels
+    image = _image(rng, gray=gray, alpha=alpha, dtype=dtype, icc=b"a profile" * 40, exif=_exif())
+    write_image(image, tmp_path / f"a.{ending}")
+    back = read_image(tmp_path / f"a.{ending}")
+    pixels = image.pixels
     if gray and ending == "webp":  # which has no gray
         pixels = np.dstack([pixels] * 3)
     np.testing.assert_array_equal(back.pixels, pixels)
     if alpha:
-        np.testing.assert_array_equal(back.alpha, picture.alpha)
+        np.testing.assert_array_equal(back.alpha, image.alpha)
     else:
         assert back.alpha is None
-    assert back.icc == picture.icc
+    assert back.icc == image.icc
     kept = Image.Exif()
     kept.load(back.exif)
     assert kept[0x010F] == "Maker"
@@ -57,47 +57,47 @@ def test_a_profile_of_gray_is_applied_where_the_format_has_no_gray(tmp_path, end
         pytest.skip(f"this Pillow has no {ending}")
     half = np.full((16, 16), 128, np.uint8)
     for alpha in (None, half):
-        write_picture(Picture(half, alpha, icc=profiles.linear_gray()), tmp_path / f"a.{ending}")
-        back = read_picture(tmp_path / f"a.{ending}")
+        write_image(LoadedImage(half, alpha, icc=profiles.linear_gray()), tmp_path / f"a.{ending}")
+        back = read_image(tmp_path / f"a.{ending}")
         assert back.icc is None
         assert np.abs(back.pixels.astype(int) - 188).max() <= 1
         assert (back.alpha is None) == (alpha is None)
 
 
 def test_gray_tiff_stays_sixteen_bit(tmp_path, rng):
-    picture = _picture(rng, gray=True, dtype=np.uint16)
-    write_picture(picture, tmp_path / "a.tiff")
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.tiff").pixels, picture.pixels)
+    image = _image(rng, gray=True, dtype=np.uint16)
+    write_image(image, tmp_path / "a.tiff")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tiff").pixels, image.pixels)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "bmp"])
 def test_sixteen_bit_is_rounded_where_the_format_has_eight(tmp_path, ending):
     values = np.full((16, 16, 3), 257 * 100 + 128, np.uint16)
-    write_picture(Picture(values), tmp_path / f"a.{ending}")
-    back = read_picture(tmp_path / f"a.{ending}")
+    write_image(LoadedImage(values), tmp_path / f"a.{ending}")
+    back = read_image(tmp_path / f"a.{ending}")
     assert back.bits == 8
     assert np.abs(back.pixels.astype(int) - 100).max() <= 1
-    write_picture(Picture(values + 2), tmp_path / "b.bmp")
-    assert read_picture(tmp_path / "b.bmp").pixels[0, 0, 0] == 101
+    write_image(LoadedImage(values + 2), tmp_path / "b.bmp")
+    assert read_image(tmp_path / "b.bmp").pixels[0, 0, 0] == 101
 
 
 def test_jpeg_quality_counts(tmp_path, rng):
-    picture = _picture(rng, height=64, width=64, icc=b"p", exif=_exif())
+    image = _image(rng, height=64, width=64, icc=b"p", exif=_exif())
     sizes = []
     for quality in (10, 60, 95):
-        write_picture(picture, tmp_path / "a.jpg", jpeg_quality=quality)
+        write_image(image, tmp_path / "a.jpg", jpeg_quality=quality)
         sizes.append((tmp_path / "a.jpg").stat().st_size)
     assert sizes == sorted(set(sizes))
-    back = read_picture(tmp_path / "a.jpg")
+    back = read_image(tmp_path / "a.jpg")
     assert back.icc == b"p"
     assert back.exif is not None
-    assert np.mean(np.abs(back.pixels.astype(float) - picture.pixels)) < 6
+    assert np.mean(np.abs(back.pixels.astype(float) - image.pixels)) < 6
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
 def test_avif(tmp_path):
-    write_picture(Picture(np.full((16, 16, 3), 90, np.uint8)), tmp_path / "a.avif")
-    assert np.abs(read_picture(tmp_path / "a.avif").pixels.astype(int) - 90).max() <= 2
+    write_image(LoadedImage(np.full((16, 16, 3), 90, np.uint8)), tmp_path / "a.avif")
+    assert np.abs(read_image(tmp_path / "a.avif").pixels.astype(int) - 90).max() <= 2
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_avif(tmp_path):
         (
             "a.webp",
             {"width": 16_384, "height": 1},
-            "WEBP holds at most 16383 px a side, the picture is 16384x1",
+            "WEBP holds at most 16383 px a side, the image is 16384x1",
         ),
         ("a.xyz", {}, r"ends in '.xyz'; hfsr writes .avif, .bmp, .jfif, .jpe, .jpeg"),
         ("a", {}, "has no ending"),
@@ -119,14 +119,14 @@ def test_avif(tmp_path):
 def test_what_cannot_be_written_leaves_nothing(tmp_path, rng, name, options, message):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ImageError, match=message) as caught:
-        write_picture(_picture(rng, **options), tmp_path / name)
+        write_image(_image(rng, **options), tmp_path / name)
     assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == ["folder.png"]
 
 
 def test_quality_out_of_range(tmp_path, rng):
     with pytest.raises(ImageError, match="quality 101 is out of range"):
-        write_picture(_picture(rng), tmp_path / "a.jpg", jpeg_quality=101)
+        write_image(_image(rng), tmp_path / "a.jpg", jpeg_quality=101)
 
 
 def test_an_older_file_stays_until_the_new_one_is_complete(tmp_path):
@@ -163,7 +163,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 def test_no_permission(tmp_path, rng):
     tmp_path.chmod(0o500)
     with pytest.raises(ImageError, match="Permission denied"):
-        write_picture(_picture(rng), tmp_path / "a.png")
+        write_image(_image(rng), tmp_path / "a.png")
 
 
 def test_formats():
@@ -172,12 +172,12 @@ def test_formats():
 
 
 def test_to_pillow(rng):
-    colour = _picture(rng, alpha=True, icc=b"p", exif=_exif())
-    image = picture_to_pil(colour)
+    color = _image(rng, alpha=True, icc=b"p", exif=_exif())
+    image = image_to_pil(color)
     assert image.mode == "RGBA"
     assert image.info["icc_profile"] == b"p"
     assert image.getexif()[0x010F] == "Maker"
-    np.testing.assert_array_equal(np.asarray(image), np.dstack([colour.pixels, colour.alpha]))
-    deep = _picture(rng, gray=True, dtype=np.uint16)
-    assert picture_to_pil(deep).mode == "L"
-    assert picture_to_pil(_picture(rng, gray=True, alpha=True)).mode == "LA"
+    np.testing.assert_array_equal(np.asarray(image), np.dstack([color.pixels, color.alpha]))
+    deep = _image(rng, gray=True, dtype=np.uint16)
+    assert image_to_pil(deep).mode == "L"
+    assert image_to_pil(_image(rng, gray=True, alpha=True)).mode == "LA"

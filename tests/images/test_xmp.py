@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hfsr.errors import ImageError
-from hfsr.images import read_picture, write_picture
+from hfsr.images import read_image, write_image
 from hfsr.images.metadata.xmp import cleaned_xmp
 
 PIXELS = np.zeros((6, 8, 3), np.uint8)
@@ -66,10 +66,10 @@ def test_parts_that_are_not_copied(tmp_path, attributes, elements, gone, notes):
     for word in gone:
         assert word.encode() in xmp
     Image.fromarray(PIXELS).save(tmp_path / "a.jpg", xmp=xmp)
-    picture = read_picture(tmp_path / "a.jpg")
-    assert picture.notes == tuple(notes)
-    write_picture(picture, tmp_path / "b.jpg")
-    found = read_picture(tmp_path / "b.jpg").xmp
+    image = read_image(tmp_path / "a.jpg")
+    assert image.notes == tuple(notes)
+    write_image(image, tmp_path / "b.jpg")
+    found = read_image(tmp_path / "b.jpg").xmp
     for word in gone:
         assert word.encode() not in found
     assert b'dc:source="a scan"' in found
@@ -99,12 +99,12 @@ def test_damaged_xmp_is_left_out_and_said(tmp_path, xmp):
     with pytest.raises(ImageError):
         cleaned_xmp(xmp, is_turned=False)
     Image.fromarray(PIXELS).save(tmp_path / "a.webp", xmp=xmp)
-    picture = read_picture(tmp_path / "a.webp")
-    assert picture.xmp is None
-    assert picture.notes == ("its XMP is damaged and was left out",)
+    image = read_image(tmp_path / "a.webp")
+    assert image.xmp is None
+    assert image.notes == ("its XMP is damaged and was left out",)
 
 
 def test_images_beside_the_first_are_counted(tmp_path):
     images = [Image.fromarray(PIXELS + shade) for shade in (0, 90, 180)]
     images[0].save(tmp_path / "a.mpo", save_all=True, append_images=images[1:])
-    assert read_picture(tmp_path / "a.mpo").notes == ("only the first of 3 images was read",)
+    assert read_image(tmp_path / "a.mpo").notes == ("only the first of 3 images was read",)

@@ -62,7 +62,7 @@ def test_the_halos_of_these_weights_matter(arch):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("preset", "gain"), [("a2n_x2", 1.3), ("rcan_x4", 1.0)])
-def test_a_picture_in_pieces_of_128_px(preset, gain):
+def test_a_image_in_pieces_of_128_px(preset, gain):
     """390x260 px by networks of full size: `--tile 128` is `--tile 0`, and tiles by themselves are not."""
     torch.manual_seed(3)
     model, image = loud(hfsr.create_model(preset).eval(), gain), uneven_image(260, 390)

@@ -1,4 +1,4 @@
-"""On a CUDA device: pictures as on the CPU, exact in pieces, in bounded memory, settings given back."""
+"""On a CUDA device: images as on the CPU, exact in pieces, in bounded memory, settings given back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import hfsr
-from hfsr.images import Picture, read_picture, write_picture
+from hfsr.images import LoadedImage, read_image, write_image
 from hfsr.inference import Upscaler, runner
 from hfsr.inference.execution import allocator
 from hfsr.inference.planning import planner
@@ -26,7 +26,7 @@ POOLED = ("rcan_tiny", "a2n_tiny", "drn_tiny", "mirnet_tiny")
 @pytest.fixture(autouse=True)
 def _in_parts(monkeypatch) -> None:
     monkeypatch.setattr(runner, "_SMALL", 0)
-    monkeypatch.setitem(planner._BAND_BYTES, "cuda", 64 << 10)  # a picture for tests has several bands
+    monkeypatch.setitem(planner._BAND_BYTES, "cuda", 64 << 10)  # an image for tests has several bands
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -69,11 +69,11 @@ def test_files_are_those_of_the_cpu(tmp_path, bits, alpha, gray, ensemble):
     shape, dtype = (60, 77), np.uint8 if bits == 8 else np.uint16
     pixels = levels.integers(0, 1 << bits, shape if gray else (*shape, 3), dtype)
     opacity = levels.integers(1, 1 << bits, shape, dtype) if alpha else None
-    write_picture(Picture(pixels, opacity), tmp_path / "in.png")
+    write_image(LoadedImage(pixels, opacity), tmp_path / "in.png")
     for device in ("cpu", "cuda"):
         up = Upscaler(model, dtype="fp32", device=device, self_ensemble=ensemble)
         up.file(tmp_path / "in.png", tmp_path / f"{device}.png")
-    a, b = read_picture(tmp_path / "cpu.png"), read_picture(tmp_path / "cuda.png")
+    a, b = read_image(tmp_path / "cpu.png"), read_image(tmp_path / "cuda.png")
     away = 1 if bits == 8 else 16
     solid = slice(None) if opacity is None else a.alpha > (1 << bits) // 8
     assert np.abs(a.pixels[solid].astype(int) - b.pixels[solid]).max() <= away
@@ -95,7 +95,7 @@ def test_running_out_halves_the_parts_and_changes_nothing():
         assert (found - whole).abs().max() <= TOLERANCE * limit(whole)
 
 
-def test_a_2k_picture_is_never_on_the_gpu_as_a_whole():
+def test_a_2k_image_is_never_on_the_gpu_as_a_whole():
     """Its result alone would take 106 MB in float32."""
     model = hfsr.create_model("edsr_tiny").eval()
     pixels = np.random.default_rng(0).integers(0, 256, (1080, 2048, 3), np.uint8)

@@ -31,7 +31,7 @@ def network(scale: float) -> nn.Module:
 @pytest.mark.parametrize("size", [(29, 45), (1, 1), (31, 2)], ids=str)
 @pytest.mark.parametrize("tile", [8, 13, "auto"])
 def test_parts_equal_the_whole_image(scale, size, tile, monkeypatch):
-    monkeypatch.setattr(runner, "_SMALL", 0)  # else "auto" runs such a picture whole
+    monkeypatch.setattr(runner, "_SMALL", 0)  # else "auto" runs such an image whole
     model, image = network(scale), uneven_image(*size)
     whole = model(image)
     parts = Upscaler(model, tile=tile, dtype="fp32", device="cpu").tensor(image)

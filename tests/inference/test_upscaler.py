@@ -46,7 +46,7 @@ def test_an_array_keeps_its_type(model, dtype, gray):
     assert result.shape == (40, 46) + (() if gray else (3,))
 
 
-def test_arrays_pil_pictures_and_files_agree(model, pixels, tmp_path):
+def test_arrays_pil_images_and_files_agree(model, pixels, tmp_path):
     up = Upscaler(model, dtype="fp32")
     expected = up(pixels)
     Image.fromarray(pixels).save(tmp_path / "in.png")
@@ -58,7 +58,7 @@ def test_arrays_pil_pictures_and_files_agree(model, pixels, tmp_path):
 
 def test_the_result_is_the_networks_rounded_half_up(model, pixels):
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    expected = images.quantise(model(image)[0].permute(1, 2, 0), np.uint8)
+    expected = images.quantize(model(image)[0].permute(1, 2, 0), np.uint8)
     np.testing.assert_array_equal(Upscaler(model, tile=0, dtype="fp32")(pixels), expected)
 
 
@@ -83,10 +83,10 @@ def test_progress_counts_every_piece_of_every_stage(pixels):
     assert steps[-1].seconds_left == pytest.approx(0, abs=0.05)
 
 
-def test_progress_of_alpha_and_colour_is_one_count(model):
-    picture = Image.fromarray(np.arange(24 * 24 * 4, dtype=np.uint32).astype(np.uint8).reshape(24, 24, 4))
+def test_progress_of_alpha_and_color_is_one_count(model):
+    image = Image.fromarray(np.arange(24 * 24 * 4, dtype=np.uint32).astype(np.uint8).reshape(24, 24, 4))
     steps = []
-    Upscaler(model, tile=12)(picture, progress=steps.append)
+    Upscaler(model, tile=12)(image, progress=steps.append)
     assert [s.done for s in steps] == list(range(1, 9))
     assert {s.total for s in steps} == {8}
 
@@ -152,7 +152,7 @@ def test_auto_is_bf16_but_for_16_bit(auto, model):
 def test_a_file_of_16_bit_is_computed_in_fp32(auto, tmp_path, ending):
     deep = np.random.default_rng(0).integers(0, 65536, (20, 30), np.uint16)
     for pixels, dtype in ((deep, "fp32"), ((deep >> 8).astype(np.uint8), "bf16")):
-        images.write_picture(images.Picture(pixels), tmp_path / f"in.{ending}")
+        images.write_image(images.LoadedImage(pixels), tmp_path / f"in.{ending}")
         auto.file(tmp_path / f"in.{ending}", tmp_path / f"out.{ending}")
         assert auto.dtype_name == dtype
         assert auto.notes == ()
@@ -316,7 +316,7 @@ def test_wrong_words_are_refused(model, words, message):
         (17, "int"),
     ],
 )
-def test_what_is_no_picture_is_refused(model, image, message):
+def test_what_is_no_image_is_refused(model, image, message):
     with pytest.raises(ImageError, match=message):
         Upscaler(model)(image)
 

@@ -13,7 +13,7 @@ import torch
 from hfsr import images
 from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
 from hfsr.errors import HfsrError
-from hfsr.images import Picture, from_rgb_float
+from hfsr.images import LoadedImage, from_rgb_float
 from hfsr.inference.progress import drain
 from hfsr.priors.generative import (
     PRESETS,
@@ -50,8 +50,8 @@ def quick(task: str, iterations: int = 10, **changes: object) -> FitSchedule:
 
 
 @pytest.fixture(scope="module")
-def gt() -> Picture:
-    return Picture(from_rgb_float(draw(Z, torch.tensor([1]))))
+def gt() -> LoadedImage:
+    return LoadedImage(from_rgb_float(draw(Z, torch.tensor([1]))))
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +63,11 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2)))
 
 
-def without_hole(image: Picture) -> tuple[Picture, np.ndarray]:
+def without_hole(image: LoadedImage) -> tuple[LoadedImage, np.ndarray]:
     hole = hole_from_rectangle(image, HOLE)
     pixels = image.pixels.copy()
     pixels[hole] = (255, 0, 255)
-    return Picture(pixels), hole
+    return LoadedImage(pixels), hole
 
 
 # Restoration
@@ -96,7 +96,7 @@ def test_unfreezing_beats_frozen_weights(prior, filled, gt) -> None:
 
 
 def test_sr_upscales_by_4(prior, gt) -> None:
-    small = Picture(gt.pixels.reshape(32, 4, 32, 4, 3).mean((1, 3)).round().astype(np.uint8))
+    small = LoadedImage(gt.pixels.reshape(32, 4, 32, 4, 3).mean((1, 3)).round().astype(np.uint8))
     result = drain(prior.sr(small, schedule=quick("sr"), class_number=1), None)
     assert result.class_number == 1
     assert psnr(result.images[0].pixels, gt.pixels) >= 25
@@ -104,7 +104,7 @@ def test_sr_upscales_by_4(prior, gt) -> None:
 
 def test_colorize_keeps_lightness(prior, gt) -> None:
     schedule = replace(quick("colorize"), lr_g=find_schedule("colorize", 128).lr_g)
-    gray = Picture(from_rgb_float(grayscale(images.to_rgb_float(gt.pixels)), gray=True))
+    gray = LoadedImage(from_rgb_float(grayscale(images.to_rgb_float(gt.pixels)), gray=True))
     result = drain(prior.colorize(gray, schedule=schedule, class_number=1), None)
     found = result.images[0].pixels
     plain = np.repeat(gray.pixels[..., None], 3, axis=2)
@@ -118,7 +118,7 @@ def test_jitter_and_morph(prior, gt) -> None:
     varied = drain(prior.jitter(gt, count=2, schedule=schedule, to_class=0), None).images
     assert len(varied) == 2
     assert psnr(varied[0].pixels, varied[1].pixels) < 60
-    other = Picture(np.ascontiguousarray(gt.pixels[::-1]))
+    other = LoadedImage(np.ascontiguousarray(gt.pixels[::-1]))
     steps = prior.morph(gt, other, frames=3, schedule=schedule, class_number=1)
     frames = [image.pixels for image in drain(steps, None).images]
     ends = psnr(frames[0], frames[2])
@@ -211,7 +211,7 @@ def test_presets_are_valid_schedules() -> None:
 
 
 def test_square_contains_the_hole(gt) -> None:
-    wide = Picture(np.zeros((40, 100, 3), np.uint8))
+    wide = LoadedImage(np.zeros((40, 100, 3), np.uint8))
     assert find_square(wide).left == 30
     assert find_square(wide, hole_from_rectangle(wide, (80, 3, 20, 5))).left == 60
     assert find_square(wide, hole_from_rectangle(wide, (0, 0, 12, 40))).left == 0
@@ -219,7 +219,7 @@ def test_square_contains_the_hole(gt) -> None:
 
 def test_paste_into_hole_keeps_known_pixels() -> None:
     pixels = np.full((40, 100, 3), 9, np.uint16)
-    wide = Picture(pixels)
+    wide = LoadedImage(pixels)
     hole = hole_from_rectangle(wide, (50, 10, 8, 8))
     whole = paste_into_hole(wide, find_square(wide, hole), hole, torch.ones(1, 3, 128, 128))
     assert (whole.pixels[hole] == 65535).all()
@@ -234,7 +234,7 @@ def test_full_size_model_runs_all_stages(task) -> None:
     torch.manual_seed(0)
     prior = GenerativePrior(BigGANGenerator(), BigGANDiscriminator(), candidates=2, device="cpu")
     pixels = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
-    image = Picture(pixels)
+    image = LoadedImage(pixels)
     schedule = prior.schedule(task, bias="mse", iterations=3)
     if task == "sr":
         result = drain(prior.sr(image, schedule=schedule), None)
@@ -246,7 +246,7 @@ def test_full_size_model_runs_all_stages(task) -> None:
 
 
 BAD = {
-    "tiny": (lambda p: p.sr(Picture(np.zeros((1, 1, 3), np.uint8))), "1x1 px is too small"),
+    "tiny": (lambda p: p.sr(LoadedImage(np.zeros((1, 1, 3), np.uint8))), "1x1 px is too small"),
     "class": (
         lambda p: p.sr(_some(), class_number=2),
         "class 2 is out of range; this generator has classes 0 to 1",
@@ -258,8 +258,8 @@ BAD = {
 }
 
 
-def _some() -> Picture:
-    return Picture(np.zeros((64, 64, 3), np.uint8))
+def _some() -> LoadedImage:
+    return LoadedImage(np.zeros((64, 64, 3), np.uint8))
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -271,14 +271,14 @@ def test_invalid_input_raises_one_line_error(case, prior) -> None:
 
 
 def test_invalid_masks() -> None:
-    image = Picture(np.zeros((30, 40, 3), np.uint8))
+    image = LoadedImage(np.zeros((30, 40, 3), np.uint8))
     for mask, message in (
         (np.zeros((30, 41), np.uint8), "41x30 px and the image 40x30"),
         (np.zeros((30, 40), np.uint8), "dark everywhere"),
         (np.full((30, 40), 255, np.uint8), "light everywhere"),
     ):
         with pytest.raises(HfsrError, match=message):
-            hole_from_mask(image, Picture(mask))
+            hole_from_mask(image, LoadedImage(mask))
     for box in ((0, 0, 0, 4), (38, 0, 5, 5), (-1, 0, 3, 3)):
         with pytest.raises(HfsrError, match="brush"):
             hole_from_rectangle(image, box)

@@ -58,7 +58,7 @@ class Served:
         return list(self.temporary.glob("hfsr-*"))
 
     def is_idle(self, seconds: float = 20) -> bool:
-        """Waits for cancelled jobs to end; returns True if none is left."""
+        """Waits for canceled jobs to end; returns True if none is left."""
         return eventually(lambda: not self.jobs(), seconds)
 
 

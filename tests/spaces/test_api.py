@@ -80,7 +80,7 @@ def test_strength_needs_a_mild_training(served, upscale, photo):
 
 def test_file_that_is_not_an_image(upscale, zeroshot, text_file):
     for ask in (upscale, zeroshot):
-        with pytest.raises(client.exceptions.AppError, match=r"^'letter.png' is (no picture|not an image)"):
+        with pytest.raises(client.exceptions.AppError, match=r"^'letter.png' is (no image|not an image)"):
             ask(image=client.handle_file(text_file))
 
 
@@ -140,7 +140,7 @@ def test_image_too_small_to_learn_from(zeroshot, tmp_path):
         zeroshot(image=client.handle_file(tmp_path / "dot.png"))
 
 
-def test_job_reports_progress_and_can_be_cancelled(served, space, large_photo):
+def test_job_reports_progress_and_can_be_canceled(served, space, large_photo):
     job = space.submit(
         image=client.handle_file(large_photo), model=served.slow, tile="256", api_name="/upscale"
     )

@@ -210,7 +210,7 @@ def test_text_file_shows_an_error(visit, photo, text_file):
     page = visit()
     give(page, text_file)
     enhance(page)
-    page.get_by_text(re.compile("'letter.png' is (no picture|not an image)")).wait_for()
+    page.get_by_text(re.compile("'letter.png' is (no image|not an image)")).wait_for()
     page.get_by_role("button", name="Remove Image").click()
     give(page, photo)
     enhance(page)

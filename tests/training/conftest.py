@@ -1,4 +1,4 @@
-"""A run small enough to train in a second: pictures, options, and the engine on them."""
+"""A run small enough to train in a second: images, options, and the engine on them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from hfsr.options import TrainOptions
 Options = Callable[..., TrainOptions]
 
 
-def write_pictures(folder: Path, *, count: int = 3, size: tuple[int, int] = (40, 36)) -> Path:
-    """Smooth random pictures: something to learn."""
+def write_images(folder: Path, *, count: int = 3, size: tuple[int, int] = (40, 36)) -> Path:
+    """Smooth random images: something to learn."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -31,7 +31,7 @@ def write_pictures(folder: Path, *, count: int = 3, size: tuple[int, int] = (40,
 
 
 def tiny_options(folder: Path) -> dict[str, Any]:
-    """An option file's content for the pictures in a folder."""
+    """An option file's content for the images in a folder."""
     return {
         "name": "tiny",
         "scale": 2,
@@ -70,14 +70,14 @@ def server() -> ForkServerContext:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    return write_pictures(tmp_path / "pictures")
+def images(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "pictures")
 
 
 @pytest.fixture
-def option_file(tmp_path: Path, pictures: Path) -> Path:
+def option_file(tmp_path: Path, images: Path) -> Path:
     path = tmp_path / "tiny.yml"
-    path.write_text(yaml.safe_dump(tiny_options(pictures)))
+    path.write_text(yaml.safe_dump(tiny_options(images)))
     return path
 
 

@@ -28,11 +28,11 @@ class Same(nn.Module):
         return x
 
 
-def test_validation_measures_what_evaluate_measures(options, pictures):
-    """The very same noise: the same seed, drawn by the pictures' names."""
+def test_validation_measures_what_evaluate_measures(options, images):
+    """The very same noise: the same seed, drawn by the images' names."""
     (measured,) = Validation(options(*NOISY, "datasets:val:seed=3")).measure(Same())
     degradation = Seeded(GaussianNoise(sigma=40), 3)
-    report = evaluate(lambda x: x, find_pairs(pictures), scale=1, degradation=degradation)
+    report = evaluate(lambda x: x, find_pairs(images), scale=1, degradation=degradation)
     assert measured.report.per_image == report.per_image
     assert 15 < measured.report.psnr_rgb < 18
     assert measured.report.protocol["sigma"] == 40

@@ -219,6 +219,6 @@ def test_mixed_precision_and_channels_last(tmp_path, options):
     assert rows[1]["l_pix"] != plain[1]["l_pix"]
 
 
-def test_pictures_are_saved_when_asked_for(tmp_path, options):
+def test_images_are_saved_when_asked_for(tmp_path, options):
     folder = training.train(options("val:save_img=true"), root=tmp_path)
     assert {p.name for p in (folder / "visualization" / "0").iterdir()} == {"0_0.png", "0_3.png", "0_6.png"}

@@ -21,7 +21,7 @@ from hfsr.training.state.file_writing import remove_leftovers, save_atomically, 
 from hfsr.training.state.training_state import newest_state
 from hfsr.training.validation.validator import Best, Measurement, Validation
 
-from .conftest import write_pictures
+from .conftest import write_images
 
 
 def test_the_average_is_its_formula_for_parameters_and_buffers():
@@ -110,9 +110,9 @@ def test_the_first_metric_decides_which_weights_are_best(options, better, better
     assert decide(60 - better_value, best) is None
 
 
-def test_a_data_set_of_basicsr_trains(tmp_path, options, pictures):
-    lq = write_pictures(tmp_path / "lq", size=(20, 18))
-    words = {"type": "RealESRGANPairedDataset", "dataroot_gt": str(pictures), "dataroot_lq": str(lq)}
+def test_a_data_set_of_basicsr_trains(tmp_path, options, images):
+    lq = write_images(tmp_path / "lq", size=(20, 18))
+    words = {"type": "RealESRGANPairedDataset", "dataroot_gt": str(images), "dataroot_lq": str(lq)}
     words |= {"gt_size": 16, "use_hflip": True, "use_rot": True, "batch_size_per_gpu": 2}
     chosen = options(f"datasets:train={json.dumps(words)}")
     dataset = build_dataset(chosen, "train")

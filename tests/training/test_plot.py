@@ -1,11 +1,11 @@
-"""The picture of the training curve."""
+"""The image of the training curve."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-from hfsr.training.logging.curve_plot import _COLOURS, _linear_axis, _log_axis, draw_curve
+from hfsr.training.logging.curve_plot import _COLORS, _linear_axis, _log_axis, draw_curve
 
 ROWS = [
     {"iter": "0", "a/psnr_y": "30", "b/psnr_y": "28"},
@@ -14,9 +14,9 @@ ROWS = [
 ]
 
 
-def colours(path):
-    with Image.open(path) as picture:
-        return {tuple(colour) for colour in np.asarray(picture).reshape(-1, 3)}
+def colors(path):
+    with Image.open(path) as image:
+        return {tuple(color) for color in np.asarray(image).reshape(-1, 3)}
 
 
 def rgb(text):
@@ -25,10 +25,10 @@ def rgb(text):
 
 def test_a_panel_for_losses_and_one_for_each_metric(tmp_path):
     draw_curve(ROWS, tmp_path / "curve.png", title="run")
-    with Image.open(tmp_path / "curve.png") as picture:
-        assert picture.size == (1200, 3 * 420)
-    assert {rgb(_COLOURS[0]), rgb(_COLOURS[1])} <= colours(tmp_path / "curve.png")
-    assert rgb(_COLOURS[2]) not in colours(tmp_path / "curve.png")
+    with Image.open(tmp_path / "curve.png") as image:
+        assert image.size == (1200, 3 * 420)
+    assert {rgb(_COLORS[0]), rgb(_COLORS[1])} <= colors(tmp_path / "curve.png")
+    assert rgb(_COLORS[2]) not in colors(tmp_path / "curve.png")
 
 
 def test_nothing_to_draw_leaves_nothing(tmp_path):
@@ -38,9 +38,9 @@ def test_nothing_to_draw_leaves_nothing(tmp_path):
 
 def test_higher_is_higher(tmp_path):
     draw_curve([{"iter": "0", "x": "-1"}, {"iter": "10", "x": "2"}], tmp_path / "c.png", title="run")
-    with Image.open(tmp_path / "c.png") as picture:
-        pixels = np.asarray(picture).astype(int)
-    y, x = np.nonzero(np.abs(pixels[60:] - rgb(_COLOURS[0])).sum(axis=2) == 0)
+    with Image.open(tmp_path / "c.png") as image:
+        pixels = np.asarray(image).astype(int)
+    y, x = np.nonzero(np.abs(pixels[60:] - rgb(_COLORS[0])).sum(axis=2) == 0)
     assert y[x < 300].min() > y[x > 900].max()
 
 
@@ -48,9 +48,9 @@ def test_the_start_of_a_run_does_not_flatten_the_rest(tmp_path):
     rows = [{"iter": "0", "a/psnr": "10"}]
     rows += [{"iter": str(100 * n), "a/psnr": str(30 + n / 10)} for n in range(1, 11)]
     draw_curve(rows, tmp_path / "c.png", title="run")
-    with Image.open(tmp_path / "c.png") as picture:
-        pixels = np.asarray(picture).astype(int)
-    y, x = np.nonzero(np.abs(pixels[60:] - rgb(_COLOURS[0])).sum(axis=2) == 0)
+    with Image.open(tmp_path / "c.png") as image:
+        pixels = np.asarray(image).astype(int)
+    y, x = np.nonzero(np.abs(pixels[60:] - rgb(_COLORS[0])).sum(axis=2) == 0)
     assert y[x > 300].max() - y[x > 300].min() > 150  # of 324: the axis holds 30.1 to 31 dB, not 10
     assert (y + 60).max() < 420 - 44 + 1  # cut at the axis
 

@@ -15,7 +15,7 @@ from hfsr.errors import OptionsError
 from hfsr.options import read_options
 from hfsr.training import load_options
 
-from .conftest import tiny_options, write_pictures
+from .conftest import tiny_options, write_images
 
 PACKAGE = """
 from pathlib import Path
@@ -64,7 +64,7 @@ class OwnNetwork(nn.Module):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a package of one's own and an option file that uses it."""
-    content = tiny_options(write_pictures(tmp_path / "pictures"))
+    content = tiny_options(write_images(tmp_path / "pictures"))
     content["train"] |= {"pixel_opt": {"type": "OwnLoss"}, "total_iter": 2}
     content["val"]["metrics"] = {"own": {"type": "calculate_own"}}
     (tmp_path / "own_package").mkdir()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import tiny_options, write_pictures
+from .conftest import tiny_options, write_images
 
 STEPS = (
     *("train:total_iter=20", "train:ema_decay=0", "val:val_freq=50", "logger:save_checkpoint_freq=50"),
@@ -41,7 +41,7 @@ def train(
 def option_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     path = folder / "tiny.yml"
-    path.write_text(yaml.safe_dump(tiny_options(write_pictures(folder / "pictures"))))
+    path.write_text(yaml.safe_dump(tiny_options(write_images(folder / "pictures"))))
     return path
 
 
@@ -60,7 +60,7 @@ def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(tmp_path, o
     assert "Warning" not in told
     assert len(losses) == 20
     assert losses == pytest.approx(one_process[0], rel=1e-5)
-    assert measured == one_process[1], "three pictures, shared by two processes"
+    assert measured == one_process[1], "three images, shared by two processes"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_launchers_of_others_give_the_same(tmp_path, option_file, one_proces
 
 
 def test_an_error_in_the_processes_is_one_line(tmp_path, option_file):
-    broken = write_pictures(tmp_path / "broken")
+    broken = write_images(tmp_path / "broken")
     (broken / "1.png").write_bytes((broken / "1.png").read_bytes()[:100])
     arguments = ("--num_processes", "2", "--force_yml", f"datasets:train:dataroot_gt={broken}")
     command = [sys.executable, "-m", "hfsr", "train", "-opt", str(option_file), *arguments]

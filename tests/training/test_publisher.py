@@ -10,7 +10,7 @@ import yaml
 
 from ..hub.client import Client, Outcome
 from ..hub.server import HubServer
-from .conftest import tiny_options, write_pictures
+from .conftest import tiny_options, write_images
 
 SCRIPT = """
 import time
@@ -48,7 +48,7 @@ def publisher(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    content = tiny_options(write_pictures(tmp_path / "pictures"))
+    content = tiny_options(write_images(tmp_path / "pictures"))
     content["datasets"]["train"]["name"] = "Smooth"
     (tmp_path / "tiny.yml").write_text(yaml.safe_dump(content))
     return str(tmp_path / "tiny.yml")
@@ -81,7 +81,7 @@ def test_each_new_best_arrives_with_its_numbers_while_training_goes_on(hub, publ
     card = files["README.md"].data.decode()
     told = next(line for line in outcome.stderr.splitlines() if "; best psnr_y on held_out" in line)
     assert f"{float(told.rsplit('held_out: ', 1)[1].split()[0]):.2f}" in card
-    assert "| data | Smooth, pictures |" in card
+    assert "| data | Smooth, images |" in card
     assert str(tmp_path) not in card
 
 

@@ -1,4 +1,4 @@
-"""What a learner does with rates and gradients, and what each single-network recipe minimises."""
+"""What a learner does with rates and gradients, and what each single-network recipe minimizes."""
 
 from __future__ import annotations
 
@@ -157,10 +157,10 @@ def test_networks_of_luma_learn_from_luma(tmp_path, options, batch, model_type, 
     )
     recipe, losses = losses_of(chosen, batch, tmp_path)
     net_g = recipe.networks["net_g"]
-    pictures = [net_g(batch["lq"])] if method is None else getattr(net_g, method)(batch["lq"])
-    expected = (luma(pictures[0]) - luma(batch["gt"])).square().sum()
+    images = [net_g(batch["lq"])] if method is None else getattr(net_g, method)(batch["lq"])
+    expected = (luma(images[0]) - luma(batch["gt"])).square().sum()
     assert torch.allclose(sum(losses.values()), expected)
-    # What the colours of the ground truth are does not matter, as long as its luma stays.
+    # What the colors of the ground truth are does not matter, as long as its luma stays.
     weights = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
     other = torch.cat([batch["gt"][:, :1] + 0.1, batch["gt"][:, 1:]], 1)
     other[:, 1] -= 0.1 * weights[0, 0] / weights[0, 1]
@@ -168,7 +168,7 @@ def test_networks_of_luma_learn_from_luma(tmp_path, options, batch, model_type, 
     assert torch.allclose(sum(again.values()), expected, rtol=1e-4)
 
 
-def test_luma_may_count_beside_colour(tmp_path, options, batch):
+def test_luma_may_count_beside_color(tmp_path, options, batch):
     chosen = options("train:pixel_opt={type: L1Loss}", "train:luma_opt={type: MSELoss, loss_weight: 3}")
     recipe, losses = losses_of(chosen, batch, tmp_path)
     sr = recipe.networks["net_g"](batch["lq"])
@@ -219,7 +219,7 @@ def test_recursions_count_less_and_less(tmp_path, options, batch):
     assert first.keys() == losses.keys()
 
 
-def test_supervision_needs_a_network_that_shows_its_pictures(tmp_path, options):
+def test_supervision_needs_a_network_that_shows_its_images(tmp_path, options):
     with pytest.raises(OptionsError, match=r"PyramidModel needs a network with a method 'pyramid'.*EDSR"):
         Engine(options("model_type=PyramidModel"), tmp_path)
     with pytest.raises(OptionsError, match=r"train: has no loss against the ground truth"):

@@ -1,4 +1,4 @@
-"""The closed loop of DRN: its losses, and adaptation to pictures whose ground truth nobody has."""
+"""The closed loop of DRN: its losses, and adaptation to images whose ground truth nobody has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hfsr.training.recipes.multiscale_targets import at_scales
 from hfsr.training.setup import build_batches
 from hfsr.training.state.training_state import read_state
 
-from .conftest import write_pictures
+from .conftest import write_images
 from .test_recipes import curve
 
 WORDS = (
@@ -39,7 +39,7 @@ def dual(options):
 
 @pytest.fixture
 def unpaired(tmp_path):
-    folder = write_pictures(tmp_path / "unpaired", count=2, size=(12, 10))
+    folder = write_images(tmp_path / "unpaired", count=2, size=(12, 10))
     section = {"type": "SingleImageDataset", "dataroot_lq": str(folder), "batch_size_per_gpu": 2}
     return f"datasets:unpaired={json.dumps(section)}"
 
@@ -64,7 +64,7 @@ def test_losses_of_pairs_are_the_authors(dual, tmp_path):
     assert losses.keys() == {"l_pix", "l_dual"}
 
 
-def test_pictures_alone_have_no_primal_loss_and_are_led_back_all_the_way(dual, tmp_path):
+def test_images_alone_have_no_primal_loss_and_are_led_back_all_the_way(dual, tmp_path):
     recipe = built(dual(), tmp_path)
     primal, back = recipe.networks["net_g"], recipe.networks["net_dual"].nets
     lq, gt, alone = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 16, 16), torch.rand(1, 3, 4, 4)
@@ -96,7 +96,7 @@ def test_both_learn_and_a_run_goes_on_exactly(dual, tmp_path, unpaired):
             assert torch.equal(tensor, again["networks"][name][key]), (name, key)
 
 
-def test_pictures_alone_are_drawn_beside_the_pairs(dual, tmp_path, unpaired):
+def test_images_alone_are_drawn_beside_the_pairs(dual, tmp_path, unpaired):
     engine = Engine(dual(unpaired), tmp_path)
     batches = build_batches(engine.options, engine.accelerator)
     first, second = batches.at(0), batches.at(batches.global_batch)
@@ -128,15 +128,15 @@ def test_what_is_missing_is_named(dual, tmp_path, override, error, told):
 
 
 def leaves(rng, side=96):
-    """A picture of overlapping discs and boxes: edges of all sizes, as photographs have them. RGB uint8."""
+    """An image of overlapping discs and boxes: edges of all sizes, as photographs have them. RGB uint8."""
     rows, columns = np.mgrid[:side, :side]
-    picture = np.full((side, side, 3), rng.random(3))
+    image = np.full((side, side, 3), rng.random(3))
     for _ in range(70):
         radius, (top, left) = 2 + 25 * rng.random() ** 2.5, rng.random(2) * side
         disc = (rows - top) ** 2 + (columns - left) ** 2 < radius**2
         box = (abs(rows - top) < radius) & (abs(columns - left) < 0.6 * radius)
-        picture[disc if rng.random() < 0.5 else box] = rng.random(3)
-    return (picture * 255).round().astype(np.uint8)
+        image[disc if rng.random() < 0.5 else box] = rng.random(3)
+    return (image * 255).round().astype(np.uint8)
 
 
 def gaussian(across, down=None, side=21):
@@ -146,9 +146,9 @@ def gaussian(across, down=None, side=21):
     return kernel / kernel.sum()
 
 
-def degraded(pictures, kernel, scale=2):
+def degraded(images, kernel, scale=2):
     """Blurred, then the mean of each `scale` x `scale` px: another way to LR than any the recipe knows."""
-    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()
+    x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
     padded = F.pad(x, (len(kernel) // 2,) * 4, mode="reflect")
     blurred = F.conv2d(padded, kernel[None, None].expand(3, 1, -1, -1), groups=3)
     return (F.avg_pool2d(blurred, scale) / 255).clamp(0, 1)
@@ -162,7 +162,7 @@ def test_the_statistics_mind_neither_contrast_nor_brightness():
 
 
 @pytest.mark.parametrize("widths", [(1.0, 1.0), (1.5, 1.5), (2.0, 1.0)])
-def test_the_kernel_of_other_pictures_is_found(widths):
+def test_the_kernel_of_other_images_is_found(widths):
     rng = np.random.default_rng(1)
     gt = torch.from_numpy(np.stack([leaves(rng) for _ in range(6)])).permute(0, 3, 1, 2) / 255
     lq = degraded([leaves(rng) for _ in range(6)], gaussian(*widths))
@@ -181,7 +181,7 @@ def test_the_kernel_of_other_pictures_is_found(widths):
 
 
 class Adaptation:
-    """Pairs by bicubic reduction, and LR pictures by another kernel, of which no GT is on the disk.
+    """Pairs by bicubic reduction, and LR images by another kernel, of which no GT is on the disk.
 
     Others by that kernel are held out, with their GT, to measure.
     """
@@ -197,18 +197,18 @@ class Adaptation:
             self.save("held_out_lq", self.reduced(held_out, kernel)),
         )
 
-    def save(self, name, pictures):
+    def save(self, name, images):
         folder = self.root / name
         folder.mkdir()
-        for number, picture in enumerate(pictures):
-            Image.fromarray(picture).save(folder / f"{number}.png")
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(folder / f"{number}.png")
         return str(folder)
 
-    def reduced(self, pictures, kernel):
-        return list((degraded(pictures, kernel) * 255).round().byte().permute(0, 2, 3, 1).numpy())
+    def reduced(self, images, kernel):
+        return list((degraded(images, kernel) * 255).round().byte().permute(0, 2, 3, 1).numpy())
 
     def train(self, options, name, iterations, rate, *overrides):
-        """Returns the run's folder and its gain in dB PSNR-Y on the held-out pictures."""
+        """Returns the run's folder and its gain in dB PSNR-Y on the held-out images."""
         gt, lq = self.held_out
         pairs = {"type": "PairedImageDataset", "dataroot_gt": self.gt, "gt_size": 32, "batch_size_per_gpu": 6}
         val = {"name": "held_out", "type": "PairedImageDataset", "dataroot_gt": gt, "dataroot_lq": lq}

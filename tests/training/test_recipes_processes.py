@@ -10,7 +10,7 @@ import sys
 import pytest
 import yaml
 
-from .conftest import tiny_options, write_pictures
+from .conftest import tiny_options, write_images
 from .test_recipes import curve
 
 STEPS = ("train:total_iter=6", "train:ema_decay=0", "val:val_freq=50", "logger:save_checkpoint_freq=50")
@@ -28,11 +28,11 @@ def train(folder, option_file, *arguments):
     return done.stderr
 
 
-def test_pairs_pictures_alone_and_the_kernel_sought(tmp_path):
+def test_pairs_images_alone_and_the_kernel_sought(tmp_path):
     """Every learner of the closed loop, batches beside each other, means over processes in the loss."""
     option_file = tmp_path / "tiny.yml"
-    option_file.write_text(yaml.safe_dump(tiny_options(write_pictures(tmp_path / "pictures"))))
-    folder = write_pictures(tmp_path / "alone", size=(20, 18))
+    option_file.write_text(yaml.safe_dump(tiny_options(write_images(tmp_path / "pictures"))))
+    folder = write_images(tmp_path / "alone", size=(20, 18))
     alone = {"type": "SingleImageDataset", "dataroot_lq": str(folder)}
     words = [
         *STEPS,

@@ -81,11 +81,11 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(tmp_path, options, monke
 def test_a_signal_in_the_last_iteration_changes_nothing(tmp_path, options, monkeypatch):
     step = training.engine.Engine.step
 
-    def signalled(self: Any, *arguments: Any) -> Any:
+    def signaled(self: Any, *arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return step(self, *arguments)
 
-    monkeypatch.setattr(training.engine.Engine, "step", signalled)
+    monkeypatch.setattr(training.engine.Engine, "step", signaled)
     folder = training.train(options("train:total_iter=1"), root=tmp_path)
     assert (folder / "training_states" / "1.state").is_file()
 

@@ -13,7 +13,7 @@ from hfsr.evaluation import evaluate, find_pairs
 from hfsr.training import testing
 from hfsr.training.state.training_state import newest_state
 
-from .conftest import write_pictures
+from .conftest import write_images
 from .test_engine import curve
 
 METRICS = "val:metrics={psnr: {type: calculate_psnr, crop_border: 2, test_y_channel: true}}"
@@ -34,11 +34,11 @@ def test_repeats_the_best_numbers_of_the_run_exactly(tmp_path, options):
     assert report["weights"].endswith("net_g_best")
 
 
-def test_is_what_evaluate_says(tmp_path, options, pictures):
+def test_is_what_evaluate_says(tmp_path, options, images):
     folder = training.train(options(), root=tmp_path)
     (measured,) = testing.test(options(), root=tmp_path)
     network = read_model_folder(folder / "models" / "net_g_best")
-    report = evaluate(network, find_pairs(pictures), scale=2)
+    report = evaluate(network, find_pairs(images), scale=2)
     assert (report.psnr_y, report.ssim_y) == (measured.report.psnr_y, measured.report.ssim_y)
 
 
@@ -58,7 +58,7 @@ def test_a_test_file_names_its_weights(tmp_path, options):
     assert measured.report.psnr_y == expected.report.psnr_y
 
 
-def test_tiles_and_pictures(tmp_path, options):
+def test_tiles_and_images(tmp_path, options):
     training.train(options(), root=tmp_path)
     (whole,) = testing.test(options(), root=tmp_path)
     (tiled,) = testing.test(options("val:tile_size=8", "val:save_img=true"), root=tmp_path)
@@ -80,7 +80,7 @@ def test_a_check_times_and_leaves_nothing(tmp_path, options, monkeypatch):
     before = set(tmp_path.rglob("*"))
     report = training.probe(options())
     assert set(tmp_path.rglob("*")) == before
-    assert (report.parameters, report.pictures, report.validation_pictures) == (1259, 3, 3)
+    assert (report.parameters, report.images, report.validation_images) == (1259, 3, 3)
     assert report.seconds_per_iteration > 0
     assert report.peak_memory_bytes > 2**20
     assert "1,259 parameters" in str(report)
@@ -88,7 +88,7 @@ def test_a_check_times_and_leaves_nothing(tmp_path, options, monkeypatch):
 
 @pytest.mark.parametrize("phase", ["train", "val"])
 def test_a_check_finds_what_would_stop_the_training(tmp_path, options, phase):
-    bad = write_pictures(tmp_path / "bad")
+    bad = write_images(tmp_path / "bad")
     (bad / "1.png").write_bytes((bad / "1.png").read_bytes()[:90])
     with pytest.raises(HfsrError, match=r"1\.png"):
         training.probe(options(f"datasets:{phase}:dataroot_gt={bad}"))

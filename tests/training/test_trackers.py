@@ -1,4 +1,4 @@
-"""Trackers: what was chosen gets curves and pictures; what is missing is one line at the start."""
+"""Trackers: what was chosen gets curves and images; what is missing is one line at the start."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_basicsrs_wandb_section_without_a_project_is_none(tmp_path, options):
     assert trackers.run_names(named, {"wandb": "earlier"})["wandb"] == "mine"
 
 
-def test_trackio_gets_curves_and_pictures(tmp_path, options, monkeypatch):
+def test_trackio_gets_curves_and_images(tmp_path, options, monkeypatch):
     pytest.importorskip("trackio")
     given = {"TRACKIO_DIR": str(tmp_path / "trackio")}
     for name, value in given.items():
@@ -87,8 +87,8 @@ def visdom(monkeypatch):
         def line(self, **words):
             module.told.append(("line", words))
 
-        def image(self, picture, **words):
-            module.told.append(("image", picture.shape, words))
+        def image(self, loaded, **words):
+            module.told.append(("image", loaded.shape, words))
 
     module.Visdom = Visdom
     monkeypatch.setitem(sys.modules, "visdom", module)
@@ -96,14 +96,14 @@ def visdom(monkeypatch):
     return module
 
 
-def test_visdom_gets_curves_and_pictures(tmp_path, options, visdom):
+def test_visdom_gets_curves_and_images(tmp_path, options, visdom):
     training.train(options("logger:visdom={port: 9000}"), root=tmp_path)
     assert visdom.told[0] == ("start", {"server": "http://localhost", "port": 9000, "env": "tiny"})
     lines = [words for kind, words in (item for item in visdom.told if item[0] == "line")]
     assert {"l_pix", "held_out/psnr_y"} <= {words["win"] for words in lines}
     assert [int(words["X"][0]) for words in lines if words["win"] == "l_pix"] == [1, 2, 3, 4, 5, 6]
-    pictures = [item for item in visdom.told if item[0] == "image"]
-    assert [shape for _, shape, _ in pictures] == [(3, 3 * (36 + 4), 3 * (40 + 4))] * 3
+    images = [item for item in visdom.told if item[0] == "image"]
+    assert [shape for _, shape, _ in images] == [(3, 3 * (36 + 4), 3 * (40 + 4))] * 3
 
 
 def test_a_visdom_server_that_is_away_is_one_line(tmp_path, options, visdom):
@@ -199,7 +199,7 @@ def test_a_tracker_that_is_not_installed_is_one_line_before_anything_is_read(
     assert not (tmp_path / "experiments").exists()
 
 
-def test_tensorboard_gets_pictures_and_forgets_what_a_stopped_run_did_after_its_state(tmp_path, options):
+def test_tensorboard_gets_images_and_forgets_what_a_stopped_run_did_after_its_state(tmp_path, options):
     training.train(options("logger:use_tb_logger=true"), root=tmp_path)
     (tmp_path / "experiments/tiny/training_states/6.state").unlink()
     training.train(options("logger:use_tb_logger=true"), auto_resume=True, root=tmp_path)
@@ -215,14 +215,14 @@ def test_tensorboard_gets_pictures_and_forgets_what_a_stopped_run_did_after_its_
 
 def test_a_grid_shows_lq_sr_and_gt_and_the_middle_of_large_ones():
     grid = Grid(2)
-    assert grid.picture() is None
+    assert grid.image() is None
     for side in (100, 1000, 50):
         gt = np.zeros((side, side, 3), np.uint8)
         gt[side // 2] = 200
         grid.add(np.full((side // 2, side // 2, 3), 9, np.uint8), np.full_like(gt, 90), gt)
-    picture = grid.picture()
-    assert picture.shape == (104 + 324, 3 * 324, 3)
-    assert (picture[10, 10] == 9).all()
-    assert (picture[10, 120] == 90).all()
-    assert (picture[104 + 4 + 160, 2 * 324 + 10] == 200).all()
-    assert (picture[50, 400] == 255).all()
+    image = grid.image()
+    assert image.shape == (104 + 324, 3 * 324, 3)
+    assert (image[10, 10] == 9).all()
+    assert (image[10, 120] == 90).all()
+    assert (image[104 + 4 + 160, 2 * 324 + 10] == 200).all()
+    assert (image[50, 400] == 255).all()

@@ -189,7 +189,7 @@ def test_theirs_is_meant_by_its_suffix_where_the_name_is_ours_too(tmp_path, opti
     ("override", "told"),
     [
         ("network_g:num_feat=0", r"EDSR: conv_first\.weight has no elements; widths must be 1 or more"),
-        ("train:pixel_opt:reduction=none", "L1Loss: reduction none leaves no number to minimise"),
+        ("train:pixel_opt:reduction=none", "L1Loss: reduction none leaves no number to minimize"),
         ("datasets:train:scales=[2, 3]", "EDSR has weights for one scale, x2; train it on that"),
         ("datasets:train:lq_size=8", "datasets.train: lq_size goes with scales"),
         (
@@ -199,7 +199,7 @@ def test_theirs_is_meant_by_its_suffix_where_the_name_is_ours_too(tmp_path, opti
         ("datasets:train:dataroot_gt=[]", "datasets:train: dataroot_gt names no folder"),
         (
             "val:metrics={n: {type: calculate_niqe, crop_border: 2}}",
-            "the metric calculate_niqe cannot measure a picture of 40x36 px: ",
+            "the metric calculate_niqe cannot measure an image of 40x36 px: ",
         ),
     ],
 )

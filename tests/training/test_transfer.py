@@ -38,8 +38,8 @@ def test_a2n_x2_starts_x4_and_the_log_lists_what_is_new(tmp_path, options, a2n, 
         assert torch.equal(found[key], before[key]), key
     with caplog.at_level(logging.INFO, logger="hfsr"):
         folder = training.train(chosen, root=tmp_path)
-    told = next(r.getMessage() for r in caplog.records if "re-initialised" in r.getMessage())
-    assert told.startswith(f"net_g: {len(before)} tensors start from '{source}'; re-initialised: ")
+    told = next(r.getMessage() for r in caplog.records if "re-initialized" in r.getMessage())
+    assert told.startswith(f"net_g: {len(before)} tensors start from '{source}'; re-initialized: ")
     assert all(key in told for key in fresh)
     (log,) = folder.glob("*.log")
     assert told in log.read_text()

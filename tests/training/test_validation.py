@@ -16,14 +16,14 @@ from hfsr.errors import OptionsError
 from hfsr.training import testing
 from hfsr.training.setup import build_dataset, patches_of
 
-from .conftest import write_pictures
+from .conftest import write_images
 
 
 @pytest.fixture
 def nested(tmp_path: Path) -> Path:
     """Four different images, two of each name."""
     for number, folder in enumerate(("a", "b")):
-        write_pictures(tmp_path / "nested" / folder, count=2, size=(24 + 8 * number, 20))
+        write_images(tmp_path / "nested" / folder, count=2, size=(24 + 8 * number, 20))
     return tmp_path / "nested"
 
 
@@ -52,8 +52,8 @@ def test_images_of_equal_names_are_saved_in_places_of_their_own(tmp_path, option
     assert [image["name"] for image in measured["per_image"]] == list(expected)
 
 
-def test_two_sets_with_the_same_image_names_do_not_overwrite_each_other(tmp_path, options, pictures):
-    other = write_pictures(tmp_path / "other", size=(32, 20))
+def test_two_sets_with_the_same_image_names_do_not_overwrite_each_other(tmp_path, options, images):
+    other = write_images(tmp_path / "other", size=(32, 20))
     second = f"{{name: second, type: PairedImageDataset, dataroot_gt: '{other}'}}"
     chosen = options(f"datasets:val_1={second}", "val:save_img=true", "val:val_freq=6")
     saved = sizes(training.train(chosen, root=tmp_path) / "visualization")
@@ -62,8 +62,8 @@ def test_two_sets_with_the_same_image_names_do_not_overwrite_each_other(tmp_path
     assert len(saved) == 2 * 3 * 2
 
 
-def test_two_sets_of_one_name_are_refused(tmp_path, options, pictures):
-    second = f"{{name: held_out, type: PairedImageDataset, dataroot_gt: '{pictures}'}}"
+def test_two_sets_of_one_name_are_refused(tmp_path, options, images):
+    second = f"{{name: held_out, type: PairedImageDataset, dataroot_gt: '{images}'}}"
     with pytest.raises(OptionsError, match=r"datasets.val_1.name: another set is called 'held_out' too"):
         training.train(options(f"datasets:val_1={second}"), root=tmp_path)
 

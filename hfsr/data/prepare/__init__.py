@@ -1,9 +1,9 @@
-"""Data sets made ready before training: sub-images, LR pictures, containers, and pairs of published sets."""
+"""Data sets made ready before training: sub-images, LR images, containers, and pairs of published sets."""
 
 from .crops import pack_crops, subimages
 from .layouts import LAYOUTS, Found, find_layout, link_pairs
 from .parallel_files import Outcome, Task, run_tasks
-from .reduced import lr_pictures
+from .reduced import lr_images
 from .stores import to_h5, to_lmdb, write_meta_info
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "Task",
     "find_layout",
     "link_pairs",
-    "lr_pictures",
+    "lr_images",
     "pack_crops",
     "run_tasks",
     "subimages",

@@ -1,4 +1,4 @@
-"""Crops of large pictures: all of them as files, or the richest ones in a pack."""
+"""Crops of large images: all of them as files, or the richest ones in a pack."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import DataError, OptionsError
-from hfsr.images import picture_bits, picture_size
+from hfsr.images import image_bits, image_size
 
 from ..decoded_images import Progress
 from ..file_lists import read_rgb, read_rgb_8bit
 from ..pack import writing_pack
-from .parallel_files import Task, names_in, pictures_of, write_png
+from .parallel_files import Task, images_of, names_in, write_png
 
 __all__ = ["pack_crops", "subimages"]
 
@@ -36,27 +36,27 @@ def subimages(
     thresh_size: int = 0,
     compression: int = 3,
 ) -> list[Task]:
-    """Crops of every picture, on a grid and once more at the far edges; named `NAME_s001.png`, as BasicSR's.
+    """Crops of every image, on a grid and once more at the far edges; named `NAME_s001.png`, as BasicSR's.
 
     Args:
-        source: folder of pictures; NAMEx2 and the like become NAME, so that LR crops pair with HR crops.
+        source: folder of images; NAMEx2 and the like become NAME, so that LR crops pair with HR crops.
         folder: gets the crops.
         size: side of a crop in px.
-        step: px between crops; divide both by the scale for LR pictures.
+        step: px between crops; divide both by the scale for LR images.
         thresh_size: px left over at the far edge above which there is one more crop.
         compression: of the PNG files, 0 to 9.
 
     Raises:
         DataError: the source is missing or empty.
-        ImageError: a picture cannot be read.
+        ImageError: an image cannot be read.
         OptionsError: a size or step below 1.
     """
     if size < 1 or step < 1:
         raise OptionsError(f"size {size} and step {step} must be 1 or more")
-    pictures = pictures_of(source)
+    images = images_of(source)
     tasks = []
-    for picture, name in zip(pictures, names_in(source, pictures), strict=True):
-        width, height = picture_size(picture)
+    for image, name in zip(images, names_in(source, images), strict=True):
+        width, height = image_size(image)
         corners = [
             (top, left)
             for top in _starts(height, size, step, thresh_size)
@@ -64,8 +64,8 @@ def subimages(
         ]
         stem = _SCALE.sub("", name)
         targets = tuple(folder / f"{stem}_s{number:03}.png" for number in range(1, len(corners) + 1))
-        make = partial(_cut, picture, targets, corners, size, compression)
-        tasks.append(Task(picture, targets, make))
+        make = partial(_cut, image, targets, corners, size, compression)
+        tasks.append(Task(image, targets, make))
     return tasks
 
 
@@ -77,18 +77,18 @@ def _starts(length: int, size: int, step: int, thresh_size: int) -> list[int]:
 
 
 def _cut(
-    picture: Path, targets: Sequence[Path], corners: Sequence[tuple[int, int]], size: int, compression: int
+    image: Path, targets: Sequence[Path], corners: Sequence[tuple[int, int]], size: int, compression: int
 ) -> None:
     if not targets:
         return
-    pixels = read_rgb(picture)
+    pixels = read_rgb(image)
     for target, (top, left) in zip(targets, corners, strict=True):
         write_png(target, pixels[top : top + size, left : left + size], compression=compression)
 
 
 @dataclass(frozen=True, order=True)
 class _Crop:
-    """A candidate: by its rank within its picture, then the richest first."""
+    """A candidate: by its rank within its image, then the richest first."""
 
     rank: int
     poverty: float
@@ -105,61 +105,61 @@ def pack_crops(
     megabytes: float = 40.0,
     progress: Progress | None = None,
 ) -> int:
-    """The crops with the most to learn from, in one file: of each picture the best, then the second, ...
+    """The crops with the most to learn from, in one file: of each image the best, then the second, ...
 
-    How rich a crop is, the mean absolute difference of neighbouring luma px says. The choice depends on the
-    pictures alone, and the pack on nothing else.
+    How rich a crop is, the mean absolute difference of neighboring luma px says. The choice depends on the
+    images alone, and the pack on nothing else.
 
     Args:
-        sources: folders of pictures.
+        sources: folders of images.
         target: the pack, replaced where it is there.
         size: side of a crop in px; crops do not overlap.
         megabytes: size of the pack at most (10^6 bytes).
-        progress: told after each picture, twice.
+        progress: told after each image, twice.
 
     Returns:
         How many crops it holds.
 
     Raises:
-        DataError: a source is missing, no picture is large enough, or not one crop fits.
-        ImageError: a picture cannot be read, or the pack cannot be written.
+        DataError: a source is missing, no image is large enough, or not one crop fits.
+        ImageError: an image cannot be read, or the pack cannot be written.
     """
     # 64 bytes of alignment and 200 of index for each crop, and of the head
     room = int((megabytes * 1e6 - 4096) // (3 * size * size + 264))
-    pictures = _by_name(sources)
+    images = _by_name(sources)
     candidates: list[_Crop] = []
-    for done, (name, path) in enumerate(pictures.items(), 1):
+    for done, (name, path) in enumerate(images.items(), 1):
         candidates += _candidates(name, read_rgb_8bit(path), size)
         if progress:
-            progress(done, 2 * len(pictures))
-    deep = sum(picture_bits(path) > 8 for path in pictures.values())
+            progress(done, 2 * len(images))
+    deep = sum(image_bits(path) > 8 for path in images.values())
     if deep:
         logger.warning("%d images of 16 bits are rounded to 8 bits in '%s'", deep, target)
     chosen = sorted(candidates)[: max(0, room)]
     if not chosen:
-        raise DataError(f"no crop of {size} px: the pictures are smaller, or {megabytes:g} MB are too few")
+        raise DataError(f"no crop of {size} px: the images are smaller, or {megabytes:g} MB are too few")
     wanted: dict[str, list[_Crop]] = {}
     for crop in chosen:
         wanted.setdefault(crop.name, []).append(crop)
     with writing_pack(
-        target, {"size": size, "pictures": len(pictures), "chosen": "richest luma gradient"}
+        target, {"size": size, "pictures": len(images), "chosen": "richest luma gradient"}
     ) as pack:
-        for done, (name, path) in enumerate(pictures.items(), 1):
+        for done, (name, path) in enumerate(images.items(), 1):
             pixels = read_rgb_8bit(path) if name in wanted else np.zeros((0, 0, 3), np.uint8)
             for crop in sorted(wanted.get(name, []), key=lambda crop: (crop.top, crop.left)):
                 part = pixels[crop.top : crop.top + size, crop.left : crop.left + size]
                 pack.add(f"{name}_{crop.top}_{crop.left}", part)
             if progress:
-                progress(len(pictures) + done, 2 * len(pictures))
+                progress(len(images) + done, 2 * len(images))
     return len(chosen)
 
 
 def _by_name(sources: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for source in sources:
-        pictures = pictures_of(source)
+        images = images_of(source)
         prefix = f"{source.name}/" if len(sources) > 1 else ""
-        named = {prefix + name: path for name, path in zip(names_in(source, pictures), pictures, strict=True)}
+        named = {prefix + name: path for name, path in zip(names_in(source, images), images, strict=True)}
         if doubles := found.keys() & named.keys():
             raise DataError(f"two sources hold '{min(doubles)}'; name folders of different names")
         found |= named

@@ -105,7 +105,7 @@ LAYOUTS: Mapping[str, Layout] = {
         ),
     ),
     "FiveK": Layout(
-        "pictures exported by the same names: input/ and expertC/ (any of expertA to expertE)",
+        "images exported by the same names: input/ and expertC/ (any of expertA to expertE)",
         tuple(_folders(f"expert{e}", f"(?i:expert_?{e})", "(?i:input|raw|original)", 5000) for e in "ABCDE"),
     ),
 }

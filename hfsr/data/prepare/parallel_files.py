@@ -20,12 +20,12 @@ from hfsr.images.encoding.png_writer import PngWriter
 
 from ..decoded_images import Progress
 
-__all__ = ["Outcome", "Task", "encode_png", "folder_for", "names_in", "pictures_of", "run_tasks", "write_png"]
+__all__ = ["Outcome", "Task", "encode_png", "folder_for", "images_of", "names_in", "run_tasks", "write_png"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One picture's share of the work."""
+    """One image's share of the work."""
 
     source: Path
     targets: tuple[Path, ...]
@@ -59,11 +59,11 @@ def run_tasks(
         tasks: in any order.
         threads: as many as there are processors where None.
         overwrite: make also what is there.
-        skip_unreadable: leave out pictures that cannot be read; else the first one ends it.
+        skip_unreadable: leave out images that cannot be read; else the first one ends it.
         progress: told after each task.
 
     Raises:
-        ImageError: a picture cannot be read, or a file cannot be written.
+        ImageError: an image cannot be read, or a file cannot be written.
     """
     outcome = Outcome(too_small=[task.source.name for task in tasks if not task.targets])
 
@@ -95,8 +95,8 @@ def run_tasks(
     return outcome
 
 
-def pictures_of(folder: Path) -> list[Path]:
-    """The pictures of a folder and its subfolders.
+def images_of(folder: Path) -> list[Path]:
+    """The images of a folder and its subfolders.
 
     Raises:
         DataError: it is missing or empty.
@@ -105,22 +105,22 @@ def pictures_of(folder: Path) -> list[Path]:
         raise DataError(f"there is no folder '{folder}'")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
     if not found:
-        raise DataError(f"the folder '{folder}' holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"the folder '{folder}' holds no images ({', '.join(sorted(SUFFIXES))})")
     return found
 
 
-def names_in(folder: Path, pictures: Sequence[Path]) -> list[str]:
+def names_in(folder: Path, images: Sequence[Path]) -> list[str]:
     """Paths relative to the folder, without ending, as they name things.
 
     Raises:
-        DataError: two pictures differ in their ending alone.
+        DataError: two images differ in their ending alone.
     """
-    names = [picture.relative_to(folder).with_suffix("").as_posix() for picture in pictures]
+    names = [image.relative_to(folder).with_suffix("").as_posix() for image in images]
     doubles = (
         sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     )
     if doubles:
-        raise DataError(f"'{folder}' holds several pictures of one name: {doubles[0]}; keep one of each")
+        raise DataError(f"'{folder}' holds several images of one name: {doubles[0]}; keep one of each")
     return names
 
 

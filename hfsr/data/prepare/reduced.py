@@ -1,4 +1,4 @@
-"""LR pictures in folders, as DIV2K has them."""
+"""LR images in folders, as DIV2K has them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from hfsr.degradations import bicubic_down, modcrop
 
 from ..file_lists import read_rgb
-from .parallel_files import Task, names_in, pictures_of, write_png
+from .parallel_files import Task, images_of, names_in, write_png
 
-__all__ = ["lr_pictures"]
+__all__ = ["lr_images"]
 
 
-def lr_pictures(source: Path, folder: Path, *, scales: Sequence[int], compression: int = 3) -> list[Task]:
-    """MATLAB's bicubic reduction of every picture: `X2/NAMEx2.png`, `X3/NAMEx3.png`, ...
+def lr_images(source: Path, folder: Path, *, scales: Sequence[int], compression: int = 3) -> list[Task]:
+    """MATLAB's bicubic reduction of every image: `X2/NAMEx2.png`, `X3/NAMEx3.png`, ...
 
     Args:
-        source: folder of HR pictures; their right and bottom edges are cut to a multiple of the scale.
+        source: folder of HR images; their right and bottom edges are cut to a multiple of the scale.
         folder: gets one folder for each scale.
         scales: whole numbers from 2 on.
         compression: of the PNG files, 0 to 9.
@@ -26,15 +26,15 @@ def lr_pictures(source: Path, folder: Path, *, scales: Sequence[int], compressio
     Raises:
         DataError: the source is missing or empty.
     """
-    pictures = pictures_of(source)
+    images = images_of(source)
     tasks = []
-    for picture, name in zip(pictures, names_in(source, pictures), strict=True):
+    for image, name in zip(images, names_in(source, images), strict=True):
         targets = tuple(folder / f"X{scale}" / f"{name}x{scale}.png" for scale in scales)
-        tasks.append(Task(picture, targets, partial(_reduce, picture, scales, targets, compression)))
+        tasks.append(Task(image, targets, partial(_reduce, image, scales, targets, compression)))
     return tasks
 
 
-def _reduce(picture: Path, scales: Sequence[int], targets: Sequence[Path], compression: int) -> None:
-    pixels = read_rgb(picture)
+def _reduce(image: Path, scales: Sequence[int], targets: Sequence[Path], compression: int) -> None:
+    pixels = read_rgb(image)
     for scale, target in zip(scales, targets, strict=True):
         write_png(target, bicubic_down(modcrop(pixels, scale), scale), compression=compression)

@@ -1,4 +1,4 @@
-"""Lists of pictures, and pictures in LMDB and HDF5."""
+"""Lists of images, and images in LMDB and HDF5."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hfsr.errors import DataError, MissingDependencyError
-from hfsr.images import picture_size, replacing
+from hfsr.images import image_size, replacing
 
 from ..decoded_images import Progress
 from ..file_lists import read_rgb
-from .parallel_files import encode_png, folder_for, names_in, pictures_of
+from .parallel_files import encode_png, folder_for, images_of, names_in
 
 __all__ = ["to_h5", "to_lmdb", "write_meta_info"]
 
-_COMMIT = 500  # pictures
+_COMMIT = 500  # images
 
 
 def write_meta_info(source: Path, target: Path, *, progress: Progress | None = None) -> int:
-    """BasicSR's list of a folder: `NAME.png (height,width,channels)`, one line for each picture.
+    """BasicSR's list of a folder: `NAME.png (height,width,channels)`, one line for each image.
 
     Returns:
         How many there are.
 
     Raises:
         DataError: the source is missing or empty.
-        ImageError: a picture cannot be read, or the list cannot be written.
+        ImageError: an image cannot be read, or the list cannot be written.
     """
-    pictures = pictures_of(source)
+    images = images_of(source)
     lines = []
-    for done, picture in enumerate(pictures, 1):
-        height, width, channels = read_rgb(picture).shape
-        lines.append(f"{picture.relative_to(source).as_posix()} ({height},{width},{channels})\n")
+    for done, image in enumerate(images, 1):
+        height, width, channels = read_rgb(image).shape
+        lines.append(f"{image.relative_to(source).as_posix()} ({height},{width},{channels})\n")
         if progress:
-            progress(done, len(pictures))
+            progress(done, len(images))
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as file:
         file.write("".join(lines).encode())
@@ -41,14 +41,14 @@ def write_meta_info(source: Path, target: Path, *, progress: Progress | None = N
 
 
 def to_lmdb(source: Path, target: Path, *, compression: int = 1, progress: Progress | None = None) -> int:
-    """A folder `*.lmdb` as BasicSR's scripts make it: PNG pictures by their names, and `meta_info.txt`.
+    """A folder `*.lmdb` as BasicSR's scripts make it: PNG images by their names, and `meta_info.txt`.
 
     Returns:
-        How many pictures it holds.
+        How many images it holds.
 
     Raises:
         DataError: the source is missing or empty, or there is something at the target.
-        ImageError: a picture cannot be read.
+        ImageError: an image cannot be read.
         MissingDependencyError: lmdb is not installed.
     """
     try:
@@ -57,16 +57,16 @@ def to_lmdb(source: Path, target: Path, *, compression: int = 1, progress: Progr
         raise MissingDependencyError("lmdb", extra="train", purpose="writing LMDB") from error
     if target.suffix != ".lmdb":
         raise DataError(f"'{target}' must end with .lmdb, as BasicSR wants it")
-    pictures = pictures_of(source)
-    names = names_in(source, pictures)
+    images = images_of(source)
+    names = names_in(source, images)
     lines = []
     with folder_for(target) as part:
         # Decoded size bounds the encoded one; the file grows to what is used only.
-        room = max(1 << 24, 2 * sum(8 * _pixels(picture) for picture in pictures))
+        room = max(1 << 24, 2 * sum(8 * _pixels(image) for image in images))
         with lmdb.open(str(part), map_size=room) as database:
             transaction = database.begin(write=True)
-            for done, (picture, name) in enumerate(zip(pictures, names, strict=True), 1):
-                pixels = read_rgb(picture)
+            for done, (image, name) in enumerate(zip(images, names, strict=True), 1):
+                pixels = read_rgb(image)
                 encoded = encode_png(pixels, compression=compression)
                 transaction.put(name.encode("ascii", "backslashreplace"), encoded)
                 lines.append(f"{name}.png ({pixels.shape[0]},{pixels.shape[1]},3) {compression}\n")
@@ -74,10 +74,10 @@ def to_lmdb(source: Path, target: Path, *, compression: int = 1, progress: Progr
                     transaction.commit()
                     transaction = database.begin(write=True)
                 if progress:
-                    progress(done, len(pictures))
+                    progress(done, len(images))
             transaction.commit()
         (part / "meta_info.txt").write_text("".join(lines), encoding="utf-8")
-    return len(pictures)
+    return len(images)
 
 
 def to_h5(sources: Mapping[str, Path], target: Path, *, progress: Progress | None = None) -> int:
@@ -86,14 +86,14 @@ def to_h5(sources: Mapping[str, Path], target: Path, *, progress: Progress | Non
     Args:
         sources: folders by the name of their group, for example gt and lq.
         target: the file, replaced where it is there.
-        progress: told after each picture.
+        progress: told after each image.
 
     Returns:
-        How many pictures it holds.
+        How many images it holds.
 
     Raises:
         DataError: a source is missing or empty.
-        ImageError: a picture cannot be read, or the file cannot be written.
+        ImageError: an image cannot be read, or the file cannot be written.
         MissingDependencyError: h5py is not installed.
     """
     try:
@@ -101,20 +101,20 @@ def to_h5(sources: Mapping[str, Path], target: Path, *, progress: Progress | Non
     except ImportError as error:
         raise MissingDependencyError("h5py", extra="train", purpose="writing HDF5") from error
     listed = [
-        (group, name, picture)
+        (group, name, image)
         for group, folder in sources.items()
-        for pictures in [pictures_of(folder)]
-        for name, picture in zip(names_in(folder, pictures), pictures, strict=True)
+        for images in [images_of(folder)]
+        for name, image in zip(names_in(folder, images), images, strict=True)
     ]
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as file, h5py.File(file, "w") as store:
-        for done, (group, name, picture) in enumerate(listed, 1):
-            store[f"{group}/{name}"] = read_rgb(picture)
+        for done, (group, name, image) in enumerate(listed, 1):
+            store[f"{group}/{name}"] = read_rgb(image)
             if progress:
                 progress(done, len(listed))
     return len(listed)
 
 
-def _pixels(picture: Path) -> int:
-    width, height = picture_size(picture)
+def _pixels(image: Path) -> int:
+    width, height = image_size(image)
     return width * height

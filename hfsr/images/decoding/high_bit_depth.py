@@ -1,4 +1,4 @@
-"""Sixteen bits per channel in colour, which Pillow decodes but cannot hold.
+"""Sixteen bits per channel in color, which Pillow decodes but cannot hold.
 
 Pillow makes 8-bit RGB of 16-bit samples by keeping the byte that its raw mode ("RGB;16B", "RGB;16L") calls
 the high one. So a file is decoded twice, once under either name: first the high bytes, then the low ones.
@@ -33,18 +33,18 @@ def deep_samples(image: Image.Image, again: Image.Image) -> NDArray[np.uint16] |
     """The samples of a PNG or TIFF with 16 bits per channel and more than one channel.
 
     Args:
-        image: opened, not yet loaded; loaded by this call when it is such a picture, else left alone.
+        image: opened, not yet loaded; loaded by this call when it is such an image, else left alone.
         again: the same file, opened a second time.
 
     Returns:
         uint16 of shape (H, W, C): gray and alpha (C = 2), RGB, or RGB and alpha, not premultiplied. None:
-        it is no such picture.
+        it is no such image.
 
     Raises:
         ImageError: it is one, in a layout that Pillow misreads.
     """
     if any(tile[0].startswith("ppm") and image.mode == "RGB" and tile[3][1] > 255 for tile in _tiles(image)):
-        raise ImageError("a PPM of 16 bit in colour; save it as PNG or TIFF")
+        raise ImageError("a PPM of 16 bit in color; save it as PNG or TIFF")
     if not is_deep(image):
         return None
     mode = _raw_mode(_tiles(image)[0])
@@ -62,7 +62,7 @@ def deep_samples(image: Image.Image, again: Image.Image) -> NDArray[np.uint16] |
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether a picture that is not loaded yet has 16 bits in each of several channels."""
+    """Whether an image that is not loaded yet has 16 bits in each of several channels."""
     modes = {_raw_mode(tile) for tile in _tiles(image)}
     return len(modes) == 1 and modes.pop()[:-1] in _DEEP
 
@@ -83,7 +83,7 @@ def _raw_mode(tile: Any) -> str:
 
 
 def _rename(image: Any, rename: Callable[[str], str]) -> None:
-    """Changes the raw mode of every tile of a picture that is not loaded yet."""
+    """Changes the raw mode of every tile of an image that is not loaded yet."""
     changed = []
     for tile in image.tile:
         name = rename(_raw_mode(tile))

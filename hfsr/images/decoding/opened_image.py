@@ -1,4 +1,4 @@
-"""A picture's file, opened by Pillow: by our limits and not its own, with what is wrong said in words."""
+"""An image's file, opened by Pillow: by our limits and not its own, with what is wrong said in words."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ whatever is raised while a file is read is that file's error; `except MemoryErro
 
 
 def check_file(path: Path) -> None:
-    """Says in words what no picture can be read from; opens nothing that could make it wait, like a pipe."""
+    """Says in words what no image can be read from; opens nothing that could make it wait, like a pipe."""
     try:
         kind = os.stat(path).st_mode
         if stat.S_ISDIR(kind):
-            raise ImageError(f"'{path}' is a folder; name a picture in it")
+            raise ImageError(f"'{path}' is a folder; name an image in it")
         if not stat.S_ISREG(kind):
-            raise ImageError(f"'{path}' is a device or a pipe; name a picture file")
+            raise ImageError(f"'{path}' is a device or a pipe; name an image file")
         with path.open("rb") as file:
             start = file.read(1)
     except FileNotFoundError as error:
@@ -111,7 +111,7 @@ def opened(path: Path) -> Iterator[OpenedImage]:
             raise ImageError(f"'{path}' does not fit into memory") from None
         except BROKEN as error:
             formats = ", ".join(_formats())
-            raise ImageError(f"'{path}' is no picture: {_guess(path)}; readable are {formats}") from error
+            raise ImageError(f"'{path}' is no image: {_guess(path)}; readable are {formats}") from error
         with found.image:
             yield found
 
@@ -151,12 +151,12 @@ def check_size(path: Path, source: OpenedImage, max_pixels: int) -> None:
     count = source.pages
     if count > 1 and image.format in {"GIF", "PNG", "WEBP", "AVIF"}:
         raise ImageError(
-            f"'{path}' is an animation of {count} frames; take the frames out first, pictures stand still"
+            f"'{path}' is an animation of {count} frames; take the frames out first, images stand still"
         )
 
 
 def pages(image: Image.Image) -> int:
-    """How many pictures a file holds."""
+    """How many images a file holds."""
     try:
         with quiet():
             return int(getattr(image, "n_frames", 1))

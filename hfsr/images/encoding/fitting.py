@@ -7,7 +7,7 @@ from dataclasses import replace
 from hfsr.errors import ImageError, some_of
 from hfsr.images.decoding.png_chunks import text_keywords
 from hfsr.images.formats import FORMATS, ImageFormat
-from hfsr.images.loaded_image import Picture
+from hfsr.images.loaded_image import LoadedImage
 from hfsr.images.metadata.color_signal import describe_color, profile_of
 from hfsr.images.metadata.exif import without_maker_note
 
@@ -16,56 +16,56 @@ __all__ = ["fitted"]
 _SAYS_NOTHING = ((72, 72), (96, 96))  # px per inch that programs write when they know none
 
 
-def fitted(picture: Picture, format_name: str) -> Picture:
+def fitted(image: LoadedImage, format_name: str) -> LoadedImage:
     """The image with the metadata that a format can hold; the pixels stay as they are.
 
     Args:
-        picture: to be written.
+        image: to be written.
         format_name: Pillow's name of the format.
 
     Returns:
         The same image, with a note for each thing that was left out or will be rounded.
     """
     kind = FORMATS[format_name]
-    exif, notes = _fitted_exif(picture.exif, kind)
-    if picture.color and not kind.png_chunks:
-        picture, note = _with_profile(picture, kind)
+    exif, notes = _fitted_exif(image.exif, kind)
+    if image.color and not kind.png_chunks:
+        image, note = _with_profile(image, kind)
         notes.append(note)
-    if picture.bits not in kind.bits:
-        notes.append(f"{picture.bits} bit was rounded to {max(kind.bits)}, all that {kind.name} holds")
-    texts = picture.texts if kind.png_chunks else ()
-    if picture.texts and not texts:
-        names = some_of(text_keywords(picture.texts), 4)
+    if image.bits not in kind.bits:
+        notes.append(f"{image.bits} bit was rounded to {max(kind.bits)}, all that {kind.name} holds")
+    texts = image.texts if kind.png_chunks else ()
+    if image.texts and not texts:
+        names = some_of(text_keywords(image.texts), 4)
         notes.append(f"its PNG texts ({names}) were left out: {kind.name} has no place for them")
-    dpi = picture.dpi
+    dpi = image.dpi
     if dpi is not None and not kind.dpi:
         if all(abs(dpi[0] - x) + abs(dpi[1] - y) > 0.1 for x, y in _SAYS_NOTHING):
             notes.append(f"its resolution was left out: {kind.name} has no place for it")
         dpi = None
     kept: list[bytes | None] = []
     for name, data, room in (
-        ("color profile", picture.icc, kind.icc),
-        ("XMP", picture.xmp, kind.xmp),
-        ("IPTC", picture.iptc, kind.iptc),
+        ("color profile", image.icc, kind.icc),
+        ("XMP", image.xmp, kind.xmp),
+        ("IPTC", image.iptc, kind.iptc),
     ):
         fits = data is None or len(data) <= room
         kept.append(data if fits else None)
         if data and not fits:
             notes.append(_left_out(f"its {name}", data, room, kind))
     icc, xmp, iptc = kept
-    notes = [*picture.notes, *notes]
-    picture = replace(picture, texts=texts)
-    return replace(picture, exif=exif, dpi=dpi, icc=icc, xmp=xmp, iptc=iptc, notes=tuple(notes))
+    notes = [*image.notes, *notes]
+    image = replace(image, texts=texts)
+    return replace(image, exif=exif, dpi=dpi, icc=icc, xmp=xmp, iptc=iptc, notes=tuple(notes))
 
 
-def _with_profile(picture: Picture, kind: ImageFormat) -> tuple[Picture, str]:
+def _with_profile(image: LoadedImage, kind: ImageFormat) -> tuple[LoadedImage, str]:
     """The image with a profile in place of color chunks, where one can say the same."""
-    meant = describe_color(picture.color)
-    profile = profile_of(picture.color, gray=picture.is_gray) if kind.icc and picture.icc is None else None
+    meant = describe_color(image.color)
+    profile = profile_of(image.color, gray=image.is_gray) if kind.icc and image.icc is None else None
     if profile is None:
         note = f"its color is meant as {meant}, which {kind.name} cannot say: it looks different; choose .png"
-        return replace(picture, color=()), note
-    return replace(picture, color=(), icc=profile), f"its color ({meant}) was described by a color profile"
+        return replace(image, color=()), note
+    return replace(image, color=(), icc=profile), f"its color ({meant}) was described by a color profile"
 
 
 def _fitted_exif(exif: bytes | None, kind: ImageFormat) -> tuple[bytes | None, list[str]]:

@@ -12,7 +12,7 @@ from hfsr.images.encoding.row_writers import RowWriter
 
 __all__ = ["PngWriter"]
 
-_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _BAND = 1 << 18  # bytes filtered at once: the temporaries stay in the processor's cache
 _INCH = 0.0254  # metres
 
@@ -24,7 +24,7 @@ class PngWriter(RowWriter):
         self._above = np.zeros(self._row_bytes, np.uint8)
         self._deflate = zlib.compressobj(self._level, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
         self._file.write(b"\x89PNG\r\n\x1a\n")
-        kind = _COLOUR_TYPES[self._channels]
+        kind = _COLOR_TYPES[self._channels]
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", self._width, self._height, self._bits, kind, 0, 0, 0))
         for name, data in self._color:
             self._chunk(name, data)
@@ -74,7 +74,7 @@ class PngWriter(RowWriter):
 
 
 def _paeth(left: NDArray, above: NDArray, corner: NDArray) -> NDArray[np.uint8]:
-    """PNG's filter 4: whichever of three neighbours is nearest to left + above - corner."""
+    """PNG's filter 4: whichever of three neighbors is nearest to left + above - corner."""
     to_left, to_above = np.abs(above - corner), np.abs(left - corner)
     to_corner = np.abs(left + above - 2 * corner)
     nearest = np.where(to_above <= to_corner, above, corner)

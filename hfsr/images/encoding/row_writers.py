@@ -1,4 +1,4 @@
-"""What the writers of rows have in common: one picture, from top to bottom, to an open file."""
+"""What the writers of rows have in common: one image, from top to bottom, to an open file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["RowWriter"]
 
 
 class RowWriter(ABC):
-    """Writes one picture to an open file; `close` ends it, and is where a missing row shows.
+    """Writes one image to an open file; `close` ends it, and is where a missing row shows.
 
     Args:
         file: open for writing in binary, at its start, seekable; it is left open.
@@ -21,7 +21,7 @@ class RowWriter(ABC):
         height: px.
         channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha (alpha not multiplied in).
         bits: per channel, 8 or 16.
-        icc: the colour profile.
+        icc: the color profile.
         exif: as Pillow gives it, with or without its "Exif" prefix.
         xmp: an XMP packet, UTF-8.
         iptc: IPTC-IIM records, where the format has a place for them.
@@ -53,7 +53,7 @@ class RowWriter(ABC):
     ) -> None:
         if channels not in (1, 2, 3, 4) or bits not in (8, 16):
             raise ImageError(
-                f"hfsr writes pictures of 1 to 4 channels of 8 or 16 bit, not {channels} of {bits}"
+                f"hfsr writes images of 1 to 4 channels of 8 or 16 bit, not {channels} of {bits}"
             )
         self._file = file
         self._width, self._height, self._channels, self._bits = width, height, channels, bits
@@ -70,7 +70,7 @@ class RowWriter(ABC):
             rows: uint8 or uint16 as `bits` says, shape (n, width) or (n, width, channels).
 
         Raises:
-            ImageError: another shape or dtype, more rows than the picture has, or more than the format holds.
+            ImageError: another shape or dtype, more rows than the image has, or more than the format holds.
         """
         width, channels, bits = self._width, self._channels, self._bits
         if rows.dtype != f"uint{bits}" or rows.shape[1:] not in {(width, channels)[: rows.ndim - 1]}:
@@ -78,7 +78,7 @@ class RowWriter(ABC):
                 f"rows are {rows.dtype} of {rows.shape}; need uint{bits} of (n, {width}, {channels})"
             )
         if len(rows) > self._missing:
-            raise ImageError(f"{len(rows)} rows where the picture has room for {self._missing}")
+            raise ImageError(f"{len(rows)} rows where the image has room for {self._missing}")
         self._missing -= len(rows)
         self._append(rows.reshape(len(rows), width, channels))
 
@@ -89,7 +89,7 @@ class RowWriter(ABC):
             ImageError: rows are missing, or the file is larger than the format allows.
         """
         if self._missing:
-            raise ImageError(f"the picture still lacks {self._missing} rows")
+            raise ImageError(f"the image still lacks {self._missing} rows")
         self._end()
 
     @property
@@ -102,7 +102,7 @@ class RowWriter(ABC):
 
     @abstractmethod
     def _append(self, rows: NDArray) -> None:
-        """Writes rows that belong to the picture, (n, width, channels)."""
+        """Writes rows that belong to the image, (n, width, channels)."""
 
     @abstractmethod
     def _end(self) -> None:

@@ -1,5 +1,5 @@
-"""TIFF written a few rows at a time, 8 or 16 bit, gray or colour, with or without alpha: no library that hfsr
-needs anyway writes 16-bit colour.
+"""TIFF written a few rows at a time, 8 or 16 bit, gray or color, with or without alpha: no library that hfsr
+needs anyway writes 16-bit color.
 
 Baseline TIFF in strips, little endian, deflate with horizontal differences (Adobe's compression 8, predictor
 2), as every program of the last twenty years reads it.

@@ -1,4 +1,4 @@
-"""Pixels into sRGB by the colour profile that describes them."""
+"""Pixels into sRGB by the color profile that describes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image | None:
         icc: the profile of those pixels.
 
     Returns:
-        RGB, 8 bit. None: there is no profile, it is damaged or of another colour space, or this Pillow was
+        RGB, 8 bit. None: there is no profile, it is damaged or of another color space, or this Pillow was
         built without LittleCMS.
     """
     if not icc or not features.check("littlecms2"):

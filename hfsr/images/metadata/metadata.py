@@ -1,6 +1,6 @@
-"""What travels beside the pixels: EXIF, XMP, IPTC and the resolution, made to hold for the upright picture.
+"""What travels beside the pixels: EXIF, XMP, IPTC and the resolution, made to hold for the upright image.
 
-What would lie about the result is taken out: how the file was laid out, how large the picture was, and that
+What would lie about the result is taken out: how the file was laid out, how large the image was, and that
 it has to be turned.
 """
 
@@ -29,7 +29,7 @@ _MOST_DPI = 65535  # what a JPEG has room for
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file tells of its picture; None where it tells nothing.
+    """What a file tells of its image; None where it tells nothing.
 
     Attributes:
         orientation: 1 to 8, how the stored pixels are to be turned (see `turned`).
@@ -74,7 +74,7 @@ def read_metadata(source: OpenedImage) -> Metadata:
 
 
 def read_orientation(image: Image.Image) -> int:
-    """1 to 8, how the stored pixels are to be turned; the picture need not be loaded."""
+    """1 to 8, how the stored pixels are to be turned; the image need not be loaded."""
     try:
         with quiet():
             return _orientation(image.getexif())

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hfsr.archs import QuantisedConv2d, input_ranges, quantise_layers
+from hfsr.archs import QuantisedConv2d, input_ranges, quantize_layers
 from hfsr.errors import MissingDependencyError, OptionsError
 
 from ..backends.openvino import load_openvino, preserve_root_logger, telemetry_disabled
@@ -124,7 +124,7 @@ def _copy_with(model: nn.Module, graph: Any, inner: Sequence[str]) -> nn.Module:
         if op.get_type_name() == "Convolution" and name in inner and (levels := _input_levels(op)):
             layers[name] = (op, levels)
     copied = copy.deepcopy(model).eval()
-    quantise_layers(copied, {name: levels for name, (_, levels) in layers.items()})
+    quantize_layers(copied, {name: levels for name, (_, levels) in layers.items()})
     for name, (op, _) in layers.items():
         _fill(copied.get_submodule(name), op)
     return copied

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hfsr.archs.biggan import BigGANDiscriminator, BigGANGenerator
 from hfsr.errors import CheckpointError, ImageError, OptionsError
-from hfsr.images import Picture
+from hfsr.images import LoadedImage
 from hfsr.inference.runtime.precision import choose_device
 from hfsr.priors.fit_progress import FitProgress
 
@@ -47,8 +47,8 @@ class PriorResult:
         class_number: class at which the fit started; for `morph`, that of the first image.
     """
 
-    images: tuple[Picture, ...]
-    stages: tuple[Picture, ...]
+    images: tuple[LoadedImage, ...]
+    stages: tuple[LoadedImage, ...]
     class_number: int
 
 
@@ -115,7 +115,7 @@ class GenerativePrior:
     # Tasks
 
     def sr(
-        self, image: Picture, *, schedule: FitSchedule | None = None, class_number: int | None = None
+        self, image: LoadedImage, *, schedule: FitSchedule | None = None, class_number: int | None = None
     ) -> Steps:
         """Upscales by 4 an image of a quarter of the network's side; larger images are first reduced to that.
 
@@ -131,7 +131,7 @@ class GenerativePrior:
         return self._result(image, fit, fit.image)
 
     def colorize(
-        self, image: Picture, *, schedule: FitSchedule | None = None, class_number: int | None = None
+        self, image: LoadedImage, *, schedule: FitSchedule | None = None, class_number: int | None = None
     ) -> Steps:
         """Colorizes an image and keeps its lightness; raises the same errors as `sr`."""
         self.check_inputs(image, class_number)
@@ -141,7 +141,7 @@ class GenerativePrior:
 
     def inpaint(
         self,
-        image: Picture,
+        image: LoadedImage,
         hole: NDArray[np.bool_],
         *,
         schedule: FitSchedule | None = None,
@@ -175,7 +175,7 @@ class GenerativePrior:
 
     def jitter(
         self,
-        image: Picture,
+        image: LoadedImage,
         *,
         count: int = 8,
         strength: float = 0.5,
@@ -216,8 +216,8 @@ class GenerativePrior:
 
     def morph(
         self,
-        first: Picture,
-        second: Picture,
+        first: LoadedImage,
+        second: LoadedImage,
         *,
         frames: int = 11,
         schedule: FitSchedule | None = None,
@@ -261,7 +261,7 @@ class GenerativePrior:
         return (yield from self.fitter.steps(target.to(self.device), forward_model, schedule, class_number))
 
     def check_inputs(
-        self, image: Picture, class_number: int | None, hole: NDArray[np.bool_] | None = None
+        self, image: LoadedImage, class_number: int | None, hole: NDArray[np.bool_] | None = None
     ) -> None:
         """Checks the inputs of a task before it starts.
 
@@ -285,7 +285,7 @@ class GenerativePrior:
                 f"class {number} is out of range; this generator has classes 0 to {self.num_class - 1}"
             )
 
-    def _result(self, image: Picture, fit: FitResult, *results: Tensor) -> PriorResult:
+    def _result(self, image: LoadedImage, fit: FitResult, *results: Tensor) -> PriorResult:
         return PriorResult(
             tuple(tensor_to_image(result, image) for result in results),
             tuple(tensor_to_image(stage, image) for stage in fit.stages),

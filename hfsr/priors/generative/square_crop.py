@@ -38,7 +38,7 @@ class SquareCrop:
         return pixels[self.top : self.top + self.side, self.left : self.left + self.side]
 
 
-def find_square(image: images.Picture, hole: NDArray[np.bool_] | None = None) -> SquareCrop:
+def find_square(image: images.LoadedImage, hole: NDArray[np.bool_] | None = None) -> SquareCrop:
     """Returns the largest square in the image: centered, or moved as far as needed to contain the hole.
 
     Raises:
@@ -60,7 +60,7 @@ def find_square(image: images.Picture, hole: NDArray[np.bool_] | None = None) ->
     return SquareCrop(starts[1], starts[0], side)
 
 
-def crop_to_tensor(image: images.Picture, square: SquareCrop, side: int) -> Tensor:
+def crop_to_tensor(image: images.LoadedImage, square: SquareCrop, side: int) -> Tensor:
     """Returns the square resized to the generator's size, RGB in [0, 1], (1, 3, side, side)."""
     pixels = images.eight_bit(square.crop(image.pixels))
     resized = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
@@ -69,7 +69,7 @@ def crop_to_tensor(image: images.Picture, square: SquareCrop, side: int) -> Tens
     return images.to_rgb_float(np.array(resized))
 
 
-def hole_from_rectangle(image: images.Picture, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+def hole_from_rectangle(image: images.LoadedImage, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
     """Returns the hole, (H, W), that covers a rectangle (left, top, width, height) in px.
 
     Raises:
@@ -87,7 +87,7 @@ def hole_from_rectangle(image: images.Picture, box: tuple[int, int, int, int]) -
     return hole
 
 
-def hole_from_mask(image: images.Picture, mask: images.Picture) -> NDArray[np.bool_]:
+def hole_from_mask(image: images.LoadedImage, mask: images.LoadedImage) -> NDArray[np.bool_]:
     """Returns the hole, (H, W), that a mask image marks with light pixels (a level of 128 or more).
 
     Raises:
@@ -122,14 +122,14 @@ def known_mask(hole: NDArray[np.bool_], square: SquareCrop, side: int) -> Tensor
     return known
 
 
-def tensor_to_image(result: Tensor, like: images.Picture) -> images.Picture:
+def tensor_to_image(result: Tensor, like: images.LoadedImage) -> images.LoadedImage:
     """Converts a generator's result, (1, 3, S, S), to an 8-bit image with the color profile of `like`."""
-    return images.Picture(images.from_rgb_float(result.cpu()), icc=None if like.is_gray else like.icc)
+    return images.LoadedImage(images.from_rgb_float(result.cpu()), icc=None if like.is_gray else like.icc)
 
 
 def paste_into_hole(
-    image: images.Picture, square: SquareCrop, hole: NDArray[np.bool_], result: Tensor
-) -> images.Picture:
+    image: images.LoadedImage, square: SquareCrop, hole: NDArray[np.bool_], result: Tensor
+) -> images.LoadedImage:
     """Returns the whole image with its hole filled from a generator's result, (1, 3, S, S)."""
     resized = Image.fromarray(images.from_rgb_float(result.cpu())).resize(
         (square.side, square.side), Image.Resampling.LANCZOS

@@ -129,7 +129,7 @@ class ZeroShot:
         """
         if isinstance(image, np.ndarray):
             return drain(self._array_steps(image), progress)
-        return images.picture_to_pil(drain(self.image_steps(images.open_picture(image)), progress))
+        return images.image_to_pil(drain(self.image_steps(images.open_image(image)), progress))
 
     def file(
         self, source: str | Path, target: str | Path, *, jpeg_quality: int = 95, max_pixels: int | None = None
@@ -150,18 +150,16 @@ class ZeroShot:
         """
         target = Path(target)
         format_name = images.output_format(target)  # raises before the work if the format cannot be written
-        image = images.read_picture(
-            Path(source), **({} if max_pixels is None else {"max_pixels": max_pixels})
-        )
+        image = images.read_image(Path(source), **({} if max_pixels is None else {"max_pixels": max_pixels}))
         image = images.fitted(image, format_name)
         self.notes = image.notes
         height, width = self._resampler(None).sr_size(image.height, image.width)
         images.check_target(
             target, width=width, height=height, alpha=image.alpha is not None, jpeg_quality=jpeg_quality
         )
-        images.write_picture((yield from self.image_steps(image)), target, jpeg_quality=jpeg_quality)
+        images.write_image((yield from self.image_steps(image)), target, jpeg_quality=jpeg_quality)
 
-    def image_steps(self, image: images.Picture) -> Generator[FitProgress, None, images.Picture]:
+    def image_steps(self, image: images.LoadedImage) -> Generator[FitProgress, None, images.LoadedImage]:
         """Upscales an image and returns it; yields progress.
 
         Alpha is upscaled by bicubic interpolation. Fully transparent pixels get colors from their

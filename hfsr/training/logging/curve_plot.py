@@ -1,4 +1,4 @@
-"""The training curve as a picture: losses above, what validation measured below."""
+"""The training curve as an image: losses above, what validation measured below."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SETTLED = 0.1
 """From this part of the run on values count for the axes: the first ones would flatten all others."""
 _FINE = 3
 """Drawn this much larger and reduced, so that lines are smooth."""
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
 _INK, _GRID, _PAPER = "#222222", "#e4e4e4", "#ffffff"
 _NO_LOSS = frozenset({"iter", "lr", "it_per_s"})
 
@@ -36,7 +36,7 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, *, title: str) -> 
 
     Args:
         rows: `iter`, losses, and `<set>/<metric>`.
-        path: of the picture; nothing is written where there is nothing to draw.
+        path: of the image; nothing is written where there is nothing to draw.
         title: above it.
     """
     losses, measured = _series(rows)
@@ -112,25 +112,25 @@ class _Panel:
         self._legend(draw, font, end=right * _FINE, y=16 * _FINE)
         return sheet
 
-    def _colours(self) -> list[tuple[str, str]]:
-        """Names and their colours."""
-        return [(name, _COLOURS[n % len(_COLOURS)]) for n, name in enumerate(self.series)]
+    def _colors(self) -> list[tuple[str, str]]:
+        """Names and their colors."""
+        return [(name, _COLORS[n % len(_COLORS)]) for n, name in enumerate(self.series)]
 
     def _lines(self, draw: ImageDraw.ImageDraw, at: Place) -> None:
-        for name, colour in reversed(self._colours()):
+        for name, color in reversed(self._colors()):
             places = [at(*point) for point in self.series[name]]
             if len(places) > 1:
-                draw.line(places, colour, 2 * _FINE, "curve")
+                draw.line(places, color, 2 * _FINE, "curve")
             if len(places) <= 60:
                 for x, h in places:
-                    draw.ellipse((x - 3 * _FINE, h - 3 * _FINE, x + 3 * _FINE, h + 3 * _FINE), colour)
+                    draw.ellipse((x - 3 * _FINE, h - 3 * _FINE, x + 3 * _FINE, h + 3 * _FINE), color)
 
     def _legend(self, draw: ImageDraw.ImageDraw, font: Any, *, end: float, y: float) -> None:
-        for name, colour in reversed(self._colours()):
+        for name, color in reversed(self._colors()):
             draw.text((end, y), name, _INK, font, "ra")
             end -= draw.textlength(name, font)
             middle = y + 9 * _FINE
-            draw.line([(end - 30 * _FINE, middle), (end - 8 * _FINE, middle)], colour, 3 * _FINE)
+            draw.line([(end - 30 * _FINE, middle), (end - 8 * _FINE, middle)], color, 3 * _FINE)
             end -= 48 * _FINE
 
 

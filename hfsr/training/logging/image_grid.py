@@ -1,4 +1,4 @@
-"""Pictures for the trackers: LQ, SR and GT side by side, a row each."""
+"""Images for the trackers: LQ, SR and GT side by side, a row each."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["Grid"]
 Pixels = NDArray[np.uint8]
 
 _SIDE = 320
-"""Largest side of a picture in px; of larger ones the middle is shown."""
+"""Largest side of an image in px; of larger ones the middle is shown."""
 _GAP = 4
-"""White px between pictures."""
+"""White px between images."""
 
 
 class Grid:
-    """Collects pictures, up to a number.
+    """Collects images, up to a number.
 
     Args:
         rows: how many.
@@ -34,24 +34,24 @@ class Grid:
         self._left -= 1
         height, width = gt.shape[:2]
         large = Image.fromarray(lq).resize((width, height), Image.Resampling.NEAREST)
-        self._rows.append([_middle(picture) for picture in (np.asarray(large), sr, gt)])
+        self._rows.append([_middle(image) for image in (np.asarray(large), sr, gt)])
 
-    def picture(self) -> Pixels | None:
+    def image(self) -> Pixels | None:
         """The rows below each other, on white; None where there are none."""
         if not self._rows:
             return None
-        strips = [np.concatenate([_framed(picture) for picture in row], axis=1) for row in self._rows]
+        strips = [np.concatenate([_framed(image) for image in row], axis=1) for row in self._rows]
         width = max(strip.shape[1] for strip in strips)
         return np.concatenate(
             [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in strips]
         )
 
 
-def _middle(picture: Pixels) -> Pixels:
-    height, width = picture.shape[:2]
+def _middle(image: Pixels) -> Pixels:
+    height, width = image.shape[:2]
     top, left = max(0, height - _SIDE) // 2, max(0, width - _SIDE) // 2
-    return picture[top : top + _SIDE, left : left + _SIDE]
+    return image[top : top + _SIDE, left : left + _SIDE]
 
 
-def _framed(picture: Pixels) -> Pixels:
-    return np.pad(picture, ((_GAP, 0), (_GAP, 0), (0, 0)), constant_values=255)
+def _framed(image: Pixels) -> Pixels:
+    return np.pad(image, ((_GAP, 0), (_GAP, 0), (0, 0)), constant_values=255)

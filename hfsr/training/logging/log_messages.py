@@ -48,7 +48,7 @@ class Telling:
             f"parameters{f' ({frozen:,} frozen)' if frozen else ''}, on "
             f"{accelerator.device} in {accelerator.num_processes} process(es), "
             f"precision {precision.name}; "
-            f"{len(source)} pictures ({source.left_out} smaller than a patch left out), batch {batch}"
+            f"{len(source)} images ({source.left_out} smaller than a patch left out), batch {batch}"
         )
         if precision.note:
             yield precision.note

@@ -1,4 +1,4 @@
-"""Where curves and pictures are shown: accelerate's trackers, as `logger` chooses; visdom's is ours."""
+"""Where curves and images are shown: accelerate's trackers, as `logger` chooses; visdom's is ours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from hfsr.options.models import VisdomOptions
 
 from .tracker_access import check_visdom_server, wandb_mode
 
-__all__ = ["VisdomTracker", "build_trackers", "check_trackers", "run_names", "show_picture"]
+__all__ = ["VisdomTracker", "build_trackers", "check_trackers", "run_names", "show_image"]
 
 logger = logging.getLogger("hfsr")
 
@@ -114,12 +114,12 @@ def build_trackers(options: TrainOptions, root: Path, *, names: RunNames, start:
     return trackers
 
 
-def show_picture(accelerator: Accelerator, name: str, pixels: NDArray[np.uint8], iteration: int) -> None:
-    """Gives a picture to every tracker.
+def show_image(accelerator: Accelerator, name: str, pixels: NDArray[np.uint8], iteration: int) -> None:
+    """Gives an image to every tracker.
 
     Args:
         accelerator: holds them.
-        name: of the picture, the same each time.
+        name: of the image, the same each time.
         pixels: RGB, (H, W, 3).
         iteration: of the weights that made it.
     """
@@ -133,7 +133,7 @@ def show_picture(accelerator: Accelerator, name: str, pixels: NDArray[np.uint8],
 
 
 class VisdomTracker(GeneralTracker):
-    """Curves and pictures on a visdom server.
+    """Curves and images on a visdom server.
 
     Args:
         section: where it is.
@@ -177,8 +177,8 @@ class VisdomTracker(GeneralTracker):
 
     @on_main_process
     def log_images(self, values: dict[str, list[NDArray[np.uint8]]], step: int | None = None) -> None:
-        for name, pictures in values.items():
-            for number, pixels in enumerate(pictures):
+        for name, images in values.items():
+            for number, pixels in enumerate(images):
                 title = {"title": f"{name}, iteration {step}"}
                 self.client.image(pixels.transpose(2, 0, 1), win=f"{name} {number}", opts=title)
 

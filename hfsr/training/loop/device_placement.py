@@ -35,7 +35,7 @@ class Placement:
         return network.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def batch(self, batch: Batch) -> Batch:
-        """A batch, placed; what is no picture keeps its order."""
+        """A batch, placed; what is no image keeps its order."""
         if self.pin_memory:
             batch = {key: value.pin_memory() for key, value in batch.items()}
         return {

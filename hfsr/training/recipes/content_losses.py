@@ -33,18 +33,18 @@ def build_loss(section: Typed) -> Any:
         OptionsError: it would not be one number.
     """
     if section.arguments.get("reduction") == "none":
-        raise OptionsError(f"{section.type}: reduction none leaves no number to minimise; use mean or sum")
+        raise OptionsError(f"{section.type}: reduction none leaves no number to minimize; use mean or sum")
     return LOSSES[section.type](**section.arguments)
 
 
 def pixel_loss(train: TrainingOptions, section: Typed) -> nn.Module:
-    """The loss of `section`, between RGB pictures; of their lumas where `train.pixel_y_channel` says so."""
+    """The loss of `section`, between RGB images; of their lumas where `train.pixel_y_channel` says so."""
     loss = build_loss(section)
     return _OfLuma(loss) if train.pixel_y_channel else loss
 
 
 class _OfLuma(nn.Module):
-    """What a loss says of the lumas of two pictures."""
+    """What a loss says of the lumas of two images."""
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()

@@ -1,16 +1,16 @@
 """DualModel: DRN in a closed loop with its dual networks (Guo et al., CVPR 2020).
 
-Paper: https://arxiv.org/abs/2003.07018. The primal network makes a picture at every scale; each dual network
+Paper: https://arxiv.org/abs/2003.07018. The primal network makes an image at every scale; each dual network
 leads one of them back to the scale before.
 
-Adaptation to pictures without ground truth (`datasets.unpaired`) is the paper's too, but not in the authors'
+Adaptation to images without ground truth (`datasets.unpaired`) is the paper's too, but not in the authors'
 code: the primal loss is switched off for them, and what the dual networks make of the output must be the
 input again. The input is known at its own size only, so every output is led back to it link by link; the
 paper leaves this open.
 
 That keeps outputs consistent with inputs of a new kind; it cannot tell which kernel reduced them, as bicubic
 reduction leads back to any of them. With `train.adapt`, beyond the paper, that kernel is sought
-(`_degradation`), pairs are made by it, and it takes the place of the dual networks for pictures alone.
+(`_degradation`), pairs are made by it, and it takes the place of the dual networks for images alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["DualRecipe"]
 
 
 class DualRecipe(Recipe):
-    """Minimises `pixel_opt` of all outputs and `dual_opt` of what the dual networks make of them, together.
+    """Minimizes `pixel_opt` of all outputs and `dual_opt` of what the dual networks make of them, together.
 
     One optimizer serves all dual networks: Adam treats every weight by itself, so it is one for each.
     """
@@ -77,7 +77,7 @@ class DualRecipe(Recipe):
         for number, batch in enumerate(batches, 1):
             with contextlib.ExitStack() as stack:
                 for learner in self.learners.values():
-                    stack.enter_context(learner.synchronised(number == len(batches)))
+                    stack.enter_context(learner.synchronized(number == len(batches)))
                 found = {k: v / len(batches) for k, v in self._losses(batch, iteration).items()}
                 self.accelerator.backward(torch.stack(list(found.values())).sum())
             for name, value in found.items():
@@ -92,8 +92,8 @@ class DualRecipe(Recipe):
         inputs = [x for x in (lq, alone, made) if x is not None]
         # One pass for all, as what wraps a network for several processes wants it.
         pyramid = self.learners["net_g"](torch.cat(inputs))
-        outputs, *others = zip(*(picture.split([len(x) for x in inputs]) for picture in pyramid), strict=True)
-        scales = [picture.shape[-1] // lq.shape[-1] for picture in pyramid]
+        outputs, *others = zip(*(image.split([len(x) for x in inputs]) for image in pyramid), strict=True)
+        scales = [image.shape[-1] // lq.shape[-1] for image in pyramid]
         targets = [lq, *at_scales(gt, scales[1:], scales[-1])]
         back, led_back = self.learners["net_dual"](outputs, others[0] if len(others) == 1 else ())
         losses = {
@@ -117,7 +117,7 @@ class DualRecipe(Recipe):
 
 
 class _Loop(nn.Module):
-    """Runs the dual networks on all outputs: one link for pairs, the whole way back for pictures alone."""
+    """Runs the dual networks on all outputs: one link for pairs, the whole way back for images alone."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -127,17 +127,17 @@ class _Loop(nn.Module):
         """
         Args:
             paired: outputs at scales 1, 2, ..., those of pairs.
-            alone: likewise, of pictures without ground truth; may be empty.
+            alone: likewise, of images without ground truth; may be empty.
 
         Returns:
-            Of pairs the pictures at scales 1, 2, ..., one less; of pictures alone as many, all at scale 1.
+            Of pairs the images at scales 1, 2, ..., one less; of images alone as many, all at scale 1.
         """
         nets: Any = self.network.nets
         led_back = []
-        for level, picture in enumerate(alone):
+        for level, image in enumerate(alone):
             for net in reversed(nets[:level]):
-                picture = net(picture)
-            led_back.append(picture)
+                image = net(image)
+            led_back.append(image)
         return self.network(paired), led_back[1:]
 
 

@@ -3,7 +3,7 @@
 SRGANModel: SRGAN (Ledig et al., CVPR 2017, https://arxiv.org/abs/1609.04802); with `texture_opt` EnhanceNet
 (Sajjadi et al., ICCV 2017, https://arxiv.org/abs/1612.07919).
 ESRGANModel: ESRGAN (Wang et al., ECCVW 2018, https://arxiv.org/abs/1809.00219), whose discriminator says
-by how much a picture is more real than the mean of the other kind.
+by how much an image is more real than the mean of the other kind.
 Words and names in logs are BasicSR's.
 """
 
@@ -37,7 +37,7 @@ class GanRecipe(Recipe):
     """One step of the network, one of the discriminator, each over all batches of the iteration."""
 
     compares = False
-    """Whether what a picture costs depends on the logits of the others in its batch."""
+    """Whether what an image costs depends on the logits of the others in its batch."""
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         self.train = train = training_of(options)
@@ -67,7 +67,7 @@ class GanRecipe(Recipe):
     def discriminator_losses(
         self, real: Tensor, fake: Tensor, others: Sequence[Logits] = ()
     ) -> tuple[Tensor, Tensor]:
-        """What its logits of real and of fake pictures cost the discriminator; `others` likewise."""
+        """What its logits of real and of fake images cost the discriminator; `others` likewise."""
 
     def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
         train = self.train
@@ -82,7 +82,7 @@ class GanRecipe(Recipe):
         net_g, outputs = self.learners["net_g"], []
         others = self._others(((batch["gt"], net_g.glance(batch["lq"])) for batch in batches), len(batches))
         for number, (batch, beside) in enumerate(zip(batches, others, strict=True), 1):
-            with net_g.synchronised(learns and number == len(batches)), torch.set_grad_enabled(learns):
+            with net_g.synchronized(learns and number == len(batches)), torch.set_grad_enabled(learns):
                 sr = net_g(batch["lq"])
                 losses = self.content(sr, batch["gt"])
                 losses["l_g_gan"] = self.generator_loss(sr, batch["gt"], beside)
@@ -100,7 +100,7 @@ class GanRecipe(Recipe):
         net_d = self.learners["net_d"]
         pairs = [(batch["gt"], sr) for batch, sr in zip(batches, outputs, strict=True)]
         for number, (pair, beside) in enumerate(zip(pairs, self._others(pairs, len(pairs)), strict=True), 1):
-            with net_d.synchronised(number == len(pairs)):
+            with net_d.synchronized(number == len(pairs)):
                 real, fake = net_d(*pair)
                 l_real, l_fake = self.discriminator_losses(real, fake, beside)
                 self.accelerator.backward((l_real + l_fake) / len(pairs))
@@ -134,7 +134,7 @@ class _OnBoth(nn.Module):
 
 
 class SrganRecipe(GanRecipe):
-    """The discriminator judges each picture by itself."""
+    """The discriminator judges each image by itself."""
 
     def generator_loss(self, sr: Tensor, gt: Tensor, others: Sequence[Logits] = ()) -> Tensor:
         return self.adversarial(self.learners["net_d"].judge(sr), True)
@@ -146,7 +146,7 @@ class SrganRecipe(GanRecipe):
 
 
 class EsrganRecipe(GanRecipe):
-    """The discriminator judges each picture beside the mean of the other kind.
+    """The discriminator judges each image beside the mean of the other kind.
 
     `ragan: sum` is the paper: both terms count, and the discriminator's gradient goes through the means too.
     `ragan: half` is BasicSR: half of each, and the discriminator takes the means as given. A mean is over the

@@ -1,8 +1,8 @@
-"""How pictures came about whose ground truth nobody has, found from other pictures' ground truth.
+"""How images came about whose ground truth nobody has, found from other images' ground truth.
 
-Two sets of photographs differ in what they show, hardly in how neighbouring px depend on each other; where
+Two sets of photographs differ in what they show, hardly in how neighboring px depend on each other; where
 they do, they were reduced differently. So a kernel is sought by which ground truth, reduced, gets the
-statistics of the pictures at hand. The dual loss of DRN alone cannot tell one kernel from another: an output
+statistics of the images at hand. The dual loss of DRN alone cannot tell one kernel from another: an output
 that bicubic reduction leads back to the input satisfies it, however the input was made.
 """
 
@@ -17,13 +17,13 @@ from .distributed_mean import mean_of_processes
 __all__ = ["Degradation", "Matching", "autocorrelation"]
 
 _LAGS = 5
-"""px across and down, from 0 on, over which neighbours are compared."""
+"""px across and down, from 0 on, over which neighbors are compared."""
 _MEMORY = 1000
 """Batches over which their statistics are averaged."""
 
 
 class Degradation(nn.Module):
-    """A Gaussian of any width and direction, centred on what an LR px stands for; then every scale-th px.
+    """A Gaussian of any width and direction, centerd on what an LR px stands for; then every scale-th px.
 
     Never negative and sums to 1, as what a lens and a sensor do. Statistics do not show a shift: it has none.
 
@@ -32,7 +32,7 @@ class Degradation(nn.Module):
     """
 
     statistics: Tensor
-    """Of the pictures at hand, the mean over the batches so far."""
+    """Of the images at hand, the mean over the batches so far."""
     batches: Tensor
     """How many these were."""
 
@@ -66,7 +66,7 @@ class Degradation(nn.Module):
 
 
 class Matching(nn.Module):
-    """How far ground truth, reduced, is from the pictures at hand in its statistics.
+    """How far ground truth, reduced, is from the images at hand in its statistics.
 
     Args:
         degradation: what is sought; shared, not copied.
@@ -77,7 +77,7 @@ class Matching(nn.Module):
         self.degradation = degradation
 
     def forward(self, gt: Tensor, lq: Tensor) -> Tensor:
-        """Args: gt: of some pictures. lq: others, reduced, (B, 3, h, w). Returns: a squared distance."""
+        """Args: gt: of some images. lq: others, reduced, (B, 3, h, w). Returns: a squared distance."""
         found = self.degradation
         with torch.no_grad():
             share = 1 / min(found.batches.item() + 1, _MEMORY)
@@ -88,7 +88,7 @@ class Matching(nn.Module):
 
 
 def autocorrelation(x: Tensor) -> Tensor:
-    """How much neighbouring px of a picture's two derivatives have in common, over distances below `_LAGS`.
+    """How much neighboring px of an image's two derivatives have in common, over distances below `_LAGS`.
 
     Of the batches of all processes together.
 

@@ -13,7 +13,7 @@ __all__ = ["at_scales", "eight_bit"]
 
 
 def at_scales(gt: Tensor, scales: list[int], of: int) -> list[Tensor]:
-    """Reduces the ground truth by MATLAB's bicubic, to 8 bit, as pictures on a disk would be.
+    """Reduces the ground truth by MATLAB's bicubic, to 8 bit, as images on a disk would be.
 
     Args:
         gt: RGB in [0, 1], (B, 3, H, W), sides multiples of `of`.
@@ -21,7 +21,7 @@ def at_scales(gt: Tensor, scales: list[int], of: int) -> list[Tensor]:
         of: the scale of `gt`.
 
     Returns:
-        One picture for each scale s, (B, 3, H * s / of, W * s / of); `gt` itself for `of`.
+        One image for each scale s, (B, 3, H * s / of, W * s / of); `gt` itself for `of`.
     """
     return [gt if scale == of else eight_bit(_reduction(scale, of)(gt)) for scale in scales]
 
@@ -33,5 +33,5 @@ def _reduction(scale: int, of: int) -> Bicubic:
 
 
 def eight_bit(x: Tensor) -> Tensor:
-    """Pictures in [0, 1] as a file of 8 bit holds them."""
+    """Images in [0, 1] as a file of 8 bit holds them."""
     return (x.clamp(0, 1) * 255).round() / 255

@@ -47,13 +47,13 @@ class SingleRecipe(Recipe):
 
     @abstractmethod
     def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        """Scalars whose sum is minimised, by name."""
+        """Scalars whose sum is minimized, by name."""
 
     def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
         net_g = self.learners["net_g"]
         total: dict[str, Tensor] = {}
         for number, batch in enumerate(batches, 1):
-            with net_g.synchronised(number == len(batches)):
+            with net_g.synchronized(number == len(batches)):
                 found = {k: v / len(batches) for k, v in self.losses(batch, iteration).items()}
                 self.accelerator.backward(torch.stack(list(found.values())).sum())
             for name, value in found.items():
@@ -63,7 +63,7 @@ class SingleRecipe(Recipe):
 
 
 class PsnrRecipe(SingleRecipe):
-    """Minimises `train.pixel_opt` and, where given, `luma_opt`, `perceptual_opt` and `texture_opt`.
+    """Minimizes `train.pixel_opt` and, where given, `luma_opt`, `perceptual_opt` and `texture_opt`.
 
     `train.mixup` blends the pairs of a batch before.
     """

@@ -26,7 +26,7 @@ class Running(nn.Module):
 
     Args:
         network: shared, not copied.
-        method: name of a method that takes a batch of pictures.
+        method: name of a method that takes a batch of images.
     """
 
     def __init__(self, network: nn.Module, method: str = "forward") -> None:

@@ -1,4 +1,4 @@
-"""Losses on every picture that a network makes on its way, not on the last one alone.
+"""Losses on every image that a network makes on its way, not on the last one alone.
 
 PyramidModel: LapSRN and MS-LapSRN (Lai et al., CVPR 2017, https://arxiv.org/abs/1704.03915).
 RecursiveModel: DRCN (Kim, Lee, Lee, CVPR 2016, https://arxiv.org/abs/1511.04491).
@@ -21,8 +21,8 @@ from .psnr import SingleRecipe, scale_of
 __all__ = ["PyramidRecipe", "RecursiveRecipe"]
 
 
-class _EveryPicture(SingleRecipe):
-    """A network with a method that returns all its pictures, the final one last."""
+class _EveryImage(SingleRecipe):
+    """A network with a method that returns all its images, the final one last."""
 
     method: str
 
@@ -39,23 +39,23 @@ class _EveryPicture(SingleRecipe):
         self.criteria = [self.pixel]
 
 
-class PyramidRecipe(_EveryPicture):
-    """Minimises the sum of `train.pixel_opt` over the levels, each against the ground truth reduced to it."""
+class PyramidRecipe(_EveryImage):
+    """Minimizes the sum of `train.pixel_opt` over the levels, each against the ground truth reduced to it."""
 
     method = "pyramid"
 
     def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         gt, scale = batch["gt"], scale_of(batch)
-        pictures = self.learners["net_g"](batch["lq"], scale)
+        images = self.learners["net_g"](batch["lq"], scale)
         width = batch["lq"].shape[-1]
-        scales = [picture.shape[-1] // width for picture in pictures]
+        scales = [image.shape[-1] // width for image in images]
         targets = at_scales(gt, scales, scales[-1])
-        levels = [self.pixel(picture, target) for picture, target in zip(pictures, targets, strict=True)]
+        levels = [self.pixel(image, target) for image, target in zip(images, targets, strict=True)]
         return {"l_pix": torch.stack(levels).sum()}
 
 
-class RecursiveRecipe(_EveryPicture):
-    """Minimises `alpha * mean over recursions + (1 - alpha) * final`, both of `train.pixel_opt`.
+class RecursiveRecipe(_EveryImage):
+    """Minimizes `alpha * mean over recursions + (1 - alpha) * final`, both of `train.pixel_opt`.
 
     alpha sinks from `train.recursion.alpha` to 0 in a straight line; the paper says only that it sinks.
     """

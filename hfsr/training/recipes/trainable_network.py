@@ -104,7 +104,7 @@ class Learner:
             for buffer, before in buffers:
                 buffer.copy_(before)
 
-    def synchronised(self, yes: bool) -> contextlib.AbstractContextManager[Any]:
+    def synchronized(self, yes: bool) -> contextlib.AbstractContextManager[Any]:
         """Whether a backward pass in this context averages the gradients over the processes."""
         return contextlib.nullcontext() if yes else self._accelerator.no_sync(self._runs)
 

@@ -12,7 +12,7 @@ from hfsr.options import TrainOptions
 
 from ..logging.image_grid import Grid
 from ..logging.run_logger import Logbook
-from ..logging.trackers import show_picture
+from ..logging.trackers import show_image
 from ..publisher import Publisher
 from ..state.checkpoint_writer import Checkpoints
 from ..state.run_dirs import RunFolders
@@ -28,7 +28,7 @@ class Measuring:
     Args:
         options: what is measured and shown.
         accelerator: of the processes, and of the trackers.
-        folders: where restored pictures go.
+        folders: where restored images go.
         validation: the sets.
         checkpoints: saves the best weights.
         publisher: sends them to the Hub, where that is asked for.
@@ -64,8 +64,8 @@ class Measuring:
         for measurement in measured:
             self.log.line(f"{where}: {measurement}")
             self.log.values(iteration, measurement.values())
-        if main and (picture := grid.picture()) is not None:
-            show_picture(self.accelerator, f"{measured[0].set}: lq, sr, gt", picture, iteration)
+        if main and (image := grid.image()) is not None:
+            show_image(self.accelerator, f"{measured[0].set}: lq, sr, gt", image, iteration)
         progress.note(measured[0].report)
         best = self.validation.decide(measured, iteration, progress.best)
         if best is not None:

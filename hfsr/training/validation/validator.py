@@ -20,7 +20,7 @@ from hfsr.data import read_rgb_8bit
 from hfsr.degradations import Bicubic, Seeded, modcrop
 from hfsr.errors import HfsrError, OptionsError
 from hfsr.evaluation import Pair, Report, Scores, evaluate, summarize
-from hfsr.images import Picture, from_rgb_float, write_picture
+from hfsr.images import LoadedImage, from_rgb_float, write_image
 from hfsr.inference import Upscaler
 from hfsr.model_zoo import is_luma_network
 from hfsr.options import TrainOptions
@@ -34,7 +34,7 @@ __all__ = ["Best", "Measurement", "Validation"]
 
 Pixels = NDArray[np.uint8]
 Show = Callable[[Pixels, Pixels, Pixels], None]
-"""Takes LQ, SR and GT of a picture: RGB, (H, W, 3)."""
+"""Takes LQ, SR and GT of an image: RGB, (H, W, 3)."""
 SaveTo = Callable[[str, str], Path]
 """The file for the restored image, from the names of set and image; its folder is made if needed.
 
@@ -43,7 +43,7 @@ The name of an image may contain folders."""
 _LOWER_IS_BETTER = frozenset({"calculate_niqe", "calculate_fid"})
 """Among BasicSR's metrics, which do not say so."""
 _TRIAL = 208
-"""px: side of the picture that metrics are tried on; enough for MS-SSIM and NIQE with a border cut off."""
+"""px: side of the image that metrics are tried on; enough for MS-SSIM and NIQE with a border cut off."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class Validation:
 
     Args:
         options: `datasets` other than `train`, and `val`.
-        accelerator: the pictures are shared among its processes; this one measures all of them when None.
+        accelerator: the images are shared among its processes; this one measures all of them when None.
 
     Raises:
-        DataError: a folder is missing or its pictures do not pair.
+        DataError: a folder is missing or its images do not pair.
         OptionsError: two sets have one name, or pieces are asked for, of a network that cannot be cut.
         HfsrError: a metric cannot be measured here.
     """
@@ -120,7 +120,7 @@ class Validation:
             _try_out(self.metrics)
 
     def read(self) -> int:
-        """Reads every picture of every set once, as measuring will.
+        """Reads every image of every set once, as measuring will.
 
         Returns:
             How many there are.
@@ -141,12 +141,12 @@ class Validation:
     def measure(
         self, network: nn.Module, *, save: SaveTo | None = None, show: Show | None = None
     ) -> list[Measurement]:
-        """Restores and measures every picture, in float32; all processes get the same answer.
+        """Restores and measures every image, in float32; all processes get the same answer.
 
         Args:
             network: in evaluation mode.
-            save: gives the files for restored pictures, where they are to be written.
-            show: told every picture of the first set that this process measures.
+            save: gives the files for restored images, where they are to be written.
+            show: told every image of the first set that this process measures.
         """
         first = next(iter(self.sets), None)
         return [
@@ -202,7 +202,7 @@ class Validation:
             if save is not None:
                 path = save(name, scores.name)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_picture(Picture(sr), path)
+                write_image(LoadedImage(sr), path)
             gt = (
                 modcrop(read_rgb_8bit(Path(str(pairs[done - 1].gt))), scale) if self.metrics or show else None
             )
@@ -232,16 +232,16 @@ class Validation:
 
 
 def _interleaved(shares: list[list[Any]]) -> list[Any]:
-    """Every n-th picture went to the same process; here they are in their order again."""
+    """Every n-th image went to the same process; here they are in their order again."""
     longest = max(len(share) for share in shares)
     return [share[place] for place in range(longest) for share in shares if place < len(share)]
 
 
 def _measured(metric: Typed, sr: Pixels, gt: Pixels) -> float:
-    """One of `val.metrics`, which take BGR uint8 pictures as BasicSR's do.
+    """One of `val.metrics`, which take BGR uint8 images as BasicSR's do.
 
     Raises:
-        HfsrError: it cannot measure such pictures.
+        HfsrError: it cannot measure such images.
     """
     arguments = {key: value for key, value in metric.arguments.items() if key != "better"}
     try:
@@ -250,7 +250,7 @@ def _measured(metric: Typed, sr: Pixels, gt: Pixels) -> float:
         raise
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
         size = f"{gt.shape[1]}x{gt.shape[0]} px"  # of others, who check less
-        raise HfsrError(f"the metric {metric.type} cannot measure a picture of {size}: {error}") from error
+        raise HfsrError(f"the metric {metric.type} cannot measure an image of {size}: {error}") from error
 
 
 def _lower_is_better(metric: Typed) -> bool:
@@ -263,7 +263,7 @@ def _lower_is_better(metric: Typed) -> bool:
 
 
 def _try_out(metrics: Mapping[str, Typed]) -> None:
-    """Measures a picture made up here, so that what is missing is said before training and not after."""
+    """Measures an image made up here, so that what is missing is said before training and not after."""
     y, x = np.mgrid[:_TRIAL, :_TRIAL]
     noise = (x * 37 + y * 101 + (x * y) % 53 * 17) % 64
     gray = (96 + 48 * np.sin(x / 9) * np.cos(y / 7) + noise).astype(np.uint8)
@@ -273,7 +273,7 @@ def _try_out(metrics: Mapping[str, Typed]) -> None:
 
 
 class _Remembering:
-    """The network on one picture; keeps what went in and what came out."""
+    """The network on one image; keeps what went in and what came out."""
 
     lq: Tensor
     result: Tensor

@@ -93,7 +93,7 @@ def check_pixels(source: Path, max_pixels: int, condition: str = "") -> None:
         gr.Error: the image has more than `max_pixels` px.
         ImageError: the file is not an image.
     """
-    width, height = images.picture_size(source, max_pixels=sys.maxsize)
+    width, height = images.image_size(source, max_pixels=sys.maxsize)
     if width * height > max_pixels:
         limit = " ".join(filter(None, [f"the limit of {max_pixels:,} px", condition]))
         raise visitor_error(
@@ -162,7 +162,7 @@ def run_zeroshot(source: Path, png: Path, scale: int, kind: str) -> JobSteps:
     """
     zero_shot = hfsr.ZeroShot(scale=scale, kernel="bicubic" if kind == "real" else kind, real=kind == "real")
     max_pixels = limits.MAX_LEARNED_PIXELS // scale**2
-    estimate = zero_shot.estimate_cost(*images.picture_size(source, max_pixels=max_pixels))
+    estimate = zero_shot.estimate_cost(*images.image_size(source, max_pixels=max_pixels))
     yield progress_bar(f"Learning takes {format_seconds(estimate.seconds)} at most, and often less"), ""
     hardware = f"{zero_shot.dtype_name} on {zero_shot.device}"
     losses: list[float] = []
@@ -182,7 +182,7 @@ def make_comparison(source: Path, png: Path, scale: float, task: str) -> tuple[P
     The image before is upsampled by bicubic interpolation, as an image viewer would show it. Both are
     downsampled if they have too many pixels for a browser.
     """
-    before, after = images.picture_to_pil(images.read_picture(source)), png
+    before, after = images.image_to_pil(images.read_image(source)), png
     shown = width, height = [int(side * scale + 1e-6) for side in before.size]
     if (width, height) == before.size:
         sizes = f"{html.escape(task)}: done. The image still has {width} × {height} px."
@@ -191,7 +191,7 @@ def make_comparison(source: Path, png: Path, scale: float, task: str) -> tuple[P
     if width * height > limits.MAX_SHOWN:
         sizes += " The comparison is reduced, the download is not."
         shown = [round(side * (limits.MAX_SHOWN / (width * height)) ** 0.5) for side in shown]
-        result = images.picture_to_pil(images.read_picture(png, max_pixels=width * height))
+        result = images.image_to_pil(images.read_image(png, max_pixels=width * height))
         after = png.with_name("after.png")
         result.resize(shown).save(after, compress_level=1)  # level 1 is four times as fast as the default
     before.resize(shown).save(png.with_name("before.png"), compress_level=1)

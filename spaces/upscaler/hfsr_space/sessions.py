@@ -1,7 +1,7 @@
 """Identification of visitors, and the limit of one job per visitor.
 
 A browser is identified by the cookie that `middleware` sets, which all its tabs share; a program without
-cookies by its Gradio session. Active jobs are read from Gradio's own queue, where finished and cancelled jobs
+cookies by its Gradio session. Active jobs are read from Gradio's own queue, where finished and canceled jobs
 and jobs of disconnected visitors are no longer listed, so no stale state can block a visitor.
 """
 
@@ -31,8 +31,8 @@ def has_job(page: gr.Blocks, request: gr.Request) -> bool:
     )
 
 
-def mark_cancelled(page: gr.Blocks, request: gr.Request) -> None:
-    """Marks the jobs of this tab as cancelled, so that they no longer count although a tile may still run."""
+def mark_canceled(page: gr.Blocks, request: gr.Request) -> None:
+    """Marks the jobs of this tab as canceled, so that they no longer count although a tile may still run."""
     for event in list(page._queue.event_ids_to_events.values()):
         if event.concurrency_id == WORK_QUEUE and event.session_hash == request.session_hash:
             event.alive = False

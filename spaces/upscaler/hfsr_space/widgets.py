@@ -14,7 +14,7 @@ from hfsr.samples import SAMPLE
 
 from .catalog import SPACE_DIR
 from .messages import visitor_error
-from .sessions import BUSY, WORK_QUEUE, has_job, mark_cancelled, one_job_validator
+from .sessions import BUSY, WORK_QUEUE, has_job, mark_canceled, one_job_validator
 
 PAGE_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Arguments of events that only update the page."""
@@ -64,7 +64,7 @@ def image_input(name: str) -> gr.Image:
 
 def pixel_count(path: Path) -> int:
     """Returns the number of px of an image file."""
-    width, height = images.picture_size(path)
+    width, height = images.image_size(path)
     return width * height
 
 
@@ -121,7 +121,7 @@ def connect_job(
         return update(busy=True)
 
     def reset(request: gr.Request) -> list[Any]:
-        mark_cancelled(page, request)
+        mark_canceled(page, request)
         return [*update(busy=False), widgets.idle]
 
     def clear() -> list[Any]:

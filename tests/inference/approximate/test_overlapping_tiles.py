@@ -149,7 +149,7 @@ def test_progress_counts_tiles() -> None:
     assert seen[-1].seconds_left == 0
 
 
-def test_cancelling_leaves_nothing(tmp_path) -> None:
+def test_canceling_leaves_nothing(tmp_path) -> None:
     Image.new("RGB", (40, 30), "teal").save(tmp_path / "in.png")
     steps = Upscaler(hfsr.create_model("csnln_tiny"), tile=16).steps(
         tmp_path / "in.png", tmp_path / "out.png"

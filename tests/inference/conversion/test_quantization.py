@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from hfsr.archs import input_ranges, quantise_layers
+from hfsr.archs import input_ranges, quantize_layers
 from hfsr.checkpoints import read_model_folder, write_model_folder
 from hfsr.cli import main
 from hfsr.errors import CheckpointError, MissingDependencyError, OptionsError
@@ -94,13 +94,13 @@ def test_a_broken_config_is_one_line(quantized, tmp_path, ranges):
     write_model_folder(quantized, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"int8_input_ranges": ranges}))
-    with pytest.raises(CheckpointError, match="quantise the model again"):
+    with pytest.raises(CheckpointError, match="quantize the model again"):
         read_model_folder(tmp_path)
 
 
 def test_layers_that_are_no_convolutions_are_refused(model):
     with pytest.raises(OptionsError, match="no convolution"):
-        quantise_layers(model, {"body": [0.1, 0]})
+        quantize_layers(model, {"body": [0.1, 0]})
 
 
 def test_what_cannot_be_quantized_is_one_line(quantized):
@@ -119,19 +119,17 @@ def test_without_nncf_one_line_says_what_to_install(model, monkeypatch):
 def test_the_command_writes_a_folder_and_says_what_it_costs(tmp_path, capsys):
     create = create_model("edsr_tiny")
     write_model_folder(create, tmp_path / "fp32")
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    (pictures / SAMPLE.name).write_bytes(SAMPLE.read_bytes())
-    status = main(
-        ["quantize", str(tmp_path / "fp32"), str(tmp_path / "int8"), "--calibration", str(pictures)]
-    )
+    images = tmp_path / "pictures"
+    images.mkdir()
+    (images / SAMPLE.name).write_bytes(SAMPLE.read_bytes())
+    status = main(["quantize", str(tmp_path / "fp32"), str(tmp_path / "int8"), "--calibration", str(images)])
     told = capsys.readouterr()
     assert status == 0, told.err
     assert "less than fp32" in told.out
     assert input_ranges(read_model_folder(tmp_path / "int8"))
 
 
-def test_the_command_needs_pictures_to_calibrate_with(tmp_path, capsys):
+def test_the_command_needs_images_to_calibrate_with(tmp_path, capsys):
     assert main(["quantize", "hfsr-x2", str(tmp_path / "out"), "--calibration", str(tmp_path)]) == 1
     assert "holds no images" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

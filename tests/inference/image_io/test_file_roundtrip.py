@@ -1,4 +1,4 @@
-"""From file to file by a model whose answer is known: what a picture carries arrives on the other side."""
+"""From file to file by a model whose answer is known: what an image carries arrives on the other side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image, features
 from torch import nn
 
-from hfsr.images import Picture, read_picture, write_picture
+from hfsr.images import LoadedImage, read_image, write_image
 from hfsr.inference import Upscaler
 from tests.images import profiles
 
@@ -78,10 +78,10 @@ DEEP = ["png", "tif"]
 def test_eight_bit(tmp_path, rng, source, target, kind):
     shape = (7, 9) if "gray" in kind else (7, 9, 3)
     alpha = rng.integers(1, 256, (7, 9), np.uint8) if "alpha" in kind else None
-    given = Picture(rng.integers(0, 256, shape, np.uint8), alpha)
-    write_picture(given, tmp_path / f"a.{source}")
+    given = LoadedImage(rng.integers(0, 256, shape, np.uint8), alpha)
+    write_image(given, tmp_path / f"a.{source}")
     run(tmp_path, f"a.{source}", f"b.{target}")
-    result = read_picture(tmp_path / f"b.{target}")
+    result = read_image(tmp_path / f"b.{target}")
     assert result.is_gray == ("gray" in kind and "webp" not in (source, target))
     pixels = given.pixels if result.is_gray or "color" in kind else np.dstack([given.pixels] * 3)
     if alpha is None:
@@ -98,10 +98,10 @@ def test_eight_bit(tmp_path, rng, source, target, kind):
 def test_sixteen_bit_in_and_out(tmp_path, rng, source, target, kind):
     shape = (7, 9) if "gray" in kind else (7, 9, 3)
     alpha = rng.integers(1, 65536, (7, 9), np.uint16) if "alpha" in kind else None
-    given = Picture(rng.integers(0, 65536, shape, np.uint16), alpha)
-    write_picture(given, tmp_path / f"a.{source}")
+    given = LoadedImage(rng.integers(0, 65536, shape, np.uint16), alpha)
+    write_image(given, tmp_path / f"a.{source}")
     Upscaler(Nearest(), dtype="fp32").file(tmp_path / f"a.{source}", tmp_path / f"b.{target}")
-    result = read_picture(tmp_path / f"b.{target}")
+    result = read_image(tmp_path / f"b.{target}")
     assert result.bits == 16
     tolerance = 0 if alpha is None else 1
     assert np.abs(result.pixels.astype(int) - doubled(given.pixels)).max() <= tolerance
@@ -115,7 +115,7 @@ def test_sixteen_bit_in_less_is_said(tmp_path, rng):
         ("fp32", np.uint16, False),
         ("bf16", np.uint8, False),
     ):
-        write_picture(Picture(rng.integers(0, 255, (7, 9), bits)), tmp_path / "a.png")
+        write_image(LoadedImage(rng.integers(0, 255, (7, 9), bits)), tmp_path / "a.png")
         up = Upscaler(Nearest(), dtype=dtype)
         up.file(tmp_path / "a.png", tmp_path / "b.png")
         expected = ("computed in bf16, which is coarser than 16 bit; fp32 is not",) if said else ()
@@ -193,7 +193,7 @@ def test_inks_become_light(tmp_path):
     Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save(tmp_path / "a.jpg", icc_profile=profiles.red_cyan())
     up = Upscaler(Nearest(), dtype="fp32")
     up.file(tmp_path / "a.jpg", tmp_path / "b.png")
-    assert up.notes == ("CMYK was converted to sRGB by its colour profile",)
+    assert up.notes == ("CMYK was converted to sRGB by its color profile",)
     with Image.open(tmp_path / "b.png") as result:
         assert result.mode == "RGB"
         assert "icc_profile" not in result.info
@@ -207,10 +207,10 @@ def test_nothing_bleeds_from_under_transparent_pixels(tmp_path):
     pixels = np.where(disc[..., None], (255, 0, 0), (0, 255, 0))
     for bits, dtype in ((8, np.uint8), (16, np.uint16)):
         step = 1 if bits == 8 else 257
-        given = Picture((pixels * step).astype(dtype), (disc * 255 * step).astype(dtype))
-        write_picture(given, tmp_path / "a.png")
+        given = LoadedImage((pixels * step).astype(dtype), (disc * 255 * step).astype(dtype))
+        write_image(given, tmp_path / "a.png")
         Upscaler(Blurred(), dtype="fp32").file(tmp_path / "a.png", tmp_path / "b.png")
-        result = read_picture(tmp_path / "b.png")
+        result = read_image(tmp_path / "b.png")
         seen = result.alpha > 0
         edge = seen & (result.alpha < 255 * step)
         assert edge.sum() > 100
@@ -223,7 +223,7 @@ def test_nothing_bleeds_from_under_transparent_pixels(tmp_path):
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_an_even_opacity_changes_no_color(tmp_path, rng, value):
     pixels = rng.integers(0, 256, (7, 9, 3), np.uint8)
-    write_picture(Picture(pixels, np.full((7, 9), value, np.uint8)), tmp_path / "a.png")
+    write_image(LoadedImage(pixels, np.full((7, 9), value, np.uint8)), tmp_path / "a.png")
     result = np.asarray(run(tmp_path, "a.png", "b.png"))
     np.testing.assert_array_equal(result[..., :3], doubled(pixels))
     assert (result[..., 3] == value).all()

@@ -21,7 +21,7 @@ SIZES = [(45, 61), (1, 1), (2, 37), (35, 3), (40, 46)]
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("tile", [8, 16, 37, "auto"])
 def test_parts_equal_the_whole_image(scale, size, tile, monkeypatch):
-    monkeypatch.setattr(runner, "_SMALL", 0)  # else "auto" runs such a picture whole
+    monkeypatch.setattr(runner, "_SMALL", 0)  # else "auto" runs such an image whole
     model = loud(hfsr.create_model("rrdbnet_tiny", scale=scale).eval())
     image = uneven_image(*size)
     whole = model(image)

@@ -50,14 +50,14 @@ def test_a_large_result_lies_in_a_file(monkeypatch):
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
 @pytest.mark.parametrize("tile", [16, "auto"])
 @pytest.mark.parametrize("ending", [".png", ".tif", ".webp"])
-def test_a_file_written_row_by_row_is_the_picture(mode, tile, ending, tmp_path, monkeypatch):
+def test_a_file_written_row_by_row_is_the_image(mode, tile, ending, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "_SMALL", 0)
     channels = len(Image.new(mode, (1, 1)).getbands())
     values = np.random.default_rng(0).integers(0, 256, (37, 29, channels), np.uint8).squeeze()
-    picture = Image.fromarray(values)
-    picture.save(tmp_path / "in.png")
+    image = Image.fromarray(values)
+    image.save(tmp_path / "in.png")
     up = Upscaler(hfsr.create_model("edsr_tiny").eval(), tile=tile, dtype="fp32")
     up.file(tmp_path / "in.png", tmp_path / f"out{ending}")
     with Image.open(tmp_path / f"out{ending}") as written:
-        expected = up(picture).convert(written.mode)
+        expected = up(image).convert(written.mode)
         np.testing.assert_array_equal(np.asarray(written), np.asarray(expected))

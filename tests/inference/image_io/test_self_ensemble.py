@@ -46,7 +46,7 @@ def test_equals_a_plain_loop(name, size, tile):
     assert counts[-1][1] % 8 == 0
 
 
-def test_pictures_are_rounded_once_after_the_mean():
+def test_images_are_rounded_once_after_the_mean():
     model = hfsr.create_model("edsr_tiny").eval()
     pixels = np.random.default_rng(0).integers(0, 65536, (20, 31, 3), np.uint16)
     result = Upscaler(model, dtype="fp32", self_ensemble=True)(pixels)
@@ -58,12 +58,12 @@ def test_pictures_are_rounded_once_after_the_mean():
 @pytest.mark.parametrize("view", self_ensemble.VIEWS)
 def test_regions_of_a_view(view):
     size, seen = Size(5, 7), {}
-    picture = torch.arange(35.0).reshape(1, 1, 5, 7)
-    source = self_ensemble.ViewSource(view, TensorSource(picture))
+    image = torch.arange(35.0).reshape(1, 1, 5, 7)
+    source = self_ensemble.ViewSource(view, TensorSource(image))
     whole = source.read(Region(0, view.size(size).height, 0, view.size(size).width))
     seen = source.read(Region(1, 4, 2, 5))
     assert torch.equal(seen, whole[..., 1:4, 2:5])
-    assert torch.equal(view.invert(whole), picture)
+    assert torch.equal(view.invert(whole), image)
     assert len(set(self_ensemble.VIEWS)) == 8
 
 

@@ -119,6 +119,6 @@ class Blur(Operator):
 def _weights(
     conv: nn.Conv2d | nn.ConvTranspose2d | QuantisedConv2d, device: torch.device, dtype: torch.dtype | None
 ) -> tuple[Tensor, Tensor | None]:
-    values = conv.dequantised() if isinstance(conv, QuantisedConv2d) else conv.weight.detach()
+    values = conv.dequantized() if isinstance(conv, QuantisedConv2d) else conv.weight.detach()
     weight = values.to(device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
     return weight, None if conv.bias is None else conv.bias.detach().to(device=device, dtype=dtype)
