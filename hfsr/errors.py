@@ -10,6 +10,8 @@ HfsrError
 ├── PlanError              a network or an image size that cannot be run in exact tiles
 ├── HubError               the Hugging Face Hub refused, is unreachable, or has no such model
 └── MissingDependencyError a feature whose extra is not installed
+
+HfsrWarning is the category of warnings: a result may be wrong, and the message says how to find out.
 """
 
 from __future__ import annotations

@@ -41,6 +41,9 @@ def test_some_of():
 
 def test_docstring_lists_all_classes():
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__]
+    classes.remove(errors.HfsrWarning)
+    assert issubclass(errors.HfsrWarning, Warning)
+    assert "HfsrWarning" in errors.__doc__
     assert all(issubclass(c, HfsrError) for c in classes)
     listed = [line.split()[1] for line in errors.__doc__.splitlines() if line.startswith(("├──", "└──"))]
     assert sorted([*listed, "HfsrError"]) == sorted(c.__name__ for c in classes)

@@ -53,7 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("--preset", default="a2n_x2")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--gt_size", type=int, default=96)
@@ -124,7 +124,7 @@ def options(name: str, loop: str, args: argparse.Namespace, folder: Path) -> dic
     theirs = loop == "basicsr"
     kind = {"EDSR": "EDSR_hfsr", "RCAN": "RCAN_hfsr"}.get(spec.name, spec.name)
     train = {
-        "name": "pictures",
+        "name": "images",
         "type": "PairedImageDataset",
         "dataroot_gt": str(folder / "gt"),
         "dataroot_lq": str(folder / "lq"),
@@ -180,7 +180,7 @@ def result(args: argparse.Namespace, sizes: list[str], measured: dict[str, dict[
         "command": f"python tests/benchmarks/training.py IMAGES --preset {args.preset} "
         f"--batch {args.batch} --gt_size {args.gt_size} --iterations {args.iterations} "
         f"--workers {args.workers}",
-        "pictures": sizes,
+        "images": sizes,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, "
         f"{torch.cuda.get_device_name() if args.gpu else 'CPU'}",
         "loops": measured,

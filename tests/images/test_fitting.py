@@ -68,7 +68,7 @@ def test_the_limits_of_a_jpeg_are_exact(tmp_path, key, over):
 
 
 @pytest.mark.parametrize(
-    ("name", "picture", "notes"),
+    ("name", "image", "notes"),
     [
         ("JPEG", LoadedImage(PIXELS.astype(np.uint16)), ["16 bit was rounded to 8, all that JPEG holds"]),
         ("PNG", LoadedImage(PIXELS.astype(np.uint16)), []),
