@@ -168,7 +168,6 @@ def networks() -> str:
 
 def registered() -> str:
     """Names that option files can use, by kind."""
-    import hfsr.options.metrics
 
     import hfsr.degradations
     import hfsr.losses
