@@ -39,7 +39,7 @@ PHOTOS = (
     "T91 (91 images) as well"
 )
 AS_PEOPLE_HAVE_THEM = (
-    "reduction by {scale} (bicubic, area or Lanczos), JPEG compression (quality 8 to 100, never, once or "
+    "reduction by {scale} (bicubic, area or Lanczos), JPEG compression (quality 5 to 100, never, once or "
     "twice, on any grid), slight noise (sigma up to 15, also of the chroma alone), slight blur and halos of "
     "sharpening"
 )
