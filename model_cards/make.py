@@ -41,7 +41,7 @@ PHOTO_DATA = (
     "T91 (91 images) as well"
 )
 PHOTO_DEGRADATION = (
-    "reduction by {scale} (bicubic, area or Lanczos), JPEG compression (quality 8 to 100, never, once or "
+    "reduction by {scale} (bicubic, area or Lanczos), JPEG compression (quality 5 to 100, never, once or "
     "twice, on any grid), slight noise (sigma up to 15, also of the chroma alone), slight blur and halos of "
     "sharpening"
 )
