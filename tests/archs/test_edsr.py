@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hfsr.archs.edsr import EDSR
-from hfsr.checkpoints import identify
+from hfsr.checkpoints import identify, load_weights
 from hfsr.errors import CheckpointError, OptionsError
 
 from .graphs import assert_radius
@@ -64,9 +64,14 @@ def test_another_mean_is_kept() -> None:
 
 def test_mean_layers_of_the_unit_range_tell_it() -> None:
     official = OfficialEDSR(2, 12, 2, mean=tuple(value / 255 for value in MEAN), drift=0)
-    arguments = identify(official.tensors)[1]
+    _, arguments, renamed = identify(official.tensors)
     assert arguments["img_range"] == 1
-    assert arguments["rgb_mean"] == pytest.approx([value / 255 for value in MEAN], abs=1e-6)
+    assert arguments["rgb_mean"] == pytest.approx(MEAN, abs=1e-6)
+    model = EDSR(**arguments).double()
+    load_weights(model, renamed, source="the official layout")
+    x = torch.rand(2, 3, 9, 14, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), official(x), rtol=0, atol=1e-5)
 
 
 def test_mean_layers_of_no_range_are_refused() -> None:

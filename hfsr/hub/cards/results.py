@@ -111,6 +111,8 @@ def reports_from_card(card: str) -> list[dict[str, Any]]:
     Args:
         card: text of the card; without measurements the list is empty.
     """
+    if not card.lstrip().startswith("---"):  # huggingface_hub would warn
+        return []
     keys = {name: key for key, (_, name, _, _) in METRIC_FIELDS.items()}
     reports: dict[tuple[Any, ...], dict[str, Any]] = {}
     for result in ModelCard(card, ignore_metadata_errors=True).data.get("eval_results") or []:
