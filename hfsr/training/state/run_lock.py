@@ -101,6 +101,7 @@ class RunLock:
         self.name = folder.name
         self.path = folder.with_name(f".{folder.name}.lock")
         self._file: int | None = None
+        self._has_made_folder = False
         self._stop = threading.Event()
 
     def acquire(self) -> None:
@@ -116,7 +117,6 @@ class RunLock:
                 raise self._refusal(holder)
             self._held[self.path] = owner
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._take(owner)
         except BaseException as error:
             del self._held[self.path]
@@ -131,7 +131,10 @@ class RunLock:
         self._touching.start()
 
     def release(self) -> None:
-        """Gives the name back; does nothing if the lock is not held."""
+        """Gives the name back; does nothing if the lock is not held.
+
+        The lock's folder is removed if it was made for it and holds nothing: then the run was refused.
+        """
         if self._file is None:
             return
         self._stop.set()
@@ -144,11 +147,14 @@ class RunLock:
             self.path.unlink(missing_ok=True)
         os.close(self._file)
         self._file = None
+        if self._has_made_folder:
+            with suppress(OSError):  # it holds the run
+                self.path.parent.rmdir()
 
     def _take(self, owner: LockOwner) -> int:
         """The open lock file, locked and with this owner in it."""
         while True:
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+            file = self._open()
             try:
                 is_locked = self._lock(file)
                 if not _is_same_file(file, self.path):  # the owner before removed it in between
@@ -166,6 +172,18 @@ class RunLock:
                     os.close(file)
                 raise
             return file
+
+    def _open(self) -> int:
+        """Opens the lock file, which is made where missing, as is its folder."""
+        if not self.path.parent.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._has_made_folder = True
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        except FileNotFoundError:
+            if self.path.parent.exists():
+                raise
+            return self._open()  # an owner that was refused removed the folder in between
 
     def _lock(self, file: int) -> bool:
         """Locks an open file; False where the system or the file system has no locks.
