@@ -18,9 +18,9 @@ import pytest
 
 from hfsr import training
 from hfsr.errors import HfsrError
+from hfsr.training.state import run_lock
 from hfsr.training.state.file_writing import remove_leftovers
 from hfsr.training.state.run_lock import LockOwner, RunLock
-from hfsr.training.state import run_lock
 
 HOLD = """
     import sys, time
