@@ -16,6 +16,7 @@ from hfsr._resources import bundled_models
 from hfsr.cli.argument_types import positive
 from hfsr.cli.image_progress import show_progress, stoppable
 from hfsr.cli.input_files import Job, Skipped, find_jobs, folder_of
+from hfsr.cli.model_choice import PURPOSES, ModelChoice, choose_model
 from hfsr.errors import HfsrError, ImageError, OptionsError, UsageError
 from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES
 from hfsr.samples import SAMPLE
@@ -27,8 +28,8 @@ RESULTS = Path("results")
 _LONGEST_SUFFIX = 200  # bytes; a file name has 255 on most systems
 DTYPES = "default auto: bf16 where it is native and the network allows it, fp32 for images of 16 bit"
 KEYS = (
-    *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
-    *("seconds", "peak_memory_bytes", "notes", "error"),
+    *("input", "output", "width", "height", "scale", "model", "model_reason", "tile", "dtype", "backend"),
+    *("device", "seconds", "peak_memory_bytes", "notes", "error"),
 )
 """Of an image's JSON object, in this order; null where there is nothing to say."""
 
@@ -38,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("inputs", nargs="*", metavar="INPUT", help="images, folders (searched recursively) or globs")
     add("-s", "--scale", type=positive(float), help="scale of the model; without -m 2, 3 or 4 (default 2)")
     add("-m", "--model", help="Hub id, model folder, checkpoint file or bundled name")
+    add(
+        "--for",
+        dest="purpose",
+        choices=PURPOSES,
+        help="without -m: the model for compressed photos or the one for clean images (default: photo for "
+        "JPEG, lossy WebP and AVIF files, clean for lossless ones)",
+    )
     add("-o", "--output", type=Path, help="a file for one image, else a folder (default results/)")
     add(
         "--tile",
@@ -65,23 +73,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from hfsr import hub
-    from hfsr.inference import Upscaler
-
     if args.sample:
         args.inputs = [*args.inputs, str(SAMPLE)]
     if not args.inputs:
         raise UsageError("nothing to upscale; name images or folders, or try --sample")
-    name = _default_model(args.command, args.scale) if args.model is None else args.model
-    up = Upscaler(
-        hub.from_pretrained(name, scale=args.scale),
-        tile=args.tile,
-        dtype=args.dtype,
-        backend=args.backend,
-        device=args.device,
-        self_ensemble=args.self_ensemble,
-    )
-    own = f"_x{up.scale:g}" if up.scale > 1 else "_restored"
+    if args.model is not None and args.purpose is not None:
+        raise UsageError("-m names the model and --for chooses it; leave one out")
+    models = _Models(args)
+    scale = models.get(args.model).scale if args.model is not None else _default_scale(args)
+    own = f"_x{scale:g}" if scale > 1 else "_restored"
     skipped = Skipped()
     jobs = find_jobs(
         args.inputs,
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         skipped=skipped,
     )
     with stoppable():
-        failed = sum([not _do(up, job, str(name), args) for job in jobs])
+        failed = sum([not _do(models, job, args) for job in jobs])
     for line in skipped.lines:
         print(f"hfsr {args.command}: {line}", file=sys.stderr)
     if failed and len(jobs) > 1 and not args.json:
@@ -100,34 +100,77 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed or skipped.folders else 0
 
 
-def _default_model(command: str, scale: float | None) -> str:
-    """Name of the bundled model for a command and a scale."""
-    if command == "restore" and scale is None:
-        return "hfsr-denoise"
+def _default_scale(args: argparse.Namespace) -> float:
+    """Scale of the bundled models where none is named.
+
+    Raises:
+        UsageError: no bundled model has the scale that was asked for.
+    """
+    if args.scale is None:
+        return 1 if args.command == "restore" else 2
     found = (re.fullmatch(r"hfsr-x(\d+)", name) for name in bundled_models())
     scales = sorted(int(match[1]) for match in found if match)
-    if scale is not None and scale not in scales:
+    if args.scale not in scales:
         allowed = f"{', '.join(map(str, scales[:-1]))} and {scales[-1]}"
-        raise UsageError(f"-s {scale:g}: hfsr comes with models of the scales {allowed}; name another by -m")
-    return f"hfsr-x{scale or 2:g}"
+        raise UsageError(
+            f"-s {args.scale:g}: hfsr comes with models of the scales {allowed}; name another by -m"
+        )
+    return args.scale
+
+
+class _Models:
+    """The models of one command, loaded when the first image needs them."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._loaded: dict[str, Upscaler] = {}
+
+    def choice(self, source: Path) -> ModelChoice:
+        """The model that was named, or the bundled one for an image."""
+        args = self._args
+        if args.model is not None:
+            return ModelChoice(str(args.model))
+        return choose_model(source, command=args.command, scale=args.scale, purpose=args.purpose)
+
+    def get(self, name: str) -> Upscaler:
+        """The upscaler of a model; it is kept."""
+        from hfsr import hub
+        from hfsr.inference import Upscaler
+
+        args = self._args
+        if name not in self._loaded:
+            self._loaded[name] = Upscaler(
+                hub.from_pretrained(name, scale=args.scale),
+                tile=args.tile,
+                dtype=args.dtype,
+                backend=args.backend,
+                device=args.device,
+                self_ensemble=args.self_ensemble,
+            )
+        return self._loaded[name]
 
 
 # --- one image ---
 
 
-def _do(up: Upscaler, job: Job, model: str, args: argparse.Namespace) -> bool:
+def _do(models: _Models, job: Job, args: argparse.Namespace) -> bool:
     """Runs one image and says what came of it; whether that went well."""
     report: dict[str, Any] = dict.fromkeys(KEYS)
+    choice = models.choice(job.source)
     report |= {
         "input": str(job.source),
         "output": job.target and str(job.target),
-        "model": model,
+        "model": choice.name,
+        "model_reason": choice.reason,
         "notes": [],
     }
     try:
         if job.error is not None:
             raise OptionsError(job.error)
+        up = models.get(choice.name)
         report |= _dry_run(up, job, args) if args.dry_run else _upscale(up, job, args)
+        if choice.note is not None:
+            report["notes"] = [*report["notes"], choice.note]
     except HfsrError as error:
         report["error"] = " ".join(str(error).split())
     except OSError as error:  # a name or a place that the system refuses
@@ -213,7 +256,8 @@ def _tell(report: dict[str, Any], args: argparse.Namespace) -> None:
 def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
     if report["width"] is None:
         return str(report["output"])
-    size = f"{report['width']}x{report['height']} px by {report['model']}"
+    reason = f" ({report['model_reason']})" if report["model_reason"] else ""
+    size = f"{report['width']}x{report['height']} px by {report['model']}{reason}"
     if args.dry_run:
         return (
             f"{report['input']} -> {size}: {report['tile']}, {report['dtype']}, {report['gflops']} GFLOP, "

@@ -127,8 +127,8 @@ def test_a_format_that_is_not_written_is_no_folder(model, photo, capsys, name):
 
 
 JSON_KEYS = [
-    *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
-    *("seconds", "peak_memory_bytes", "notes", "error"),
+    *("input", "output", "width", "height", "scale", "model", "model_reason", "tile", "dtype", "backend"),
+    *("device", "seconds", "peak_memory_bytes", "notes", "error"),
 ]
 
 
