@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfsr.cli._jobs import WRITTEN, Job, find_jobs, folder_of
+from hfsr.cli._model_choice import PURPOSES, ModelChoice, choose_model
 from hfsr.cli._numbers import positive
 from hfsr.cli._progress import show_progress, stoppable
 from hfsr.errors import HfsrError, ImageError, UsageError
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 RESULTS = Path("results")
 DTYPES = "default auto: bf16 where it is native and the network allows it, fp32 for pictures of 16 bit"
 KEYS = (
-    *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
-    *("seconds", "peak_memory_bytes", "notes", "error"),
+    *("input", "output", "width", "height", "scale", "model", "model_reason", "tile", "dtype", "backend"),
+    *("device", "seconds", "peak_memory_bytes", "notes", "error"),
 )
 """Of a picture's JSON object, in this order; null where there is nothing to say."""
 
@@ -34,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("inputs", nargs="*", metavar="INPUT", help="pictures, folders (searched recursively) or globs")
     add("-s", "--scale", type=positive(float), help="scale of the model; without -m 2, 3 or 4 (default 2)")
     add("-m", "--model", help="Hub id, model folder, checkpoint file or bundled name")
+    add(
+        "--for",
+        dest="purpose",
+        choices=PURPOSES,
+        help="without -m: the model for compressed photos or the one for clean images (default: photo for "
+        "JPEG, lossy WebP and AVIF files, clean for lossless ones)",
+    )
     add("-o", "--output", type=Path, help="a file for one picture, else a folder (default results/)")
     add(
         "--tile",
@@ -61,23 +69,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from hfsr import hub
-    from hfsr.inference import Upscaler
-
     if args.sample:
         args.inputs = [*args.inputs, str(SAMPLE)]
     if not args.inputs:
         raise UsageError("nothing to upscale; name pictures or folders, or try --sample")
-    name = _default_model(args.command, args.scale) if args.model is None else args.model
-    up = Upscaler(
-        hub.from_pretrained(name, scale=args.scale),
-        tile=args.tile,
-        dtype=args.dtype,
-        backend=args.backend,
-        device=args.device,
-        self_ensemble=args.self_ensemble,
-    )
-    own = f"_x{up.scale:g}" if up.scale > 1 else "_restored"
+    if args.model is not None and args.purpose is not None:
+        raise UsageError("-m names the model and --for chooses it; leave one out")
+    models = _Models(args)
+    scale = models.get(args.model).scale if args.model is not None else _default_scale(args)
+    own = f"_x{scale:g}" if scale > 1 else "_restored"
     jobs = find_jobs(
         args.inputs,
         output=args.output,
@@ -86,30 +86,68 @@ def run(args: argparse.Namespace) -> int:
         ext=args.ext,
     )
     with stoppable():
-        failed = sum([not _do(up, job, str(name), args) for job in jobs])
+        failed = sum([not _do(models, job, args) for job in jobs])
     if failed and len(jobs) > 1 and not args.json:
         print(f"hfsr {args.command}: {failed} of {len(jobs)} inputs failed", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _default_model(command: str, scale: float | None) -> str:
-    return "hfsr-denoise" if command == "restore" and scale is None else f"hfsr-x{scale or 2:g}"
+def _default_scale(args: argparse.Namespace) -> float:
+    """Scale of the bundled models where none is named."""
+    return args.scale or (1 if args.command == "restore" else 2)
+
+
+class _Models:
+    """The models of one command, loaded when the first image needs them."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._loaded: dict[str, Upscaler] = {}
+
+    def choice(self, source: Path) -> ModelChoice:
+        """The model that was named, or the bundled one for an image."""
+        args = self._args
+        if args.model is not None:
+            return ModelChoice(str(args.model))
+        return choose_model(source, command=args.command, scale=args.scale, purpose=args.purpose)
+
+    def get(self, name: str) -> Upscaler:
+        """The upscaler of a model; it is kept."""
+        from hfsr import hub
+        from hfsr.inference import Upscaler
+
+        args = self._args
+        if name not in self._loaded:
+            self._loaded[name] = Upscaler(
+                hub.from_pretrained(name, scale=args.scale),
+                tile=args.tile,
+                dtype=args.dtype,
+                backend=args.backend,
+                device=args.device,
+                self_ensemble=args.self_ensemble,
+            )
+        return self._loaded[name]
 
 
 # --- one picture ---
 
 
-def _do(up: Upscaler, job: Job, model: str, args: argparse.Namespace) -> bool:
+def _do(models: _Models, job: Job, args: argparse.Namespace) -> bool:
     """Runs one picture and says what came of it; whether that went well."""
     report: dict[str, Any] = dict.fromkeys(KEYS)
+    choice = models.choice(job.source)
     report |= {
         "input": str(job.source),
         "output": job.target and str(job.target),
-        "model": model,
+        "model": choice.name,
+        "model_reason": choice.reason,
         "notes": [],
     }
     try:
+        up = models.get(choice.name)
         report |= _dry_run(up, job, args) if args.dry_run else _upscale(up, job, args)
+        if choice.note is not None:
+            report["notes"] = [*report["notes"], choice.note]
     except HfsrError as error:
         report["error"] = " ".join(str(error).split())
     except OSError as error:  # a name or a place that the system refuses
@@ -195,7 +233,8 @@ def _tell(report: dict[str, Any], args: argparse.Namespace) -> None:
 def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
     if report["width"] is None:
         return str(report["output"])
-    size = f"{report['width']}x{report['height']} px by {report['model']}"
+    reason = f" ({report['model_reason']})" if report["model_reason"] else ""
+    size = f"{report['width']}x{report['height']} px by {report['model']}{reason}"
     if args.dry_run:
         return (
             f"{report['input']} -> {size}: {report['tile']}, {report['dtype']}, {report['gflops']} GFLOP, "

@@ -85,8 +85,8 @@ def test_globs(model, photo):
 
 
 JSON_KEYS = [
-    *("input", "output", "width", "height", "scale", "model", "tile", "dtype", "backend", "device"),
-    *("seconds", "peak_memory_bytes", "notes", "error"),
+    *("input", "output", "width", "height", "scale", "model", "model_reason", "tile", "dtype", "backend"),
+    *("device", "seconds", "peak_memory_bytes", "notes", "error"),
 ]
 
 

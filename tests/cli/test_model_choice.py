@@ -1,0 +1,104 @@
+"""The bundled model that `upscale` takes where none is named: by the file, or by `--for`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hfsr import cli
+from hfsr.cli import _model_choice
+from hfsr.cli._model_choice import ModelChoice, choose_model
+
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8))
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def bundled(monkeypatch):
+    names = ["hfsr-denoise", "hfsr-x2", "hfsr-x2-photo", "hfsr-x3"]
+    monkeypatch.setattr(_model_choice._resources, "bundled_models", lambda: names)
+
+
+def choose(name, *, command="upscale", scale=None, purpose=None, **options):
+    if not Path(name).exists():
+        IMAGE.save(name, **options)
+    return choose_model(Path(name), command=command, scale=scale, purpose=purpose)
+
+
+@pytest.mark.usefixtures("bundled")
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("name", "options", "model", "reason"),
+        [
+            ("a.jpg", {"quality": 60}, "hfsr-x2-photo", "JPEG of quality 60"),
+            ("b.jpg", {"quality": 94}, "hfsr-x2-photo", "JPEG of quality 94"),
+            ("c.jpg", {"quality": 95}, "hfsr-x2", "JPEG of quality 95"),
+            ("a.webp", {"quality": 80}, "hfsr-x2-photo", "lossy WEBP"),
+            ("b.webp", {"lossless": True}, "hfsr-x2", "lossless WEBP"),
+            ("a.png", {}, "hfsr-x2", "lossless PNG"),
+        ],
+    )
+    def test_the_file_decides(self, name, options, model, reason):
+        assert choose(name, **options) == ModelChoice(model, reason)
+
+    @pytest.mark.parametrize(("purpose", "model"), [("photo", "hfsr-x2-photo"), ("clean", "hfsr-x2")])
+    @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+    def test_a_purpose_that_is_told_decides_instead(self, name, purpose, model):
+        assert choose(name, purpose=purpose) == ModelChoice(model, f"--for {purpose}")
+
+    def test_a_scale_without_a_photo_model_gets_the_clean_one(self):
+        assert choose("a.jpg", scale=3.0) == ModelChoice("hfsr-x3")
+        told = choose("a.jpg", scale=3.0, purpose="photo")
+        assert told == ModelChoice("hfsr-x3", "no photo model for x3 is bundled")
+
+    def test_restore_denoises_as_before(self):
+        assert choose("a.jpg", command="restore") == ModelChoice("hfsr-denoise")
+        assert choose("a.jpg", command="restore", scale=2.0).name == "hfsr-x2-photo"
+
+    def test_a_lossless_file_of_an_earlier_jpeg_gets_a_note_that_names_the_option(self):
+        from skimage import data
+
+        photo = Image.fromarray(data.coffee()).reduce(2)
+        photo.save("clean.png")
+        photo.save("before.jpg", quality=40)
+        Image.open("before.jpg").save("blocks.png")
+        assert choose("clean.png").note is None
+        found = choose("blocks.png")
+        assert found.name == "hfsr-x2"
+        assert "--for photo" in found.note
+        assert choose("blocks.png", purpose="clean").note is None
+        assert choose("before.jpg").note is None
+
+    def test_what_cannot_be_read_gets_the_clean_model(self):
+        Path("a.jpg").write_text("text")
+        assert choose("a.jpg") == ModelChoice("hfsr-x2")
+
+
+def test_a_named_model_and_a_purpose_do_not_go_together(capsys):
+    IMAGE.save("a.png")
+    assert cli.main(["upscale", "a.png", "-m", "hfsr-x2", "--for", "photo"]) == 2
+    assert "-m names the model and --for chooses it; leave one out" in capsys.readouterr().err
+
+
+def test_the_summary_line_and_json_say_which_model_and_why(capsys):
+    IMAGE.save("a.png")
+    IMAGE.save("b.jpg", quality=60)
+    assert cli.main(["upscale", "a.png", "b.jpg", "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["model"], one["model_reason"]) for one in told] == [
+        ("hfsr-x2", "lossless PNG"),
+        ("hfsr-x2-photo", "JPEG of quality 60"),
+    ]
+    assert cli.main(["upscale", "b.jpg"]) == 0
+    assert "48x32 px by hfsr-x2-photo (JPEG of quality 60) in " in capsys.readouterr().out
+    assert cli.main(["upscale", "b.jpg", "-m", "hfsr-x2", "--json"]) == 0
+    named = json.loads(capsys.readouterr().out)
+    assert (named["model"], named["model_reason"]) == ("hfsr-x2", None)
