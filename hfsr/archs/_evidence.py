@@ -37,6 +37,9 @@ class Evidence:
     """Names of its file and of its repository, the most specific first."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The `config.json` that another library wrote beside it; empty where there is none."""
+    is_config_uncertain: bool = False
+    """True if the config may belong to another file of the folder: this one does not have the name that the
+    config's writer gives to weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,8 @@ def evidence_of_file(path: Path) -> Evidence:
     """
     file = path.parent / CONFIG_NAME
     config = {}
+    belongs = _BESIDE_A_CONFIG.fullmatch(path.name) is not None
     if file.is_file():
-        belongs = _BESIDE_A_CONFIG.fullmatch(path.name) is not None
         try:
             config = parse_config(file.read_text(encoding="utf-8"), f"'{file}'")
         except (CheckpointError, OSError, UnicodeDecodeError) as error:
@@ -39,7 +39,7 @@ def evidence_of_file(path: Path) -> Evidence:
                 raise CheckpointError(f"the config beside '{path}' cannot be read: {error}") from error
         if not belongs and "model_type" not in config:
             config = {}
-    return Evidence(names=(path.name,), config=config)
+    return Evidence(names=(path.name,), config=config, is_config_uncertain=bool(config) and not belongs)
 
 
 def scales_in_name(name: str) -> set[int]:

@@ -165,6 +165,14 @@ def test_a_config_that_does_not_belong_to_the_file_is_left_alone(tmp_path: Path)
     assert difference(read(model.state_dict(), tmp_path / "mine.pth"), model) < EXACT
 
 
+def test_the_config_of_another_file_in_the_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "EDSR"}))
+    model = fresh("A2N", num_feat=8, num_block=2, num_feat_up=8, upscale=2)
+    assert difference(read(model.state_dict(), tmp_path / "a2n_x2.pth"), model) < EXACT
+    with pytest.raises(hfsr.HfsrError, match=r"holds the network A2N, but its config\.json says 'EDSR'"):
+        read(model.state_dict(), tmp_path / "pytorch_model_2x.pt")
+
+
 def test_a_config_that_belongs_to_the_file_must_be_readable(tmp_path: Path, refused) -> None:
     (tmp_path / "config.json").write_text("not JSON")
     with refused(r"the config beside '.*pytorch_model\.pt' cannot be read"):
