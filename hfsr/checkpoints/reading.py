@@ -90,14 +90,14 @@ def network_of(
     Warns:
         HfsrWarning: no reading returns flat images, or the scale is a guess.
     """
-    writer, all_tensors = check_config(evidence.config, source), state_dict
+    writer = check_config(evidence.config, source)
+    if writer and evidence.is_config_uncertain and claim(state_dict, arch).spec is not writer[0]:
+        # The config of another file in the folder: this one is read by itself.
+        evidence, writer = replace(evidence, config={}), None
     if writer is not None:
         unused = writer[1].unused
         state_dict = {key: tensor for key, tensor in state_dict.items() if not key.startswith(unused)}
     found = claim(state_dict, arch)
-    if writer is not None and writer[0] is not found.spec and evidence.is_config_uncertain:
-        # The config of another file in the folder: this one is read by itself.
-        evidence, writer, found = replace(evidence, config={}), None, claim(all_tensors, arch)
     if writer is not None and writer[0] is not found.spec:
         raise CheckpointError(
             f"{source} holds the network {found.spec.name}, but its {CONFIG_NAME} says '{writer[0].name}'"
