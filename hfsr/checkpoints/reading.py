@@ -88,11 +88,17 @@ def network_of(
         OptionsError: `model_args` cannot be.
 
     Warns:
-        HfsrWarning: no reading returns flat images, or the scale is a guess.
+        HfsrWarning: no reading returns flat images, the scale is a guess, or a config is left alone.
     """
     writer = check_config(evidence.config, source)
-    if writer and evidence.is_config_uncertain and claim(state_dict, arch).spec is not writer[0]:
-        # The config of another file in the folder: this one is read by itself.
+    if writer is not None and evidence.is_config_uncertain:
+        if claim(state_dict, arch).spec is writer[0]:
+            warnings.warn(
+                f"{source} is read without the {CONFIG_NAME} beside it, which {writer[1].library} wrote for "
+                "files of another name; if it belongs to this one, rename that to pytorch_model_2x.pt",
+                HfsrWarning,
+                stacklevel=2,
+            )
         evidence, writer = replace(evidence, config={}), None
     if writer is not None:
         unused = writer[1].unused

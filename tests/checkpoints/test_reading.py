@@ -173,6 +173,15 @@ def test_the_config_of_another_file_in_the_folder_is_left_alone(tmp_path: Path) 
         read(model.state_dict(), tmp_path / "pytorch_model_2x.pt")
 
 
+def test_a_config_of_the_same_network_is_named_if_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "EDSR", "n_resblocks": 2}))
+    arguments, official = OFFICIAL["EDSR"]
+    model = fresh("EDSR", **arguments, img_range=1.0)
+    with pytest.warns(HfsrWarning, match=r"without the config\.json beside it, which super-image wrote"):
+        found = read({**official(model), **mean_layers(1)}, tmp_path / "model_best.pt")
+    assert difference(found, model) < EXACT
+
+
 def test_a_config_that_belongs_to_the_file_must_be_readable(tmp_path: Path, refused) -> None:
     (tmp_path / "config.json").write_text("not JSON")
     with refused(r"the config beside '.*pytorch_model\.pt' cannot be read"):
