@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.debug:
         options = debugging(options)
     if args.check:
-        print(training.probe(options))
+        print(training.check_training(options))
         return 0
     if args.num_processes > 1 and not training.is_worker():
         return training.launch(_work, (args,), processes=args.num_processes)

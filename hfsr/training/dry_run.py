@@ -14,18 +14,18 @@ from hfsr.options import TrainOptions
 
 from .engine import Engine
 from .loop.mixed_precision import TrainingPrecision, choose_precision
-from .loop.prefetch import Ahead
+from .loop.prefetch import BatchPrefetcher
 from .setup import build_batches
-from .validation.validator import Validation
+from .validation.validator import Validator
 
-__all__ = ["ProbeReport", "probe"]
+__all__ = ["DryRunReport", "check_training"]
 
 _WARM_UP, _TIMED = 2, 5
 """Iterations before and while the clock runs."""
 
 
 @dataclass(frozen=True)
-class ProbeReport:
+class DryRunReport:
     """What a training run would take."""
 
     parameters: int
@@ -52,7 +52,7 @@ class ProbeReport:
         )
 
 
-def probe(options: TrainOptions) -> ProbeReport:
+def check_training(options: TrainOptions) -> DryRunReport:
     """Reads all the data, builds everything, measures the largest images and times a few iterations.
 
     Raises:
@@ -64,11 +64,11 @@ def probe(options: TrainOptions) -> ProbeReport:
     with tempfile.TemporaryDirectory() as nowhere:
         engine = Engine(options, Path(nowhere))
         batches = build_batches(options, engine.accelerator)
-        validation = Validation(options)
+        validation = Validator(options)
         validation_images = validation.read()
         engine.recipe.prepare(engine.accelerator)
         validation.try_largest(engine.published())
-        stream = Ahead(batches, 0)
+        stream = BatchPrefetcher(batches, 0)
         for _ in range(_WARM_UP):
             engine.step(stream)
         peak, begin = 0, time.perf_counter()
@@ -79,7 +79,7 @@ def probe(options: TrainOptions) -> ProbeReport:
             value.item()  # waits for the device
         seconds = (time.perf_counter() - begin) / _TIMED
     device = engine.accelerator.device
-    return ProbeReport(
+    return DryRunReport(
         parameters=sum(p.numel() for p in engine.recipe.networks["net_g"].parameters()),
         images=len(batches.source),
         validation_images=validation_images,

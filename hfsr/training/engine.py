@@ -20,16 +20,16 @@ from hfsr.data import Batches
 from hfsr.options import TrainOptions, written_options
 from hfsr.registry import RECIPES
 
-from .logging.log_messages import Telling, shown
-from .logging.run_logger import Logbook
+from .logging.log_messages import LogMessages, shown
+from .logging.run_logger import RunLogger
 from .logging.trackers import build_trackers, check_trackers, run_names
 from .loop.agreement import in_main_process
-from .loop.device_placement import Placement
-from .loop.finite_check import Guard
+from .loop.device_placement import DevicePlacement
+from .loop.finite_check import FiniteCheck
 from .loop.grad_checkpointing import checkpoint_blocks
-from .loop.prefetch import Ahead
+from .loop.prefetch import BatchPrefetcher
 from .loop.stop_signals import StopSignals, TrainingStopped
-from .loop.throughput import Meter
+from .loop.throughput import ThroughputMeter
 from .pretrained import load_pretrained
 from .publisher import Publisher, check_push
 from .recipes import Recipe
@@ -40,13 +40,13 @@ from .setup import (
     make_accelerator,
     training_section,
 )
-from .state.checkpoint_writer import Checkpoints
-from .state.run_dirs import RunFolders
+from .state.checkpoint_writer import CheckpointWriter
+from .state.run_dirs import RunDirs
 from .state.run_lock import RunLock
-from .state.run_state import Progress
+from .state.run_state import RunState
 from .state.training_state import State, earlier_state
-from .validation.validation_hook import Measuring
-from .validation.validator import Validation
+from .validation.validation_hook import ValidationHook
+from .validation.validator import Validator
 
 __all__ = ["Engine", "train"]
 
@@ -99,9 +99,9 @@ class Engine:
         self.section = training_section(options)
         check_trackers(options)
         check_push(options)
-        self.options, self.folders = options, RunFolders(options.name, root)
+        self.options, self.folders = options, RunDirs(options.name, root)
         self.accelerator = make_accelerator(options)
-        self.placement = Placement.of(options, self.accelerator.device)
+        self.placement = DevicePlacement.of(options, self.accelerator.device)
         self.total = options.train.total_iter if options.train else 0
         _seed_all(options.manual_seed)
         network = build_network(options)
@@ -114,7 +114,7 @@ class Engine:
         self._published = average.network if average else copy.deepcopy(network).eval()
         if options.use_checkpointing:
             checkpoint_blocks(network)
-        self.progress = Progress()
+        self.progress = RunState()
 
     @property
     def iteration(self) -> int:
@@ -138,17 +138,19 @@ class Engine:
     def _run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
         state = earlier_state(self.options, self.folders, auto_resume=auto_resume)
         batches = build_batches(self.options, self.accelerator)
-        validation = Validation(self.options, self.accelerator)
+        validation = Validator(self.options, self.accelerator)
         repository = self.options.logger.push_to_hub if self.accelerator.is_main_process else None
         self.publisher = Publisher(self.folders.experiment, repository) if repository else None
         self._resume(state, option_file, auto_resume=auto_resume)
-        self.checkpoints = Checkpoints(self.options, self.folders, self.recipe)
+        self.checkpoints = CheckpointWriter(self.options, self.folders, self.recipe)
         folder, name = self.folders.experiment, self.options.name
         with (
-            closing(Ahead(batches, self.section.num_worker_per_gpu)) as stream,
-            Logbook(self.accelerator, folder, name=name, start=self.iteration, total=self.total) as self.log,
+            closing(BatchPrefetcher(batches, self.section.num_worker_per_gpu)) as stream,
+            RunLogger(
+                self.accelerator, folder, name=name, start=self.iteration, total=self.total
+            ) as self.log,
         ):
-            self.measuring = Measuring(
+            self.measuring = ValidationHook(
                 self.options,
                 self.accelerator,
                 self.folders,
@@ -170,7 +172,7 @@ class Engine:
             self.accelerator.end_training()
         return folder
 
-    def step(self, stream: Ahead) -> tuple[dict[str, Tensor], float]:
+    def step(self, stream: BatchPrefetcher) -> tuple[dict[str, Tensor], float]:
         """One iteration; returns its losses and the seconds spent on waiting for data."""
         self.progress.iteration += 1
         seed = self.options.manual_seed
@@ -201,17 +203,17 @@ class Engine:
                 torch.distributed.broadcast(buffer, 0)
         return self._published
 
-    def _train(self, stream: Ahead, signals: StopSignals) -> None:
+    def _train(self, stream: BatchPrefetcher, signals: StopSignals) -> None:
         frequencies, val_freq = self.options.logger, self.options.val.val_freq
         if self.iteration and self.iteration >= self.total:
             self._say_nothing_is_left()
             return
-        telling = Telling(self.options, self.accelerator, stream.batches, self.recipe)
+        telling = LogMessages(self.options, self.accelerator, stream.batches, self.recipe)
         for line in telling.introduction(self.start, self.iteration):
             self.log.line(line)
         if self.iteration == 0:
             self.measuring.measure(self.published(), self.progress)
-        meter, guard = Meter(), Guard(self.folders.states)
+        meter, guard = ThroughputMeter(), FiniteCheck(self.folders.states)
         while self.iteration < self.total:
             meter.add(*self.step(stream))
             self.log.step()
@@ -245,7 +247,7 @@ class Engine:
         )
         raise TrainingStopped(number)
 
-    def _report(self, telling: Telling, losses: dict[str, float], meter: Meter) -> None:
+    def _report(self, telling: LogMessages, losses: dict[str, float], meter: ThroughputMeter) -> None:
         self.log.values(self.iteration, {**losses, "lr": telling.rate(), "it_per_s": meter.speed()})
         self.log.line(telling.report(self.progress, losses, meter))
         self.log.beside_the_bar(shown(losses))
@@ -283,7 +285,7 @@ class Engine:
     def _resume(self, state: State | None, option_file: tuple[str, str] | None, *, auto_resume: bool) -> None:
         """Goes back to an earlier state if there is one, makes the folders, and prepares the recipe."""
         if state is not None:  # before anything is written: it may be refused
-            self.progress = Progress.restored(state, self.recipe, network_g=self.options.network_g.type)
+            self.progress = RunState.restored(state, self.recipe, network_g=self.options.network_g.type)
         unfinished = auto_resume and not self.folders.holds_work()
         self._make_folders(option_file, keep=state is not None or unfinished)
         self.recipe.prepare(self.accelerator)

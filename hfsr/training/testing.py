@@ -15,8 +15,8 @@ from hfsr.options import TrainOptions
 from .pretrained import load_pretrained
 from .setup import build_network
 from .state.file_writing import write_atomically
-from .state.run_dirs import RunFolders
-from .validation.validator import Measurement, Validation
+from .state.run_dirs import RunDirs
+from .validation.validator import Measurement, Validator
 
 __all__ = ["test"]
 
@@ -35,8 +35,8 @@ def test(options: TrainOptions, *, root: Path | None = None) -> list[Measurement
         CheckpointError: there are no weights to test.
         DataError, ImageError: the images are missing or unreadable.
     """
-    folders = RunFolders(options.name, root or Path.cwd())
-    validation = Validation(options)
+    folders = RunDirs(options.name, root or Path.cwd())
+    validation = Validator(options)
     if not validation.sets:
         raise OptionsError("nothing to measure: name a set in datasets.val or datasets.test_1")
     use_gpu = options.num_gpu != 0 and torch.cuda.is_available()
@@ -59,7 +59,7 @@ def test(options: TrainOptions, *, root: Path | None = None) -> list[Measurement
     return measured
 
 
-def _trained_network(options: TrainOptions, folders: RunFolders) -> tuple[nn.Module, str]:
+def _trained_network(options: TrainOptions, folders: RunDirs) -> tuple[nn.Module, str]:
     """The network to test, and where its weights come from."""
     for label in ("best", "latest") if options.train is not None else ():
         folder = folders.models / f"net_g_{label}"

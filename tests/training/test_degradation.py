@@ -11,7 +11,7 @@ from torch import nn
 from hfsr import training
 from hfsr.degradations import GaussianNoise, Seeded
 from hfsr.evaluation import evaluate, find_pairs
-from hfsr.training.validation.validator import Validation
+from hfsr.training.validation.validator import Validator
 
 NOISY = (
     "scale=1",
@@ -30,14 +30,14 @@ class Same(nn.Module):
 
 def test_validation_measures_what_evaluate_measures(options, images):
     """The very same noise: the same seed, drawn by the images' names."""
-    (measured,) = Validation(options(*NOISY, "datasets:val:seed=3")).measure(Same())
+    (measured,) = Validator(options(*NOISY, "datasets:val:seed=3")).measure(Same())
     degradation = Seeded(GaussianNoise(sigma=40), 3)
     report = evaluate(lambda x: x, find_pairs(images), scale=1, degradation=degradation)
     assert measured.report.per_image == report.per_image
     assert 15 < measured.report.psnr_rgb < 18
     assert measured.report.protocol["sigma"] == 40
     assert measured.report.protocol["seed"] == 3
-    (other,) = Validation(options(*NOISY, "datasets:val:seed=4")).measure(Same())
+    (other,) = Validator(options(*NOISY, "datasets:val:seed=4")).measure(Same())
     assert other.report.psnr_rgb != measured.report.psnr_rgb
 
 

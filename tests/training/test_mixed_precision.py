@@ -65,12 +65,12 @@ def test_without_native_bf16_it_trains_in_fp32_with_one_line(tmp_path, options, 
 
 @pytest.mark.usefixtures("avx2")
 def test_the_check_says_it_too(options):
-    said = str(training.probe(options("use_amp=true")))
+    said = str(training.check_training(options("use_amp=true")))
     assert "on cpu in fp32: " in said
     assert said.endswith(
         "use_amp: this CPU does not compute in bf16 natively; training in fp32, which is faster"
     )
-    assert "use_amp" not in str(training.probe(options()))
+    assert "use_amp" not in str(training.check_training(options()))
 
 
 def test_with_native_bf16_it_is_used(tmp_path, options, monkeypatch):

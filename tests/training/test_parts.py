@@ -19,7 +19,7 @@ from hfsr.training.loop.ema import Ema
 from hfsr.training.setup import build_dataset, patches_of
 from hfsr.training.state.file_writing import remove_leftovers, save_atomically, write_atomically
 from hfsr.training.state.training_state import newest_state
-from hfsr.training.validation.validator import Best, Measurement, Validation
+from hfsr.training.validation.validator import Best, Measurement, Validator
 
 from .conftest import write_images
 
@@ -97,7 +97,7 @@ def test_durations():
 @pytest.mark.parametrize(("better", "better_value"), [("higher", 31.0), ("lower", 29.0)])
 def test_the_first_metric_decides_which_weights_are_best(options, better, better_value):
     metrics = f"val:metrics={{m: {{type: calculate_psnr, crop_border: 2, better: {better}}}}}"
-    validation = Validation(options(metrics))
+    validation = Validator(options(metrics))
     report = summarize([Scores("a", 10, 0.5, 10, 0.5, 9)], scale=2, protocol={})
 
     def decide(value, best):
@@ -158,7 +158,7 @@ def test_basicsrs_niqe_measures_and_less_of_it_is_better(tmp_path, options):
     coarse = Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8))
     coarse.resize((212, 208), Image.Resampling.BICUBIC).save(folder / "a.png")
     metrics = "val:metrics={niqe: {type: calculate_niqe, crop_border: 2}}"
-    validation = Validation(options(f"datasets:val:dataroot_gt={folder}", metrics))
+    validation = Validator(options(f"datasets:val:dataroot_gt={folder}", metrics))
     network = model_zoo.create_model("edsr_tiny").eval()
     (measured,) = validation.measure(network, save=lambda _, name: tmp_path / f"{name}.png")
     from basicsr.metrics import calculate_niqe

@@ -17,10 +17,10 @@ from hfsr.errors import CheckpointError, OptionsError
 from hfsr.options import Typed
 from hfsr.options.models import ParameterGroup, TrainingOptions
 from hfsr.training.engine import Engine
-from hfsr.training.recipes import Learner, restore
+from hfsr.training.recipes import TrainableNetwork, restore
 from hfsr.training.recipes.multiscale_targets import at_scales
 from hfsr.training.recipes.psnr import mixed_up
-from hfsr.training.recipes.scale_adapter import Running, leaves_some_idle
+from hfsr.training.recipes.scale_adapter import ScaleAdapter, leaves_some_idle
 from hfsr.training.state.training_state import read_state
 
 
@@ -44,7 +44,7 @@ def batch():
 class TestLearner:
     def learner(self, network=None, groups=(), **words):
         train = TrainingOptions(optim_g=Typed(type="SGD", lr=0.1), total_iter=9, **words)
-        learner = Learner(network or nn.Linear(3, 1), train.optim_g, train, groups=groups)
+        learner = TrainableNetwork(network or nn.Linear(3, 1), train.optim_g, train, groups=groups)
         learner.prepare(Accelerator(cpu=True))
         return learner
 
@@ -81,7 +81,7 @@ class TestLearner:
 
     def test_to_judge_leaves_no_gradient_and_passes_it_on(self):
         learner, x = self.learner(), torch.rand(1, 3, requires_grad=True)
-        learner.judge(x).sum().backward()
+        learner.forward_frozen(x).sum().backward()
         assert torch.equal(x.grad, learner.network.weight.detach())
         assert learner.network.weight.grad is None
         assert learner.network.weight.requires_grad
@@ -93,7 +93,7 @@ class TestRunning:
         network, x = model_zoo.create_model(preset), torch.rand(1, 3, 6, 6)
         other = model_zoo.create_model(preset, scale=4)
         other.load_state_dict(network.state_dict())
-        running = Running(network)
+        running = ScaleAdapter(network)
         sr = running(x, 4)
         assert torch.allclose(sr, other(x), atol=1e-6)
         assert torch.equal(running(x, None), network(x))
@@ -104,12 +104,12 @@ class TestRunning:
 
     def test_a_network_of_one_scale_is_refused(self):
         with pytest.raises(OptionsError, match="EDSR has weights for one scale, x2"):
-            Running(model_zoo.create_model("edsr_tiny"))(torch.rand(1, 3, 4, 4), 3)
+            ScaleAdapter(model_zoo.create_model("edsr_tiny"))(torch.rand(1, 3, 4, 4), 3)
 
     def test_parameters_of_other_scales_are_known_to_be_idle(self):
-        assert leaves_some_idle(Running(model_zoo.create_model("mdsr_tiny")))
-        assert not leaves_some_idle(Running(model_zoo.create_model("vdsr_tiny")))
-        assert not leaves_some_idle(Running(model_zoo.create_model("mslapsrn_tiny"), "pyramid"))
+        assert leaves_some_idle(ScaleAdapter(model_zoo.create_model("mdsr_tiny")))
+        assert not leaves_some_idle(ScaleAdapter(model_zoo.create_model("vdsr_tiny")))
+        assert not leaves_some_idle(ScaleAdapter(model_zoo.create_model("mslapsrn_tiny"), "pyramid"))
 
 
 def test_one_scale_per_batch_is_that_of_the_batch(tmp_path, options, batch):

@@ -64,7 +64,7 @@ def scores(monkeypatch):
 
     def patch(recipe):
         judged = iter([real, fake] if type(recipe).__name__ == "EsrganRecipe" else [fake])
-        monkeypatch.setattr(recipe.learners["net_d"], "judge", lambda _: next(judged))
+        monkeypatch.setattr(recipe.learners["net_d"], "forward_frozen", lambda _: next(judged))
         return real, fake
 
     return patch
@@ -191,7 +191,7 @@ def test_a_glance_at_the_other_steps_leaves_no_trace_in_statistics(gan, tmp_path
     recipe = built(gan(), tmp_path)
     learner = recipe.learners["net_d"]
     before = [buffer.clone() for buffer in learner.network.buffers()]
-    real, fake = learner.glance(batch["gt"], batch["gt"])
+    real, fake = learner.forward_no_grad(batch["gt"], batch["gt"])
     assert torch.equal(real, fake)
     assert not real.requires_grad
     assert norms_of(learner.network)

@@ -78,7 +78,7 @@ def basicsr() -> None:
 @pytest.mark.usefixtures("basicsr")
 def test_swinir_is_checked_trained_and_tested_on_sizes_that_are_no_multiple(tmp_path, options):
     chosen = options(SWINIR, "val:save_img=true", "train:total_iter=1", "train:ema_decay=0")
-    assert "3 validation images" in str(training.probe(chosen))  # 20x18 px
+    assert "3 validation images" in str(training.check_training(chosen))  # 20x18 px
     training.train(chosen, root=tmp_path)
     (measured,) = testing.test(chosen, root=tmp_path)
     assert 5 < measured.report.psnr_y < 60
@@ -95,4 +95,4 @@ def test_the_check_finds_what_only_validation_would(tmp_path, options, monkeypat
 
     monkeypatch.setattr(EDSR, "forward", fails_on_images)
     with pytest.raises(HfsrError, match="too large for this machine"):
-        training.probe(options())
+        training.check_training(options())

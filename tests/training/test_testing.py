@@ -78,7 +78,7 @@ def test_nothing_to_test_is_one_line(tmp_path, options):
 def test_a_check_times_and_leaves_nothing(tmp_path, options, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.rglob("*"))
-    report = training.probe(options())
+    report = training.check_training(options())
     assert set(tmp_path.rglob("*")) == before
     assert (report.parameters, report.images, report.validation_images) == (1259, 3, 3)
     assert report.seconds_per_iteration > 0
@@ -91,7 +91,7 @@ def test_a_check_finds_what_would_stop_the_training(tmp_path, options, phase):
     bad = write_images(tmp_path / "bad")
     (bad / "1.png").write_bytes((bad / "1.png").read_bytes()[:90])
     with pytest.raises(HfsrError, match=r"1\.png"):
-        training.probe(options(f"datasets:{phase}:dataroot_gt={bad}"))
+        training.check_training(options(f"datasets:{phase}:dataroot_gt={bad}"))
 
 
 def test_a_check_takes_what_a_run_would(tmp_path, options, monkeypatch):
@@ -106,5 +106,5 @@ def test_a_check_takes_what_a_run_would(tmp_path, options, monkeypatch):
         "logger:push_to_hub=org/name",
     )
     before = set(tmp_path.rglob("*"))
-    assert training.probe(options(*words)).iterations == 6
+    assert training.check_training(options(*words)).iterations == 6
     assert set(tmp_path.rglob("*")) == before

@@ -15,7 +15,7 @@ from hfsr.errors import HfsrError, MissingDependencyError
 from hfsr.options.models import WandbOptions
 from hfsr.training.engine import Engine
 from hfsr.training.logging import tracker_access, trackers
-from hfsr.training.logging.image_grid import Grid
+from hfsr.training.logging.image_grid import ImageGrid
 from hfsr.training.state.training_state import newest_state
 
 WANDB = "logger:wandb={project: enlarging, mode: offline}"
@@ -214,7 +214,7 @@ def test_tensorboard_gets_images_and_forgets_what_a_stopped_run_did_after_its_st
 
 
 def test_a_grid_shows_lq_sr_and_gt_and_the_middle_of_large_ones():
-    grid = Grid(2)
+    grid = ImageGrid(2)
     assert grid.image() is None
     for side in (100, 1000, 50):
         gt = np.zeros((side, side, 3), np.uint8)

@@ -16,7 +16,7 @@ from hfsr.checkpoints import read_state_dict
 from hfsr.errors import HfsrError, OptionsError
 from hfsr.training.engine import Engine
 from hfsr.training.loop import grad_checkpointing
-from hfsr.training.loop.prefetch import Ahead
+from hfsr.training.loop.prefetch import BatchPrefetcher
 from hfsr.training.setup import build_batches
 
 from .test_engine import curve
@@ -126,7 +126,7 @@ def test_statistics_are_not_updated_twice(options):
 def test_threads_cut_the_same_batches_ahead(tmp_path, options):
     engine = Engine(options(), tmp_path)
     batches = build_batches(options(), engine.accelerator)
-    ahead = Ahead(batches, 2)
+    ahead = BatchPrefetcher(batches, 2)
     for seen in (0, 4, 8, 12, 40, 44):
         assert torch.equal(ahead.at(seen)["lq"], batches.at(seen)["lq"])
     ahead.close()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Grid"]
+__all__ = ["ImageGrid"]
 
 Pixels = NDArray[np.uint8]
 
@@ -16,7 +16,7 @@ _GAP = 4
 """White px between images."""
 
 
-class Grid:
+class ImageGrid:
     """Collects images, up to a number.
 
     Args:

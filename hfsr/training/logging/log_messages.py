@@ -10,17 +10,17 @@ from hfsr.data import Batches
 from hfsr.options import TrainOptions
 
 from ..loop.mixed_precision import choose_precision
-from ..loop.throughput import Meter
+from ..loop.throughput import ThroughputMeter
 from ..pretrained import Start
 from ..recipes import Recipe
 from ..setup import training_section, without_effect
-from ..state.run_state import Progress
+from ..state.run_state import RunState
 from .run_logger import duration
 
-__all__ = ["Telling", "shown"]
+__all__ = ["LogMessages", "shown"]
 
 
-class Telling:
+class LogMessages:
     """Makes the lines of the log.
 
     Args:
@@ -68,7 +68,7 @@ class Telling:
         """The largest learning rate of `net_g`."""
         return max(group["lr"] for group in self.recipe.optimizers["net_g"].param_groups)
 
-    def report(self, progress: Progress, losses: Mapping[str, float], meter: Meter) -> str:
+    def report(self, progress: RunState, losses: Mapping[str, float], meter: ThroughputMeter) -> str:
         """Epoch, iteration, rate, losses, speed, share of data, time left."""
         iteration, epoch = progress.iteration, self.batches.epoch_of(progress.seen)
         left = duration((self.total - iteration) / meter.speed())

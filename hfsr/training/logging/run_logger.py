@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..state.file_writing import write_atomically
 from .curve_plot import draw_curve
 
-__all__ = ["Curve", "Logbook", "duration"]
+__all__ = ["Curve", "RunLogger", "duration"]
 
 logger = logging.getLogger("hfsr")
 
@@ -52,7 +52,7 @@ class Curve:
         write_atomically(self.path, lambda stream: stream.write(text.getvalue().encode()))
 
 
-class Logbook:
+class RunLogger:
     """Everything a run tells; only the main process tells anything.
 
     Args:
@@ -68,7 +68,7 @@ class Logbook:
         self.folder, self.name, self.start, self.total = folder, name, start, total
         self._handlers: list[logging.Handler] = []
 
-    def __enter__(self) -> Logbook:
+    def __enter__(self) -> RunLogger:
         self._level = logger.level
         if self.main:
             form = logging.Formatter("%(asctime)s %(levelname)s: %(message)s")

@@ -12,11 +12,11 @@ from hfsr.options import TrainOptions
 
 from ..setup import training_section
 
-__all__ = ["Placement"]
+__all__ = ["DevicePlacement"]
 
 
 @dataclass(frozen=True)
-class Placement:
+class DevicePlacement:
     """Of everything that a run computes with."""
 
     device: torch.device
@@ -25,7 +25,7 @@ class Placement:
     """Page-locked batches on a GPU."""
 
     @classmethod
-    def of(cls, options: TrainOptions, device: torch.device) -> Placement:
+    def of(cls, options: TrainOptions, device: torch.device) -> DevicePlacement:
         """What the options say, on this device."""
         order = torch.channels_last if options.use_channels_last else torch.contiguous_format
         return cls(device, order, training_section(options).pin_memory and device.type == "cuda")

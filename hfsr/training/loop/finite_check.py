@@ -11,10 +11,10 @@ from hfsr.errors import HfsrError
 from ..recipes import Recipe
 from ..state.training_state import find_states
 
-__all__ = ["Guard"]
+__all__ = ["FiniteCheck"]
 
 
-class Guard:
+class FiniteCheck:
     """Both checks give the same verdict in every process.
 
     Args:

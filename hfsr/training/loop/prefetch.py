@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from hfsr.data import Batch, Batches, ForeignSource
 
-__all__ = ["Ahead"]
+__all__ = ["BatchPrefetcher"]
 
 
-class Ahead:
+class BatchPrefetcher:
     """The batches of a run in their order, some of them prepared ahead; which they are does not depend on it.
 
     Args:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from accelerate import Accelerator
 from torch import Tensor
 
-__all__ = ["Meter"]
+__all__ = ["ThroughputMeter"]
 
 
-class Meter:
+class ThroughputMeter:
     """Sums over iterations; losses stay on the device until they are asked for."""
 
     def __init__(self) -> None:

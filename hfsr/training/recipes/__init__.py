@@ -5,17 +5,17 @@ from .dual import DualRecipe
 from .gan import EsrganRecipe, SrganRecipe
 from .psnr import PsnrRecipe
 from .supervised import PyramidRecipe, RecursiveRecipe
-from .trainable_network import Learner
+from .trainable_network import TrainableNetwork
 
 __all__ = [
     "DualRecipe",
     "EsrganRecipe",
-    "Learner",
     "PsnrRecipe",
     "PyramidRecipe",
     "Recipe",
     "RecursiveRecipe",
     "SrganRecipe",
+    "TrainableNetwork",
     "restore",
     "state_of",
 ]

@@ -17,7 +17,7 @@ from hfsr.optim import LRSchedule
 from hfsr.options import TrainOptions
 
 from ..loop.ema import Ema
-from .trainable_network import Learner
+from .trainable_network import TrainableNetwork
 
 __all__ = ["Recipe", "restore", "state_of"]
 
@@ -30,7 +30,7 @@ class Recipe(ABC):
     outside the learners: what depends on time is a function of the iteration's number.
     """
 
-    learners: dict[str, Learner]
+    learners: dict[str, TrainableNetwork]
     """By BasicSR's names: `net_g`, and `net_d`, `net_dual`, ... where there are such."""
     criteria: Sequence[nn.Module] = ()
     """Losses with tensors of their own."""
@@ -126,7 +126,7 @@ def restore(recipe: Recipe, state: Mapping[str, Any], *, source: str) -> None:
         learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": moments})
 
 
-def _check_learning(name: str, learner: Learner, learned: Sequence[str], source: str) -> None:
+def _check_learning(name: str, learner: TrainableNetwork, learned: Sequence[str], source: str) -> None:
     new = [parameter for parameter in learner.learning if parameter not in learned]
     gone = [parameter for parameter in learned if parameter not in learner.learning]
     if new or gone:

@@ -32,8 +32,8 @@ from .base import Recipe
 from .content_losses import build_loss, pixel_loss, training_of
 from .kernel_estimation import Degradation, Matching
 from .multiscale_targets import at_scales, eight_bit
-from .scale_adapter import Running, check_scales
-from .trainable_network import Learner
+from .scale_adapter import ScaleAdapter, check_scales
+from .trainable_network import TrainableNetwork
 
 __all__ = ["DualRecipe"]
 
@@ -60,17 +60,19 @@ class DualRecipe(Recipe):
         self.criteria = [self.pixel, self.dual]
         optim = needed(train.optim_dual, "train.optim_dual", options, "{type: Adam, lr: 1e-4}")
         net_dual = build_partner(options, "dual", "{type: DRNDual, num_feat: 16, upscale: 4}", like=net_g)
-        primal = Running(net_g, "pyramid")
+        primal = ScaleAdapter(net_g, "pyramid")
         groups, decay = train.param_groups, train.ema_decay
         self.learners = {
-            "net_g": Learner(net_g, train.optim_g, train, groups=groups, ema_decay=decay, runs=primal),
-            "net_dual": Learner(net_dual, optim, train, runs=_Loop(net_dual)),
+            "net_g": TrainableNetwork(
+                net_g, train.optim_g, train, groups=groups, ema_decay=decay, runs=primal
+            ),
+            "net_dual": TrainableNetwork(net_dual, optim, train, runs=_Loop(net_dual)),
         }
         self.adapt = train.adapt if "unpaired" in options.datasets else None
         if self.adapt is not None:
             sought = Degradation(options.scale).to(next(net_g.parameters()).device)
             optim = Typed(type="Adam", lr=self.adapt.lr)
-            self.learners["net_kernel"] = Learner(sought, optim, train, runs=Matching(sought))
+            self.learners["net_kernel"] = TrainableNetwork(sought, optim, train, runs=Matching(sought))
 
     def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
         total: dict[str, Tensor] = {}
@@ -105,7 +107,7 @@ class DualRecipe(Recipe):
         elif alone is not None and made is not None and self.adapt is not None:
             kernel = self.learners["net_kernel"]
             begun = float(iteration > self.adapt.start_iter)
-            losses["l_unpaired"] = begun * self.dual(kernel.judge(others[0][-1]), alone)
+            losses["l_unpaired"] = begun * self.dual(kernel.forward_frozen(others[0][-1]), alone)
             losses["l_made"] = begun * _total(self.pixel, others[1], [made, *targets[1:]])
             losses["l_kernel"] = kernel(gt, alone)
         return losses

@@ -23,8 +23,8 @@ from .auxiliary_networks import build_partner, needed
 from .base import Recipe
 from .content_losses import Content, build_loss, training_of
 from .distributed_mean import global_mean
-from .scale_adapter import Running, check_scales
-from .trainable_network import Learner
+from .scale_adapter import ScaleAdapter, check_scales
+from .trainable_network import TrainableNetwork
 
 __all__ = ["EsrganRecipe", "GanRecipe", "SrganRecipe"]
 
@@ -48,15 +48,15 @@ class GanRecipe(Recipe):
         self.content, self.adversarial = Content(train, "l_g_"), build_loss(section)
         self.criteria = [self.content, self.adversarial]
         self.learners = {
-            "net_g": Learner(
+            "net_g": TrainableNetwork(
                 net_g,
                 train.optim_g,
                 train,
                 groups=train.param_groups,
                 ema_decay=train.ema_decay,
-                runs=Running(net_g),
+                runs=ScaleAdapter(net_g),
             ),
-            "net_d": Learner(net_d, optim_d, train, runs=_OnBoth(net_d)),
+            "net_d": TrainableNetwork(net_d, optim_d, train, runs=_OnBoth(net_d)),
         }
 
     @abstractmethod
@@ -80,7 +80,9 @@ class GanRecipe(Recipe):
     def _step_of_network(self, batches: Sequence[Batch], total: Scores, *, learns: bool) -> list[Tensor]:
         """Returns its outputs."""
         net_g, outputs = self.learners["net_g"], []
-        others = self._others(((batch["gt"], net_g.glance(batch["lq"])) for batch in batches), len(batches))
+        others = self._others(
+            ((batch["gt"], net_g.forward_no_grad(batch["lq"])) for batch in batches), len(batches)
+        )
         for number, (batch, beside) in enumerate(zip(batches, others, strict=True), 1):
             with net_g.synchronized(learns and number == len(batches)), torch.set_grad_enabled(learns):
                 sr = net_g(batch["lq"])
@@ -118,7 +120,7 @@ class GanRecipe(Recipe):
         """
         if steps == 1 or not self.compares:
             return [()] * steps
-        logits = [self.learners["net_d"].glance(*pair) for pair in pairs]
+        logits = [self.learners["net_d"].forward_no_grad(*pair) for pair in pairs]
         return [logits[:step] + logits[step + 1 :] for step in range(steps)]
 
 
@@ -137,7 +139,7 @@ class SrganRecipe(GanRecipe):
     """The discriminator judges each image by itself."""
 
     def generator_loss(self, sr: Tensor, gt: Tensor, others: Sequence[Logits] = ()) -> Tensor:
-        return self.adversarial(self.learners["net_d"].judge(sr), True)
+        return self.adversarial(self.learners["net_d"].forward_frozen(sr), True)
 
     def discriminator_losses(
         self, real: Tensor, fake: Tensor, others: Sequence[Logits] = ()
@@ -162,8 +164,8 @@ class EsrganRecipe(GanRecipe):
 
     def generator_loss(self, sr: Tensor, gt: Tensor, others: Sequence[Logits] = ()) -> Tensor:
         with torch.no_grad():
-            real = self.learners["net_d"].judge(gt)
-        real, fake = _together((real, self.learners["net_d"].judge(sr)), others)
+            real = self.learners["net_d"].forward_frozen(gt)
+        real, fake = _together((real, self.learners["net_d"].forward_frozen(sr)), others)
         beside_fake = self.adversarial(real - global_mean(fake), False)
         beside_real = self.adversarial(fake - global_mean(real), True)
         return self.share * (beside_fake + beside_real)

@@ -14,8 +14,8 @@ from hfsr.registry import RECIPES
 
 from .base import Recipe
 from .content_losses import Content, training_of
-from .scale_adapter import Running, check_scales
-from .trainable_network import Learner
+from .scale_adapter import ScaleAdapter, check_scales
+from .trainable_network import TrainableNetwork
 
 __all__ = ["PsnrRecipe", "SingleRecipe", "scale_of"]
 
@@ -32,10 +32,10 @@ class SingleRecipe(Recipe):
     """
 
     def __init__(self, options: TrainOptions, net_g: nn.Module, method: str = "forward") -> None:
-        self.train, running = training_of(options), Running(net_g, method)
+        self.train, running = training_of(options), ScaleAdapter(net_g, method)
         check_scales(options, running)
         self.learners = {
-            "net_g": Learner(
+            "net_g": TrainableNetwork(
                 net_g,
                 self.train.optim_g,
                 self.train,

@@ -14,10 +14,10 @@ from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
 
-__all__ = ["Running", "check_scales", "leaves_some_idle"]
+__all__ = ["ScaleAdapter", "check_scales", "leaves_some_idle"]
 
 
-class Running(nn.Module):
+class ScaleAdapter(nn.Module):
     """Runs a method of a network, at the scale it was built for or at another, by a call.
 
     What wraps a network for training (DDP, mixed precision) wraps its `forward`, so everything goes through
@@ -70,7 +70,7 @@ class Running(nn.Module):
         return other.train(self.network.training)
 
 
-def check_scales(options: TrainOptions, running: Running | None = None) -> None:
+def check_scales(options: TrainOptions, running: ScaleAdapter | None = None) -> None:
     """Refuses `datasets.train.scales` that cannot be trained, before the first batch has one of them.
 
     Args:
@@ -87,7 +87,7 @@ def check_scales(options: TrainOptions, running: Running | None = None) -> None:
         running.check(scale)  # type: ignore[union-attr]
 
 
-def leaves_some_idle(running: Running) -> bool:
+def leaves_some_idle(running: ScaleAdapter) -> bool:
     """Whether one pass leaves parameters without a gradient, as MDSR's for other scales: DDP must be told."""
     network = running.network
     if type(network).__name__ not in ARCHS or not ARCHS[type(network).__name__].multi_scale:

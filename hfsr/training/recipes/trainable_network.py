@@ -15,12 +15,12 @@ from hfsr.optim import LRSchedule, build_optimizer, build_schedule, parameter_gr
 from hfsr.options.models import ParameterGroup, TrainingOptions, Typed
 
 from ..loop.ema import Ema
-from .scale_adapter import Running, leaves_some_idle
+from .scale_adapter import ScaleAdapter, leaves_some_idle
 
-__all__ = ["Learner"]
+__all__ = ["TrainableNetwork"]
 
 
-class Learner:
+class TrainableNetwork:
     """One network, its optimizer, its schedule, its average and the limits of its gradients.
 
     Args:
@@ -71,7 +71,7 @@ class Learner:
         """Hands network and optimizer to accelerate."""
         self._accelerator = accelerator
         if accelerator.ddp_handler is not None and accelerator.num_processes > 1:
-            idle = isinstance(self._runs, Running) and leaves_some_idle(self._runs)
+            idle = isinstance(self._runs, ScaleAdapter) and leaves_some_idle(self._runs)
             accelerator.ddp_handler.find_unused_parameters = idle
         self._runs, self.optimizer = accelerator.prepare(self._runs, self.optimizer)
         if isinstance(self._runs, DistributedDataParallel):
@@ -83,7 +83,7 @@ class Learner:
         """Runs the network for training: gradients are averaged over the processes."""
         return self._runs(*inputs)
 
-    def judge(self, *inputs: Tensor) -> Any:
+    def forward_frozen(self, *inputs: Tensor) -> Any:
         """Runs the network as it is: gradients go through it to its inputs and none to its parameters."""
         learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         for parameter in learning:
@@ -95,7 +95,7 @@ class Learner:
                 parameter.requires_grad_(True)
 
     @torch.no_grad()
-    def glance(self, *inputs: Tensor) -> Any:
+    def forward_no_grad(self, *inputs: Tensor) -> Any:
         """What training would get now: no gradients, and statistics of batches stay as they were."""
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
         try:

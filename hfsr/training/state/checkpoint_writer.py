@@ -11,16 +11,16 @@ from hfsr.registry import ARCHS
 
 from ..recipes import Recipe
 from .file_writing import save_atomically
-from .run_dirs import RunFolders
+from .run_dirs import RunDirs
 from .training_state import State, find_states, write_state
 
-__all__ = ["Checkpoints"]
+__all__ = ["CheckpointWriter"]
 
 
-class Checkpoints:
+class CheckpointWriter:
     """Writes `models/net_g_<label>.pth` (`params`, `params_ema`), `models/net_g_<label>/` and the states."""
 
-    def __init__(self, options: TrainOptions, folders: RunFolders, recipe: Recipe) -> None:
+    def __init__(self, options: TrainOptions, folders: RunDirs, recipe: Recipe) -> None:
         self.options, self.folders, self.recipe = options, folders, recipe
 
     def save(self, iteration: int, published: nn.Module, state: State) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from .file_writing import remove_leftovers
 from .training_state import find_states
 
-__all__ = ["RunFolders"]
+__all__ = ["RunDirs"]
 
 
 @dataclass(frozen=True)
-class RunFolders:
+class RunDirs:
     """Where a run's files are.
 
     Args:

@@ -13,11 +13,11 @@ from ..recipes import Recipe, restore, state_of
 from ..validation.validator import Best
 from .training_state import State
 
-__all__ = ["Progress"]
+__all__ = ["RunState"]
 
 
 @dataclass
-class Progress:
+class RunState:
     """What changes while a run goes on, the learners apart."""
 
     iteration: int = 0
@@ -67,7 +67,7 @@ class Progress:
         }
 
     @classmethod
-    def restored(cls, state: State, recipe: Recipe, *, network_g: str) -> Progress:
+    def restored(cls, state: State, recipe: Recipe, *, network_g: str) -> RunState:
         """Puts a state back into a recipe that is not prepared yet; accelerate's scaler is made later.
 
         Raises:

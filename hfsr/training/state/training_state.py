@@ -21,7 +21,7 @@ from hfsr.options import TrainOptions
 from .file_writing import save_atomically
 
 if TYPE_CHECKING:
-    from .run_dirs import RunFolders
+    from .run_dirs import RunDirs
 
 __all__ = ["FORMAT", "State", "earlier_state", "find_states", "newest_state", "read_state", "write_state"]
 
@@ -74,7 +74,7 @@ def read_state(path: Path) -> State:
     return state
 
 
-def earlier_state(options: TrainOptions, folders: RunFolders, *, auto_resume: bool) -> State | None:
+def earlier_state(options: TrainOptions, folders: RunDirs, *, auto_resume: bool) -> State | None:
     """The state from which a run goes on: `path.resume_state`, or with `auto_resume` its newest one.
 
     Raises:

@@ -10,19 +10,19 @@ from torch import nn
 
 from hfsr.options import TrainOptions
 
-from ..logging.image_grid import Grid
-from ..logging.run_logger import Logbook
+from ..logging.image_grid import ImageGrid
+from ..logging.run_logger import RunLogger
 from ..logging.trackers import show_image
 from ..publisher import Publisher
-from ..state.checkpoint_writer import Checkpoints
-from ..state.run_dirs import RunFolders
-from ..state.run_state import Progress
-from .validator import Validation
+from ..state.checkpoint_writer import CheckpointWriter
+from ..state.run_dirs import RunDirs
+from ..state.run_state import RunState
+from .validator import Validator
 
-__all__ = ["Measuring"]
+__all__ = ["ValidationHook"]
 
 
-class Measuring:
+class ValidationHook:
     """All processes measure their share; the main one tells, and keeps the best weights.
 
     Args:
@@ -39,25 +39,25 @@ class Measuring:
         self,
         options: TrainOptions,
         accelerator: Accelerator,
-        folders: RunFolders,
+        folders: RunDirs,
         *,
-        validation: Validation,
-        checkpoints: Checkpoints,
+        validation: Validator,
+        checkpoints: CheckpointWriter,
         publisher: Publisher | None,
-        log: Logbook,
+        log: RunLogger,
     ) -> None:
         self.options, self.accelerator, self.folders = options, accelerator, folders
         self.validation, self.checkpoints = validation, checkpoints
         self.publisher, self.log = publisher, log
 
-    def measure(self, network: nn.Module, progress: Progress) -> None:
+    def measure(self, network: nn.Module, progress: RunState) -> None:
         """Measures the network as it is after `progress.iteration`, where there is anything to measure it on.
 
         What was measured, and whether it is the best so far, is noted in `progress`.
         """
         if not self.validation.sets:
             return
-        grid = Grid(self.options.logger.grid_images if self.accelerator.trackers else 0)
+        grid = ImageGrid(self.options.logger.grid_images if self.accelerator.trackers else 0)
         iteration, main = progress.iteration, self.accelerator.is_main_process
         measured = self.validation.measure(network, save=self._image_file(iteration), show=grid.add)
         where = f"iter {iteration:,}" if iteration else "before training"

@@ -30,7 +30,7 @@ from hfsr.registry import ARCHS, METRICS
 from ..setup import build_dataset, files_of
 from .size_multiple import SizePadding, find_size_multiple
 
-__all__ = ["Best", "Measurement", "Validation"]
+__all__ = ["Best", "Measurement", "Validator"]
 
 Pixels = NDArray[np.uint8]
 Show = Callable[[Pixels, Pixels, Pixels], None]
@@ -80,7 +80,7 @@ class Best:
         return f"best {self.metric} on {self.set}: {self.value:.4f} at iteration {self.iteration:,}"
 
 
-class Validation:
+class Validator:
     """The validation sets of an option file.
 
     Args:
@@ -194,7 +194,7 @@ class Validation:
         self, network: nn.Module, name: str, pairs: list[Pair], save: SaveTo | None, show: Show | None
     ) -> Measurement:
         scale, tile = self.options.scale, self.options.val.tile_size
-        restore = _Remembering(network, tile, self._size_multiple(network))
+        restore = CapturingModel(network, tile, self._size_multiple(network))
         measured: list[tuple[Scores, dict[str, float]]] = []
 
         def finish(done: int, total: int, scores: Scores) -> None:
@@ -272,7 +272,7 @@ def _try_out(metrics: Mapping[str, Typed]) -> None:
         _measured(metric, gt ^ np.uint8(1), gt)
 
 
-class _Remembering:
+class CapturingModel:
     """The network on one image; keeps what went in and what came out."""
 
     lq: Tensor
