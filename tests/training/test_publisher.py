@@ -81,7 +81,7 @@ def test_each_new_best_arrives_with_its_numbers_while_training_goes_on(hub, publ
     card = files["README.md"].data.decode()
     told = next(line for line in outcome.stderr.splitlines() if "; best psnr_y on held_out" in line)
     assert f"{float(told.rsplit('held_out: ', 1)[1].split()[0]):.2f}" in card
-    assert "| data | Smooth, images |" in card
+    assert "| data | Smooth, pictures |" in card
     assert str(tmp_path) not in card
 
 

@@ -172,7 +172,7 @@ def test_where_a_key_of_wandb_is_found(monkeypatch, no_key, variables, netrc, ha
 
 
 def test_a_space_of_trackio_needs_a_token(tmp_path, options, monkeypatch):
-    monkeypatch.setattr("hfsr.hub.upload.get_token", lambda: None)
+    monkeypatch.setattr("hfsr.hub.client.get_token", lambda: None)
     find = trackers.find_spec
     monkeypatch.setattr(trackers, "find_spec", lambda name: True if name == "trackio" else find(name))
     chosen = options("logger:trackio={project: a, space_id: me/curves}", "datasets:train:dataroot_gt=absent")
