@@ -38,8 +38,9 @@ def replacing(
         HfsrError: of type `error`, if the file cannot be written.
     """
     path = Path(path)
-    # Random, since two processes may write the same target; short, since names have a maximum length.
-    partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+    # Random, since two threads may write the same target; short, since names have a maximum length. The
+    # process is named last: a training run that cleans its folder spares the files of living processes.
+    partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
         partial.touch()
         mode = partial.stat().st_mode  # from the umask; safetensors removes the read permission of others

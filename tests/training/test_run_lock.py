@@ -299,3 +299,20 @@ def test_a_number_that_another_process_has_by_now_keeps_nothing(tmp_path, holder
     os.utime(leftover, (1, 1))
     remove_leftovers(tmp_path)
     assert not leftover.exists()
+
+
+def test_a_file_that_another_process_writes_by_replacing_stays(tmp_path):
+    code = (
+        "import sys; from hfsr.atomic import replacing\n"
+        "with replacing(sys.argv[1]) as partial: print(partial, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "README.md")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        partial = Path(writer.stdout.readline().strip())
+        remove_leftovers(tmp_path)
+        assert partial.exists()
+        writer.kill()
+    assert partial.exists(), "the writer was killed before it could remove it"
+    remove_leftovers(tmp_path)
+    assert not partial.exists()
