@@ -62,9 +62,26 @@ def replacing(
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Removes the temporary files that killed processes left in a folder and its subfolders."""
+    """Removes the temporary files that killed processes left in a folder and its subfolders.
+
+    Files of other processes that live on this machine stay: `hfsr push` may be writing there.
+    """
     for partial in folder.rglob(f".*{PARTIAL_SUFFIX}"):
-        partial.unlink(missing_ok=True)
+        if not _is_being_written(partial):
+            partial.unlink(missing_ok=True)
+
+
+def _is_being_written(partial: Path) -> bool:
+    """True if the process that a file is named after lives and is older than the file."""
+    import psutil  # not at the top: writing needs none of it
+
+    owner = partial.name.removesuffix(PARTIAL_SUFFIX).rpartition(".")[2]
+    if not owner.isdigit() or int(owner) == os.getpid():
+        return False
+    try:
+        return psutil.Process(int(owner)).create_time() < partial.stat().st_mtime
+    except (psutil.NoSuchProcess, FileNotFoundError, OverflowError):
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,12 +12,13 @@ from PIL import Image
 from torch import nn
 
 from hfsr import bridge, model_zoo, training
+from hfsr.atomic import remove_partial_files
 from hfsr.errors import OptionsError
 from hfsr.evaluation import Scores, summarize
 from hfsr.training.logging.run_logger import Curve, duration
 from hfsr.training.loop.ema import Ema
 from hfsr.training.setup import build_dataset, patches_of
-from hfsr.training.state.file_writing import remove_leftovers, save_atomically, write_atomically
+from hfsr.training.state.file_writing import save_atomically, write_atomically
 from hfsr.training.state.training_state import newest_state
 from hfsr.training.validation.validator import Best, Measurement, Validator
 
@@ -73,7 +74,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / ".model.safetensors.99999998.partial").write_bytes(b"half")
     (tmp_path / "4.state").write_bytes(b"whole")
-    remove_leftovers(tmp_path)
+    remove_partial_files(tmp_path)
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["4.state"]
 
 

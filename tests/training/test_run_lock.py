@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from hfsr import training
+from hfsr.atomic import remove_partial_files
 from hfsr.errors import HfsrError
 from hfsr.training.state import run_lock
-from hfsr.training.state.file_writing import remove_leftovers
 from hfsr.training.state.run_lock import LockOwner, RunLock
 
 HOLD = """
@@ -289,7 +289,7 @@ def test_half_written_files_of_living_processes_stay(tmp_path, holder):
     )
     for path in (alive, gone, own, foreign):
         path.touch()
-    remove_leftovers(tmp_path)
+    remove_partial_files(tmp_path)
     assert [path.exists() for path in (alive, gone, own, foreign)] == [True, False, False, False]
 
 
@@ -297,7 +297,7 @@ def test_a_number_that_another_process_has_by_now_keeps_nothing(tmp_path, holder
     leftover = tmp_path / f".6.state.{holder.process.pid}.partial"
     leftover.touch()
     os.utime(leftover, (1, 1))
-    remove_leftovers(tmp_path)
+    remove_partial_files(tmp_path)
     assert not leftover.exists()
 
 
@@ -310,9 +310,9 @@ def test_a_file_that_another_process_writes_by_replacing_stays(tmp_path):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         partial = Path(writer.stdout.readline().strip())
-        remove_leftovers(tmp_path)
+        remove_partial_files(tmp_path)
         assert partial.exists()
         writer.kill()
     assert partial.exists(), "the writer was killed before it could remove it"
-    remove_leftovers(tmp_path)
+    remove_partial_files(tmp_path)
     assert not partial.exists()

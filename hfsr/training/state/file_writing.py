@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
 import torch
 
+from hfsr.atomic import PARTIAL_SUFFIX
 from hfsr.errors import CheckpointError
 
-__all__ = ["remove_leftovers", "save_atomically", "write_atomically"]
-
-_MARK = ".partial"  # as files of weights have it (hfsr.checkpoints)
+__all__ = ["save_atomically", "write_atomically"]
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -23,7 +21,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     Raises:
         CheckpointError: it cannot be written; what was there before stays.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}{_MARK}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
         with beside.open("wb") as stream:
             write(stream)
@@ -49,24 +47,3 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def save_atomically(path: Path, content: Any) -> None:
     """torch.save of tensors and plain values."""
     write_atomically(path, lambda stream: torch.save(content, stream))
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Removes what killed processes left half-written in a folder and its subfolders.
-
-    Files of processes that live on this machine stay: `hfsr push` may be writing there.
-    """
-    for leftover in folder.rglob(f".*{_MARK}"):
-        if not _is_being_written(leftover):
-            leftover.unlink(missing_ok=True)
-
-
-def _is_being_written(leftover: Path) -> bool:
-    """True if the process that a file is named after lives and is older than the file."""
-    owner = leftover.name.removesuffix(_MARK).rpartition(".")[2]
-    if not owner.isdigit() or int(owner) == os.getpid():
-        return False
-    try:
-        return psutil.Process(int(owner)).create_time() < leftover.stat().st_mtime
-    except (psutil.NoSuchProcess, FileNotFoundError, OverflowError):
-        return False

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .file_writing import remove_leftovers
+from hfsr.atomic import remove_partial_files
+
 from .training_state import find_states
 
 __all__ = ["RunDirs"]
@@ -62,7 +63,7 @@ class RunDirs:
                 _move_away(self.tb_logger / self.name, stamp)
         for folder in (self.models, self.states, self.visualization):
             folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.experiment)
+        remove_partial_files(self.experiment)
         return archived
 
     def holds_work(self) -> bool:
