@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hfsr import _resources
 from hfsr.checkpoints import read_model_folder
@@ -39,10 +41,8 @@ def row(name: str) -> str:
     reports = reports_from_card(card)
     if len(reports) > MOST_REPORTS:  # at many strengths: the last set, which is the largest
         reports = [report for report in reports if report["set"] == reports[-1]["set"]]
-    measured = ", ".join(
-        f"{report['set']} {setting_name(report)} {report['psnr_y']:.2f} ({report['bicubic_psnr_y']:.2f})"
-        for report in reports
-    )
+    sets = {report["set"]: [r for r in reports if r["set"] == report["set"]] for report in reports}
+    measured = "; ".join(f"{name}: {', '.join(map(measurement, own))}" for name, own in sets.items())
     speed = SPEED.search(card)
     if speed is None:
         raise SystemExit(f"the card of {name} tells no speed in fp32; write it anew by model_cards/make.py")
@@ -50,6 +50,14 @@ def row(name: str) -> str:
     link, network = f"[`{name}`](model_cards/{name}.md)", config["architecture"]
     cells = [link, does, network, f"{parameters:,}", speed[1], measured]
     return f"| {' | '.join(cells)} |"
+
+
+def measurement(report: Mapping[str, Any]) -> str:
+    """One measurement as "q 75 30.43 (29.21)", the baseline in parentheses; a clean image has no label."""
+    _, _, setting = setting_name(report).rpartition(", ")
+    setting = setting.replace("quality", "q")
+    label = "" if setting.startswith("x") else f"{setting} "
+    return f"{label}{report['psnr_y']:.2f} ({report['bicubic_psnr_y']:.2f})"
 
 
 if __name__ == "__main__":
