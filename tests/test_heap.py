@@ -18,10 +18,10 @@ CHECKED = {"LD_PRELOAD": DEBUG, "MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "85"}
 TESTS = (
     "tests/inference/conversion/test_quantization.py::test_openvino_gives_what_torch_gives",
     "tests/inference/backends/test_backends.py::test_bf16_is_near_fp32",
-    "tests/inference/backends/test_backends.py::test_a_image_of_the_same_size_compiles_nothing_anew",
-    "tests/inference/runtime/test_memory.py::test_whatever_is_expected_of_the_heap_tensors_come_from_it",
-    "tests/inference/runtime/test_memory.py::test_running_out_now_and_then_changes_nothing",
-    "tests/priors/test_generative.py::test_a_hole_is_filled",
+    "tests/inference/backends/test_backends.py::test_an_image_of_the_same_size_compiles_nothing_anew",
+    "tests/inference/runtime/test_glibc_heap.py::test_whatever_is_expected_of_the_heap_tensors_come_from_it",
+    "tests/inference/execution/test_out_of_memory.py::test_running_out_now_and_then_changes_nothing",
+    "tests/priors/test_generative.py::test_inpaint_fills_the_hole",
 )
 
 pytestmark = [

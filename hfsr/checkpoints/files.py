@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hfsr import atomic
 from hfsr.errors import CheckpointError, some_of
 
 from .containers import open_containers, own_keys
@@ -226,24 +226,13 @@ def _sort_metadata(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write; it takes the place of `path` at the end, or goes when that fails.
+    """Yields a temporary path beside `path`, which replaces `path` if the block ends without an exception.
 
     Raises:
         CheckpointError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.touch()
-        mode = partial.stat().st_mode  # what the umask gives; safetensors takes others' right to read away
+    with atomic.replacing(path, error=CheckpointError, also=(SafetensorError,)) as partial:
         yield partial
-        partial.chmod(mode)
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())  # else a power cut could leave the new name without the new bytes
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot write '{path}': {first_line(error)}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def first_line(error: Exception) -> str:
