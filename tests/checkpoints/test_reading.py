@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import hfsr
 from hfsr.checkpoints import config_of, load_checkpoint
 from hfsr.checkpoints.evidence import named_scale, scales_in_name
-from hfsr.checkpoints.restoration_check import UNFIT, flat_error, restoration_error
+from hfsr.checkpoints.restoration_check import UNFIT, flat_error
 from hfsr.errors import HfsrWarning, OptionsError
 
 from . import layouts
@@ -238,7 +238,7 @@ def test_synthetic_images_choose_the_range_and_the_mean(
     model = layouts.keep_flat(fresh("EDSR", **EDSR, img_range=img_range, rgb_mean=rgb_mean))
     assert flat_error(model) < 0.0002
     for other in ({"img_range": 256.0 - img_range}, {"rgb_mean": [0.4488 - mean for mean in rgb_mean]}):
-        wrong = load_checkpoint(_saved(model, tmp_path / "set.pth"), model_args=other)
+        wrong = load_checkpoint(_saved(model, tmp_path / "set.pth"), model_args={**other, "res_scale": 1.0})
         assert flat_error(wrong) > UNFIT
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -255,7 +255,9 @@ def _saved(model: nn.Module, path: Path) -> Path:
 def test_weights_that_nothing_explains_are_read_as_released_with_a_warning(tmp_path: Path) -> None:
     model = fresh("EDSR", **EDSR)
     path = _saved(model, tmp_path / "net_g.pth")
-    pattern = r"net_g\.pth': images of one color come back wrong by .*--set img_range=1, --set rgb_mean=0,0,0"
+    pattern = (
+        r"net_g\.pth': images of one color .*--set img_range=1, --set res_scale=0.1, --set rgb_mean=0,0,0"
+    )
     with pytest.warns(HfsrWarning, match=pattern) as caught:
         found = load_checkpoint(path)
     assert len(caught) == 1
