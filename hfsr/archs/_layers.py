@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -201,6 +202,20 @@ def edsr_family_readings(state_dict: StateDict, *, official: str, img_range: flo
             reason="the file has the authors' layout without sub_mean and add_mean",
         )
     return mean_shift_readings(img_range=img_range, rgb_mean=DIV2K_MEAN, means=(DIV2K_MEAN, NO_MEAN))
+
+
+def res_scale_readings(
+    readings: Iterable[Reading], res_scale: float, *, reason: str | None = None
+) -> list[Reading]:
+    """The same readings with a residual scale; `reason` replaces theirs, "" for alternatives."""
+    return [
+        replace(
+            reading,
+            arguments={**reading.arguments, "res_scale": res_scale},
+            reason=reading.reason if reason is None else reason,
+        )
+        for reading in readings
+    ]
 
 
 _MEAN_LAYERS = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")

@@ -28,6 +28,7 @@ from ._layers import (
     ends_of,
     has_convolutions,
     rename_keys,
+    res_scale_readings,
 )
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
@@ -102,7 +103,8 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
-    return edsr_family_readings(state_dict, official="head.0.weight")
+    family = edsr_family_readings(state_dict, official="head.0.weight")
+    return [*res_scale_readings(family, 1.0), *res_scale_readings(family, 0.1, reason="")]
 
 
 def rename(state_dict: StateDict) -> StateDict:

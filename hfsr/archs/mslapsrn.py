@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
+from ._evidence import Evidence, Reading
 from ._layers import count_indices, has_convolutions
 from ._luma import luma, with_luma
 from ._resize import Bicubic
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 from .lapsrn import (
     AUTHORS_LAYERS,
     AUTHORS_TENSORS,
@@ -114,6 +115,14 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     return arguments
 
 
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    # D5R8 was released; the paper also trains D5R5 and D5R2.
+    return [
+        Reading(arguments={"num_recursion": 8}, reason="as in the released weights"),
+        *(Reading(arguments={"num_recursion": count}) for count in (5, 2)),
+    ]
+
+
 def rename(state_dict: StateDict) -> StateDict:
     """Renames the authors' layout; layers are named by scale, level and recursion, and share parameters."""
     theirs = authors_parts(state_dict)
@@ -151,6 +160,7 @@ SPEC = ARCHS.register(
         tiling="local",
         radius=lambda args: radius_of(args["upscale"], args["num_conv"] * args["num_recursion"], 3),
         infer=infer,
+        readings=readings,
         rename=rename,
         notes=("one set of weights for all scales: choose with scale", "8 recursions unless its file tells"),
     )

@@ -72,8 +72,8 @@ def load_checkpoint(
         UnknownNameError: no network is called `arch`.
 
     Warns:
-        HfsrWarning: a file without a config of ours, whose network does not return images of one color as
-            they were, so that an argument may be wrong; or whose scale is a guess.
+        HfsrWarning: a file without a config of ours, whose network changes images of one color and restores
+            synthetic images badly, so that an argument may be wrong; or whose scale is a guess.
     """
     path = Path(path)
     model = (

@@ -2,8 +2,8 @@
 
 1. The tensors tell the network, and the arguments that shapes or mean layers show (`ArchSpec.infer`).
 2. What a user states, a `config.json` of another library, and names tell more of them.
-3. `ArchSpec.readings` lists what is left. Images of one color choose among these (`flat_check`), or a warning
-   is given.
+3. `ArchSpec.readings` lists what is left. Synthetic images choose among these (`restoration_check`), or a
+   warning is given.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from hfsr.registry import ARCHS
 
 from .evidence import CONFIG_NAME, named_scale
 from .files import first_line
-from .flat_check import CLEARLY_BETTER, FITS, PLAUSIBLE, UNFIT, can_be_checked, flat_error
 from .identity import Claim, claim, load_weights, settle_scale
 from .model_args import check_model_args
+from .restoration_check import can_be_checked, flat_error, is_better, is_unfit, restoration_error
 
 __all__ = ["build_network", "check_config", "network_of"]
 
@@ -211,7 +211,7 @@ def _choose(
     task: str | None,
     source: str,
 ) -> tuple[nn.Module, Reasons]:
-    """The network of the reading that returns flat images, the first unless another does so clearly better.
+    """The network of the reading that restores synthetic images best, and why; warns if none restores them.
 
     Returns:
         The network, and for each argument that no shape shows its value and the reason.
@@ -220,20 +220,19 @@ def _choose(
     model = build(first)
     if not can_be_checked(model, task):
         return model, _told(first)
-    error = flat_error(model)
-    if error <= FITS:
-        return model, _told(first)
+    error = restoration_error(model)
     chosen, best, fitting = first, error, model
     for candidate in candidates[1:]:
         other = build(candidate)
-        other_error = flat_error(other)
-        if other_error < min(best, CLEARLY_BETTER * error, PLAUSIBLE):
+        other_error = restoration_error(other)
+        if is_better(other_error, best):
             chosen, best, fitting = candidate, other_error, other
-    if best > UNFIT:
-        _warn(f"{source}: {_unfit(best, chosen, candidates)}")
+    flat = flat_error(fitting)
+    if is_unfit(flat, best):
+        _warn(f"{source}: {_unfit(flat, chosen, candidates)}")
     if chosen is first:
         return model, _told(first)
-    checked = f"flat images come back with it ({best:.4f} of the range; {error:.4f} otherwise)"
+    checked = f"test images are restored with it (error {best:.3f} of bicubic's, {error:.3f} otherwise)"
     changed = {name for name in chosen.reasons if chosen.arguments[name] != first.arguments.get(name)}
     reasons = {name: checked if name in changed else first.reasons[name] for name in chosen.reasons}
     return fitting, _told(_Candidate(chosen.arguments, reasons))

@@ -302,4 +302,4 @@ def test_what_the_tensors_tell(scale, told) -> None:
     assert arguments.get("upscale") == told
     spec, arguments, _ = identify(MSLapSRN(num_feat=4, num_conv=2, upscale=scale).state_dict())
     assert spec.cls is MSLapSRN
-    assert arguments == {"num_feat": 4, "num_conv": 2}
+    assert arguments == {"num_feat": 4, "num_conv": 2, "num_recursion": 8}  # as released

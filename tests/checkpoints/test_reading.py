@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import hfsr
 from hfsr.checkpoints import config_of, load_checkpoint
 from hfsr.checkpoints.evidence import named_scale, scales_in_name
-from hfsr.checkpoints.flat_check import FITS, UNFIT, flat_error
+from hfsr.checkpoints.restoration_check import UNFIT, flat_error
 from hfsr.errors import HfsrWarning, OptionsError
 
 from . import layouts
@@ -217,28 +217,28 @@ def residual_dbpn() -> nn.Module:
     return model
 
 
-def test_flat_images_tell_the_residual_form_of_dbpn(tmp_path: Path) -> None:
+def test_synthetic_images_tell_the_residual_form_of_dbpn(tmp_path: Path) -> None:
     model = residual_dbpn()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = read(model.state_dict(), tmp_path / "DBPN_x4.pth")
     assert difference(found, model) < EXACT
-    assert vars(found)["evidence"]["residual"].startswith("true: flat images come back with it")
+    assert vars(found)["evidence"]["residual"].startswith("true: test images are restored with it")
 
 
-# the check with flat images
+# the check with synthetic images
 
 
 @pytest.mark.parametrize("rgb_mean", [NO_MEAN, tuple(layouts.MEAN.tolist())], ids=["no mean", "mean"])
 @pytest.mark.parametrize("img_range", [1.0, 255.0])
-def test_flat_images_choose_the_range_and_the_mean(
+def test_synthetic_images_choose_the_range_and_the_mean(
     img_range: float, rgb_mean: tuple[float, ...], tmp_path: Path
 ) -> None:
     """Weights that return flat images in one range only."""
     model = layouts.keep_flat(fresh("EDSR", **EDSR, img_range=img_range, rgb_mean=rgb_mean))
-    assert flat_error(model) < FITS
+    assert flat_error(model) < 0.0002
     for other in ({"img_range": 256.0 - img_range}, {"rgb_mean": [0.4488 - mean for mean in rgb_mean]}):
-        wrong = load_checkpoint(_saved(model, tmp_path / "set.pth"), model_args=other)
+        wrong = load_checkpoint(_saved(model, tmp_path / "set.pth"), model_args={**other, "res_scale": 1.0})
         assert flat_error(wrong) > UNFIT
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -255,7 +255,9 @@ def _saved(model: nn.Module, path: Path) -> Path:
 def test_weights_that_nothing_explains_are_read_as_released_with_a_warning(tmp_path: Path) -> None:
     model = fresh("EDSR", **EDSR)
     path = _saved(model, tmp_path / "net_g.pth")
-    pattern = r"net_g\.pth': images of one color come back wrong by .*--set img_range=1, --set rgb_mean=0,0,0"
+    pattern = (
+        r"net_g\.pth': images of one color .*--set img_range=1, --set res_scale=0.1, --set rgb_mean=0,0,0"
+    )
     with pytest.warns(HfsrWarning, match=pattern) as caught:
         found = load_checkpoint(path)
     assert len(caught) == 1

@@ -1,4 +1,4 @@
-"""The choice between readings by flat images, on networks that are trained for a moment."""
+"""The choice between readings by synthetic images, on networks that are trained for a moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 import hfsr
 from hfsr.registry import ARCHS
-from tests.benchmarks.flat_check import cases, reexpressed
+from tests.benchmarks.readings import cases, reexpressed
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""How often flat images choose the right reading of a checkpoint: python tests/benchmarks/flat_check.py
+"""How often synthetic images choose the right reading of a checkpoint: python tests/benchmarks/readings.py
 
 Trains the tiny preset of every registered restorer for a moment on synthetic images, once for each reading
 that its tensors leave open, saves the bare state dict, and loads it again without a word about its arguments.
@@ -26,8 +26,8 @@ import hfsr
 from hfsr.archs import ArchSpec, Evidence
 from hfsr.archs._layers import DIV2K_MEAN
 from hfsr.checkpoints import load_checkpoint
-from hfsr.checkpoints.flat_check import flat_error
 from hfsr.checkpoints.identity import claim
+from hfsr.checkpoints.restoration_check import flat_error, restoration_error
 from hfsr.errors import HfsrWarning
 from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
@@ -42,15 +42,17 @@ class Case:
 
     network: str
     reading: Mapping[str, Any]
-    error: float
-    """Of flat images, as trained."""
+    flat: float
+    """Error of flat images, as trained."""
+    restoration: float
+    """Error of restoration as trained, relative to interpolation."""
     is_right: bool
     is_warned: bool
 
     def __str__(self) -> str:
         told = ", ".join(f"{name}={value}" for name, value in self.reading.items()) or "one reading"
         outcome = ("right" if self.is_right else "WRONG") + (", warned" if self.is_warned else "")
-        return f"{self.network:<20} {told:<52} {self.error:7.4f}  {outcome}"
+        return f"{self.network:<20} {told:<52} {self.flat:7.4f} {self.restoration:6.3f}  {outcome}"
 
 
 def images(number: int, side: int) -> Tensor:
@@ -110,7 +112,7 @@ def examine(name: str, model: nn.Module, reading: Mapping[str, Any]) -> Case:
         torch.save({"params": model.state_dict()}, file)
         read = load_checkpoint(file, arch=name, scale=scale)
     difference = (read(x) - model(x)).abs().mean().item()
-    return Case(name, reading, flat_error(model), difference < SAME, bool(caught))
+    return Case(name, reading, flat_error(model), restoration_error(model), difference < SAME, bool(caught))
 
 
 def reexpressed(names: Sequence[str]) -> Iterator[Case]:
@@ -149,7 +151,7 @@ def summary(found: Sequence[Case]) -> str:
 
 
 def restorers() -> list[ArchSpec]:
-    """The registered networks that flat images can check."""
+    """The registered networks that synthetic images can check."""
     return [spec for spec in ARCHS.own().values() if spec.role == "restorer" and spec.keeps_flat_images]
 
 
@@ -157,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=300, help="of training, for each network")
+    parser.add_argument("--steps", type=int, default=800, help="of training, for each network")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--arch", nargs="+", help="these networks alone")
     parser.add_argument("--bundled", nargs="+", metavar="NAME", help="these bundled models, without training")
