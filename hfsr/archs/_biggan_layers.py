@@ -95,6 +95,7 @@ class StoredStatistics(nn.Module):
         self.register_buffer("stored_var", torch.ones(num_feat))
 
     def normalized(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """Normalizes (B, C, H, W), then multiplies by `gain` and adds `bias`, if given."""
         return F.batch_norm(
             x, self.stored_mean, self.stored_var, gain, bias, training=self.training, eps=BN_EPS
         )

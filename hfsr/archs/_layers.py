@@ -65,6 +65,7 @@ class MeanShift(nn.Module):
         return (x - self.mean) * self.img_range
 
     def inverse(self, x: Tensor) -> Tensor:
+        """Converts from the network's range to RGB in [0, 1]."""
         return x / self.img_range + self.mean
 
 

@@ -69,6 +69,7 @@ class Bilinear(Enlargement):
 
     @staticmethod
     def kernel(distance: Tensor) -> Tensor:
+        """Returns the weights at these distances in px: a triangle."""
         return (1 - distance.abs()).clamp(min=0)
 
 
@@ -79,6 +80,7 @@ class Bicubic(Enlargement):
 
     @staticmethod
     def kernel(distance: Tensor) -> Tensor:
+        """Returns the weights at these distances in px: a piecewise cubic."""
         d = distance.abs()
         near = 1.5 * d**3 - 2.5 * d**2 + 1
         far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2

@@ -153,12 +153,14 @@ class SelfExemplarMining(nn.Module):
         self.post = nn.Sequential(nn.Conv2d(num_feat, num_feat, 3, padding=1), nn.PReLU())
 
     def estimate(self, state: Tensor) -> Tensor:
+        """Returns the HR estimate of a state."""
         enlarged = state
         for stage in self.stages:
             enlarged = stage(enlarged, state)
         return enlarged
 
     def next_state(self, estimate: Tensor) -> Tensor:
+        """Returns the state after an HR estimate."""
         return self.post(self.down(estimate))
 
 

@@ -144,6 +144,7 @@ class MetaRDN(ResidualDenseTrunk):
         self.P2W = MetaUpscale(num_feat, self.scale)
 
     def deep(self, x: Tensor) -> Tensor:
+        """Returns the feature map of the trunk for RGB in [0, 1]."""
         return self.features(self.sub_mean(x * self.img_range))
 
     def core(self, x: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class SRCNN(nn.Module):
         upscale: 2, 3, 4 or 8; weights are trained for one scale, though no tensor shows which.
 
     Raises:
-        OptionsError: If the scale, colour or kernel is not supported.
+        OptionsError: If the scale, `colour` or kernel is not supported.
     """
 
     def __init__(

@@ -97,6 +97,7 @@ class Seeded:
         return self.step(gt, np.random.default_rng(seed_of(name, self.seed)))
 
     def protocol(self) -> Words:
+        """Returns the description of the step, with the seed if the step is random."""
         protocol = self.step.protocol()
         return protocol if self.step.beforehand else {**protocol, "seed": self.seed}
 

@@ -67,7 +67,7 @@ class GaussianNoise(Step):
     """
 
     def __init__(self, *, sigma: Interval = 25.0, clip: bool = True) -> None:
-        self.sigma = interval(sigma, 0, 255, "sigma", "grey levels")
+        self.sigma = interval(sigma, 0, 255, "sigma", "gray levels")
         self.clip = clip
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:

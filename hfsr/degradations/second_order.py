@@ -187,7 +187,7 @@ class _Round:
         self.sigma = interval(sigma, 0.05, 50, "blur_sigma", "px")
         self.resize_prob = _shares(resize_prob, "resize_prob", 3)
         self.resize = interval(resize, 0.05, 4, "resize_range")
-        self.noise = interval(noise, 0, 255, "noise_range", "grey levels")
+        self.noise = interval(noise, 0, 255, "noise_range", "gray levels")
         self.poisson = interval(poisson, 0, 16, "poisson_scale_range")
         self.quality = interval(quality, 1, 100, "jpeg_range")
 

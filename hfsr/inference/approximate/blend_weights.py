@@ -30,6 +30,7 @@ class BlendWindow(NamedTuple):
 
     @property
     def length(self) -> int:
+        """Px of the window."""
         return self.stop - self.start
 
 

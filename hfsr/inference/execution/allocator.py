@@ -51,6 +51,7 @@ class Allocator:
         return scratch[:count].view(1, height, width, channels).permute(0, 3, 1, 2)
 
     def free_scratch(self) -> None:
+        """Frees the scratch memory."""
         self._scratch.clear()
 
     def live(self, node: fx.Node) -> Tensor:

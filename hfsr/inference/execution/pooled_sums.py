@@ -21,6 +21,7 @@ class PooledSums:
         self._sums: dict[fx.Node, Tensor] = {}
 
     def clear(self) -> None:
+        """Removes all sums, before the next stage."""
         self._sums.clear()
 
     def add(self, pool: fx.Node, part: Tensor) -> None:

@@ -56,18 +56,22 @@ class Region(NamedTuple):
 
     @property
     def height(self) -> int:
+        """Number of rows."""
         return self.bottom - self.top
 
     @property
     def width(self) -> int:
+        """Number of columns."""
         return self.right - self.left
 
     @property
     def size(self) -> Size:
+        """Height and width."""
         return Size(self.height, self.width)
 
     @property
     def area(self) -> int:
+        """Number of px."""
         return self.height * self.width
 
     def clip(self, size: Size) -> Region:

@@ -30,10 +30,12 @@ class SizedProgram:
 
     @property
     def operators(self) -> dict[fx.Node, Operator]:
+        """Operator of each feature map except the image."""
         return self.program.operators
 
     @property
     def stages(self) -> list[Stage]:
+        """Stages in order of execution."""
         return self.program.stages
 
     @cached_property

@@ -34,6 +34,7 @@ class BandHeights:
         return full * -(-self.rows // self.wide) + -(-rest // self.wide)
 
     def halve(self) -> BandHeights:
+        """Returns half the heights, at least one row."""
         return BandHeights(-(-self.rows // 2), -(-self.wide // 2))
 
 
