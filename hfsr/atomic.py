@@ -72,8 +72,8 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def _is_being_written(partial: Path) -> bool:
-    """True if the process that a file is named after lives and is older than the file."""
-    import psutil  # not at the top: writing needs none of it
+    """Returns True if the process that a file is named after is alive and older than the file."""
+    import psutil  # not at the top, because writing does not need it
 
     owner = partial.name.removesuffix(PARTIAL_SUFFIX).rpartition(".")[2]
     if not owner.isdigit() or int(owner) == os.getpid():

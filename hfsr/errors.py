@@ -75,7 +75,7 @@ class HubError(HfsrError, OSError):
 
 
 class HfsrWarning(UserWarning):
-    """Everything hfsr warns of on purpose; the command line prints it as one line."""
+    """Category of hfsr's own warnings; the command line prints each as one line."""
 
 
 class MissingDependencyError(HfsrError, ImportError):
@@ -92,7 +92,7 @@ class MissingDependencyError(HfsrError, ImportError):
 
 
 def install_command(extra: str) -> str:
-    """The command that installs an extra: in a checkout with its constraints, which keep torch as it is."""
+    """Returns the command that installs an extra; in a checkout it uses the constraints, which keep torch."""
     root = Path(__file__).resolve().parent.parent
     if all((root / name).is_file() for name in ("constraints.txt", "pyproject.toml")):
         return f"pip install -c constraints.txt '.[{extra}]' in the checkout of hfsr"

@@ -1,4 +1,4 @@
-"""Facts of a network for `hfsr info` and model cards: parameters, multiply-adds, receptive field, paper."""
+"""Properties of a network for `hfsr info` and cards: parameters, multiply-adds, receptive field, paper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUTPUT_SIZE = (720, 1280)
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Facts of one built network; those of its architecture come from its `ArchSpec`."""
+    """Properties of one built network; those of its architecture come from its `ArchSpec`."""
 
     architecture: str
     role: str
@@ -36,7 +36,7 @@ class ModelInfo:
     """True if one set of weights serves every scale."""
     parameters: int
     multiply_adds: int | None
-    """For one image whose result is 1280x720; None if the network is no restorer or not registered."""
+    """Multiply-adds of one image whose result is 1280x720; None if not a registered restorer."""
     tiling: str
     radius: int
     """One-sided receptive field of the convolutions in px of the input, without global pools."""
@@ -47,21 +47,21 @@ class ModelInfo:
 
     @property
     def year(self) -> str:
-        """The year of the paper, from its arXiv number; empty if it is not on arXiv."""
+        """Year of the paper, from its arXiv number; empty if it is not on arXiv."""
         number = self.paper.rsplit("/", 1)[-1]
         return f"20{number[:2]}" if "arxiv.org" in self.paper and number[:4].isdigit() else ""
 
     def to_json(self) -> dict[str, Any]:
-        """The facts as plain values."""
+        """Returns the properties as plain values."""
         return asdict(self)
 
 
 def inspect_model(model: nn.Module, *, task: str | None = None) -> ModelInfo:
-    """Collects the facts of a built network.
+    """Collects the properties of a built network.
 
     Args:
         model: the network; its tensors may be on the meta device.
-        task: of its weights; the network's usual task if None.
+        task: task of its weights; the network's usual task if None.
 
     Raises:
         CheckpointError: the network is not registered.

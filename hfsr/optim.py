@@ -85,6 +85,7 @@ def build_optimizer(
     Args:
         name: a name of `OPTIMIZERS`.
         parameters: tensors, or the groups that `parameter_groups` returns.
+        **arguments: arguments of the optimizer, such as `lr`.
 
     Raises:
         OptionsError: the learning rate is missing, or the optimizer rejects an argument.
@@ -220,6 +221,8 @@ def build_schedule(name: str | None, base: float, warmup_iter: int = -1, **argum
     Args:
         name: a name of `SCHEDULERS`, or None for a constant rate.
         base: base learning rate, which the schedule's factor scales.
+        warmup_iter: number of warm-up iterations; -1 for none.
+        **arguments: arguments of the schedule.
     """
     schedule = SCHEDULERS[name](base, **arguments) if name else lambda _: 1.0
     if warmup_iter < 1:

@@ -1,4 +1,4 @@
-"""The networks: one file per system, each ending with its `ArchSpec`. Importing this registers them all."""
+"""Network architectures: one file per network, ending with its `ArchSpec`. Importing registers them all."""
 
 from . import (
     a2n,

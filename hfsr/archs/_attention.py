@@ -1,15 +1,15 @@
-"""Attention between the 3x3 patches of feature maps, in memory that grows no faster than the maps do.
+"""Attention between the 3x3 patches of feature maps, in memory that grows linearly with the feature maps.
 
-Every patch of a map is compared with every candidate patch; the softmax of their likeness weighs the values
-of the candidates, and where the weighed patches overlap they add up. Two things make that affordable:
+Every patch of a feature map is compared with every candidate patch. The softmax of their similarities weights
+the values of the candidates; overlapping weighted patches are summed. Two optimizations make this affordable:
 
-- Neighboring patches share their px. The product of two patches is a sum of nine products of px, and a px of
-  the result a sum over nine pasted patches: both sum over shifts that move place and candidate alike. So px
-  are multiplied once, not patches: a ninth of the arithmetic.
-- Likenesses exist for one block of places and candidates at a time. A first walk over the blocks finds, by
-  the online softmax, the logarithm of every place's sum of exponentials; a second one weighs and pastes. For
-  gradients each block is computed again on the way back. Where there are few likenesses, as for a training
-  patch, they are computed once and kept.
+- Neighboring patches share pixels. The product of two patches is a sum of nine products of px, and a px of
+  the result is a sum over nine pasted patches: both sum over shifts that move query and candidate together.
+  So px are multiplied once, not once per patch: a ninth of the arithmetic.
+- Similarities exist for one block of queries and candidates at a time. A first pass over the blocks computes
+  the log-sum-exp of every query with the online softmax; a second pass weights and pastes the values. The
+  backward pass recomputes each block. If there are few similarities, as for a training patch, they are
+  computed once and kept.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from ._spec import StateDict
 __all__ = ["FLOOR", "drop_floor", "embedding", "full_precision", "patch_attention"]
 
 FLOOR = 1e-4
-"""A candidate's key is divided by its length, or by this where it is shorter."""
+"""Lower bound of the length by which a candidate's key is divided."""
 
 AT_ONCE = 20_000_000
-"""So many likenesses of an image are held together: a pyramid over 48x48 px has 17 million."""
+"""Maximum number of similarities of one image held at once: a pyramid over 48x48 px has 17 million."""
 
 _SIDES = {"cpu": 48, "meta": 1 << 16}
-"""Side of a block in px, whose fourth power it holds; on the meta device it takes no memory."""
+"""Side of a block in px, by device type; a block holds side^4 similarities (none on the meta device)."""
 _SIDE = 64
-"""The same on any other device."""
+"""Side of a block on any other device."""
 
 
 def embedding(in_channels: int, out_channels: int) -> nn.Sequential:
-    """What makes queries, keys and values: a 1x1 convolution and a PReLU."""
+    """Embedding for queries, keys or values: a 1x1 convolution and a PReLU."""
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.PReLU())
 
 
 def drop_floor(state_dict: StateDict) -> StateDict:
-    """Leaves out the buffers `escape_NaN` of released checkpoints where they hold the constant `FLOOR`."""
+    """Removes the buffers `escape_NaN` of released checkpoints if they hold the constant `FLOOR`."""
 
     def is_floor(key: str) -> bool:
         return key.endswith("escape_NaN") and bool((state_dict[key] - FLOOR).abs().max() < FLOOR * 1e-3)
@@ -56,7 +56,7 @@ def drop_floor(state_dict: StateDict) -> StateDict:
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Inside, autocast leaves attention alone: exponentials of half precision would keep two digits."""
+    """Disables autocast inside the context: half-precision exponentials would keep only two digits."""
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
@@ -65,17 +65,18 @@ def full_precision(device: torch.device) -> contextlib.AbstractContextManager[An
 def patch_attention(
     query: Tensor, candidates: Sequence[tuple[Tensor, Tensor]], *, sharpness: float
 ) -> Tensor:
-    """Rebuilds a map from the candidate patches that its own 3x3 patches resemble.
+    """Rebuilds a feature map from the candidate patches that are similar to its own 3x3 patches.
 
-    Patches lie around every px, zeros beyond the border. The keys of a candidate are divided by their length.
+    Patches lie around every px, with zeros beyond the border. The keys of a candidate are divided by their
+    length.
 
     Args:
         query: (B, D, H, W).
-        candidates: maps of keys (B, D, h, w) and of values (B, C, h, w); sizes may differ from pair to pair.
-        sharpness: what likenesses are multiplied by before the softmax over all candidates.
+        candidates: feature maps of keys (B, D, h, w) and of values (B, C, h, w); each pair has its own size.
+        sharpness: factor of the similarities before the softmax over all candidates.
 
     Returns:
-        (B, C, H, W), the sums of up to nine patches that overlap at a px.
+        (B, C, H, W), the sums of up to nine patches that overlap at each px.
     """
     dtype = torch.promote_types(query.dtype, torch.float32)
     with full_precision(query.device):
@@ -87,12 +88,12 @@ def patch_attention(
 
 
 class _Level(NamedTuple):
-    """The candidate patches of one map."""
+    """Candidate patches of one feature map."""
 
     keys: Tensor
-    """(D, h + 2, w + 2): with a border of zeros."""
+    """(D, h + 2, w + 2), with a border of zeros."""
     inverse_lengths: Tensor
-    """(h, w): of the key patches."""
+    """(h, w), of the key patches."""
     values: Tensor
     """(C, h, w)."""
 
@@ -104,11 +105,11 @@ class _Level(NamedTuple):
 
 
 _Tile = tuple[slice, slice]
-"""Rows and columns of a part of a map."""
+"""Rows and columns of a part of a feature map."""
 
 
 def _attend(query: Tensor, levels: list[_Level]) -> Tensor:
-    """Attention of one map (D, H, W)."""
+    """Attention of one feature map (D, H, W)."""
     places = query[0].numel()
     if places * sum(level.inverse_lengths.numel() for level in levels) <= AT_ONCE:
         return _attend_at_once(query, levels)
@@ -150,20 +151,20 @@ def _attend_in_blocks(query: Tensor, levels: list[_Level]) -> Tensor:
 
 
 def _run(block: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    """Computes a block; with gradients again on the way back, so that nothing of it is kept."""
+    """Computes a block; with gradients enabled, the backward pass recomputes it and nothing is stored."""
     if torch.is_grad_enabled():
         return checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
     return block(*arguments)
 
 
 def _log_sums(query: Tensor, level: _Level, place: _Tile, part: _Tile) -> Tensor:
-    """Logarithms of the sums of exponentials over a part of the candidates, for each px of a place."""
+    """Log-sum-exp over a part of the candidates, for each px of a tile of queries."""
     return (_products(query, level, place, part) * level.inverse_lengths[part]).logsumexp((2, 3))
 
 
 def _pasted(query: Tensor, log_sums: Tensor, level: _Level, place: _Tile, part: _Tile) -> Tensor:
-    """What the values in a part of the candidates' map add to a place, (C, height, width)."""
-    # Patches around a place reach into it, and with them the candidates around a part reach into that.
+    """Contribution of a part of the candidates' values to a tile of queries, (C, height, width)."""
+    # Patches around the tile reach into it; likewise the candidates around the part reach into the part.
     limits = (*log_sums.shape, *level.inverse_lengths.shape)
     spans = list(zip((*place, *part), limits, strict=True))
     rows, columns, *others = (slice(max(s.start - 1, 0), min(s.stop + 1, limit)) for s, limit in spans)
@@ -176,27 +177,27 @@ def _pasted(query: Tensor, log_sums: Tensor, level: _Level, place: _Tile, part: 
 
 
 def _paste(weights: Tensor, values: Tensor, outside: Sequence[int]) -> Tensor:
-    """Sums of patches of the values (C, y, x), weighed for every place: (C, height, width).
+    """Sums of patches of the values (C, y, x), weighted for every query: (C, height, width).
 
     Args:
-        weights: of the candidates for each place, (Y, X, y, x).
-        values: where the candidates lie, (C, y, x).
-        outside: for `F.pad`, what is added to the weights where a map ends; elsewhere they reach 1 px beyond
-            the places and the values.
+        weights: weights of the candidates for each query, (Y, X, y, x).
+        values: values at the positions of the candidates, (C, y, x).
+        outside: padding of the weights (for `F.pad`) at the borders of a feature map; elsewhere the weights
+            reach 1 px beyond the queries and the values.
     """
     by_px = _DiagonalSums.apply(F.pad(weights, outside))
     return (values.flatten(1) @ by_px.flatten(2).flatten(0, 1).T).unflatten(1, by_px.shape[:2])
 
 
 def _products(query: Tensor, level: _Level, place: _Tile, part: _Tile) -> Tensor:
-    """Products of the patches of a place with those of a part, (height, width, height, width)."""
+    """Products of the patches of a tile with those of a part, (height, width, height, width)."""
     q, k = _with_border(query, place), _with_border(level.keys, part)
     px = q.flatten(1).T @ k.flatten(1)
     return _DiagonalSums.apply(px.view(*q.shape[1:], *k.shape[1:]))
 
 
 class _DiagonalSums(torch.autograd.Function):
-    """Sums over the nine shifts by up to one px that move place and candidate alike."""
+    """Sums over the nine shifts by up to one px that move query and candidate together."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -213,13 +214,13 @@ class _DiagonalSums(torch.autograd.Function):
 
 
 def _with_border(bordered: Tensor, tile: _Tile) -> Tensor:
-    """A tile and one px around it, of a map that was given a border of one px."""
+    """Returns a tile and one px around it, from a feature map padded by one px."""
     rows, columns = tile
     return bordered[:, rows.start : rows.stop + 2, columns.start : columns.stop + 2]
 
 
 def _mosaic(size: Sequence[int], side: int, tile: Callable[[_Tile], Tensor]) -> Tensor:
-    """Puts a map (..., height, width) together from its tiles."""
+    """Assembles a feature map (..., height, width) from its tiles."""
     rows, columns = (_spans(length, side) for length in size)
     return torch.cat([torch.cat([tile((row, column)) for column in columns], -1) for row in rows], -2)
 

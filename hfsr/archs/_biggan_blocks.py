@@ -1,4 +1,4 @@
-"""What BigGAN's generator and discriminator are made of: the paper's two residual blocks, and attention."""
+"""Blocks of BigGAN's generator and discriminator: the paper's two residual blocks, and self-attention."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["DiscriminatorBlock", "GeneratorBlock", "SelfAttention"]
 
 
 class GeneratorBlock(nn.Module):
-    """Doubles a map's sides: two normalized, activated convolutions beside a 1x1 one."""
+    """Doubles the sides of a feature map: two normalized, activated convolutions beside a 1x1 shortcut."""
 
     def __init__(self, num_in: int, num_out: int, num_condition: int) -> None:
         super().__init__()
@@ -33,13 +33,13 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two activated convolutions, halved by averaging, beside what came in; the first block has no activation
-    before.
+    """Two activated convolutions and average pooling by 2, added to a shortcut of the input.
 
     Args:
-        num_in, num_out: channels.
-        halves: whether the map's sides are halved; else both widths must be equal.
-        first: whether it sees the image itself.
+        num_in: channels of the input.
+        num_out: channels of the output.
+        halves: True if the sides of the feature map are halved; otherwise both widths must be equal.
+        first: True for the block that receives the image; it has no activation before its convolutions.
     """
 
     def __init__(self, num_in: int, num_out: int, *, halves: bool, first: bool) -> None:
@@ -55,12 +55,12 @@ class DiscriminatorBlock(nn.Module):
         features = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
         if not self.halves:
             return features + x
-        # The 1x1 convolution comes after averaging, with which it commutes.
+        # The 1x1 convolution commutes with average pooling, so it runs afterwards on fewer px.
         return F.avg_pool2d(features, 2) + self.conv_sc(F.avg_pool2d(x, 2))
 
 
 class SelfAttention(nn.Module):
-    """Each px sees the whole map at half resolution; what it finds is added, at first by 0."""
+    """Self-attention: each px attends to the half-resolution feature map; the result's gain starts at 0."""
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class SelfAttention(nn.Module):
         queries = self.theta(x).flatten(2)  # (B, C/8, HW)
         keys = F.max_pool2d(self.phi(x), 2).flatten(2)  # (B, C/8, HW/4)
         values = F.max_pool2d(self.g(x), 2).flatten(2)  # (B, C/2, HW/4)
-        # The fused kernel never holds the shares, but wants vectors of one length; zeros add nothing.
+        # The fused kernel never stores the weights but needs vectors of one length; zeros add nothing.
         missing = (0, 0, 0, values.shape[1] - keys.shape[1])
         vectors = (F.pad(queries, missing), F.pad(keys, missing), values)
         q, k, v = (t.transpose(1, 2)[:, None].contiguous() for t in vectors)

@@ -1,4 +1,4 @@
-"""What BigGAN's blocks are made of: spectrally normalized layers and norms."""
+"""Layers of BigGAN's blocks: spectrally normalized layers and batch norms."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ BN_EPS = 1e-5
 
 
 class SpectralNorm:
-    """What makes a layer divide its weight by its largest singular value.
+    """Mixin that divides a layer's weight by its largest singular value.
 
-    That value is followed by one step of power iteration in each call, from the left singular vector `u0`,
-    which remembers the step in training mode only. Gradients see the weight in it, not the vectors.
+    Each call estimates that value with one step of power iteration from the left singular vector `u0`, which
+    is updated in training mode only. Gradients flow through the weight, not through the singular vectors.
     """
 
     def add_spectral_norm(self: Any) -> None:
-        """Once there is a weight: gives it a start, and a place for its singular vector and value."""
+        """Initializes the weight and registers buffers for its singular vector and value."""
         nn.init.normal_(self.weight, std=0.02)
         self.register_buffer("u0", torch.randn(1, self.weight.shape[0]))
-        self.register_buffer("sv0", torch.ones(1))  # for people to watch; nothing reads it
+        self.register_buffer("sv0", torch.ones(1))  # for monitoring only; no code reads it
 
     def normalized(self: Any) -> Tensor:
-        """The weight over its largest singular value."""
+        """Returns the weight divided by its largest singular value."""
         matrix = self.weight.flatten(1)
         with torch.no_grad():
             v = F.normalize(self.u0 @ matrix)
@@ -48,7 +48,7 @@ class SpectralNorm:
 
 
 class SNConv2d(SpectralNorm, nn.Conv2d):
-    """A convolution of stride 1 that keeps the size of a map, spectrally normalized."""
+    """Spectrally normalized convolution of stride 1 that keeps the size of a feature map."""
 
     def __init__(self, num_in: int, num_out: int, kernel_size: int, *, bias: bool = True) -> None:
         super().__init__(num_in, num_out, kernel_size, padding=kernel_size // 2, bias=bias)
@@ -59,7 +59,7 @@ class SNConv2d(SpectralNorm, nn.Conv2d):
 
 
 class SNLinear(SpectralNorm, nn.Linear):
-    """A linear layer, spectrally normalized."""
+    """Spectrally normalized linear layer."""
 
     def __init__(self, num_in: int, num_out: int, *, bias: bool = True) -> None:
         super().__init__(num_in, num_out, bias=bias)
@@ -70,7 +70,7 @@ class SNLinear(SpectralNorm, nn.Linear):
 
 
 class SNEmbedding(SpectralNorm, nn.Embedding):
-    """An embedding, spectrally normalized."""
+    """Spectrally normalized embedding."""
 
     def __init__(self, num_class: int, num_feat: int) -> None:
         super().__init__(num_class, num_feat)
@@ -81,9 +81,9 @@ class SNEmbedding(SpectralNorm, nn.Embedding):
 
 
 class StoredStatistics(nn.Module):
-    """Batch normalization without gain and bias of its own; they are given.
+    """Batch normalization whose gain and bias are passed in.
 
-    In training mode by the batch's statistics, which are remembered; in evaluation mode by those.
+    Training mode uses the batch's statistics and stores them; evaluation mode uses the stored ones.
     """
 
     stored_mean: Tensor
@@ -95,6 +95,7 @@ class StoredStatistics(nn.Module):
         self.register_buffer("stored_var", torch.ones(num_feat))
 
     def normalized(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """Normalizes (B, C, H, W), then multiplies by `gain` and adds `bias`, if given."""
         return F.batch_norm(
             x, self.stored_mean, self.stored_var, gain, bias, training=self.training, eps=BN_EPS
         )
@@ -117,7 +118,7 @@ class ConditionalBatchNorm(StoredStatistics):
 
     Args:
         num_feat: channels.
-        num_condition: numbers of the condition.
+        num_condition: length of the condition vector.
     """
 
     def __init__(self, num_feat: int, num_condition: int) -> None:

@@ -1,7 +1,7 @@
-"""Reduction by 2 that blurs first, so that nothing is aliased, and reflects the map at its border.
+"""Antialiased reduction by 2: blur, then subsampling, with the feature map reflected at its border.
 
-A `BlurPool` is one node of a network's graph: the planner runs it on any part of a map, and reflects only
-where that part ends at the border of the whole map.
+A `BlurPool` is one node of a network's graph: the planner runs it on any part of a feature map, and reflects
+only at the border of the whole feature map.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["BlurPool"]
 
 
 class BlurPool(nn.Module):
-    """Every second px of a map blurred by the binomial kernel [1, 2, 1] x [1, 2, 1] / 16.
+    """Every second px of a feature map that is blurred by the binomial kernel [1, 2, 1] x [1, 2, 1] / 16.
 
     From "Making Convolutional Networks Shift-Invariant Again", Zhang, ICML 2019, arXiv 1904.11486.
     """
@@ -31,7 +31,7 @@ class BlurPool(nn.Module):
         return self.reduce(F.pad(x, (1, 1, 1, 1), mode="reflect"))
 
     def reduce(self, padded: Tensor) -> Tensor:
-        """The same for a map that comes with its margin: (B, C, h, w) to (B, C, (h-1)//2, (w-1)//2)."""
+        """Blurs and subsamples a padded feature map: (B, C, h, w) to (B, C, (h-1)//2, (w-1)//2)."""
         channels = padded.shape[1]
         filters = self.filters.to(padded.dtype).expand(channels, 1, 3, 3)
         return F.conv2d(padded, filters, stride=2, groups=channels)

@@ -1,4 +1,4 @@
-"""Constructor arguments that no tensor shape shows: what speaks for them, and which readings are left."""
+"""Constructor arguments that no tensor shape shows: the evidence for them, and the possible readings."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ __all__ = [
 ARGUMENT = "argument."
 """Prefix of entries that `ArchSpec.rename` adds to a state dict: values of constructor arguments."""
 RANGES = (255.0, 1.0)
-"""Ranges in which networks are trained."""
+"""Value ranges in which networks are trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Everything that is known of a checkpoint beside its tensors."""
+    """Information about a checkpoint beside its tensors."""
 
     names: tuple[str, ...] = ()
-    """Names of its file and of its repository, the most specific first."""
+    """Names of the file and of its repository, the most specific first."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The `config.json` that another library wrote beside it; empty where there is none."""
+    """`config.json` that another library wrote next to the file; empty if there is none."""
     is_config_uncertain: bool = False
-    """True if the config may belong to another file of the folder: this one does not have the name that the
-    config's writer gives to weights."""
+    """True if the config may belong to another file of the folder, because this file's name is not the one
+    that the library gives to weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ class Reading:
 
     Attributes:
         arguments: constructor arguments that shapes do not show.
-        reason: what speaks for them, as "the file name has PIRM2018"; empty for an alternative that nothing
-            speaks for, which only a check on data may choose.
+        reason: the evidence for them, as "the file name has PIRM2018"; empty for an alternative without
+            evidence, which only a check on data may choose.
     """
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -58,12 +58,12 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedBy:
-    """The files of a network that another library saves beside a `config.json` with a `model_type`.
+    """Files that another library saves beside a `config.json` with a `model_type`.
 
     Attributes:
-        library: its name.
+        library: name of the library.
         arguments: constructor arguments from the config that differ from those of the authors' release.
-        unused: prefixes of tensors that its network holds and never uses.
+        unused: prefixes of tensors that the library's network holds and never uses.
     """
 
     library: str
@@ -72,28 +72,28 @@ class SavedBy:
 
 
 def argument_key(name: str) -> str:
-    """The key of the entry that states constructor argument `name` in a renamed state dict."""
+    """Key of the entry that states constructor argument `name` in a renamed state dict."""
     return ARGUMENT + name
 
 
 def stated_arguments(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The constructor arguments that `ArchSpec.rename` found in tensors which are no weights of ours."""
+    """Constructor arguments that `ArchSpec.rename` stored in a state dict as `argument_key` entries."""
     stated = {key: tensor for key, tensor in state_dict.items() if key.startswith(ARGUMENT)}
     return {key.removeprefix(ARGUMENT): tensor.tolist() for key, tensor in stated.items()}
 
 
 def range_of_mean(mean: Tensor) -> float | None:
-    """The range in which a mean color was subtracted: 255 or 1, or None where it is a mean color of neither.
+    """Range in which a mean color was subtracted: 255 or 1, or None if it is a mean color in neither range.
 
     Args:
-        mean: one value per channel, in the range that is sought.
+        mean: one value per channel, in the unknown range.
     """
     average = mean.double().mean().item()
     return next((limit for limit in RANGES if 0.1 < average / limit < 0.9), None)
 
 
 def range_argument(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """`img_range` of a network that keeps `sub_mean` as a layer `W x + b`: it subtracts -W^-1 b."""
+    """Derives `img_range` from a network's `sub_mean` layer `W x + b`, which subtracts -W^-1 b."""
     weight, bias = state_dict.get("sub_mean.weight"), state_dict.get("sub_mean.bias")
     if weight is None or bias is None or weight.is_meta or bias.shape != weight.shape[:1]:
         return {}
@@ -105,7 +105,7 @@ def range_argument(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def range_readings(default: float) -> list[Reading]:
-    """Readings of a network whose only unseen argument is `img_range`: the default first."""
+    """Readings of a network whose only unknown argument is `img_range`; the default comes first."""
     first = Reading(arguments={"img_range": default}, reason="the range of the released weights")
     return [first, *(Reading(arguments={"img_range": other}) for other in RANGES if other != default)]
 
@@ -120,10 +120,10 @@ def mean_shift_readings(
     """Readings of a network with `img_range` and `rgb_mean`: those given first, then every other pair.
 
     Args:
-        img_range: the range that evidence or the released weights speak for.
-        rgb_mean: likewise.
+        img_range: the range that evidence or the released weights suggest.
+        rgb_mean: the mean color that evidence or the released weights suggest.
         means: the mean colors that such networks are trained with.
-        reason: what speaks for the first reading.
+        reason: the evidence for the first reading.
     """
     first = {"img_range": img_range, "rgb_mean": list(rgb_mean)}
     pairs = ({"img_range": r, "rgb_mean": list(mean)} for r, mean in itertools.product(RANGES, means))

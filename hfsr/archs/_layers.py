@@ -1,4 +1,4 @@
-"""Pieces that two or more networks really share."""
+"""Layers and key helpers that several networks share."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 class MeanShift(nn.Module):
-    """Between RGB in [0, 1] and the range a network was trained in: `(x - mean) * img_range`, and back.
+    """Converts RGB in [0, 1] to a network's range by `(x - mean) * img_range`, and back with `inverse`.
 
     The mean is a non-persistent buffer: it follows `.to()` and is absent from checkpoints.
 
     Args:
         rgb_mean: one value per channel, in [0, 1].
-        img_range: what 1 becomes, usually 255.
-        channels: how many channels come in, and how many go out.
+        img_range: the value that 1 is mapped to, usually 255.
+        channels: numbers of input and output channels.
 
     Raises:
-        OptionsError: `rgb_mean` has another number of values.
+        OptionsError: If `rgb_mean` does not have one value per channel.
     """
 
     mean: Tensor
@@ -66,11 +66,12 @@ class MeanShift(nn.Module):
         return (x - self.mean) * self.img_range
 
     def inverse(self, x: Tensor) -> Tensor:
+        """Converts from the network's range to RGB in [0, 1]."""
         return x / self.img_range + self.mean
 
 
 def shift_layer(offsets: Sequence[float]) -> nn.Conv2d:
-    """A 1x1 convolution that starts by adding `offsets`, one per channel, and is trained with the rest."""
+    """Returns a trainable 1x1 convolution that is initialized to add `offsets`, one per channel."""
     layer = nn.Conv2d(len(offsets), len(offsets), 1)
     nn.init.dirac_(layer.weight)
     with torch.no_grad():
@@ -92,17 +93,17 @@ class ResidualBlock(nn.Module):
         residual = self.conv2(self.relu(self.conv1(x)))
         if self.res_scale != 1:
             residual = residual * self.res_scale
-        # Gradients need no convolution's output: a step of training is 4 % faster without one more map.
+        # Autograd does not need the last convolution's output: adding in place makes training 4 % faster.
         return residual.add_(x) if self.training else x + residual
 
 
 class Upsampler(nn.Sequential):
-    """Sub-pixel enlargement without activation: stages of [conv3x3 C -> C*r*r, pixel shuffle r].
+    """Sub-pixel upsampling without activation: stages of [conv3x3 C -> C*r*r, pixel shuffle r].
 
     A scale of 2^n takes n stages of 2, a scale of 3 takes one of 3. Keys of the convs: 0, 2, 4, ...
 
     Raises:
-        OptionsError: the scale is neither a power of two nor 3.
+        OptionsError: If the scale is neither a power of two nor 3.
     """
 
     def __init__(self, upscale: int, num_feat: int) -> None:
@@ -130,7 +131,7 @@ def start_small(network: nn.Module, factor: float = 0.1) -> None:
 
 
 def scale_of_upsampler(state_dict: StateDict, num_feat: int, prefix: str = "upsample") -> int:
-    """The scale that an `Upsampler` under `prefix` was built for, from its tensors."""
+    """Returns the scale that an `Upsampler` under `prefix` was built for, from its tensors."""
     stages = [t for key, t in state_dict.items() if key.startswith(f"{prefix}.") and key.endswith(".weight")]
     scale = 1
     for weight in stages:
@@ -139,23 +140,24 @@ def scale_of_upsampler(state_dict: StateDict, num_feat: int, prefix: str = "upsa
 
 
 def has_convolutions(state_dict: StateDict, keys: Iterable[str]) -> bool:
-    """Whether each key names the weight of a two-dimensional convolution."""
+    """Returns True if each key names the weight of a two-dimensional convolution."""
     return all(key in state_dict and state_dict[key].dim() == 4 and state_dict[key].numel() for key in keys)
 
 
 def count_indices(keys: Iterable[str], prefix: str) -> int:
-    """How many modules `prefix.0`, `prefix.1`, ... the keys name."""
+    """Counts the modules `prefix.0`, `prefix.1`, ... that the keys name."""
     dotted = prefix + "."
     found = {key[len(dotted) :].split(".", 1)[0] for key in keys if key.startswith(dotted)}
     return sum(1 for index in found if index.isdigit())
 
 
 def ends_of(state_dict: StateDict, *, first: str = "conv_first", last: str = "conv_last") -> dict[str, Any]:
-    """The constructor arguments that the two ends of an EDSR-like network show: channels and width.
+    """Channels and width of an EDSR-like network, from its first and last convolution.
 
     Args:
         state_dict: the network's keys, its mean layers absorbed.
-        first, last: keys of the first and the last convolution.
+        first: key of the first convolution.
+        last: key of the last convolution.
     """
     num_feat, num_in_ch = state_dict[f"{first}.weight"].shape[:2]
     return {
@@ -166,7 +168,7 @@ def ends_of(state_dict: StateDict, *, first: str = "conv_first", last: str = "co
 
 
 def rename_keys(state_dict: StateDict, rules: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
-    """Rewrites each key by the first rule (pattern, replacement) that matches it; other keys stay."""
+    """Renames each key by the first rule (pattern, replacement) that matches it; other keys are kept."""
     compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
     renamed = {}
     for key, value in state_dict.items():
@@ -186,8 +188,8 @@ NO_MEAN = (0.0, 0.0, 0.0)
 def edsr_family_readings(state_dict: StateDict, *, official: str, img_range: float = 255.0) -> list[Reading]:
     """Readings of a network that subtracts a mean color as EDSR does.
 
-    BasicSR's layout never has mean layers; there the released weights decide. The layout of the authors' code
-    has them unless the network was trained without: then it works on [0, 1] as other trainers do.
+    BasicSR's layout never has mean layers; the range of the released weights is assumed. The layout of the
+    authors' code has them unless the network was trained without a mean: then it works on [0, 1].
 
     Args:
         state_dict: the tensors under the file's own keys.
@@ -226,18 +228,20 @@ def absorb_mean_layers(
 ) -> StateDict:
     """Replaces the 1x1 convolutions `sub_mean` and `add_mean` of the EDSR family by our `MeanShift`, exactly.
 
-    They were meant to be frozen but stayed trainable in several releases. Nominal ones are left out. What
-    drifted goes into the neighbors: `sub_mean(v) = W v + b` equals `W (v - m)` with `m = -W^-1 b`, so `m`
-    becomes the mean and W goes into the first convolution (zero padding stays zero padding, so the border is
-    exact too); `add_mean` goes into the last, with the difference to `m`. The mean and the range in which it
-    is subtracted, 255 or 1, are stated as the arguments `rgb_mean` and `img_range`.
+    In several releases these layers stayed trainable and drifted. Layers with nominal values are removed.
+    Drift
+    moves into the neighbors: `sub_mean(v) = W v + b` equals `W (v - m)` with `m = -W^-1 b`, so `m` becomes
+    the mean and W is folded into the first convolution (zero padding stays zero padding, so the border is
+    exact too); `add_mean` is folded into the last convolution, with the difference to `m`. The mean and the
+    range in which it is subtracted, 255 or 1, are stored as the arguments `rgb_mean` and `img_range`.
 
     Args:
-        state_dict: our keys but for the mean layers.
-        first, last: keys of the convolutions that follow `sub_mean` and come before `add_mean`.
+        state_dict: the network's keys, in our layout except for the mean layers.
+        first: key of the convolution after `sub_mean`.
+        last: key of the convolution before `add_mean`.
 
     Raises:
-        CheckpointError: the layers belong to neither range, or cannot be inverted.
+        CheckpointError: If the layers belong to neither range, or cannot be inverted.
     """
     if any(key not in state_dict for key in _MEAN_LAYERS):
         return state_dict
@@ -257,7 +261,7 @@ def absorb_mean_layers(
         )
     mean = subtracted / img_range
     nominal = torch.tensor(DIV2K_MEAN, dtype=torch.float64)
-    # A float32 value too: the network computes with one.
+    # Rounded to float32, because the network computes with a float32 mean.
     mean = nominal if torch.allclose(mean, nominal, rtol=0, atol=1e-6) else mean.float().double()
     absorbed[argument_key("rgb_mean")] = mean
     absorbed[argument_key("img_range")] = torch.tensor(img_range)

@@ -1,8 +1,8 @@
-"""What the networks of luma share: RGB goes in and out, the network itself sees only brightness.
+"""Helpers for luma networks: RGB goes in and out, the network processes the luma only.
 
-The papers enlarge Cb and Cr by bicubic interpolation and let the network make Y. Colors and luma are linear,
-so the same image comes from enlarging RGB by bicubic interpolation and adding to its three channels what
-the network's luma differs from the enlarged one: that keeps gray exactly gray.
+The papers upscale Cb and Cr by bicubic interpolation and let the network predict Y. Color conversion is
+linear, so the same image results from upscaling RGB by bicubic interpolation and adding to each channel the
+difference between the network's luma and the upscaled luma. This keeps gray exactly gray.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["add_to_luma", "luma", "with_luma"]
 _RED, _GREEN, _BLUE = 65.481 / 255, 128.553 / 255, 24.966 / 255
 _BLACK = 16 / 255
 _RANGE = _RED + _GREEN + _BLUE
-"""Luma of white less that of black: 219 of 255."""
+"""Luma of white minus luma of black: 219 of 255."""
 
 
 def luma(rgb: Tensor) -> Tensor:
-    """Luma as MATLAB's `rgb2ycbcr` makes it (ITU-R BT.601), in which benchmarks measure and papers trained.
+    """Luma as in MATLAB's `rgb2ycbcr` (ITU-R BT.601), the one of benchmarks and papers.
 
     Args:
         rgb: RGB in [0, 1], (B, 3, H, W).
@@ -30,10 +30,10 @@ def luma(rgb: Tensor) -> Tensor:
 
 
 def add_to_luma(rgb: Tensor, difference: Tensor) -> Tensor:
-    """Changes the luma of an image by `difference`, (B, 1, H, W), and leaves its chroma as it is."""
+    """Adds `difference`, (B, 1, H, W), to the luma of an image and keeps its chroma."""
     return rgb + difference * (1 / _RANGE)
 
 
 def with_luma(rgb: Tensor, y: Tensor) -> Tensor:
-    """The chroma of an image, with the luma `y`, (B, 1, H, W)."""
+    """Replaces the luma of an image by `y`, (B, 1, H, W), and keeps its chroma."""
     return add_to_luma(rgb, y - luma(rgb))

@@ -1,4 +1,4 @@
-"""How a network pads sides that must be a multiple of something; the planner pads by the same rule."""
+"""Padding to a multiple of a size, as networks and the planner apply it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["pad_to_multiple", "padded_indices"]
 
 
 def padded_indices(length: int, multiple: int) -> list[int]:
-    """For each px of a side padded at its end to the next multiple, which px of the unpadded side it shows.
+    """For each px of a side padded at its end to the next multiple, the index of the px that it copies.
 
-    The image is reflected about its last px; where it is smaller than the padding, the last px is repeated.
+    The image is reflected about its last px; if it is smaller than the padding, the last px is repeated.
     """
     extra = -length % multiple
     last = length - 1

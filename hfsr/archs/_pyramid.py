@@ -1,4 +1,4 @@
-"""What the two pyramid attention networks share: the attention, and what surrounds it in released files."""
+"""Pyramid attention, and the conversion of released files, shared by PANet and PA-EDSR."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ __all__ = [
 ]
 
 SHARPNESS = 10.0
-"""What scores are multiplied by before the softmax."""
+"""Factor of the scores before the softmax."""
 OVERLAP = 4.0
-"""What sums of overlapping patches are divided by; nine overlap, but that is how it was released."""
+"""Divisor of the sums of overlapping patches; nine overlap, but the released code divides by four."""
 LEVELS = 5
-"""Sizes of the pyramid: the map's own, then a tenth less each."""
+"""Sizes of the pyramid: the feature map's own, then a tenth less each."""
 
 
 class PyramidAttention(nn.Module):
-    """Rebuilds every 3x3 patch of a map from the patches that resemble it, at its own and at smaller sizes.
+    """Rebuilds every 3x3 patch of a feature map from similar patches at its own and at smaller sizes.
 
     Args:
-        num_feat: channels of the map and of the values.
+        num_feat: channels of the feature map and of the values.
         reduction: queries and keys have num_feat // reduction channels.
-        res_scale: what the map is multiplied by where it is added to the result.
+        res_scale: factor of the input where it is added to the result.
     """
 
     def __init__(self, num_feat: int, reduction: int, res_scale: float) -> None:
@@ -56,9 +56,10 @@ class PyramidAttention(nn.Module):
 
 
 def pyramid(x: Tensor) -> Iterator[Tensor]:
-    """The map, then bicubically resized to 0.9, 0.8, 0.7 and 0.6 of its size, rounded down to 1 px at least.
+    """Yields a feature map, then its bicubic reductions to 0.9, 0.8, 0.7 and 0.6 of its size.
 
-    Px are placed by the rounded sizes, as they were in the PyTorch that the released weights were trained in.
+    Sizes are rounded down, to at least 1 px. Px are placed by the rounded sizes, as in the PyTorch release
+    that trained the released weights.
     """
     yield x
     for i in range(1, LEVELS):
@@ -96,7 +97,7 @@ def infer_trunk(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def blocks_before_attention(state_dict: StateDict) -> int:
-    """How many blocks an official trunk has before its attention; 0 where it is no such trunk."""
+    """Counts the blocks before the attention of an official trunk; 0 if it is no such trunk."""
     blocks = sum(key.startswith("body.") and key.endswith(".body.0.weight") for key in state_dict)
     names = (f"body.{blocks // 2}.conv_assembly.0.weight", "msa.conv_assembly.0.weight")
     return blocks // 2 if any(name in state_dict for name in names) else 0
@@ -122,8 +123,8 @@ SYSTEM: dict[str, Any] = {
     "paper": "https://arxiv.org/abs/2004.13824",
     "reference": "https://github.com/SHI-Labs/Pyramid-Attention-Networks",
     "license": "MIT",
-    # Sharp scores of rounded features pick other patches: 80 blocks with fresh weights are 33 dB from
-    # float32, though 8 after a few hundred steps are 56 to 58; released weights are not measured.
+    # Rounding the features changes which patches win the sharp softmax: 80 blocks with fresh weights are 33
+    # dB from float32; 8 blocks after a few hundred steps are 56 to 58. Released weights were not measured.
     "bf16": False,
     "tiling": "windowed",
     "window": 80,  # the authors cut images into tiles of at most 6400 px

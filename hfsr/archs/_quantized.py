@@ -1,8 +1,8 @@
-"""Convolutions of 8-bit integers, as they are kept in a quantized model.
+"""8-bit integer convolutions, as stored in a quantized model.
 
-The layer computes in floating point what integers give: its input is rounded to 256 levels and its weights to
-255, so that any backend runs it. OpenVINO recognizes both roundings and multiplies integers; torch does not,
-and is no faster for it.
+The layer simulates integer arithmetic in floating point, with the input rounded to 256 levels and the weights
+to 255, so any backend runs it. OpenVINO recognizes both roundings and multiplies integers; torch does not,
+and gains no speed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["QuantisedConv2d", "input_ranges", "quantize_layers"]
 
 
 class QuantisedConv2d(nn.Module):
-    """A convolution of an input of 256 levels with weights of 255.
+    """Convolution with an input of 256 levels and weights of 255 levels.
 
     Args:
-        conv: gives everything but the values of the weights.
-        scale: between two levels of the input.
-        zero_point: the level, 0 to 255, that stands for zero.
+        conv: the source of all settings and shapes; the values of its weights are not copied.
+        scale: difference between two levels of the input.
+        zero_point: the level, 0 to 255, that represents zero.
     """
 
     weight: Tensor
@@ -43,7 +43,7 @@ class QuantisedConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Args: x: (B, in, H, W). Returns: (B, out, H', W'), as nn.Conv2d gives it."""
         zeros = torch.zeros(self.out_channels, dtype=torch.int32)
-        # The weights are rounded already; said once more, so that a compiler sees the levels.
+        # The weights are rounded already; repeating it shows the levels to a compiler.
         weight = torch.fake_quantize_per_channel_affine(
             self.dequantized(), self.weight_scale, zeros, 0, -127, 127
         )
@@ -51,23 +51,23 @@ class QuantisedConv2d(nn.Module):
         return F.conv2d(y, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def rounded(self, x: Tensor) -> Tensor:
-        """The input on its 256 levels, float32."""
+        """Rounds the input to its 256 levels, float32."""
         return torch.fake_quantize_per_tensor_affine(x.float(), self.scale, self.zero_point, 0, 255)
 
     def dequantized(self) -> Tensor:
-        """The weights as floats, (out, in / groups, kh, kw)."""
+        """Returns the weights as floats, (out, in / groups, kh, kw)."""
         return self.weight.float() * self.weight_scale[:, None, None, None]
 
 
 def quantize_layers(model: nn.Module, ranges: Mapping[str, Sequence[float]]) -> None:
-    """Puts a `QuantisedConv2d`, still without values, in the place of each named convolution.
+    """Replaces each named convolution by a `QuantisedConv2d` whose weights are still to be loaded.
 
     Args:
         model: changed in place.
         ranges: (scale, zero point) of the input of each layer, by its name.
 
     Raises:
-        OptionsError: a name that is no convolution, or no range.
+        OptionsError: If a name is not that of a convolution, or a range is invalid.
     """
     for name, given in ranges.items():
         parent, _, attribute = name.rpartition(".")
@@ -82,7 +82,7 @@ def quantize_layers(model: nn.Module, ranges: Mapping[str, Sequence[float]]) -> 
 
 
 def input_ranges(model: nn.Module) -> dict[str, list[float]]:
-    """What `quantize_layers` takes to make this model's quantized layers; empty where it has none."""
+    """Returns the `ranges` argument of `quantize_layers` for this model; empty if nothing is quantized."""
     return {
         name: [module.scale, module.zero_point]
         for name, module in model.named_modules()

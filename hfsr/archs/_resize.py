@@ -1,7 +1,7 @@
-"""Fixed interpolations that networks contain, free of any dependence on where in the image a pixel lies.
+"""Fixed interpolations inside networks, independent of a pixel's position in the image.
 
-A subclass of `Enlargement` is one node of a network's graph: the planner runs it on any part of a map and
-knows from `factor`, `divisor` and `support` which px it needs, so a new kind needs no rule of its own.
+A subclass of `Enlargement` is one node of a network's graph: the planner runs it on any part of a feature map
+and derives the px it needs from `factor`, `divisor` and `support`, so a new kind needs no rule of its own.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ __all__ = ["Bicubic", "Bilinear", "Enlargement", "reach_of_enlarged"]
 class Enlargement(nn.Module):
     """Separable interpolation by `factor / divisor`, with half-pixel centers and a mirrored border.
 
-    Every output px is a weighted sum of the input px around it; the weights depend only on its phase, so they
+    Every output px is a weighted sum of the input px around it. The weights depend only on its phase, so they
     are the same few numbers all over the image. (`F.interpolate` computes them from absolute coordinates,
-    whose last bits differ from place to place when the factor is no power of two.)
+    whose last bits differ with the position if the factor is no power of two.)
 
     Args:
         factor: output px per `divisor` input px.
-        divisor: sides of the input must be multiples of it. Above `factor` the kernel is stretched, as
-            antialiasing wants.
+        divisor: the sides of the input must be multiples of it. Above `factor` the kernel is stretched for
+            antialiasing.
 
     Attributes:
-        support: where the kernel ends, to either side, in px of the coarser of the two grids.
+        support: half-width of the kernel, in px of the coarser of the two grids.
     """
 
     support: int
@@ -39,13 +39,13 @@ class Enlargement(nn.Module):
         self.factor = factor
         self.divisor = divisor
         stretch = max(1.0, divisor / factor)
-        # Input px before the first and after the last of a block of `divisor` that its outputs depend on.
+        # Input px before and after a block of `divisor` px on which the block's outputs depend.
         self.margin = -(-(2 * self.support * max(factor, divisor) + factor - divisor) // (2 * factor)) - 1
-        with torch.device("cpu"):  # also while a network is built without memory, on the meta device
+        with torch.device("cpu"):  # even if the network is built on the meta device, without memory
             centers = (torch.arange(factor, dtype=torch.float64) + 0.5) * divisor / factor - 0.5
             taps = torch.arange(-self.margin, divisor + self.margin, dtype=torch.float64)
             weights = self.kernel((taps[None] - centers[:, None]) / stretch)  # (factor, taps)
-        # Plain numbers: a buffer would lose its last digits when the network is cast to a narrow type.
+        # Python floats: a buffer would lose its last digits when the network is cast to a narrow dtype.
         self.filters: list[list[float]] = (weights / weights.sum(1, keepdim=True)).tolist()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,12 +63,13 @@ class Enlargement(nn.Module):
 
 
 class Bilinear(Enlargement):
-    """Bilinear interpolation, `align_corners` false."""
+    """Bilinear interpolation, `align_corners=False`."""
 
     support = 1
 
     @staticmethod
     def kernel(distance: Tensor) -> Tensor:
+        """Returns the weights at these distances in px: a triangle."""
         return (1 - distance.abs()).clamp(min=0)
 
 
@@ -79,6 +80,7 @@ class Bicubic(Enlargement):
 
     @staticmethod
     def kernel(distance: Tensor) -> Tensor:
+        """Returns the weights at these distances in px: a piecewise cubic."""
         d = distance.abs()
         near = 1.5 * d**3 - 2.5 * d**2 + 1
         far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
@@ -86,12 +88,12 @@ class Bicubic(Enlargement):
 
 
 def reach_of_enlarged(factor: int, px: int) -> int:
-    """LR px to either side that a bicubically enlarged LR px depends on, with `px` enlarged px beside it."""
+    """LR px to either side on which a bicubically upscaled LR px depends, with a halo of `px` upscaled px."""
     return Bicubic.support - 1 - (1 - 2 * px - factor) // (2 * factor)
 
 
 def _mirrored(length: int, margin: int, device: torch.device) -> Tensor:
-    """Indices of a map mirrored about its edges (edge px repeated) by `margin` px, for any length >= 1."""
+    """Indices that mirror a feature map at its edges (edge px repeated) by `margin` px; length >= 1."""
     index = torch.arange(-margin, length + margin, device=device)
-    index = torch.remainder(index, torch.full_like(index, 2 * length))  # as a tensor, for exporters
+    index = torch.remainder(index, torch.full_like(index, 2 * length))  # a tensor operation, for exporters
     return torch.minimum(index, 2 * length - 1 - index)

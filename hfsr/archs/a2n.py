@@ -3,7 +3,7 @@
 Paper: https://arxiv.org/abs/2104.09497
 Reference: https://github.com/haoyuc/A2N (no license stated)
 State-dict keys are the released checkpoints'. Differs from the reference: takes and returns [0, 1], and works
-on 0..255 inside. A2N x2: 1,036,443 parameters; A2N-M, whose plain branch is a 1x1 convolution: 831,643.
+on 0..255 internally. A2N x2: 1,036,443 parameters; A2N-M, with a 1x1 convolution as plain branch: 831,643.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEMPERATURE = 30.0
 
 
 class AttentionBranch(nn.Module):
-    """A 3x3 convolution, gated pixel by pixel and channel by channel, and one more."""
+    """Convolutions with pixel-wise and channel-wise gates between them."""
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class AttentionBranch(nn.Module):
 
 
 class AttentionInAttentionBlock(nn.Module):
-    """Weighs an attention and a plain branch against each other, by weights computed from the whole image."""
+    """Weights an attention branch against a plain branch, by factors computed from the whole image."""
 
     def __init__(self, num_feat: int, non_attention_kernel: int, reduction: int = 4) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class AttentionInAttentionBlock(nn.Module):
 
 
 class PixelAttention(nn.Module):
-    """Gates every pixel of every channel by a 1x1 convolution of itself."""
+    """Gates every pixel of every channel by a 1x1 convolution of the input."""
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
@@ -84,20 +84,20 @@ class PixelAttention(nn.Module):
 
 @records_arguments
 class A2N(nn.Module):
-    """Attention-in-attention blocks at LR size, nearest enlargement with pixel attention, a bilinear skip.
+    """Attention-in-attention blocks at LR size, nearest upsampling with pixel attention, a bilinear skip.
 
     Args:
         num_in_ch: channels of the input.
         num_out_ch: channels of the output.
         num_feat: width of the trunk.
         num_block: attention-in-attention blocks.
-        num_feat_up: width after the enlargement.
+        num_feat_up: width after the upsampling.
         non_attention_kernel: side of the plain branch's kernel: 3 for A2N, 1 for A2N-M.
-        upscale: 2, 3 or 4; x4 enlarges by two stages of 2.
+        upscale: 2, 3 or 4; x4 upsamples in two stages of 2.
         img_range: range the network works in; released weights use 255.
 
     Raises:
-        OptionsError: another scale or kernel.
+        OptionsError: If the scale or the kernel is not supported.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
         "num_feat_up": state_dict["upconv1.weight"].shape[0],
         "non_attention_kernel": state_dict[plain].shape[-1],
     }
-    # x2 and x3 have the same tensors: their scale must be told.
+    # x2 and x3 have the same tensors: the caller must pass their scale.
     return {**arguments, "upscale": 4} if "upconv2.weight" in state_dict else arguments
 
 
@@ -191,11 +191,11 @@ SPEC = ARCHS.register(
         },
         fp16=False,  # pixel attention reaches 46,000 on noise with the released x3 weights
         tiling="pooled",
-        # Three 3x3 convolutions after the enlargement: 3 HR px are 2 LR px at x2 and x4, and 1 at x3.
+        # Three 3x3 convolutions after the upsampling: 3 HR px are 2 LR px at x2 and x4, and 1 at x3.
         radius=lambda args: 2 * args["num_block"] + (3 if args["upscale"] == 3 else 4),
         infer=infer,
         readings=readings,
         saved_by={"A2N": SavedBy(library="super-image", arguments=lambda _: {"img_range": 1.0})},
-        notes=("the tensors of x2 and x3 are alike: the scale must be told",),
+        notes=("the tensors of x2 and x3 have the same shapes: pass the scale",),
     )
 )

@@ -4,8 +4,8 @@ Mei et al., CVPR 2020
 Paper: https://arxiv.org/abs/2006.01424
 Reference: https://github.com/SHI-Labs/Cross-Scale-Non-Local-Attention (MIT)
 Differs from the reference: the mean is a buffer, not a frozen convolution; images of any size are padded
-and cropped; attention runs in blocks; the last convolution takes the estimates one by one; the state after
-the last, which nobody reads, is not made. Parameters: x2 3,061,265, x3 6,010,385, x4 6,568,603. The published
+and cropped; attention runs in blocks; the last convolution takes the estimates one by one; the unused state
+after the last estimate is not computed. Parameters: x2 3,061,265, x3 6,010,385, x4 6,568,603. The published
 counts are 24 higher: they include the frozen mean.
 """
 
@@ -38,16 +38,16 @@ from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 __all__ = ["CSNLN", "SPEC"]
 
 SHARPNESS = 10.0
-"""What cross-scale scores are multiplied by before the softmax; in-scale ones are not."""
+"""Factor of cross-scale scores before the softmax; in-scale scores have none."""
 OVERLAP = 6.0
-"""What sums of overlapping patches are divided by; nine overlap, but that is how it was released."""
+"""Divisor of the sums of overlapping patches; nine overlap, but the released code divides by six."""
 
 _FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}
-"""By which factors the stages of a cell enlarge, for each scale."""
+"""Upsampling factors of a cell's stages, for each scale."""
 
 
 class InScaleAttention(nn.Module):
-    """Every px becomes the mean of all px, weighed by the softmax of their embeddings' products."""
+    """Replaces every px by the mean of all px, weighted by the softmax of their embeddings' products."""
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class InScaleAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (_as_rows(part(x)) for part in (self.query, self.key, self.value))
-        # PyTorch streams the softmax where all three have the same width; zeros change no product.
+        # PyTorch's fused attention needs the same width for all three; zeros change no product.
         extra = value.shape[-1] - query.shape[-1]
         with full_precision(x.device):
             mean = F.scaled_dot_product_attention(
@@ -67,13 +67,13 @@ class InScaleAttention(nn.Module):
 
 
 def _as_rows(x: Tensor) -> Tensor:
-    """A map (B, C, H, W) as (B, 1, H*W, C), in single precision at least."""
+    """Reshapes a feature map (B, C, H, W) to (B, 1, H*W, C), in single precision at least."""
     rows = x.flatten(2).transpose(1, 2)[:, None].contiguous()
     return rows.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class CrossScaleAttention(nn.Module):
-    """Enlarges a map: every 3x3 patch becomes the larger patches whose reductions it resembles."""
+    """Upsamples a feature map: a larger patch replaces each 3x3 patch that its reduction resembles."""
 
     def __init__(self, num_feat: int, factor: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class CrossScaleAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Args: x: (B, C, H, W), sides multiples of the factor. Returns: (B, C, H*factor, W*factor)."""
         reduced = F.interpolate(x, [side // self.factor for side in x.shape[-2:]], mode="bilinear")
-        # With every factor x factor px as one, a patch three times as large is a 3x3 patch again.
+        # With factor x factor px folded into one, a patch three times as large is a 3x3 patch again.
         squares = F.pixel_unshuffle(self.value(x), self.factor)
         pasted = patch_attention(self.query(x), [(self.key(reduced), squares)], sharpness=SHARPNESS)
         return F.pixel_shuffle(pasted, self.factor) / OVERLAP
@@ -105,7 +105,7 @@ class PReLUBlock(nn.Module):
 
 
 class MultiSourceProjection(nn.Module):
-    """Enlarges by in-scale attention and a transposed convolution; cross-scale attention corrects that."""
+    """Upsamples by in-scale attention and a transposed convolution, corrected by cross-scale attention."""
 
     def __init__(self, num_feat: int, factor: int) -> None:
         super().__init__()
@@ -120,12 +120,12 @@ class MultiSourceProjection(nn.Module):
 
 
 class Stage(nn.Module):
-    """A projection to a larger size, corrected by what is lost on the way back to the cell's input.
+    """A projection to a larger size, corrected by the error of its reduction to the cell's input.
 
     Args:
         num_feat: width.
-        factor: by which the projection enlarges.
-        total: by which the result is larger than the cell's input.
+        factor: upsampling factor of the projection.
+        total: size of the result relative to the cell's input.
     """
 
     def __init__(self, num_feat: int, factor: int, total: int) -> None:
@@ -135,13 +135,13 @@ class Stage(nn.Module):
         self.up = _enlarging(num_feat, total)
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
-        """Args: x: what is enlarged. origin: the cell's input."""
+        """Args: x: feature map to upsample. origin: the cell's input."""
         enlarged = self.project(x)
         return enlarged + self.up(origin - self.down(enlarged))
 
 
 class SelfExemplarMining(nn.Module):
-    """The cell: an enlarged estimate of the image from its state, and the next state from the estimate."""
+    """The recurrent cell: an HR estimate from its state, and the next state from the estimate."""
 
     def __init__(self, num_feat: int, factors: Sequence[int]) -> None:
         super().__init__()
@@ -153,30 +153,32 @@ class SelfExemplarMining(nn.Module):
         self.post = nn.Sequential(nn.Conv2d(num_feat, num_feat, 3, padding=1), nn.PReLU())
 
     def estimate(self, state: Tensor) -> Tensor:
+        """Returns the HR estimate of a state."""
         enlarged = state
         for stage in self.stages:
             enlarged = stage(enlarged, state)
         return enlarged
 
     def next_state(self, estimate: Tensor) -> Tensor:
+        """Returns the state after an HR estimate."""
         return self.post(self.down(estimate))
 
 
 @records_arguments
 class CSNLN(nn.Module):
-    """One cell, applied again and again; the image is made from all of its estimates.
+    """One cell, applied repeatedly; the image is reconstructed from all of its estimates.
 
     Args:
         num_in_ch: channels of the input.
         num_out_ch: channels of the output.
         num_feat: width.
-        num_recurrence: how often the cell is applied.
+        num_recurrence: number of applications of the cell.
         upscale: 2, 3 or 4.
         img_range: range it works in; released weights use 1.
         rgb_mean: mean subtracted before and added after, in [0, 1], one value per channel.
 
     Raises:
-        OptionsError: another scale, or another number of mean values.
+        OptionsError: If the scale or the number of mean values is not supported.
     """
 
     def __init__(
@@ -208,7 +210,7 @@ class CSNLN(nn.Module):
     def core(self, x: Tensor) -> Tensor:
         state = self.head(self.shift(x))
         estimate = self.cell.estimate(state)
-        # The last convolution sees all estimates side by side; one by one they need not be held together.
+        # The last convolution sees all estimates concatenated; adding one by one avoids storing all of them.
         weights = self.conv_last.weight.chunk(self.num_recurrence, 1)
         image = F.conv2d(estimate, weights[0], self.conv_last.bias, padding=1)
         for i in range(1, self.num_recurrence):
@@ -224,7 +226,7 @@ class CSNLN(nn.Module):
 
 
 def _geometry(factor: int) -> tuple[int, int, int]:
-    """Kernel, stride and padding that change sides by exactly a factor, as released."""
+    """Kernel, stride and padding that change the sides by exactly `factor`, as released."""
     kernel, padding = {2: (6, 2), 3: (9, 3), 4: (8, 2)}[factor]
     return kernel, factor, padding
 
@@ -310,8 +312,8 @@ SPEC = ARCHS.register(
             "csnln_tiny": {"num_feat": 8, "num_recurrence": 2, "upscale": 2},
         },
         size_multiple=lambda args: _FACTORS[args["upscale"]][0],
-        # Sharp scores of rounded features pick other patches, twelve times over. Four times, after a few
-        # hundred steps, are 55 dB from float32; released weights are not measured.
+        # Rounding the features changes which patches win the sharp softmax, in each of twelve passes. Four
+        # passes, after a few hundred steps, are 55 dB from float32; released weights were not measured.
         bf16=False,
         tiling="windowed",
         window=60,  # the authors cut images into tiles of at most 3600 px

@@ -3,7 +3,8 @@
 Paper: https://arxiv.org/abs/1803.02735; recurrent and residual forms: https://arxiv.org/abs/1904.05677
 Reference: https://github.com/alterzero/DBPN-Pytorch (MIT)
 State-dict keys are the reference's. Differs from it: the bicubic image that the residual form needs is
-added inside, in floating point. DBPN (T = 7) x4: 10,426,358 parameters; DBPN-LL (T = 10) x4: 15,348,302.
+added inside the network, in floating point. DBPN (T = 7) x4: 10,426,358 parameters; DBPN-LL (T = 10) x4:
+15,348,302.
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ class Deconv(nn.Module):
 
 
 class UpProjection(nn.Module):
-    """LR to HR: enlarges, reduces that again, and adds the enlarged error of coming back.
+    """LR to HR: upsamples, reduces the result again, and adds the upsampled error of that round trip.
 
     Args:
         num_feat: width.
-        num_map: LR maps that are concatenated on entry; more than one are first reduced to the width.
+        num_map: LR feature maps concatenated at the input; more than one are first reduced to the width.
         projection: the geometry of the scale.
     """
 
@@ -83,7 +84,7 @@ class UpProjection(nn.Module):
 
 
 class DownProjection(nn.Module):
-    """HR to LR: reduces, enlarges that again, and adds the reduced error of coming back."""
+    """HR to LR: reduces, upsamples the result again, and adds the reduced error of that round trip."""
 
     def __init__(self, num_feat: int, num_map: int, projection: Projection) -> None:
         super().__init__()
@@ -99,7 +100,7 @@ class DownProjection(nn.Module):
 
 
 class Reconstruction(nn.Module):
-    """The last convolution, without activation; a module of its own for the sake of its key."""
+    """The last convolution, without activation; a module of its own so that its key matches the reference."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class Reconstruction(nn.Module):
 
 
 class Affine(nn.Module):
-    """`(x - offset) / factor` for each channel of RGB; both are buffers that no checkpoint holds."""
+    """`(x - offset) / factor` for each channel of RGB; both are non-persistent buffers."""
 
     offset: Tensor
     factor: Tensor
@@ -126,28 +127,28 @@ class Affine(nn.Module):
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _IMAGENET_INVERSE = ((-2.118, -2.036, -1.804), (4.367, 4.464, 4.444))
-"""As the challenge's code rounds the inverse."""
+"""Inverse of ImageNet's normalization, with the rounding of the challenge's code."""
 
 
 @records_arguments
 class DBPN(nn.Module):
-    """Goes up to HR size and down again `num_stage` times; every unit sees all earlier maps of its size.
+    """Alternates between LR and HR size `num_stage` times; every unit sees all earlier maps of its size.
 
     Args:
         num_in_ch: channels of the input.
         num_out_ch: channels of the output.
-        num_feat: channels of the very first features.
+        num_feat: channels of the first feature map.
         num_base: width of the projection units.
         num_stage: up-projections T (7 in DBPN, 10 in DBPN-LL, 2 in DBPN-S).
-        num_pass: how often the stages are gone through with the same weights; from 2 on it is the recurrent
-            form, which reconstructs from the last HR map of each pass instead of from all of one.
+        num_pass: number of passes through the stages with the same weights; from 2 on it is the recurrent
+            form, which reconstructs from the last HR feature map of each pass instead of all of one pass.
         upscale: 2, 4 or 8.
-        residual: the network predicts what to add to the bicubically enlarged input.
-        normalized: the network takes images with ImageNet's mean and deviation, and gives such ones, as the
-            weights of the PIRM 2018 challenge do.
+        residual: True if the network predicts the difference to the bicubically upscaled input.
+        normalized: True if the network takes and returns images normalized by ImageNet's mean and deviation,
+            as the weights of the PIRM 2018 challenge do.
 
     Raises:
-        OptionsError: another scale, fewer than two stages, or no pass.
+        OptionsError: If the scale is not supported, or there are fewer than two stages or no pass.
     """
 
     def __init__(
@@ -198,7 +199,7 @@ class DBPN(nn.Module):
                     module.bias.zero_()
 
     def project(self, low: Tensor) -> tuple[list[Tensor], Tensor]:
-        """One pass through all stages: every HR map, the newest first, and the newest LR map."""
+        """Runs one pass through all stages; returns all HR maps, newest first, and the newest LR map."""
         high = [self.get_submodule("up1")(low)]
         lows: list[Tensor] = []
         for n in range(1, self.num_stage):
@@ -225,7 +226,7 @@ class DBPN(nn.Module):
 
 
 def joined(maps: list[Tensor]) -> Tensor:
-    """Maps of one size as one, channel after channel."""
+    """Concatenates feature maps of one size along the channels."""
     return maps[0] if len(maps) == 1 else torch.cat(maps, 1)
 
 
@@ -283,7 +284,7 @@ def _small(upscale: int) -> dict[str, Any]:
 
 
 def _radius(arguments: Mapping[str, Any]) -> int:
-    """A pair of units reaches 6 px at x2, and 3 at x4 and x8, whose kernels are narrower for their stride."""
+    """Receptive field: a pair of units reaches 6 px at x2, and 3 at x4 and x8 (larger stride)."""
     stages = arguments["num_stage"] + (arguments["num_pass"] - 1) * (arguments["num_stage"] - 1)
     return 6 * stages - 1 if arguments["upscale"] == 2 else 3 * stages
 
@@ -305,7 +306,8 @@ SPEC = ARCHS.register(
             **{f"dbpn_s_x{s}": _small(s) for s in PROJECTIONS},
             "dbpn_tiny": {"num_feat": 8, "num_base": 4, "num_stage": 3, "upscale": 2},
         },
-        # Differences of large maps: fresh weights are 47 dB from float32, and no trained ones were at hand.
+        # Differences of large activations: fresh weights are 47 dB from float32; trained ones were not
+        # measured.
         bf16=False,
         tiling="local",
         radius=_radius,

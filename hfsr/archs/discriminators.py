@@ -1,13 +1,13 @@
-"""Discriminators of the adversarial recipes: they judge an image by one number, a logit.
+"""Discriminators of the adversarial recipes: each returns one logit per image.
 
 SRGANDiscriminator
     Paper: https://arxiv.org/abs/1609.04802 (Ledig et al., CVPR 2017, figure 4)
     Reference: none was released by the authors.
-    Differs from the paper: no sigmoid, since losses take logits. 96x96 px: 23,565,505 parameters.
+    Differs from the paper: no sigmoid, because the losses take logits. 96x96 px: 23,565,505 parameters.
 VGGStyleDiscriminator
     Paper: https://arxiv.org/abs/1809.00219 (Wang et al., ECCVW 2018; the paper leaves its layers open)
     Reference: https://github.com/XPixelGroup/BasicSR (Apache-2.0)
-    Constructor words, defaults and state-dict keys are BasicSR's. 128x128 px: 14,499,401 parameters.
+    Constructor arguments, defaults and state-dict keys are BasicSR's. 128x128 px: 14,499,401 parameters.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ __all__ = ["SRGAN_SPEC", "VGG_SPEC", "SRGANDiscriminator", "VGGStyleDiscriminato
 
 
 def check_size(x: Tensor, input_size: int, name: str) -> None:
-    """A dense layer behind the convolutions fixes the size of the image.
+    """Checks the size of an image, which the dense layer after the convolutions fixes.
 
     Raises:
-        OptionsError: another size.
+        OptionsError: If the image has another size.
     """
     height, width = x.shape[-2:]
     if (height, width) != (input_size, input_size):
         raise OptionsError(
-            f"{name} judges images of {input_size}x{input_size} px, not {width}x{height}: make gt_size and "
+            f"{name} takes images of {input_size}x{input_size} px, not {width}x{height}: make gt_size and "
             "input_size equal"
         )
 
@@ -46,11 +46,11 @@ class SRGANDiscriminator(nn.Module):
     Args:
         num_in_ch: channels of the input.
         num_feat: width of the first convolution; it doubles three times.
-        input_size: side of the images it judges, in px; a multiple of 16.
+        input_size: side of the input images in px; a multiple of 16.
         num_hidden: width of the first dense layer.
 
     Raises:
-        OptionsError: input_size is no multiple of 16.
+        OptionsError: If input_size is not a multiple of 16.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class VGGStyleDiscriminator(nn.Module):
     Args:
         num_in_ch: channels of the input.
         num_feat: width of the first pair; it doubles three times.
-        input_size: side of the images it judges, in px: 128 or 256.
+        input_size: side of the input images in px: 128 or 256.
 
     Raises:
-        OptionsError: another input_size.
+        OptionsError: If input_size is not supported.
     """
 
     def __init__(self, *, num_in_ch: int = 3, num_feat: int = 64, input_size: int = 128) -> None:
@@ -107,7 +107,7 @@ class VGGStyleDiscriminator(nn.Module):
         self.num_stage = 5 if input_size == 128 else 6
         before = num_in_ch
         for i, width in enumerate(widths[: self.num_stage]):
-            # The very first convolution has a bias and no norm; a norm makes every other bias pointless.
+            # The first convolution has a bias and no norm; before a norm a bias has no effect.
             self.add_module(f"conv{i}_0", nn.Conv2d(before, width, 3, padding=1, bias=i == 0))
             if i > 0:
                 self.add_module(f"bn{i}_0", nn.BatchNorm2d(width))

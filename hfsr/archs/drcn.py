@@ -2,8 +2,8 @@
 
 Paper: https://arxiv.org/abs/1511.04491
 Reference: https://cv.snu.ac.kr/research/DRCN (MATLAB, no license stated); state-dict keys are ours.
-Differs from the paper: the last convolution has no ReLU, as a residual takes both signs, and it starts at a
-tenth of He's weights, near the bicubic image. Width 256, 16 recursions: 1,775,121 parameters.
+Differs from the paper: the last convolution has no ReLU, because a residual takes both signs, and it starts
+at a tenth of He's weights, near the bicubic image. Width 256, 16 recursions: 1,775,121 parameters.
 """
 
 from __future__ import annotations
@@ -28,18 +28,17 @@ _SCALES = (2, 3, 4, 8)
 
 @records_arguments
 class DRCN(nn.Module):
-    """One convolution applied again and again to the enlarged luma; every state predicts, all are averaged.
+    """Applies one convolution repeatedly to the upscaled luma and averages the predictions of all states.
 
-    The average has learned weights, which start equal and are free, as the paper has them: they need not add
-    up to 1.
+    The average has learned weights, which start equal and, as in the paper, need not add up to 1.
 
     Args:
         num_feat: width (256 in the paper).
-        num_recursion: how often the convolution is applied (16 in the paper).
-        upscale: 2, 3, 4 or 8; the weights are trained for one, though no tensor shows which.
+        num_recursion: number of applications of the convolution (16 in the paper).
+        upscale: 2, 3, 4 or 8; weights are trained for one scale, though no tensor shows which.
 
     Raises:
-        OptionsError: another scale, or no recursion.
+        OptionsError: If the scale is not supported, or there is no recursion.
     """
 
     def __init__(self, *, num_feat: int = 256, num_recursion: int = 16, upscale: int = 4) -> None:
@@ -73,7 +72,7 @@ class DRCN(nn.Module):
             last.weight.mul_(0.1)
 
     def residuals(self, y: Tensor) -> list[Tensor]:
-        """What each recursion finds missing in the enlarged luma `y`, (B, 1, H, W)."""
+        """Residuals of the upscaled luma `y`, (B, 1, H, W), predicted by each recursion."""
         state = self.embedding(y)
         found = []
         for _ in range(self.num_recursion):
@@ -82,7 +81,7 @@ class DRCN(nn.Module):
         return found
 
     def average(self, y: Tensor, residuals: list[Tensor]) -> Tensor:
-        """What the weighted sum of all predictions `y + residual` differs from `y`."""
+        """Returns the difference between the weighted sum of all predictions `y + residual` and `y`."""
         difference = y * (self.weights.sum() - 1)
         for i, residual in enumerate(residuals):
             difference = difference + residual * self.weights[i]
@@ -94,7 +93,7 @@ class DRCN(nn.Module):
         return add_to_luma(enlarged, self.average(y, self.residuals(y)))
 
     def predictions(self, x: Tensor) -> list[Tensor]:
-        """The image that each recursion predicts and, last, their average, which `forward` returns.
+        """Images predicted by each recursion and, last, their average, which `forward` returns.
 
         Recursive supervision trains on all of them.
         """
@@ -135,6 +134,6 @@ SPEC = ARCHS.register(
         tiling="local",
         radius=lambda args: reach_of_enlarged(args["upscale"], args["num_recursion"] + 4),
         infer=infer,
-        notes=("the tensors of all scales are alike: the scale must be told",),
+        notes=("the tensors of all scales have the same shapes: pass the scale",),
     )
 )

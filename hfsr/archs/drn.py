@@ -3,7 +3,7 @@
 Paper: https://arxiv.org/abs/2003.07018
 Reference: https://github.com/guoyongcs/DRN (MIT)
 State-dict keys are the reference's; its mean layers are trained with the rest, there and here. Differs from
-it: takes and returns [0, 1], and works on 0..255 inside; `forward` returns the largest image alone, `pyramid`
+it: takes and returns [0, 1], and works on 0..255 internally; `forward` returns the largest image, `pyramid`
 all of them. DRN-S x4: 4,804,065 parameters, each of its two dual networks 864.
 """
 
@@ -30,7 +30,7 @@ COLORS = 3
 
 
 class DownBlock(nn.Module):
-    """Halves a map: a 3x3 convolution of stride 2, LeakyReLU, a 3x3 convolution; no biases."""
+    """Halves a feature map: a 3x3 convolution of stride 2, LeakyReLU, a 3x3 convolution; no biases."""
 
     def __init__(self, num_in_ch: int, num_feat: int, num_out_ch: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class DownBlock(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Weighs each channel by a gate in (0, 1) computed from the mean of every channel."""
+    """Multiplies each channel by a gate in (0, 1) computed from the mean of every channel."""
 
     def __init__(self, num_feat: int, squeeze_factor: int) -> None:
         super().__init__()
@@ -83,17 +83,17 @@ class RCAB(nn.Module):
 
 @records_arguments
 class DRN(nn.Module):
-    """A U-net at HR size: the enlarged image goes down to LR size and comes up by RCABs; RGB only.
+    """A U-net at HR size: the upscaled image is reduced to LR size and upsampled by RCABs; RGB only.
 
     Args:
         num_feat: width F at HR size; it doubles with each halving.
         num_block: RCABs at each size.
-        squeeze_factor: a gate's hidden layer has that many times fewer channels than its map.
+        squeeze_factor: ratio of a feature map's channels to those of a gate's hidden layer.
         upscale: 2, 4 or 8; the paper has 4 and 8.
         img_range: range the network works in; released weights use 255.
 
     Raises:
-        OptionsError: another scale, or a gate without hidden channels.
+        OptionsError: If the scale is not supported, or a gate has no hidden channels.
     """
 
     def __init__(
@@ -127,12 +127,12 @@ class DRN(nn.Module):
                     nn.Conv2d(width, half, 1),
                 )
             )
-            width = 2 * half  # as wide a map of the way down is joined
+            width = 2 * half  # the skip connection concatenates a feature map of the same width
             self.tail.append(nn.Conv2d(width, COLORS, 3, padding=1))
         self.add_mean = shift_layer([img_range * mean for mean in DIV2K_MEAN])
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """The maps at scales 1, 2, ..., `scale` from which the images are made."""
+        """Feature maps at scales 1, 2, ..., `scale` from which the images are made."""
         enlarged = F.interpolate(
             x * self.img_range, scale_factor=self.scale, mode="bicubic", align_corners=False
         )
@@ -148,11 +148,11 @@ class DRN(nn.Module):
         return scales
 
     def image(self, level: int, features: Tensor) -> Tensor:
-        """The image at scale 2**level from the map of that scale."""
+        """Reconstructs the image at scale 2**level from the feature map of that scale."""
         return self.add_mean(self.tail[level](features)) / self.img_range
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
-        """The images at scales 1, 2, ..., `scale`, smallest first: what the multi-scale losses compare."""
+        """Images at scales 1, 2, ..., `scale`, smallest first, as the multi-scale losses compare them."""
         return [self.image(level, features) for level, features in enumerate(self.features(x))]
 
     def core(self, x: Tensor) -> Tensor:
@@ -165,16 +165,16 @@ class DRN(nn.Module):
 
 @records_arguments
 class DRNDual(nn.Module):
-    """The dual networks of one DRN: each learns how the image at one scale was reduced to the one before.
+    """Dual networks of one DRN: each learns the reduction of the image at one scale to the scale before.
 
-    Without biases, so that any range will do.
+    They have no biases, so they work in any range.
 
     Args:
-        num_feat: width F of each, that of the DRN.
+        num_feat: width F of each, the same as in the DRN.
         upscale: scale of the DRN; there is one network for each factor of 2 in it.
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     def __init__(self, *, num_feat: int = 16, upscale: int = 2) -> None:
@@ -185,26 +185,26 @@ class DRNDual(nn.Module):
         """Halves images.
 
         Args:
-            pyramid: RGB at scales 2, 4, ..., `upscale`, (B, 3, h, w) each, smallest first; what comes before
-                them, as in `DRN.pyramid`, is passed over.
+            pyramid: RGB at scales 2, 4, ..., `upscale`, (B, 3, h, w) each, smallest first; earlier entries,
+                as in `DRN.pyramid`, are ignored.
 
         Returns:
-            What they were made from, if they are right: images at scales 1, 2, ..., `upscale / 2`.
+            The predicted reductions: images at scales 1, 2, ..., `upscale / 2`.
         """
         larger = pyramid[len(pyramid) - len(self.nets) :]
         return [net(image) for net, image in zip(self.nets, larger, strict=True)]
 
 
 def levels_of(upscale: int) -> int:
-    """How many times 2 makes the scale. Raises OptionsError where it is not 2, 4 or 8."""
+    """Returns log2 of the scale. Raises OptionsError if the scale is not 2, 4 or 8."""
     if upscale not in (2, 4, 8):
         raise OptionsError(f"scale {upscale} is not supported by DRN: use 2, 4 or 8")
     return upscale.bit_length() - 1
 
 
 def radius_of(upscale: int, num_block: int) -> int:
-    """LR px to either side that the image depends on: up the U-net from the end, down it, and the bicubic."""
-    reach = 1  # of the last convolution, in px of the map at hand
+    """Receptive field in LR px, computed backward: up path, down path, then the bicubic interpolation."""
+    reach = 1  # of the last convolution, in px of the current feature map
     for _ in range(levels_of(upscale)):
         reach = -(-reach // 2) + 1 + 2 * num_block
     for _ in range(levels_of(upscale)):
@@ -268,7 +268,7 @@ SPEC = ARCHS.register(
         radius=lambda args: radius_of(args["upscale"], args["num_block"]),
         infer=infer,
         readings=readings,
-        notes=("the mean layers are kept as they are: they were trained",),
+        notes=("the mean layers are kept unchanged: they were trained",),
     )
 )
 

@@ -2,7 +2,7 @@
 
 Paper: https://arxiv.org/abs/1707.02921
 Reference: https://github.com/sanghyun-son/EDSR-PyTorch (MIT)
-Constructor words, defaults and state-dict keys are BasicSR's. Differs from the reference: the mean is a
+Constructor arguments, defaults and state-dict keys are BasicSR's. Differs from the reference: the mean is a
 buffer, not a frozen convolution. Baseline x2: 1,369,859 parameters; EDSR x2: 40,729,603.
 """
 
@@ -38,7 +38,7 @@ __all__ = ["EDSR", "SPEC"]
 
 @records_arguments
 class EDSR(nn.Module):
-    """A deep residual trunk at LR size, then sub-pixel enlargement.
+    """A deep residual trunk at LR size, then sub-pixel upsampling.
 
     Args:
         num_in_ch: channels of the input.
@@ -51,7 +51,7 @@ class EDSR(nn.Module):
         rgb_mean: mean subtracted before and added after, in [0, 1], one value per channel.
 
     Raises:
-        OptionsError: another scale, or another number of mean values.
+        OptionsError: If the scale or the number of mean values is not supported.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class EDSR(nn.Module):
 def infer(state_dict: StateDict) -> dict[str, Any] | None:
     needed = ("conv_first.weight", "body.0.conv1.weight", "conv_after_body.weight", "conv_last.weight")
     if not has_convolutions(state_dict, needed) or count_indices(state_dict, "pre_process"):
-        return None  # MDSR has the same and more
+        return None  # MDSR has the same keys and more
     ends = ends_of(state_dict)
     return {
         **ends,
@@ -106,7 +106,7 @@ def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) ->
 
 
 def _saved_by_super_image(config: Arguments) -> dict[str, Any]:
-    """super-image works on [0, 1] and never calls the mean layers that it saves."""
+    """Arguments of super-image's files: it works on [0, 1] and never calls the mean layers that it saves."""
     res_scale = {"res_scale": config["res_scale"]} if "res_scale" in config else {}
     return {"img_range": 1.0, "rgb_mean": list(NO_MEAN), **res_scale}
 
@@ -116,7 +116,7 @@ def rename(state_dict: StateDict) -> StateDict:
     if any(key not in state_dict for key in ("head.0.weight", "body.0.body.0.weight", "tail.1.weight")):
         return state_dict
     if any(".conv_assembly." in key for key in state_dict):
-        return state_dict  # PA-EDSR has the same and an attention
+        return state_dict  # PA-EDSR has the same keys and an attention
     rules = (
         (r"^head\.0\.", "conv_first."),
         (r"^body\.(\d+)\.body\.0\.", r"body.\1.conv1."),
@@ -152,7 +152,7 @@ SPEC = ARCHS.register(
         },
         fp16=False,  # the trunk works on 0..255; the large model overflows
         tiling="local",
-        # Every enlargement costs one LR px more, whatever its stages: their reaches halve.
+        # Every upsampling adds one LR px, whatever its stages: the reach of each stage is half the last.
         radius=lambda args: 2 * args["num_block"] + (3 if args["upscale"] == 1 else 4),
         infer=infer,
         rename=rename,

@@ -2,8 +2,8 @@
 
 Paper: https://arxiv.org/abs/1612.07919
 Reference: https://github.com/msmsajjadi/EnhanceNet-Code (CC BY-NC-ND 4.0)
-Written from a description. Differs from the reference: its bicubic enlargement is that of TensorFlow 1
-(a = -0.75, corners of px aligned), ours that of MATLAB (a = -0.5, centers aligned). x4: 852,867 parameters.
+Written from a description. Differs from the reference: its bicubic interpolation is TensorFlow 1's
+(a = -0.75, corners of px aligned), ours MATLAB's (a = -0.5, centers aligned). x4: 852,867 parameters.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MEAN = (0.47614917, 0.45001204, 0.40904046)
 
 
 class UpsampleStage(nn.Module):
-    """Nearest enlargement by 2 - conv - ReLU."""
+    """Nearest upsampling by 2 - conv - ReLU."""
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class UpsampleStage(nn.Module):
 
 @records_arguments
 class EnhanceNet(nn.Module):
-    """Residual blocks at LR size, nearest enlargement with convolutions, added to the bicubic image.
+    """Residual blocks at LR size, nearest upsampling with convolutions, added to the bicubic image.
 
     Args:
         num_in_ch: channels of the input.
@@ -49,10 +49,10 @@ class EnhanceNet(nn.Module):
         num_feat: width.
         num_block: residual blocks.
         upscale: 2 or 4; the paper's is 4.
-        rgb_mean: mean subtracted from what the convolutions see, in [0, 1].
+        rgb_mean: mean subtracted from the input of the convolutions, in [0, 1].
 
     Raises:
-        OptionsError: another scale, or means of another number of channels.
+        OptionsError: If the scale or the number of mean values is not supported.
     """
 
     def __init__(

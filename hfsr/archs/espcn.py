@@ -25,14 +25,14 @@ __all__ = ["ESPCN", "SPEC"]
 
 @records_arguments
 class ESPCN(nn.Module):
-    """Luma at LR size through three convolutions with tanh; the last makes all sub-pixels, shuffled in place.
+    """Luma at LR size through three convolutions with tanh, then a pixel shuffle of all sub-pixels.
 
     Args:
         num_feat: width after the first and after the second convolution.
         upscale: 2, 3, 4 or 8.
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     def __init__(self, *, num_feat: Sequence[int] = (64, 32), upscale: int = 3) -> None:
@@ -41,7 +41,7 @@ class ESPCN(nn.Module):
             raise OptionsError(f"scale {upscale} is not supported by ESPCN: use 2, 3, 4 or 8")
         self.scale = upscale
         wide, narrow = num_feat
-        self.enlarge = Bicubic(upscale)  # of the chroma
+        self.enlarge = Bicubic(upscale)  # for the chroma
         self.first_part = nn.Sequential(
             nn.Conv2d(1, wide, 5, padding=2), nn.Tanh(), nn.Conv2d(wide, narrow, 3, padding=1), nn.Tanh()
         )

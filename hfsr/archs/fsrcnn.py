@@ -26,7 +26,7 @@ __all__ = ["FSRCNN", "SPEC"]
 
 @records_arguments
 class FSRCNN(nn.Module):
-    """Luma at LR size: feature extraction, shrinking, mapping, expanding; a 9x9 deconvolution enlarges.
+    """Luma at LR size: feature extraction, shrinking, mapping, expanding; a 9x9 deconvolution upsamples.
 
     Args:
         num_feat: width d of the features.
@@ -35,7 +35,7 @@ class FSRCNN(nn.Module):
         upscale: 2, 3 or 4.
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class FSRCNN(nn.Module):
         if upscale not in (2, 3, 4):
             raise OptionsError(f"scale {upscale} is not supported by FSRCNN: use 2, 3 or 4")
         self.scale = upscale
-        self.enlarge = Bicubic(upscale)  # of the chroma
+        self.enlarge = Bicubic(upscale)  # for the chroma
         self.first_part = nn.Sequential(nn.Conv2d(1, num_feat, 5, padding=2), nn.PReLU(num_feat))
         shrink = [nn.Conv2d(num_feat, num_shrunk, 1), nn.PReLU(num_shrunk)]
         mapping: list[nn.Module] = []
@@ -59,7 +59,7 @@ class FSRCNN(nn.Module):
         self._initialize()
 
     def _initialize(self) -> None:
-        """Weights for PReLU, as the paper has them; the deconvolution starts near zero."""
+        """Initializes weights for PReLU, as in the paper; the deconvolution starts near zero."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=0.25)
@@ -88,7 +88,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def rename(state_dict: StateDict) -> StateDict:
-    """Renames the layout that calls every step by its name."""
+    """Renames the layout whose keys are the names of the paper's steps."""
     if not has_convolutions(state_dict, ("feature_extraction.0.weight", "map.0.weight", "deconv.weight")):
         return state_dict
     steps = count_indices(state_dict, "map")
@@ -103,7 +103,7 @@ def rename(state_dict: StateDict) -> StateDict:
 
 
 def _reach_of_deconvolution(upscale: int) -> int:
-    """LR px to either side of an LR px that the 9x9 deconvolution needs for its block of output px."""
+    """LR px to either side of an LR px on which its block of output px depends, in the 9x9 deconvolution."""
     return max(4 // upscale, (upscale + 3) // upscale)
 
 
@@ -132,6 +132,6 @@ SPEC = ARCHS.register(
         radius=lambda args: 2 + args["num_map"] + _reach_of_deconvolution(args["upscale"]),
         infer=infer,
         rename=rename,
-        notes=("the tensors of all scales are alike: the scale must be told",),
+        notes=("the tensors of all scales have the same shapes: pass the scale",),
     )
 )

@@ -37,16 +37,16 @@ __all__ = [
 ]
 
 LEVELS = {2: 1, 3: 2, 4: 2, 8: 3}
-"""Levels per scale; each doubles. An image at x3 is made at x4 and reduced by bicubic interpolation, as the
-authors' test code does.
+"""Number of levels by scale; each doubles. An x3 image is computed at x4 and reduced by bicubic
+interpolation, as in the authors' test code.
 """
 
 
 class FeatureUpsampling(nn.Module):
     """Transposed convolution to exactly twice the size.
 
-    A 3x3 kernel overhangs by one px, which goes at the bottom and on the right, as in the authors' MatConvNet
-    code (crop [0 1 0 1]); a 4x4 kernel overhangs to all sides.
+    A 3x3 kernel overhangs by one px, which is cropped at the bottom and on the right, as in the authors'
+    MatConvNet code (crop [0 1 0 1]); a 4x4 kernel overhangs to all sides.
     """
 
     def __init__(self, num_feat: int, kernel_size: int, bias: bool) -> None:
@@ -61,7 +61,7 @@ class FeatureUpsampling(nn.Module):
 
 
 def image_upsampling() -> nn.ConvTranspose2d:
-    """The image branch of a level: a learned 4x4 transposed convolution that starts bilinear."""
+    """Image branch of a level: a learned 4x4 transposed convolution, initialized as bilinear."""
     layer = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
     row = torch.tensor([0.25, 0.75, 0.75, 0.25])
     with torch.no_grad():
@@ -71,7 +71,7 @@ def image_upsampling() -> nn.ConvTranspose2d:
 
 @torch.no_grad()
 def initialize(network: nn.Module, first: nn.Conv2d) -> None:
-    """The authors' start: He's weights behind LeakyReLU, zero biases, the first convolution near zero."""
+    """Initializes as the authors do: He's weights for LeakyReLU, zero biases, first convolution near zero."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and module.weight.shape[:2] != (1, 1):
             fan_in = module.kernel_size[0] * module.kernel_size[1] * module.in_channels
@@ -82,7 +82,7 @@ def initialize(network: nn.Module, first: nn.Conv2d) -> None:
 
 
 class Level(nn.Module):
-    """One level of the pyramid: features and image double in size, and the features correct the image."""
+    """One level of the pyramid: doubles features and image, and adds a residual from the features."""
 
     def __init__(self, num_feat: int, num_conv: int, deconv_kernel: int, bias: bool) -> None:
         super().__init__()
@@ -102,17 +102,17 @@ class Level(nn.Module):
 
 @records_arguments
 class LapSRN(nn.Module):
-    """A pyramid of levels, each of which doubles the luma and adds a residual found in features.
+    """A pyramid of levels, each of which doubles the luma and adds a residual computed from features.
 
     Args:
         num_feat: width.
         num_conv: convolutions of a level before it doubles.
-        deconv_kernel: side of the kernel that doubles the features: the authors' 3, or 4 for the port.
+        deconv_kernel: side of the kernel that doubles the features: 3 for the authors, 4 for the port.
         bias: False for the port.
         upscale: 2, 4 or 8, or 3, which is x4 reduced.
 
     Raises:
-        OptionsError: another scale or kernel.
+        OptionsError: If the scale or the kernel is not supported.
     """
 
     def __init__(
@@ -136,11 +136,11 @@ class LapSRN(nn.Module):
             Level(num_feat, num_conv, deconv_kernel, bias) for _ in range(LEVELS[upscale])
         )
         self.reduce = Bicubic(3, 4) if upscale == 3 else nn.Identity()
-        self.enlarge = nn.ModuleList(Bicubic(scale) for scale in scales_of_levels(upscale))  # of the chroma
+        self.enlarge = nn.ModuleList(Bicubic(scale) for scale in scales_of_levels(upscale))  # for the chroma
         initialize(self, self.conv_first)
 
     def lumas(self, x: Tensor) -> list[Tensor]:
-        """The luma of the image at every level."""
+        """Luma of the image at every level."""
         image = luma(x)
         features = self.lrelu(self.conv_first(image))
         images = []
@@ -153,7 +153,7 @@ class LapSRN(nn.Module):
         return with_luma(self.enlarge[-1](x), self.lumas(x)[-1])
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
-        """The image at every level, from x2 to `upscale`; the last is what `forward` returns."""
+        """Images at every level, from x2 to `upscale`; the last is the result of `forward`."""
         return [with_luma(up(x), y) for up, y in zip(self.enlarge, self.lumas(x), strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -162,15 +162,17 @@ class LapSRN(nn.Module):
 
 
 def scales_of_levels(upscale: int) -> list[int]:
-    """The scale of every level's image, from 2 to `upscale`."""
+    """Returns the scale of every level's image, from 2 to `upscale`."""
     return [*(2**level for level in range(1, LEVELS[upscale])), upscale]
 
 
 def radius_of(upscale: int, convs: int, deconv_kernel: int) -> int:
-    """LR px to either side that one LR px's block of output depends on: walks the pyramid from top to bottom.
+    """Receptive field in LR px of one LR px's block of output, computed from the last level to the first.
 
     Args:
+        upscale: 2, 3, 4 or 8.
         convs: 3x3 convolutions that a level applies before it doubles.
+        deconv_kernel: side of the kernel that doubles the features.
     """
     levels = LEVELS[upscale]
     low, high = (-2, 5) if upscale == 3 else (0, 2**levels - 1)  # px of the image; x3: seen by the reduction
@@ -194,7 +196,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
         "deconv_kernel": state_dict["levels.0.up_features.conv.weight"].shape[-1],
         "bias": "conv_first.bias" in state_dict,
     }
-    # Two levels are those of x4 and of x3 alike: that scale must be told. The port knows x4 alone.
+    # x3 and x4 both have two levels: the caller must pass that scale. The port exists for x4 only.
     told = levels != 2 or not (arguments["bias"] or arguments["deconv_kernel"] == 3)
     return {**arguments, "upscale": 2**levels} if told else arguments
 
@@ -209,7 +211,7 @@ def rename(state_dict: StateDict) -> StateDict:
         return state_dict
     renamed = {key: tensor for key, tensor in state_dict.items() if key not in theirs}
     for key, part in theirs.items():
-        # Theirs count down to 1, the largest.
+        # The authors' levels count down to 1, the largest.
         prefix = f"levels.{max(levels) - int(part['level'])}." if part["level"] else ""
         layer = f"convs.{2 * int(part['conv']) - 2}" if part["conv"] else AUTHORS_LAYERS[part["layer"]]
         renamed[f"{prefix}{layer}.{AUTHORS_TENSORS[part['tensor']]}"] = state_dict[key]
@@ -230,7 +232,7 @@ def _rename_port(state_dict: StateDict) -> StateDict:
 
 
 def authors_parts(state_dict: StateDict) -> dict[str, re.Match[str]]:
-    """The keys that are the authors' parameters, taken apart; none where it is not their layout."""
+    """Matches of the keys that are the authors' parameters; empty if it is not their layout."""
     parts = {key: part for key in state_dict if (part := _AUTHORS_PARAMETER.search(key))}
     return parts if any(part["layer"] == "img_up" for part in parts.values()) else {}
 
@@ -266,6 +268,6 @@ SPEC = ARCHS.register(
         radius=lambda args: radius_of(args["upscale"], args["num_conv"], args["deconv_kernel"]),
         infer=infer,
         rename=rename,
-        notes=("the tensors of x3 and x4 are alike: the scale must be told",),
+        notes=("the tensors of x3 and x4 have the same shapes: pass the scale",),
     )
 )

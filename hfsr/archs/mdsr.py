@@ -2,8 +2,9 @@
 
 Paper: https://arxiv.org/abs/1707.02921 (section 3.3, figure 5)
 Reference: https://github.com/sanghyun-son/EDSR-PyTorch (MIT)
-One network for x2, x3 and x4: only its ends belong to a scale. Keys of shared parts are those of our EDSR.
-Differs from the reference: the mean is a buffer, not a frozen convolution. 80 blocks: 7,953,987 parameters.
+One network for x2, x3 and x4: only its two ends depend on the scale. Keys of shared parts are those of our
+EDSR. Differs from the reference: the mean is a buffer, not a frozen convolution. 80 blocks: 7,953,987
+parameters.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ SCALES = (2, 3, 4)
 
 @records_arguments
 class MDSR(nn.Module):
-    """A shared residual trunk between two 5x5 residual blocks and an enlargement for each scale.
+    """A shared residual trunk between two 5x5 residual blocks and an upsampler for each scale.
 
-    Every scale's parts are in the state dict; `upscale` says which of them run.
+    Every scale's parts are in the state dict; `upscale` selects those that run.
 
     Args:
         num_in_ch: channels of the input.
@@ -54,7 +55,7 @@ class MDSR(nn.Module):
         rgb_mean: mean subtracted before and added after, in [0, 1].
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     def __init__(

@@ -2,8 +2,8 @@
 
 Paper: https://arxiv.org/abs/1903.00875
 Reference: https://github.com/XuecaiHu/Meta-SR-Pytorch (no license stated)
-State-dict keys are the reference's. Differs from it: takes and returns [0, 1] and works on 0..255 inside; the
-filters are computed once for each distinct offset, instead of for every px of a grid that is masked
+State-dict keys are the reference's. Differs from it: takes and returns [0, 1] and works on 0..255 internally;
+the filters are computed once for each distinct offset, instead of for every px of a grid that is masked
 afterwards. 22,419,096 parameters, the trainable mean layers included.
 """
 
@@ -27,16 +27,16 @@ __all__ = ["SPEC", "MetaRDN"]
 
 COLORS = 3
 SMALLEST, LARGEST = 1.1, 4.0
-"""The scales that the paper trains."""
+"""Range of the scales that the paper trains."""
 _GATHERED = 1 << 24
-"""Numbers gathered at a time, so that memory does not grow with the image."""
+"""Maximum number of values gathered at once, so that memory does not grow with the image."""
 
 
 class MetaUpscale(PositionalEnlargement):
-    """Filters every output px by 3x3 weights that a small network predicts from its place between input px.
+    """Filters every output px by 3x3 weights that a small network predicts from its sub-pixel position.
 
-    That network sees (1 / scale, row offset, column offset), the offsets being how far the output px lies
-    below and to the right of its source, in [0, 1) input px. Its 256 hidden units give the weights of
+    That network takes (1 / scale, row offset, column offset). The offsets are the distances, in [0, 1) input
+    px, of the output px below and to the right of its source. Its 256 hidden units predict the weights of
     num_feat x 3 x 3 inputs for each color.
 
     Args:
@@ -56,12 +56,12 @@ class MetaUpscale(PositionalEnlargement):
         )
 
     def filters(self, row_offset: float, column_offsets: Tensor, scale: float) -> Tensor:
-        """The weights for one row offset and each of n column offsets: (n, 9 * num_feat, 3)."""
+        """Weights for one row offset and each of n column offsets: (n, 9 * num_feat, 3)."""
         place = column_offsets.new_full((len(column_offsets), 3), 1 / scale)
         place[:, 1] = row_offset
         place[:, 2] = column_offsets
         filters = self.meta_block(place.to(next(self.parameters())))
-        # Predicted channel by channel, each with its 3x3 px; wanted px by px, each with its channels.
+        # Predicted channel by channel, each with its 3x3 px; reordered to px by px, each with its channels.
         return filters.view(len(place), -1, 9, COLORS).transpose(1, 2).flatten(1, 2)
 
     def part(self, x: Tensor, rows: tuple[int, int], columns: tuple[int, int], scale: float) -> Tensor:
@@ -92,9 +92,9 @@ class MetaUpscale(PositionalEnlargement):
 
 
 def places(start: int, stop: int, scale: float) -> tuple[Tensor, Tensor]:
-    """Where output px `start` to `stop` lie: their source, counted from the first one's, and their offset.
+    """Sources of output px `start` to `stop`, relative to the first one's source, and their offsets.
 
-    Offsets are rounded to 1e-6, so that those which are equal on paper are equal.
+    Offsets are rounded to 1e-6, so that mathematically equal offsets are equal.
     """
     positions = torch.arange(start, stop, dtype=torch.float64, device="cpu") / scale
     sources = (positions + EPSILON).floor()
@@ -111,11 +111,11 @@ class MetaRDN(ResidualDenseTrunk):
         num_block: residual dense blocks D.
         num_layer: convolutions in each, C.
         num_grow_ch: channels that each of them adds, G.
-        upscale: a real number from 1.1 to 4; `forward` takes another.
+        upscale: default scale, a real number from 1.1 to 4; `forward` accepts another.
         img_range: range the trunk works in; released weights use 255.
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     def __init__(
@@ -138,19 +138,20 @@ class MetaRDN(ResidualDenseTrunk):
         check_scale(upscale)
         self.scale = int(upscale) if upscale == int(upscale) else upscale
         self.img_range = img_range
-        # As in the reference the mean layers are trained too.
+        # As in the reference, the mean layers are trainable.
         self.sub_mean = shift_layer([-img_range * mean for mean in DIV2K_MEAN])
         self.add_mean = shift_layer([img_range * mean for mean in DIV2K_MEAN])
         self.P2W = MetaUpscale(num_feat, self.scale)
 
     def deep(self, x: Tensor) -> Tensor:
+        """Returns the feature map of the trunk for RGB in [0, 1]."""
         return self.features(self.sub_mean(x * self.img_range))
 
     def core(self, x: Tensor) -> Tensor:
         return self.add_mean(self.P2W(self.deep(x))) / self.img_range
 
     def forward(self, x: Tensor, upscale: float | None = None) -> Tensor:
-        """Enlarges by `upscale`, or by the scale it was built for.
+        """Upscales by `upscale`, or by the scale the network was built for.
 
         Args:
             x: RGB in [0, 1], (B, 3, H, W).
@@ -166,7 +167,7 @@ class MetaRDN(ResidualDenseTrunk):
 
 
 def check_scale(upscale: float) -> None:
-    """Raises OptionsError where the network was not made for a scale."""
+    """Raises OptionsError if the scale is outside the supported range."""
     if not SMALLEST <= upscale <= LARGEST:
         raise OptionsError(
             f"scale {upscale} is not supported by MetaRDN: use a number from {SMALLEST} to {LARGEST:g}"
@@ -200,12 +201,12 @@ SPEC = ARCHS.register(
             **{f"metardn_x{s}": {**_SIZE, "upscale": s} for s in (2, 3, 4)},
             "metardn_tiny": {"num_feat": 8, "num_block": 2, "num_layer": 2, "num_grow_ch": 8, "upscale": 2},
         },
-        bf16=False,  # nothing goes around the trunk: fresh weights are 51 dB from float32
+        bf16=False,  # no skip connection around the trunk: fresh weights are 51 dB from float32
         fp16=False,  # the trunk works on 0..255
         tiling="positional",
         radius=lambda args: args["num_block"] * args["num_layer"] + 4,
         infer=infer,
         readings=readings,
-        notes=("any real scale from 1.1 to 4: 2 unless another is asked for",),
+        notes=("any real scale from 1.1 to 4; the default is 2",),
     )
 )

@@ -1,9 +1,9 @@
 """VGG16 for materials: the features of ESRGAN's other perceptual loss, "MINC".
 
-Paper: https://arxiv.org/abs/1809.00219 (Wang et al., ECCVW 2018), which uses it: VGG16 fine-tuned to tell
+Paper: https://arxiv.org/abs/1809.00219 (Wang et al., ECCVW 2018), which uses it: VGG16 fine-tuned to classify
 the materials of the Materials in Context Database (https://arxiv.org/abs/1412.0623).
 Reference: none; the circulated file `VGG16minc_53.pth`, whose keys these are, was made from a Caffe model.
-Neither its license nor how its input was prepared is known; circulated users feed it RGB in [0, 1] as it is.
+Neither its license nor its input normalization is known; circulated code passes RGB in [0, 1] unchanged.
 Differs from VGG16: pools round sizes up, and nothing follows the last convolution. 14,714,688 parameters.
 """
 
@@ -26,7 +26,7 @@ _STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 
 @records_arguments
 class VGG16MINC(nn.Module):
-    """Thirteen 3x3 convolutions with ReLUs between them, halved four times by maximum.
+    """Thirteen 3x3 convolutions with ReLUs between them and four max-poolings.
 
     Args:
         num_in_ch: channels of the input.
@@ -73,12 +73,12 @@ SPEC = ARCHS.register(
         task="perceptual loss",
         title="ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks",
         paper="https://arxiv.org/abs/1809.00219",
-        reference="none: the file of weights is passed around without its code",
+        reference="none: the weight file circulates without its code",
         license="none stated",
         scales=(),
         presets={"vgg16_minc": {"num_feat": 64}, "vgg16_minc_tiny": {"num_feat": 2}},
         radius=lambda _: 98,
         infer=infer,
-        notes=("whether its input wants ImageNet's mean and deviation is unknown: an option of the loss",),
+        notes=("whether the input needs ImageNet's mean and deviation is unknown: set it in the loss",),
     )
 )

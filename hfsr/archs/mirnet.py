@@ -3,9 +3,9 @@
 Paper: https://arxiv.org/abs/2003.06792
 Reference: https://github.com/swz30/MIRNet (Academic Public License, non-commercial; ours is written anew)
 Differs from the reference: shared modules have one owner and one name, so that a state dict has no aliases;
-sides that are no multiple of 4 are padded and the result is cropped; the blur kernel is not stored; streams
-are pooled and fused one after another, never stacked; the 1x1 convolution comes before the bilinear
-enlargement, with which it commutes. 31,787,419 parameters.
+sides that are not a multiple of 4 are padded and the result is cropped; the blur kernel is not stored;
+streams are pooled and fused one after another, never stacked; the 1x1 convolution runs before the bilinear
+upsampling, with which it commutes. 31,787,419 parameters.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ._spec import ArchSpec, StateDict, records_arguments
 __all__ = ["SPEC", "MIRNet"]
 
 STREAMS = 3
-"""A block works at sizes 1, 1/2 and 1/4, twice as wide with each halving."""
+"""Number of streams: a block works at sizes 1, 1/2 and 1/4, twice as wide with each halving."""
 SIZE_MULTIPLE = 2 ** (STREAMS - 1)
 
 
@@ -40,7 +40,7 @@ def conv3x3(num_in: int, num_out: int) -> nn.Conv2d:
 
 
 class SKFF(nn.Module):
-    """Selective kernel feature fusion: weighs streams against each other, channel by channel.
+    """Selective kernel feature fusion: a weighted sum of streams, with weights for each channel.
 
     Args:
         num_feat: channels of each stream.
@@ -67,11 +67,11 @@ class SKFF(nn.Module):
 
 
 class DAU(nn.Module):
-    """Dual attention unit: two convolutions, gated px by px and channel by channel, added to the input.
+    """Dual attention unit: two convolutions, spatial and channel attention, added to the input.
 
     Args:
         num_feat: channels.
-        own_activation: whether it has a PReLU of its own, or is handed the one that all of them share.
+        own_activation: True if it has a PReLU of its own; otherwise `forward` takes the shared one.
     """
 
     def __init__(self, num_feat: int, *, own_activation: bool) -> None:
@@ -89,7 +89,7 @@ class DAU(nn.Module):
         self.conv1x1 = conv1x1(2 * num_feat, num_feat)
 
     def forward(self, x: Tensor, shared: nn.PReLU | None) -> Tensor:
-        """Args: x: (B, C, H, W); shared: the activation, None where it has its own. Returns: (B, C, H, W)."""
+        """Args: x: (B, C, H, W); shared: the activation, None if it has its own. Returns: (B, C, H, W)."""
         activation = self.activation if shared is None else shared
         features = self.conv2(activation(self.conv1(x)))
         extremes = torch.cat([features.amax(1, keepdim=True), features.mean(1, keepdim=True)], 1)
@@ -99,7 +99,7 @@ class DAU(nn.Module):
 
 
 class Down(nn.Module):
-    """Halves a map and doubles its channels, blurred before every second px goes; two paths, summed."""
+    """Halves a feature map and doubles its channels, with blur against aliasing; two paths, summed."""
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Doubles a map's sides and halves its channels; two paths, summed."""
+    """Doubles a feature map's sides and halves its channels; two paths, summed."""
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
@@ -147,14 +147,14 @@ def up(num_feat: int, times: int) -> nn.Sequential:
 
 
 class MSRB(nn.Module):
-    """Multi-scale residual block: streams at sizes 1, 1/2 and 1/4 that exchange what they found.
+    """Multi-scale residual block: streams at sizes 1, 1/2 and 1/4 that exchange features.
 
-    Each stream passes a DAU, then a second one with what the others are fused into it: all fusions are made
-    before any of these DAUs runs.
+    Each stream passes a DAU, is fused with the other streams, and passes a second DAU. All fusions run before
+    any of the second DAUs.
 
     Args:
         num_feat: width of the largest stream.
-        share_dau: whether a stream's two DAUs are one, with the activation that `forward` is handed.
+        share_dau: True if a stream's two DAUs are one module with the activation that `forward` takes.
     """
 
     def __init__(self, num_feat: int, *, share_dau: bool) -> None:
@@ -172,7 +172,7 @@ class MSRB(nn.Module):
         self.conv_out = conv3x3(num_feat, num_feat)
 
     def resized(self, stream: Tensor, source: int, target: int) -> Tensor:
-        """Stream `source` at the size and width of stream `target`."""
+        """Resizes stream `source` to the size and width of stream `target`."""
         if source == target:
             return stream
         path = self.down if source < target else self.up
@@ -210,7 +210,7 @@ class RRG(nn.Module):
 
 @records_arguments
 class MIRNet(nn.Module):
-    """Groups of multi-scale blocks between two convolutions, added to the image; the size stays.
+    """Groups of multi-scale blocks between two convolutions, added to the image; the size is kept.
 
     No convolution has a bias.
 
@@ -219,11 +219,11 @@ class MIRNet(nn.Module):
         num_feat: width of the largest stream, a multiple of 8.
         num_rrg: recursive residual groups.
         num_msrb: multi-scale blocks in each.
-        share_dau: as in the authors' code the two DAUs of a stream are one module, and all DAUs of the
-            network have one PReLU scalar; with False each has its own (42,239,298 parameters).
+        share_dau: True if, as in the authors' code, the two DAUs of a stream are one module and all DAUs of
+            the network share one PReLU scalar; with False each has its own (42,239,298 parameters).
 
     Raises:
-        OptionsError: a width that is no multiple of 8.
+        OptionsError: If the width is not a multiple of 8.
     """
 
     def __init__(
@@ -272,12 +272,12 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def rename(state_dict: StateDict) -> StateDict:
-    """Renames the official layout, whose shared modules are stored once for every place where they are used.
+    """Renames the official layout, which stores shared modules once for every place where they are used.
 
-    A file in which they differ comes from a network that was trained without sharing: then all are kept.
+    If the copies differ, the network was trained without sharing, and all of them are kept.
 
     Raises:
-        CheckpointError: its blur kernels are others.
+        CheckpointError: If its blur kernels differ from ours.
     """
     if "body.0.body.0.blocks.0.0.SA.spatial.conv.weight" not in state_dict:
         return state_dict
@@ -302,7 +302,7 @@ def rename(state_dict: StateDict) -> StateDict:
 
 
 def _unaliased(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Leaves out the second names of what is shared, where everything that can be shared is equal."""
+    """Removes the second names of shared modules, if all modules that can be shared are equal."""
     scalars = {key for key in state_dict if key.endswith(".activation.weight")}
     owners = {key: key.replace(".second.", ".first.") for key in state_dict if ".second." in key}
     owners.update(dict.fromkeys(scalars, "body.0.body.0.first.0.activation.weight"))
@@ -317,7 +317,7 @@ SPEC = ARCHS.register(
         name="MIRNet",
         cls=MIRNet,
         task="denoising",
-        keeps_flat_images=False,  # enhancement changes the light
+        keeps_flat_images=False,  # enhancement changes the brightness
         title="Learning Enriched Features for Real Image Restoration and Enhancement",
         paper="https://arxiv.org/abs/2003.06792",
         reference="https://github.com/swz30/MIRNet",
@@ -332,6 +332,6 @@ SPEC = ARCHS.register(
         radius=lambda args: args["num_rrg"] * (args["num_msrb"] * 56 + 1) + 2,
         infer=infer,
         rename=rename,
-        notes=("released for denoising, enhancement and RealSR alike: its tensors do not tell the task",),
+        notes=("released for denoising, enhancement and RealSR: the tensors do not show the task",),
     )
 )

@@ -44,11 +44,11 @@ class MSLapSRN(nn.Module):
     Args:
         num_feat: width.
         num_conv: convolutions of a block (D).
-        num_recursion: how often a level applies the block (R); the input of the level is added each time.
+        num_recursion: applications of the block in a level (R); the level's input is added each time.
         upscale: 2, 4 or 8, or 3, which is x4 reduced.
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     recursions: Tensor
@@ -71,13 +71,13 @@ class MSLapSRN(nn.Module):
         self.residual = nn.Conv2d(num_feat, 1, 3, padding=1)
         self.up_image = image_upsampling()
         self.reduce = Bicubic(3, 4) if upscale == 3 else nn.Identity()
-        self.enlarge = nn.ModuleList(Bicubic(scale) for scale in scales_of_levels(upscale))  # of the chroma
-        # No weight shows it; the authors' files tell it by the names of their layers (see `rename`).
+        self.enlarge = nn.ModuleList(Bicubic(scale) for scale in scales_of_levels(upscale))  # for the chroma
+        # No weight shows it; `rename` reads it from the layer names of the authors' files.
         self.register_buffer("recursions", torch.tensor(num_recursion), persistent=False)
         initialize(self, self.conv_first)
 
     def lumas(self, x: Tensor) -> list[Tensor]:
-        """The luma of the image at every level."""
+        """Luma of the image at every level."""
         image = luma(x)
         features = self.conv_first(image)
         images = []
@@ -94,7 +94,7 @@ class MSLapSRN(nn.Module):
         return with_luma(self.enlarge[-1](x), self.lumas(x)[-1])
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
-        """The image at every level, from x2 to `upscale`; the last is what `forward` returns."""
+        """Images at every level, from x2 to `upscale`; the last is the result of `forward`."""
         return [with_luma(up(x), y) for up, y in zip(self.enlarge, self.lumas(x), strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -162,6 +162,9 @@ SPEC = ARCHS.register(
         infer=infer,
         readings=readings,
         rename=rename,
-        notes=("one set of weights for all scales: choose with scale", "8 recursions unless its file tells"),
+        notes=(
+            "one set of weights for all scales: choose with scale",
+            "8 recursions unless the file has others",
+        ),
     )
 )

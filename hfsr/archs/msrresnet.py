@@ -2,8 +2,8 @@
 
 Paper: https://arxiv.org/abs/1609.04802 (Ledig et al., CVPR 2017, for the original SRResNet)
 Reference: https://github.com/XPixelGroup/BasicSR (Apache-2.0)
-Constructor words, defaults and state-dict keys are BasicSR's. Differs from the paper: no batch norm, 3x3
-everywhere, LeakyReLU 0.1 for PReLU, no skip around the body but the bilinearly enlarged input.
+Constructor arguments, defaults and state-dict keys are BasicSR's. Differs from the paper: no batch norm, 3x3
+everywhere, LeakyReLU 0.1 for PReLU, no skip around the body but the bilinearly upscaled input.
 x4: 1,517,571 parameters.
 """
 
@@ -25,17 +25,17 @@ __all__ = ["SPEC", "MSRResNet"]
 
 @records_arguments
 class MSRResNet(nn.Module):
-    """Residual blocks at LR size and sub-pixel enlargement, added to the bilinearly enlarged input.
+    """Residual blocks at LR size and sub-pixel upsampling, added to the bilinearly upscaled input.
 
     Args:
         num_in_ch: channels of the input.
         num_out_ch: channels of the output.
         num_feat: width.
         num_block: residual blocks.
-        upscale: 2, 3 or 4; x4 enlarges by two stages of 2.
+        upscale: 2, 3 or 4; x4 upsamples in two stages of 2.
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def rename(state_dict: StateDict) -> StateDict:
-    """Renames KAIR's MSRResNet1, which has two other names for the same parts."""
+    """Renames KAIR's MSRResNet1, which uses other names for two parts."""
     if "recon_trunk.0.conv1.weight" not in state_dict or "HRconv.weight" not in state_dict:
         return state_dict
     return rename_keys(state_dict, ((r"^recon_trunk\.", "body."), (r"^HRconv\.", "conv_hr.")))

@@ -55,13 +55,13 @@ class PAEDSR(nn.Module):
         num_block: residual blocks, half of them before the attention.
         reduction: the attention compares num_feat // reduction channels.
         upscale: 2, 3 or 4.
-        res_scale: residual scaling of the blocks, and what the attention's own input is multiplied by.
+        res_scale: residual scaling of the blocks and of the attention's own input.
         img_range: range the trunk works in; released weights use 1.
         rgb_mean: mean subtracted before and added after, in [0, 1], one value per channel.
 
     Raises:
-        OptionsError: another scale, an odd number of blocks, a reduction that leaves no channel, or another
-            number of mean values.
+        OptionsError: If the scale or the number of mean values is not supported, the number of blocks is odd,
+            or the reduction leaves no channel.
     """
 
     def __init__(
@@ -115,8 +115,9 @@ def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) ->
 
 
 def rename(state_dict: StateDict) -> StateDict:
-    """Renames the official layout (head.0, body.i.body.0|2, body.M.conv_*, body.N, tail.0|1), in which the
-    attention stands a second time as msa, and absorbs its mean layers.
+    """Renames the official layout (head.0, body.i.body.0|2, body.M.conv_*, body.N, tail.0|1).
+
+    Removes the attention's second copy `msa` and absorbs the mean layers.
     """
     middle = blocks_before_attention(state_dict)
     if not middle or "tail.1.weight" not in state_dict:

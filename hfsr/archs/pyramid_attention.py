@@ -3,9 +3,9 @@
 Paper: https://arxiv.org/abs/2004.13824
 Reference: https://github.com/SHI-Labs/Pyramid-Attention-Networks (MIT)
 For denoising, demosaicing and JPEG artifacts; not the Path Aggregation Network. `pa_edsr` has its PA-EDSR.
-Differs from the reference: the mean, which was never applied, is left out; what blocks share has one owner;
-attention runs in blocks. Parameters: 5,957,255, on luma 5,954,949; the published counts are 24 higher: they
-include the frozen mean.
+Differs from the reference: the mean, which was never applied, is left out; parameters shared by blocks have
+one owner; attention runs in blocks. Parameters: 5,957,255, on luma 5,954,949; the published counts are 24
+higher: they include the frozen mean.
 """
 
 from __future__ import annotations
@@ -48,18 +48,19 @@ class PReLUBlock(nn.Module):
 
 @records_arguments
 class PyramidAttentionNet(nn.Module):
-    """Residual blocks with pyramid attention in their middle, at the size of the image.
+    """Residual blocks with pyramid attention in the middle, at the size of the image.
 
-    One slope, a single number, serves the PReLU of all blocks.
+    One scalar slope is shared by the PReLUs of all blocks.
 
     Args:
-        num_in_ch: 3 for RGB; 1 for luma (JPEG artifacts): the chroma is then left as it is.
+        num_in_ch: 3 for RGB; 1 for luma (JPEG artifacts), which keeps the chroma.
         num_feat: width.
         num_block: residual blocks, half of them before the attention.
         reduction: the attention compares num_feat // reduction channels.
 
     Raises:
-        OptionsError: other channels, an odd number of blocks, or a reduction that leaves no channel.
+        OptionsError: If the channels are not supported, the number of blocks is odd, or the reduction leaves
+            no channel.
     """
 
     scale = 1
@@ -103,8 +104,9 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def rename(state_dict: StateDict) -> StateDict:
-    """Renames the official layout (head.0, body.i.body.0|1|2, body.M.conv_*, body.N, tail.0), in which every
-    block has the one slope, and leaves out its mean layers, which are never applied.
+    """Renames the official layout (head.0, body.i.body.0|1|2, body.M.conv_*, body.N, tail.0).
+
+    Every block of that layout stores the one slope. Its mean layers, which are never applied, are removed.
     """
     middle = blocks_before_attention(state_dict)
     slopes = [key for key in state_dict if key.startswith("body.") and key.endswith(".body.1.weight")]
@@ -126,7 +128,7 @@ SPEC = ARCHS.register(
         name="PyramidAttentionNet",
         cls=PyramidAttentionNet,
         task="denoising",
-        keeps_flat_images=False,  # demosaicing takes what a sensor saw
+        keeps_flat_images=False,  # the input of demosaicing is a sensor's mosaic
         scales=(1,),
         presets={
             "panet_denoise": {"num_in_ch": 3, **_SIZE},

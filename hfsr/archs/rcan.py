@@ -2,7 +2,7 @@
 
 Paper: https://arxiv.org/abs/1807.02758
 Reference: https://github.com/yulunzhang/RCAN (no license stated)
-Constructor words, defaults and state-dict keys are BasicSR's, whose default is 16 blocks per group; the
+Constructor arguments, defaults and state-dict keys are BasicSR's, whose default is 16 blocks per group; the
 paper's 20 are the presets. Differs from the reference: the mean is a buffer, not a (trainable) convolution.
 10 groups of 20 blocks: 15,444,643 parameters at x2.
 """
@@ -56,7 +56,7 @@ class ChannelAttention(nn.Module):
 
 
 class RCAB(nn.Module):
-    """Residual channel attention block: conv - ReLU - conv, times its channels' gates, added to the input."""
+    """Residual channel attention block: conv - ReLU - conv, times channel gates, added to the input."""
 
     def __init__(self, num_feat: int, squeeze_factor: int, res_scale: float) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class RCAB(nn.Module):
         conv1, relu, conv2, attention = self.rcab
         residual = conv2(relu(conv1(x)))
         gates = attention(residual)
-        # Maps are large and gates are not: one walk over the maps multiplies and adds.
+        # Feature maps are large and gates small: one pass over the feature maps multiplies and adds.
         return torch.addcmul(x, residual, gates if self.res_scale == 1 else gates * self.res_scale)
 
 
@@ -91,7 +91,7 @@ class ResidualGroup(nn.Module):
 
 @records_arguments
 class RCAN(nn.Module):
-    """Residual groups inside a long residual, at LR size, then sub-pixel enlargement.
+    """Residual groups inside a long skip connection, at LR size, then sub-pixel upsampling.
 
     Args:
         num_in_ch: channels of the input.
@@ -106,7 +106,8 @@ class RCAN(nn.Module):
         rgb_mean: mean subtracted before and added after, in [0, 1], one value per channel.
 
     Raises:
-        OptionsError: another scale or number of mean values, or a gate without hidden channels.
+        OptionsError: If the scale or the number of mean values is not supported, or a gate has no hidden
+            channels.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ def rename(state_dict: StateDict) -> StateDict:
     rules = (
         (r"^head\.0\.", "conv_first."),
         (r"^body\.(\d+)\.body\.(\d+)\.body\.(0|2)\.", rf"{block}.\3."),
-        # The pool is inside our Sequential, so the gate's convolutions come one place later.
+        # The pool is inside our Sequential, so the indices of the gate's convolutions are one higher.
         (r"^body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.0\.", rf"{block}.3.attention.1."),
         (r"^body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.2\.", rf"{block}.3.attention.3."),
         (r"^body\.(\d+)\.body\.\d+\.(weight|bias)$", r"body.\1.conv.\2"),

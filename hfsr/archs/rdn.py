@@ -3,8 +3,9 @@
 Paper: https://arxiv.org/abs/1802.08797
 Reference: https://github.com/yulunzhang/RDN (no license stated), in PyTorch in
 https://github.com/sanghyun-son/EDSR-PyTorch (MIT) and https://github.com/XuecaiHu/Meta-SR-Pytorch
-State-dict keys are those of both ports; the second has a mean shift too, which is `rgb_mean` here. Differs
-from them: takes and returns [0, 1], works on 0..255 inside. 16 blocks of 8 layers, x2: 22,123,395 parameters.
+State-dict keys are those of both ports; the second also has a mean shift, which is `rgb_mean` here. Differs
+from them: takes and returns [0, 1], works on 0..255 internally. 16 blocks of 8 layers, x2: 22,123,395
+parameters.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["RDN", "SPEC", "ResidualDenseTrunk", "infer_trunk"]
 
 
 class DenseLayer(nn.Module):
-    """conv - ReLU, concatenated behind its input."""
+    """conv - ReLU, concatenated to its input."""
 
     def __init__(self, inputs: int, growth: int) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class ResidualDenseBlock(nn.Module):
 
 
 class ResidualDenseTrunk(nn.Module):
-    """What RDN and Meta-SR share: shallow features, residual dense blocks, and the fusion of all of them.
+    """Trunk shared by RDN and Meta-SR: shallow features, residual dense blocks, and the fusion of all.
 
     Args:
         num_in_ch: channels of the input.
@@ -84,7 +85,7 @@ class ResidualDenseTrunk(nn.Module):
 
 @records_arguments
 class RDN(ResidualDenseTrunk):
-    """A residual dense trunk at LR size, then sub-pixel enlargement.
+    """A residual dense trunk at LR size, then sub-pixel upsampling.
 
     Args:
         num_in_ch: channels of the input.
@@ -93,12 +94,12 @@ class RDN(ResidualDenseTrunk):
         num_block: residual dense blocks D (16, or 20 in the paper's first form).
         num_layer: convolutions in each, C (8, or 6).
         num_grow_ch: channels that each of them adds, G (64, or 32).
-        upscale: 2, 3 or 4; x4 enlarges by two stages of 2.
+        upscale: 2, 3 or 4; x4 upsamples in two stages of 2.
         img_range: range the trunk works in; released weights use 255.
-        rgb_mean: mean subtracted before and added after, in [0, 1]; none, or DIV2K's as in Meta-SR's port.
+        rgb_mean: mean subtracted before and added after, in [0, 1]: zeros, or DIV2K's as in Meta-SR's port.
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class RDN(ResidualDenseTrunk):
 
 
 def infer_trunk(state_dict: StateDict) -> dict[str, Any] | None:
-    """The arguments of a `ResidualDenseTrunk`, or None when there is none."""
+    """Returns the arguments of a `ResidualDenseTrunk`, or None if there is none."""
     growing = "RDBs.0.convs.0.conv.0.weight"
     if not has_convolutions(state_dict, ("SFENet1.weight", "SFENet2.weight", growing, "GFF.1.weight")):
         return None
@@ -170,7 +171,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
     first, *others = mean_shift_readings(img_range=255.0, rgb_mean=NO_MEAN, means=(NO_MEAN, DIV2K_MEAN))
-    # A file without mean layers shows no mean: that is left to the constructor.
+    # A file without mean layers shows no mean: the constructor's default applies.
     return [Reading(arguments={"img_range": 255.0}, reason=first.reason), *others]
 
 

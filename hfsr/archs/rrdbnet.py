@@ -2,8 +2,8 @@
 
 Paper: https://arxiv.org/abs/1809.00219
 Reference: https://github.com/xinntao/ESRGAN, trained with https://github.com/XPixelGroup/BasicSR (Apache-2.0)
-Constructor words, defaults and state-dict keys are BasicSR's. Differs from it: sides that are no multiple of
-what scales 1 and 2 divide by are padded, and the result is cropped. 23 blocks: 16,697,987 parameters at x4.
+Constructor arguments, defaults and state-dict keys are BasicSR's. Differs from it: at scales 1 and 2, sides
+that cannot be folded evenly are padded, and the result is cropped. 23 blocks: 16,697,987 parameters at x4.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = ["SPEC", "RRDBNet"]
 
 RESIDUAL_SCALE = 0.2
 UNSHUFFLE = {4: 1, 2: 2, 1: 4}
-"""By how much the input is folded into channels, so that the two enlargements by 2 give each scale."""
+"""Pixel-unshuffle factor of the input by scale, so that the two upsamplings by 2 give each scale."""
 
 
 class ResidualDenseBlock(nn.Module):
-    """Five convolutions, each fed by the input and what came before; 0.2 of the last is added to the input.
+    """Five convolutions, each with the input and all earlier outputs; 0.2 of the last is added to the input.
 
-    It starts small: Kaiming-normal weights times 0.1.
+    Initialized with Kaiming-normal weights times 0.1.
     """
 
     def __init__(self, num_feat: int, num_grow_ch: int) -> None:
@@ -68,10 +68,10 @@ class RRDB(nn.Module):
 
 @records_arguments
 class RRDBNet(nn.Module):
-    """Dense blocks inside two levels of residuals, then nearest enlargement and convolutions.
+    """Dense blocks inside two levels of residuals, then nearest upsampling and convolutions.
 
     There is no skip from the image to the result, no batch norm and no mean shift. Scales 1 and 2 fold the
-    input into channels, 4x4 or 2x2 px each, and then enlarge by 4 as well.
+    input into channels, 4x4 or 2x2 px each, and then upsample by 4 as well.
 
     Args:
         num_in_ch: channels of the input.
@@ -82,7 +82,7 @@ class RRDBNet(nn.Module):
         num_grow_ch: channels that a convolution adds inside a dense block.
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     def __init__(
@@ -129,10 +129,10 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     if not has_convolutions(state_dict, (*needed, "conv_up1.weight", "conv_up2.weight", "conv_hr.weight")):
         return None
     if "conv_up3.weight" in state_dict or "body.0.rdb1.conv1x1.weight" in state_dict:
-        return None  # relatives: an x8 network, ESRGAN+
+        return None  # related networks: an x8 network, ESRGAN+
     num_feat, folded = state_dict["conv_first.weight"].shape[:2]
     num_out_ch = state_dict["conv_last.weight"].shape[0]
-    # As the released networks have as many channels in as out, more in than out means that they are folded.
+    # The released networks have as many output as input channels; more input channels are folded ones.
     scale = {4 * num_out_ch: 2, 16 * num_out_ch: 1}.get(folded, 4)
     return {
         "num_in_ch": folded // UNSHUFFLE[scale] ** 2,
@@ -155,11 +155,11 @@ def rename(state_dict: StateDict) -> StateDict:
             (r"^HRconv\.", "conv_hr."),
         )
         return rename_keys(state_dict, rules)
-    is_plus = any(".conv1x1." in key for key in state_dict)  # ESRGAN+, which has more in a dense block
+    is_plus = any(".conv1x1." in key for key in state_dict)  # ESRGAN+, with more layers in a dense block
     if "model.1.sub.0.RDB1.conv1.0.weight" in state_dict and "model.10.weight" in state_dict and not is_plus:
         rules = (
             (r"^model\.0\.", "conv_first."),
-            # KAIR's fifth convolution has no activation, and so no index.
+            # KAIR's fifth convolution has no activation, and therefore no index.
             (r"^model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.(?:0\.)?(?=weight|bias)", r"body.\1.rdb\2.conv\3."),
             (r"^model\.1\.sub\.\d+\.(weight|bias)$", r"conv_body.\1"),
             (r"^model\.3\.", "conv_up1."),

@@ -1,7 +1,7 @@
 """Image Super-Resolution Using Deep Convolutional Networks, Dong et al., ECCV 2014 and TPAMI 2016.
 
 Paper: https://arxiv.org/abs/1501.00092
-Reference: https://github.com/yjn870/SRCNN-pytorch (no licence stated); the authors' own code is MATLAB.
+Reference: https://github.com/yjn870/SRCNN-pytorch (no license stated); the authors' own code is MATLAB.
 State-dict keys are that port's. Differs from the paper: convolutions pad with zeros, so that no border is
 lost. 9-1-5, 9-3-5, 9-5-5 on luma: 8,129, 24,513 and 57,281 parameters; on RGB: 20,099, 36,483 and 69,251.
 """
@@ -28,16 +28,16 @@ _SCALES = (2, 3, 4, 8)
 
 @records_arguments
 class SRCNN(nn.Module):
-    """Three convolutions on the bicubically enlarged picture: patches, their mapping, reconstruction.
+    """Three convolutions on the bicubically upscaled image: patches, their mapping, reconstruction.
 
     Args:
-        colour: "luma" for a network of brightness (chroma is bicubic), "rgb" for one of all three channels.
+        colour: "luma" for a network of the luma (chroma is bicubic), "rgb" for one of all three channels.
         num_feat: width after the first and after the second convolution.
         kernel_size: side of the second kernel: 1, 3 or 5; the first has 9, the last 5.
-        upscale: 2, 3, 4 or 8; the weights are trained for one, though no tensor shows which.
+        upscale: 2, 3, 4 or 8; weights are trained for one scale, though no tensor shows which.
 
     Raises:
-        OptionsError: another scale, colour or kernel.
+        OptionsError: If the scale, `colour` or kernel is not supported.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class SRCNN(nn.Module):
         return with_luma(enlarged, self.restore(luma(enlarged)))
 
     def restore(self, x: Tensor) -> Tensor:
-        """The three convolutions, on a picture of its channels at its final size."""
+        """Applies the three convolutions to an image or luma at its final size."""
         return self.conv3(self.relu(self.conv2(self.relu(self.conv1(x)))))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -129,6 +129,6 @@ SPEC = ARCHS.register(
         tiling="local",
         radius=lambda args: reach_of_enlarged(args["upscale"], 6 + args["kernel_size"] // 2),
         infer=infer,
-        notes=("the tensors of all scales are alike: the scale must be told",),
+        notes=("the tensors of all scales have the same shapes: pass the scale",),
     )
 )

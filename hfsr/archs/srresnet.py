@@ -2,7 +2,7 @@
 
 Paper: https://arxiv.org/abs/1609.04802 (figure 4, the generator; its discriminator is in `discriminators`)
 Reference: none was released by the authors.
-Differs from the paper: none. Two things that its figure leaves open are arguments (`prelu_per_channel`,
+Differs from the paper: none. Two properties that its figure leaves open are arguments (`prelu_per_channel`,
 `conv_bias`); there is no tanh at the end, as in the figure. x4: 1,549,462 parameters.
 """
 
@@ -51,19 +51,19 @@ class UpsampleStage(nn.Module):
 
 @records_arguments
 class SRResNet(nn.Module):
-    """Residual blocks with batch norm inside a long skip at LR size, then sub-pixel enlargement.
+    """Residual blocks with batch norm inside a long skip at LR size, then sub-pixel upsampling.
 
     Args:
         num_in_ch: channels of the input.
         num_out_ch: channels of the output.
         num_feat: width.
         num_block: residual blocks.
-        upscale: 2, 3 or 4; x4 enlarges by two stages of 2.
-        prelu_per_channel: a slope for every channel of a PReLU, instead of one for all.
-        conv_bias: biases in the convolutions.
+        upscale: 2, 3 or 4; x4 upsamples in two stages of 2.
+        prelu_per_channel: True if a PReLU has one slope per channel, False for one slope in all.
+        conv_bias: True if the convolutions have biases.
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ SPEC = ARCHS.register(
             "srresnet_tiny": {"num_feat": 8, "num_block": 2, "upscale": 2},
         },
         tiling="local",  # batch norm uses its running statistics outside training
-        # The last convolution reaches 4 HR px, which are 2 LR px after the enlargement's own.
+        # The last convolution reaches 4 HR px, which are 2 LR px, in addition to the upsampling.
         radius=lambda args: 2 * args["num_block"] + 8,
         infer=infer,
     )

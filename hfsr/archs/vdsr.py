@@ -41,10 +41,10 @@ class ConvReLU(nn.Module):
 
 @records_arguments
 class VDSR(nn.Module):
-    """What the bicubically enlarged luma lacks, found by a deep chain of convolutions and added to it.
+    """Adds a residual, predicted by a deep chain of convolutions, to the bicubically upscaled luma.
 
-    One set of weights, trained on several scales at once, serves them all: `upscale` only says how far the
-    image is enlarged before.
+    One set of weights, trained on several scales at once, serves all of them: `upscale` only sets the factor
+    of the bicubic interpolation.
 
     Args:
         num_feat: width.
@@ -53,7 +53,7 @@ class VDSR(nn.Module):
         upscale: 2, 3, 4 or 8.
 
     Raises:
-        OptionsError: another scale.
+        OptionsError: If the scale is not supported.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ _EVERY_SECOND = [(rf"^layers\.{i}\.", f"features.{2 * i}.") for i in range(64)]
 
 
 def rename(state_dict: StateDict) -> StateDict:
-    """Renames what others call the chain of convolutions.
+    """Renames three other layouts of the chain of convolutions.
 
     `features.0`, `features.2`, ... in the common port's older layout, `layers.0`, `layers.1`, ... in the
     authors' .mat file, `conv1`, `trunk.0`, ..., `conv2` in another port.

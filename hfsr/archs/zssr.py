@@ -1,8 +1,9 @@
-""" "Zero-Shot" Super-Resolution using Deep Internal Learning, Shocher, Cohen, Irani, CVPR 2018.
+"""Zero-shot super-resolution: "Zero-Shot" Super-Resolution using Deep Internal Learning.
 
+Shocher, Cohen, Irani, CVPR 2018
 Paper: https://arxiv.org/abs/1712.06087
 Reference: https://github.com/assafshocher/ZSSR (academic, non-commercial); state-dict keys are ours.
-The network only; it learns from the one image it is to enlarge (`hfsr zeroshot`). Differs from the
+The network only; `hfsr zeroshot` trains it on the one image that it upscales. Differs from the
 reference: none. 8 convolutions of width 64 without biases: 224,640 parameters.
 """
 
@@ -27,15 +28,15 @@ _SCALES = (2, 3, 4, 8)
 
 @records_arguments
 class ZSSRNet(nn.Module):
-    """A short chain of convolutions that finds what a bicubically enlarged image lacks.
+    """A short chain of convolutions that predicts the residual of a bicubically upscaled image.
 
     Args:
         num_feat: width.
-        num_conv: convolutions, the first and the last among them.
+        num_conv: number of convolutions, including the first and the last.
         upscale: 2, 3, 4 or 8.
 
     Raises:
-        OptionsError: another scale, or fewer than two convolutions.
+        OptionsError: If the scale is not supported, or there are fewer than two convolutions.
     """
 
     def __init__(self, *, num_feat: int = 64, num_conv: int = 8, upscale: int = 2) -> None:
@@ -54,14 +55,14 @@ class ZSSRNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def residual(self, enlarged: Tensor) -> Tensor:
-        """What is missing in an image that has its final size, however it got there, (B, 3, H, W)."""
+        """Residual of an image that has its final size, whatever resized it, (B, 3, H, W)."""
         features = enlarged
         for conv in self.convs[:-1]:
             features = self.relu(conv(features))
         return self.convs[-1](features)
 
     def refine(self, enlarged: Tensor) -> Tensor:
-        """Adds it, (B, 3, H, W)."""
+        """Adds the residual to the image, (B, 3, H, W)."""
         return enlarged + self.residual(enlarged)
 
     def core(self, x: Tensor) -> Tensor:
@@ -97,6 +98,6 @@ SPEC = ARCHS.register(
         tiling="local",
         radius=lambda args: reach_of_enlarged(args["upscale"], args["num_conv"]),
         infer=infer,
-        notes=("it is trained on the one image it enlarges: the tensors do not tell the scale",),
+        notes=("trained on the one image that it upscales: the tensors do not show the scale",),
     )
 )

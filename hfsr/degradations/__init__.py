@@ -1,7 +1,7 @@
-"""How a good image becomes a bad one: for training on the fly and for evaluation, the very same code.
+"""Degradations of images: the same code for training on the fly and for evaluation.
 
-Functions on pixels, and steps that the `degradation` of an option file chains. Importing this package
-registers the steps.
+Contains functions on pixels, and steps that the `degradation` of an option file chains. Importing this
+package registers the steps.
 """
 
 from .base import Chain, Seeded, Step, build_chain, seed_of

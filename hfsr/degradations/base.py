@@ -1,4 +1,4 @@
-"""How a good image becomes a bad one, step by step, as the `degradation` of an option file has it."""
+"""Base class of degradation steps, and chains of steps as the `degradation` of an option file lists them."""
 
 from __future__ import annotations
 
@@ -30,34 +30,35 @@ __all__ = [
 ]
 
 Interval = float | list[float]
-"""A number, or the lowest and the highest between which one is drawn, all equally likely."""
+"""A number, or the lowest and the highest value of a uniform distribution."""
 Words = dict[str, str | int | float]
-"""What a reader needs to repeat a degradation."""
+"""Information that a reader needs to repeat a degradation."""
 
 
 class Step(ABC):
-    """One operation on pixels: RGB uint8 (H, W, 3) or gray (H, W); some take or give float32 in [0, 1]."""
+    """One operation on pixels: RGB uint8 (H, W, 3) or gray (H, W); some use float32 in [0, 1]."""
 
     scale: int = 1
-    """Px of its input, along a side, for one px of what it gives."""
+    """Input px per output px along one side."""
     reach: int = 0
-    """How many px beyond a px it looks; those are cut along with a patch."""
+    """Px beyond a px on which its result depends; patches are cut with this margin."""
     beforehand: bool = False
-    """It draws nothing, and may be done to whole images before patches are cut from them and turned."""
+    """True if the step is deterministic and can be applied to whole images before cropping and
+    augmentation."""
     period: int = 1
-    """What it does to a px depends on the px's coordinates modulo this."""
+    """Period, in px, of the step's dependence on pixel coordinates."""
 
     @abstractmethod
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
-        """Degrades an image; all that is random is drawn from `rng`."""
+        """Degrades an image; all random numbers come from `rng`."""
 
     @abstractmethod
     def protocol(self) -> Words:
-        """What it does, for the statement that goes with every number."""
+        """Returns the description of the step for the measurement protocol."""
 
 
 class Chain(Step):
-    """Steps, one after the other; without any, the image stays as it is."""
+    """A sequence of steps; an empty chain returns the image unchanged."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
@@ -67,10 +68,10 @@ class Chain(Step):
         for step in steps:
             reach, before = reach + step.reach * before, before * step.scale
         self.reach = reach
-        # Evaluation also reduces by real scales (Meta-SR); only whole images are reduced by those.
+        # Evaluation also reduces by real scales (Meta-SR), but only whole images.
         whole = math.ceil(self.scale)
         self.grid = math.lcm(whole, *(step.period for step in steps)) if steps else 1
-        """Regions that begin and end on multiples of this are degraded as they are within the image."""
+        """Regions that start and end on multiples of this are degraded exactly as inside the whole image."""
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
         for step in self.steps:
@@ -78,16 +79,16 @@ class Chain(Step):
         return pixels
 
     def protocol(self) -> Words:
-        return {word: value for step in self.steps for word, value in step.protocol().items()}
+        return {key: value for step in self.steps for key, value in step.protocol().items()}
 
     def split(self) -> tuple[Chain, Chain]:
-        """What can be done beforehand, and what is left to do with each patch."""
+        """Splits into the steps that can run beforehand and those that must run on each patch."""
         count = next((k for k, step in enumerate(self.steps) if not step.beforehand), len(self.steps))
         return Chain(self.steps[:count]), Chain(self.steps[count:])
 
 
 class Seeded:
-    """A degradation as evaluation calls it: the same name always gives the same image."""
+    """A degradation for evaluation, seeded by the image's name: the same name gives the same image."""
 
     def __init__(self, step: Step, seed: int = 0) -> None:
         self.step, self.seed = step, seed
@@ -96,19 +97,20 @@ class Seeded:
         return self.step(gt, np.random.default_rng(seed_of(name, self.seed)))
 
     def protocol(self) -> Words:
-        words = self.step.protocol()
-        return words if self.step.beforehand else {**words, "seed": self.seed}
+        """Returns the description of the step, with the seed if the step is random."""
+        protocol = self.step.protocol()
+        return protocol if self.step.beforehand else {**protocol, "seed": self.seed}
 
 
 def build_chain(sections: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None, scale: int) -> Chain:
-    """The steps of an option file's `degradation`: one section with a `type`, or a list of them.
+    """Builds the steps of an option file's `degradation`: one section with a `type`, or a list of them.
 
     Args:
-        sections: None and an empty list do what is always done without the word: MATLAB bicubic.
-        scale: of the option file; a step that reduces and names no scale of its own reduces by this.
+        sections: None and an empty list mean the default, MATLAB bicubic.
+        scale: scale of the option file; the default for reducing steps without a scale of their own.
 
     Raises:
-        OptionsError: an unknown step or word, or steps that reduce by another scale.
+        OptionsError: If a step or key is unknown, or the steps reduce by another scale.
     """
     listed = [sections] if isinstance(sections, Mapping) else list(sections or ())
     if not listed and scale > 1:
@@ -123,21 +125,21 @@ def build_chain(sections: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
 def build_steps(sections: Sequence[Mapping[str, Any]], scale: int) -> list[Step]:
-    """The steps of sections with a `type`; those that reduce and name no scale reduce by `scale`.
+    """Builds the steps of sections with a `type`; reducing steps without a scale reduce by `scale`.
 
     Raises:
-        OptionsError: an unknown step or argument.
+        OptionsError: If a step or argument is unknown.
     """
     return [_build(section, scale) for section in sections]
 
 
 def _build(section: Mapping[str, Any], scale: int) -> Step:
-    words = dict(section)
-    factory = DEGRADATIONS[str(words.pop("type", None))]
+    arguments = dict(section)
+    factory = DEGRADATIONS[str(arguments.pop("type", None))]
     if "scale" in inspect.signature(factory).parameters:
-        words.setdefault("scale", scale)
+        arguments.setdefault("scale", scale)
     try:
-        step: Step = factory(**words)
+        step: Step = factory(**arguments)
     except TypeError as error:
         raise OptionsError(f"degradation {section['type']}: {error}") from error
     return step
@@ -146,10 +148,10 @@ def _build(section: Mapping[str, Any], scale: int) -> Step:
 def interval(
     value: Interval | Sequence[float], lowest: float, highest: float, what: str, unit: str = ""
 ) -> tuple[float, float]:
-    """Both ends of an interval; a number is both.
+    """Returns both ends of an interval; a number is both.
 
     Raises:
-        OptionsError: outside of [lowest, highest], or not in order.
+        OptionsError: If the interval is not within [lowest, highest], or not in order.
     """
     ends = list(value) if isinstance(value, Sequence) else [value, value]
     if len(ends) != 2 or not lowest <= ends[0] <= ends[1] <= highest:
@@ -162,12 +164,12 @@ def interval(
 
 
 def drawn(ends: tuple[float, float], rng: np.random.Generator) -> float:
-    """A number of the interval; nothing is drawn where there is only one."""
+    """Draws a number from the interval; consumes no random number if both ends are equal."""
     return ends[0] if ends[0] == ends[1] else float(rng.uniform(*ends))
 
 
 def told(ends: tuple[float, float]) -> str | int | float:
-    """An interval in a statement."""
+    """Formats an interval for a protocol."""
     low, high = ends
     if low < high:
         return f"{low:g} to {high:g}"
@@ -175,5 +177,5 @@ def told(ends: tuple[float, float]) -> str | int | float:
 
 
 def seed_of(name: str, seed: int) -> int:
-    """One image's seed, from its name and the seed of the set: the order of a set does not matter."""
+    """Returns an image's seed from its name and the seed of the set, so that the order does not matter."""
     return zlib.crc32(name.encode(), seed & 0xFFFFFFFF)

@@ -21,16 +21,16 @@ __all__ = ["GaussianBlur", "KernelBlur", "UnsharpMask"]
 
 @DEGRADATIONS.register
 class GaussianBlur(Step):
-    """Gaussian blur, isotropic or not; 7 px and sigma 1.6, then every third px, is the "BD" of the papers.
+    """Gaussian blur, isotropic or anisotropic; 7 px and sigma 1.6, then every third px, is the papers' "BD".
 
     Args:
         kernel_size: side of the kernel in px, odd.
         sigma: standard deviation in px, or [lowest, highest]: each patch draws its own.
-        sigma_y: along the other axis, drawn apart; the same as `sigma` where not given.
-        angle: by which the kernel is turned, degrees, or [lowest, highest].
+        sigma_y: standard deviation along the other axis, drawn independently; None means `sigma`.
+        angle: rotation of the kernel in degrees, or [lowest, highest].
 
     Raises:
-        OptionsError: out of range.
+        OptionsError: If a value is out of range.
     """
 
     def __init__(
@@ -56,21 +56,21 @@ class GaussianBlur(Step):
         return like(blurred(as_float(pixels), kernel), pixels)
 
     def protocol(self) -> Words:
-        words: Words = {"blur": f"Gaussian, {self.size}x{self.size} px", "blur_sigma": told(self.sigma)}
+        protocol: Words = {"blur": f"Gaussian, {self.size}x{self.size} px", "blur_sigma": told(self.sigma)}
         if self.sigma_y is not None:
-            words |= {"blur_sigma_y": told(self.sigma_y), "blur_angle": told(self.angle)}
-        return words
+            protocol |= {"blur_sigma_y": told(self.sigma_y), "blur_angle": told(self.angle)}
+        return protocol
 
 
 @DEGRADATIONS.register
 class KernelBlur(Step):
-    """Blur by the kernels of a file; each patch draws one of them.
+    """Blur with kernels from a file; each patch draws one of them.
 
     Args:
         file: `.npy` or `.mat` with one kernel (h, w) or several (N, h, w), or `.txt` or `.csv` with one.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: If the file cannot be read.
     """
 
     def __init__(self, *, file: str) -> None:
@@ -100,7 +100,7 @@ class UnsharpMask(Step):
         amount: factor on the difference, or [lowest, highest]; 0 changes nothing.
 
     Raises:
-        OptionsError: sigma is not within 0.05 to 5, or amount not within 0 to 5.
+        OptionsError: If sigma is not within 0.05 to 5, or amount not within 0 to 5.
     """
 
     def __init__(self, *, sigma: Interval = 1.0, amount: Interval = 0.5) -> None:

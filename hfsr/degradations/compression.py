@@ -20,7 +20,7 @@ __all__ = ["Jpeg", "Subsampling", "jpeg"]
 Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 """Chroma subsampling: none, halved in width, halved in both directions."""
 _SUBSAMPLINGS: tuple[str, ...] = get_args(Subsampling)  # in the order of Pillow's numbers
-_MCU = 16  # px: side of the blocks that are coded together at 4:2:0
+_MCU = 16  # px: side of the blocks that are encoded together at 4:2:0
 
 
 def jpeg(image: NDArray, quality: int, subsampling: Subsampling = "4:2:0") -> NDArray:
@@ -29,10 +29,10 @@ def jpeg(image: NDArray, quality: int, subsampling: Subsampling = "4:2:0") -> ND
     Args:
         image: uint8, shape (H, W) or RGB (H, W, 3).
         quality: 1 (worst) to 100.
-        subsampling: of the chroma; without effect on gray images.
+        subsampling: chroma subsampling; without effect on gray images.
 
     Raises:
-        ImageError: not an 8-bit gray or RGB image, or no such quality.
+        ImageError: If the image is not 8-bit gray or RGB, or the quality is out of range.
     """
     if image.dtype != np.uint8 or image.shape[2:] not in {(), (3,)}:
         raise ImageError(
@@ -54,13 +54,13 @@ class Jpeg(Step):
 
     Args:
         quality: 1 (worst) to 100, or [lowest, highest]: each patch draws its own.
-        subsampling: "4:4:4", "4:2:2" or "4:2:0", or a list, from which each patch draws one. An entry that is
+        subsampling: "4:4:4", "4:2:2" or "4:2:0", or a list from which each patch draws one. An entry that is
             listed twice is drawn twice as often.
-        shift: true moves the 8x8 grid of the blocks by a random offset, as in an image that was cropped
-            after it had been compressed. False starts the grid at the upper left corner.
+        shift: True moves the 8x8 grid of the blocks by a random offset, as in an image that was cropped
+            after compression. False starts the grid at the upper left corner.
 
     Raises:
-        OptionsError: quality or subsampling does not exist.
+        OptionsError: If the quality or subsampling does not exist.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A degradation in the words of a sentence, for cards and captions."""
+"""Description of a degradation as a phrase, for cards and captions."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ __all__ = ["in_words"]
 
 
 def in_words(protocol: Mapping[str, Any]) -> str:
-    """What a protocol says of a degradation: "Gaussian noise of sigma 25 (clamped and rounded to 8 bit)".
+    """Describes a protocol's degradation: "Gaussian noise of sigma 25 (clamped and rounded to 8 bit)".
 
     Args:
-        protocol: of a step, a chain or a seeded one; its seed is left out.
+        protocol: protocol of a step, a chain or a seeded degradation; its seed is left out.
     """
     phrases = []
-    for word, value in protocol.items():
-        if word == "noise":
+    for key, value in protocol.items():
+        if key == "noise":
             kind, _, rounding = str(value).partition(", ")
             strength = next((f"{w} {protocol[w]}" for w in ("sigma", "strength") if w in protocol), "")
             phrases.append(f"{kind} noise{strength and f' of {strength}'} ({rounding})")
-        elif word == "quality":
+        elif key == "quality":
             phrases.append(f"JPEG of quality {value}")
-        elif word == "mosaic":
+        elif key == "mosaic":
             phrases.append(f"one color at each px ({value})")
-        elif word == "resize":
+        elif key == "resize":
             phrases.append(f"reduction ({value})")
-        elif word not in ("sigma", "strength", "jpeg", "seed"):
-            phrases.append(f"{word.replace('_', ' ')} {value}")
+        elif key not in ("sigma", "strength", "jpeg", "seed"):
+            phrases.append(f"{key.replace('_', ' ')} {value}")
     return "; ".join(phrases)

@@ -1,4 +1,4 @@
-"""Blur kernels: weights over the px around a px, odd sides, sum 1, float64."""
+"""Blur kernels: weights of the neighborhood of a px, with odd sides and sum 1, float64."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Shape", "blurred", "gaussian_kernel", "read_kernels", "read_weights"
 Kernel = NDArray[np.float64]
 Shape = Literal["gaussian", "generalized", "plateau"]
 
-_DIRECT = 9  # px: up to this side sums are added in a fixed order, above by Fourier transforms
+_DIRECT = 9  # px: up to this side sums run in a fixed order, above it by Fourier transforms
 _ANGLES = 256
 
 
@@ -30,16 +30,16 @@ def gaussian_kernel(
     shape: Shape = "gaussian",
     beta: float = 1.0,
 ) -> Kernel:
-    """A bell, sampled in the middle of each px; with one sigma it is MATLAB's fspecial('gaussian').
+    """Gaussian kernel, sampled at px centers; with one sigma it equals MATLAB's fspecial('gaussian').
 
     Args:
         size: side in px, odd.
         sigma_x: standard deviation in px along the first axis of the ellipse.
-        sigma_y: along the other one; the same where None.
-        angle: of the first axis to the horizontal, radians.
-        shape: "generalized" takes the squared distance d to the power of beta, "plateau" is
+        sigma_y: standard deviation along the second axis; None means `sigma_x`.
+        angle: angle of the first axis to the horizontal, radians.
+        shape: "generalized" raises the squared distance d to the power of beta, "plateau" is
             1 / (d ** beta + 1), as in Real-ESRGAN.
-        beta: below 1 makes the tails longer, above 1 the top flatter.
+        beta: exponent; values below 1 give longer tails, values above 1 a flatter top.
     """
     x, y = _grid(size)
     along = (x * math.cos(angle) + y * math.sin(angle)) / sigma_x
@@ -53,7 +53,7 @@ def gaussian_kernel(
 
 
 def sinc_kernel(size: int, cutoff: float) -> Kernel:
-    """The ideal low-pass filter of two dimensions, cut off at the kernel's edge: it rings.
+    """Ideal two-dimensional low-pass filter, cut off at the kernel's edge, which causes ringing.
 
     Args:
         size: side in px, odd.
@@ -61,7 +61,7 @@ def sinc_kernel(size: int, cutoff: float) -> Kernel:
     """
     x, y = _grid(size)
     distance = np.hypot(x, y) * cutoff
-    # The Bessel function J1 is this mean; over a whole period the sum converges faster than any power.
+    # The Bessel function J1 equals this mean; over a whole period the sum converges faster than any power.
     turn = np.arange(_ANGLES) * (2 * math.pi / _ANGLES)
     bessel = np.cos(turn - distance[..., None] * np.sin(turn)).mean(axis=-1)
     kernel = np.where(distance > 0, bessel / np.where(distance > 0, distance, 1), 0.5)
@@ -69,7 +69,7 @@ def sinc_kernel(size: int, cutoff: float) -> Kernel:
 
 
 def blurred(values: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
-    """Correlates with a kernel of odd sides; the px at the edge are repeated outside.
+    """Correlates with a kernel of odd sides; edge px are repeated outside the image.
 
     Args:
         values: (H, W) or (H, W, C).
@@ -94,14 +94,14 @@ def blurred(values: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
 
 
 def read_kernels(path: Path) -> NDArray[np.float64]:
-    """Kernels from a file: `.npy`, `.txt`/`.csv` (one kernel), or MATLAB's `.mat`.
+    """Reads kernels from a file: `.npy`, `.txt`/`.csv` (one kernel), or MATLAB's `.mat`.
 
     Returns:
-        Shape (N, h, w), each of sum 1; an even side is filled up to an odd one by zeros.
+        Shape (N, h, w), each of sum 1; even sides are padded with zeros to odd ones.
 
     Raises:
-        DataError: the file is missing, unreadable, or holds something else.
-        MissingDependencyError: `.mat` without SciPy.
+        DataError: If the file is missing, unreadable, or contains no kernel.
+        MissingDependencyError: If a `.mat` file is read without SciPy.
     """
     try:
         found = read_weights(path)
@@ -119,11 +119,13 @@ def read_kernels(path: Path) -> NDArray[np.float64]:
 
 
 def read_weights(path: Path) -> NDArray:
-    """The array of numbers in a `.npy`, `.mat`, `.csv` or text file; of several in a `.mat`, `Kernel`.
+    """Reads the array of numbers in a `.npy`, `.mat`, `.csv` or text file.
+
+    If a `.mat` file has several variables, `Kernel` is read.
 
     Raises:
-        OSError, ValueError: the file cannot be read, or holds something else.
-        MissingDependencyError: `.mat` without SciPy.
+        OSError, ValueError: If the file cannot be read, or contains no array of numbers.
+        MissingDependencyError: If a `.mat` file is read without SciPy.
     """
     if path.suffix == ".npy":
         return np.load(path, allow_pickle=False)
@@ -145,7 +147,7 @@ def _loaded(loadmat: Callable[[Path], dict[str, Any]], path: Path) -> dict[str, 
         return loadmat(path)
     except NotImplementedError as error:
         raise ValueError("a MATLAB file of version 7.3; save it in MATLAB with '-v7'") from error
-    except Exception as error:  # a file that is none fails in any way it likes
+    except Exception as error:  # SciPy raises many types of exceptions for an invalid file
         raise ValueError("not a whole MATLAB file") from error
 
 

@@ -1,4 +1,4 @@
-"""What a sensor behind color filters sees."""
+"""Bayer mosaics: the raw image of a sensor with color filters."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
 @DEGRADATIONS.register
 class Mosaic(Step):
-    """A Bayer mosaic: every px keeps one of its colors, the other two become 0.
+    """Bayer mosaic: every px keeps one of its colors, the other two are set to 0.
 
     Args:
         pattern: colors of the first two px of the first row, then of the second row.
 
     Raises:
-        OptionsError: another pattern.
+        OptionsError: If the pattern is unknown.
     """
 
     period = 2
@@ -37,7 +37,7 @@ class Mosaic(Step):
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
         if pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise ImageError(f"a mosaic is made of RGB images, not of shape {pixels.shape}")
+            raise ImageError(f"a mosaic needs an RGB image; this one has shape {pixels.shape}")
         result = np.zeros_like(pixels)
         for place, color in enumerate(self.pattern):
             spot = (slice(place // 2, None, 2), slice(place % 2, None, 2), "RGB".index(color))

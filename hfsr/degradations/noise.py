@@ -1,4 +1,4 @@
-"""Noise."""
+"""Noise: Gaussian, Poisson and chroma noise."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .kernels import blurred, gaussian_kernel
 
 __all__ = ["ChromaNoise", "GaussianNoise", "PoissonNoise", "gaussian_noise", "poisson_noise"]
 
-_PHOTONS = 256  # counted where a channel is white
+_PHOTONS = 256  # counted in a white channel
 _CHROMA = np.array([[0, 1.402], [-0.344136, -0.714136], [1.772, 0]])  # R, G, B of Cb and Cr (JFIF)
 
 
 def gaussian_noise(image: NDArray, sigma: float, *, seed: int | np.random.Generator) -> NDArray:
-    """Adds white Gaussian noise, each value its own, the same for the same seed.
+    """Adds white Gaussian noise, independent for each value; the same seed gives the same noise.
 
     Args:
         image: uint8 or uint16, (H, W) or (H, W, C).
@@ -39,12 +39,12 @@ def gaussian_noise(image: NDArray, sigma: float, *, seed: int | np.random.Genera
 
 
 def poisson_noise(values: NDArray, scale: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Adds the noise of counting photons, of which a white px has 256.
+    """Adds photon noise (shot noise); a white px counts 256 photons.
 
     Args:
         values: float in [0, 1], any shape.
         scale: factor on the noise.
-        rng: drawn from.
+        rng: random number generator.
 
     Returns:
         Same shape, neither clamped nor rounded.
@@ -55,19 +55,19 @@ def poisson_noise(values: NDArray, scale: float, rng: np.random.Generator) -> ND
 
 @DEGRADATIONS.register
 class GaussianNoise(Step):
-    """White Gaussian noise of every color.
+    """White Gaussian noise, independent for every color.
 
     Args:
         sigma: standard deviation in gray levels of 8 bit, or [lowest, highest]: each patch draws its own.
-        clip: clamp and round to 8 bit, as images in files are; false leaves the sum as it is, as many
+        clip: True clamps and rounds to 8 bit, as in image files; False leaves the sum unchanged, as many
             papers on denoising do.
 
     Raises:
-        OptionsError: sigma is not within 0 to 255.
+        OptionsError: If sigma is not within 0 to 255.
     """
 
     def __init__(self, *, sigma: Interval = 25.0, clip: bool = True) -> None:
-        self.sigma = interval(sigma, 0, 255, "sigma", "grey levels")
+        self.sigma = interval(sigma, 0, 255, "sigma", "gray levels")
         self.clip = clip
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
@@ -83,14 +83,14 @@ class GaussianNoise(Step):
 
 @DEGRADATIONS.register
 class PoissonNoise(Step):
-    """Noise of counting photons, of which a white px has 256: it grows with the root of the brightness.
+    """Photon noise (Poisson), with 256 photons in a white px: it grows with the root of the brightness.
 
     Args:
-        strength: factor on that noise, or [lowest, highest]: each patch draws its own.
-        clip: clamp and round to 8 bit; false leaves the sum as it is.
+        strength: factor on the noise, or [lowest, highest]: each patch draws its own.
+        clip: True clamps and rounds to 8 bit; False leaves the sum unchanged.
 
     Raises:
-        OptionsError: strength is not within 0 to 16.
+        OptionsError: If strength is not within 0 to 16.
     """
 
     def __init__(self, *, strength: Interval = 1.0, clip: bool = True) -> None:
@@ -111,18 +111,18 @@ class PoissonNoise(Step):
 
 @DEGRADATIONS.register
 class ChromaNoise(Step):
-    """Gaussian noise of the chroma alone, in spots of several px, as cameras leave it in the shadows.
+    """Gaussian noise of the chroma only, in spots of several px, as in the shadows of camera images.
 
-    Gray images stay as they are.
+    Gray images are unchanged.
 
     Args:
         sigma: standard deviation of Cb and of Cr in gray levels of 8 bit, or [lowest, highest]: each patch
             draws its own.
-        grain: standard deviation in px of the Gaussian by which the noise is smoothed, or [lowest, highest];
-            0 leaves it white. Sigma holds after the smoothing.
+        grain: standard deviation in px of the Gaussian that smooths the noise, or [lowest, highest]; 0 gives
+            white noise. Sigma is the value after smoothing.
 
     Raises:
-        OptionsError: sigma is not within 0 to 255, or grain not within 0 to 8.
+        OptionsError: If sigma is not within 0 to 255, or grain not within 0 to 8.
     """
 
     def __init__(self, *, sigma: Interval = 10.0, grain: Interval = 1.0) -> None:

@@ -19,15 +19,15 @@ __all__ = ["RandomChoice"]
 
 @DEGRADATIONS.register
 class RandomChoice(Step):
-    """Each patch draws one of several chains of steps, as torchvision's RandomChoice does.
+    """Random choice of one chain of steps for each patch, like torchvision's RandomChoice.
 
     Args:
         choices: for each chain, a section with a `type`, a list of them, or `[]`, which changes nothing.
-        prob: probability of each chain; all equal where not given. They are divided by their sum.
-        scale: of steps that reduce and name no scale of their own; in an option file the file's.
+        prob: probability of each chain, normalized by their sum; None makes all equal.
+        scale: scale of reducing steps without one; the default in an option file is the file's scale.
 
     Raises:
-        OptionsError: an unknown step, probabilities that do not fit, or chains that
+        OptionsError: If a step is unknown, the probabilities do not match, or the chains
             reduce by different scales.
     """
 
@@ -51,7 +51,7 @@ class RandomChoice(Step):
         scales = sorted({chain.scale for chain in self.chains})
         if len(scales) > 1:
             raise OptionsError(
-                f"RandomChoice: its choices reduce by {' and '.join(map(str, scales))}; all must reduce alike"
+                f"RandomChoice: its choices reduce by {' and '.join(map(str, scales))}; use one scale for all"
             )
         self.scale = scales[0]
         self.reach = max(chain.reach for chain in self.chains)

@@ -1,4 +1,4 @@
-"""Steps that make images smaller."""
+"""Steps that reduce images."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _METHODS = {
 
 @DEGRADATIONS.register
 class Bicubic(Step):
-    """MATLAB's bicubic reduction, bit-equal to the released LR images; at scale 1, nothing.
+    """MATLAB's bicubic reduction, bit-identical to the released LR images; at scale 1, the identity.
 
-    Images of 16 bit keep them; everything else becomes 8 bit.
+    16-bit images keep their depth; all others become 8 bit.
 
     Args:
-        scale: in an option file the file's, where not given.
+        scale: reduction factor; the default in an option file is the file's scale.
     """
 
     beforehand = True
 
     def __init__(self, *, scale: float = 1) -> None:
-        self.scale = scale  # type: ignore[assignment]  # evaluation also measures Meta-SR
+        self.scale = scale  # type: ignore[assignment]  # real scales are for evaluation of Meta-SR
         self.reach = math.ceil(2 * scale)
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
@@ -52,10 +52,10 @@ class Bicubic(Step):
 
 @DEGRADATIONS.register
 class Subsample(Step):
-    """Every `scale`-th px from the first one on, and nothing in between: what follows the blur of "BD".
+    """Subsampling without a filter: every `scale`-th px from the first one on; follows the blur of "BD".
 
     Args:
-        scale: in an option file the file's, where not given.
+        scale: reduction factor; the default in an option file is the file's scale.
     """
 
     beforehand = True
@@ -72,15 +72,15 @@ class Subsample(Step):
 
 @DEGRADATIONS.register
 class Resample(Step):
-    """Reduction by one of Pillow's antialiased filters, as image editors and web servers do it.
+    """Reduction by one of Pillow's antialiased filters, as in image editors and web servers.
 
     Args:
-        filter: "area" (mean of the px), "bilinear", "bicubic" or "lanczos", or a list, from which each patch
+        filter: "area" (mean of the px), "bilinear", "bicubic" or "lanczos", or a list from which each patch
             draws one. An entry that is listed twice is drawn twice as often.
-        scale: in an option file the file's, where not given.
+        scale: reduction factor; the default in an option file is the file's scale.
 
     Raises:
-        OptionsError: no such filter.
+        OptionsError: If the filter does not exist.
     """
 
     def __init__(self, *, filter: Filter | list[Filter] = "lanczos", scale: int = 1) -> None:

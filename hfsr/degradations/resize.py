@@ -1,10 +1,10 @@
-"""MATLAB's bicubic, and reduction by a given kernel; the type of the pixels is kept.
+"""MATLAB's bicubic interpolation, and reduction by a given kernel; the pixel type is kept.
 
-MATLAB's `imresize` on an integer image resizes the heights, rounds, resizes the widths and rounds again.
-So the LR images of the benchmarks were made, and `bicubic_down` repeats them bit for bit (a floating-point
-intermediate changes 10-15 % of the pixels by one). `bicubic_up`, the baseline, rounds once, at the end, as
-evaluation codes do that enlarge a float image. Sums are float64, added in a fixed order: no result depends
-on the machine.
+MATLAB's `imresize` on an integer image resizes the heights, rounds, resizes the widths and rounds again. The
+LR images of the benchmarks were made like this, and `bicubic_down` reproduces them bit for bit (a
+floating-point intermediate changes 10-15 % of the pixels by one). `bicubic_up`, the baseline, rounds once, at
+the end, as evaluation codes do that upscale a float image. Sums are float64, added in a fixed order: no
+result depends on the machine.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _BLOCK = 1 << 17  # values of one block of output rows; as float64 they stay in 
 
 
 def modcrop(image: NDArray, scale: float) -> NDArray:
-    """Cuts the right and bottom edges so that both sides are multiples of `scale`.
+    """Crops the right and bottom edges so that both sides are multiples of `scale`.
 
     Args:
         image: shape (H, W) or (H, W, C).
-        scale: whole numbers cut to their multiples; other real scales to the largest side below which
-            `floor(side / scale)` LR px still give back that very side.
+        scale: a whole number crops to its multiples; a real scale to the largest side that
+            `floor(side / scale)` LR px reproduce exactly.
 
     Returns:
         A view of `image`, at least one LR px on each side.
 
     Raises:
-        ImageError: the image is smaller than `scale`.
+        ImageError: If the image is smaller than `scale`.
     """
     height, width = (_largest_side(side, scale) for side in image.shape[:2])
     if height < 1 or width < 1:
@@ -63,7 +63,7 @@ def bicubic_down(image: NDArray, scale: float) -> NDArray:
         Shape (ceil(H/scale), ceil(W/scale)[, C]), same dtype, C-contiguous.
 
     Raises:
-        ImageError: another dtype or shape, an empty image, or a scale below 1.
+        ImageError: If the dtype, the shape or the scale is not supported, or the image is empty.
     """
     check(image, scale)
     height, width = (math.ceil(side / scale - 1e-9) for side in image.shape[:2])
@@ -71,18 +71,18 @@ def bicubic_down(image: NDArray, scale: float) -> NDArray:
 
 
 def bicubic_up(image: NDArray, scale: float) -> NDArray:
-    """Enlarges as MATLAB's `imresize(im2double(image), scale, 'bicubic')` does, rounded once at the end.
+    """Upscales as MATLAB's `imresize(im2double(image), scale, 'bicubic')` does, rounded once at the end.
 
     Args:
         image: uint8 or uint16, shape (H, W) or (H, W, C), any channel order.
         scale: at least 1.
 
     Returns:
-        Shape (floor(H*scale), floor(W*scale)[, C]), same dtype, C-contiguous: the size that a network of this
-        scale gives (MATLAB rounds up, which only differs where the scale is not a whole number).
+        Shape (floor(H*scale), floor(W*scale)[, C]), same dtype, C-contiguous: the output size of a network of
+        this scale (MATLAB rounds up, which differs only if the scale is not a whole number).
 
     Raises:
-        ImageError: another dtype or shape, an empty image, or a scale below 1.
+        ImageError: If the dtype, the shape or the scale is not supported, or the image is empty.
     """
     check(image, scale)
     height, width = (math.floor(side * scale + 1e-6) for side in image.shape[:2])
@@ -92,19 +92,19 @@ def bicubic_up(image: NDArray, scale: float) -> NDArray:
 def kernel_down(
     image: NDArray, kernel: NDArray, scale: float | tuple[float, float], *, shift: bool = True
 ) -> NDArray:
-    """Blurs by a kernel and takes every `scale`-th px, rounded once at the end; edges are mirrored.
+    """Blurs by a kernel and subsamples by `scale`, rounded once at the end; edges are mirrored.
 
     Args:
         image: uint8 or uint16, shape (H, W) or (H, W, C), any channel order.
         kernel: weights over px of `image` around each LR px, not flipped (correlation), shape (h, w), sum 1.
-        scale: at least 1; two numbers for across and down.
+        scale: at least 1; two numbers are horizontal and vertical.
         shift: see `kernel_centers`.
 
     Returns:
         Shape (ceil(H/down), ceil(W/across)[, C]), same dtype, C-contiguous.
 
     Raises:
-        ImageError: another dtype or shape, an empty image, or a scale below 1.
+        ImageError: If the dtype, the shape or the scale is not supported, or the image is empty.
     """
     across, down = scale if isinstance(scale, tuple) else (scale, scale)
     check(image, min(across, down))
@@ -123,11 +123,11 @@ def kernel_down(
 
 
 def kernel_centers(kernel: NDArray, length: int, factor: float, *, axis: int, shift: bool = True) -> NDArray:
-    """Where along an axis a blurred image is read for each LR px, in its px, counted from the first one.
+    """Positions along one axis, in px of the image, at which a blurred image is sampled for each LR px.
 
-    With `shift`, so that the kernel's center of mass comes to lie in the middle of the `factor` px that an LR
-    px stands for: the LR image is then in place, whatever the kernel. Without, at every `factor`-th px from
-    the first on, as plain subsampling does; the kernel's middle, (h // 2, w // 2), lies there.
+    With `shift`, the kernel's center of mass lies in the middle of the `factor` px that an LR px covers, so
+    the LR image is aligned whatever the kernel. Without, the kernel's middle, (h // 2, w // 2), lies at every
+    `factor`-th px from the first one on, as in plain subsampling.
     """
     if not shift:
         return np.arange(length) * float(factor)
@@ -167,20 +167,20 @@ def _mix(lines: NDArray, sources: NDArray, weights: NDArray) -> NDArray:
 
 
 def _taps(size: int, length: int, factor: float) -> tuple[NDArray, NDArray]:
-    """The taps of resizing `size` px to `length` px, `factor` px for each."""
+    """Taps for resizing `size` px to `length` px, with `factor` px for each."""
     return cubic_taps((np.arange(length) + 0.5) / factor - 0.5, size, min(factor, 1.0))
 
 
 def cubic_taps(centers: NDArray, size: int, shrink: float = 1.0) -> tuple[NDArray, NDArray]:
-    """What reading a line of px between them, by cubic convolution, adds up.
+    """Indices and weights for sampling a line of px at real positions by cubic convolution.
 
     Args:
-        centers: where to read, in px, the first px being at 0; shape (N,).
+        centers: sampling positions in px, the first px being at 0; shape (N,).
         size: px of the line; it is mirrored at its ends.
-        shrink: at most 1; below, the kernel is widened by 1 / shrink, as antialiasing a reduction wants.
+        shrink: at most 1; smaller values widen the kernel by 1 / shrink, for antialiased reduction.
 
     Returns:
-        The px that each place reads, and their weights, which sum to 1: both (N, taps).
+        Indices of the px for each position, and their weights, which sum to 1: both (N, taps).
     """
     reach = 2 / shrink
     first = np.floor(centers - reach)

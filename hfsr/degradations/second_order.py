@@ -1,7 +1,7 @@
-"""Blur, resizing, noise and JPEG, drawn anew and done twice over: images that went round the Internet.
+"""Second-order degradation: random blur, resizing, noise and JPEG in two rounds, as images on the Internet.
 
-Source: Real-ESRGAN, Wang et al., ICCVW 2021, https://arxiv.org/abs/2107.10833, section 3; the words and their
-defaults are those of BasicSR's option files. Differs from the reference: resizing reads an area that grows
+Source: Real-ESRGAN, Wang et al., ICCVW 2021, https://arxiv.org/abs/2107.10833, section 3; keys and defaults
+are those of BasicSR's option files. Differs from the reference: resizing averages over an area that grows
 with the reduction (Pillow's), and the image is rounded to 8 bit before each JPEG and at the end.
 """
 
@@ -37,32 +37,32 @@ _KERNELS: dict[str, tuple[Shape, bool]] = {
     "plateau_aniso": ("plateau", False),
 }
 _WAYS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
-_SIZES = tuple(range(7, 22, 2))  # px, of kernels
+_SIZES = tuple(range(7, 22, 2))  # px, sides of kernels
 
 
 @DEGRADATIONS.register
 class SecondOrder(Step):
-    """Real-ESRGAN's chain; the words that end with 2 are those of the second round.
+    """Real-ESRGAN's chain; keys that end with 2 belong to the second round.
 
     Args:
-        scale: in an option file the file's, where not given.
+        scale: reduction factor; the default in an option file is the file's scale.
         kernel_list: iso, aniso, generalized_iso, generalized_aniso, plateau_iso, plateau_aniso.
-        kernel_prob: how often each of them.
-        sinc_prob, sinc_prob2: share of ringing low-pass kernels among all.
-        blur_sigma, blur_sigma2: px.
+        kernel_prob: probability of each kernel in `kernel_list`.
+        sinc_prob, sinc_prob2: probability of a ringing low-pass kernel.
+        blur_sigma, blur_sigma2: standard deviations of the blur, px.
         betag_range, betap_range: exponents of the generalized and the plateau kernels.
-        second_blur_prob: how often there is a second blur.
-        final_sinc_prob: how often it ends with a low-pass filter.
-        resize_prob, resize_prob2: how often up, down, not at all.
+        second_blur_prob: probability of a second blur.
+        final_sinc_prob: probability of a low-pass filter at the end.
+        resize_prob, resize_prob2: probabilities of upsampling, downsampling and neither.
         resize_range, resize_range2: lowest and highest factor.
-        gaussian_noise_prob, gaussian_noise_prob2: how often Gaussian noise; else Poisson noise.
+        gaussian_noise_prob, gaussian_noise_prob2: probability of Gaussian noise; otherwise Poisson noise.
         noise_range, noise_range2: sigma in gray levels.
         poisson_scale_range, poisson_scale_range2: strength, see `PoissonNoise`.
-        gray_noise_prob, gray_noise_prob2: how often noise that is the same in all channels.
+        gray_noise_prob, gray_noise_prob2: probability of noise that is the same in all channels.
         jpeg_range, jpeg_range2: quality.
 
     Raises:
-        OptionsError: out of range.
+        OptionsError: If a value is out of range.
     """
 
     reach = 48
@@ -169,7 +169,7 @@ class SecondOrder(Step):
 
 
 class _Round:
-    """One of the two rounds: its ranges, and what is drawn from them."""
+    """One of the two rounds: its ranges, and the random operations."""
 
     def __init__(
         self,
@@ -187,12 +187,12 @@ class _Round:
         self.sigma = interval(sigma, 0.05, 50, "blur_sigma", "px")
         self.resize_prob = _shares(resize_prob, "resize_prob", 3)
         self.resize = interval(resize, 0.05, 4, "resize_range")
-        self.noise = interval(noise, 0, 255, "noise_range", "grey levels")
+        self.noise = interval(noise, 0, 255, "noise_range", "gray levels")
         self.poisson = interval(poisson, 0, 16, "poisson_scale_range")
         self.quality = interval(quality, 1, 100, "jpeg_range")
 
     def size(self, shape: tuple[int, ...], scale: int, rng: np.random.Generator) -> tuple[int, int]:
-        """Height and width after a random change of size, counted from those of the image."""
+        """Draws a new height and width, relative to those of the image."""
         way = int(rng.choice(3, p=self.resize_prob))
         low, high = self.resize
         factor = 1.0
@@ -204,7 +204,7 @@ class _Round:
         return height, width
 
     def noisy(self, values: Floats, rng: np.random.Generator) -> Floats:
-        """Gaussian or Poisson noise, of each channel or the same in all."""
+        """Adds Gaussian or Poisson noise, independent for each channel or the same in all."""
         gray = rng.random() < self.gray_prob and values.ndim == 3
         if rng.random() < self.gaussian_prob:
             shape = (*values.shape[:2], 1) if gray else values.shape
@@ -217,7 +217,7 @@ class _Round:
 
 
 def _resized(values: Floats, size: tuple[int, int], rng: np.random.Generator) -> Floats:
-    """By one of three ways, at random."""
+    """Resizes with one of three filters, drawn at random."""
     way = _WAYS[int(rng.integers(len(_WAYS)))]
     if values.shape[:2] == size:
         return values

@@ -97,7 +97,7 @@ def find_card_sets(name: str, folders: Sequence[str]) -> tuple[list[CardSet], li
     """
     reports = reports_from_card(read_card(name))
     if not reports:
-        raise OptionsError(f"the card of '{name}' tells no measurements; measure it with -m {name}")
+        raise OptionsError(f"the card of '{name}' has no measurements; measure it with -m {name}")
     by_name = {name_of_set(folder): folder for folder in folders}
     found, missing = [], []
     for report in reports:

@@ -27,7 +27,7 @@ DEFAULT_SIGMA, DEFAULT_QUALITY = 25.0, 40
 
 @dataclass(frozen=True, kw_only=True)
 class DegradationSpec:
-    """How LQ images are made from ground truth; everything may be left open.
+    """Description of the degradation of ground truth to LQ images; every field may be left unset.
 
     Attributes:
         task: a key of `TASKS`.
@@ -52,7 +52,7 @@ class DegradationSpec:
     def stated_task(self) -> str | None:
         """The task, which a strength alone states too; None if it depends on the model.
 
-        A quality alone states "jpeg", which `build` takes as "sr" for a model that enlarges.
+        A quality alone states "jpeg", which `build` takes as "sr" for a model that upscales.
         """
         if self.task is None and self.sigma:
             return "denoise"
@@ -73,12 +73,12 @@ class DegradationSpec:
             scale: of the model.
 
         Raises:
-            OptionsError: the task needs a model of scale 1 and this one enlarges, or a value is out of range.
+            OptionsError: the task needs a model of scale 1 and this one upscales, or a value is out of range.
         """
         if self.steps:
             return [Seeded(_build_steps(self.steps, scale), self.seed)]
         if task == "jpeg" and self.task is None and scale != 1:
-            task = "sr"  # a quality alone, and a model that enlarges: the images are reduced, then compressed
+            task = "sr"  # only a quality, and a model that upscales: the images are reduced, then compressed
         if task != "sr" and scale != 1:
             raise OptionsError(
                 f"--task {task} is for models of scale 1, this one enlarges x{scale:g}; leave --task out"
@@ -96,7 +96,7 @@ class DegradationSpec:
         return [Seeded(step, self.seed) for step in steps]
 
     def build_for_model(self, *, scale: float, model_task: Callable[[], str], name: str) -> Seeded:
-        """Builds the first degradation; what is left open follows from the model.
+        """Builds the first degradation; fields that are left unset follow from the model.
 
         Args:
             scale: of the model.
@@ -136,7 +136,7 @@ def _says_quality(protocol: Mapping[str, Any]) -> bool:
 
 
 def task_key(task: str, *, name: str) -> str:
-    """The command-line key of a task, which may be given as such a key already.
+    """Returns the command-line key of a task, which may be given as such a key already.
 
     Args:
         task: from a model's config, or a key of `TASKS`.
@@ -149,8 +149,8 @@ def task_key(task: str, *, name: str) -> str:
     if task in TASKS or task in keys:
         return keys.get(task, task)
     raise OptionsError(
-        f"'{name}' is for {task}, and what it undoes is not known here; name the LQ images with --lq, or "
-        "say --sigma N (noise), --quality N (JPEG), --task demosaic or --degradation"
+        f"'{name}' is for {task}, for which no degradation is known; give the LQ images with --lq, or "
+        "pass --sigma N (noise), --quality N (JPEG), --task demosaic or --degradation"
     )
 
 
@@ -165,6 +165,6 @@ def _build_steps(text: str, scale: float) -> Step:
     listed = sections if isinstance(sections, list) else [sections]
     if not listed or not all(isinstance(section, dict) for section in listed):
         raise OptionsError(
-            f"--degradation {text!r} is no step; write for example '{{type: Jpeg, quality: 40}}'"
+            f"--degradation {text!r} is not a step; write for example '{{type: Jpeg, quality: 40}}'"
         )
     return build_chain(listed, int(scale))

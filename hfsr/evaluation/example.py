@@ -46,7 +46,7 @@ def make_example_image(
         is_lq: the image is LQ and has no GT.
 
     Returns:
-        A lossless WebP (LQ enlarged by bicubic, the result and, unless `is_lq`, GT) and its caption.
+        A lossless WebP (LQ upscaled by bicubic, the result and, unless `is_lq`, GT) and its caption.
 
     Raises:
         ImageError: the image cannot be read.

@@ -23,7 +23,7 @@ class Scores:
     psnr_rgb: float
     ssim_rgb: float
     bicubic_psnr_y: float
-    """PSNR of the baseline: the bicubic enlargement, or at scale 1 the LQ image itself."""
+    """PSNR of the baseline: the bicubic upscaling, or at scale 1 the LQ image itself."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,9 @@ def lpips(sr: NDArray, gt: NDArray, *, crop: int = 0, net: LpipsNet = "alex") ->
     """Learned perceptual image patch similarity (Zhang et al. 2018, version 0.1), on RGB.
 
     Args:
-        sr, gt, crop: as `hfsr.metrics.psnr`.
+        sr: as `hfsr.metrics.psnr`.
+        gt: as `sr`, with the same height and width.
+        crop: px cropped from each side before measuring.
         net: AlexNet (as in most papers), SqueezeNet or VGG16.
 
     Returns:

@@ -89,7 +89,7 @@ class Resampler:
         return _weighted_sum(_weighted_sum(sr, rows, 2), columns, 3)
 
 
-@functools.lru_cache(maxsize=256)  # training asks for the same few sizes again and again
+@functools.lru_cache(maxsize=256)  # training uses the same few sizes repeatedly
 def _upsampling_taps(size: int, length: int, factor: float, start: int, offset: int) -> Taps:
     return _taps((np.arange(start, start + length) + 0.5) / factor - 0.5 - offset, size)
 

@@ -16,6 +16,7 @@ SUPERSAMPLING = 4
 
 
 def main() -> int:
+    """Draws the image to the file named on the command line."""
     draw().save(Path(sys.argv[1]), optimize=True)
     return 0
 

@@ -79,7 +79,7 @@ def test_the_paper_halves_with_every_second_convolution() -> None:
 @pytest.mark.parametrize("preset", TINY)
 def test_another_size_is_refused(preset: str) -> None:
     model = create_model(preset)
-    with pytest.raises(OptionsError, match=r"judges images of .* not 24x20: make gt_size and input_size"):
+    with pytest.raises(OptionsError, match=r"takes images of .* not 24x20: make gt_size and input_size"):
         model(torch.rand(1, 3, 20, 24))
 
 

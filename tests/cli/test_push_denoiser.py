@@ -160,7 +160,7 @@ def test_what_nothing_tells_is_asked_for(tmp_path: Path, gt: str, capsys: pytest
     for command in (["push", "model", "org/m", "--dry-run"], ["evaluate", "-m", "model"]):
         assert main([*command, "--gt", gt]) == 1
         error = capsys.readouterr().err
-        assert "'model' is for restoration, and what it undoes is not known here" in error
+        assert "'model' is for restoration, for which no degradation is known" in error
         assert "--lq" in error
         assert error.count("\n") == 1
     assert main(["push", "model", "org/m", "--dry-run", "--gt", gt, "--quality", "10"]) == 0

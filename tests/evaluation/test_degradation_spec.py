@@ -98,6 +98,6 @@ def test_the_model_decides_what_is_left_open() -> None:
     assert asked == ["task"]
     with pytest.raises(OptionsError, match="for models of scale 1, this one enlarges x2"):
         build(DegradationSpec(task="denoise"), 2)
-    with pytest.raises(OptionsError, match="'model' is for deblurring, and what it undoes is not known"):
+    with pytest.raises(OptionsError, match="'model' is for deblurring, for which no degradation is known"):
         task_key("deblurring", name="model")
     assert [task_key(task, name="m") for task in TASKS.values()] == list(TASKS)

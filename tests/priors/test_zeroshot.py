@@ -117,7 +117,7 @@ def test_training_stops_on_a_plateau() -> None:
     assert learned[-1].done < 500
     assert learned[-1].total == learned[-1].done
     assert all(step.loss is not None and step.seconds_left is not None for step in learned)
-    assert [step.done for step in seen if step.stage == "enlarging"] == list(range(1, 9))
+    assert [step.done for step in seen if step.stage == "upscaling"] == list(range(1, 9))
     assert np.abs(result.astype(int) - 128).max() <= 8
 
 
@@ -238,7 +238,7 @@ def test_gradual_has_the_six_steps_of_the_paper() -> None:
     shot = hfsr.ZeroShot(gradual=True, config=QUICK, kernel=gaussian_kernel((1.0, 1.0, 0.0), 7))
     assert shot(PINES[:24, :24].copy(), progress=seen.append).shape == (48, 48, 3)
     assert {step.stage for step in seen} == {
-        f"{what} {i}/6" for what in ("learning", "enlarging") for i in range(1, 7)
+        f"{what} {i}/6" for what in ("learning", "upscaling") for i in range(1, 7)
     }
     factors = [(s.scale_x, s.scale_y) for s in gradual_resamplers(Resampler(2, 2), gradual=True)]
     assert factors == [(1, 1.5), (1.5, 1), (1.5, 1.5), (1.5, 2), (2, 1.5), (2, 2)]
@@ -252,8 +252,8 @@ def test_real_mode_has_no_ensemble_and_adds_noise() -> None:
     assert shot.noise == pytest.approx(0.0125)
     assert shot.config.min_scale == 0.75
     shot(PYLONS[:60, :60].copy(), progress=seen.append)
-    assert {step.stage for step in seen} == {"estimating the kernel", "learning", "enlarging"}
-    assert [step.total for step in seen if step.stage == "enlarging"] == [1]
+    assert {step.stage for step in seen} == {"estimating the kernel", "learning", "upscaling"}
+    assert [step.total for step in seen if step.stage == "upscaling"] == [1]
 
 
 def test_closing_leaves_no_file(tmp_path) -> None:

@@ -12,12 +12,12 @@ from ..program.geometry import Size, tile_grid
 __all__ = ["BlendWindow", "blend_windows"]
 
 _FADE = 5
-"""Px on either side of a seam over which one tile fades into the next. What a tile sees beyond them is
-discarded: the zero padding at its edge shows most there."""
+"""Px on either side of a seam over which one tile fades into the next. Px of a tile beyond them are
+discarded, because the zero padding at its edge affects them most."""
 
 
 class BlendWindow(NamedTuple):
-    """The window that a tile sees along one side of the image.
+    """A tile's input window along one side of the image.
 
     Attributes:
         start, stop: the window, LR px.
@@ -30,6 +30,7 @@ class BlendWindow(NamedTuple):
 
     @property
     def length(self) -> int:
+        """Px of the window."""
         return self.stop - self.start
 
 
@@ -45,12 +46,12 @@ def blend_windows(
     """Divides a side into windows that own at most `tile` px each and fade into their neighbors.
 
     Args:
-        length: of the side, LR px.
-        tile: most px that a window owns.
-        scale: of the network.
-        device: of the weights.
-        margin: px that a window sees on either side of what it owns.
-        multiple: windows start at multiples of this; they see a few px more for it.
+        length: length of the side, LR px.
+        tile: maximum px that a window owns.
+        scale: scale of the network.
+        device: device of the weights.
+        margin: px that a window reads on either side of the px that it owns.
+        multiple: windows start at multiples of this, and read a few px more for it.
     """
     edges = [(part.top, part.bottom) for part in tile_grid(Size(length, 1), tile)]
     fade = min(_FADE, margin, min(stop - start for start, stop in edges) // 2)

@@ -1,8 +1,9 @@
 """Overlapping tiles for networks that cannot be tiled exactly, such as attention over the whole image.
 
-If every px depends on every other, no halo makes a tile exact. Memory grows with the area that such a network
-sees, time with the square of the area: an image of a few windows runs whole, a larger one in tiles that each
-see one window. Neighbors overlap and are blended. The result is approximate; `Executor.tile` reports it.
+If every px depends on every other, no halo makes a tile exact. The memory of such a network grows with the
+area of its input, the time with the square of the area: an image of a few windows runs whole, a larger one in
+tiles of one window each. Neighbors overlap and are blended. The result is approximate; `Executor.tile`
+reports it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class OverlapPlan:
     """Tile size of one image, with its memory and arithmetic.
 
     Attributes:
-        tile: largest side of what one tile owns, in LR px; 0 for whole.
+        tile: largest side of the region that one tile owns, in LR px; 0 for whole.
         part_bytes: peak memory of one tile.
         flops: floating-point operations of the whole run.
     """
@@ -61,11 +62,11 @@ class OverlappingTiles:
 
     Args:
         model: a restorer with an integer scale, in evaluation mode, on `device`.
-        window: side in LR px of the window that a tile sees by default.
+        window: default side in LR px of a tile's input window.
         overlap: LR px shared by two neighboring windows.
         multiple: windows start at multiples of this, so that a grid inside the network keeps its phase.
         linear: True if the arithmetic grows with the area of a window, False for the square of the area.
-        device: where it runs.
+        device: device of the network.
         dtype: float32, or the dtype of autocast.
 
     Attributes:
@@ -96,8 +97,8 @@ class OverlappingTiles:
         """Plans one image.
 
         Args:
-            size: of the image.
-            tile: largest side of what one tile owns, 0 for whole, None to choose.
+            size: size of the image.
+            tile: largest side of the region that one tile owns, 0 for whole, None to choose.
         """
         chosen = self._choose(size, tile)
         rows, columns = self.windows(size, chosen)
@@ -106,11 +107,11 @@ class OverlappingTiles:
         return OverlapPlan(chosen, area * self.profiler.bytes_per_px, count * self.profiler.flops(window))
 
     def executor(self, size: Size, tile: int | None) -> OverlapExecutor:
-        """The executor for one image; `tile` as in `plan`."""
+        """Returns the executor for one image; `tile` as in `plan`."""
         return OverlapExecutor(self, self._choose(size, tile), may_shrink=tile is None)
 
     def windows(self, size: Size, tile: int) -> tuple[list[BlendWindow], list[BlendWindow]]:
-        """Windows along the rows and along the columns of an image; `tile` 0 for whole."""
+        """Returns the windows along the rows and along the columns of an image; `tile` 0 for whole."""
         rows, columns = (
             blend_windows(
                 side, tile or side, self.scale, self.device, margin=self.margin, multiple=self.multiple
@@ -125,11 +126,11 @@ class OverlappingTiles:
 
     @property
     def default_tile(self) -> int:
-        """Side of what a tile owns if it sees the default window."""
+        """Side of the region that a tile owns if it reads the default window."""
         return self.window - 2 * self.margin
 
     def _choose(self, size: Size, tile: int | None) -> int:
-        """The tile size to run with; 0 for whole."""
+        """Returns the tile size to run with; 0 for whole."""
         if tile is not None:
             return 0 if tile >= max(size) else tile
         area = size.height * size.width
@@ -148,9 +149,9 @@ class OverlapExecutor:
     """Runs one image in overlapping tiles.
 
     Args:
-        network: to run.
-        tile: largest side of what one tile owns; 0 for whole.
-        may_shrink: halve the tile when memory runs out and start again; rows already written are kept.
+        network: the network to run.
+        tile: largest side of the region that one tile owns; 0 for whole.
+        may_shrink: True halves the tile if memory runs out and starts again; rows already written are kept.
     """
 
     def __init__(self, network: OverlappingTiles, tile: int, *, may_shrink: bool) -> None:
@@ -212,7 +213,7 @@ class OverlapExecutor:
 
 
 class _NewRowsSink:
-    """Sink that drops the rows that were written before, when an image is started again."""
+    """Sink that drops rows that were already written, when an image is started again."""
 
     def __init__(self, sink: ImageSink) -> None:
         self._sink = sink

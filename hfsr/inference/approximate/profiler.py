@@ -27,10 +27,10 @@ class NetworkProfiler:
     """Memory, arithmetic and speed of a network, measured by running it.
 
     Args:
-        model: in evaluation mode, on `device`.
+        model: a network in evaluation mode, on `device`.
         multiple: size multiple of the network.
         linear: True if its arithmetic grows with the area of the image, False for the square of the area.
-        device: where it runs.
+        device: device of the network.
         dtype: float32, or the dtype of autocast.
     """
 
@@ -55,7 +55,7 @@ class NetworkProfiler:
         return self._measured[0]
 
     def flops(self, size: Size) -> float:
-        """Floating-point operations of an image; counted on meta tensors if not linear in its area."""
+        """Returns the operations of an image, counted on meta tensors unless they are linear in its area."""
         if self._linear:
             return self._measured[1] * size.height * size.width
         tensors = dict([*self._model.named_parameters(), *self._model.named_buffers()])
@@ -96,7 +96,7 @@ class PeakMemoryMode(TorchDispatchMode):
     """Dispatch mode that tracks the memory of the tensors created while it is active.
 
     Attributes:
-        peak: most bytes held at once.
+        peak: maximum of the bytes held at once.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Backends: stages compiled by another engine for windows of one shape.
 
-`planning/stage_segmentation` splits a program where that pays, `window_executor` covers the image with
+`planning/stage_segmentation` splits a program if that saves time, `window_executor` covers the image with
 windows of one shape, and `openvino` compiles a stage for that shape. Torch runs any region uncompiled.
 """
 

@@ -15,17 +15,17 @@ from .window_executor import WindowExecutor
 __all__ = ["CompiledNetwork", "is_worth_compiling"]
 
 _WORTH_COMPILING = 2e12
-"""Floating-point operations from which an image takes longer than importing and compiling."""
+"""Floating-point operations from which a run takes longer than importing and compiling."""
 
 
 class CompiledNetwork:
-    """Runs a network by OpenVINO.
+    """Runs a network with OpenVINO.
 
     Args:
         program: a lowered program.
-        dtype: of its arithmetic.
-        quantized: its convolutions multiply 8-bit integers.
-        device: of the feature maps.
+        dtype: dtype of the arithmetic.
+        quantized: True if its convolutions multiply 8-bit integers.
+        device: device of the feature maps.
     """
 
     def __init__(
@@ -38,16 +38,16 @@ class CompiledNetwork:
         self._last: tuple[tuple[Size, int | None], SizedProgram, Plan] | None = None
 
     def plan(self, image: Size, tile: int | None) -> Plan:
-        """Plans images of one size; the same size again compiles nothing anew.
+        """Plans images of one size; calling it again with the same size compiles nothing.
 
         Args:
             image: size of the input.
-            tile: largest side of what a tile owns; 0 for whole, None to choose.
+            tile: largest side of the region that a tile owns; 0 for whole, None to choose.
         """
         return self._split(image, tile)[1]
 
     def executor(self, image: Size, tile: int | None) -> WindowExecutor:
-        """The executor for images of one size; `tile` as in `plan`."""
+        """Returns the executor for images of one size; `tile` as in `plan`."""
         sized, plan = self._split(image, tile)
         return WindowExecutor(
             self._engine,
@@ -72,5 +72,5 @@ class CompiledNetwork:
 
 
 def is_worth_compiling(plan: Plan) -> bool:
-    """True if an image takes long enough for compilation to pay."""
+    """Returns True if an image takes long enough for compilation to save time."""
     return plan.flops >= _WORTH_COMPILING

@@ -48,7 +48,7 @@ def telemetry_disabled() -> Iterator[None]:
     process has imported that package already, nothing is changed.
     """
     name = "openvino_telemetry"
-    is_blocked = sys.modules.setdefault(name, None) is None  # type: ignore[arg-type]  # None: cannot be imported
+    is_blocked = sys.modules.setdefault(name, None) is None  # type: ignore[arg-type]  # None: import fails
     try:
         yield
     finally:
@@ -74,7 +74,7 @@ class OpenVinoEngine:
     """Engine that compiles the stages of one network.
 
     Args:
-        dtype: of the arithmetic, float32 or bfloat16.
+        dtype: dtype of the arithmetic, float32 or bfloat16.
 
     Raises:
         MissingDependencyError: openvino is not installed.
@@ -136,8 +136,8 @@ class OpenVinoStage:
         ov: the package openvino.
         compiled: the compiled OpenVINO model.
         num_maps: number of inputs that are feature maps; they come first.
-        shapes: of the outputs, (1, h, w, C) each.
-        dtypes: of the outputs.
+        shapes: shapes of the outputs, (1, h, w, C) each.
+        dtypes: dtypes of the outputs.
     """
 
     def __init__(
@@ -157,21 +157,21 @@ class OpenVinoStage:
         self._results: list[Tensor] = []
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Runs one window: feature maps (1, C, h, w) and vectors in, targets out until the next call."""
+        """Runs one window: takes feature maps (1, C, h, w) and vectors; targets are valid until the next."""
         if self._request is None:
             self._start()
         maps = [x.permute(_TO_NHWC) for x in inputs[: self._num_maps]]
         held = [x.contiguous() for x in (*maps, *inputs[self._num_maps :])]
         for index, x in enumerate(held):
             self._request.set_input_tensor(index, self._share(x))
-        # The request reads their memory, also after the run: they live until it points at others or ends.
+        # The request reads their memory, also after the run: they are kept until it is given others or ends.
         self._inputs = held
         self._request.infer()
         return [result.permute(_TO_NCHW) for result in self._results]
 
     def release(self) -> None:
         """Frees the memory of a run and keeps the compiled model."""
-        self._request = None  # first: it points at what is freed next
+        self._request = None  # first, because it refers to the memory that is freed next
         self._inputs, self._results = [], []
         self._compiled.release_memory()
 
@@ -213,7 +213,7 @@ class _StageModule(nn.Module):
 
 
 def _inputs(program: Program, io: StageIO, small: bool = False) -> list[Tensor]:
-    """Example inputs for tracing: feature maps in the shape of the windows, or small ones."""
+    """Returns example inputs for tracing: feature maps in the shape of the windows, or small ones."""
     sizes = io.examples if small else io.sizes
     maps = [torch.zeros(1, *size, program.channels[node]) for node, size in zip(io.maps, sizes, strict=True)]
     return [*maps, *io.vectors.values()]
@@ -233,7 +233,7 @@ def _convert_traced(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
 def _convert_exported(ov: Any, module: nn.Module, inputs: list[Tensor]) -> Any:
     """Converts a module to a model for exactly these input shapes."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # warnings of the exporter and the converter about themselves
+        warnings.simplefilter("ignore")  # the exporter and the converter warn of their own internals
         try:
             exported = torch.export.export(module, tuple(inputs))
         except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Selection of the backend: the one asked for, or for "auto" the faster one that is installed."""
+"""Selection of the backend: the requested one, or for "auto" the faster one that is installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMPILABLE = ("local", "pooled")
 
 
 def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
-    """The named backend; "auto" is OpenVINO if it is installed and the network is local, else torch.
+    """Returns the named backend; "auto" is OpenVINO if installed and the network is local, else torch.
 
     A pooled network has a stage between any two pools. Compiled separately, with their feature maps copied
     window by window, these stages take longer than torch (A2N 1.8 times, RCAN more).
@@ -26,11 +26,11 @@ def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
     Args:
         name: "torch", "openvino" or "auto".
         model: a restorer.
-        device: where it runs.
+        device: device of the run.
 
     Raises:
         OptionsError: the name is unknown, or the backend does not run this network or device.
-        MissingDependencyError: OpenVINO was asked for and is not installed.
+        MissingDependencyError: OpenVINO was requested and is not installed.
     """
     if not isinstance(name, str):
         raise OptionsError(f"backend {name!r} is not allowed; use {', '.join(BACKENDS)} or auto")

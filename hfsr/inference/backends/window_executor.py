@@ -1,9 +1,9 @@
 """Execution in windows of one shape, so that an engine compiles each stage only once.
 
-A window lies wholly inside the image: where a tile with its halo would exceed it, or be smaller than the
-others, the window is shifted inward. Where the edge of a window is that of the image, the padding of the
-network is right; elsewhere the halo separates the edge of the window from what the tile owns. So the stage
-runs without masks, and the result is exact.
+A window lies wholly inside the image: where a tile with its halo would exceed the image, or be smaller than
+the others, the window is shifted inward. Where the edge of a window is that of the image, the padding of the
+network is correct; elsewhere the halo separates the edge of the window from the region that the tile owns. So
+the stage runs without masks, and the result is exact.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ..program.sized_program import SizedProgram
 __all__ = ["CompiledStage", "Engine", "StageIO", "WindowExecutor"]
 
 _EXAMPLE_SIDE = 16
-"""Px of the image with which a stage can be traced."""
+"""Side in px of an example image for tracing a stage."""
 _DIVISIBLE_SIDE = 2**12 * 3**3 * 5 * 7
 """A side that is divisible by the denominators of usual scales."""
 _COARSEST = 64
-"""Most px of the image per px of a feature map."""
+"""Maximum px of the image per px of a feature map."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StageIO:
     Attributes:
         maps: feature maps read by the stage.
         sizes: size of each in a window.
-        examples: smaller sizes that fit together as well.
+        examples: smaller sizes that fit together as well, for tracing.
         vectors: vectors read by the stage, with their values.
         outputs: feature maps computed by the stage for later ones.
         results: size of each in a window.
@@ -59,7 +59,7 @@ class CompiledStage(Protocol):
     """A stage compiled for windows of one shape."""
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Feature maps (1, C, h, w) and vectors in, outputs (1, C, h, w) until the next call."""
+        """Takes feature maps (1, C, h, w) and vectors; outputs (1, C, h, w) are valid until the next call."""
 
     def release(self) -> None:
         """Frees the memory of a run and keeps the compiled stage."""
@@ -78,10 +78,10 @@ class WindowExecutor(StagedExecutor):
     Args:
         engine: compiles and runs stages.
         sized: a lowered program for the size of the image.
-        tile: largest side of what one tile owns, px of the image.
-        device: of the feature maps.
+        tile: largest side of the region that one tile owns, px of the image.
+        device: device of the feature maps.
         stage_flops: floating-point operations of each stage, halos included.
-        spill: where large live feature maps go (see `Allocator`).
+        spill: destination of large live feature maps (see `Allocator`).
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class WindowExecutor(StagedExecutor):
 
 
 class _StageWindows:
-    """Windows of one stage, on the grid of the image on which all of its feature maps have whole px."""
+    """Windows of one stage, on the grid of the image at which all of its feature maps have whole px."""
 
     def __init__(self, sized: SizedProgram, stage: Stage) -> None:
         self._sized = sized
@@ -142,7 +142,7 @@ class _StageWindows:
         self._grid = Size(*(math.lcm(*sides) for sides in zip(*self._steps.values(), strict=True)))
 
     def needed(self, owned: dict[fx.Node, Region]) -> Region:
-        """The part of the image, on the grid, that contains everything the `owned` regions depend on."""
+        """Returns the part of the image, on the grid, with everything the `owned` regions depend on."""
         needed = self._sized.regions(self._stage, owned)
         parts = [self._to_image(region, node) for node, region in needed.items() if node in self._steps]
         reach = parts[0]
@@ -151,7 +151,7 @@ class _StageWindows:
         return reach.clip(self._sized.image)
 
     def stage_io(self, context: ExecutionContext, shape: Size) -> StageIO:
-        """Inputs and outputs of the stage, each once and in order, for windows of this shape."""
+        """Returns the inputs and outputs of the stage, each once and in order, for windows of this shape."""
         program, stage, inside = self._sized.program, self._stage, set(self._stage.nodes)
         read = dict.fromkeys(source for node in stage.nodes for source in node.all_input_nodes)
         maps = [n for n in read if n not in inside and (n is program.source or n in program.operators)]
@@ -169,11 +169,11 @@ class _StageWindows:
         )
 
     def _sizes_in(self, window: Size, nodes: list[fx.Node]) -> list[Size]:
-        """Sizes of feature maps in a window."""
+        """Returns the sizes of feature maps in a window."""
         return [self._sized.rescale(Region.whole(window), node).size for node in nodes]
 
     def _to_image(self, region: Region, node: fx.Node) -> Region:
-        """The smallest part of the image on the grid that contains this region of a feature map."""
+        """Returns the smallest part of the image on the grid that contains this region of a feature map."""
         edges = []
         for axis, (start, stop) in enumerate(((region.top, region.bottom), (region.left, region.right))):
             image, step = self._sized.image[axis], self._grid[axis]
@@ -184,10 +184,10 @@ class _StageWindows:
 
 
 def _px_steps(program: Program, stage: Stage) -> dict[fx.Node, Size]:
-    """Px of the image per whole px of each feature map of a stage whose size is a fraction of the image's.
+    """Returns the px of the image per px of each feature map whose size is a whole fraction of the image's.
 
-    A feature map that is larger or smaller by a margin, before it is cropped, has none. It needs none,
-    because no window begins and no result ends in it.
+    A feature map that is larger or smaller by a margin, before it is cropped, is left out. It needs no entry,
+    because no window starts and no result ends in it.
     """
     sizes = program.sizes(Size(_DIVISIBLE_SIDE, _DIVISIBLE_SIDE))
     nodes = [source for node in stage.nodes for source in program.operators[node].sources] + stage.nodes
@@ -199,7 +199,7 @@ def _px_steps(program: Program, stage: Stage) -> dict[fx.Node, Size]:
 
 
 def _shift_inside(need: Region, shape: Size, image: Size) -> Region:
-    """The window of this shape that contains `need` and lies inside the image."""
+    """Returns the window of this shape that contains `need` and lies inside the image."""
     top = max(min(need.top, image.height - shape.height), 0)
     left = max(min(need.left, image.width - shape.width), 0)
     return Region(top, top + shape.height, left, left + shape.width)

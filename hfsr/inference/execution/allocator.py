@@ -20,9 +20,9 @@ class Allocator:
     """Allocates memory for feature maps, in NHWC layout.
 
     Args:
-        sized: gives channels, dtype and size of a feature map.
-        device: where feature maps are computed.
-        spill: where large live feature maps go: a folder, "host" for pinned memory, or None for the device.
+        sized: source of the channels, dtype and size of a feature map.
+        device: device of the feature maps.
+        spill: destination of large live feature maps: a folder, "host" for pinned memory, or None.
     """
 
     def __init__(self, sized: SizedProgram, device: torch.device, spill: Path | str | None) -> None:
@@ -32,13 +32,13 @@ class Allocator:
         self._scratch: dict[torch.dtype, Tensor] = {}
 
     def rows(self, node: fx.Node, height: int, width: int) -> Tensor:
-        """Memory for rows of a feature map, (1, C, height, width)."""
+        """Allocates rows of a feature map, (1, C, height, width)."""
         shape = (1, height, width, self._sized.program.channels[node])
         dtype = self._sized.operators[node].dtype
         return torch.empty(shape, dtype=dtype, device=self._device).permute(0, 3, 1, 2)
 
     def scratch(self, node: fx.Node, height: int, width: int) -> Tensor:
-        """As `rows`, for rows that are read before the next call: the same memory, which stays cached."""
+        """Returns memory as `rows` does, valid until the next call: it is reused, so it stays cached."""
         if self._device.type != "cpu":
             return self.rows(node, height, width)
         channels, dtype = self._sized.program.channels[node], self._sized.operators[node].dtype
@@ -51,10 +51,11 @@ class Allocator:
         return scratch[:count].view(1, height, width, channels).permute(0, 3, 1, 2)
 
     def free_scratch(self) -> None:
+        """Frees the scratch memory."""
         self._scratch.clear()
 
     def live(self, node: fx.Node) -> Tensor:
-        """Memory for a whole feature map, spilled if it is large."""
+        """Allocates a whole feature map, spilled if it is large."""
         size, channels = self._sized.sizes[node], self._sized.program.channels[node]
         if not self.is_spilled(node):
             return self.rows(node, *size)
@@ -63,11 +64,11 @@ class Allocator:
         if folder == "host":
             return torch.empty(shape, dtype=dtype, pin_memory=True).permute(0, 3, 1, 2)
         with tempfile.NamedTemporaryFile(dir=folder, prefix="hfsr-") as file:
-            # The mapping outlives the name: the file disappears with the tensor.
+            # The mapping outlives the file name: the file is deleted with the tensor.
             file.truncate(count * dtype.itemsize)
             mapped = torch.from_file(file.name, shared=True, size=count, dtype=dtype)
         return mapped.view(shape).permute(0, 3, 1, 2)
 
     def is_spilled(self, node: fx.Node) -> bool:
-        """True if a live feature map does not stay on the device."""
+        """Returns True if a live feature map does not stay on the device."""
         return self._spill is not None and self._sized.map_bytes(node) > _NEVER_SPILLED

@@ -1,4 +1,4 @@
-"""State of one image on its way through a program, and the inputs that operators read from it."""
+"""State of one run of a program on an image, and the inputs that operators read from it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _NO_REUSE: Mapping[fx.Node, fx.Node] = MappingProxyType({})
 
 
 class ExecutionContext:
-    """One image on its way through a program; implements `OperatorInputs`.
+    """State of one run of a program on an image; implements `OperatorInputs`.
 
     Args:
         sized: a lowered program for the size of the image.
         source: the image.
-        device: where feature maps are computed.
-        spill: where large live feature maps go (see `Allocator`).
+        device: device of the feature maps.
+        spill: destination of large live feature maps (see `Allocator`).
 
     Attributes:
         features: the feature maps in memory.
@@ -68,7 +68,7 @@ class ExecutionContext:
         return part if part.device == self.device else part.to(self.device)
 
     def _concatenate(self, node: fx.Node, region: Region) -> Tensor:
-        """A region of a virtual concatenation, assembled from the rows of its inputs."""
+        """Returns a region of a virtual concatenation, assembled from the rows of its inputs."""
         rows = self.allocator.scratch(node, region.height, region.width)
         channel = 0
         for source in concat_inputs(node):
@@ -91,7 +91,7 @@ class ExecutionContext:
         """Allocates the live feature maps of a stage.
 
         Args:
-            stage: begins now.
+            stage: the stage that starts.
             reuse: live feature maps that take the memory of another one (see `reusable_buffers`).
             buffered: live feature maps that may stay in row buffers.
         """
@@ -109,7 +109,7 @@ class ExecutionContext:
     def commit(self, stage: Stage, owned: dict[fx.Node, Region], sink: ImageSink) -> None:
         """Copies the finished regions of the targets to the live feature maps, the pools and the result."""
         for node in stage.keeps:
-            if node in owned and node in self.features.tiles:  # else it was computed in place
+            if node in owned and node in self.features.tiles:  # otherwise it was computed in place
                 part = self.feature(node, owned[node])
                 read_region(self.features.live[node], owned[node]).copy_(part)
         for pool in stage.pools:

@@ -1,7 +1,8 @@
-"""The protocol of executors, which run one image, and the stage by stage execution of a program.
+"""The protocol of executors, which run one image, and stage-by-stage execution of a program.
 
 Sums of pooled feature maps accumulate over the parts of a stage; at its end they become the vectors of the
-next one. So all parts proceed in step, and the result is that of the whole image.
+next stage. Therefore all parts finish a stage before the next one starts, and the result is that of the whole
+image.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ class StagedExecutor(ABC):
 
     Args:
         sized: a lowered program for the size of the image.
-        device: where feature maps are computed and kept.
+        device: device of the feature maps.
         tile: as in `Executor`.
-        num_parts: parts of all stages.
+        num_parts: number of parts of all stages.
         stage_flops: floating-point operations of each stage; by default those without halos.
-        spill: where large live feature maps go (see `Allocator`).
+        spill: destination of large live feature maps (see `Allocator`).
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class StagedExecutor(ABC):
         for index, flops in enumerate(self._stage_flops):
             for part in self._run_stage(context, index, sink):
                 done, spent = done + 1, spent + flops * part.area / area
-                # A part that is halved on the way counts as two.
+                # A part that is halved during the run counts as two.
                 yield ExecutionStep(min(done, self._num_parts), self._num_parts, spent / (total or 1.0))
 
     @abstractmethod

@@ -11,12 +11,12 @@ __all__ = ["FeatureStore", "read_region"]
 
 
 class FeatureStore:
-    """The feature maps that are in memory.
+    """Feature maps that are in memory.
 
     Attributes:
         live: feature maps that a later stage reads, whole.
-        rows: the rows that are held of this stage's feature maps, in a run in rows.
-        tiles: the tile that is held of this stage's feature maps, and its region, in a run in tiles.
+        rows: the held rows of this stage's feature maps, in a run in rows.
+        tiles: the held tile of this stage's feature maps, and its region, in a run in tiles.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class FeatureStore:
         self.tiles: dict[fx.Node, tuple[Tensor, Region]] = {}
 
     def find(self, node: fx.Node, region: Region) -> Tensor | None:
-        """A region of a feature map, (1, C, height, width); None if nothing is held of it."""
+        """Returns a region of a feature map, (1, C, height, width); None if the feature map is not held."""
         if node in self.tiles:
             tile, held = self.tiles[node]
             return _crop(tile, region, held)
@@ -34,7 +34,7 @@ class FeatureStore:
         return read_region(self.live[node], region) if node in self.live else None
 
     def row_buffer(self, node: fx.Node) -> RowBuffer | None:
-        """The row buffer that holds a feature map, if one does."""
+        """Returns the row buffer that holds a feature map, or None."""
         held = self.rows.get(node, self.live.get(node))
         return held if isinstance(held, RowBuffer) else None
 
@@ -45,7 +45,7 @@ class FeatureStore:
 
 
 def read_region(held: Tensor | RowBuffer, region: Region) -> Tensor:
-    """A region of a live feature map."""
+    """Returns a region of a live feature map."""
     if isinstance(held, RowBuffer):
         return held.read(region)
     return held[..., region.top : region.bottom, region.left : region.right]

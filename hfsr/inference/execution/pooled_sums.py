@@ -11,7 +11,7 @@ from ..program.operator_mapping import pool_keeps_dims
 __all__ = ["PooledSums"]
 
 _SUMMED_AT_ONCE = 1 << 18
-"""Numbers summed at once: what a narrow dtype is widened to stays in the caches of a CPU."""
+"""Values summed at once: after widening from a narrow dtype they still fit the caches of a CPU."""
 
 
 class PooledSums:
@@ -21,6 +21,7 @@ class PooledSums:
         self._sums: dict[fx.Node, Tensor] = {}
 
     def clear(self) -> None:
+        """Removes all sums, before the next stage."""
         self._sums.clear()
 
     def add(self, pool: fx.Node, part: Tensor) -> None:
@@ -29,13 +30,13 @@ class PooledSums:
         self._sums[pool] = self._sums[pool] + total if pool in self._sums else total
 
     def mean(self, pool: fx.Node, size: Size) -> Tensor:
-        """The output of a pool over a feature map of `size`: (1, C, 1, 1) or (1, C), float32."""
+        """Returns the output of a pool over a feature map of `size`: (1, C, 1, 1) or (1, C), float32."""
         mean = (self._sums[pool] / (size.height * size.width)).float()
         return mean[..., None, None] if pool_keeps_dims(pool) else mean
 
 
 def _sum(part: Tensor) -> Tensor:
-    """Sum over height and width, (1, C): float32 over a few rows, float64 over the sums of these."""
+    """Returns the sum over height and width, (1, C): float32 over a few rows, float64 over these sums."""
     rows = max(1, _SUMMED_AT_ONCE // (part.shape[1] * part.shape[3]))
     sums = [band.sum((2, 3), dtype=torch.float32) for band in part.split(rows, 2)]
     return torch.stack(sums).double().sum(0)

@@ -1,6 +1,6 @@
-"""Row buffers of feature maps: the rows that are held at a time, in the chunks in which they were computed.
+"""Row buffers: the held rows of a feature map, in the chunks in which they were computed.
 
-Copying them into one tensor would cost as much as reading them.
+Copying the chunks into one tensor would take as long as reading them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ RowSpan = tuple[int, int]
 
 
 def spans_after_append(spans: list[RowSpan], new: RowSpan) -> list[RowSpan]:
-    """The chunks held after `new` is appended, which ends below all others: chunks inside it are dropped."""
+    """Returns the chunks held after `new`, the lowest one, is appended: chunks inside it are dropped."""
     return [*(span for span in spans if span[0] < new[0]), new]
 
 
 def spans_after_drop(spans: list[RowSpan], row: int) -> list[RowSpan]:
-    """The chunks held after the rows above `row` are dropped.
+    """Returns the chunks held after the rows above `row` are dropped.
 
-    Chunks are dropped as a whole; but if most of what would stay is not needed, the topmost is cut at `row`.
-    So at most twice the needed rows are held, and long-lived feature maps are hardly ever copied.
+    Chunks are dropped as a whole. If most of the remaining rows are not needed, the topmost chunk is cut at
+    `row`. So at most twice the needed rows are held, and long-lived feature maps are hardly ever copied.
     """
     if not spans or row >= spans[-1][1]:
         return []
@@ -54,12 +54,12 @@ class RowBuffer:
         self._chunks = [*self._chunks[: len(self._spans) - 1], rows]
 
     def read(self, region: Region) -> Tensor:
-        """A region, (1, C, height, width): a view of one chunk, or a copy of several."""
+        """Returns a region, (1, C, height, width): a view of one chunk, or a copy of several."""
         chunks = self.chunks(region)
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks, 2)
 
     def chunks(self, region: Region) -> list[Tensor]:
-        """A region from top to bottom, as a view of each chunk that it lies in."""
+        """Returns a region from top to bottom, as a view of each chunk that it lies in."""
         found = []
         start = region.top
         for index, (top, bottom) in enumerate(self._spans):
@@ -73,7 +73,7 @@ class RowBuffer:
         return found
 
     def edges(self, start: int, stop: int) -> list[int]:
-        """The rows between these two at which a chunk begins."""
+        """Returns the rows between these two at which a chunk starts."""
         return [top for top, _ in self._spans if start < top < stop]
 
     def drop_above(self, row: int) -> None:
@@ -85,7 +85,7 @@ class RowBuffer:
             top, bottom = (each - self._spans[dropped][0] for each in spans[0])
             chunks[0] = self._copy(chunks[0][..., top:bottom, :])
         elif dropped:
-            self._spare = None  # rows of this feature map are dropped as whole chunks now
+            self._spare = None  # from now on, rows of this feature map are dropped as whole chunks
         self._spans, self._chunks = spans, chunks
 
     def _copy(self, rows: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Execution in rows: every px of every feature map is computed exactly once.
 
-A band of rows of the image flows through all nodes of a stage. A node computes the rows that have become
-possible, and keeps only the last ones, which windows further down still read. There is no halo, whatever the
+A band of rows of the image passes through all nodes of a stage. A node computes the rows whose inputs are
+complete, and keeps only the last rows, which later windows still read. There is no halo, whatever the
 depth of the network; instead a few rows of every feature map are held over the full width. `RowSchedule`
 decides which rows are computed and freed.
 """
@@ -39,10 +39,10 @@ class RowExecutor(StagedExecutor):
 
     Args:
         sized: a lowered program for the size of the image.
-        heights: band heights of each stage. When memory runs out, the bands from there on are halved; rows
-            that are done are not computed again.
-        device: where feature maps are computed.
-        spill: where large live feature maps go (see `Allocator`).
+        heights: band heights of each stage. If memory runs out, the remaining bands are halved; finished
+            rows are not computed again.
+        device: device of the feature maps.
+        spill: destination of large live feature maps (see `Allocator`).
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class _StageRows:
         self._schedule = schedule
 
     def compute(self, band: Band) -> bool:
-        """Computes a band; False if memory ran out, after the steps that could be done."""
+        """Computes a band; returns False if memory ran out, after the steps that succeeded."""
         for step in band.steps:
             try:
                 self._compute_step(step)
@@ -112,7 +112,7 @@ class _StageRows:
             self._features.rows[node].drop_above(first)
 
     def drop_live(self, stage: Stage) -> None:
-        """Frees rows of live feature maps in row buffers that nothing reads after this stage."""
+        """Frees rows of live feature maps in row buffers without readers after this stage."""
         for node in stage.frees:
             held = self._features.live[node]
             if isinstance(held, RowBuffer) and node not in stage.keeps:
@@ -127,7 +127,7 @@ class _StageRows:
             self._schedule.finish(node, step.stop)
             return
         for part in self._split_at_chunks(node, region):
-            # Part by part: a part may overwrite the rows that it is computed from, and cannot be repeated.
+            # One part at a time: a part may overwrite its own input rows, so it cannot be repeated.
             self._compute_live(node, part)
             self._schedule.finish(node, part.bottom)
 
@@ -143,13 +143,13 @@ class _StageRows:
             out.copy_(op.run(region, self._context))
 
     def _append(self, node: fx.Node, region: Region, top: int) -> None:
-        """Appends rows to a row buffer, in one chunk with the rows from `top` on that are held already."""
+        """Appends rows to a row buffer, in one chunk with the held rows from `top` on."""
         held = self._features.rows.setdefault(node, RowBuffer())
         above = held.read(region._replace(top=top, bottom=region.top)) if top < region.top else None
         held.append(top, self._compute_rows(node, region, above))
 
     def _compute_rows(self, node: fx.Node, region: Region, above: Tensor | None) -> Tensor:
-        """Computes a region, below rows that are there already."""
+        """Computes a region below rows that are already computed."""
         op, parts = self._operators[node], self._split_at_chunks(node, region)
         if above is None and len(parts) == 1:
             return op.run(region, self._context)
@@ -164,7 +164,7 @@ class _StageRows:
         return rows
 
     def _split_at_chunks(self, node: fx.Node, region: Region) -> list[Region]:
-        """The region of a pointwise operator, split where chunks of its sources end: none is copied."""
+        """Splits the region of a pointwise operator where chunks of its sources end, to avoid copies."""
         op = self._operators[node]
         sources = op.sources if isinstance(op, Pointwise) else []
         buffers = [buffer for source in sources if (buffer := self._features.row_buffer(source))]

@@ -1,8 +1,8 @@
 """Execution in tiles, each with the halo it needs.
 
-A halo is computed again for every tile, but nothing is carried from one tile to the next, so that tiles may
-have any size. New live feature maps cannot reuse the memory of old ones, as in rows: a tile computes its halo
-from what its neighbor would have overwritten.
+A halo is computed again for every tile, but no state passes from one tile to the next, so tiles may have any
+size. Unlike in rows, new live feature maps cannot reuse the memory of old ones: a tile computes its halo
+from values that its neighbor would have overwritten.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class TileExecutor(StagedExecutor):
 
     Args:
         sized: a lowered program for the size of the image.
-        tile: largest side of what a tile owns, px of the image. When memory runs out, a tile is halved.
-        device: where feature maps are computed.
+        tile: largest side of the region that a tile owns, px of the image; halved if memory runs out.
+        device: device of the feature maps.
         stage_flops: floating-point operations of each stage, halos included.
-        spill: where large live feature maps go (see `Allocator`).
+        spill: destination of large live feature maps (see `Allocator`).
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class TileExecutor(StagedExecutor):
 
 
 def _last_uses(stage: Stage, targets: list[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
-    """For each node of a stage, the feature maps that nothing needs once it has run."""
+    """Returns for each node of a stage the feature maps whose last reader it is."""
     inside = set(stage.nodes) - set(targets)
     last: dict[fx.Node, fx.Node] = {}
     for node in stage.nodes:

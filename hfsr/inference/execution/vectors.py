@@ -26,6 +26,7 @@ class Vectors:
         return self._values[node]
 
     def set(self, node: fx.Node, value: Tensor) -> None:
+        """Sets the value of a node."""
         self._values[node] = value
 
     def compute(self, node: fx.Node) -> None:

@@ -17,7 +17,7 @@ class WholeExecutor:
     """Runs a network on the whole image at once.
 
     Args:
-        model: in evaluation mode, float32.
+        model: a network in evaluation mode, float32.
         result: size of the result.
     """
 

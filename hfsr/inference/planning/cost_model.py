@@ -1,4 +1,4 @@
-"""Memory and arithmetic of tiles, of rows and of live feature maps, computed without running anything."""
+"""Memory and arithmetic of tiles, rows and live feature maps, computed without running the network."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ __all__ = ["live_bytes", "row_peak_bytes", "tile_cost"]
 
 _MIDDLE = 1 << 19
 _WORKSPACE = 1.25
-"""Memory of a convolution by that of its input and output."""
+"""Memory of a convolution relative to that of its input and output."""
 
 
 def live_bytes(sized: SizedProgram, *, reuse: bool = False) -> int:
-    """Peak bytes of the live feature maps.
+    """Returns the peak bytes of the live feature maps.
 
     Args:
-        reuse: new ones take the memory of old ones where execution in rows allows it.
+        sized: a lowered program for the size of the image.
+        reuse: True if new ones take the memory of old ones where execution in rows allows it.
     """
     held = peak = 0
     for stage in sized.stages:
@@ -39,7 +40,7 @@ def live_bytes(sized: SizedProgram, *, reuse: bool = False) -> int:
 
 
 def row_peak_bytes(sized: SizedProgram, stage: Stage, heights: BandHeights) -> int:
-    """Peak bytes of the rows that a stage holds when it runs in rows."""
+    """Returns the peak bytes of the rows that a stage holds when it runs in rows."""
     schedule = RowSchedule(sized, stage, heights)
     rows = _HeldRows(sized, stage)
     waiting = set(schedule.nodes)
@@ -58,10 +59,10 @@ def row_peak_bytes(sized: SizedProgram, stage: Stage, heights: BandHeights) -> i
 
 
 class _HeldRows:
-    """Bytes of the rows of a stage that are held, followed step by step.
+    """Bytes of the held rows of a stage, updated step by step.
 
     Attributes:
-        peak: most bytes held at once.
+        peak: maximum of the bytes held at once.
     """
 
     def __init__(self, sized: SizedProgram, stage: Stage) -> None:
@@ -75,7 +76,7 @@ class _HeldRows:
         self.peak = 0
 
     def compute(self, step: RowStep) -> None:
-        """Holds the rows of a step, in the memory that the step needs."""
+        """Adds the rows of a step, and the memory that computing them needs."""
         node, op = step.node, self._sized.operators[step.node]
         is_live = node in self._stage.keeps
         is_copied = is_live or step.top < step.start
@@ -116,7 +117,7 @@ class _HeldRows:
 
 
 def _cast_input_bytes(sized: SizedProgram, op: Operator, step: RowStep) -> int:
-    """Bytes of the copy of a convolution's input in another dtype."""
+    """Returns the bytes of the copy of a convolution's input in another dtype."""
     given = sized.dtype(op.sources[0])
     if isinstance(op, (Convolution, TransposedConvolution)) and op.compute_dtype not in (None, given):
         return _input_numbers(sized, op, step) * op.compute_dtype.itemsize
@@ -124,17 +125,20 @@ def _cast_input_bytes(sized: SizedProgram, op: Operator, step: RowStep) -> int:
 
 
 def _input_numbers(sized: SizedProgram, op: Operator, step: RowStep) -> int:
-    """Numbers that a step reads from its first source."""
+    """Returns the number of values that a step reads from its first source."""
     source = op.sources[0]
     first, end = op.rows.input_range(step.start, step.stop)
     return (min(end, sized.sizes[source].height) - max(first, 0)) * sized.row_numbers(source)
 
 
 def tile_cost(sized: SizedProgram, stage: Stage, tile: Size) -> tuple[int, float]:
-    """Peak bytes and floating-point operations of one tile of a stage, halo included.
+    """Returns the peak bytes and floating-point operations of one tile of a stage, halo included.
 
     Args:
-        tile: size of what the tile owns; it lies away from the border if the image is large enough.
+        sized: a lowered program for the size of the image.
+        stage: the stage.
+        tile: size of the region that the tile owns; it lies away from the border if the image is large
+            enough.
     """
     needed, targets = _tile_sizes(sized, stage, tile)
     numbers = {node: size.height * size.width * sized.program.channels[node] for node, size in needed.items()}
@@ -163,7 +167,7 @@ def tile_cost(sized: SizedProgram, stage: Stage, tile: Size) -> tuple[int, float
 
 
 def _tile_sizes(sized: SizedProgram, stage: Stage, tile: Size) -> tuple[dict[fx.Node, Size], set[fx.Node]]:
-    """Size of every feature map's region for one tile, and the targets of the stage."""
+    """Returns the size of every feature map's region for one tile, and the targets of the stage."""
     unbounded = sized.unbounded
     region = Region(_MIDDLE, _MIDDLE + tile.height, _MIDDLE, _MIDDLE + tile.width)
     owned = unbounded.owned(stage, region)

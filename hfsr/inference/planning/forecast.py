@@ -1,8 +1,8 @@
 """Prediction of peak memory and time for `--dry-run`, before an image is run.
 
 Memory is computed from the plan. Time is measured: each distinct operator of the network runs once on a band
-of the size that it will see, and is multiplied by the number of bands. On a CPU the caches are emptied
-before, because other bands pass through them between two uses.
+of its actual size, and its time is multiplied by the number of bands. On a CPU the caches are flushed before,
+because other bands pass through them between two uses.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from .planner import Plan
 __all__ = ["Forecast", "predict_encoding_seconds", "predict_peak_memory", "predict_run_seconds"]
 
 _SPREAD = 1.3
-"""Memory of a run by that of its tensors: the heap is fragmented."""
+"""Ratio of a run's memory to that of its tensors: the heap is fragmented."""
 _FIXED = 112 << 20
-"""Bytes of the arithmetic and image libraries once they have run."""
+"""Bytes of the arithmetic and image libraries after their first use."""
 _REPEATS, _ENOUGH = 3, 0.3
-"""Repetitions of an operator, and the seconds after which there are no more; the median counts."""
+"""Maximum repetitions of an operator, and the seconds after which they end; the median counts."""
 _UNCACHED = 96 << 20
-"""Bytes of a copy that replaces all that the caches of a CPU hold."""
+"""Bytes of a copy that replaces the whole content of a CPU's caches."""
 _DECODED = 7
 """Bytes per px of the input while it is read: four in Pillow, three in the array."""
 _BAND = 10 << 20
@@ -58,14 +58,14 @@ class Forecast:
 
 
 def predict_peak_memory(plan_bytes: int, resident: int, image: Size, result: Size, *, on_cpu: bool) -> int:
-    """Peak bytes of a run from file to file.
+    """Returns the peak bytes of a run from file to file.
 
     Args:
         plan_bytes: memory of the plan.
-        resident: bytes that the process occupies before.
+        resident: bytes that the process occupies before the run.
         image: size of the input.
         result: size of the result.
-        on_cpu: True if the network runs on the CPU; else only memory on the device counts.
+        on_cpu: True if the network runs on the CPU; otherwise only memory on the device counts.
     """
     if not on_cpu:
         return int(plan_bytes * _SPREAD)
@@ -75,11 +75,12 @@ def predict_peak_memory(plan_bytes: int, resident: int, image: Size, result: Siz
 
 
 def predict_run_seconds(sized: SizedProgram, plan: Plan, device: torch.device) -> float:
-    """Seconds of the arithmetic, from one measurement of every distinct operator.
+    """Returns the seconds of the arithmetic, from one measurement of every distinct operator.
 
     Args:
         sized: a program lowered to `device`.
-        plan: of the run; halos of tiles count by their operations.
+        plan: plan of the run; halos of tiles count by their operations.
+        device: device of the run.
     """
     timer = _OperatorTimer(sized, device)
     once = 0.0
@@ -91,7 +92,7 @@ def predict_run_seconds(sized: SizedProgram, plan: Plan, device: torch.device) -
 
 
 def predict_encoding_seconds(result: Size) -> float:
-    """Seconds of encoding a PNG of this size, from that of a small image of smooth colors with noise."""
+    """Estimates the seconds to encode a PNG of this size, from a small image with smooth colors and noise."""
     height, width = _SAMPLE
     noise = np.random.default_rng(0).normal(0, 3, (height, width, 3))
     rows = (np.linspace(40, 200, width)[None, :, None] + noise).astype(np.uint8)
@@ -114,7 +115,7 @@ class _OperatorTimer:
         self._flushed = torch.zeros(_UNCACHED if device.type == "cpu" else 0, dtype=torch.uint8)
 
     def stage_seconds(self, stage: Stage, heights: BandHeights) -> float:
-        """Seconds of a stage for the whole image."""
+        """Returns the seconds of a stage for the whole image."""
         height, wide = self._sized.image.height, wide_nodes(self._sized, stage)
         total = 0.0
         for node in stage.nodes:
@@ -124,7 +125,7 @@ class _OperatorTimer:
         return total
 
     def _measure(self, node: fx.Node, rows: int) -> float:
-        """Seconds per row of an operator on a band of `rows` rows."""
+        """Returns the seconds per row of an operator on a band of `rows` rows."""
         size = self._sized.sizes[node]
         key = (*self._kind(node), size.width, rows)
         if key not in self._seconds_per_row:
@@ -136,7 +137,7 @@ class _OperatorTimer:
         return self._seconds_per_row[key]
 
     def _call(self, node: fx.Node, region: Region) -> Callable[[], Tensor]:
-        """The call that computes a region as the run does: into given memory if windows read the output."""
+        """Returns a function that computes a region as the run does, into given memory if windows read it."""
         op, operators = self._sized.operators[node], self._sized.operators
         users = [user for user in node.users if user in operators]
         if all(operators[user].rows.input_range(0, 1) == (0, 1) for user in users):
@@ -150,7 +151,7 @@ class _OperatorTimer:
         return run_into
 
     def _time(self, run: Callable[[], Tensor]) -> float:
-        """Median seconds of a call."""
+        """Returns the median seconds of a call."""
         found: list[float] = []
         results: list[Tensor] = []  # held, because each output of a run has memory of its own
         while len(found) < _REPEATS and sum(found) < _ENOUGH:
@@ -171,7 +172,7 @@ class _OperatorTimer:
             torch.cuda.synchronize(self._device)
 
     def _kind(self, node: fx.Node) -> tuple[object, ...]:
-        """Key that is equal for operators that take the same time on a band of the same size."""
+        """Returns a key that is equal for operators that take the same time on a band of the same size."""
         op, program = self._sized.operators[node], self._sized.program
         detail: object = str(node.target) if node.op != "call_module" else None
         if isinstance(op, (Convolution, TransposedConvolution)):
@@ -200,9 +201,9 @@ class _OperatorTimer:
         return torch.zeros(1, self._pooled_channels(node), 1, 1, device=self._device)
 
     def _pooled_channels(self, node: fx.Node) -> int:
-        """Channels of the nearest feature map that a vector is computed from; 1 if there is none.
+        """Returns the channels of the nearest feature map from which a vector is computed; 1 if none.
 
-        Breadth first: a deep network has too many paths to its beginning to follow each.
+        The search is breadth first: a deep network has too many paths to its input to follow each.
         """
         channels, level = self._sized.program.channels, [node]
         while level:

@@ -1,4 +1,4 @@
-"""Choice of the band heights or tile size of an image, from memory and arithmetic and the free memory."""
+"""Choice of the band heights or tile size of an image, from memory, arithmetic and the free memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Plan", "make_plan", "spill_place", "usable_memory"]
 
 _TILES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 _BAND_BYTES = {"cpu": 10 << 20, "cuda": 256 << 20}
-"""Bytes of a band of one feature map: more gains nothing, and overflows the caches of a CPU."""
+"""Bytes of a band of one feature map: larger bands gain nothing, and overflow the caches of a CPU."""
 _USABLE = 0.6
 """Share of the free memory that a run may take."""
 
@@ -31,13 +31,13 @@ class Plan:
     """Tile size or band heights of one image, with memory and arithmetic.
 
     Attributes:
-        tile: largest side of what a tile owns, LR px; None in rows.
+        tile: largest side of the region that a tile owns, LR px; None in rows.
         rows: height of the highest band, LR px; None in tiles.
-        part_bytes: peak memory that is held while a stage runs.
+        part_bytes: peak memory held while a stage runs.
         live_bytes: peak memory of the live feature maps.
         stage_flops: floating-point operations of each stage.
-        spill: where live feature maps go that do not fit into memory: a folder, "host" for the memory beside
-            a GPU, or None.
+        spill: destination of live feature maps that do not fit into memory: a folder, "host" for the memory
+            of the CPU beside a GPU, or None.
         bands: band heights of each stage; empty in tiles.
     """
 
@@ -66,14 +66,14 @@ class Plan:
 
 
 def usable_memory(device: torch.device) -> int:
-    """Bytes of the free memory that a run may take."""
+    """Returns the bytes of the free memory that a run may take."""
     return int(free_memory(device) * _USABLE)
 
 
 def make_plan(sized: SizedProgram, device: torch.device, tile: int | None = None) -> Plan:
-    """Plans one image: in tiles of `tile` px if given, else in the fastest way that fits into memory.
+    """Plans one image: in tiles of `tile` px if given, otherwise the fastest way that fits into memory.
 
-    Execution in rows computes everything once; it is chosen whenever a few rows of every feature map fit.
+    Execution in rows computes every px once; it is chosen if a few rows of every feature map fit.
 
     Raises:
         PlanError: the live feature maps fit neither into memory nor on the disk.
@@ -118,13 +118,13 @@ def _plan_tiles(sized: SizedProgram, tile: int, live: int, spill: Path | str | N
 def _live(
     sized: SizedProgram, device: torch.device, free: int, *, reuse: bool = False
 ) -> tuple[int, Path | str | None]:
-    """Bytes of the live feature maps, and where they go if they exceed half of `free`."""
+    """Returns the bytes of the live feature maps, and their destination if they exceed half of `free`."""
     live = live_bytes(sized, reuse=reuse)
     return live, spill_place(live, device, free) if live > free // 2 else None
 
 
 def spill_place(live: int, device: torch.device, free: int) -> Path | str:
-    """Place of `live` bytes of feature maps that do not fit into `free` bytes: a folder, or "host".
+    """Returns the destination of `live` bytes of feature maps that exceed memory: a folder, or "host".
 
     Raises:
         PlanError: they do not fit there either.

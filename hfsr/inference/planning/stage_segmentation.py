@@ -1,9 +1,9 @@
 """Splits stages into segments for a compiled backend, and chooses its tile size.
 
-A window of a deep chain of convolutions computes a halo as wide as the chain is deep. Split in the middle,
-each half has half the halo, but the feature maps at the cut are kept whole and moved to memory and back.
-Large tiles have small halos but cause more memory traffic. `choose_segments` minimizes the time that it
-estimates from floating-point operations and bytes moved.
+A window of a deep chain of convolutions computes a halo as wide as the chain is deep. If the chain is split
+in the middle, each half has half the halo, but the feature maps at the cut are kept whole and written to
+memory and read back. Large tiles have small halos but cause more memory traffic. `choose_segments` minimizes
+the time estimated from floating-point operations and bytes moved.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["choose_segments"]
 
 _TILES = (128, 192, 256, 384, 512, 768, 1024, 1536)
 _MOVE = {4: 50.0, 2: 100.0, 1: 170.0}
-"""Operations in the time of moving one byte, by the item size of the arithmetic."""
+"""Operations in the time of moving one byte, by the item size of the arithmetic dtype."""
 _FIRST_TOUCH = 2.5
 """Cost of the first access to a byte of memory, in moves of a byte."""
 _COPIES = 3
 """Moves of a byte of a feature map into or out of a window."""
 _LARGEST = 3 << 29
-"""Most bytes of a chosen window: larger ones lose in memory traffic what they save in halo."""
+"""Maximum bytes of a chosen window: larger ones lose in memory traffic what they save in halo."""
 _MOST_CUTS = 10
-"""Positions at which a stage may be split; more take time and hardly improve the result."""
+"""Maximum number of cut positions in a stage; more take time and hardly improve the result."""
 
 
 class SegmentCost(NamedTuple):
@@ -49,13 +49,13 @@ class SegmentCost(NamedTuple):
 def choose_segments(
     sized: SizedProgram, *, itemsize: int, device: torch.device, tile: int | None
 ) -> tuple[SizedProgram, Plan]:
-    """Splits the stages of a program where that pays and plans to run it in windows.
+    """Splits the stages of a program if that saves time, and plans to run it in windows.
 
     Args:
         sized: a lowered program for the size of the image.
         itemsize: item size of the arithmetic: 4 for fp32, 2 for bf16, 1 for int8.
-        device: limits the memory.
-        tile: largest side of what a tile owns; None to choose.
+        device: device whose free memory limits the windows.
+        tile: largest side of the region that a tile owns; None to choose.
 
     Raises:
         PlanError: the smallest window, or the live feature maps, do not fit into memory.
@@ -99,7 +99,7 @@ class _StageCutter:
         self._budget = budget
 
     def split(self, stage: Stage) -> list[tuple[Stage, SegmentCost]]:
-        """The segments of a stage with their costs, split in the cheapest way."""
+        """Returns the segments of a stage and their costs for the cheapest split."""
         if not stage.nodes:
             return [(stage, SegmentCost(0.0, 0.0, 0))]
         places = self._cut_positions(stage)
@@ -114,8 +114,9 @@ class _StageCutter:
         return ways[-1][1]
 
     def _cut_positions(self, stage: Stage) -> list[int]:
-        """Positions at which the stage may be split, both ends included: at even shares of the work, where
-        few values are read across.
+        """Returns the positions at which the stage may be split, including both ends.
+
+        They are at even shares of the work, where few values are read across the cut.
         """
         nodes = stage.nodes
         position = {node: index for index, node in enumerate(nodes)}
@@ -135,7 +136,7 @@ class _StageCutter:
         return [*places, len(nodes)]
 
     def _segment(self, stage: Stage, start: int, stop: int) -> Stage:
-        """The nodes from `start` to `stop` as a stage; later nodes read it through live feature maps."""
+        """Returns the nodes from `start` to `stop` as a stage; later nodes read it as live feature maps."""
         nodes = stage.nodes[start:stop]
         later = set(stage.nodes[stop:])
         inside = set(nodes)

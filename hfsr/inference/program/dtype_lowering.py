@@ -19,8 +19,8 @@ _CONVOLUTIONS = (Convolution, TransposedConvolution)
 def lower(program: Program, device: torch.device, dtype: torch.dtype) -> Program:
     """Returns a copy of a program with its weights on `device`, in float32 or in `dtype`.
 
-    The first and last convolutions stay in float32: they see the image itself, whose last bits a narrow dtype
-    would round away.
+    The first and last convolutions stay in float32: they process the image itself, whose last bits a narrow
+    dtype would round away.
     """
     after, before = _after_convolution(program), _before_convolution(program)
     stage_of = {node: stage for stage in program.stages for node in stage.nodes}
@@ -42,7 +42,7 @@ def lower(program: Program, device: torch.device, dtype: torch.dtype) -> Program
 
 
 def _after_convolution(program: Program) -> dict[fx.Node, bool]:
-    """True for every feature map that is, or is computed from, the output of a convolution."""
+    """Returns True for every feature map that is, or is computed from, the output of a convolution."""
     after: dict[fx.Node, bool] = {program.source: False}
     for node, op in program.operators.items():
         after[node] = any(after[source] for source in op.sources) or isinstance(op, _CONVOLUTIONS)
@@ -50,7 +50,7 @@ def _after_convolution(program: Program) -> dict[fx.Node, bool]:
 
 
 def _before_convolution(program: Program) -> dict[fx.Node, bool]:
-    """True for every feature map from which a convolution is computed."""
+    """Returns True for every feature map from which a convolution is computed."""
     operators, before = program.operators, dict[fx.Node, bool]()
     for node in reversed([program.source, *operators]):
         users = [user for user in node.users if user in operators]
@@ -61,7 +61,7 @@ def _before_convolution(program: Program) -> dict[fx.Node, bool]:
 def _inplace_source(
     program: Program, stage: Stage, op: Operator, dtype: torch.dtype, lowered: Mapping[fx.Node, Operator]
 ) -> fx.Node | None:
-    """The output of a convolution that only this pointwise operator reads, and whose memory it can reuse."""
+    """Returns the convolution output that only this pointwise operator reads and can overwrite, or None."""
     for source in op.sources if isinstance(op, Pointwise) else ():
         if (
             isinstance(program.operators.get(source), Convolution)

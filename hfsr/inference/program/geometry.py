@@ -1,6 +1,6 @@
 """Receptive-field geometry: rectangles on feature maps, and the input region that an output region needs.
 
-All of it is integer arithmetic along one axis at a time; an operator has one geometry for rows and one for
+All of it is integer arithmetic on one axis at a time; an operator has one geometry for rows and one for
 columns.
 """
 
@@ -38,11 +38,11 @@ class Size(NamedTuple):
 
 
 UNBOUNDED = Size(1 << 20, 1 << 20)
-"""Size of an image whose border no window reaches."""
+"""Size of an image so large that no window reaches its border."""
 
 
 class Region(NamedTuple):
-    """The px `[top, bottom) x [left, right)` of a feature map; may exceed the map until it is clipped."""
+    """The px `[top, bottom) x [left, right)` of a feature map; may exceed the feature map until clipped."""
 
     top: int
     bottom: int
@@ -51,33 +51,37 @@ class Region(NamedTuple):
 
     @classmethod
     def whole(cls, size: Size) -> Region:
-        """The region that covers a feature map of `size`."""
+        """Returns the region that covers a feature map of `size`."""
         return cls(0, size.height, 0, size.width)
 
     @property
     def height(self) -> int:
+        """Number of rows."""
         return self.bottom - self.top
 
     @property
     def width(self) -> int:
+        """Number of columns."""
         return self.right - self.left
 
     @property
     def size(self) -> Size:
+        """Height and width."""
         return Size(self.height, self.width)
 
     @property
     def area(self) -> int:
+        """Number of px."""
         return self.height * self.width
 
     def clip(self, size: Size) -> Region:
-        """The part of the region inside a feature map of `size`."""
+        """Returns the part of the region inside a feature map of `size`."""
         return Region(
             max(self.top, 0), min(self.bottom, size.height), max(self.left, 0), min(self.right, size.width)
         )
 
     def union(self, other: Region | None) -> Region:
-        """The smallest region that contains both."""
+        """Returns the smallest region that contains both."""
         if other is None:
             return self
         return Region(
@@ -88,7 +92,7 @@ class Region(NamedTuple):
         )
 
     def rescale(self, image: Size, size: Size) -> Region:
-        """The part of a feature map of `size` that this region of the image owns.
+        """Returns the part of a feature map of `size` that this region of the image owns.
 
         Regions that tile the image tile the feature map.
         """
@@ -104,10 +108,10 @@ class AxisGeometry(Protocol):
     """Geometry of an operator along one axis."""
 
     def size(self, length: int) -> int:
-        """Length of the output for an input of `length` px."""
+        """Returns the length of the output for an input of `length` px."""
 
     def input_range(self, start: int, stop: int) -> tuple[int, int]:
-        """Half-open input range that outputs `[start, stop)` depend on; not clipped to the feature map."""
+        """Returns the half-open input range that outputs `[start, stop)` depend on, not clipped."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ class TransposedAxis:
 
 @dataclass(frozen=True)
 class UpscaleAxis:
-    """Enlargement by an integer, each output px from one input px. Factor 1 is a pointwise operator."""
+    """Upsampling by an integer, each output px from one input px. Factor 1 is a pointwise operator."""
 
     factor: int = 1
 
@@ -185,7 +189,7 @@ class InterpolateAxis:
 
 @dataclass(frozen=True)
 class RealScaleAxis:
-    """Enlargement by a real number: output px i reads input px floor(i / scale) and `margin` px around it."""
+    """Upsampling by a real number: output px i reads input px floor(i / scale) and `margin` px around it."""
 
     scale: float
     margin: int
@@ -226,14 +230,14 @@ class CropAxis:
 
 
 def tile_grid(size: Size, tile: int) -> Iterator[Region]:
-    """Tiles of nearly equal size, at most `tile` px high and wide, row by row."""
+    """Yields tiles of nearly equal size, at most `tile` px high and wide, row by row."""
     for top, bottom in _even_ranges(size.height, tile):
         for left, right in _even_ranges(size.width, tile):
             yield Region(top, bottom, left, right)
 
 
 def split_in_half(region: Region) -> list[Region]:
-    """Two halves of a region, cut across its longer side."""
+    """Returns two halves of a region, cut across its longer side."""
     if region.height >= region.width:
         middle = (region.top + region.bottom) // 2
         return [region._replace(bottom=middle), region._replace(top=middle)]

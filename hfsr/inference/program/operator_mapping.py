@@ -228,8 +228,9 @@ def build_operator(node: fx.Node, sources: list[fx.Node], modules: dict[str, nn.
 
 
 def is_global_pool(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """True for the mean over a whole feature map: adaptive average pooling to 1x1, or `mean` over the last
-    two dimensions.
+    """Returns True for the mean over a whole feature map.
+
+    That is adaptive average pooling to 1x1, or `mean` over the last two dimensions.
     """
     if node.op == "call_module":
         module = modules[str(node.target)]
@@ -243,7 +244,7 @@ def is_global_pool(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 
 def pool_keeps_dims(node: fx.Node) -> bool:
-    """True if a global pool returns (B, C, 1, 1), False for (B, C)."""
+    """Returns True if a global pool returns (B, C, 1, 1), False for (B, C)."""
     if node.target in (torch.mean, "mean"):
         return bool(node.kwargs.get("keepdim", node.args[2] if len(node.args) > 2 else False))
     return True

@@ -1,9 +1,9 @@
 """A network as stages of operators.
 
 A node of the fx graph is a *constant*, a *feature map* (it has height and width), or a *vector* (made from
-pooled statistics). A global pool needs its whole input before anything that depends on it can go on, so it
+pooled statistics). A global pool needs its whole input before anything that depends on it can run, so it
 ends a stage: within a stage, tiles are independent except for their halo. A feature map that a later stage
-reads is *live*: it is kept whole in between.
+reads is *live*: it is kept whole between the stages.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Program:
 
     @property
     def kind(self) -> str:
-        """ "positional" if tiles need their absolute position, "pooled" with global pools, else "local"."""
+        """Kind of tiling: "positional" if tiles need absolute positions, "pooled", or "local"."""
         if any(isinstance(op, PositionalUpsampling) for op in self.operators.values()):
             return "positional"
         return "pooled" if len(self.stages) > 1 else "local"
@@ -68,7 +68,7 @@ class Program:
         return self.operators[node].dtype if node in self.operators else torch.float32
 
     def sizes(self, image: Size) -> dict[fx.Node, Size]:
-        """Size of every feature map for an image of this size."""
+        """Returns the size of every feature map for an image of this size."""
         sizes = {self.source: image}
         for node, op in self.operators.items():
             inputs = {sizes[source] for source in op.sources}
@@ -78,7 +78,7 @@ class Program:
         return sizes
 
     def targets(self, stage: Stage) -> list[fx.Node]:
-        """The feature maps that a stage must produce for the region that a tile owns."""
+        """Returns the feature maps that a stage must compute for the region that a tile owns."""
         pooled = [
             source for pool in stage.pools for source in pool.all_input_nodes if source in self.operators
         ]

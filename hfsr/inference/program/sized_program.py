@@ -18,9 +18,9 @@ class SizedProgram:
     """A program for one image size.
 
     Attributes:
-        program: a traced network; lowered, if it is to be run or its bytes are asked for.
+        program: a traced network; must be lowered for running and for sizes in bytes.
         image: size of the image.
-        sizes: size of every feature map, the image included.
+        sizes: size of every feature map, including the image.
     """
 
     def __init__(self, program: Program, image: Size) -> None:
@@ -30,10 +30,12 @@ class SizedProgram:
 
     @property
     def operators(self) -> dict[fx.Node, Operator]:
+        """Operator of each feature map except the image."""
         return self.program.operators
 
     @property
     def stages(self) -> list[Stage]:
+        """Stages in order of execution."""
         return self.program.stages
 
     @cached_property
@@ -48,7 +50,7 @@ class SizedProgram:
         return region.rescale(self.image, self.sizes[node])
 
     def owned(self, stage: Stage, part: Region) -> dict[fx.Node, Region]:
-        """Regions of the targets, and of the image if it is pooled itself, that a part of the image owns."""
+        """Returns the regions of the targets, and of the image if it is pooled, that a part of it owns."""
         targets = self.program.targets(stage)
         if any(pool.all_input_nodes[0] is self.program.source for pool in stage.pools):
             targets = [*targets, self.program.source]
@@ -56,7 +58,7 @@ class SizedProgram:
         return {node: region for node, region in owned.items() if region.area > 0}
 
     def regions(self, stage: Stage, owned: dict[fx.Node, Region]) -> dict[fx.Node, Region]:
-        """Region of every feature map, inputs of the stage included, that the `owned` regions depend on."""
+        """Returns the region of every feature map and stage input that the `owned` regions depend on."""
         needed = dict(owned)
         inside = set(stage.nodes)
         for node in reversed(stage.nodes):
@@ -89,10 +91,10 @@ class SizedProgram:
         return self.sizes[node].height * self.row_bytes(node)
 
     def flops(self, node: fx.Node) -> float:
-        """Floating-point operations of a feature map, each px computed once."""
+        """Returns the floating-point operations of a feature map, each px computed once."""
         size = self.sizes[node]
         return self.operators[node].cost(self.program.channels[node]) * size.height * size.width
 
     def stage_flops(self, stage: Stage) -> float:
-        """Floating-point operations of a stage, each px of each feature map computed once."""
+        """Returns the operations of a stage, each px of each feature map computed once."""
         return sum(self.flops(node) for node in stage.nodes)

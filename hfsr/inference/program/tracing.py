@@ -21,7 +21,7 @@ __all__ = ["MIN_EXACT_SIDE", "is_exact", "trace"]
 
 _PROBE_SIZES = (Size(17, 23), Size(30, 19), Size(16, 32))
 MIN_EXACT_SIDE = 16
-"""Shorter side in px from which `is_exact` holds: smaller images may be padded by another rule."""
+"""Shorter side in px from which `is_exact` holds; the network may pad smaller images differently."""
 
 
 class _CoreTracer(fx.Tracer):
@@ -66,10 +66,10 @@ def trace(model: nn.Module) -> Program:
 
 
 def is_exact(model: nn.Module) -> bool:
-    """True if a network that was not written for hfsr can be tiled exactly.
+    """Returns True if a network that was not written for hfsr can be tiled exactly.
 
-    Its graph must consist of known operators and give the network's results at several sizes, because tracing
-    freezes the decisions that Python took once. Images below `MIN_EXACT_SIDE` px are not covered.
+    Its graph must consist of known operators and reproduce the network's results at several sizes, because
+    tracing freezes the branches that Python took once. Images below `MIN_EXACT_SIDE` px are not covered.
     """
     traced = copy.deepcopy(model)
     try:
@@ -78,7 +78,7 @@ def is_exact(model: nn.Module) -> bool:
     except PlanError:
         return False
     if any(isinstance(value, fx.Proxy) for module in traced.modules() for value in vars(module).values()):
-        return False  # it stores intermediate results: tracing leaves proxies in them
+        return False  # it stores intermediate results: tracing would leave proxies in them
     spec = spec_of(model)
     multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
     reference = next(model.parameters())
@@ -92,7 +92,7 @@ def _agrees(model: nn.Module, program: Program, x: Tensor, multiple: int) -> boo
         expected = model(x)
         try:
             found = program.module(pad_to_multiple(x, multiple))
-        except RuntimeError:  # the network pads small images by a rule of its own, and must
+        except RuntimeError:  # the network pads small images by another rule
             return False
     found = found[..., : expected.shape[2], : expected.shape[3]]
     return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-5)

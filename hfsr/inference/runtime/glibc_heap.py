@@ -1,4 +1,4 @@
-"""Settings of the glibc heap while a network runs: freed memory is kept, and comes in huge pages."""
+"""Settings of the glibc heap while a network runs: it keeps freed memory and uses huge pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEFAULT_TRIM = _DEFAULT_PAD = 128 << 10
 _MADV_HUGEPAGE = 14
 _PAGE = 4 << 10
 _LARGEST_CHUNK = 32 << 20
-"""Largest M_MMAP_THRESHOLD of glibc: allocations up to this size come from the heap."""
+"""Largest M_MMAP_THRESHOLD of glibc: allocations up to this size use the heap."""
 _MOST_RETAINED = (2 << 30) - 1
 """Free bytes at the end of the heap that stay with the process while a network runs."""
 
@@ -54,7 +54,7 @@ def _request_huge_pages(libc: ctypes.CDLL, count: int) -> None:
         return
     libc.malloc.restype = ctypes.c_void_p
     libc.mallopt(_TOP_PAD, count - _LARGEST_CHUNK)
-    address = libc.malloc(ctypes.c_size_t(_LARGEST_CHUNK - _PAGE))  # more than is free: the heap grows
+    address = libc.malloc(ctypes.c_size_t(_LARGEST_CHUNK - _PAGE))  # more than is free, so the heap grows
     libc.mallopt(_TOP_PAD, _DEFAULT_PAD)
     if address is None:
         return
@@ -65,7 +65,7 @@ def _request_huge_pages(libc: ctypes.CDLL, count: int) -> None:
 
 
 def _mappings() -> list[tuple[int, int]]:
-    """Start and end of every memory mapping of the process."""
+    """Returns the start and end of every memory mapping of the process."""
     lines = Path("/proc/self/maps").read_text().splitlines()
     return [(int(start, 16), int(end, 16)) for start, end in (line.split()[0].split("-") for line in lines)]
 

@@ -14,7 +14,7 @@ _OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
     "not enough memory",
-    "status_alloc_failed",  # of cuBLAS and cuDNN
+    "status_alloc_failed",  # from cuBLAS and cuDNN
     "unable to find a valid cudnn algorithm",  # no algorithm whose workspace fits
 )
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -22,24 +22,24 @@ _STATUS = Path("/proc/self/status")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True if an error of torch or Python reports that memory ran out."""
+    """Returns True if an error of torch or Python reports that memory ran out."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
         phrase in str(error).lower() for phrase in _OUT_OF_MEMORY
     )
 
 
 def resident_memory() -> int:
-    """Bytes of memory that this process occupies."""
+    """Returns the bytes of memory that this process occupies."""
     return int(psutil.Process().memory_info().rss)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak bytes so far: allocated on a CUDA device, else occupied by this process."""
+    """Returns the peak bytes so far: allocated on a CUDA device, else occupied by this process."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_of_process()
 
 
 def _peak_of_process() -> int:
-    """Peak of this process alone: `getrusage` on Linux reports at least what the parent held at the fork."""
+    """Returns the peak of this process alone: `getrusage` on Linux includes the parent's at the fork."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:  # not Linux
@@ -56,7 +56,7 @@ def _peak_of_process() -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes free for this process on the device; on the CPU within its ulimit and control groups."""
+    """Returns the bytes free for this process on the device; on the CPU within ulimit and control groups."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -66,7 +66,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def _address_space() -> list[int]:
-    """Bytes left under `ulimit -v`; empty without a limit."""
+    """Returns the bytes left under `ulimit -v`; empty without a limit."""
     if sys.platform == "win32":
         return []
     import resource
@@ -76,7 +76,7 @@ def _address_space() -> list[int]:
 
 
 def _cgroup_limits() -> list[int]:
-    """Bytes left in the control groups of this process, from its own up to the root (versions 1 and 2)."""
+    """Returns the bytes left in the control groups of this process, up to the root (versions 1 and 2)."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
@@ -103,7 +103,7 @@ def _cgroup_limits() -> list[int]:
 
 
 def _cgroup_left(folder: Path, limit: str, usage: str, reclaimable: str) -> int | None:
-    """Limit minus usage, with the file cache counted as free; None without a limit."""
+    """Returns limit minus usage, with the file cache counted as free; None without a limit."""
     try:
         most = (folder / limit).read_text().strip()
         if not most.isdigit():  # "max"

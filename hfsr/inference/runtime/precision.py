@@ -33,7 +33,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str | torch.device | None) -> torch.device:
-    """The named device; by default CUDA if available, else the CPU.
+    """Returns the named device; by default CUDA if available, else the CPU.
 
     Raises:
         OptionsError: the device does not exist.
@@ -52,17 +52,19 @@ def choose_device(name: str | torch.device | None) -> torch.device:
 
 
 def _with_index(device: torch.device) -> torch.device:
-    """The device with its index, as tensors report it: "cuda" becomes "cuda:0"."""
+    """Returns the device with its index, as tensors report it: "cuda" becomes "cuda:0"."""
     if device.type != "cuda":
         return device
     index = torch.cuda.current_device() if device.index is None else device.index
     if index >= torch.cuda.device_count():
-        raise OptionsError(f"device '{device}' is not here; the last is cuda:{torch.cuda.device_count() - 1}")
+        raise OptionsError(
+            f"device '{device}' does not exist; the last is cuda:{torch.cuda.device_count() - 1}"
+        )
     return torch.device("cuda", index)
 
 
 def choose_dtype(name: str | torch.dtype, model: nn.Module, device: torch.device) -> torch.dtype:
-    """The named dtype; "auto" is bf16 if the device has it natively and the network allows it, else fp32.
+    """Returns the named dtype; "auto" is bf16 if the device and the network support it, else fp32.
 
     Raises:
         OptionsError: the name is unknown, the network overflows in this dtype, or the device lacks it.
@@ -84,14 +86,14 @@ def choose_dtype(name: str | torch.dtype, model: nn.Module, device: torch.device
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Short name of a dtype: fp32, bf16 or fp16."""
+    """Returns the short name of a dtype: fp32, bf16 or fp16."""
     return next(name for name, value in DTYPES.items() if value == dtype)
 
 
 def is_native_bf16(device: torch.device) -> bool:
-    """True if the device multiplies bfloat16 in hardware, and on a CPU if oneDNN may use that.
+    """Returns True if the device multiplies bfloat16 in hardware, and on a CPU if oneDNN may use that.
 
-    The instruction sets that `ONEDNN_MAX_CPU_ISA` excludes do not count: what runs is then emulated.
+    Instruction sets that `ONEDNN_MAX_CPU_ISA` excludes do not count, because bfloat16 is then emulated.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -140,7 +142,7 @@ def disable_tf32(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
 
 
 def _tf32_settings() -> list[tuple[Any, str, Any]]:
-    """Object, attribute and value that disable TF32 for convolutions and for matrix products."""
+    """Returns object, attribute and value that disable TF32 for convolutions and for matrix products."""
     cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
     if hasattr(cudnn, "conv"):  # torch >= 2.9, which forbids mixing with the older settings
         return [(cudnn.conv, "fp32_precision", "ieee"), (cuda.matmul, "fp32_precision", "ieee")]

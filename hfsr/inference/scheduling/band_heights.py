@@ -1,4 +1,4 @@
-"""Heights of the bands in which rows of the image flow through a stage."""
+"""Heights of the bands in which rows of the image pass through a stage."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ _WIDE = 2
 
 @dataclass(frozen=True)
 class BandHeights:
-    """Rows of the image that go through a stage at a time.
+    """Rows of the image that pass through a stage at a time.
 
     Attributes:
-        rows: in most feature maps.
-        wide: in wide feature maps, such as those of an upscaled image, and in all that is computed from them.
+        rows: rows in most feature maps.
+        wide: rows in wide feature maps, such as those of an upscaled image, and in all computed from them.
     """
 
     rows: int
     wide: int
 
     def count(self, height: int) -> int:
-        """Number of bands in an image of `height` rows."""
+        """Returns the number of bands in an image of `height` rows."""
         full, rest = divmod(height, self.rows)
         return full * -(-self.rows // self.wide) + -(-rest // self.wide)
 
     def halve(self) -> BandHeights:
+        """Returns half the heights, at least one row."""
         return BandHeights(-(-self.rows // 2), -(-self.wide // 2))
 
 
 def choose_band_heights(sized: SizedProgram, stage: Stage, limit: int) -> BandHeights:
-    """Band heights with which a band of a feature map takes about `limit` bytes.
+    """Returns band heights with which a band of a feature map takes about `limit` bytes.
 
-    Enough rows to keep the arithmetic busy, few enough to stay in the caches and in the heap.
+    Bands have enough rows for efficient arithmetic, and few enough to stay in the caches and in the heap.
     """
     wide = wide_nodes(sized, stage)
     weights = _bytes_per_image_row(sized, stage)
@@ -51,9 +52,9 @@ def choose_band_heights(sized: SizedProgram, stage: Stage, limit: int) -> BandHe
 
 
 def wide_nodes(sized: SizedProgram, stage: Stage) -> set[fx.Node]:
-    """The wide feature maps of a stage, and all that is computed from them."""
+    """Returns the wide feature maps of a stage, and all that is computed from them."""
     weights = _bytes_per_image_row(sized, stage)
-    # A convolution also handles what it reads: in a dense block that is more than what it writes.
+    # A convolution also processes its input, which in a dense block is larger than its output.
     handled = {
         node: max(weights.get(each, 0.0) for each in (node, *sized.operators[node].sources))
         for node in stage.nodes
@@ -72,7 +73,7 @@ def wide_nodes(sized: SizedProgram, stage: Stage) -> set[fx.Node]:
 
 
 def _bytes_per_image_row(sized: SizedProgram, stage: Stage) -> dict[fx.Node, float]:
-    """Bytes of each feature map for one row of the image; virtual concatenations are left out."""
+    """Returns the bytes of each feature map per row of the image, without virtual concatenations."""
     return {
         node: sized.map_bytes(node) / sized.image.height
         for node in stage.nodes

@@ -1,4 +1,4 @@
-"""Reuse of memory between live feature maps, and live feature maps that stay in row buffers."""
+"""Reuse of memory between live feature maps, and selection of live feature maps that stay in row buffers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _CHECKED_ROWS = 64
 
 
 def reusable_buffers(sized: SizedProgram, stage: Stage) -> dict[fx.Node, fx.Node]:
-    """Live feature maps of this stage that may take the memory of one without readers after the stage.
+    """Returns live feature maps of this stage that can take the memory of one without later readers.
 
-    Rows overwrite those of the old feature map when all of its readers are past them: its readers are the
-    operator of the new one, or pointwise operators above it, which run ahead of it in any order of rows.
+    New rows overwrite rows of the old feature map once all of its readers are past them. Its readers are the
+    operator of the new one, or pointwise operators before it, which are ahead of it in any order of rows.
 
     Returns:
         New feature map -> old feature map.
@@ -36,7 +36,7 @@ def reusable_buffers(sized: SizedProgram, stage: Stage) -> dict[fx.Node, fx.Node
 
 
 def stays_in_row_buffer(program: Program, node: fx.Node) -> bool:
-    """True for a live feature map that need not be copied into one tensor.
+    """Returns True for a live feature map that need not be copied into one tensor.
 
     It is the output of a convolution, which cannot write into a given tensor, and all its readers are
     pointwise.

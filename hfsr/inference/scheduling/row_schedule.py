@@ -1,4 +1,4 @@
-"""The order of computation in rows: which rows of which feature map are computed and freed, band by band."""
+"""Schedule of execution in rows: the rows of each feature map to compute and to free, band by band."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class RowStep:
 
 @dataclass(frozen=True)
 class Band:
-    """A band of rows of the image, the steps that finish it, and the regions of the targets that it owns.
+    """A band of rows of the image, the steps that compute it, and the target regions that it owns.
 
     Attributes:
-        part: the rows; above the image (negative) while the first feature maps run ahead of the targets.
+        part: the rows; above the image (negative) while the first feature maps are ahead of the targets.
         owned: regions of the targets; empty above the image.
         steps: in order of execution.
         drops: as in `RowStep`, for the targets once the band has been read from them.
@@ -55,11 +55,11 @@ class Band:
 
 
 class RowSchedule:
-    """Plans one band after another from what is done so far; no row is computed twice.
+    """Plans one band after another from the rows that are done; no row is computed twice.
 
-    The first bands lie above the image, where the first feature maps of a deep stage begin to be needed. So
-    all bands have about the same height; otherwise the first one would be as high as the receptive field of
-    the stage. Live feature maps are never dropped: they are whole.
+    The first bands lie above the image, where the first feature maps of a deep stage start to be needed. This
+    gives all bands about the same height; otherwise the first one would be as high as the receptive field of
+    the stage. Live feature maps are kept whole, so their rows are never dropped.
     """
 
     def __init__(self, sized: SizedProgram, stage: Stage, heights: BandHeights) -> None:
@@ -80,18 +80,18 @@ class RowSchedule:
         }
         leads = _leads(sized, stage)
         lead = max(leads.values(), default=0)
-        # One more band, unless it would be hardly any work: small bands are slow.
+        # One more band, unless it has hardly any work: small bands are slow.
         above = -(-lead // heights.rows) * heights.rows if 4 * lead > heights.rows else 0
         self._top = self._ahead = -above
         self._wide_lead = max((leads[node] for node in self._wide if node in leads), default=0)
 
     @property
     def nodes(self) -> list[fx.Node]:
-        """The feature maps that are computed step by step."""
+        """Feature maps that are computed step by step."""
         return list(self._done)
 
     def next_band(self) -> Band | None:
-        """The band below the finished ones; None after the last. Does not change the state."""
+        """Returns the band below the finished ones; None after the last. Does not change the state."""
         image = self._sized.image
         if self._top >= image.height:
             return None
@@ -121,11 +121,11 @@ class RowSchedule:
             self._held_from[node] = first
 
     def first_needed(self, node: fx.Node) -> int:
-        """First row of a feature map that its readers in this stage still need."""
+        """Returns the first row of a feature map that its readers in this stage still need."""
         return self._first_needed(node, self._done)
 
     def shrink(self) -> bool:
-        """Halves the bands from here on; False if they have one row."""
+        """Halves the remaining bands; returns False if they have one row."""
         if self._heights.rows == self._heights.wide == 1:
             return False
         self._heights = self._heights.halve()
@@ -149,7 +149,7 @@ class RowSchedule:
     def _end_drops(self, part: Region, after: dict[fx.Node, int]) -> tuple[tuple[fx.Node, int], ...]:
         ends = []
         for node, held in self._held_from.items():
-            # A band may own nothing of a feature map smaller than the image: its rows wait for one that does.
+            # A band may own no row of a feature map smaller than the image: its rows wait for a later band.
             read = self._sized.rescale(part, node).bottom
             first = min(self._first_needed(node, after), read, after[node])
             if held < first:
@@ -163,20 +163,20 @@ class RowSchedule:
         return min((self._first_row(reader, done[reader]) for reader in readers), default=_NEVER)
 
     def _first_row(self, reader: fx.Node, done: int) -> int:
-        """First row of its sources that an operator with `done` finished rows will read."""
+        """Returns the first source row that an operator with `done` finished rows will read."""
         if done >= self._sized.sizes[reader].height:
             return _NEVER
         return max(self._sized.operators[reader].rows.input_range(done, done + 1)[0], 0)
 
     def _stops(self, bottom: int) -> dict[fx.Node, int]:
-        """Row down to which each feature map is needed by the targets' share of the image above `bottom`."""
+        """Returns the end row of each feature map that the targets above image row `bottom` need."""
         sized, part = self._sized, Region(0, bottom, 0, self._sized.image.width)
         stops = {node: sized.rescale(part, node).bottom for node in self._targets}
         return needed_stops(sized, self._stage, stops)
 
 
 def needed_stops(sized: SizedProgram, stage: Stage, stops: dict[fx.Node, int]) -> dict[fx.Node, int]:
-    """Row down to which each feature map of a stage is needed to compute `stops`; 0 or less for none."""
+    """Returns the end row of each feature map of a stage that computing `stops` needs; 0 or less for none."""
     stops, operators, sizes = dict(stops), sized.operators, sized.sizes
     inside = set(stage.nodes)
     for node in reversed(stage.nodes):
@@ -191,17 +191,17 @@ def needed_stops(sized: SizedProgram, stage: Stage, stops: dict[fx.Node, int]) -
 
 
 def _leads(sized: SizedProgram, stage: Stage) -> dict[fx.Node, int]:
-    """Rows of the image by which each feature map of a stage must be ahead of the targets."""
+    """Returns the rows of the image by which each feature map of a stage must be ahead of the targets."""
     unbounded = sized.unbounded
     stops = needed_stops(unbounded, stage, dict.fromkeys(sized.program.targets(stage), 0))
     return {node: stop * UNBOUNDED.height // unbounded.sizes[node].height for node, stop in stops.items()}
 
 
 def _readers(program: Program, sources: dict[fx.Node, list[fx.Node]]) -> dict[fx.Node, list[fx.Node]]:
-    """The readers in a stage of every feature map that it reads, earlier stages included.
+    """Returns the readers in a stage of every feature map that it reads, including those of earlier stages.
 
     Args:
-        program: of the stage.
+        program: program of the stage.
         sources: feature maps whose rows each node of the stage reads.
     """
     read = {source for found in sources.values() for source in found}

@@ -1,8 +1,8 @@
 """Virtual concatenations: results of `torch.cat` that are assembled only when they are read, row by row.
 
-A concatenation that one convolution reads would otherwise be held beside the feature maps that it consists
-of, with all rows above the next window. In a dense block that is three times the memory of these feature
-maps, and each of its rows would be copied twice more.
+Without this, a concatenation that one convolution reads would be held in addition to its inputs, with all
+rows above the next window. In a dense block that is three times the memory of the inputs, and each row would
+be copied twice more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["concat_inputs", "is_virtual_concat", "row_readers", "row_sources"]
 
 
 def is_virtual_concat(program: Program, node: fx.Node) -> bool:
-    """True for a concatenation whose only reader is a convolution."""
+    """Returns True for a concatenation whose only reader is a convolution."""
     if len(node.users) != 1 or not concat_inputs(node):
         return False
     (reader,) = node.users
@@ -25,18 +25,18 @@ def is_virtual_concat(program: Program, node: fx.Node) -> bool:
 
 
 def concat_inputs(node: fx.Node) -> list[fx.Node]:
-    """The feature maps that a concatenation consists of, in order; empty for other operators."""
+    """Returns the inputs of a concatenation, in order; empty for other operators."""
     return list(node.args[0]) if node.target is torch.cat and node.args else []  # type: ignore[arg-type]
 
 
 def row_readers(program: Program, node: fx.Node) -> list[fx.Node]:
-    """The operators that read rows of a feature map: the reader in place of a virtual concatenation."""
+    """Returns the operators that read rows of a feature map, through virtual concatenations."""
     users = [user for user in node.users if user in program.operators]
     return [next(iter(user.users)) if is_virtual_concat(program, user) else user for user in users]
 
 
 def row_sources(program: Program, node: fx.Node) -> list[fx.Node]:
-    """The feature maps whose rows an operator reads: the inputs in place of a virtual concatenation."""
+    """Returns the feature maps whose rows an operator reads, through virtual concatenations."""
     found: list[fx.Node] = []
     for source in program.operators[node].sources:
         found += program.operators[source].sources if is_virtual_concat(program, source) else [source]

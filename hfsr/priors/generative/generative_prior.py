@@ -190,7 +190,8 @@ class GenerativePrior:
             count: number of variants.
             strength: standard deviation of the noise.
             to_class: class of the variants, if it differs from that of the image.
-            schedule, class_number: as for `inpaint`.
+            schedule: None uses the published one.
+            class_number: class of the image's content; None searches for one.
 
         Raises:
             ImageError: the image is too small.
@@ -226,9 +227,11 @@ class GenerativePrior:
         """Morphs one image into another: interpolates latent vectors, class embeddings and weights.
 
         Args:
-            first, second: first and last frame.
+            first: first frame.
+            second: last frame.
             frames: number of frames, including both ends.
-            schedule, class_number: as for `inpaint`; both images have the same class.
+            schedule: None uses the published one.
+            class_number: class of both images; None searches for one.
 
         Raises:
             ImageError: an image is too small.

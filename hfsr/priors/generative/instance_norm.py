@@ -38,6 +38,7 @@ def freeze_norms(generator: BigGANGenerator, z: Tensor, embedding: Tensor) -> No
     Gains and biases are chosen so that the output for `z` and `embedding` does not change.
 
     Args:
+        generator: changed in place.
         z: (1, dim_z).
         embedding: (1, shared_dim).
     """

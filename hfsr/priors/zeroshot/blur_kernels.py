@@ -84,7 +84,8 @@ def rescale_kernel(kernel: NDArray, vertical: float, horizontal: float) -> NDArr
 
     Args:
         kernel: (h, w), sum 1.
-        vertical, horizontal: new px per old px, at most 1.
+        vertical: new px per old px along a column, at most 1.
+        horizontal: new px per old px along a row, at most 1.
     """
     for axis, factor in ((0, vertical), (1, horizontal)):
         if factor == 1:

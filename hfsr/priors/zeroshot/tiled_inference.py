@@ -18,7 +18,7 @@ __all__ = ["BandedUpscaler", "HaloBand", "split_into_bands"]
 
 _BACK_PROJECTIONS = 10
 _EXTRA_MAPS = 8
-"""Float32 maps of the result's size that are held besides the ensemble: the sum, residuals, corrections."""
+"""Float32 images of the result's size that are held besides the ensemble: the sum, residuals, corrections."""
 _SORTED_ROWS = 32
 _MIN_BAND_ROWS = 32
 

@@ -214,7 +214,7 @@ class ZeroShot:
             sr = torch.empty(1, 3, *resampler.sr_size(lq.shape[2], lq.shape[3]))
             timer: StageTimer | None = None
             for done, total in self._upscaler(trainer).steps(lq, sr):
-                timer = timer or StageTimer(f"enlarging{suffix}", total)
+                timer = timer or StageTimer(f"upscaling{suffix}", total)
                 yield timer.progress(done)
             known.append(sr.clamp(0, 1))
         return sr

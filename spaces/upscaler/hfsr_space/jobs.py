@@ -155,6 +155,9 @@ def run_zeroshot(source: Path, png: Path, scale: int, kind: str) -> JobSteps:
     """Writes the zero-shot result to `png`.
 
     Args:
+        source: the image file.
+        png: file to write.
+        scale: integer scale.
         kind: "bicubic", "estimate" or "real", as for `hfsr zeroshot`.
 
     Raises:

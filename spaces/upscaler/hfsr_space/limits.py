@@ -1,4 +1,4 @@
-"""Limits of what a visitor may request."""
+"""Limits on visitors' requests."""
 
 MAX_UPLOAD = 50 * 2**20
 """Bytes of an uploaded file: 50 MB in Gradio's unit of 2^20 bytes."""

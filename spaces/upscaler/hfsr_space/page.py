@@ -82,7 +82,7 @@ def server_settings(page: gr.Blocks) -> dict[str, Any]:
 
 
 def theme() -> gr.themes.Base:
-    """Returns the colors and fonts; the font is part of Gradio, so that no other server is asked for it."""
+    """Returns the colors and fonts; the font is part of Gradio, so the page requests no other server."""
     font: list[Any] = [gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"]
     base = gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=font, radius_size="lg")
     return base.set(  # the default gray has too little contrast on white

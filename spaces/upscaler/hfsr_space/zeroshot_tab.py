@@ -1,4 +1,4 @@
-"""Second tab: enlarges an image by zero-shot super-resolution, without a pretrained model."""
+"""Second tab: upscales an image by zero-shot super-resolution, without a pretrained model."""
 
 from __future__ import annotations
 

@@ -103,5 +103,5 @@ def test_a_gpu_has_its_number(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device(None) == choose_device("cuda") == torch.device("cuda", 1)
     assert choose_device("cuda:0") == torch.device("cuda", 0)
-    with pytest.raises(OptionsError, match="device 'cuda:2' is not here; the last is cuda:1"):
+    with pytest.raises(OptionsError, match="device 'cuda:2' does not exist; the last is cuda:1"):
         choose_device("cuda:2")

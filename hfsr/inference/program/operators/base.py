@@ -21,16 +21,16 @@ _POINTWISE = (UpscaleAxis(), UpscaleAxis())
 
 
 class OperatorInputs(Protocol):
-    """Source of the inputs that an operator reads while it computes one region."""
+    """Interface through which an operator reads its inputs while it computes one region."""
 
     def feature(self, node: fx.Node, region: Region) -> Tensor:
-        """A region of a feature map, (B, C, region.height, region.width)."""
+        """Returns a region of a feature map, (B, C, region.height, region.width)."""
 
     def value(self, node: fx.Node) -> Tensor:
-        """A constant, or a vector made from pooled statistics."""
+        """Returns a constant, or a vector made from pooled statistics."""
 
     def size(self, node: fx.Node) -> Size:
-        """Size of a whole feature map."""
+        """Returns the size of a whole feature map."""
 
 
 class Operator:
@@ -56,21 +56,21 @@ class Operator:
         self.inplace_source: fx.Node | None = None
 
     def size(self, source: Size) -> Size:
-        """Size of the output for inputs of size `source`."""
+        """Returns the size of the output for inputs of size `source`."""
         return Size(self.rows.size(source.height), self.columns.size(source.width))
 
     def input_region(self, region: Region) -> Region:
-        """The input region that `region` of the output depends on; not clipped to the feature map."""
+        """Returns the input region that `region` of the output depends on, not clipped to the feature map."""
         top, bottom = self.rows.input_range(region.top, region.bottom)
         left, right = self.columns.input_range(region.left, region.right)
         return Region(top, bottom, left, right)
 
     def channels(self, sources: list[int]) -> int:
-        """Channels of the output, given those of the sources."""
+        """Returns the channels of the output, given those of the sources."""
         return max(sources)
 
     def cost(self, channels: int) -> float:
-        """Floating-point operations per output px."""
+        """Returns the floating-point operations per output px."""
         return float(channels)
 
     def lower(
@@ -101,7 +101,7 @@ class Operator:
 
 
 def margins(need: Region, inside: Region) -> tuple[int, int, int, int]:
-    """Left, right, top and bottom px by which `need` exceeds the feature map."""
+    """Returns the left, right, top and bottom px by which `need` exceeds the feature map."""
     return (
         inside.left - need.left,
         need.right - inside.right,
@@ -111,7 +111,7 @@ def margins(need: Region, inside: Region) -> tuple[int, int, int, int]:
 
 
 def crop(y: Tensor, top: int, left: int, region: Region) -> Tensor:
-    """The part of `y`, as large as `region`, that begins at `top` and `left`."""
+    """Returns the part of `y`, as large as `region`, that starts at `top` and `left`."""
     if y.shape[-2:] == (region.height, region.width):
         return y
     return y[..., top : top + region.height, left : left + region.width]

@@ -38,7 +38,7 @@ class Convolution(Operator):
         self.weight, self.bias = _weights(self.conv, device, self.compute_dtype)
 
     def cast_input(self, x: Tensor) -> Tensor:
-        """The input in the dtype, and rounded to the quantization levels, in which it is multiplied."""
+        """Casts the input to the compute dtype, or rounds it to the quantization levels."""
         if isinstance(self.conv, QuantisedConv2d):
             x = self.conv.rounded(x)
         return x.to(self.weight.dtype)

@@ -1,4 +1,4 @@
-"""Pointwise operators: each output px depends on the input px at the same place."""
+"""Pointwise operators: each output px depends on the input px at the same position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators that change the grid: interpolation, pixel shuffle, cropping, enlargement by real numbers."""
+"""Operators that change the grid: interpolation, pixel shuffle, cropping, upsampling by real numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Resampling(Operator):
     """Pixel shuffle, and nearest, bilinear or bicubic interpolation.
 
     Interpolating a part of a feature map clamps or mirrors at the edges of the part. The geometry reads
-    enough px that this does not reach the result, except at the border of the whole, where it is right.
+    enough px that this does not reach the result, except at the border of the whole map, where it is correct.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Crop(Operator):
 
 
 class PositionalUpsampling(Operator):
-    """Enlargement by a real number; receives the absolute position of the region. Runs in float32."""
+    """Upsampling by a real number; receives the absolute position of the region. Runs in float32."""
 
     def __init__(self, node: fx.Node, sources: list[fx.Node], module: PositionalEnlargement) -> None:
         axis = RealScaleAxis(module.scale, module.margin)
