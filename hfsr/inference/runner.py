@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hfsr.archs import ArchSpec, enlarged_length, input_ranges
-from hfsr.errors import PlanError
+from hfsr.errors import ImageError, PlanError
 from hfsr.model_zoo import spec_of
 
 from .approximate.overlapping_tiles import OverlappingTiles, OverlapPlan
@@ -19,6 +19,7 @@ from .execution.row_executor import RowExecutor
 from .execution.tile_executor import TileExecutor
 from .execution.whole_executor import WholeExecutor
 from .image_io.endpoints import ImageSink, ImageSource
+from .image_io.finite_sink import FiniteSink, NonFiniteError, RemainingSink
 from .image_io.padding import CroppedSink, PaddedSource, padded_size
 from .planning.forecast import predict_run_seconds
 from .planning.planner import Plan, make_plan
@@ -30,6 +31,7 @@ from .program.tracing import MIN_EXACT_SIDE, is_exact, trace
 from .progress import Progress, with_time_left
 from .runtime.glibc_heap import retain_heap
 from .runtime.memory import is_out_of_memory
+from .runtime.precision import dtype_name
 
 __all__ = ["Runner", "network_name"]
 
@@ -53,6 +55,7 @@ class Runner:
 
     Attributes:
         used_tile, backend: of the last image (see `Upscaler`), or of the first one to come.
+        notes: changes of the last image's arithmetic; the owner clears them before the next image.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Runner:
         self.device = device
         self.backend = backend
         self.used_tile: int | str = "auto" if tile is None else tile
+        self.notes: tuple[str, ...] = ()
         self._compiles = backend != "torch"
         self._force_backend = force_backend and self._compiles
         self._program: Program | None = None
@@ -96,9 +100,10 @@ class Runner:
 
         Raises:
             PlanError: there is not enough memory, or the network cannot be tiled.
+            ImageError: the result holds NaN or infinity, in float32 too.
         """
         try:
-            yield from self._run(source, sink)
+            yield from self._run_finite(source, sink)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -140,6 +145,36 @@ class Runner:
                 )
             self._program = lower(program, self.device, self.dtype)
         return self._program
+
+    def _run_finite(self, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
+        """Runs the image, and computes what overflowed in a shorter dtype again in float32.
+
+        An overflow at a global pool reaches every px, so the second run begins with the first stage; px that
+        were finite keep their values.
+        """
+        checked = FiniteSink(sink)
+        try:
+            yield from self._run(source, checked)
+            return
+        except NonFiniteError:
+            if self.dtype == torch.float32:
+                raise ImageError(
+                    f"the result of {network_name(self.model)} holds NaN or infinity: its weights are "
+                    "damaged or read with wrong arguments; convert them again (hfsr convert --set)"
+                ) from None
+        size = self.result_size(source.size)
+        exact = Runner(
+            self.model,
+            tile=self.tile,
+            dtype=torch.float32,
+            backend="torch",
+            force_backend=False,
+            device=self.device,
+        )
+        yield from exact.run(source, RemainingSink(sink, size, checked.written))
+        self.used_tile = exact.used_tile
+        share = 1 - sum(region.area for region in checked.written) / (size.height * size.width)
+        self.notes += (f"{dtype_name(self.dtype)} overflowed; {share:.0%} of the result is computed in fp32",)
 
     def _run(self, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
         size = source.size
