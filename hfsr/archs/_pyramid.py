@@ -97,7 +97,7 @@ def infer_trunk(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def blocks_before_attention(state_dict: StateDict) -> int:
-    """Counts the blocks before the attention of an official trunk; 0 if it is no such trunk."""
+    """Counts the blocks before the attention of an official trunk; 0 for other trunks."""
     blocks = sum(key.startswith("body.") and key.endswith(".body.0.weight") for key in state_dict)
     names = (f"body.{blocks // 2}.conv_assembly.0.weight", "msa.conv_assembly.0.weight")
     return blocks // 2 if any(name in state_dict for name in names) else 0

@@ -77,7 +77,10 @@ def quantize_layers(model: nn.Module, ranges: Mapping[str, Sequence[float]]) -> 
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise OptionsError(f"quantized layer '{name}' cannot be made ({error})") from error
         if not isinstance(conv, nn.Conv2d) or not scale > 0 or not 0 <= zero_point <= 255:
-            raise OptionsError(f"quantized layer '{name}' with {scale:g}, {zero_point} is no convolution's")
+            raise OptionsError(
+                f"quantized layer '{name}' with scale {scale:g} and zero point {zero_point} is not possible; "
+                "it must be a convolution with a scale above 0 and a zero point of 0 to 255"
+            )
         setattr(model.get_submodule(parent), attribute, QuantisedConv2d(conv, scale, zero_point))
 
 

@@ -123,7 +123,10 @@ class SecondOrder(Step):
 
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
         if min(pixels.shape[:2]) < self.scale:
-            raise OptionsError(f"an image of {pixels.shape[1]}x{pixels.shape[0]} px cannot be reduced")
+            raise OptionsError(
+                f"an image of {pixels.shape[1]}x{pixels.shape[0]} px cannot be reduced by {self.scale}; "
+                f"each side needs at least {self.scale} px"
+            )
         size = pixels.shape[0] // self.scale, pixels.shape[1] // self.scale
         first, second = self.rounds
         values = blurred(as_float(pixels), self._kernel(first, rng))

@@ -51,13 +51,13 @@ def evaluate(
 
     Args:
         restore: the model.
-        pairs: from `find_pairs`, or arrays.
+        pairs: pairs from `find_pairs`, or of arrays.
         scale: GT px per LQ px; 1 for denoising and the like.
         degradation: makes the LQ images that are not given; MATLAB bicubic if None.
         crop: px left out on each side; the scale if None, and none at scale 1.
         model: name for the report.
         set_name: name for the report.
-        dtype: of the computation, for the protocol.
+        dtype: dtype of the computation, for the protocol.
         tile: side of the tiles, for the protocol; 0 for whole images.
         luma: the network predicts luma only (`hfsr.model_zoo.is_luma_network`). Y is then measured as in its
             papers: the network's Y, rounded to 8 bit, against GT's Y, rounded too. Through RGB each would be
@@ -101,7 +101,7 @@ def evaluate_folder(
     Args:
         upscaler: the model, with its tile size, dtype and device.
         gt: folder of ground-truth images, or its address on the Hub.
-        lq: likewise, if the LQ images are given.
+        lq: folder of the LQ images, or its address on the Hub; None makes them.
         degradation: makes the LQ images otherwise; MATLAB bicubic if None.
         model: name for the report.
         show_progress: shows a progress bar.
@@ -152,7 +152,7 @@ def score_image(
     """Measures one restored image.
 
     Args:
-        name: of the image, for errors and the report.
+        name: name of the image, for errors and the report.
         sr: the result, uint8, RGB (H, W, 3).
         lq: the input, uint8, RGB or gray; the baseline is made from it.
         gt: uint8, RGB or gray; gray is measured as RGB of three equal channels.

@@ -15,7 +15,7 @@ from .pairs import Pair
 __all__ = ["calibration_samples"]
 
 SIDE = 96
-"""Px of a sample, LQ: bounds the arithmetic of the calibration, and covers what a network sees at once."""
+"""Side of a sample in LQ px: it bounds the arithmetic of the calibration and covers the receptive field."""
 MAX_SAMPLES = 64
 
 
@@ -24,7 +24,7 @@ def calibration_samples(pairs: Sequence[Pair], scale: float) -> list[Tensor]:
 
     Args:
         pairs: the images; LQ is made by MATLAB bicubic.
-        scale: of the model.
+        scale: scale of the model.
 
     Returns:
         At most 64 tensors, RGB float (1, 3, 96, 96) in [0, 1].

@@ -37,7 +37,7 @@ class CardSet:
     """One set on a card.
 
     Attributes:
-        folder: of its ground-truth images, or their address on the Hub.
+        folder: folder of its ground-truth images, or their address on the Hub.
         report: the card's numbers.
     """
 
@@ -130,11 +130,11 @@ def repeat_measurement(
 
     Args:
         network: the network, usually with the weights that the card belongs to.
-        card_set: from `find_card_sets`.
-        name: of the card's model, for the report.
+        card_set: a set from `find_card_sets`.
+        name: name of the card's model, for the report.
         model: name that the network was loaded by.
         dtype: used if the protocol states none.
-        device: of the computation.
+        device: device of the computation.
         degradation: used where the protocol states none.
         lq: folder of the LQ images, if the card was measured on given ones.
         show_progress: shows a progress bar.

@@ -36,7 +36,7 @@ class DegradationSpec:
         quality: JPEG qualities for "jpeg", and for "sr" if the reduced images are compressed; one measurement
             each.
         pattern: Bayer pattern for "demosaic".
-        seed: of the noise.
+        seed: seed of the noise.
         steps: a degradation as option files describe it (YAML), instead of `task`.
     """
 
@@ -70,7 +70,7 @@ class DegradationSpec:
 
         Args:
             task: a key of `TASKS`, from `task_key` or `stated_task`.
-            scale: of the model.
+            scale: scale of the model.
 
         Raises:
             OptionsError: the task needs a model of scale 1 and this one upscales, or a value is out of range.
@@ -99,9 +99,9 @@ class DegradationSpec:
         """Builds the first degradation; fields that are left unset follow from the model.
 
         Args:
-            scale: of the model.
+            scale: scale of the model.
             model_task: returns the task in the model's config; called only if nothing else states the task.
-            name: of the model, for errors.
+            name: name of the model, for errors.
 
         Raises:
             OptionsError: the model's task has no degradation here, or as `build`.
@@ -139,8 +139,8 @@ def task_key(task: str, *, name: str) -> str:
     """Returns the command-line key of a task, which may be given as such a key already.
 
     Args:
-        task: from a model's config, or a key of `TASKS`.
-        name: of the model, for the error.
+        task: task in a model's config, or a key of `TASKS`.
+        name: name of the model, for the error.
 
     Raises:
         OptionsError: no degradation is known for this task.

@@ -36,7 +36,7 @@ def make_protocol(
     Args:
         scale: GT px per LQ px.
         crop: px left out on each side.
-        dtype: of the computation.
+        dtype: dtype of the computation.
         tile: side of the tiles; 0 for whole images.
         degradation: `Seeded.protocol()`, or another statement of where the LQ images come from.
     """

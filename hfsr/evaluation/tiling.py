@@ -83,9 +83,9 @@ def compare_tiling(
     """Runs one image whole, in independent tiles, and in the tiles of hfsr.
 
     Args:
-        name: of the image, for the report.
+        name: name of the image, for the report.
         pixels: LQ image, uint8, RGB (H, W, 3) or gray (H, W).
-        scale: of the network.
+        scale: scale of the network.
         whole: the network on a whole image; it also runs the independent tiles.
         ours: the same network in the tiles of hfsr.
         ours_label: name of that method.
@@ -119,7 +119,7 @@ def independent_tiles(restore: Restore, image: Tensor, *, scale: int, tile: int,
     Args:
         restore: run on each tile.
         image: RGB float (1, 3, H, W).
-        scale: of the network.
+        scale: scale of the network.
         tile: side of a tile in LQ px, without padding.
         padding: LQ px beyond that on each side, cut at the border of the image.
 

@@ -54,7 +54,7 @@ def row_peak_bytes(sized: SizedProgram, stage: Stage, heights: BandHeights) -> i
         schedule.finish_band(band)
         waiting.difference_update(step.node for step in band.steps)
         if not waiting and rows.peak == before:
-            break  # every feature map is reached: the remaining bands are alike
+            break  # every feature map is reached: the remaining bands are equal
     return rows.peak
 
 

@@ -50,7 +50,7 @@ class Forecast:
 
     Attributes:
         peak_bytes: peak memory, of the process on a CPU, allocated on a GPU.
-        seconds: from file to PNG.
+        seconds: time from file to PNG.
     """
 
     peak_bytes: int
