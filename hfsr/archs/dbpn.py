@@ -19,6 +19,7 @@ from hfsr.registry import ARCHS
 
 from ._evidence import Evidence, Reading
 from ._layers import has_convolutions
+from ._luma import supports_one_channel
 from ._resize import Bicubic
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
@@ -129,6 +130,7 @@ _IMAGENET_INVERSE = ((-2.118, -2.036, -1.804), (4.367, 4.464, 4.444))
 """As the challenge's code rounds the inverse."""
 
 
+@supports_one_channel
 @records_arguments
 class DBPN(nn.Module):
     """Goes up to HR size and down again `num_stage` times; every unit sees all earlier maps of its size.
@@ -267,7 +269,9 @@ def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) ->
     # The recurrent weights that were released, DBPN-RES-MR64-3, are residual; the others are not.
     recurrent = arguments["num_pass"] > 1
     first = {"residual": recurrent, "normalized": False}
-    others = ({"residual": not recurrent, "normalized": False}, {"residual": False, "normalized": True})
+    others = [{"residual": not recurrent, "normalized": False}]
+    if arguments["num_in_ch"] == 3:  # ImageNet's mean is that of RGB
+        others.append({"residual": False, "normalized": True})
     return [
         Reading(arguments=first, reason="as in the released weights"),
         *(Reading(arguments=other) for other in others),

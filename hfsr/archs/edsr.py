@@ -31,11 +31,13 @@ from ._layers import (
     rename_keys,
     scale_of_upsampler,
 )
+from ._luma import supports_one_channel
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["EDSR", "SPEC"]
 
 
+@supports_one_channel
 @records_arguments
 class EDSR(nn.Module):
     """A deep residual trunk at LR size, then sub-pixel enlargement.
@@ -102,7 +104,9 @@ def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) ->
     res_scale = 0.1 if arguments["num_feat"] == 256 else 1.0
     return [
         replace(reading, arguments={**reading.arguments, "res_scale": res_scale})
-        for reading in edsr_family_readings(state_dict, official="head.0.weight")
+        for reading in edsr_family_readings(
+            state_dict, official="head.0.weight", channels=arguments["num_in_ch"]
+        )
     ]
 
 

@@ -29,6 +29,7 @@ from ._layers import (
     has_convolutions,
     rename_keys,
 )
+from ._luma import supports_one_channel
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["MDSR", "SPEC"]
@@ -36,6 +37,7 @@ __all__ = ["MDSR", "SPEC"]
 SCALES = (2, 3, 4)
 
 
+@supports_one_channel
 @records_arguments
 class MDSR(nn.Module):
     """A shared residual trunk between two 5x5 residual blocks and an enlargement for each scale.
@@ -102,7 +104,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
-    return edsr_family_readings(state_dict, official="head.0.weight")
+    return edsr_family_readings(state_dict, official="head.0.weight", channels=arguments["num_in_ch"])
 
 
 def rename(state_dict: StateDict) -> StateDict:

@@ -20,6 +20,7 @@ from hfsr.registry import ARCHS
 
 from ._evidence import Evidence, Reading, mean_shift_readings
 from ._layers import DIV2K_MEAN, NO_MEAN, MeanShift, absorb_mean_layers, count_indices, has_convolutions
+from ._luma import supports_one_channel
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["RDN", "SPEC", "ResidualDenseTrunk", "infer_trunk"]
@@ -82,6 +83,7 @@ class ResidualDenseTrunk(nn.Module):
         return self.GFF(torch.cat(outputs, 1)) + shallow
 
 
+@supports_one_channel
 @records_arguments
 class RDN(ResidualDenseTrunk):
     """A residual dense trunk at LR size, then sub-pixel enlargement.
@@ -169,6 +171,9 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    if arguments["num_in_ch"] != 3:
+        means = [0.0] * arguments["num_in_ch"]
+        return mean_shift_readings(img_range=255.0, rgb_mean=means, means=(means,))
     first, *others = mean_shift_readings(img_range=255.0, rgb_mean=NO_MEAN, means=(NO_MEAN, DIV2K_MEAN))
     # A file without mean layers shows no mean: that is left to the constructor.
     return [Reading(arguments={"img_range": 255.0}, reason=first.reason), *others]

@@ -15,6 +15,7 @@ from hfsr.errors import CheckpointError, HfsrError, HfsrWarning, MissingDependen
 
 from .evidence import named_scale
 from .foreign_values import check_values
+from .other_networks import kind_of_network
 
 __all__ = ["ForeignNetwork", "load_foreign"]
 
@@ -113,11 +114,13 @@ def load_foreign(
         import_torchvision()
         import spandrel
     except ModuleNotFoundError as error:
+        _refuse_other_networks(state_dict, source)
         purpose = f"{nobody}; looking among some forty more families"
         raise MissingDependencyError("spandrel", extra="spandrel", purpose=purpose) from error
     try:
         descriptor = spandrel.MAIN_REGISTRY.load(dict(state_dict))
     except Exception as error:  # tensors that only resemble a family's fail in any way they like
+        _refuse_other_networks(state_dict, source)
         told = "hfsr list names those that hfsr knows"
         raise CheckpointError(f"{nobody}, nor those of a family that spandrel knows; {told}") from error
     name, purpose = descriptor.architecture.name, descriptor.purpose
@@ -135,6 +138,15 @@ def load_foreign(
     notes = check_values(state_dict, descriptor.model, source=source)
     network, settled = _at_settled_scale(descriptor, scale, names, source)
     return ForeignNetwork(descriptor, network, settled, notes=notes).eval()
+
+
+def _refuse_other_networks(state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Raises CheckpointError for networks that are known and restore no images."""
+    if (kind := kind_of_network(state_dict)) is not None:
+        raise CheckpointError(
+            f"{source} holds {kind}, which restores no image by itself; hfsr runs super-resolution and "
+            "restoration"
+        ) from None
 
 
 def _at_settled_scale(
@@ -194,5 +206,6 @@ def _spec_of(descriptor: Any, scale: int, notes: tuple[str, ...]) -> ArchSpec:
         overlap=_OVERLAP,
         radius=lambda _: 0,  # its graph tells
         infer=lambda _: None,
+        luma=descriptor.input_channels == 1,
         notes=notes,
     )

@@ -83,7 +83,7 @@ def load_checkpoint(
     )
     if arch is not None and type(model) is not ARCHS[arch].cls:
         raise CheckpointError(f"'{path}' holds the network {type(model).__name__}, not {arch}")
-    if scale is not None and model.scale != scale:
+    if scale is not None and _scale_of(model) != scale:
         model = at_scale(model, scale, source=f"'{path}'")
     return model
 
@@ -98,7 +98,9 @@ def at_scale(model: nn.Module, scale: float, *, source: str) -> nn.Module:
 
     Raises:
         CheckpointError: its weights are those of one scale, or the network cannot be built for this one.
+        OptionsError: the network restores no images.
     """
+    model_zoo.check_restorer(model)
     spec = model_zoo.spec_of(model)
     if spec is None or not spec.multi_scale:
         raise CheckpointError(f"{source} enlarges by {model.scale}, not by {scale:g}")

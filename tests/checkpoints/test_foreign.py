@@ -215,7 +215,7 @@ def test_what_restores_nothing_is_refused(monkeypatch, tmp_path, refused) -> Non
     torch.save({"a.weight": torch.ones(3, 3)}, tmp_path / "net.pth")
     for purpose, channels, message in (
         ("FaceSR", 3, r"is a Thing network \(FaceSR\), which restores no image by itself"),
-        ("SR", 4, r"is a Thing network from 4 to 4 channels; hfsr runs RGB and gray"),
+        ("SR", 4, r"is a Thing network from 4 to 4 channels; hfsr runs RGB"),
     ):
         found = SimpleNamespace(
             architecture=SimpleNamespace(name="Thing"),
@@ -406,3 +406,18 @@ def _rounded(network: nn.Module) -> nn.Module:
 def test_arguments_of_other_families_cannot_be_stated(saved) -> None:
     with pytest.raises(OptionsError, match="its arguments cannot be set; leave img_range out"):
         hfsr.load_checkpoint(saved("Compact"), model_args={"img_range": 1})
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind"),
+    [
+        (("features.0.weight", "features.28.weight", "classifier.0.weight"), "a VGG network"),
+        (("conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight", "fc.weight"), "a ResNet class"),
+        (("conv0.weight", "conv1.weight_orig", "conv9.weight"), "a U-Net discriminator"),
+        (("unet.down.0.lora_up.weight", "unet.down.0.lora_down.weight"), "a LoRA"),
+    ],
+)
+def test_other_networks_are_named(tmp_path, refused, keys, kind) -> None:
+    torch.save({key: torch.ones(3, 3) for key in keys}, tmp_path / "net.pth")
+    with refused(rf"net\.pth' holds {kind}.*, which restores no image by itself"):
+        hfsr.load_checkpoint(tmp_path / "net.pth")

@@ -64,7 +64,7 @@ def from_pretrained(
         model = read_model_folder(path, scale=scale, model_args=model_args)
     else:
         model = load_checkpoint(path, scale=scale, model_args=model_args)
-    if scale is not None and model.scale != scale:
+    if scale is not None and getattr(model, "scale", 1) != scale:
         model = at_scale(model, scale, source=f"'{name}'")
     try:
         return model.to(device=device, dtype=dtype).eval()
