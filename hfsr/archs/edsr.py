@@ -99,7 +99,19 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     }
 
 
+_MMAGIC = "upsample.0.upsample_conv.weight"
+
+
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    if _MMAGIC in state_dict:
+        told = {"img_range": 1.0, "rgb_mean": list(DIV2K_MEAN)}
+        channels = arguments["num_in_ch"]
+        told |= {"rgb_mean": [0.0] * channels} if channels != 3 else {}
+        res_scales = (0.1, 1.0) if arguments["num_feat"] == 256 else (1.0, 0.1)
+        return [
+            Reading(arguments={**told, "res_scale": res_scale}, reason="the file has mmagic's layout")
+            for res_scale in res_scales
+        ]
     # 0.1 is the released recipe of the large model.
     res_scale = 0.1 if arguments["num_feat"] == 256 else 1.0
     return [
@@ -117,7 +129,15 @@ def _saved_by_super_image(config: Arguments) -> dict[str, Any]:
 
 
 def rename(state_dict: StateDict) -> StateDict:
-    """Renames the official layout (head.0, body.i.body.0|2, body.N, tail.0|1) and absorbs its mean layers."""
+    """Renames the official layout (head.0, body.i.body.0|2, body.N, tail.0|1) and absorbs its mean layers;
+    renames mmagic's, which differs from BasicSR's by the keys of the enlargement.
+    """
+    if _MMAGIC in state_dict:
+        stages = (
+            (r"^upsample\.0\.upsample_conv\.", "upsample.0."),
+            (r"^upsample\.1\.upsample_conv\.", "upsample.2."),
+        )
+        return rename_keys(state_dict, (*stages, (r"^upsample\.2\.upsample_conv\.", "upsample.4.")))
     if any(key not in state_dict for key in ("head.0.weight", "body.0.body.0.weight", "tail.1.weight")):
         return state_dict
     if any(".conv_assembly." in key for key in state_dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from .foreign import load_foreign
 from .identity import UnclaimedError, load_weights
 from .model_args import check_model_args
 from .reading import build_network, network_of
-from .repo_files import choose_weights
+from .repo_files import SHARDS, choose_weights
 
 __all__ = [
     "CONFIG_NAME",
@@ -36,6 +37,8 @@ __all__ = [
     "save_pth",
     "write_model_folder",
 ]
+
+_log = logging.getLogger(__name__)
 
 WEIGHTS_NAME = "model.safetensors"
 _QUANTIZED = "int8_input_ranges"
@@ -134,8 +137,10 @@ def read_file(
         load_weights(model, state_dict, source=source)
         return model.eval()
     evidence = gather(path)
+    if metadata.get("left_out"):
+        _log.info("%s: left out %s", source, some_of(metadata["left_out"]))
     try:
-        return network_of(
+        model = network_of(
             state_dict,
             source=source,
             evidence=evidence,
@@ -150,11 +155,14 @@ def read_file(
                 f"{source} is of no registered network: its arguments cannot be set; leave "
                 f"{some_of(model_args)} out"
             ) from None
-        return load_foreign(state_dict, source=source, scale=scale, names=evidence.names)
+        model = load_foreign(state_dict, source=source, scale=scale, names=evidence.names)
     except CheckpointError as error:
         if str(error).startswith(source):
             raise
         raise CheckpointError(f"{source}: {error}") from error
+    if metadata.get("left_out"):
+        vars(model)["left_out"] = list(metadata["left_out"])
+    return model
 
 
 def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
@@ -248,6 +256,9 @@ def read_model_folder(
     """
     folder = Path(folder)
     source = f"'{folder / CONFIG_NAME}'"
+    if (folder / SHARDS).is_file() and not (folder / CONFIG_NAME).exists():
+        model = read_file(folder / SHARDS, evidence_of_file, scale=scale, model_args=model_args)
+        return model.to(device=device, dtype=dtype)
     try:
         text = (folder / CONFIG_NAME).read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -262,8 +273,10 @@ def read_model_folder(
         model = read_file(folder / weights, lambda _: evidence, scale=scale, model_args=model_args)
         return model.to(device=device, dtype=dtype)
     model = _build_from_config(config, source, model_args)
-    state_dict, _ = read_state_dict(folder / WEIGHTS_NAME)
-    load_weights(model, state_dict, source=f"'{folder / WEIGHTS_NAME}'")
+    is_sharded = (folder / SHARDS).is_file() and not (folder / WEIGHTS_NAME).exists()
+    weights = folder / (SHARDS if is_sharded else WEIGHTS_NAME)
+    state_dict, _ = read_state_dict(weights)
+    load_weights(model, state_dict, source=f"'{weights}'")
     return model.to(device=device, dtype=dtype).eval()
 
 

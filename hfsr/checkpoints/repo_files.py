@@ -10,10 +10,12 @@ from hfsr.errors import CheckpointError, some_of
 
 from .evidence import scales_in_name
 
-__all__ = ["choose_weights"]
+__all__ = ["SHARDS", "choose_weights"]
 
 _WEIGHTS = "model.safetensors"
-_SUFFIXES = (".safetensors", ".pth", ".pt")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".pth.tar", ".ckpt", ".bin")
+SHARDS = "model.safetensors.index.json"
+"""Names the files in which the tensors of a large model are."""
 _SUPER_IMAGE = re.compile(r"pytorch_model(_(?P<scale>\d)x)?\.pt")
 
 
@@ -33,7 +35,9 @@ def choose_weights(
     """
     if _WEIGHTS in names:
         return _WEIGHTS
-    files = [name for name in names if name.endswith(_SUFFIXES) and "architecture" not in config]
+    if SHARDS in names:
+        return SHARDS
+    files = [name for name in names if name.lower().endswith(_SUFFIXES) and "architecture" not in config]
     if not files:
         raise CheckpointError(
             f"{source} holds no weights that hfsr reads ({', '.join(_SUFFIXES)}), but "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hfsr.cli._settings import parse_settings
 from hfsr.cli.tables import print_pairs
-from hfsr.errors import HfsrWarning
+from hfsr.errors import HfsrWarning, some_of
 from hfsr.hub.cards.schema import TASKS, current_task
 
 
@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         model = load_checkpoint(
             args.checkpoint, arch=args.arch, scale=args.scale, task=args.task, model_args=settings
         )
+    left_out = vars(model).get("left_out", [])
     if args.dtype == "fp16":
         model = halved(model, source=f"'{args.checkpoint}'")
     spec = ARCHS[config_of(model)["architecture"]]
@@ -80,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
             ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
             *vars(model).get("evidence", {}).items(),
             *(("note", note) for note in spec.notes),
+            *([("left out", f"{some_of(left_out)}: no tensors of the network")] if left_out else []),
             ("folder", args.folder),
         ]
     )

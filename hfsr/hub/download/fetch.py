@@ -11,6 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFound
 from huggingface_hub.file_download import repo_folder_name
 
 from hfsr.checkpoints import choose_weights
+from hfsr.checkpoints.files import INDEX, read_weight_map
 from hfsr.hub.client import client, translate_errors
 
 from .cache_check import verify_download
@@ -86,6 +87,10 @@ def fetch_model(
             [WEIGHTS] if names is None else names, config, scale, source=f"'{repo_id}' on the Hub"
         )
         file = repo.download(weights, commit)
+        if weights.endswith(INDEX):
+            folder = weights.rpartition("/")[0]
+            for name in sorted(set(read_weight_map(file).values())):
+                repo.download(f"{folder}/{name}" if folder else name, commit)
     return DownloadedModel(file.parents[weights.count("/")], weights, config)
 
 
