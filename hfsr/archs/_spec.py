@@ -94,6 +94,8 @@ class ArchSpec:
     keeps_flat_images: bool = True
     """True guarantees that trained weights return an image of one color unchanged, whatever they restore, so
     that a checkpoint can be checked with such images. Neutral: False."""
+    extra: str | None = None
+    """Extra of hfsr that must be installed to run it. Neutral: None."""
     notes: tuple[str, ...] = field(default=())
     """What shapes cannot tell and a released recipe decides (range, residual scale), said when converting."""
 

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.checkpoints import config_of, halved, load_checkpoint
     from hfsr.hub.cards.card import make_card
+    from hfsr.model_zoo import spec_of
     from hfsr.publishing.publishable import read_provenance
-    from hfsr.registry import ARCHS
 
     settings = parse_settings(args.settings)
     with warnings.catch_warnings():
@@ -69,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
     left_out = vars(model).get("left_out", [])
     if args.dtype == "fp16":
         model = halved(model, source=f"'{args.checkpoint}'")
-    spec = ARCHS[config_of(model)["architecture"]]
+    config_of(model)  # raises for a network that no folder can describe
+    spec = spec_of(model)
+    assert spec is not None
     # Read before anything is written: OUT_DIR may be where the checkpoint is.
     provenance = read_provenance(args.checkpoint, license=args.license)
     card = make_card(model, name=str(args.folder), task=args.task, provenance=provenance)

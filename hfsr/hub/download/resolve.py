@@ -36,8 +36,9 @@ def from_pretrained(
     """Loads a model, strictly, ready for inference.
 
     Args:
-        name: looked up in this order: a bundled model ("hfsr-x2"), a local model folder, a
-            checkpoint file (.safetensors, .pth, .pt, .mat, .onnx of ours), a model on the Hub ("owner/name").
+        name: looked up in this order: a bundled model ("hfsr-x2"), a local model folder or training run
+            (`experiments/NAME`, of which the best weights are read, else the latest), a checkpoint file
+            (.safetensors, .pth, .pt, .mat, .onnx of ours), a model on the Hub ("owner/name").
         revision: branch, tag or commit on the Hub.
         scale: required scale; selects it if the weights serve several, a checkpoint leaves it open, or a
             repository holds a file for each scale.
@@ -60,6 +61,10 @@ def from_pretrained(
         model = _from_hub(str(name), revision, scale, cache_dir, local_files_only, model_args)
     elif revision is not None:
         raise OptionsError(f"'{name}' is on this machine and has no revisions; leave 'revision' out")
+    elif is_run_folder(path):
+        from hfsr.hub.run_folder import read_run  # not at the top: it reads option files
+
+        model = read_run(path).model
     elif path.is_dir():
         model = read_model_folder(path, scale=scale, model_args=model_args)
     else:
@@ -99,6 +104,11 @@ def _from_hub(
         )
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(downloaded.folder), repo_id)) from error
+
+
+def is_run_folder(path: Path) -> bool:
+    """True for the folder of a training run, which holds its weights in `models`."""
+    return (path / "models").is_dir() and not (path / "config.json").exists()
 
 
 def find_local(name: str | Path) -> Path | None:
@@ -145,7 +155,11 @@ def task_in(path: Path) -> str | None:
     Raises:
         CheckpointError: it cannot be read.
     """
-    if path.is_dir():
+    if is_run_folder(path):
+        from hfsr.hub.run_folder import task_of_run  # not at the top: it reads option files
+
+        values = {"task": task_of_run(path)}
+    elif path.is_dir():
         config = path / "config.json"
         values = parse_config(config.read_text(encoding="utf-8"), f"'{config}'") if config.is_file() else {}
     else:

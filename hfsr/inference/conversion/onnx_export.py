@@ -60,6 +60,8 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
         raise OptionsError("a quantized model is not exported; export the original")
     _require("onnx", "onnxscript", "onnxruntime")
     config, spec = config_of(model), spec_of(model)
+    if spec is not None and spec.extra is not None:
+        raise PlanError(f"{spec.name} is a network of another package, which is not exported; use torch")
     if spec is not None and spec.tiling in _UNSUPPORTED:
         raise PlanError(f"{spec.name} {_UNSUPPORTED[spec.tiling]}: it cannot be an ONNX file; use torch")
     multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
