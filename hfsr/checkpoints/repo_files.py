@@ -13,7 +13,9 @@ from .evidence import scales_in_name
 __all__ = ["SHARDS", "choose_weights"]
 
 _WEIGHTS = "model.safetensors"
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".pth.tar", ".ckpt", ".bin")
+_SUFFIXES = (".safetensors", ".pth", ".pt")
+_OTHER_SUFFIXES = (".pth.tar", ".ckpt", ".bin")
+"""Of checkpoints too, and of other things: they count where no file has one of the first."""
 SHARDS = "model.safetensors.index.json"
 """Names the files in which the tensors of a large model are."""
 _SUPER_IMAGE = re.compile(r"pytorch_model(_(?P<scale>\d)x)?\.pt")
@@ -37,7 +39,9 @@ def choose_weights(
         return _WEIGHTS
     if SHARDS in names:
         return SHARDS
-    files = [name for name in names if name.lower().endswith(_SUFFIXES) and "architecture" not in config]
+    candidates = [] if "architecture" in config else names
+    files = [name for name in candidates if name.lower().endswith(_SUFFIXES)]
+    files = files or [name for name in candidates if name.lower().endswith(_OTHER_SUFFIXES)]
     if not files:
         raise CheckpointError(
             f"{source} holds no weights that hfsr reads ({', '.join(_SUFFIXES)}), but "
