@@ -288,9 +288,7 @@ def test_a_model_folder_without_the_extra_says_what_it_holds(saved, monkeypatch,
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_spandrel)
-    with pytest.raises(
-        MissingDependencyError, match="holds a Compact network, and running it needs"
-    ):
+    with pytest.raises(MissingDependencyError, match="holds a Compact network, and running it needs"):
         hfsr.from_pretrained(tmp_path / "model")
 
 
@@ -320,7 +318,7 @@ def test_arguments_that_no_tensor_shows_are_kept(saved, tmp_path, refused) -> No
         for found in (model, again):
             torch.testing.assert_close(found(x), net(x.clone()), rtol=0, atol=1e-6)
         assert not torch.allclose(hfsr.load_checkpoint(path)(x), net(x.clone()), atol=1e-3)
-    with refused("its weights do not fit the network with embed_dim=24, img_range=255.0, as stated beside them"):
+    with refused("its weights do not fit the network with embed_dim=24, img_range=255.0, as stated"):
         load_run_checkpoint(path, "SwinIR", {**arguments, "embed_dim": 24})
 
 

@@ -15,12 +15,14 @@ from hfsr._compat import import_torchvision
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError, HubError
 from hfsr.hub import from_pretrained
+from hfsr.hub.cards.card import check_card
 from hfsr.hub.cards.option_file import read_option_file
 from hfsr.hub.download.resolve import task_of
 from hfsr.hub.model_folder import published_files
 from hfsr.model_zoo import create_model
+from hfsr.publishing import staging
 from hfsr.publishing.publishable import open_publishable
-from hfsr.publishing.staging import stage_model
+from hfsr.publishing.staging import license_note, stage_model
 
 OPTIONS = """
 name: run
@@ -294,3 +296,51 @@ def test_a_run_of_another_package_s_network(run: Path) -> None:
     with torch.no_grad():
         for model in (source.model, from_pretrained(run), from_pretrained(folder)):
             torch.testing.assert_close(model(x), net(x.clone()), rtol=0, atol=1e-6)
+
+
+# What a training started from
+
+
+def test_a_fine_tuned_model_says_what_it_started_from(run: Path) -> None:
+    options = yaml.safe_load(OPTIONS) | {"path": {"pretrain_network_g": "hfsr-x2-small"}}
+    options["datasets"]["train"]["dataroot_gt"] = ["hf://datasets/owner/photos/train", "more"]
+    (run / "run.yml").write_text(yaml.safe_dump(options))
+    save(run, "best")
+    folder = stage_model(open_publishable(run), name="org/run")
+    card = (folder / "README.md").read_text()
+    assert "| started from | `hfsr-x2-small` |" in card
+    front = check_card(card).data
+    assert front.license == "apache-2.0"
+    assert front.datasets == ["owner/photos"]
+    assert "base_model" not in front.to_dict()
+    assert license_note(folder) is None
+
+
+def test_the_base_model_is_an_id_on_the_hub(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = yaml.safe_load(OPTIONS) | {"path": {"pretrain_network_g": "owner/edsr-x2"}}
+    (run / "run.yml").write_text(yaml.safe_dump(options))
+    save(run, "best")
+    monkeypatch.setattr(staging, "read_card", lambda name: f"---\nlicense: cc-by-4.0\n---\n# {name}\n")
+    folder = stage_model(open_publishable(run), name="org/run")
+    card = (folder / "README.md").read_text()
+    assert "| started from | [owner/edsr-x2](https://huggingface.co/owner/edsr-x2) |" in card
+    front = check_card(card).data
+    assert (front.base_model, front.license) == ("owner/edsr-x2", "cc-by-4.0")
+    folder = stage_model(open_publishable(run), name="org/run", license="mit")
+    assert check_card((folder / "README.md").read_text()).data.license in ("cc-by-4.0", "mit")
+
+
+def test_private_paths_are_no_base_model(run: Path) -> None:
+    for start in ("/home/alice/net_g.pth", "experiments/base", "weights/net_g.pth"):
+        options = yaml.safe_load(OPTIONS) | {"path": {"pretrain_network_g": start}}
+        (run / "run.yml").write_text(yaml.safe_dump(options))
+        training = read_option_file(run / "run.yml").training
+        assert training.base_model is None
+        assert "alice" not in str(training.started_from)
+
+
+def test_an_unknown_license_is_said(run: Path) -> None:
+    (run / "run.yml").write_text(OPTIONS)
+    save(run, "best")
+    folder = stage_model(open_publishable(run), name="org/run")
+    assert "the card states no license" in str(license_note(folder))

@@ -64,6 +64,7 @@ def make_card(
         license=fields.get("license"),
         license_name=fields.get("license_name"),
         datasets=list(training.datasets) or None,
+        base_model=training.base_model,
         tags=_tags(info),
         model_name=short_name(name) if results else None,
         eval_results=results or None,

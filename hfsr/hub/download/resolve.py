@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ def from_pretrained(
     dtype: torch.dtype | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
+    force_download: bool = False,
+    token: str | bool | None = None,
     model_args: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Loads a model, strictly, ready for inference.
@@ -46,6 +49,8 @@ def from_pretrained(
         dtype: of the weights; float32 if None.
         cache_dir: folder for downloads; the Hub client's cache if None.
         local_files_only: use the cache only, without any request.
+        force_download: download again what is in the cache.
+        token: of the Hub, for private and gated models; the stored one or HF_TOKEN if None, none if False.
         model_args: constructor arguments that the weights do not show, for example `{"img_range": 1}`.
 
     Returns:
@@ -58,7 +63,8 @@ def from_pretrained(
     """
     path = find_local(name)
     if path is None:
-        model = _from_hub(str(name), revision, scale, cache_dir, local_files_only, model_args)
+        downloads = _Downloads(revision, cache_dir, local_files_only, force_download, token)
+        model = _from_hub(str(name), downloads, scale, model_args)
     elif revision is not None:
         raise OptionsError(f"'{name}' is on this machine and has no revisions; leave 'revision' out")
     elif is_run_folder(path):
@@ -79,20 +85,24 @@ def from_pretrained(
         raise OptionsError(f"the weights cannot be put to {wanted} ({', '.join(reason)}); use cpu") from error
 
 
+@dataclasses.dataclass(frozen=True)
+class _Downloads:
+    """What `from_pretrained` says about downloads."""
+
+    revision: str | None
+    cache_dir: str | Path | None
+    local_files_only: bool
+    force_download: bool
+    token: str | bool | None
+
+
 def _from_hub(
-    repo_id: str,
-    revision: str | None,
-    scale: float | None,
-    cache_dir: str | Path | None,
-    local_files_only: bool,
-    model_args: Mapping[str, Any] | None,
+    repo_id: str, downloads: _Downloads, scale: float | None, model_args: Mapping[str, Any] | None
 ) -> nn.Module:
     from .fetch import fetch_model  # not at the top: local models need no client
     from .repo_formats import load_downloaded
 
-    downloaded = fetch_model(
-        repo_id, revision=revision, scale=scale, cache_dir=cache_dir, local_files_only=local_files_only
-    )
+    downloaded = fetch_model(repo_id, scale=scale, **dataclasses.asdict(downloads))
     try:
         return load_downloaded(
             downloaded.folder,
