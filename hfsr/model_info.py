@@ -43,6 +43,8 @@ class ModelInfo:
     size_multiple: int
     bf16: bool
     fp16: bool
+    extra: str | None
+    """Extra of hfsr that must be installed to run it; None for networks of hfsr."""
     model_args: dict[str, Any]
 
     @property
@@ -88,6 +90,7 @@ def inspect_model(model: nn.Module, *, task: str | None = None) -> ModelInfo:
         size_multiple=spec.size_multiple(arguments),
         bf16=spec.bf16,
         fp16=spec.fp16,
+        extra=spec.extra,
         model_args=arguments,
     )
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from hfsr import _resources
-from hfsr.archs import ArchSpec
+from hfsr.archs import ArchSpec, has_one_channel
 from hfsr.errors import HfsrError, OptionsError, UnknownNameError, suggest
 from hfsr.registry import ARCHS
 
 __all__ = [
     "build",
+    "check_channels",
+    "check_restorer",
     "create_model",
     "default_task",
     "is_luma_network",
@@ -72,7 +75,52 @@ def default_task(model: nn.Module) -> str:
 def is_luma_network(model: nn.Module) -> bool:
     """Returns True if a network predicts luma only, so that only luma is evaluated."""
     spec = spec_of(model)
-    return spec is not None and spec.luma
+    return spec is not None and (spec.luma or (spec.role == "restorer" and has_one_channel(model)))
+
+
+def check_channels(spec: ArchSpec, arguments: Mapping[str, Any], *, source: str) -> None:
+    """Checks that a restorer was built for images.
+
+    Args:
+        spec: the network.
+        arguments: its constructor arguments.
+        source: the network or its file, to begin the error message.
+
+    Raises:
+        OptionsError: it takes or gives other channels than RGB or one.
+    """
+    taken = arguments.get("num_in_ch", 3)
+    channels = (taken, arguments.get("num_out_ch", taken))
+    if spec.role == "restorer" and channels not in ((3, 3), (1, 1)):
+        raise OptionsError(
+            f"{source} is a {spec.name} network from {channels[0]} to {channels[1]} channels; hfsr runs RGB "
+            "(3 to 3) and gray (1 to 1)"
+        )
+
+
+def check_restorer(model: nn.Module) -> None:
+    """Checks that a network restores images.
+
+    Raises:
+        OptionsError: it is a discriminator, a generator, a feature network or a classifier, or it takes or
+            gives other channels than RGB or one.
+    """
+    spec, name = spec_of(model), type(model).__name__
+    if spec is None:
+        layers = [module for module in model.modules() if not any(module.children())]
+        if layers and isinstance(layers[-1], nn.Linear):
+            raise OptionsError(
+                f"{name} ends with a linear layer, as classifiers and discriminators do: it restores no "
+                "image by itself; use a restorer (hfsr list names them)"
+            )
+        return
+    if spec.role != "restorer":
+        kind = "feature network" if spec.role == "features" else spec.role
+        raise OptionsError(
+            f"{spec.name} is a {kind}, which restores no image by itself; use a restorer (hfsr list names "
+            "them)"
+        )
+    check_channels(spec, vars(model)["model_args"], source="the model")
 
 
 def build(arch: str, /, **arguments: Any) -> nn.Module:

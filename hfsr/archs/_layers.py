@@ -185,7 +185,9 @@ def rename_keys(state_dict: StateDict, rules: Iterable[tuple[str, str]]) -> dict
 NO_MEAN = (0.0, 0.0, 0.0)
 
 
-def edsr_family_readings(state_dict: StateDict, *, official: str, img_range: float = 255.0) -> list[Reading]:
+def edsr_family_readings(
+    state_dict: StateDict, *, official: str, channels: int = 3, img_range: float = 255.0
+) -> list[Reading]:
     """Readings of a network that subtracts a mean color as EDSR does.
 
     BasicSR's layout never has mean layers; the range of the released weights is assumed. The layout of the
@@ -194,8 +196,13 @@ def edsr_family_readings(state_dict: StateDict, *, official: str, img_range: flo
     Args:
         state_dict: the tensors under the file's own keys.
         official: a key that only the authors' layout has.
+        channels: of the images; a network of one channel subtracts no mean color.
         img_range: range of the released weights.
     """
+    if channels != 3:
+        return mean_shift_readings(
+            img_range=1.0, rgb_mean=[0.0] * channels, means=([0.0] * channels,), reason="it has no mean color"
+        )
     if official in state_dict and "sub_mean.bias" not in state_dict:
         return mean_shift_readings(
             img_range=1.0,

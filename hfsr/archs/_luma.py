@@ -7,9 +7,16 @@ difference between the network's luma and the upscaled luma. This keeps gray exa
 
 from __future__ import annotations
 
-from torch import Tensor
+import functools
+from typing import Any, TypeVar
 
-__all__ = ["add_to_luma", "luma", "with_luma"]
+from torch import Tensor, nn
+
+from ._resize import Bicubic
+
+__all__ = ["add_to_luma", "has_one_channel", "luma", "supports_one_channel", "with_luma"]
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 _RED, _GREEN, _BLUE = 65.481 / 255, 128.553 / 255, 24.966 / 255
 _BLACK = 16 / 255
@@ -37,3 +44,35 @@ def add_to_luma(rgb: Tensor, difference: Tensor) -> Tensor:
 def with_luma(rgb: Tensor, y: Tensor) -> Tensor:
     """Replaces the luma of an image by `y`, (B, 1, H, W), and keeps its chroma."""
     return add_to_luma(rgb, y - luma(rgb))
+
+
+def has_one_channel(model: nn.Module) -> bool:
+    """Returns True if a network was built from one channel to one by `num_in_ch` and `num_out_ch`."""
+    arguments = getattr(model, "model_args", {})
+    return arguments.get("num_in_ch") == 1 and arguments.get("num_out_ch", 1) == 1
+
+
+def supports_one_channel(cls: type[ModuleT]) -> type[ModuleT]:
+    """Class decorator, above `records_arguments`: built for one channel, the network is a luma network.
+
+    It then restores the luma of RGB images and leaves their chroma to bicubic interpolation, so that it keeps
+    the contract of restorers. A tensor of one channel is restored as it is.
+    """
+    init, core = cls.__init__, cls.core  # type: ignore[attr-defined]
+
+    @functools.wraps(init)
+    def init_with_enlargement(self: Any, **arguments: Any) -> None:
+        init(self, **arguments)
+        if has_one_channel(self):
+            self.enlarge_chroma = Bicubic(self.scale)
+
+    @functools.wraps(core)
+    def core_for_rgb(self: Any, x: Tensor) -> Tensor:
+        # While the graph is traced, x is no tensor: the graph is that for RGB.
+        if not has_one_channel(self) or (isinstance(x, Tensor) and x.shape[1] == 1):
+            return core(self, x)
+        return with_luma(self.enlarge_chroma(x), core(self, luma(x)))
+
+    cls.__init__ = init_with_enlargement  # type: ignore[method-assign]
+    cls.core = core_for_rgb  # type: ignore[attr-defined]
+    return cls

@@ -92,6 +92,8 @@ class ArchSpec:
     keeps_flat_images: bool = True
     """True if trained weights return an image of one color unchanged, whatever they restore, so that
     a checkpoint can be checked with such images. Neutral: False."""
+    extra: str | None = None
+    """Extra of hfsr that must be installed to run it. Neutral: None."""
     notes: tuple[str, ...] = field(default=())
     """Properties that shapes do not show and the released training decides; printed when converting."""
 

@@ -18,6 +18,7 @@ from hfsr.registry import ARCHS
 
 from ._evidence import Evidence, Reading, SavedBy, range_readings
 from ._layers import count_indices, has_convolutions
+from ._luma import supports_one_channel
 from ._resize import Bilinear
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
@@ -82,6 +83,7 @@ class PixelAttention(nn.Module):
         return x * self.sigmoid(self.conv(x))
 
 
+@supports_one_channel
 @records_arguments
 class A2N(nn.Module):
     """Attention-in-attention blocks at LR size, nearest upsampling with pixel attention, a bilinear skip.

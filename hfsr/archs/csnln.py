@@ -32,6 +32,7 @@ from ._layers import (
     has_convolutions,
     rename_keys,
 )
+from ._luma import supports_one_channel
 from ._padding import pad_to_multiple
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
@@ -164,6 +165,7 @@ class SelfExemplarMining(nn.Module):
         return self.post(self.down(estimate))
 
 
+@supports_one_channel
 @records_arguments
 class CSNLN(nn.Module):
     """One cell, applied repeatedly; the image is reconstructed from all of its estimates.
@@ -256,7 +258,9 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
-    return edsr_family_readings(state_dict, official=_OFFICIAL, img_range=1.0)
+    return edsr_family_readings(
+        state_dict, official=_OFFICIAL, channels=arguments["num_in_ch"], img_range=1.0
+    )
 
 
 def rename(state_dict: StateDict) -> StateDict:

@@ -20,6 +20,7 @@ from hfsr.registry import ARCHS
 
 from ._evidence import Evidence, Reading
 from ._layers import has_convolutions
+from ._luma import supports_one_channel
 from ._resize import Bicubic
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
@@ -130,6 +131,7 @@ _IMAGENET_INVERSE = ((-2.118, -2.036, -1.804), (4.367, 4.464, 4.444))
 """Inverse of ImageNet's normalization, with the rounding of the challenge's code."""
 
 
+@supports_one_channel
 @records_arguments
 class DBPN(nn.Module):
     """Alternates between LR and HR size `num_stage` times; every unit sees all earlier maps of its size.
@@ -268,7 +270,9 @@ def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) ->
     # The recurrent weights that were released, DBPN-RES-MR64-3, are residual; the others are not.
     recurrent = arguments["num_pass"] > 1
     first = {"residual": recurrent, "normalized": False}
-    others = ({"residual": not recurrent, "normalized": False}, {"residual": False, "normalized": True})
+    others = [{"residual": not recurrent, "normalized": False}]
+    if arguments["num_in_ch"] == 3:  # ImageNet's mean is that of RGB
+        others.append({"residual": False, "normalized": True})
     return [
         Reading(arguments=first, reason="as in the released weights"),
         *(Reading(arguments=other) for other in others),

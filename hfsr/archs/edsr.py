@@ -31,11 +31,13 @@ from ._layers import (
     res_scale_readings,
     scale_of_upsampler,
 )
+from ._luma import supports_one_channel
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["EDSR", "SPEC"]
 
 
+@supports_one_channel
 @records_arguments
 class EDSR(nn.Module):
     """A deep residual trunk at LR size, then sub-pixel upsampling.
@@ -97,12 +99,22 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     }
 
 
+_MMAGIC = "upsample.0.upsample_conv.weight"
+
+
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
-    family = edsr_family_readings(state_dict, official="head.0.weight")
-    if arguments["num_feat"] == 256:
-        # The large model was released with 0.1; each further reading of it takes seconds.
-        return [*res_scale_readings(family, 0.1), *res_scale_readings(family[:1], 1.0, reason="")]
-    return [*res_scale_readings(family, 1.0), *res_scale_readings(family, 0.1, reason="")]
+    channels = arguments["num_in_ch"]
+    is_large = arguments["num_feat"] == 256  # released with 0.1; each further reading of it takes seconds
+    likely, other = (0.1, 1.0) if is_large else (1.0, 0.1)
+    if _MMAGIC in state_dict:
+        mean = list(DIV2K_MEAN) if channels == 3 else [0.0] * channels
+        written = Reading(
+            arguments={"img_range": 1.0, "rgb_mean": mean}, reason="the file has mmagic's layout"
+        )
+        return [*res_scale_readings([written], likely), *res_scale_readings([written], other)]
+    family = edsr_family_readings(state_dict, official="head.0.weight", channels=channels)
+    alternatives = family[:1] if is_large else family
+    return [*res_scale_readings(family, likely), *res_scale_readings(alternatives, other, reason="")]
 
 
 def _saved_by_super_image(config: Arguments) -> dict[str, Any]:
@@ -112,7 +124,16 @@ def _saved_by_super_image(config: Arguments) -> dict[str, Any]:
 
 
 def rename(state_dict: StateDict) -> StateDict:
-    """Renames the official layout (head.0, body.i.body.0|2, body.N, tail.0|1) and absorbs its mean layers."""
+    """Renames the official layout (head.0, body.i.body.0|2, body.N, tail.0|1) and mmagic's.
+
+    The mean layers of the official layout are absorbed. mmagic's keys of the upsampler differ from BasicSR's.
+    """
+    if _MMAGIC in state_dict:
+        stages = (
+            (r"^upsample\.0\.upsample_conv\.", "upsample.0."),
+            (r"^upsample\.1\.upsample_conv\.", "upsample.2."),
+        )
+        return rename_keys(state_dict, (*stages, (r"^upsample\.2\.upsample_conv\.", "upsample.4.")))
     if any(key not in state_dict for key in ("head.0.weight", "body.0.body.0.weight", "tail.1.weight")):
         return state_dict
     if any(".conv_assembly." in key for key in state_dict):

@@ -17,6 +17,7 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._layers import MeanShift, ResidualBlock, count_indices, has_convolutions
+from ._luma import supports_one_channel
 from ._resize import Bicubic
 from ._spec import ArchSpec, StateDict, records_arguments
 
@@ -39,6 +40,7 @@ class UpsampleStage(nn.Module):
         return self.relu(self.conv(self.enlarge(x)))
 
 
+@supports_one_channel
 @records_arguments
 class EnhanceNet(nn.Module):
     """Residual blocks at LR size, nearest upsampling with convolutions, added to the bicubic image.

@@ -31,6 +31,7 @@ from ._layers import (
     rename_keys,
     res_scale_readings,
 )
+from ._luma import supports_one_channel
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["MDSR", "SPEC"]
@@ -38,6 +39,7 @@ __all__ = ["MDSR", "SPEC"]
 SCALES = (2, 3, 4)
 
 
+@supports_one_channel
 @records_arguments
 class MDSR(nn.Module):
     """A shared residual trunk between two 5x5 residual blocks and an upsampler for each scale.
@@ -104,7 +106,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
-    family = edsr_family_readings(state_dict, official="head.0.weight")
+    family = edsr_family_readings(state_dict, official="head.0.weight", channels=arguments["num_in_ch"])
     return [*res_scale_readings(family, 1.0), *res_scale_readings(family, 0.1, reason="")]
 
 

@@ -21,6 +21,7 @@ from hfsr.registry import ARCHS
 
 from ._blur import BlurPool
 from ._layers import count_indices, has_convolutions, rename_keys
+from ._luma import supports_one_channel
 from ._padding import pad_to_multiple
 from ._spec import ArchSpec, StateDict, records_arguments
 
@@ -208,6 +209,7 @@ class RRG(nn.Module):
         return x + self.conv(features)
 
 
+@supports_one_channel
 @records_arguments
 class MIRNet(nn.Module):
     """Groups of multi-scale blocks between two convolutions, added to the image; the size is kept.

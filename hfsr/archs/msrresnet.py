@@ -18,11 +18,13 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._layers import ResidualBlock, count_indices, has_convolutions, rename_keys, start_small
+from ._luma import supports_one_channel
 from ._spec import ArchSpec, StateDict, records_arguments
 
 __all__ = ["SPEC", "MSRResNet"]
 
 
+@supports_one_channel
 @records_arguments
 class MSRResNet(nn.Module):
     """Residual blocks at LR size and sub-pixel upsampling, added to the bilinearly upscaled input.

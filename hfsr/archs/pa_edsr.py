@@ -31,6 +31,7 @@ from ._layers import (
     rename_keys,
     scale_of_upsampler,
 )
+from ._luma import supports_one_channel
 from ._pyramid import (
     SYSTEM,
     PyramidAttention,
@@ -44,6 +45,7 @@ from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 __all__ = ["PAEDSR", "SPEC"]
 
 
+@supports_one_channel
 @records_arguments
 class PAEDSR(nn.Module):
     """EDSR with pyramid attention in the middle of its trunk.
@@ -111,7 +113,9 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
-    return edsr_family_readings(state_dict, official="head.0.weight", img_range=1.0)
+    return edsr_family_readings(
+        state_dict, official="head.0.weight", channels=arguments["num_in_ch"], img_range=1.0
+    )
 
 
 def rename(state_dict: StateDict) -> StateDict:

@@ -31,6 +31,7 @@ from ._layers import (
     rename_keys,
     scale_of_upsampler,
 )
+from ._luma import supports_one_channel
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["RCAN", "SPEC"]
@@ -89,6 +90,7 @@ class ResidualGroup(nn.Module):
         return x + self.conv(self.residual_group(x))
 
 
+@supports_one_channel
 @records_arguments
 class RCAN(nn.Module):
     """Residual groups inside a long skip connection, at LR size, then sub-pixel upsampling.
@@ -161,7 +163,7 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
 
 
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
-    return edsr_family_readings(state_dict, official="head.0.weight")
+    return edsr_family_readings(state_dict, official="head.0.weight", channels=arguments["num_in_ch"])
 
 
 def rename(state_dict: StateDict) -> StateDict:

@@ -20,7 +20,16 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._evidence import Evidence, Reading, mean_shift_readings
-from ._layers import DIV2K_MEAN, NO_MEAN, MeanShift, absorb_mean_layers, count_indices, has_convolutions
+from ._layers import (
+    DIV2K_MEAN,
+    NO_MEAN,
+    MeanShift,
+    absorb_mean_layers,
+    count_indices,
+    has_convolutions,
+    rename_keys,
+)
+from ._luma import supports_one_channel
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["RDN", "SPEC", "ResidualDenseTrunk", "infer_trunk"]
@@ -83,6 +92,7 @@ class ResidualDenseTrunk(nn.Module):
         return self.GFF(torch.cat(outputs, 1)) + shallow
 
 
+@supports_one_channel
 @records_arguments
 class RDN(ResidualDenseTrunk):
     """A residual dense trunk at LR size, then sub-pixel upsampling.
@@ -169,14 +179,38 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     }
 
 
+_RENAMED = "rdbs.0.layers.0.conv.weight"
+"""A key of the layout that torchSR and mmagic share."""
+
+
 def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    if _RENAMED in state_dict:
+        told = {"img_range": 1.0, "rgb_mean": [0.0] * arguments["num_in_ch"]}
+        return [Reading(arguments=told, reason="the file has the layout of torchSR and mmagic")]
+    if arguments["num_in_ch"] != 3:
+        means = [0.0] * arguments["num_in_ch"]
+        return mean_shift_readings(img_range=255.0, rgb_mean=means, means=(means,))
     first, *others = mean_shift_readings(img_range=255.0, rgb_mean=NO_MEAN, means=(NO_MEAN, DIV2K_MEAN))
     # A file without mean layers shows no mean: the constructor's default applies.
     return [Reading(arguments={"img_range": 255.0}, reason=first.reason), *others]
 
 
 def rename(state_dict: StateDict) -> StateDict:
-    """Absorbs the mean layers of Meta-SR's port; the other keys are ours."""
+    """Renames the layout of torchSR and mmagic, and absorbs the mean layers of Meta-SR's port.
+
+    The other keys are hfsr's.
+    """
+    if _RENAMED in state_dict:
+        output = "UPNet.4." if "upscale.2.weight" in state_dict else "UPNet.2."
+        rules = (
+            (r"^sfe(\d)\.", r"SFENet\1."),
+            (r"^rdbs\.(\d+)\.layers\.(\d+)\.conv\.", r"RDBs.\1.convs.\2.conv.0."),
+            (r"^rdbs\.(\d+)\.lff\.", r"RDBs.\1.LFF."),
+            (r"^gff\.", "GFF."),
+            (r"^upscale\.", "UPNet."),
+            (r"^output\.", output),
+        )
+        return rename_keys(state_dict, rules)
     if "UPNet.0.weight" not in state_dict or "sub_mean.weight" not in state_dict:
         return state_dict
     last = "UPNet.4" if "UPNet.4.weight" in state_dict else "UPNet.2"

@@ -18,6 +18,7 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._layers import count_indices, has_convolutions, rename_keys, start_small
+from ._luma import supports_one_channel
 from ._padding import pad_to_multiple
 from ._spec import ArchSpec, StateDict, records_arguments
 
@@ -66,6 +67,7 @@ class RRDB(nn.Module):
         return torch.add(x, self.rdb3(self.rdb2(self.rdb1(x))), alpha=RESIDUAL_SCALE)
 
 
+@supports_one_channel
 @records_arguments
 class RRDBNet(nn.Module):
     """Dense blocks inside two levels of residuals, then nearest upsampling and convolutions.

@@ -16,6 +16,7 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._layers import count_indices, has_convolutions
+from ._luma import supports_one_channel
 from ._spec import ArchSpec, StateDict, records_arguments
 
 __all__ = ["SPEC", "SRResNet"]
@@ -49,6 +50,7 @@ class UpsampleStage(nn.Module):
         return self.prelu(self.shuffle(self.conv(x)))
 
 
+@supports_one_channel
 @records_arguments
 class SRResNet(nn.Module):
     """Residual blocks with batch norm inside a long skip at LR size, then sub-pixel upsampling.

@@ -1,40 +1,38 @@
-"""What programs wrap around a state dict: containers, prefixes of keys, and tensors of counters."""
+"""What programs wrap around a state dict: containers, prefixes of keys, other networks, counters."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
+from hfsr.errors import CheckpointError, some_of
+
 __all__ = ["open_containers", "own_keys"]
 
-_AVERAGED = ("params_ema", "params-ema", "state_dict_ema", "ema_state_dict", "model_ema", "netG_ema", "ema")
+_AVERAGED = (
+    *("params_ema", "params-ema", "state_dict_ema", "ema_state_dict", "model_state_dict_ema"),
+    *("model_ema", "ema_model", "netG_ema", "net_g_ema", "generator_ema", "ema"),
+)
 _PLAIN = (
-    "params",
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "net_g",
-    "netG",
-    "net",
-    "generator",
-    "network",
-    "weights",
+    *("params", "state_dict", "model_state_dict", "model", "net_g", "netG", "net", "generator"),
+    *("network", "weights"),
 )
-_PREFIXES = (
-    "module.",
-    "_orig_mod.",
-    "net_g.",
-    "netG.",
-    "generator.",
-    "model.",
-    "net.",
-    "network.",
-)
+_PREFIXES = ("module.", "_orig_mod.", *(f"{name}." for name in (*_AVERAGED, *_PLAIN, "online_model")))
 """Left by DataParallel, by torch.compile, and by trainers that hold the network as an attribute."""
 _COUNTERS = ("total_ops", "total_params", "n_averaged")
 """Last parts of keys that thop and `torch.optim.swa_utils.AveragedModel` leave behind."""
+_IS_AVERAGED = re.compile(r"(?:.*[_.-])?(?:ema|averaged?|avg|swa|shadow)(?:[_.-].*)?", re.IGNORECASE)
+_IS_DISCRIMINATOR = re.compile(r"(?:net|model)?_?d(?:is|isc|iscriminator)?(?:[_.-].*)?", re.IGNORECASE)
+_COMPANION = re.compile(
+    r"(?:net|model)?_?d(?:isc|iscriminator)?|cri(?:terion)?(?:_.*)?|loss(?:es)?(?:_.*)?|.*_?loss(?:es|_fn)?|"
+    r"perceptual.*|vgg\w*|lpips|clip|(?:train_|val_|test_)?(?:metrics?|psnr|ssim)(?:_.*)?|"
+    r"data_preprocessor|step_counter|step|initted|num_updates|decay|teacher",
+    re.IGNORECASE,
+)
+"""First parts of keys that a trainer stores beside the network: discriminator, losses, metrics, counters."""
 
 
 def open_containers(content: Any, entry: str | None) -> tuple[Any, list[str]]:
@@ -46,11 +44,13 @@ def open_containers(content: Any, entry: str | None) -> tuple[Any, list[str]]:
 
     Returns:
         The innermost dictionary, and the names of the entries that led to it.
+
+    Raises:
+        CheckpointError: it holds several networks under unknown names.
     """
     entries: list[str] = []
     while isinstance(content, Mapping):
-        names = [name for name in (entry, *_AVERAGED, *_PLAIN) if isinstance(content.get(name), Mapping)]
-        inner = next((name for name in names if content[name]), names[0] if names else None)
+        inner = _inner_entry(content, entry)
         if inner is None:
             break
         entries.append(inner)
@@ -58,15 +58,71 @@ def open_containers(content: Any, entry: str | None) -> tuple[Any, list[str]]:
     return content, entries
 
 
-def own_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _inner_entry(content: Mapping[Any, Any], entry: str | None) -> str | None:
+    """The entry of a dictionary that holds the state dict; None where that is the dictionary itself."""
+    names = [name for name in (entry, *_AVERAGED, *_PLAIN) if isinstance(content.get(name), Mapping)]
+    if names:
+        return next((name for name in names if content[name]), names[0])
+    if any(isinstance(value, Tensor) for value in content.values()):
+        return None
+    found = [name for name, value in content.items() if isinstance(name, str) and _holds_weights(value)]
+    for chosen in (
+        [name for name in found if _IS_AVERAGED.fullmatch(name)],
+        [name for name in found if not _IS_DISCRIMINATOR.fullmatch(name)],
+    ):
+        if len(chosen) == 1:
+            return chosen[0]
+    if len(found) > 1:
+        raise CheckpointError(
+            f"it holds several networks ({some_of(found)}), and their names do not tell which restores "
+            "images; save the state dict of that one alone"
+        )
+    return found[0] if found else None
+
+
+def _holds_weights(value: Any, depth: int = 3) -> bool:
+    """True for a state dict, or a dictionary that holds one.
+
+    Dictionaries of an optimizer hold tensors too, but under names without a dot.
+    """
+    if not isinstance(value, Mapping) or not value:
+        return False
+    if all(isinstance(tensor, Tensor) for tensor in value.values()):
+        return any(isinstance(key, str) and "." in key for key in value)
+    return depth > 0 and any(_holds_weights(inner, depth - 1) for inner in value.values())
+
+
+def own_keys(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors under a network's own keys: prefixes that all share are removed, in any order and number.
 
-    One that only numbers follow stays: it is a network's own, as in ESRGAN's old layout.
+    One that only numbers follow stays: it is a network's own, as in ESRGAN's old layout. Where a trainer
+    stored other networks, losses or counters beside the network, these are left out.
+
+    Returns:
+        The tensors, and the keys of those that were left out.
     """
     kept = {key: t for key, t in tensors.items() if key.rpartition(".")[2] not in _COUNTERS}
     while kept:
-        shared = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in kept)), None)
-        if shared is None or all(key[len(shared) : len(shared) + 1].isdigit() for key in kept):
+        prefix = _shared_prefix(kept) or _network_prefix(kept)
+        if prefix is None:
             break
-        kept = {key.removeprefix(shared): tensor for key, tensor in kept.items()}
-    return kept
+        kept = {key.removeprefix(prefix): t for key, t in kept.items() if key.startswith(prefix)}
+    held = {id(tensor) for tensor in kept.values()}
+    return kept, [key for key, tensor in tensors.items() if id(tensor) not in held]
+
+
+def _shared_prefix(tensors: Mapping[str, Tensor]) -> str | None:
+    shared = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in tensors)), None)
+    if shared is None or all(key[len(shared) : len(shared) + 1].isdigit() for key in tensors):
+        return None
+    return shared
+
+
+def _network_prefix(tensors: Mapping[str, Tensor]) -> str | None:
+    """The prefix of the network where all other tensors are known companions; averaged weights first."""
+    parts = {key.partition(".")[0] for key in tensors}
+    networks = [prefix for prefix in _PREFIXES if prefix[:-1] in parts]
+    others = parts - {prefix[:-1] for prefix in networks}
+    if not networks or not (others or len(networks) > 1):
+        return None
+    return networks[0] if all(_COMPANION.fullmatch(part) for part in others) else None

@@ -19,16 +19,25 @@ from hfsr import atomic
 from hfsr.errors import CheckpointError, some_of
 
 from .containers import open_containers, own_keys
+from .file_kinds import describe_content
 from .matconvnet import read_matconvnet
 from .onnx_file import read_onnx
 from .pickled import ForeignCallError, read_pickled_network
 
-__all__ = ["first_line", "parse_config", "read_state_dict", "replacing", "write_safetensors"]
+__all__ = [
+    "INDEX",
+    "first_line",
+    "parse_config",
+    "read_state_dict",
+    "read_weight_map",
+    "replacing",
+    "write_safetensors",
+]
 
 _CONFIG_KEY = "hfsr_config"  # in the metadata of a safetensors file
 _PICKLES = (".pth", ".pt", ".pth.tar", ".ckpt", ".bin")
-_INDEX = ".safetensors.index.json"
-"""End of the name of a file that tells in which files the tensors of a large model are."""
+INDEX = (".safetensors.index.json", ".bin.index.json")
+"""Ends of the name of a file that tells in which files the tensors of a large model are."""
 _POINTER = b"version https://git-lfs"
 
 
@@ -44,8 +53,8 @@ def read_state_dict(
 
     Returns:
         The tensors, and what else is known: `weights`, the entry that they were taken from ("params_ema"
-        before "params"; None when the file holds nothing else), and `config`, as `config_of` makes it, or
-        None.
+        before "params"; None when the file holds nothing else), `config`, as `config_of` makes it, or
+        None, and `left_out`, the keys of tensors that are none of the network's, where there are such.
 
     Raises:
         CheckpointError: no such file, not a checkpoint, truncated, or a pickle that wants something called.
@@ -57,7 +66,7 @@ def read_state_dict(
     weights: str | None = None
     name = path.name.lower()
     _refuse_pointer(path)
-    if name.endswith(_INDEX):
+    if name.endswith(INDEX):
         tensors, config = _read_shards(path), None
     elif name.endswith(".onnx"):
         tensors, config = read_onnx(path)
@@ -68,18 +77,20 @@ def read_state_dict(
     elif name.endswith(_PICKLES):
         tensors, config, weights = _read_pickle(path, entry)
     else:
+        kind = describe_content(path)
         raise CheckpointError(
             f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth, .pt, .mat and its own .onnx files, "
-            "and PyTorch's .pth.tar, .ckpt and .bin"
+            f"and PyTorch's .pth.tar, .ckpt and .bin{f'; it is {kind}' if kind else ''}"
         )
-    tensors = own_keys(tensors)
+    tensors, left_out = own_keys(tensors)
     if not tensors:
         raise CheckpointError(f"'{path}' holds no weights: save the network's state_dict()")
     if any(tensor.is_meta for tensor in tensors.values()):
         raise CheckpointError(
             f"'{path}' holds tensors without values (of the device meta); save the weights again"
         )
-    return tensors, {"weights": weights, "config": config}
+    metadata = {"weights": weights, "config": config}
+    return tensors, {**metadata, "left_out": left_out} if left_out else metadata
 
 
 def _refuse_pointer(path: Path) -> None:
@@ -91,6 +102,14 @@ def _refuse_pointer(path: Path) -> None:
             )
 
 
+def _refuse_other_content(path: Path) -> None:
+    """Raises CheckpointError for a file that is whole and something else than its name says."""
+    kind = describe_content(path)
+    own = ".pth" if path.name.lower().endswith(_PICKLES) else path.suffix.lower()
+    if kind is not None and not kind.endswith(f"name it {own}"):
+        raise CheckpointError(f"'{path}' is no checkpoint of its name but {kind}") from None
+
+
 def _is_safetensors(path: Path) -> bool:
     """Whether a file begins as the format does: the length of a header, and the header's JSON."""
     with path.open("rb") as file:
@@ -98,18 +117,33 @@ def _is_safetensors(path: Path) -> bool:
     return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
-def _read_shards(path: Path) -> dict[str, Tensor]:
-    """The tensors of a model that is stored in several safetensors files beside their index."""
-    index = parse_config(path.read_text(encoding="utf-8"), f"'{path}'")
-    places = index.get("weight_map")
+def read_weight_map(path: Path) -> dict[str, str]:
+    """Reads the index of a model in several files: the file of each tensor.
+
+    Raises:
+        CheckpointError: it is no such index.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"cannot read '{path}': {first_line(error)}; download it again") from error
+    places = parse_config(text, f"'{path}'").get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"'{path}' has no 'weight_map' of its tensors; download it again")
+    return places
+
+
+def _read_shards(path: Path) -> dict[str, Tensor]:
+    """The tensors of a model that is stored in several files beside their index."""
+    places = read_weight_map(path)
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(places.values())):
         shard = path.with_name(Path(name).name)
         if not shard.is_file():
             raise CheckpointError(f"'{path}' names '{name}', which is not beside it; download all parts")
-        tensors |= _read_safetensors(shard)[0]
+        _refuse_pointer(shard)
+        is_pickle = shard.name.lower().endswith(_PICKLES)
+        tensors |= _read_pickle(shard, None)[0] if is_pickle else _read_safetensors(shard)[0]
     if missing := [key for key in places if key not in tensors]:
         raise CheckpointError(f"the parts of '{path}' lack tensors that it names: {some_of(missing)}")
     return tensors
@@ -121,6 +155,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | N
             text = (file.metadata() or {}).get(_CONFIG_KEY)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is not a mapping
     except (SafetensorError, OSError, ValueError) as error:
+        _refuse_other_content(path)
         raise CheckpointError(
             f"'{path}' is not a whole safetensors file ({first_line(error)}); download or save it again"
         ) from error
@@ -136,7 +171,10 @@ def _read_pickle(
         # Several networks in one file, as DRN's dual ones: their keys begin with the place in the list.
         content = {f"{i}.{key}": value for i, part in enumerate(content) for key, value in part.items()}
     config = content.get("config") if isinstance(content, Mapping) else None
-    content, entries = open_containers(content, entry)
+    try:
+        content, entries = open_containers(content, entry)
+    except CheckpointError as error:
+        raise CheckpointError(f"'{path}': {error}") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"'{path}' holds a {type(content).__name__}: save the network's state_dict()")
     strange = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
@@ -166,6 +204,7 @@ def _load_inert(path: Path) -> Any:
             "code; where you trust its origin, save its state dict alone"
         ) from error
     except Exception as error:  # a file that is no checkpoint fails in any way it likes
+        _refuse_other_content(path)
         raise CheckpointError(
             f"'{path}' is not a whole checkpoint of PyTorch ({first_line(error)}); download or save it again"
         ) from error

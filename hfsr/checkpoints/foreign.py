@@ -15,8 +15,19 @@ from hfsr.errors import CheckpointError, HfsrError, HfsrWarning, MissingDependen
 
 from .evidence import named_scale
 from .foreign_values import check_values
+from .other_networks import kind_of_network
 
-__all__ = ["ForeignNetwork", "load_foreign"]
+__all__ = ["FOREIGN", "ForeignNetwork", "family_of_config", "load_foreign"]
+
+FOREIGN = "spandrel/"
+"""In a config: begins the architecture of a network that spandrel defines, as "spandrel/SwinIR"."""
+_WITHOUT_WEIGHTS = frozenset(
+    {
+        *("img_size", "use_checkpoint", "use_checkpoints", "drop_path_rate", "drop_rate"),
+        *("attn_drop_rate", "norm_layer", "act_layer", "pretrained", "training_img_size"),
+    }
+)
+"""Constructor arguments of such networks that change no result: sizes for counting, and training alone."""
 
 _WINDOW, _OVERLAP = 256, 64
 """Side and overlap in LR px of the tiles of what no graph can cut: the window transformers' own test scripts
@@ -56,6 +67,11 @@ class ForeignNetwork(nn.Module):
         self.enlarge = Bicubic(self.scale) if descriptor.input_channels == 1 else None
         self.spec = _spec_of(descriptor, scale, notes)
 
+    @property
+    def family(self) -> str:
+        """The name that spandrel gives to the architecture."""
+        return str(self.model_args["architecture"])
+
     def core(self, x: Tensor) -> Tensor:
         if self.enlarge is not None:
             return with_luma(self.enlarge(x), self._call(self.network, luma(x)))
@@ -91,6 +107,8 @@ def load_foreign(
     source: str,
     scale: float | None = None,
     names: Sequence[str] = (),
+    family: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> ForeignNetwork:
     """Builds the network that spandrel finds in a state dict, with its weights, in evaluation mode.
 
@@ -99,10 +117,13 @@ def load_foreign(
         source: where they come from, to begin an error message.
         scale: the scale asked for, where the tensors allow several.
         names: of the file and its repository, which may tell the scale.
+        family: the architecture, where a config states it; the tensors must be its.
+        arguments: constructor arguments that a config or an option file states, as `img_range`; those that
+            spandrel's network does not have are left alone.
 
     Raises:
         CheckpointError: spandrel does not know the tensors either, drops some, or the network restores no
-            image.
+            image, is of another family, or cannot be built with `arguments`.
         MissingDependencyError: spandrel is not installed.
 
     Warns:
@@ -113,11 +134,17 @@ def load_foreign(
         import_torchvision()
         import spandrel
     except ModuleNotFoundError as error:
+        _refuse_other_networks(state_dict, source)
         purpose = f"{nobody}; looking among some forty more families"
+        if family is not None:
+            purpose = f"{source} holds a {family} network, and running it"
         raise MissingDependencyError("spandrel", extra="spandrel", purpose=purpose) from error
     try:
-        descriptor = spandrel.MAIN_REGISTRY.load(dict(state_dict))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its networks call torch in ways that torch warns of
+            descriptor = spandrel.MAIN_REGISTRY.load(dict(state_dict))
     except Exception as error:  # tensors that only resemble a family's fail in any way they like
+        _refuse_other_networks(state_dict, source)
         told = "hfsr list names those that hfsr knows"
         raise CheckpointError(f"{nobody}, nor those of a family that spandrel knows; {told}") from error
     name, purpose = descriptor.architecture.name, descriptor.purpose
@@ -125,6 +152,10 @@ def load_foreign(
         raise CheckpointError(
             f"{source} is a {name} network ({purpose}), which restores no image by itself; "
             "hfsr runs super-resolution and restoration"
+        )
+    if family is not None and descriptor.architecture.id != family:
+        raise CheckpointError(
+            f"{source} says that it holds a {family} network, but its tensors are of {name}; write it again"
         )
     channels = (descriptor.input_channels, descriptor.output_channels)
     if channels not in ((3, 3), (1, 1)):
@@ -134,7 +165,56 @@ def load_foreign(
         )
     notes = check_values(state_dict, descriptor.model, source=source)
     network, settled = _at_settled_scale(descriptor, scale, names, source)
+    network = _with_arguments(network, arguments or {}, source)
     return ForeignNetwork(descriptor, network, settled, notes=notes).eval()
+
+
+def family_of_config(config: Mapping[str, Any]) -> str | None:
+    """The family that the config of a model states if spandrel defines it; None for registered networks."""
+    name = config.get("architecture")
+    return name.removeprefix(FOREIGN) if isinstance(name, str) and name.startswith(FOREIGN) else None
+
+
+def _with_arguments(network: nn.Module, stated: Mapping[str, Any], source: str) -> nn.Module:
+    """The network, built again where stated arguments differ from those that spandrel concluded.
+
+    Raises:
+        CheckpointError: the weights do not fit the network of these arguments.
+    """
+    concluded = getattr(network, "hyperparameters", {})
+    differing = {
+        name: value
+        for name, value in stated.items()
+        if name in concluded and name not in _WITHOUT_WEIGHTS and _plain(value) != _plain(concluded[name])
+    }
+    if not differing:
+        return network
+    told = ", ".join(f"{name}={value!r}" for name, value in differing.items())
+    try:
+        other = type(network)(**{**concluded, **differing})
+        other.load_state_dict(network.state_dict(), strict=True)
+    except Exception as error:  # constructors fail in any way they like
+        raise CheckpointError(
+            f"{source}: its weights do not fit the network with {told}, as stated beside them; check what "
+            "states it"
+        ) from error
+    return other
+
+
+def _plain(value: Any) -> Any:
+    """A value that compares equal whatever YAML or JSON made of it: tuples as lists, whole floats as ints."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _refuse_other_networks(state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Raises CheckpointError for networks that are known and restore no images."""
+    if (kind := kind_of_network(state_dict)) is not None:
+        raise CheckpointError(
+            f"{source} holds {kind}, which restores no image by itself; hfsr runs super-resolution and "
+            "restoration"
+        ) from None
 
 
 def _at_settled_scale(
@@ -183,6 +263,7 @@ def _spec_of(descriptor: Any, scale: int, notes: tuple[str, ...]) -> ArchSpec:
         title=descriptor.architecture.name,
         paper="",
         reference="https://github.com/chaiNNer-org/spandrel",
+        extra="spandrel",
         license="see there, each family has its own",
         scales=(scale,),
         presets={},
@@ -194,5 +275,6 @@ def _spec_of(descriptor: Any, scale: int, notes: tuple[str, ...]) -> ArchSpec:
         overlap=_OVERLAP,
         radius=lambda _: 0,  # its graph tells
         infer=lambda _: None,
+        luma=descriptor.input_channels == 1,
         notes=notes,
     )

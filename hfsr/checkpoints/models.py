@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hfsr import __version__, model_zoo
 from hfsr.archs import Evidence, input_ranges, quantize_layers
@@ -17,11 +19,11 @@ from hfsr.registry import ARCHS
 
 from .evidence import CONFIG_NAME, evidence_of_file
 from .files import first_line, parse_config, read_state_dict, replacing, write_safetensors
-from .foreign import load_foreign
-from .identity import UnclaimedError, load_weights
+from .foreign import FOREIGN, ForeignNetwork, family_of_config, load_foreign
+from .identity import UnclaimedError, claim, load_weights
 from .model_args import check_model_args
 from .reading import build_network, network_of
-from .repo_files import choose_weights
+from .repo_files import SHARDS, choose_weights
 
 __all__ = [
     "CONFIG_NAME",
@@ -30,12 +32,15 @@ __all__ = [
     "config_of",
     "halved",
     "load_checkpoint",
+    "load_run_checkpoint",
     "read_file",
     "read_model_folder",
     "save_checkpoint",
     "save_pth",
     "write_model_folder",
 ]
+
+_log = logging.getLogger(__name__)
 
 WEIGHTS_NAME = "model.safetensors"
 _QUANTIZED = "int8_input_ranges"
@@ -83,9 +88,40 @@ def load_checkpoint(
     )
     if arch is not None and type(model) is not ARCHS[arch].cls:
         raise CheckpointError(f"'{path}' holds the network {type(model).__name__}, not {arch}")
-    if scale is not None and model.scale != scale:
+    if scale is not None and _scale_of(model) != scale:
         model = at_scale(model, scale, source=f"'{path}'")
     return model
+
+
+def load_run_checkpoint(
+    path: str | Path, name: str, arguments: Mapping[str, Any], *, scale: float | None = None
+) -> nn.Module:
+    """Loads weights that were trained as a network of another package.
+
+    Args:
+        path: the checkpoint.
+        name: of the network, as the option file has it (`network_g.type`).
+        arguments: its constructor arguments there; they decide what tensors do not show.
+        scale: of the option file.
+
+    Raises:
+        CheckpointError: neither a registered network nor a family of spandrel has these tensors, or they do
+            not fit the arguments.
+        MissingDependencyError: the network is none of hfsr's, and spandrel is not installed.
+    """
+    source = f"'{path}' ({name})"
+    state_dict, _ = read_state_dict(path)
+    try:
+        found = claim(state_dict)
+    except UnclaimedError:
+        return load_foreign(
+            state_dict, source=source, scale=scale, names=(Path(path).name,), arguments=arguments
+        )
+    known = inspect.signature(found.spec.cls).parameters
+    stated = {word: value for word, value in arguments.items() if word in known}
+    return network_of(
+        state_dict, source=source, evidence=Evidence(), arch=found.spec.name, scale=scale, model_args=stated
+    )
 
 
 def at_scale(model: nn.Module, scale: float, *, source: str) -> nn.Module:
@@ -98,7 +134,9 @@ def at_scale(model: nn.Module, scale: float, *, source: str) -> nn.Module:
 
     Raises:
         CheckpointError: its weights are those of one scale, or the network cannot be built for this one.
+        OptionsError: the network restores no images.
     """
+    model_zoo.check_restorer(model)
     spec = model_zoo.spec_of(model)
     if spec is None or not spec.multi_scale:
         raise CheckpointError(f"{source} enlarges by {model.scale}, not by {scale:g}")
@@ -128,12 +166,14 @@ def read_file(
     source = f"'{path}'"
     state_dict, metadata = read_state_dict(path)
     if metadata["config"] is not None:
-        model = _build_from_config(metadata["config"], f"the config in {source}", model_args)
-        load_weights(model, state_dict, source=source)
-        return model.eval()
+        return _load_by_config(
+            metadata["config"], f"the config in {source}", state_dict, source, model_args
+        ).eval()
     evidence = gather(path)
+    if metadata.get("left_out"):
+        _log.info("%s: left out %s", source, some_of(metadata["left_out"]))
     try:
-        return network_of(
+        model = network_of(
             state_dict,
             source=source,
             evidence=evidence,
@@ -148,23 +188,35 @@ def read_file(
                 f"{source} is of no registered network: its arguments cannot be set; leave "
                 f"{some_of(model_args)} out"
             ) from None
-        return load_foreign(state_dict, source=source, scale=scale, names=evidence.names)
+        model = load_foreign(state_dict, source=source, scale=scale, names=evidence.names)
     except CheckpointError as error:
         if str(error).startswith(source):
             raise
         raise CheckpointError(f"{source}: {error}") from error
+    if metadata.get("left_out"):
+        vars(model)["left_out"] = list(metadata["left_out"])
+    return model
 
 
 def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
     """What `config.json` says of a model: enough to build it again.
 
     Args:
-        model: a registered network.
+        model: a registered network, or one of spandrel's.
         task: what it was trained for (default: what its network is for).
 
     Raises:
         CheckpointError: the model's class is not a registered network.
     """
+    if isinstance(model, ForeignNetwork):
+        return {
+            "architecture": f"{FOREIGN}{model.family}",
+            "model_args": {name: v for name, v in model.model_args.items() if name != "architecture"},
+            "scale": model.scale,
+            "task": task or model_zoo.default_task(model),
+            "library": "hfsr",
+            "hfsr_version": __version__,
+        }
     spec = next((spec for spec in ARCHS.own().values() if spec.cls is type(model)), None)
     if spec is None:
         carried = model_zoo.spec_of(model)
@@ -193,7 +245,27 @@ def save_checkpoint(model: nn.Module, path: str | Path, *, task: str | None = No
     path = Path(path)
     if path.suffix != ".safetensors":
         raise CheckpointError(f"'{path}' must end in .safetensors")
-    write_safetensors(model.state_dict(), path, config=config_of(model, task=task))
+    write_safetensors(_own_tensors(model), path, config=config_of(model, task=task))
+
+
+def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a model under the keys by which it is read again.
+
+    Raises:
+        CheckpointError: spandrel does not know its network by the keys that it gives to it.
+    """
+    if not isinstance(model, ForeignNetwork):
+        return model.state_dict()
+    tensors = model.network.state_dict()
+    arguments = {name: v for name, v in model.model_args.items() if name != "architecture"}
+    load_foreign(
+        tensors,
+        source=f"the {model.family} network",
+        scale=model.scale,
+        family=model.family,
+        arguments=arguments,
+    )
+    return tensors
 
 
 def save_pth(model: nn.Module, path: str | Path) -> None:
@@ -213,12 +285,12 @@ def write_model_folder(model: nn.Module, folder: str | Path, *, task: str | None
         CheckpointError: the folder cannot be written, or the model is not registered.
     """
     folder = Path(folder)
-    config = config_of(model, task=task)
+    config, tensors = config_of(model, task=task), _own_tensors(model)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"cannot make the folder '{folder}': {first_line(error)}") from error
-    write_safetensors(model.state_dict(), folder / WEIGHTS_NAME, config=config)
+    write_safetensors(tensors, folder / WEIGHTS_NAME, config=config)
     with replacing(folder / CONFIG_NAME) as partial:
         partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -246,6 +318,9 @@ def read_model_folder(
     """
     folder = Path(folder)
     source = f"'{folder / CONFIG_NAME}'"
+    if (folder / SHARDS).is_file() and not (folder / CONFIG_NAME).exists():
+        model = read_file(folder / SHARDS, evidence_of_file, scale=scale, model_args=model_args)
+        return model.to(device=device, dtype=dtype)
     try:
         text = (folder / CONFIG_NAME).read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -259,9 +334,12 @@ def read_model_folder(
         evidence = Evidence(names=(weights,), config=config)
         model = read_file(folder / weights, lambda _: evidence, scale=scale, model_args=model_args)
         return model.to(device=device, dtype=dtype)
-    model = _build_from_config(config, source, model_args)
-    state_dict, _ = read_state_dict(folder / WEIGHTS_NAME)
-    load_weights(model, state_dict, source=f"'{folder / WEIGHTS_NAME}'")
+    if family_of_config(config) is None:
+        _check_buildable(config, source)
+    is_sharded = (folder / SHARDS).is_file() and not (folder / WEIGHTS_NAME).exists()
+    weights = folder / (SHARDS if is_sharded else WEIGHTS_NAME)
+    state_dict, _ = read_state_dict(weights)
+    model = _load_by_config(config, source, state_dict, f"'{weights}'", model_args)
     return model.to(device=device, dtype=dtype).eval()
 
 
@@ -285,9 +363,46 @@ def halved(model: nn.Module, *, source: str) -> nn.Module:
     return model.half()
 
 
-def _build_from_config(
-    config: Mapping[str, Any], source: str, model_args: Mapping[str, Any] | None = None
+def _load_by_config(
+    config: Mapping[str, Any],
+    source: str,
+    state_dict: Mapping[str, Tensor],
+    weights: str,
+    model_args: Mapping[str, Any] | None,
 ) -> nn.Module:
+    """Builds what a config states and loads its weights.
+
+    Args:
+        config: as `config_of` makes it.
+        source: of the config, to begin an error message.
+        state_dict: the weights.
+        weights: where they come from, to begin an error message.
+        model_args: constructor arguments that take the place of those in the config.
+    """
+    family = family_of_config(config)
+    if family is None:
+        model = _build_from_config(config, source, model_args)
+        load_weights(model, state_dict, source=weights)
+        return model
+    scale, stated = config.get("scale"), config.get("model_args")
+    foreign = load_foreign(
+        state_dict,
+        source=weights,
+        scale=scale if isinstance(scale, (int, float)) else None,
+        family=family,
+        arguments={**(stated if isinstance(stated, dict) else {}), **(model_args or {})},
+    )
+    if scale is not None and foreign.scale != scale:
+        raise CheckpointError(f"{source} says scale {scale}, but its weights are for x{foreign.scale}")
+    return foreign
+
+
+def _check_buildable(config: Mapping[str, Any], source: str) -> tuple[str, dict[str, Any]]:
+    """The registered network that a config states, and its constructor arguments.
+
+    Raises:
+        CheckpointError: it states none.
+    """
     arch, arguments = config.get("architecture"), config.get("model_args")
     if not isinstance(arch, str) or not isinstance(arguments, dict):
         raise CheckpointError(
@@ -298,6 +413,13 @@ def _build_from_config(
             f"{source} names the architecture '{arch}', which hfsr does not know; known are "
             f"{some_of(ARCHS.own(), 20)}, and what hfsr.register_arch adds"
         )
+    return arch, arguments
+
+
+def _build_from_config(
+    config: Mapping[str, Any], source: str, model_args: Mapping[str, Any] | None = None
+) -> nn.Module:
+    arch, arguments = _check_buildable(config, source)
     if model_args:
         arguments = {**arguments, **check_model_args(ARCHS.own()[arch], {}, model_args, source=source)}
     model = build_network(arch, arguments, source)

@@ -2,7 +2,9 @@
 
 Such a file names the classes of its modules and wants them imported and filled. Here nothing is imported and
 nothing is called: every class becomes an inert stand-in that keeps the state it is given, and the tensors are
-gathered from the places where `nn.Module` has them. A file that wants something called is refused.
+gathered from the places where `nn.Module` has them. A file that wants something called is refused, but for
+paths, dates and the settings of known trainers, as Lightning and mmengine store them: these become stand-ins
+too, whatever arguments they are given.
 """
 
 from __future__ import annotations
@@ -68,6 +70,58 @@ class _StandIn(metaclass=_NoCalls):
         self.state = state
 
 
+class _InertCalls(type):
+    """The class of stand-ins of settings: a call gives another stand-in."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls.__new__(cls)
+
+
+class _Setting(metaclass=_InertCalls):
+    """A path, a date or a setting of a trainer, which no weight depends on; its content is dropped."""
+
+    __slots__ = ()
+    dump_patches = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> _Setting:
+        return object.__new__(cls)
+
+    def __setstate__(self, state: Any) -> None: ...
+
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+
+    def append(self, item: Any) -> None: ...
+
+    def extend(self, items: Any) -> None: ...
+
+    def add(self, item: Any) -> None: ...
+
+
+_SETTINGS = frozenset(
+    {
+        *(("pathlib", name) for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath")),
+        *(("pathlib._local", name) for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath")),
+        *(("datetime", name) for name in ("datetime", "date", "time", "timedelta", "timezone")),
+        *(("collections", name) for name in ("Counter", "deque")),
+        *(("numpy", name) for name in ("ndarray", "dtype")),
+        *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
+        ("uuid", "UUID"),
+        ("decimal", "Decimal"),
+        ("functools", "partial"),
+    }
+)
+"""Classes and functions whose calls in a file are harmless, as they are not made."""
+_TRAINERS = (
+    *("lightning", "pytorch_lightning", "lightning_fabric", "torchmetrics", "omegaconf", "hydra"),
+    *("mmengine", "mmcv", "yacs", "easydict", "addict", "ml_collections", "munch"),
+)
+"""Packages whose objects in a checkpoint are settings or records."""
+
+
+def _is_setting(module: str, name: str) -> bool:
+    return (module, name) in _SETTINGS or module.partition(".")[0] in _TRAINERS
+
+
 def _stand_in_for(module: str, name: str) -> type:
     return _NoCalls(name, (_StandIn,), {"__slots__": (), "origin": f"{module}.{name}"})
 
@@ -95,12 +149,18 @@ def _nothing(*_: Any) -> _StandIn:
     return _StandIn.__new__(_StandIn)
 
 
+def _dictionary(*_: Any) -> dict[Any, Any]:
+    """In place of a `defaultdict`, without its factory."""
+    return {}
+
+
 def _names(entries: Any = (), *_: Any) -> frozenset[str]:
     return frozenset(entry for entry in entries if isinstance(entry, str))
 
 
 _KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "defaultdict"): _dictionary,
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _Parameter,
@@ -118,6 +178,8 @@ _KNOWN: dict[tuple[str, str], Any] = {
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if _is_setting(module, name) and (module, name) not in _KNOWN:
+            return _Setting
         return _KNOWN.get((module, name)) or _stand_in_for(module, name)
 
 

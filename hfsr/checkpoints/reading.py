@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hfsr import model_zoo
 from hfsr.archs import ArchSpec, Evidence, SavedBy
-from hfsr.errors import CheckpointError, HfsrError, HfsrWarning
+from hfsr.errors import CheckpointError, HfsrError, HfsrWarning, OptionsError
 from hfsr.registry import ARCHS
 
 from .evidence import CONFIG_NAME, named_scale
@@ -130,8 +130,12 @@ def build_network(arch: str, arguments: Mapping[str, Any], source: str) -> nn.Mo
     """Builds a registered network with fresh weights.
 
     Raises:
-        CheckpointError: the constructor refuses the arguments.
+        CheckpointError: the constructor refuses the arguments, or they are of other channels than RGB or one.
     """
+    try:
+        model_zoo.check_channels(ARCHS[arch], arguments, source=source)
+    except OptionsError as error:
+        raise CheckpointError(str(error)) from error
     try:
         return model_zoo.build(arch, **arguments)
     except (HfsrError, TypeError, ValueError, RuntimeError) as error:

@@ -10,10 +10,14 @@ from hfsr.errors import CheckpointError, some_of
 
 from .evidence import scales_in_name
 
-__all__ = ["choose_weights"]
+__all__ = ["SHARDS", "choose_weights"]
 
 _WEIGHTS = "model.safetensors"
 _SUFFIXES = (".safetensors", ".pth", ".pt")
+_OTHER_SUFFIXES = (".pth.tar", ".ckpt", ".bin")
+"""Of checkpoints too, and of other things: they count where no file has one of the first."""
+SHARDS = "model.safetensors.index.json"
+"""Names the files in which the tensors of a large model are."""
 _SUPER_IMAGE = re.compile(r"pytorch_model(_(?P<scale>\d)x)?\.pt")
 
 
@@ -33,7 +37,11 @@ def choose_weights(
     """
     if _WEIGHTS in names:
         return _WEIGHTS
-    files = [name for name in names if name.endswith(_SUFFIXES) and "architecture" not in config]
+    if SHARDS in names:
+        return SHARDS
+    candidates = [] if "architecture" in config else names
+    files = [name for name in candidates if name.lower().endswith(_SUFFIXES)]
+    files = files or [name for name in candidates if name.lower().endswith(_OTHER_SUFFIXES)]
     if not files:
         raise CheckpointError(
             f"{source} holds no weights that hfsr reads ({', '.join(_SUFFIXES)}), but "

@@ -49,14 +49,14 @@ _NOISE = 0.04
 
 
 def can_be_checked(model: nn.Module, task: str | None) -> bool:
-    """Returns True for a restorer of RGB whose task returns images of one color unchanged.
+    """Returns True for a restorer whose task returns images of one color unchanged.
 
     Args:
         model: the network.
         task: what its weights are known to be for, or None.
     """
     spec = model_zoo.spec_of(model)
-    if spec is None or spec.role != "restorer" or vars(model)["model_args"].get("num_out_ch", 3) != 3:
+    if spec is None or spec.role != "restorer":
         return False
     return spec.keeps_flat_images if task is None else task in _KEEPING
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hfsr.cli._settings import parse_settings
 from hfsr.cli.tables import print_pairs
-from hfsr.errors import HfsrWarning
+from hfsr.errors import HfsrWarning, some_of
 from hfsr.hub.cards.schema import TASKS, current_task
 
 
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.checkpoints import config_of, halved, load_checkpoint
     from hfsr.hub.cards.card import make_card
+    from hfsr.model_zoo import spec_of
     from hfsr.publishing.publishable import read_provenance
-    from hfsr.registry import ARCHS
 
     settings = parse_settings(args.settings)
     with warnings.catch_warnings():
@@ -66,9 +66,12 @@ def run(args: argparse.Namespace) -> int:
         model = load_checkpoint(
             args.checkpoint, arch=args.arch, scale=args.scale, task=args.task, model_args=settings
         )
+    left_out = vars(model).get("left_out", [])
     if args.dtype == "fp16":
         model = halved(model, source=f"'{args.checkpoint}'")
-    spec = ARCHS[config_of(model)["architecture"]]
+    config_of(model)  # raises for a network that no folder can describe
+    spec = spec_of(model)
+    assert spec is not None
     # Read before anything is written: OUT_DIR may be where the checkpoint is.
     provenance = read_provenance(args.checkpoint, license=args.license)
     card = make_card(model, name=str(args.folder), task=args.task, provenance=provenance)
@@ -80,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
             *vars(model).get("evidence", {}).items(),
             *(("note", note) for note in spec.notes),
+            *([("left out", f"{some_of(left_out)}: no tensors of the network")] if left_out else []),
             ("folder", args.folder),
         ]
     )

@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         report_done=lambda report: print(summary_line(report)),
     )
     print(f"{staged.folder}: {', '.join(staged.files)} (from {staged.weights})")
+    for note in staged.notes:
+        print(f"note: {note}")
     if args.dry_run:
         print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
         return 0

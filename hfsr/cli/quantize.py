@@ -33,8 +33,10 @@ def run(args: argparse.Namespace) -> int:
     from hfsr.evaluation import calibration_samples, evaluate, find_pairs
     from hfsr.inference import Upscaler
     from hfsr.inference.conversion.quantization import quantize_model
+    from hfsr.model_zoo import check_restorer
 
     model = hub.from_pretrained(args.model)
+    check_restorer(model)
     pairs = find_pairs(args.calibration, scale=float(model.scale))  # type: ignore[arg-type]
     quantized = quantize_model(model, calibration_samples(pairs, float(model.scale)))  # type: ignore[arg-type]
     measured = pairs[:: -(-len(pairs) // MEASURED_IMAGES)]

@@ -46,7 +46,7 @@ LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
-def client(token: str | None = None) -> HfApi:
+def client(token: str | bool | None = None) -> HfApi:
     """Creates a client that identifies itself as hfsr/<version>."""
     return HfApi(token=token, library_name="hfsr", library_version=__version__)
 

@@ -41,8 +41,10 @@ def save_pretrained(
 
 
 def published_files(folder: Path) -> list[str]:
-    """Names of the files of a model folder that are published."""
-    optional = [name for name in (EXAMPLE, CURVE, OPTION_FILE) if (folder / name).is_file()]
+    """Names of the files of a model folder that are published: images only if the card shows them."""
+    card = (folder / README).read_text(encoding="utf-8") if (folder / README).is_file() else ""
+    images = [name for name in (EXAMPLE, CURVE) if f"({name})" in card]
+    optional = [name for name in (*images, OPTION_FILE) if (folder / name).is_file()]
     return [CONFIG, README, WEIGHTS, *optional]
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hfsr.errors import ImageError, OptionsError
+from hfsr.model_zoo import check_restorer
 
 __all__ = ["check_flag", "check_model", "check_tensor", "parse_tile"]
 
@@ -17,9 +18,10 @@ def check_model(model: Any) -> nn.Module:
     """The network itself.
 
     Raises:
-        OptionsError: it is no network.
+        OptionsError: it is no network, or none that restores images.
     """
     if isinstance(model, nn.Module):
+        check_restorer(model)
         return model
     if isinstance(model, (str, Path)):
         raise OptionsError(f"model is the name '{model}'; load it first: hfsr.from_pretrained('{model}')")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from hfsr import _resources, model_zoo
-from hfsr.checkpoints import load_checkpoint, load_weights, read_model_folder, read_state_dict
+from hfsr import _resources
+from hfsr.checkpoints import load_checkpoint, read_model_folder
 from hfsr.errors import CheckpointError
 from hfsr.evaluation.degradation_spec import TASKS
 from hfsr.hub.cards.option_file import OptionFile, read_option_file, read_text
@@ -21,11 +19,10 @@ from hfsr.hub.cards.schema import CURVE, EXAMPLE, OPTION_FILE, Provenance
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
 from hfsr.hub.download.resolve import task_in
+from hfsr.hub.run_folder import read_run
 
 __all__ = ["PublishableModel", "open_publishable", "read_provenance"]
 
-LABELS = ("best", "latest")
-"""Labels of a run's checkpoints, in order of preference; numbered checkpoints come after them."""
 KINDS = "name a run (experiments/NAME), a model folder, a checkpoint or a bundled model"
 
 
@@ -147,62 +144,17 @@ def _open_model_folder(folder: Path, name: str) -> PublishableModel:
 
 
 def _open_experiment(folder: Path, name: str) -> PublishableModel:
-    weights = _best_weights(folder)
-    copy = _newest_option_file(folder)
-    option_file = read_option_file(copy) if copy else None
-    network = option_file.options.get("network_g") if option_file else None
-    if weights.is_dir():
-        model = read_model_folder(weights)
-    elif option_file and isinstance(network, Mapping):
-        model = _build_network(network, scale=option_file.options.get("scale"))
-        state_dict, _ = read_state_dict(weights)
-        load_weights(model, state_dict, source=f"'{weights}'")
-    else:
-        model = load_checkpoint(weights)
+    run = read_run(folder)
     curve = folder / CURVE
     return PublishableModel(
         name=name,
-        model=model.eval(),
+        model=run.model,
         folder=folder / "hub",
-        weights=weights,
+        weights=run.weights,
         curve=curve if curve.is_file() else None,
-        task=(option_file and option_file.task) or task_in(weights),
-        option_file=option_file,
+        task=(run.option_file and run.option_file.task) or task_in(run.weights),
+        option_file=run.option_file,
     )
-
-
-def _best_weights(folder: Path) -> Path:
-    """The preferred weights of a run: a model folder, or a checkpoint as BasicSR writes it."""
-    models = folder / "models"
-    iterations = sorted(
-        (
-            int(match[1])
-            for path in models.glob("net_g_*.pth")
-            if (match := re.fullmatch(r"net_g_(\d+)", path.stem))
-        ),
-        reverse=True,
-    )
-    for label in [*LABELS, *(str(iteration) for iteration in iterations)]:
-        if (models / f"net_g_{label}" / CONFIG).is_file():
-            return models / f"net_g_{label}"
-        if (models / f"net_g_{label}.pth").is_file():
-            return models / f"net_g_{label}.pth"
-    raise CheckpointError(f"'{models}' holds no net_g_best, net_g_latest or net_g_<iteration>: train first")
-
-
-def _newest_option_file(folder: Path) -> Path | None:
-    """The copy of the option file in a run's folder; the newest if there are several."""
-    return max(
-        [*folder.glob("*.yml"), *folder.glob("*.yaml")], key=lambda path: path.stat().st_mtime, default=None
-    )
-
-
-def _build_network(network: Mapping[str, Any], *, scale: int | None) -> nn.Module:
-    """Builds `network_g` of an option file; the file's scale applies unless the network has its own."""
-    arguments = {key: value for key, value in network.items() if key != "type"}
-    if "upscale" not in arguments and scale is not None:
-        arguments["scale"] = scale
-    return model_zoo.build(str(network.get("type")), **arguments)
 
 
 def read_provenance(path: Path, *, license: str | None = None) -> Provenance:

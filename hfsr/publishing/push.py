@@ -18,7 +18,7 @@ from hfsr.hub.upload import UploadResult, upload_model_folder
 
 from .measure import BenchmarkSets, make_example_for_card, measure_for_card
 from .publishable import PublishableModel, open_publishable
-from .staging import check_may_publish, stage_model
+from .staging import check_may_publish, license_note, stage_model
 
 __all__ = ["StagedModel", "push_staged", "push_to_hub", "stage_for_push"]
 
@@ -31,11 +31,13 @@ class StagedModel:
         folder: the model folder.
         files: names of its files that are published.
         weights: file or folder that the weights were read from.
+        notes: what the publisher should know before the upload.
     """
 
     folder: Path
     files: list[str]
     weights: Path
+    notes: tuple[str, ...] = ()
 
 
 def push_to_hub(
@@ -118,7 +120,7 @@ def stage_for_push(
         sets: what the model is measured on.
         license: of the weights, for a new card.
         may_publish: accepts converted weights even if their license is unknown or does not allow publishing.
-        with_example: adds an example image and the speed to the card.
+        with_example: adds an example image and the speed to the card; with False it has none.
         report_done: called with each measurement when it is there.
 
     Raises:
@@ -133,8 +135,11 @@ def stage_for_push(
     model = model.with_task(sets.degradation.stated_task)
     reports = measure_for_card(model, sets, name=repo_id, report_done=report_done)
     example = make_example_for_card(model, sets) if with_example else None
-    folder = stage_model(model, name=repo_id, license=license, reports=reports, example=example)
-    return StagedModel(folder, published_files(folder), model.weights)
+    folder = stage_model(
+        model, name=repo_id, license=license, reports=reports, example=example, keep_example=with_example
+    )
+    notes = tuple(filter(None, [license_note(folder)]))
+    return StagedModel(folder, published_files(folder), model.weights, notes)
 
 
 def push_staged(

@@ -14,6 +14,7 @@ from hfsr.hub.client import address
 from hfsr.hub.download.repo_formats import README
 from hfsr.hub.download.resolve import from_pretrained, task_of
 from hfsr.hub.upload import UploadResult, upload_space
+from hfsr.model_zoo import check_restorer
 
 __all__ = ["push_space", "stage_space"]
 
@@ -93,6 +94,7 @@ def _menu_entry(name: str) -> tuple[str, str]:
             f"a Space cannot read '{name}' from this machine; publish it with 'hfsr push' and name its id"
         )
     model = from_pretrained(name)
+    check_restorer(model)
     scale, label = float(getattr(model, "scale", 1)), name.rsplit("/", 1)[-1]
     if scale > 1:
         return GROUPS["super-resolution"], f"{scale:g} times, {label}"

@@ -6,19 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hfsr.checkpoints import write_model_folder
+from hfsr.errors import HfsrError
 from hfsr.hub.cards.card import check_card, make_card
-from hfsr.hub.cards.edit import rename_card, replace_example, replace_results
+from hfsr.hub.cards.edit import (
+    remove_example,
+    rename_card,
+    replace_example,
+    replace_license,
+    replace_results,
+)
 from hfsr.hub.cards.licenses import check_license
 from hfsr.hub.cards.option_file import read_text
 from hfsr.hub.cards.results import ReportJson
 from hfsr.hub.cards.schema import CURVE, EXAMPLE, OPTION_FILE, Example
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import README, WEIGHTS
+from hfsr.hub.download.resolve import read_card
 from hfsr.hub.model_folder import write_card, write_if_changed
 
 from .publishable import PublishableModel
 
-__all__ = ["check_may_publish", "stage_model"]
+__all__ = ["check_may_publish", "license_note", "stage_model"]
 
 
 def check_may_publish(model: PublishableModel, license: str | None = None) -> None:
@@ -47,6 +55,7 @@ def stage_model(
     license: str | None = None,
     reports: Sequence[ReportJson] = (),
     example: Example | None = None,
+    keep_example: bool = True,
 ) -> Path:
     """Writes the model folder that is published: config, weights, card, its images and its option file.
 
@@ -56,15 +65,17 @@ def stage_model(
     Args:
         model: the model.
         name: by which it will be loaded, usually "owner/name".
-        license: of the weights, for a new card; that of the card it replaces if None.
+        license: of the weights, for a new card; that of the card it replaces if None, else that of the
+            weights that the training started from.
         reports: measurements for the card.
         example: for the card; the existing one stays with its card if None.
+        keep_example: False publishes no example, also if the card has one.
 
     Raises:
         CheckpointError: the folder cannot be written.
         HubError: the existing card cannot be read.
     """
-    card = model.card
+    card, stated = model.card, license
     if not model.has_folder:
         earlier = _earlier_card(model.folder)
         before = sha256_of(model.folder / WEIGHTS) if earlier else None
@@ -73,6 +84,7 @@ def stage_model(
             card = earlier if sha256_of(model.folder / WEIGHTS) == before else None
             license = license or check_card(earlier).data.get("license")
     if card is None:
+        license = license or _license_of_start(model)
         card = make_card(
             model.model,
             name=name,
@@ -89,8 +101,11 @@ def stage_model(
         card = rename_card(card, name)
         card = replace_results(card, reports, name=name) if reports else card
         card = replace_example(card, example) if example else card
+        card = replace_license(card, stated) if stated and not model.has_folder else card
+    if not keep_example:
+        card = remove_example(card)
     image = example.image if example else model.example and model.example.read_bytes()
-    if image:
+    if image and keep_example:
         write_if_changed(model.folder / EXAMPLE, image)
     if model.curve:
         write_if_changed(model.folder / CURVE, model.curve.read_bytes())
@@ -98,6 +113,26 @@ def stage_model(
         write_if_changed(model.folder / OPTION_FILE, model.option_file.text.encode())
     write_card(card, model.folder)
     return model.folder
+
+
+def _license_of_start(model: PublishableModel) -> str | None:
+    """The license of the weights that a training started from; None if there is none or it is not known."""
+    start = model.option_file and model.option_file.started_from
+    if not start:
+        return None
+    try:
+        front = check_card(read_card(start)).data
+    except HfsrError:  # no card, or out of reach: the license stays unknown, which the push reports
+        return None
+    license = front.get("license_name") or front.get("license")
+    return str(license) if license else None
+
+
+def license_note(folder: Path) -> str | None:
+    """What a publisher is told of a staged card without a license; None if it has one."""
+    if check_card(read_text(folder / README)).data.get("license"):
+        return None
+    return "the card states no license, so nobody may use the weights; state it with --license (license=)"
 
 
 def _earlier_card(folder: Path) -> str | None:

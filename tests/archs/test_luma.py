@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from hfsr.archs._luma import add_to_luma, luma, with_luma
+from hfsr.archs._luma import add_to_luma, has_one_channel, luma, with_luma
 from hfsr.archs._resize import Bicubic
 from hfsr.images.color import rgb_to_y
-from hfsr.model_zoo import create_model
+from hfsr.model_zoo import create_model, is_luma_network, presets
 
 from .parity import shake
 
@@ -64,3 +66,52 @@ def test_chroma_is_bicubic_and_the_luma_depends_on_luma_alone(preset: str) -> No
         result, of_gray = model(x), model(with_luma(torch.zeros_like(x), luma(x)))
     torch.testing.assert_close(chroma(result), chroma(Bicubic(2)(x)), rtol=0, atol=1e-5)
     torch.testing.assert_close(luma(result), luma(of_gray), rtol=0, atol=1e-4)
+
+
+# Networks for RGB that were built for one channel
+
+
+ONE_CHANNEL = [
+    f"{name}_tiny"
+    for name in (
+        *("a2n", "csnln", "dbpn", "edsr", "enhancenet", "mdsr", "mirnet"),
+        *("msrresnet", "pa_edsr", "rcan", "rdn", "rrdbnet", "srresnet"),
+    )
+]
+
+
+def one_channel(preset: str) -> nn.Module:
+    parameters = inspect.signature(presets()[preset].cls).parameters
+    wanted = {"num_in_ch": 1, "num_out_ch": 1, "rgb_mean": (0.4,), "img_range": 1.0}
+    model = create_model(preset, **{name: value for name, value in wanted.items() if name in parameters})
+    shake(model)
+    return model.eval()
+
+
+@pytest.mark.parametrize("preset", ONE_CHANNEL)
+def test_a_network_of_one_channel_restores_the_luma(preset: str) -> None:
+    model = one_channel(preset)
+    x = torch.rand(2, 3, 24, 16)  # of a size that no network pads
+    with torch.no_grad():
+        y = model(x)
+        torch.testing.assert_close(luma(y), model(luma(x)), rtol=0, atol=1e-5)
+        torch.testing.assert_close(chroma(y), chroma(model.enlarge_chroma(x)), rtol=0, atol=1e-5)
+
+
+def test_one_channel_alone_is_restored_as_the_network_itself_does() -> None:
+    model = one_channel("rrdbnet_tiny")
+    gray = torch.rand(1, 1, 9, 7)
+    x = model.conv_first(gray)
+    with torch.no_grad():
+        features = x + model.conv_body(model.body(x))
+        for conv in (model.conv_up1, model.conv_up2):
+            features = model.lrelu(conv(nn.functional.interpolate(features, scale_factor=2.0)))
+        assert torch.equal(model(gray), model.conv_last(model.lrelu(model.conv_hr(features))))
+
+
+def test_one_channel_adds_no_keys_and_is_remembered() -> None:
+    model = one_channel("msrresnet_tiny")
+    assert not any("enlarge" in key for key in model.state_dict())
+    assert has_one_channel(model)
+    assert not has_one_channel(create_model("msrresnet_tiny"))
+    assert is_luma_network(model)

@@ -161,3 +161,24 @@ def keep_flat(model: nn.Module) -> nn.Module:
             model.conv_last.weight[i, i, 1, 1] = 0.5  # of the clipped value and the value itself
         model.conv_last.bias.fill_(1e-4 * img_range)
     return model
+
+
+def mmagic_edsr(model: nn.Module) -> dict[str, Tensor]:
+    """The keys of mmagic's EDSRNet, under the name of the network in its trainer."""
+    tensors = renamed(model.state_dict(), [(r"^upsample\.0\.", "upsample.0.upsample_conv.")])
+    tensors = renamed(tensors, [(r"^upsample\.2\.", "upsample.1.upsample_conv.")])
+    return {f"generator.{key}": tensor for key, tensor in tensors.items()}
+
+
+def torchsr_rdn(model: nn.Module) -> dict[str, Tensor]:
+    """The keys that torchSR and mmagic give to RDN."""
+    last = max(int(key.split(".")[1]) for key in model.state_dict() if key.startswith("UPNet."))
+    rules = [
+        (r"^SFENet", "sfe"),
+        (r"^RDBs\.(\d+)\.convs\.(\d+)\.conv\.0\.", r"rdbs.\1.layers.\2.conv."),
+        (r"^RDBs\.(\d+)\.LFF\.", r"rdbs.\1.lff."),
+        (r"^GFF\.", "gff."),
+        (rf"^UPNet\.{last}\.", "output."),
+        (r"^UPNet\.", "upscale."),
+    ]
+    return renamed(model.state_dict(), rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hfsr.checkpoints import load_checkpoint, read_state_dict
+from hfsr.cli import main
 
 from .layouts import difference, fresh
 
@@ -134,3 +136,130 @@ def test_torchscript(tmp_path: Path, refused) -> None:
         torch.jit.script(torch.nn.Conv2d(3, 3, 3)).save(str(tmp_path / "scripted.pt"))
     with refused("is a TorchScript program, which hfsr does not run; save the state dict"):
         load_checkpoint(tmp_path / "scripted.pt")
+
+
+@pytest.mark.parametrize("name", ["sr_model", "my_net", "G", "checkpoint"])
+def test_a_wrapper_of_any_name(name: str, tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    optimizer = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 1e-4}]}
+    torch.save({name: tensors, "optimizer": optimizer, "epoch": 3}, tmp_path / "net.pth")
+    assert_reads(tmp_path / "net.pth")
+    torch.save({"outer": {name: {"inner": tensors}}, "epoch": 3}, tmp_path / "net.pth")
+    assert_reads(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("other", ["D", "netD", "net_d", "discriminator", "disc"])
+def test_a_discriminator_beside_the_network(other: str, tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save({"gen": tensors, other: {"conv.weight": torch.ones(3)}}, tmp_path / "net.pth")
+    assert_reads(tmp_path / "net.pth")
+
+
+def test_an_average_under_a_name_of_its_own(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    other = {key: torch.zeros_like(tensor) for key, tensor in tensors.items()}
+    torch.save({"gen": other, "gen_ema": tensors}, tmp_path / "net.pth")
+    assert_reads(tmp_path / "net.pth")
+
+
+def test_several_networks_of_unknown_names(tensors: dict[str, Tensor], tmp_path: Path, refused) -> None:
+    torch.save({"first": tensors, "second": tensors}, tmp_path / "net.pth")
+    with refused(r"net\.pth': it holds several networks \(first, second\), and their names do not tell"):
+        load_checkpoint(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize(
+    "companions",
+    [
+        ("discriminator.conv.weight", "perceptual_loss.vgg.features.0.weight", "step_counter"),
+        ("net_d.conv.weight", "loss_fn.lpips.lin0.weight", "val_metrics.psnr.total"),
+        ("criterion.vgg.0.weight",),
+    ],
+)
+def test_companions_of_the_network_are_left_out(
+    companions: tuple[str, ...], tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    content = {f"generator.{key}": tensor for key, tensor in tensors.items()}
+    content |= dict.fromkeys(companions, torch.ones(2))
+    torch.save({"state_dict": content}, tmp_path / "net.pth")
+    assert_reads(tmp_path / "net.pth")
+    assert set(read_state_dict(tmp_path / "net.pth")[1]["left_out"]) == set(companions)
+
+
+@pytest.mark.parametrize("names", [("generator", "generator_ema"), ("online_model", "ema_model")])
+def test_an_averaged_network_inside_a_state_dict(
+    names: tuple[str, str], tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    content = {f"{names[0]}.{key}": torch.zeros_like(tensor) for key, tensor in tensors.items()}
+    content |= {f"{names[1]}.{key}": tensor for key, tensor in tensors.items()}
+    torch.save({**content, "initted": torch.tensor(True), "step": torch.tensor(3)}, tmp_path / "net.pth")
+    assert_reads(tmp_path / "net.pth")
+
+
+def test_conversion_says_what_was_left_out(tensors: dict[str, Tensor], tmp_path: Path, capsys) -> None:
+    torch.save({**tensors, "total_ops": torch.zeros(1)}, tmp_path / "espcn_x2.pth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main(["convert", str(tmp_path / "espcn_x2.pth"), str(tmp_path / "out")]) == 0
+    assert "left out" in (out := capsys.readouterr().out)
+    assert "total_ops: no tensors of the network" in out
+
+
+def test_a_folder_of_parts(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    sharded(tensors, tmp_path)
+    assert_reads(tmp_path)
+
+
+def test_parts_as_pickles(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(tensors, tmp_path / "pytorch_model-00001-of-00001.bin")
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(tensors, "pytorch_model-00001-of-00001.bin")}))
+    assert_reads(index)
+
+
+# Files that are something else than their names say
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html><body>Not found</body></html>", r"a web page \(HTML\).*raw link"),
+        (b"\n<html>", "a web page"),
+        (b'{"error": "Repository not found"}', "JSON text, as servers send for errors; download"),
+        (b"<?xml version='1.0'?><Error/>", "an XML document"),
+        (b"GGUF" + bytes(90), "a GGUF file"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(90), "an HDF5 file"),
+        (b"\x93NUMPY" + bytes(90), "an array of NumPy"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(90), "a PNG image"),
+        (b"\x1f\x8b" + bytes(90), "a gzip archive; unpack it"),
+        (b"7767517\n3 2\n", "the graph of an ncnn network"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".ckpt"])
+def test_other_content(content: bytes, message: str, suffix: str, tmp_path: Path, refused) -> None:
+    (tmp_path / f"net{suffix}").write_bytes(content)
+    with refused(rf"net{suffix}' is no checkpoint of its name but {message}"):
+        load_checkpoint(tmp_path / f"net{suffix}")
+
+
+def test_a_checkpoint_under_another_ending(tensors: dict[str, Tensor], tmp_path: Path, refused) -> None:
+    torch.save(tensors, tmp_path / "net.safetensors")
+    with refused(r"is no checkpoint of its name but a checkpoint of PyTorch; name it \.pth"):
+        load_checkpoint(tmp_path / "net.safetensors")
+    torch.save(tensors, tmp_path / "net.weights")
+    with refused(r"is no checkpoint: hfsr reads .* it is a checkpoint of PyTorch; name it \.pth"):
+        load_checkpoint(tmp_path / "net.weights")
+    save_file(tensors, tmp_path / "net.data")
+    with refused(r"it is a safetensors file; name it \.safetensors"):
+        load_checkpoint(tmp_path / "net.data")
+
+
+def test_an_archive_around_a_checkpoint(tmp_path: Path, refused) -> None:
+    with zipfile.ZipFile(tmp_path / "net.pth", "w") as archive:
+        archive.writestr("release/model_x2.pth", b"weights")
+    with refused(r"a ZIP archive; unpack it and name the checkpoint in it \('release/model_x2\.pth'\)"):
+        load_checkpoint(tmp_path / "net.pth")
+
+
+def test_the_weights_of_an_ncnn_network(tmp_path: Path, refused) -> None:
+    (tmp_path / "net.bin").write_bytes(bytes(100))
+    (tmp_path / "net.param").write_text("7767517\n")
+    with refused("is no checkpoint of its name but the weights of an ncnn network"):
+        load_checkpoint(tmp_path / "net.bin")

@@ -20,10 +20,11 @@ from torch.nn import functional as F
 import hfsr
 from hfsr._compat import import_torchvision
 from hfsr.archs import Bicubic, luma
+from hfsr.checkpoints import load_run_checkpoint
 from hfsr.checkpoints.foreign import ForeignNetwork
 from hfsr.checkpoints.foreign_values import check_values
 from hfsr.cli import main
-from hfsr.errors import CheckpointError, HfsrWarning, MissingDependencyError, OptionsError, install_command
+from hfsr.errors import HfsrWarning, MissingDependencyError, OptionsError, install_command
 from hfsr.inference import Upscaler
 from hfsr.registry import ARCHS
 
@@ -215,7 +216,7 @@ def test_what_restores_nothing_is_refused(monkeypatch, tmp_path, refused) -> Non
     torch.save({"a.weight": torch.ones(3, 3)}, tmp_path / "net.pth")
     for purpose, channels, message in (
         ("FaceSR", 3, r"is a Thing network \(FaceSR\), which restores no image by itself"),
-        ("SR", 4, r"is a Thing network from 4 to 4 channels; hfsr runs RGB and gray"),
+        ("SR", 4, r"is a Thing network from 4 to 4 channels; hfsr runs RGB"),
     ):
         found = SimpleNamespace(
             architecture=SimpleNamespace(name="Thing"),
@@ -250,13 +251,85 @@ def test_its_scale_is_its_own(saved, refused) -> None:
         hfsr.from_pretrained(saved("Compact"), scale=2)
 
 
-def test_it_is_neither_converted_nor_published(saved, tmp_path, capsys) -> None:
-    model = hfsr.load_checkpoint(saved("Compact"))
-    with pytest.raises(CheckpointError, match=r"Compact \(spandrel\) is not a registered network"):
-        hfsr.save_pretrained(model, tmp_path / "model")
-    assert main(["convert", str(saved("Compact")), str(tmp_path / "model")]) == 1
-    assert "Compact (spandrel) is not a registered network" in capsys.readouterr().err
-    assert not (tmp_path / "model").exists()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_folder_is_read_back_by_spandrel(family: str, saved, tmp_path) -> None:
+    model = hfsr.load_checkpoint(saved(family))
+    hfsr.save_pretrained(model, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["architecture"] == f"spandrel/{family}"
+    assert config["scale"] == model.scale
+    again = hfsr.from_pretrained(tmp_path / "model")
+    assert type(again) is ForeignNetwork
+    assert again.model_args == model.model_args
+    x = torch.rand(1, 3, 20, 24)
+    with torch.no_grad():
+        assert torch.equal(again(x), model(x))
+        lone = hfsr.from_pretrained(tmp_path / "model" / "model.safetensors")
+        assert torch.equal(lone(x), model(x))
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "pip install 'hfsr[spandrel]'" in card
+    assert f"`{family}(" in card
+    assert "hfsr's own implementation" not in card
+
+
+def test_conversion_writes_a_model_folder(saved, tmp_path, capsys) -> None:
+    assert main(["convert", str(saved("Compact")), str(tmp_path / "model")]) == 0
+    assert "Compact (spandrel)" in capsys.readouterr().out
+    assert hfsr.from_pretrained(tmp_path / "model").scale == 4
+
+
+def test_a_model_folder_without_the_extra_says_what_it_holds(saved, monkeypatch, tmp_path) -> None:
+    hfsr.save_pretrained(hfsr.load_checkpoint(saved("Compact")), tmp_path / "model")
+    real = builtins.__import__
+
+    def without_spandrel(name, *args, **kwargs):
+        if name.partition(".")[0] == "spandrel":
+            raise ModuleNotFoundError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_spandrel)
+    with pytest.raises(MissingDependencyError, match="holds a Compact network, and running it needs"):
+        hfsr.from_pretrained(tmp_path / "model")
+
+
+def test_a_config_of_another_family_or_scale_is_refused(saved, tmp_path, refused) -> None:
+    hfsr.save_pretrained(hfsr.load_checkpoint(saved("Compact")), tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config | {"architecture": "spandrel/SwinIR"}))
+    with refused("says that it holds a SwinIR network, but its tensors are of"):
+        hfsr.from_pretrained(tmp_path / "model")
+    file.write_text(json.dumps(config | {"scale": 3}))
+    with refused("says scale 3, but its weights are for x4"):
+        hfsr.from_pretrained(tmp_path / "model")
+
+
+def test_arguments_that_no_tensor_shows_are_kept(saved, tmp_path, refused) -> None:
+    """SwinIR's range is in no tensor: an option file states it, and the folder remembers it."""
+    arguments = {**FAMILIES["SwinIR"], "img_range": 255.0}
+    path = saved("SwinIR", **arguments)
+    model = load_run_checkpoint(path, "SwinIR", {**arguments, "in_chans": 3, "img_size": 16}, scale=2)
+    hfsr.save_pretrained(model, tmp_path / "model")
+    again = hfsr.from_pretrained(tmp_path / "model")
+    net = theirs("SwinIR", **arguments)
+    net.load_state_dict(model.network.state_dict())
+    x = torch.rand(1, 3, 16, 24)
+    with torch.no_grad():
+        for found in (model, again):
+            torch.testing.assert_close(found(x), net(x.clone()), rtol=0, atol=1e-6)
+        assert not torch.allclose(hfsr.load_checkpoint(path)(x), net(x.clone()), atol=1e-3)
+    with refused("its weights do not fit the network with embed_dim=24, img_range=255.0, as stated"):
+        load_run_checkpoint(path, "SwinIR", {**arguments, "embed_dim": 24})
+
+
+def test_the_tensors_of_a_registered_network_in_a_run_of_another_package(tmp_path) -> None:
+    model = fresh("EDSR", num_feat=8, num_block=1, upscale=2, img_range=1.0)
+    torch.save({"params": model.state_dict()}, tmp_path / "net_g_best.pth")
+    found = load_run_checkpoint(
+        tmp_path / "net_g_best.pth", "EDSR_basicsr", {"img_range": 1.0, "upscale": 2}, scale=2
+    )
+    assert type(found) is type(model)
+    assert found.model_args["img_range"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -406,3 +479,18 @@ def _rounded(network: nn.Module) -> nn.Module:
 def test_arguments_of_other_families_cannot_be_stated(saved) -> None:
     with pytest.raises(OptionsError, match="its arguments cannot be set; leave img_range out"):
         hfsr.load_checkpoint(saved("Compact"), model_args={"img_range": 1})
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind"),
+    [
+        (("features.0.weight", "features.28.weight", "classifier.0.weight"), "a VGG network"),
+        (("conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight", "fc.weight"), "a ResNet class"),
+        (("conv0.weight", "conv1.weight_orig", "conv9.weight"), "a U-Net discriminator"),
+        (("unet.down.0.lora_up.weight", "unet.down.0.lora_down.weight"), "a LoRA"),
+    ],
+)
+def test_other_networks_are_named(tmp_path, refused, keys, kind) -> None:
+    torch.save({key: torch.ones(3, 3) for key in keys}, tmp_path / "net.pth")
+    with refused(rf"net\.pth' holds {kind}.*, which restores no image by itself"):
+        hfsr.load_checkpoint(tmp_path / "net.pth")

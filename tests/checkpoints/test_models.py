@@ -16,7 +16,7 @@ from hfsr.checkpoints import (
     save_checkpoint,
     write_model_folder,
 )
-from hfsr.errors import CheckpointError
+from hfsr.errors import CheckpointError, HfsrWarning, OptionsError
 from hfsr.model_zoo import create_model
 
 from .conftest import same_images
@@ -174,3 +174,34 @@ def test_failing_to_write_keeps_what_was_there(tmp_path, monkeypatch, edsr) -> N
         write_model_folder(create_model("rcan_tiny"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
     assert same_images(read_model_folder(tmp_path), edsr)
+
+
+def test_a_network_of_one_channel_is_a_luma_network(tmp_path) -> None:
+    net = create_model("rrdbnet_tiny", num_in_ch=1, num_out_ch=1).eval()
+    torch.save({"params": net.state_dict()}, tmp_path / "gray_x4.pth")
+    with pytest.warns(HfsrWarning, match="its weights are not trained"):
+        model = load_checkpoint(tmp_path / "gray_x4.pth")
+    gray, x = torch.rand(1, 1, 7, 9), torch.rand(1, 3, 7, 9)
+    with torch.no_grad():
+        assert torch.equal(model(gray), net(gray))
+        assert model(x).shape == (1, 3, 28, 36)
+    write_model_folder(model, tmp_path / "folder")
+    assert same_images(read_model_folder(tmp_path / "folder"), net)
+
+
+@pytest.mark.parametrize("channels", [(4, 4), (1, 3), (2, 2)])
+def test_other_channels_are_refused(tmp_path, refused, channels: tuple[int, int]) -> None:
+    net = create_model("rrdbnet_tiny", num_in_ch=channels[0], num_out_ch=channels[1])
+    torch.save({"params": net.state_dict()}, tmp_path / "net_x4.pth")
+    message = f"is a RRDBNet network from {channels[0]} to {channels[1]} channels; hfsr runs RGB"
+    with refused(message):
+        load_checkpoint(tmp_path / "net_x4.pth")
+    write_model_folder(net, tmp_path / "folder")
+    with refused(message):
+        read_model_folder(tmp_path / "folder")
+
+
+def test_a_scale_of_what_restores_no_image(tmp_path) -> None:
+    save_checkpoint(create_model("drn_dual_tiny"), tmp_path / "dual.safetensors")
+    with pytest.raises(OptionsError, match="DRNDual is a generator, which restores no image"):
+        load_checkpoint(tmp_path / "dual.safetensors", scale=2)

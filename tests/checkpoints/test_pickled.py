@@ -21,6 +21,8 @@ from hfsr.archs.lapsrn import LapSRN
 from hfsr.archs.vdsr import VDSR
 from hfsr.checkpoints import load_checkpoint, read_state_dict
 
+from .conftest import same_images
+
 PORT = """
 from torch import nn
 
@@ -236,3 +238,50 @@ def test_attributes_cannot_replace_what_reads_them(tmp_path, refused) -> None:
     vars(net).update({"__setstate__": os.system, "__class__": os.system, "state": 3, "items": os.system})
     torch.save({"model": net}, tmp_path / "net.pth")
     assert list(read_state_dict(tmp_path / "net.pth")[0]) == ["weight", "bias"]
+
+
+def test_settings_of_trainers_are_left_alone(tmp_path, edsr) -> None:
+    """Paths, dates, partial functions and the objects of known trainers, as Lightning stores them."""
+    import datetime
+    import functools
+    from collections import Counter, defaultdict
+
+    steps: dict[str, list[int]] = defaultdict(list)
+    steps["epoch"].append(3)
+    content = {
+        "state_dict": {f"net.{key}": tensor for key, tensor in edsr.state_dict().items()},
+        "pytorch-lightning_version": "2.4.0",
+        "hyper_parameters": {
+            "root": Path("data"),
+            "started": datetime.datetime(2025, 1, 2),
+            "took": datetime.timedelta(seconds=3),
+            "activation": functools.partial(nn.ReLU, inplace=True),
+            "array": np.arange(3),
+            "counts": Counter("aab"),
+            "steps": steps,
+        },
+        "callbacks": {"ModelCheckpoint": {"best_model_path": Path("best.ckpt")}},
+    }
+    torch.save(content, tmp_path / "epoch=3.ckpt")
+    assert same_images(load_checkpoint(tmp_path / "epoch=3.ckpt"), edsr)
+
+
+def test_objects_of_a_trainer_are_built_by_nobody(tmp_path, edsr, monkeypatch) -> None:
+    """Classes of a known package stay names: neither imported nor called, whatever the file gives them."""
+    import sys
+    import types
+
+    class Settings(dict):
+        def __init__(self, *values: Any) -> None:
+            raise AssertionError("it was built")
+
+        def __reduce__(self) -> Any:
+            return Settings, ("a", 1), None, None, iter({"lr": 1e-4}.items())
+
+    Settings.__module__, Settings.__qualname__ = "omegaconf.dictconfig", "Settings"
+    for name in ("omegaconf", "omegaconf.dictconfig"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["omegaconf.dictconfig"].Settings = Settings
+    content = {"state_dict": edsr.state_dict(), "hyper_parameters": Settings.__new__(Settings)}
+    torch.save(content, tmp_path / "net.ckpt")
+    assert same_images(load_checkpoint(tmp_path / "net.ckpt"), edsr)

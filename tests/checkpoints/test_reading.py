@@ -386,3 +386,28 @@ def test_sizes_in_a_name_are_no_scale(tmp_path: Path, refused) -> None:
         read(fresh("FSRCNN", upscale=2).state_dict(), tmp_path / "fsrcnn_56x12x4.pth")
     model = fresh("A2N", num_feat=8, num_block=2, num_feat_up=8, upscale=2)
     assert difference(read(model.state_dict(), tmp_path / "2x_a2n.pth"), model) < EXACT
+
+
+# Layouts of other trainers
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_mmagic_s_edsr_works_on_the_unit_range(scale: int, tmp_path: Path) -> None:
+    model = fresh("EDSR", **{**EDSR, "upscale": scale}, img_range=1.0)
+    companions = {"step_counter": torch.zeros(1), "data_preprocessor.mean": torch.zeros(3, 1, 1)}
+    tensors = layouts.mmagic_edsr(model) | companions
+    assert difference(read({"state_dict": tensors, "meta": {}}, tmp_path / "edsr.pth"), model) == 0
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_torchsr_s_rdn_works_on_the_unit_range(scale: int, tmp_path: Path) -> None:
+    model = fresh("rdn_tiny", upscale=scale, img_range=1.0)
+    assert difference(read(layouts.torchsr_rdn(model), tmp_path / "rdn.pt"), model) == 0
+
+
+def test_a_network_of_one_channel_subtracts_no_mean(tmp_path: Path) -> None:
+    one = {"num_in_ch": 1, "num_out_ch": 1, "img_range": 1.0, "rgb_mean": [0.0]}
+    model = fresh("EDSR", **EDSR, **one)
+    found = read({"params": model.state_dict()}, tmp_path / "gray.pth")
+    assert found.model_args["rgb_mean"] == [0.0]
+    assert difference(found, model) == 0

@@ -92,3 +92,39 @@ def test_from_pretrained_on_a_device_that_is_not_here():
             hfsr.from_pretrained("hfsr-x2-small", device=device)
         assert f"device {device}" in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("drn_dual_tiny", "DRNDual is a generator, which restores no image by itself; use a restorer"),
+        ("biggan_generator_tiny", "BigGANGenerator is a generator"),
+        ("srgan_discriminator_tiny", "SRGANDiscriminator is a discriminator"),
+        ("vgg16_minc_tiny", "VGG16MINC is a feature network"),
+    ],
+)
+def test_networks_that_restore_no_image_are_refused(name, message):
+    with pytest.raises(OptionsError, match=message):
+        Upscaler(hfsr.create_model(name))
+
+
+def test_a_classifier_is_refused():
+    classifier = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4, 10))
+    with pytest.raises(OptionsError, match="Sequential ends with a linear layer, as classifiers"):
+        Upscaler(classifier)
+
+
+def test_other_channels_than_rgb_and_one_are_refused():
+    model = hfsr.create_model("rrdbnet_tiny", num_in_ch=4, num_out_ch=4)
+    with pytest.raises(OptionsError, match=r"is a RRDBNet network from 4 to 4 channels; hfsr runs RGB"):
+        Upscaler(model)
+
+
+def test_a_network_of_one_channel_runs_in_tiles():
+    torch.manual_seed(0)
+    model = hfsr.create_model("msrresnet_tiny", num_in_ch=1, num_out_ch=1).eval()
+    x = torch.rand(1, 3, 40, 33)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            Upscaler(model, tile=8, dtype="fp32").tensor(x), model(x), rtol=0, atol=1e-5
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,18 @@ import yaml
 from torch import nn
 
 from hfsr import _resources
+from hfsr._compat import import_torchvision
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError, HubError
+from hfsr.hub import from_pretrained
+from hfsr.hub.cards.card import check_card
 from hfsr.hub.cards.option_file import read_option_file
+from hfsr.hub.download.resolve import task_of
 from hfsr.hub.model_folder import published_files
 from hfsr.model_zoo import create_model
+from hfsr.publishing import staging
 from hfsr.publishing.publishable import open_publishable
-from hfsr.publishing.staging import stage_model
+from hfsr.publishing.staging import license_note, stage_model
 
 OPTIONS = """
 name: run
@@ -243,3 +249,98 @@ def test_the_task_is_what_the_option_file_undoes(tmp_path: Path, steps: object, 
     assert read_option_file(tmp_path / "run.yml").task == task
     (tmp_path / "run.yml").write_text(yaml.safe_dump({"scale": 2, "datasets": {"train": data}}))
     assert read_option_file(tmp_path / "run.yml").task is None
+
+
+# Runs
+
+
+def test_a_run_is_a_model_wherever_one_is_named(run: Path) -> None:
+    (run / "run.yml").write_text(OPTIONS)
+    average = save(run, "best")
+    model = from_pretrained(run)
+    assert equal(model, average)
+    assert model.model_args["res_scale"] == 0.5
+    assert task_of(run, model) == "super-resolution"
+
+
+def test_the_task_of_a_run_is_that_of_its_option_file(run: Path) -> None:
+    data = "dataroot_lq: ~, degradation: {type: GaussianNoise, sigma: 25}"
+    (run / "run.yml").write_text(
+        OPTIONS.replace("scale: 2", "scale: 1")
+        .replace("dataroot_lq: ~", data)
+        .replace("num_feat", "upscale: 1, num_feat")
+    )
+    model = create_model("edsr_tiny", scale=1)
+    torch.save({"params": model.state_dict()}, run / "models" / "net_g_best.pth")
+    assert task_of(run, from_pretrained(run)) == "denoising"
+
+
+SWINIR = {"embed_dim": 12, "depths": [1], "num_heads": [2], "window_size": 8, "mlp_ratio": 2, "upscale": 2}
+SWINIR |= {"in_chans": 3, "img_range": 255.0, "upsampler": "pixelshuffle", "resi_connection": "1conv"}
+
+
+@pytest.mark.skipif(find_spec("spandrel") is None, reason="it comes with hfsr[spandrel]")
+def test_a_run_of_another_package_s_network(run: Path) -> None:
+    import_torchvision()
+    from spandrel.architectures.SwinIR import SwinIR
+
+    net = SwinIR(**SWINIR, img_size=16).eval()
+    torch.save({"params": net.state_dict()}, run / "models" / "net_g_best.pth")
+    options = yaml.safe_load(OPTIONS) | {"network_g": {"type": "SwinIR", "img_size": 16, **SWINIR}}
+    (run / "run.yml").write_text(yaml.safe_dump(options))
+    source = open_publishable(run)
+    folder = stage_model(source, name="org/swin-x2")
+    assert '"architecture": "spandrel/SwinIR"' in (folder / "config.json").read_text()
+    assert "| option file | [run.yml](recipe.yml) |" in (folder / "README.md").read_text()
+    x = torch.rand(1, 3, 16, 24)
+    with torch.no_grad():
+        for model in (source.model, from_pretrained(run), from_pretrained(folder)):
+            torch.testing.assert_close(model(x), net(x.clone()), rtol=0, atol=1e-6)
+
+
+# What a training started from
+
+
+def test_a_fine_tuned_model_says_what_it_started_from(run: Path) -> None:
+    options = yaml.safe_load(OPTIONS) | {"path": {"pretrain_network_g": "hfsr-x2-small"}}
+    options["datasets"]["train"]["dataroot_gt"] = ["hf://datasets/owner/photos/train", "more"]
+    (run / "run.yml").write_text(yaml.safe_dump(options))
+    save(run, "best")
+    folder = stage_model(open_publishable(run), name="org/run")
+    card = (folder / "README.md").read_text()
+    assert "| started from | `hfsr-x2-small` |" in card
+    front = check_card(card).data
+    assert front.license == "apache-2.0"
+    assert front.datasets == ["owner/photos"]
+    assert "base_model" not in front.to_dict()
+    assert license_note(folder) is None
+
+
+def test_the_base_model_is_an_id_on_the_hub(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = yaml.safe_load(OPTIONS) | {"path": {"pretrain_network_g": "owner/edsr-x2"}}
+    (run / "run.yml").write_text(yaml.safe_dump(options))
+    save(run, "best")
+    monkeypatch.setattr(staging, "read_card", lambda name: f"---\nlicense: cc-by-4.0\n---\n# {name}\n")
+    folder = stage_model(open_publishable(run), name="org/run")
+    card = (folder / "README.md").read_text()
+    assert "| started from | [owner/edsr-x2](https://huggingface.co/owner/edsr-x2) |" in card
+    front = check_card(card).data
+    assert (front.base_model, front.license) == ("owner/edsr-x2", "cc-by-4.0")
+    folder = stage_model(open_publishable(run), name="org/run", license="mit")
+    assert check_card((folder / "README.md").read_text()).data.license in ("cc-by-4.0", "mit")
+
+
+def test_private_paths_are_no_base_model(run: Path) -> None:
+    for start in ("/home/alice/net_g.pth", "experiments/base", "weights/net_g.pth"):
+        options = yaml.safe_load(OPTIONS) | {"path": {"pretrain_network_g": start}}
+        (run / "run.yml").write_text(yaml.safe_dump(options))
+        training = read_option_file(run / "run.yml").training
+        assert training.base_model is None
+        assert "alice" not in str(training.started_from)
+
+
+def test_an_unknown_license_is_said(run: Path) -> None:
+    (run / "run.yml").write_text(OPTIONS)
+    save(run, "best")
+    folder = stage_model(open_publishable(run), name="org/run")
+    assert "the card states no license" in str(license_note(folder))

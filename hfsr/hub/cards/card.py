@@ -64,6 +64,7 @@ def make_card(
         license=fields.get("license"),
         license_name=fields.get("license_name"),
         datasets=list(training.datasets) or None,
+        base_model=training.base_model,
         tags=_tags(info),
         model_name=short_name(name) if results else None,
         eval_results=results or None,
@@ -119,7 +120,9 @@ def _rounded_to(model: nn.Module) -> str | None:
 def _tags(info: ModelInfo) -> list[str]:
     scale = [f"x{info.scale:g}"] if info.scale != 1 else []
     kind = scale if info.role == "restorer" else [info.role]
-    return [info.task, info.architecture.lower(), *kind, "image-restoration"]
+    architecture = info.architecture.lower().replace(" (spandrel)", "")
+    needs = [info.extra] if info.extra else []
+    return [info.task, architecture, *kind, *needs, "image-restoration"]
 
 
 def _purpose(info: ModelInfo) -> str:
@@ -138,8 +141,9 @@ def _degradation(training: TrainingInfo) -> str:
 
 
 def _constructor(info: ModelInfo) -> str:
-    arguments = ", ".join(f"{name}={value!r}" for name, value in info.model_args.items())
-    return f"{info.architecture}({arguments})"
+    given = {name: value for name, value in info.model_args.items() if name != "architecture"}
+    arguments = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    return f"{info.architecture.partition(' ')[0]}({arguments})"
 
 
 def _limits(info: ModelInfo, training: TrainingInfo) -> list[str]:
@@ -147,12 +151,19 @@ def _limits(info: ModelInfo, training: TrainingInfo) -> list[str]:
     if info.role != "restorer":
         return []
     limits = []
+    if info.tiling == "traced":
+        limits.append(
+            "Large images run in tiles: exactly if the network consists of convolutions that hfsr can trace, "
+            "else in overlapping tiles, which is approximate and reported."
+        )
     if training.degradation:
         limits.append(
             f"Images that were degraded in other ways than {training.degradation} keep those defects."
         )
     if not info.multi_scale:
         limits.append(f"It enlarges by {info.scale:g} only." if info.scale != 1 else "It keeps sizes.")
+    if info.extra:
+        return [*limits, "Other precisions than float32 have not been measured."]
     if not info.fp16:
         limits.append("float16 overflows in this network; use bfloat16 or float32.")
     if not info.bf16:

@@ -1,4 +1,4 @@
-"""Edits of an existing card: new results, another example or another name; everything else is kept."""
+"""Edits of an existing card: results, example, license and name; everything else is kept."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from huggingface_hub import ModelCard
 
 from .card import check_card, short_name
+from .licenses import license_fields
 from .results import ReportJson, eval_results
 from .schema import Example
 from .template import example_variables, render_section, results_variables
 
-__all__ = ["rename_card", "replace_example", "replace_results"]
+__all__ = ["remove_example", "rename_card", "replace_example", "replace_license", "replace_results"]
 
 
 def replace_results(card: str, reports: Sequence[ReportJson], *, name: str) -> str:
@@ -44,6 +45,33 @@ def replace_example(card: str, example: Example) -> str:
     if earlier and earlier[1].partition(", on ")[2] == example.speed.partition(", on ")[2]:
         variables["speed"] = earlier[1]
     _replace_section(parsed, "example", variables)
+    return f"{str(parsed).rstrip()}\n"
+
+
+def remove_example(card: str) -> str:
+    """Removes the example of a card with its speed.
+
+    Raises:
+        HubError: the card's front matter cannot be read.
+    """
+    parsed = check_card(card)
+    parsed.text = re.sub(r"^## Example\n.*?(?=^## |\Z)", "", parsed.text, count=1, flags=re.M | re.S)
+    return f"{str(parsed).rstrip()}\n"
+
+
+def replace_license(card: str, license: str) -> str:
+    """Replaces the license of a card.
+
+    Raises:
+        HubError: the card's front matter cannot be read.
+    """
+    parsed = check_card(card)
+    fields = license_fields(license)
+    parsed.data["license"] = fields["license"]
+    if "license_name" in fields:
+        parsed.data["license_name"] = fields["license_name"]
+    elif parsed.data.get("license_name") is not None:
+        parsed.data["license_name"] = None
     return f"{str(parsed).rstrip()}\n"
 
 

@@ -12,6 +12,8 @@ import yaml
 
 from hfsr.degradations import Seeded, build_chain, in_words
 from hfsr.errors import CheckpointError
+from hfsr.hub.download.datasets import ADDRESS
+from hfsr.hub.download.resolve import FILES, HUB_ID
 
 from .schema import OPTION_FILE, TrainingInfo
 
@@ -56,14 +58,24 @@ class OptionFile:
         folders = [_last(str(root)) for root in (roots if isinstance(roots, list) else [roots])]
         total = train.get("total_iter")
         pixel, luma = (self._section("train", key).get("type") for key in ("pixel_opt", "luma_opt"))
+        start = self.started_from
         return TrainingInfo(
             degradation=self._degradation(data),
+            datasets=tuple(dict.fromkeys(_hub_datasets(roots if isinstance(roots, list) else [roots]))),
+            started_from=_last(start) if start and ABSOLUTE_PATH.fullmatch(start) else start,
+            base_model=start if start and _is_on_the_hub(start) else None,
             data=", ".join(str(part) for part in (data.get("name"), *folders) if part) or None,
             recipe=self.name,
             recipe_link=OPTION_FILE,
             iterations=total if isinstance(total, int) else None,
             loss=" + ".join(filter(None, (pixel, luma and f"{luma} of luma"))) or None,
         )
+
+    @property
+    def started_from(self) -> str | None:
+        """The weights that the training started from, as the file names them."""
+        start = self._section("path").get("pretrain_network_g")
+        return start if isinstance(start, str) and start else None
 
     @property
     def task(self) -> str | None:
@@ -98,6 +110,24 @@ class OptionFile:
         for name in names:
             content = content.get(name) if isinstance(content, Mapping) else None
         return dict(content) if isinstance(content, Mapping) else {}
+
+
+def _is_on_the_hub(name: str) -> bool:
+    """True for a name that can only be an id on the Hub: owner/name, and no file or folder here."""
+    path = Path(name)
+    return (
+        HUB_ID.fullmatch(name) is not None
+        and path.parts[0] != "experiments"
+        and path.suffix.lower() not in FILES
+        and not path.exists()
+    )
+
+
+def _hub_datasets(roots: list[Any]) -> Iterator[str]:
+    """Ids of the data sets on the Hub among the folders of a training set."""
+    for root in roots:
+        if match := ADDRESS.fullmatch(str(root)):
+            yield match["repo"]
 
 
 def task_of_degradation(degradation: Any, scale: int) -> str | None:

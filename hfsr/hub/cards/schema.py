@@ -55,6 +55,10 @@ class TrainingInfo:
     """The option file, as "options/rcan_x4.yml"."""
     recipe_link: str | None = None
     """Path of that file, relative to the card."""
+    started_from: str | None = None
+    """Weights that the training started from: a bundled name, an id on the Hub, or a file."""
+    base_model: str | None = None
+    """The same as an id on the Hub, for the card's front matter; None if it is not there."""
     iterations: int | None = None
     loss: str | None = None
     interpolation: str | None = None
@@ -70,12 +74,18 @@ class TrainingInfo:
             "data": self.data,
             "license of the data": self.data_license,
             "option file": recipe if self.recipe else None,
+            "started from": self._start(),
             "iterations": f"{self.iterations:,}" if self.iterations else None,
             "loss": self.loss,
             "interpolated": self.interpolation,
             "machine and time": self.machine,
         }
         return [(label, value) for label, value in values.items() if value]
+
+    def _start(self) -> str | None:
+        if self.base_model:
+            return f"[{self.base_model}](https://huggingface.co/{self.base_model})"
+        return f"`{self.started_from}`" if self.started_from else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFound
 from huggingface_hub.file_download import repo_folder_name
 
 from hfsr.checkpoints import choose_weights
+from hfsr.checkpoints.files import INDEX, read_weight_map
+from hfsr.errors import OptionsError
 from hfsr.hub.client import client, translate_errors
 
 from .cache_check import verify_download
@@ -55,6 +57,8 @@ def fetch_model(
     scale: float | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
+    force_download: bool = False,
+    token: str | bool | None = None,
 ) -> DownloadedModel:
     """Downloads a model's config and weights, both of one commit, into the client's cache.
 
@@ -66,13 +70,18 @@ def fetch_model(
         scale: selects the weights if the repository holds those of several scales.
         cache_dir: the cache; the client's default if None.
         local_files_only: use the cache only, without any request.
+        force_download: download again what is in the cache.
+        token: of the Hub; the stored one or HF_TOKEN if None, none if False.
 
     Raises:
         HubError: there is no such model, it is out of reach, or the download does not match its hash.
         CheckpointError: the repository holds no weights that hfsr reads, or several.
     """
-    repo = _Repository(repo_id, revision, cache_dir, local_files_only)
+    if force_download and local_files_only:
+        raise OptionsError("force_download downloads and local_files_only does not; leave one out")
+    repo = _Repository(repo_id, revision, cache_dir, local_files_only, force_download, token)
     cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
+    cached = None if force_download else cached
     with translate_errors(repo_id, revision=revision):
         names = None if isinstance(cached, str) else repo.list_files()
         config, commit = {}, revision
@@ -86,6 +95,10 @@ def fetch_model(
             [WEIGHTS] if names is None else names, config, scale, source=f"'{repo_id}' on the Hub"
         )
         file = repo.download(weights, commit)
+        if weights.endswith(INDEX):
+            folder = weights.rpartition("/")[0]
+            for name in sorted(set(read_weight_map(file).values())):
+                repo.download(f"{folder}/{name}" if folder else name, commit)
     return DownloadedModel(file.parents[weights.count("/")], weights, config)
 
 
@@ -97,6 +110,8 @@ class _Repository:
     revision: str | None
     cache_dir: str | Path | None
     local_files_only: bool
+    force_download: bool
+    token: str | bool | None
 
     def list_files(self) -> list[str]:
         """Names of the model's files on the Hub, or in the cache if the Hub is out of reach."""
@@ -104,7 +119,7 @@ class _Repository:
         in_cache = self._cached_files()
         try:
             # First, since this fails at once with a reason; a download would retry for half a minute.
-            info = None if is_offline else client().model_info(self.repo_id, revision=self.revision)
+            info = None if is_offline else client(self.token).model_info(self.repo_id, revision=self.revision)
         except HTTPError as error:
             if isinstance(error, HfHubHTTPError) or not in_cache:
                 raise
@@ -117,18 +132,19 @@ class _Repository:
         """Downloads a file into the cache, unless it is there, and checks its hash."""
         known = try_to_load_from_cache(self.repo_id, name, cache_dir=self.cache_dir, revision=revision)
         try:
-            path = client().hf_hub_download(
+            path = client(self.token).hf_hub_download(
                 self.repo_id,
                 name,
                 revision=revision,
                 cache_dir=self.cache_dir,
                 local_files_only=self.local_files_only,
+                force_download=self.force_download,
             )
         except HTTPError as error:
             if isinstance(error, HfHubHTTPError) or not isinstance(known, str):
                 raise
             return Path(known)  # the connection failed; the cached file is used
-        if not isinstance(known, str):
+        if self.force_download or not isinstance(known, str):
             verify_download(Path(path), self.repo_id)
         return Path(path)
 

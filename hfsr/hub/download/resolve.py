@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,13 +32,16 @@ def from_pretrained(
     dtype: torch.dtype | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
+    force_download: bool = False,
+    token: str | bool | None = None,
     model_args: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Loads a model, strictly, ready for inference.
 
     Args:
-        name: looked up in this order: a bundled model ("hfsr-x2"), a local model folder, a
-            checkpoint file (.safetensors, .pth, .pt, .mat, .onnx of ours), a model on the Hub ("owner/name").
+        name: looked up in this order: a bundled model ("hfsr-x2"), a local model folder or training run
+            (`experiments/NAME`, of which the best weights are read, else the latest), a checkpoint file
+            (.safetensors, .pth, .pt, .mat, .onnx of ours), a model on the Hub ("owner/name").
         revision: branch, tag or commit on the Hub.
         scale: required scale; selects it if the weights serve several, a checkpoint leaves it open, or a
             repository holds a file for each scale.
@@ -45,6 +49,8 @@ def from_pretrained(
         dtype: of the weights; float32 if None.
         cache_dir: folder for downloads; the Hub client's cache if None.
         local_files_only: use the cache only, without any request.
+        force_download: download again what is in the cache.
+        token: of the Hub, for private and gated models; the stored one or HF_TOKEN if None, none if False.
         model_args: constructor arguments that the weights do not show, for example `{"img_range": 1}`.
 
     Returns:
@@ -57,14 +63,19 @@ def from_pretrained(
     """
     path = find_local(name)
     if path is None:
-        model = _from_hub(str(name), revision, scale, cache_dir, local_files_only, model_args)
+        downloads = _Downloads(revision, cache_dir, local_files_only, force_download, token)
+        model = _from_hub(str(name), downloads, scale, model_args)
     elif revision is not None:
         raise OptionsError(f"'{name}' is on this machine and has no revisions; leave 'revision' out")
+    elif is_run_folder(path):
+        from hfsr.hub.run_folder import read_run  # not at the top: it reads option files
+
+        model = read_run(path).model
     elif path.is_dir():
         model = read_model_folder(path, scale=scale, model_args=model_args)
     else:
         model = load_checkpoint(path, scale=scale, model_args=model_args)
-    if scale is not None and model.scale != scale:
+    if scale is not None and getattr(model, "scale", 1) != scale:
         model = at_scale(model, scale, source=f"'{name}'")
     try:
         return model.to(device=device, dtype=dtype).eval()
@@ -74,20 +85,24 @@ def from_pretrained(
         raise OptionsError(f"the weights cannot be put to {wanted} ({', '.join(reason)}); use cpu") from error
 
 
+@dataclasses.dataclass(frozen=True)
+class _Downloads:
+    """What `from_pretrained` says about downloads."""
+
+    revision: str | None
+    cache_dir: str | Path | None
+    local_files_only: bool
+    force_download: bool
+    token: str | bool | None
+
+
 def _from_hub(
-    repo_id: str,
-    revision: str | None,
-    scale: float | None,
-    cache_dir: str | Path | None,
-    local_files_only: bool,
-    model_args: Mapping[str, Any] | None,
+    repo_id: str, downloads: _Downloads, scale: float | None, model_args: Mapping[str, Any] | None
 ) -> nn.Module:
     from .fetch import fetch_model  # not at the top: local models need no client
     from .repo_formats import load_downloaded
 
-    downloaded = fetch_model(
-        repo_id, revision=revision, scale=scale, cache_dir=cache_dir, local_files_only=local_files_only
-    )
+    downloaded = fetch_model(repo_id, scale=scale, **dataclasses.asdict(downloads))
     try:
         return load_downloaded(
             downloaded.folder,
@@ -99,6 +114,11 @@ def _from_hub(
         )
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(downloaded.folder), repo_id)) from error
+
+
+def is_run_folder(path: Path) -> bool:
+    """True for the folder of a training run, which holds its weights in `models`."""
+    return (path / "models").is_dir() and not (path / "config.json").exists()
 
 
 def find_local(name: str | Path) -> Path | None:
@@ -145,7 +165,11 @@ def task_in(path: Path) -> str | None:
     Raises:
         CheckpointError: it cannot be read.
     """
-    if path.is_dir():
+    if is_run_folder(path):
+        from hfsr.hub.run_folder import task_of_run  # not at the top: it reads option files
+
+        values = {"task": task_of_run(path)}
+    elif path.is_dir():
         config = path / "config.json"
         values = parse_config(config.read_text(encoding="utf-8"), f"'{config}'") if config.is_file() else {}
     else:

@@ -17,7 +17,7 @@ from hfsr.archs import input_ranges
 from hfsr.checkpoints import ONNX_CONFIG, ONNX_KEYS, config_of
 from hfsr.checkpoints.files import replacing
 from hfsr.errors import MissingDependencyError, OptionsError, PlanError
-from hfsr.model_zoo import spec_of
+from hfsr.model_zoo import check_restorer, spec_of
 
 __all__ = ["TOLERANCE", "export_onnx"]
 
@@ -47,7 +47,7 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
         The largest difference to torch.
 
     Raises:
-        OptionsError: the suffix is not .onnx, or the model is quantized.
+        OptionsError: the suffix is not .onnx, the model is quantized, or it restores no images.
         PlanError: the network has no graph for all sizes, or the file gives other results.
         MissingDependencyError: onnx, onnxscript or onnxruntime is not installed.
         CheckpointError: the file cannot be written, or the network is not registered.
@@ -55,10 +55,13 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
     path = Path(path)
     if path.suffix != ".onnx":
         raise OptionsError(f"'{path}' must end in .onnx")
+    check_restorer(model)
     if input_ranges(model):
         raise OptionsError("a quantized model is not exported; export the original")
     _require("onnx", "onnxscript", "onnxruntime")
     config, spec = config_of(model), spec_of(model)
+    if spec is not None and spec.extra is not None:
+        raise PlanError(f"{spec.name} is a network of another package, which is not exported; use torch")
     if spec is not None and spec.tiling in _UNSUPPORTED:
         raise PlanError(f"{spec.name} {_UNSUPPORTED[spec.tiling]}: it cannot be an ONNX file; use torch")
     multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])

@@ -48,7 +48,7 @@ def trace(model: nn.Module) -> Program:
     modules = dict(module.named_modules())
     source, output = _endpoints(graph)
     operators: dict[fx.Node, Operator] = {}
-    channels = {source: _input_channels(model)}
+    channels = {source: 3}
     vectors: set[fx.Node] = set()
     for node in _compute_nodes(graph):
         sources = [n for n in node.all_input_nodes if n is source or n in operators]
@@ -108,10 +108,6 @@ def _endpoints(graph: fx.Graph) -> tuple[fx.Node, fx.Node]:
 
 def _compute_nodes(graph: fx.Graph) -> Iterator[fx.Node]:
     return (node for node in graph.nodes if node.op not in ("placeholder", "output", "get_attr"))
-
-
-def _input_channels(model: nn.Module) -> int:
-    return int(getattr(model, "model_args", {}).get("num_in_ch", 3))
 
 
 def _stages(
