@@ -53,6 +53,7 @@ class Runner:
 
     Attributes:
         used_tile, backend: of the last image (see `Upscaler`), or of the first one to come.
+        parameters: of the network, by which the time of several networks is estimated.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Runner:
         self.dtype = dtype
         self.device = device
         self.backend = backend
+        self.parameters = max(1, sum(each.numel() for each in model.parameters()))
         self.used_tile: int | str = "auto" if tile is None else tile
         self._compiles = backend != "torch"
         self._force_backend = force_backend and self._compiles

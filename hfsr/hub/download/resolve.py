@@ -16,7 +16,7 @@ from hfsr.checkpoints.files import parse_config
 from hfsr.errors import CheckpointError, OptionsError, suggest
 from hfsr.hub.cards.schema import current_task
 
-__all__ = ["find_local", "from_pretrained", "read_card", "task_in", "task_of"]
+__all__ = ["find_local", "from_pretrained", "load_for_scale", "read_card", "task_in", "task_of"]
 
 FILES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin", ".mat", ".onnx", ".json")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -72,6 +72,43 @@ def from_pretrained(
         wanted = ", ".join(f"{key} {value}" for key, value in (("device", device), ("dtype", dtype)) if value)
         reason = str(error).strip().splitlines()[:1]
         raise OptionsError(f"the weights cannot be put to {wanted} ({', '.join(reason)}); use cpu") from error
+
+
+def load_for_scale(name: str | Path, scale: float) -> nn.Module:
+    """Loads a model of this scale if there is one, else of a larger scale, whose results can be reduced.
+
+    Args:
+        name: as for `from_pretrained`.
+        scale: at least 1.
+
+    Raises:
+        CheckpointError: as of `from_pretrained`, or the model does not reach the scale.
+        HubError: as of `from_pretrained`.
+    """
+    try:
+        return from_pretrained(name, scale=scale)
+    except CheckpointError as error:
+        mismatch = error
+    try:
+        model = from_pretrained(name)
+    except CheckpointError:
+        model = _of_next_scale(name, scale, mismatch)
+    if (largest := getattr(model, "scale", 1)) < scale:
+        raise CheckpointError(
+            f"'{name}' enlarges by {largest:g}, not by {scale:g}; use 1 to {largest:g}, or another model"
+        ) from mismatch
+    return model
+
+
+def _of_next_scale(name: str | Path, scale: float, mismatch: CheckpointError) -> nn.Module:
+    """The model of the next larger scale, of a folder that holds several; `mismatch` if there is none."""
+    for larger in (2, 3, 4, 8):
+        if larger > scale:
+            try:
+                return from_pretrained(name, scale=larger)
+            except CheckpointError:
+                continue
+    raise mismatch
 
 
 def _from_hub(

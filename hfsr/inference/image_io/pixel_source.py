@@ -16,7 +16,7 @@ from ..program.geometry import Region, Size
 from .device_transfer import to_device
 from .result_array import RegionWriter, allocate_result
 
-__all__ = ["PixelSink", "PixelSource"]
+__all__ = ["PixelSink", "PixelSource", "check_array"]
 
 _BAND = 1 << 18
 """Px that are converted at once."""
@@ -36,7 +36,7 @@ class PixelSource:
     """
 
     def __init__(self, array: NDArray, device: torch.device) -> None:
-        _check(array)
+        check_array(array)
         self.array = array
         self.size = Size(*array.shape[:2])
         self._device = device
@@ -105,7 +105,12 @@ class PixelSink:
         self._target.write(region, self._pixels.to_array(part))
 
 
-def _check(pixels: NDArray) -> None:
+def check_array(pixels: NDArray) -> None:
+    """Checks shape, type and values of an array of pixels.
+
+    Raises:
+        ImageError: another shape or type, NaN, or values outside [0, 1].
+    """
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
         raise ImageError(f"got an array of shape {pixels.shape}; use (H, W, 3) RGB or (H, W) gray")
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):
