@@ -31,6 +31,7 @@ from hfsr.images.decoding.opened_image import (
 from hfsr.images.decoding.tiff_layout import TiffLayout
 from hfsr.images.decoding.tiff_samples import read_samples, split_samples
 from hfsr.images.formats import is_image_name
+from hfsr.images.linear_light import LINEAR, as_integers, check_floats
 from hfsr.images.loaded_image import LoadedImage
 from hfsr.images.metadata.color_profile import to_srgb
 from hfsr.images.metadata.color_signal import color_chunks
@@ -52,7 +53,9 @@ MAX_PIXELS = 1 << 28
 """Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
 
 
-def read_image(file: ImageFile, *, max_pixels: int = MAX_PIXELS, truncated: bool = False) -> LoadedImage:
+def read_image(
+    file: ImageFile, *, max_pixels: int = MAX_PIXELS, truncated: bool = False, floats: bool = False
+) -> LoadedImage:
     """Reads one image, upright.
 
     Args:
@@ -60,32 +63,35 @@ def read_image(file: ImageFile, *, max_pixels: int = MAX_PIXELS, truncated: bool
             AVIF; the content decides, not the name.
         max_pixels: width times height above which nothing is decoded.
         truncated: read what a JPEG that was cut short still holds; a note tells which rows are missing.
+        floats: keep the floating-point samples of a TIFF, which are taken as linear light; else they are
+            converted to sRGB of 16 bit, with a note.
 
     Raises:
         ImageError: missing, a folder, empty, no image, broken, too large, an animation, or of samples that
-            are neither 8 nor 16 bit.
+            are neither 8 nor 16 bit nor floats.
     """
     encoded = EncodedImage.of(file)
     encoded.check()
     with limit_lifted(), opened(encoded) as source:
-        image = source.image
+        opened_image = source.image
         check_size(encoded, source, max_pixels)
         try:
             if source.tiff is not None and source.decodes_tiff:
-                return _from_tiff(source, source.tiff)
+                image = _from_tiff(source, source.tiff)
+                return image if floats else as_integers(image)
             with opened(encoded) as again:
-                deep = deep_samples(image, again.image)
+                deep = deep_samples(opened_image, again.image)
             source = _loaded(encoded, source, truncated=truncated)
             return _image(source.image, deep, source)
         except ImageError as error:
             raise ImageError(f"'{encoded}' cannot be read: {error}") from error
         except MemoryError:
             raise ImageError(
-                f"'{encoded}' ({image.width}x{image.height} px) does not fit into memory"
+                f"'{encoded}' ({opened_image.width}x{opened_image.height} px) does not fit into memory"
             ) from None
         except BROKEN as error:
             hint = "get the file again"
-            if image.format in {"JPEG", "MPO"} and not truncated:
+            if opened_image.format in {"JPEG", "MPO"} and not truncated:
                 hint += ", or read what it holds with --truncated (truncated=True)"
             raise ImageError(f"'{encoded}' is damaged or cut short ({error}); {hint}") from error
 
@@ -182,7 +188,12 @@ def _loaded(encoded: EncodedImage, source: OpenedImage, *, truncated: bool) -> O
 def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
     """Makes a Image of a TIFF that Pillow has no mode for."""
     pixels, alpha = split_samples(tiff, read_samples(tiff))
-    return _assemble(source, pixels, alpha, _profile(source), [])
+    notes = []
+    if tiff.is_floating:
+        notes = [LINEAR, *check_floats(pixels)]
+        pixels = np.maximum(pixels, 0)
+        alpha = None if alpha is None else np.clip(np.nan_to_num(alpha), 0, 1)
+    return _assemble(source, pixels, alpha, _profile(source), notes)
 
 
 def _profile(source: OpenedImage) -> bytes | None:

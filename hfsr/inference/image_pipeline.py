@@ -17,7 +17,7 @@ from hfsr import images
 from .image_io.device_transfer import HostSink, ResultTransfer
 from .image_io.endpoints import ImageSink, ImageSource, TensorSink, TensorSource
 from .image_io.intermediate import intermediate
-from .image_io.pixel_source import PixelSink, PixelSource
+from .image_io.pixel_source import PixelSink, PixelSource, source_of
 from .image_io.resampling import ResamplingSink
 from .image_io.result_array import ArrayWriter, RegionWriter, RowAssembler, allocate_result
 from .image_io.self_ensemble import VIEWS, ViewMean, ViewSource
@@ -102,9 +102,10 @@ class ImagePipeline:
         if not _has_varying_alpha(image) or alpha is None:
             size = self._result_size(image)
             result = None if alpha is None else np.broadcast_to(alpha[0, 0], size)
-            return result, PixelSource(image.pixels, device)
+            return result, source_of(image, device)
         result = yield from one_pass(0, 2, self.array(alpha))
-        return result, PixelSource(images.underlaid(image.pixels, alpha), device)
+        result = np.clip(result, 0, 1) if result.dtype.kind == "f" else result
+        return result, source_of(image, device, images.underlaid(image.pixels, alpha))
 
     def _color_steps(
         self, image: images.LoadedImage, source: PixelSource, target: RegionWriter

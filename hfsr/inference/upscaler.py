@@ -287,7 +287,9 @@ class Upscaler:
         wanted, target = WantedSize.parse(scale, size), Path(target)
         format_name = images.output_format(target)
         limit = images.MAX_PIXELS if max_pixels is None else max_pixels
-        loaded = images.read_image(source, max_pixels=limit, truncated=check_flag("truncated", truncated))
+        loaded = images.read_image(
+            source, max_pixels=limit, truncated=check_flag("truncated", truncated), floats=True
+        )
         image = images.fitted(loaded, format_name)
         pipeline = self._pipeline_for(image, wanted)
         height, width = pipeline.result_size(Size(image.height, image.width))

@@ -16,7 +16,7 @@ from ..program.geometry import Region, Size
 from .device_transfer import to_device
 from .result_array import RegionWriter, allocate_result
 
-__all__ = ["PixelSink", "PixelSource", "check_array"]
+__all__ = ["LinearPixelSource", "PixelSink", "PixelSource", "check_array", "source_of"]
 
 _BAND = 1 << 18
 """Px that are converted at once."""
@@ -36,12 +36,15 @@ class PixelSource:
     """
 
     def __init__(self, array: NDArray, device: torch.device) -> None:
-        check_array(array)
+        self._check(array)
         self.array = array
         self.size = Size(*array.shape[:2])
         self._device = device
         self._is_gray = array.ndim == 2
         self._peak = float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0
+
+    def _check(self, array: NDArray) -> None:
+        check_array(array)
 
     def read(self, region: Region) -> Tensor:
         """A region as networks take it: RGB float32 in [0, 1], (1, 3, height, width), on the device."""
@@ -84,6 +87,40 @@ class PixelSource:
             band = slice(top, top + rows)
             array[band] = self.to_array(self.convert(whole[..., band, :]))
         return array
+
+
+class LinearPixelSource(PixelSource):
+    """Linear light in float32 as an image source: networks see it on the curve of sRGB.
+
+    Values above 1 are scaled into [0, 1] by the brightest one, and results back.
+
+    Args:
+        array: RGB (H, W, 3) or gray (H, W), at least 0, finite.
+        device: of the network.
+    """
+
+    def __init__(self, array: NDArray, device: torch.device) -> None:
+        self._brightest = max(1.0, float(array.max()))
+        super().__init__(array, device)
+
+    def _check(self, array: NDArray) -> None:
+        pass  # checked when it was read
+
+    def read(self, region: Region) -> Tensor:
+        linear = super().read(region) / self._brightest
+        curved = linear.clamp(min=1e-9).pow_(1 / 2.4).mul_(1.055).sub_(0.055)
+        return torch.where(linear <= 0.0031308, linear * 12.92, curved)
+
+    def convert(self, part: Tensor) -> Tensor:
+        coded = super().convert(part).float().clamp(min=0)
+        curved = coded.add(0.055).div_(1.055).pow_(2.4)
+        return torch.where(coded <= 0.04045, coded / 12.92, curved).mul_(self._brightest)
+
+
+def source_of(image: images.LoadedImage, device: torch.device, pixels: NDArray | None = None) -> PixelSource:
+    """The source of an image; `pixels` take the place of its own."""
+    array = image.pixels if pixels is None else pixels
+    return LinearPixelSource(array, device) if image.bits == 32 else PixelSource(array, device)
 
 
 class PixelSink:
