@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hfsr.errors import HfsrError, HfsrWarning
     from hfsr.hub import from_pretrained, save_pretrained
     from hfsr.inference import Progress, Upscaler
-    from hfsr.model_zoo import create_model, list_archs, list_models, register_arch
+    from hfsr.model_zoo import Restorer, create_model, list_archs, list_models, register_arch
     from hfsr.priors import ZeroShot
     from hfsr.publishing import push_to_hub
 
@@ -23,6 +23,7 @@ _HOMES = {
     "HfsrError": "hfsr.errors",
     "HfsrWarning": "hfsr.errors",
     "Progress": "hfsr.inference",
+    "Restorer": "hfsr.model_zoo",
     "Upscaler": "hfsr.inference",
     "ZeroShot": "hfsr.priors",
     "create_model": "hfsr.model_zoo",
@@ -39,6 +40,7 @@ __all__ = [
     "HfsrError",
     "HfsrWarning",
     "Progress",
+    "Restorer",
     "Upscaler",
     "ZeroShot",
     "__version__",

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from hfsr import _resources
 from hfsr.archs import ArchSpec, has_one_channel
@@ -14,6 +14,7 @@ from hfsr.errors import HfsrError, OptionsError, UnknownNameError, suggest
 from hfsr.registry import ARCHS
 
 __all__ = [
+    "Restorer",
     "build",
     "check_channels",
     "check_restorer",
@@ -26,6 +27,25 @@ __all__ = [
     "register_arch",
     "spec_of",
 ]
+
+
+class Restorer(nn.Module):
+    """Interface of a restoration network, for type checkers: networks do not inherit from it.
+
+    Called with RGB float in [0, 1], (B, 3, H, W), it returns RGB, nominally in [0, 1] and not clamped,
+    (B, 3, H*scale, W*scale).
+
+    Attributes:
+        scale: output px per input px along one side.
+        model_args: the constructor's arguments.
+    """
+
+    scale: int | float
+    model_args: dict[str, Any]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Restores a batch of images."""
+        raise NotImplementedError
 
 
 def list_archs() -> list[str]:

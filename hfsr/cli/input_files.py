@@ -1,4 +1,4 @@
-"""Which images a command line stands for, and where their results go."""
+"""The images that a command line stands for, and the places of their results."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import contextlib
 import glob
 import itertools
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hfsr.errors import ImageError, UsageError
+from hfsr.errors import ImageError, UsageError, some_of
 from hfsr.images.formats import (
     SUFFIXES,
     UNSUPPORTED_SUFFIXES,
@@ -21,7 +23,12 @@ from hfsr.images.formats import (
     result_suffix,
 )
 
-__all__ = ["Job", "Skipped", "find_jobs", "folder_of", "names_a_file"]
+__all__ = ["STDIN", "Job", "Skipped", "find_jobs", "folder_of", "names_a_file"]
+
+STDIN = "-"
+"""The input, or output, that stands for a standard stream."""
+_LIKE_A_FORMAT = re.compile(r"\.[a-z]{2,5}")
+"""Suffixes that look like a format's: not "run.v1" and "results.2026"."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,21 @@ class Job:
     target: Path | None
     error: str | None = None
     """Why it cannot be done, in one line."""
+    is_stdin: bool = False
+    """The image comes from standard input."""
 
     @property
     def is_empty(self) -> bool:
         return self.target is None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An image, and its path relative to the results; None for an input without images."""
+
+    source: Path
+    relative: Path | None
+    is_stdin: bool = False
 
 
 @dataclass
@@ -45,10 +63,13 @@ class Skipped:
     Attributes:
         files: whose names are not those of images that hfsr reads.
         folders: which could not be listed, each with the reason.
+        left_out: folders that are not searched: hidden ones, links, that of the results, and those that a
+            pattern matches.
     """
 
     files: list[Path] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
 
     def add_folder(self, error: OSError) -> None:
         """Records a folder that `os.walk` could not list."""
@@ -56,13 +77,20 @@ class Skipped:
 
     @property
     def lines(self) -> list[str]:
-        """One line per folder, and one that counts the files."""
-        count = len(self.files)
-        if not count:
-            return self.folders
-        what = "1 file was" if count == 1 else f"{count} files were"
-        text = f"{what} skipped, not being images that hfsr reads: {count_suffixes(self.files)}"
-        return [*self.folders, text]
+        """One line per folder that could not be listed, and one each that counts files and other folders."""
+        lines = list(self.folders)
+        if self.left_out:
+            count = len(self.left_out)
+            what = "1 folder was" if count == 1 else f"{count} folders were"
+            names = some_of((f"'{path}'" for path in self.left_out), 5)
+            lines.append(
+                f"{what} not searched (hidden, linked, of the results, or matched by a pattern): {names}"
+            )
+        if self.files:
+            count = len(self.files)
+            what = "1 file was" if count == 1 else f"{count} files were"
+            lines.append(f"{what} skipped, not being images that hfsr reads: {count_suffixes(self.files)}")
+        return lines
 
 
 def find_jobs(
@@ -74,10 +102,13 @@ def find_jobs(
     ext: str | None,
     skipped: Skipped,
 ) -> list[Job]:
-    """Pairs every image with its result; one whose result would be another's or an input has an error.
+    """Pairs every image with its result; one whose result would be an input has an error.
+
+    Results that would have one name get distinct ones: with the source's suffix in the name
+    ("a_png_x2.webp"), and with a number where that does not help.
 
     Args:
-        inputs: images, folders and globs, as they were typed.
+        inputs: images, folders and globs, as they were typed; "-" is standard input.
         output: a file for one image, else a folder.
         default: the folder where `output` is None.
         suffix: added to the name of each result.
@@ -85,30 +116,46 @@ def find_jobs(
         skipped: receives what the inputs hold beside images.
 
     Raises:
-        UsageError: `output` names a file, and there is more than one image.
+        UsageError: `output` names a file, and there is more than one image; or a file of no format that hfsr
+            writes.
     """
-    to_file = output is not None and names_a_file(output)
-    if output is not None and to_file and (len(inputs) > 1 or _is_many(inputs[0])):
+    is_one = len(inputs) == 1 and not _is_many(inputs[0])
+    to_file = output is not None and names_a_file(output, is_one=is_one)
+    if output is not None and to_file and not is_one:
         raise UsageError(f"-o {output} names a file, but there can be several results; name a folder")
     folder = output or default
-    jobs = []
-    for text in inputs:
-        found = list(_expand(text, folder, skipped))
-        if not found:
-            jobs.append(Job(Path(text), None))
-        for source, relative in found:
-            named = output if to_file else folder / _result_name(relative, suffix, ext)
-            jobs.append(Job(source, named))
-    return _without_clashes(jobs)
+    found = []
+    for text in dict.fromkeys(inputs):
+        if text == STDIN:
+            found.append(_Found(Path("stdin"), Path("stdin"), is_stdin=True))
+            continue
+        images = [_Found(source, relative) for source, relative in _expand(text, folder, skipped)]
+        found += images or [_Found(Path(text), None)]
+    found = _without_repeats(found)
+    if to_file and output is not None:
+        jobs = [Job(each.source, output, is_stdin=each.is_stdin) for each in found]
+    else:
+        jobs = _named_apart(found, folder, suffix, ext)
+    return _without_overwriting(jobs)
 
 
-def names_a_file(output: Path) -> bool:
-    """Whether it is an image's place, not a folder's. Raises UsageError for a format that is read alone."""
+def names_a_file(output: Path, *, is_one: bool = False) -> bool:
+    """True for the place of an image, False for a folder.
+
+    Args:
+        output: as it was typed.
+        is_one: there is one image, so that a suffix of letters is that of a file, known or not.
+
+    Raises:
+        UsageError: hfsr does not write that format.
+    """
     if os.path.isdir(output):
         return False
     suffix = output.suffix.lower()
-    if suffix in (SUFFIXES | UNSUPPORTED_SUFFIXES) - set(WRITE_SUFFIXES):
-        raise UsageError(f"-o {output}: hfsr does not write {suffix}; use {', '.join(WRITE_SUFFIXES)}")
+    is_unknown = is_one and _LIKE_A_FORMAT.fullmatch(suffix) is not None
+    if suffix not in WRITE_SUFFIXES and (suffix in SUFFIXES | UNSUPPORTED_SUFFIXES or is_unknown):
+        hint = "; a folder of that name must be there already" if is_unknown else ""
+        raise UsageError(f"-o {output}: hfsr does not write {suffix}; use {', '.join(WRITE_SUFFIXES)}{hint}")
     return suffix in WRITE_SUFFIXES
 
 
@@ -159,19 +206,22 @@ def _expand(text: str, output: Path, skipped: Skipped) -> Iterator[tuple[Path, P
                 yield found, found.relative_to(root)
             elif not found.is_dir():
                 skipped.files.append(found)
+            elif "**" not in text:  # which searches the folders too
+                skipped.left_out.append(found)
     else:
         yield path, Path(path.name)
 
 
 def _walk(folder: Path, output: Path, skipped: Skipped) -> Iterator[Path]:
     """Images at any depth, in the order of their names, without hidden and linked folders and `output`."""
-    left_out = os.path.realpath(output)
+    results = os.path.realpath(output)
     for place, folders, names in os.walk(folder, onerror=skipped.add_folder):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if name[0] != "." and os.path.realpath(os.path.join(place, name)) != left_out
-        )
+        searched: list[Path] = []
+        for name in sorted(folders):
+            path = Path(place, name)
+            is_left_out = name[0] == "." or path.is_symlink() or os.path.realpath(path) == results
+            (skipped.left_out if is_left_out else searched).append(path)
+        folders[:] = [path.name for path in searched]
         for path in (Path(place, name) for name in sorted(names)):
             if is_image_name(path) and path.is_file():
                 yield path
@@ -179,28 +229,66 @@ def _walk(folder: Path, output: Path, skipped: Skipped) -> Iterator[Path]:
                 skipped.files.append(path)
 
 
-def _result_name(relative: Path, suffix: str, ext: str | None) -> Path:
-    ending = result_suffix(relative.suffix) if ext is None else "." + ext.lstrip(".").lower()
-    return relative.with_name(f"{relative.stem}{suffix}{ending}")
+def _without_repeats(found: list[_Found]) -> list[_Found]:
+    """Drops images that are named twice."""
+    kept: dict[str, _Found] = {}
+    for each in found:
+        kept.setdefault(STDIN if each.is_stdin else os.path.realpath(each.source), each)
+    return list(kept.values())
 
 
-def _without_clashes(jobs: list[Job]) -> list[Job]:
-    """Drops inputs that are named twice, and marks those whose result would replace an input or a result."""
-    sources = {os.path.realpath(job.source) for job in jobs}
-    seen: dict[str, Job] = {}
-    kept = []
-    for job in jobs:
-        if job.target is None:
-            kept.append(job)
+def _named_apart(found: list[_Found], folder: Path, suffix: str, ext: str | None) -> list[Job]:
+    """Names all results, no two alike."""
+    plain = [_result_name(each, suffix, ext) for each in found]
+    counts = Counter(map(_key, plain))
+    taken = {key for key, count in counts.items() if count == 1}
+    jobs = []
+    for each, name in zip(found, plain, strict=True):
+        if name is None:
+            jobs.append(Job(each.source, None))
             continue
-        source, target = os.path.realpath(job.source), os.path.realpath(job.target)
-        if target in sources:
+        if counts[_key(name)] > 1:
+            longer = _result_name(each, suffix, ext, tells_source=True) or name
+            name = next(one for one in _numbered(longer) if _key(one) not in taken)
+            taken.add(_key(name))
+        jobs.append(Job(each.source, folder / name, is_stdin=each.is_stdin))
+    return jobs
+
+
+def _key(name: Path | None) -> str | None:
+    """A name for comparisons: file systems may not tell upper from lower case."""
+    return None if name is None else str(name).casefold()
+
+
+def _numbered(name: Path) -> Iterator[Path]:
+    yield name
+    yield from (name.with_stem(f"{name.stem}_{number}") for number in itertools.count(2))
+
+
+def _result_name(found: _Found, suffix: str, ext: str | None, *, tells_source: bool = False) -> Path | None:
+    """Name of a result, relative to the folder of the results.
+
+    Args:
+        found: the image.
+        suffix: added to the stem.
+        ext: ending of the result; None keeps that of the source where hfsr writes it.
+        tells_source: put the source's suffix into the name.
+    """
+    relative = found.relative
+    if relative is None:
+        return None
+    ending = result_suffix(relative.suffix) if ext is None else "." + ext.lstrip(".").lower()
+    own = "_" + relative.suffix[1:].lower() if tells_source and relative.suffix else ""
+    return relative.with_name(f"{relative.stem}{own}{suffix}{ending}")
+
+
+def _without_overwriting(jobs: list[Job]) -> list[Job]:
+    """Marks images whose result would replace an input."""
+    sources = {os.path.realpath(job.source) for job in jobs if not job.is_stdin}
+    marked = []
+    for job in jobs:
+        if job.target is not None and os.path.realpath(job.target) in sources:
             error = f"'{job.target}' would overwrite an input; choose another -o or --suffix"
-            kept.append(replace(job, error=error))
-        elif target not in seen:
-            kept.append(job)
-            seen[target] = job
-        elif os.path.realpath(seen[target].source) != source:
-            error = f"'{seen[target].source}' and '{job.source}' would both become '{job.target}'; "
-            kept.append(replace(job, error=error + "rename one, or run them apart"))
-    return kept
+            job = replace(job, error=error)
+        marked.append(job)
+    return marked

@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
     model = hub.from_pretrained(args.model)
     check_restorer(model)
-    pairs = find_pairs(args.calibration, scale=float(model.scale))  # type: ignore[arg-type]
-    quantized = quantize_model(model, calibration_samples(pairs, float(model.scale)))  # type: ignore[arg-type]
+    pairs = find_pairs(args.calibration, scale=float(model.scale))
+    quantized = quantize_model(model, calibration_samples(pairs, float(model.scale)))
     measured = pairs[:: -(-len(pairs) // MEASURED_IMAGES)]
     before, after = (
         evaluate(up.tensor, measured, scale=up.scale)

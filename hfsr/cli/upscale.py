@@ -5,39 +5,63 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
+import shutil
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from hfsr._resources import bundled_models
 from hfsr.cli.argument_types import positive
 from hfsr.cli.image_progress import show_progress, stoppable
-from hfsr.cli.input_files import Job, Skipped, find_jobs, folder_of
-from hfsr.cli.model_choice import PURPOSES, ModelChoice, choose_model
+from hfsr.cli.input_files import STDIN, Job, Skipped, find_jobs, folder_of
 from hfsr.errors import HfsrError, ImageError, OptionsError, UsageError
 from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES
+from hfsr.model_choice import PURPOSES, ModelChoice, choose_models
 from hfsr.samples import SAMPLE
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from hfsr.images.decoding.encoded_image import EncodedImage, ImageFile
     from hfsr.inference import Upscaler
+    from hfsr.inference.program.geometry import Size
+    from hfsr.inference.result_size import WantedSize
 
 RESULTS = Path("results")
+_SCALE = 2
+"""Scale where none is asked for."""
 _LONGEST_SUFFIX = 200  # bytes; a file name has 255 on most systems
 DTYPES = "default auto: bf16 where it is native and the network allows it, fp32 for images of 16 bit"
 KEYS = (
-    *("input", "output", "width", "height", "scale", "model", "model_reason", "tile", "dtype", "backend"),
-    *("device", "seconds", "peak_memory_bytes", "notes", "error"),
+    *("input", "output", "width", "height", "scale", "reduced_from", "model", "model_reason", "tile"),
+    *("dtype", "backend", "device", "seconds", "peak_memory_bytes", "notes", "error"),
 )
 """Of an image's JSON object, in this order; null where there is nothing to say."""
+_RESULT = ("width", "height", "scale", "reduced_from")
+"""Keys that say nothing without a result."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("inputs", nargs="*", metavar="INPUT", help="images, folders (searched recursively) or globs")
-    add("-s", "--scale", type=positive(float), help="scale of the model; without -m 2, 3 or 4 (default 2)")
+    add(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="images, folders (searched recursively) or globs; - is standard input",
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "-s",
+        "--scale",
+        type=positive(float),
+        help="any number from 1 to 16 (default 2; with -m that of the model, which is the most it can do)",
+    )
+    add("--width", type=positive(int), metavar="PX", help="width of the results; alone, the height follows")
+    add("--height", type=positive(int), metavar="PX", help="height of the results; alone, the width follows")
+    size.add_argument("--max-side", type=positive(int), metavar="PX", help="longer side of the results")
     add("-m", "--model", help="Hub id, model folder, checkpoint file or bundled name")
     add(
         "--for",
@@ -46,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="without -m: the model for compressed photos or the one for clean images (default: photo for "
         "JPEG, lossy WebP and AVIF files, clean for lossless ones)",
     )
-    add("-o", "--output", type=Path, help="a file for one image, else a folder (default results/)")
+    add(
+        "-o", "--output", help="a file for one image, - for standard output, else a folder (default results/)"
+    )
     add(
         "--tile",
         type=_tile,
@@ -67,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="refuse images with more px (default 268 million)",
     )
+    add("--truncated", action="store_true", help="read what a JPEG that was cut short still holds")
     add("--dry-run", action="store_true", help="print what each image would take; write nothing")
     add("--sample", action="store_true", help="upscale the sample image that comes with hfsr")
     add("--json", action="store_true", help="one JSON object per image on stdout, nothing else")
@@ -79,15 +106,18 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("nothing to upscale; name images or folders, or try --sample")
     if args.model is not None and args.purpose is not None:
         raise UsageError("-m names the model and --for chooses it; leave one out")
+    with _standard_output(args) as output:
+        return _run(args, output)
+
+
+def _run(args: argparse.Namespace, output: Path | None) -> int:
     models = _Models(args)
-    scale = models.get(args.model).scale if args.model is not None else _default_scale(args)
-    own = f"_x{scale:g}" if scale > 1 else "_restored"
     skipped = Skipped()
     jobs = find_jobs(
         args.inputs,
-        output=args.output,
+        output=output,
         default=RESULTS,
-        suffix=own if args.suffix is None else args.suffix,
+        suffix=models.suffix() if args.suffix is None else args.suffix,
         ext=args.ext,
         skipped=skipped,
     )
@@ -100,146 +130,223 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed or skipped.folders else 0
 
 
-def _default_scale(args: argparse.Namespace) -> float:
-    """Scale of the bundled models where none is named.
-
-    Raises:
-        UsageError: no bundled model has the scale that was asked for.
-    """
-    if args.scale is None:
-        return 1 if args.command == "restore" else 2
-    found = (re.fullmatch(r"hfsr-x(\d+)", name) for name in bundled_models())
-    scales = sorted(int(match[1]) for match in found if match)
-    if args.scale not in scales:
-        allowed = f"{', '.join(map(str, scales[:-1]))} and {scales[-1]}"
-        raise UsageError(
-            f"-s {args.scale:g}: hfsr comes with models of the scales {allowed}; name another by -m"
-        )
-    return args.scale
+@contextmanager
+def _standard_output(args: argparse.Namespace) -> Iterator[Path | None]:
+    """Place of the results; for `-o -` a temporary file, which is copied to standard output if it appears."""
+    args.to_stdout = args.output == STDIN
+    if not args.to_stdout:
+        yield None if args.output is None else Path(args.output)
+        return
+    if args.json:
+        raise UsageError("-o - writes the image to standard output, where --json prints; leave one out")
+    if sys.stdout.isatty():
+        raise UsageError("-o - writes the image to standard output, which is a terminal; redirect it")
+    with TemporaryDirectory(prefix="hfsr-") as folder:
+        target = Path(folder, f"stdout.{(args.ext or 'png').lstrip('.').lower()}")
+        yield target
+        if target.exists():
+            with target.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
 
 
 class _Models:
     """The models of one command, loaded when the first image needs them."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self._args = args
-        self._loaded: dict[str, Upscaler] = {}
+        from hfsr.inference.result_size import WantedSize
 
-    def choice(self, source: Path) -> ModelChoice:
-        """The model that was named, or the bundled one for an image."""
+        self._args = args
+        self._networks: dict[str, nn.Module] = {}
+        self._loaded: dict[tuple[str, ...], Upscaler] = {}
+        try:
+            self.wanted = WantedSize(args.scale, args.width, args.height, args.max_side)
+        except OptionsError as error:
+            raise UsageError(str(error)) from error
+
+    def suffix(self) -> str:
+        """What the results have in their names: the scale or size that was asked for."""
+        args, wanted = self._args, self.wanted
+        if wanted.width and wanted.height:
+            return f"_{wanted.width}x{wanted.height}"
+        for letter, side in (("w", wanted.width), ("h", wanted.height), ("max", wanted.max_side)):
+            if side:
+                return f"_{letter}{side}"
+        if wanted.scale is not None:
+            scale = wanted.scale
+        elif args.model is not None:
+            scale = self.get((args.model,)).scale
+        else:
+            scale = 1 if args.command == "restore" else _SCALE
+        return f"_x{scale:g}" if scale > 1 else "_restored"
+
+    def choice(self, image: ImageFile, size: tuple[int, int] | None) -> ModelChoice:
+        """The model that was named, or the bundled ones for an image.
+
+        Args:
+            image: its file.
+            size: width and height; None if they cannot be read.
+        """
+        from hfsr.inference.program.geometry import Size
+
         args = self._args
         if args.model is not None:
-            return ModelChoice(str(args.model))
-        return choose_model(source, command=args.command, scale=args.scale, purpose=args.purpose)
+            return ModelChoice((str(args.model),))
+        scale = self.wanted.scale
+        if scale is None and size is not None:
+            scale = self.wanted.scale_of(Size(size[1], size[0]))
+        if args.command == "restore" and (scale is None or scale == 1):
+            return ModelChoice(("hfsr-denoise",))
+        return choose_models(image, scale=_SCALE if scale is None else scale, purpose=args.purpose)
 
-    def get(self, name: str) -> Upscaler:
-        """The upscaler of a model; it is kept."""
-        from hfsr import hub
+    def get(self, names: tuple[str, ...]) -> Upscaler:
+        """The upscaler of a model, or of several that run one after another; it is kept."""
         from hfsr.inference import Upscaler
 
         args = self._args
-        if name not in self._loaded:
-            self._loaded[name] = Upscaler(
-                hub.from_pretrained(name, scale=args.scale),
+        if names not in self._loaded:
+            self._loaded[names] = Upscaler(
+                [self._network(name) for name in names],
                 tile=args.tile,
                 dtype=args.dtype,
                 backend=args.backend,
                 device=args.device,
                 self_ensemble=args.self_ensemble,
             )
-        return self._loaded[name]
+        return self._loaded[names]
+
+    def _network(self, name: str) -> nn.Module:
+        from hfsr import hub
+        from hfsr.hub.download.resolve import load_for_scale
+
+        if name not in self._networks:
+            asked = self.wanted.scale if name == self._args.model else None
+            self._networks[name] = hub.from_pretrained(name) if asked is None else load_for_scale(name, asked)
+        return self._networks[name]
 
 
 # --- one image ---
 
 
 def _do(models: _Models, job: Job, args: argparse.Namespace) -> bool:
-    """Runs one image and says what came of it; whether that went well."""
+    """Runs one image and reports the result; returns True if that went well."""
     report: dict[str, Any] = dict.fromkeys(KEYS)
-    choice = models.choice(job.source)
     report |= {
-        "input": str(job.source),
-        "output": job.target and str(job.target),
-        "model": choice.name,
-        "model_reason": choice.reason,
+        "input": STDIN if job.is_stdin else str(job.source),
+        "output": STDIN if args.to_stdout else job.target and str(job.target),
         "notes": [],
     }
     try:
         if job.error is not None:
             raise OptionsError(job.error)
-        up = models.get(choice.name)
-        report |= _dry_run(up, job, args) if args.dry_run else _upscale(up, job, args)
-        if choice.note is not None:
-            report["notes"] = [*report["notes"], choice.note]
+        if job.target is None:
+            raise ImageError(f"no images in '{job.source}'; allowed endings: {', '.join(sorted(SUFFIXES))}")
+        _process(models, job, args, report)
     except HfsrError as error:
-        report["error"] = " ".join(str(error).split())
+        text = " ".join(str(error).split())
+        named = isinstance(error, OptionsError) and job.error is None and models.wanted.is_set
+        report["error"] = f"'{report['input']}': {text}" if named else text
     except OSError as error:  # a name or a place that the system refuses
         report["error"] = f"'{job.source}': {error.strerror or error}; check the path"
     except MemoryError:
         report["error"] = f"'{job.source}': not enough memory for it; close other programs or cut it in parts"
+    if report["error"] is not None:
+        report |= dict.fromkeys(_RESULT)
     _tell(report, args)
     return report["error"] is None
 
 
-def _upscale(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
+def _process(models: _Models, job: Job, args: argparse.Namespace, report: dict[str, Any]) -> None:
+    """Chooses the models, and runs the image or predicts its run; completes the report."""
+    from hfsr.images import MAX_PIXELS, image_size
+    from hfsr.images.decoding.encoded_image import EncodedImage
+    from hfsr.inference.program.geometry import Size
+
+    assert job.target is not None
+    image = EncodedImage.of(job.source)
+    if job.is_stdin:
+        image = EncodedImage(None, sys.stdin.buffer.read(), "<stdin>")
+    try:
+        width, height = image_size(image, max_pixels=args.max_pixels or MAX_PIXELS)
+    except ImageError:
+        report["model"] = models.choice(image, None).name
+        raise
+    choice = models.choice(image, (width, height))
+    report |= {"model": choice.name, "model_reason": choice.reason}
+    up, size = models.get(choice.names), Size(height, width)
+    native = up.result_size(size)
+    result = models.wanted.within(size, native, up.scale)
+    report |= {
+        "width": result.width,
+        "height": result.height,
+        "scale": _scale(models.wanted, up, size, result),
+        "reduced_from": None if result == native else [native.width, native.height],
+    }
+    if args.dry_run:
+        report |= _predict(up, image, size, result)
+    elif args.skip_existing and os.path.exists(job.target):
+        report |= dict.fromkeys(_RESULT)
+        report["notes"] = ["the result is there already and was left alone"]
+        return
+    else:
+        report |= _upscale(up, image, job.target, result, args)
+    if choice.note is not None:
+        report["notes"] = [*report["notes"], choice.note]
+
+
+def _scale(wanted: WantedSize, up: Upscaler, image: Size, result: Size) -> float:
+    if wanted.scale is not None:
+        return wanted.scale
+    return round(result.width / image.width, 4) if wanted.is_set else up.scale
+
+
+def _upscale(
+    up: Upscaler, image: EncodedImage, target: Path, result: Size, args: argparse.Namespace
+) -> dict[str, Any]:
     from hfsr.inference.runtime.memory import peak_memory
 
-    width, height, target = _expected(up, job, args)
-    if args.skip_existing and os.path.exists(target):
-        return {"notes": ["the result is there already and was left alone"]}
     started = time.monotonic()
     with folder_of(target):
-        steps = up.steps(job.source, target, jpeg_quality=args.jpeg_quality, max_pixels=args.max_pixels)
+        steps = up.steps(
+            image,
+            target,
+            jpeg_quality=args.jpeg_quality,
+            max_pixels=args.max_pixels,
+            truncated=args.truncated,
+            size=(result.width, result.height),
+        )
         with closing(steps):
-            show_progress(steps, name=job.source.name, pixels=width * height, quiet=args.json)
+            name = image.name if image.path is None else image.path.name
+            show_progress(steps, name=name, pixels=result.width * result.height, quiet=args.json)
     return {
-        "width": width,
-        "height": height,
-        "scale": up.scale,
-        "tile": up.used_tile,
-        "dtype": up.dtype_name,
-        "backend": up.backend,
-        "device": str(up.device),
+        **_how(up),
         "seconds": round(time.monotonic() - started, 3),
         "peak_memory_bytes": peak_memory(up.device),
         "notes": list(up.notes),
     }
 
 
-def _expected(up: Upscaler, job: Job, args: argparse.Namespace) -> tuple[int, int, Path]:
-    """Width and height of the result in px, and its place.
+def _predict(up: Upscaler, image: EncodedImage, size: Size, result: Size) -> dict[str, Any]:
+    from hfsr.images import image_bits
 
-    Raises:
-        ImageError: the input holds no image.
-    """
-    from hfsr.archs import enlarged_length
-    from hfsr.images import MAX_PIXELS, image_size
-
-    if job.target is None:
-        raise ImageError(f"no images in '{job.source}'; allowed endings: {', '.join(sorted(SUFFIXES))}")
-    width, height = image_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
-    return enlarged_length(width, up.scale), enlarged_length(height, up.scale), job.target
-
-
-def _dry_run(up: Upscaler, job: Job, args: argparse.Namespace) -> dict[str, Any]:
-    from hfsr.images import MAX_PIXELS, image_bits, image_size
-
-    width, height, _ = _expected(up, job, args)
-    size = image_size(job.source, max_pixels=args.max_pixels or MAX_PIXELS)
-    bits = image_bits(job.source)
-    plan, forecast = up.plan(*size, bits), up.forecast(*size, bits)
-    runs = 8 if args.self_ensemble else 1
+    bits = image_bits(image)
+    plan = up.plan(size.width, size.height, bits)
+    forecast = up.forecast(size.width, size.height, bits, result=(result.width, result.height))
     return {
-        "width": width,
-        "height": height,
-        "scale": up.scale,
+        **_how(up),
         "tile": plan.parts,
+        "predicted_bytes": forecast.peak_bytes,
+        "predicted_seconds": round(forecast.seconds, 1),
+        "gflops": round(forecast.flops / 1e9, 1),
+    }
+
+
+def _how(up: Upscaler) -> dict[str, Any]:
+    return {
+        "tile": up.used_tile,
         "dtype": up.dtype_name,
         "backend": up.backend,
         "device": str(up.device),
-        "predicted_bytes": forecast.peak_bytes,
-        "predicted_seconds": round(forecast.seconds, 1),
-        "gflops": round(runs * plan.flops / 1e9, 1),
     }
 
 
@@ -250,7 +357,8 @@ def _tell(report: dict[str, Any], args: argparse.Namespace) -> None:
         print(f"hfsr {args.command}: {report['error']}", file=sys.stderr)
     else:
         notes = "".join(f"; {note}" for note in report["notes"])
-        print(" ".join(f"{_summary(report, args)}{notes}".split()), flush=True)
+        stream = sys.stderr if args.to_stdout else sys.stdout
+        print(" ".join(f"{_summary(report, args)}{notes}".split()), file=stream, flush=True)
 
 
 def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
@@ -258,6 +366,8 @@ def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
         return str(report["output"])
     reason = f" ({report['model_reason']})" if report["model_reason"] else ""
     size = f"{report['width']}x{report['height']} px by {report['model']}{reason}"
+    if report["reduced_from"]:
+        size += ", reduced from {}x{} px".format(*report["reduced_from"])
     if args.dry_run:
         return (
             f"{report['input']} -> {size}: {report['tile']}, {report['dtype']}, {report['gflops']} GFLOP, "

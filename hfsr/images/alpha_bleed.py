@@ -21,7 +21,7 @@ def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
     result by an opacity that was enlarged apart leaves a fringe.
 
     Args:
-        pixels: RGB (H, W, 3) or gray (H, W), uint8 or uint16.
+        pixels: RGB (H, W, 3) or gray (H, W), uint8, uint16 or float32.
         alpha: opacity (H, W), same dtype; its zeros are filled, all else stays.
 
     Returns:
@@ -33,11 +33,14 @@ def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
     if hidden.all() or not hidden.any():
         return pixels
     filled = pixels.copy()
-    weights = torch.from_numpy(alpha.astype(np.float32))[None, None] / np.iinfo(alpha.dtype).max
+    is_float = alpha.dtype.kind == "f"
+    peak = 1.0 if is_float else np.iinfo(alpha.dtype).max
+    weights = torch.from_numpy(alpha.astype(np.float32))[None, None] / peak
     planes = filled[..., None] if filled.ndim == 2 else filled
     for channel in range(planes.shape[-1]):  # one at a time: a third of the memory
         plane = torch.from_numpy(planes[..., channel].astype(np.float32))[None, None]
-        planes[hidden, channel] = _spread(plane, weights)[0, 0].numpy()[hidden].round()
+        values = _spread(plane, weights)[0, 0].numpy()[hidden]
+        planes[hidden, channel] = values if is_float else values.round()
     return filled
 
 

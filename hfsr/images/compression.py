@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
-from hfsr.images.decoding.opened_image import check_file, limit_lifted, opened
+from hfsr.images.decoding.encoded_image import EncodedImage, ImageFile
+from hfsr.images.decoding.opened_image import limit_lifted, opened
 
 __all__ = ["Compression", "read_compression"]
 
@@ -35,23 +35,23 @@ class Compression:
     """Of a JPEG: the quality from 1 to 100 at which libjpeg's luma table is nearest to the file's."""
 
 
-def read_compression(path: str | os.PathLike[str]) -> Compression:
+def read_compression(file: ImageFile) -> Compression:
     """Reads the compression of an image from the start of its file.
 
     Raises:
         ImageError: missing, a folder, empty, or no image.
     """
-    path = Path(path)
-    check_file(path)
-    with limit_lifted(), opened(path) as file:
-        image = file.image
+    encoded = EncodedImage.of(file)
+    encoded.check()
+    with limit_lifted(), opened(encoded) as source:
+        image = source.image
         kind = image.format or ""
         if kind in ("JPEG", "MPO"):
             return Compression(kind, True, _quality(image))
         if kind == "TIFF":
             return Compression(kind, "jpeg" in str(image.info.get("compression")))
     if kind == "WEBP":
-        with path.open("rb") as stream:
+        with encoded.open() as stream:
             return Compression(kind, _is_lossy_webp(stream))
     return Compression(kind, kind in _LOSSY)
 

@@ -33,7 +33,7 @@ class ImageFormat:
         result: the suffix of a result whose source has a suffix that is not writable.
         alpha: it can hold transparency.
         gray: it can hold one channel.
-        bits: bits per channel that it can hold.
+        bits: bits per channel that it can hold; 32 are floats.
         largest_side: px; None where the format sets no limit that matters.
         by_rows: hfsr writes it row by row, so a result is never in memory as a whole.
         icc: bytes of a color profile that it can hold.
@@ -78,7 +78,7 @@ FORMATS: dict[str, ImageFormat] = {
             "WEBP", (".webp",), writable=(".webp",), alpha=True, gray=False, largest_side=16_383, dpi=False,
         ),
         ImageFormat(
-            "TIFF", (".tif", ".tiff"), writable=(".tif", ".tiff"), alpha=True, bits=(8, 16), by_rows=True,
+            "TIFF", (".tif", ".tiff"), writable=(".tif", ".tiff"), alpha=True, bits=(8, 16, 32), by_rows=True,
             iptc=_UNLIMITED,
         ),
         ImageFormat("BMP", (".bmp",), writable=(".bmp",), icc=0, exif=0, xmp=0),

@@ -28,7 +28,7 @@ class LoadedImage:
     """
 
     pixels: NDArray
-    """RGB (H, W, 3) or gray (H, W); uint8 or uint16."""
+    """RGB (H, W, 3) or gray (H, W); uint8, uint16, or float32: linear light, 1 is white, more is brighter."""
 
     alpha: NDArray | None = None
     """Opacity (H, W), same dtype as the pixels, not multiplied into them; None: opaque."""
@@ -62,9 +62,11 @@ class LoadedImage:
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
-        if dtype not in (np.uint8, np.uint16) or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
+        if dtype not in (np.uint8, np.uint16, np.float32) or not (
+            len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+        ):
             raise ImageError(
-                f"pixels are {dtype} of shape {shape}; need uint8 or uint16, (H, W) or (H, W, 3)"
+                f"pixels are {dtype} of shape {shape}; need uint8, uint16 or float32, (H, W) or (H, W, 3)"
             )
         if 0 in shape:
             raise ImageError(f"an image of {shape[1]}x{shape[0]} px has nothing in it")
@@ -90,7 +92,7 @@ class LoadedImage:
 
     @property
     def bits(self) -> int:
-        """Bits per channel: 8 or 16."""
+        """Bits per channel: 8 or 16, or 32 for floats."""
         return self.pixels.dtype.itemsize * 8
 
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hfsr.errors import ImageError
+from hfsr.images.decoding.encoded_image import EncodedImage, ImageFile
 from hfsr.images.decoding.high_bit_depth import deep_samples, is_deep
 from hfsr.images.decoding.jpeg_end import open_without_end
 from hfsr.images.decoding.opened_image import (
     BROKEN,
     OpenedImage,
-    check_file,
     check_size,
     limit_lifted,
     opened,
@@ -31,6 +31,7 @@ from hfsr.images.decoding.opened_image import (
 from hfsr.images.decoding.tiff_layout import TiffLayout
 from hfsr.images.decoding.tiff_samples import read_samples, split_samples
 from hfsr.images.formats import is_image_name
+from hfsr.images.linear_light import LINEAR, as_integers, check_floats
 from hfsr.images.loaded_image import LoadedImage
 from hfsr.images.metadata.color_profile import to_srgb
 from hfsr.images.metadata.color_signal import color_chunks
@@ -52,80 +53,88 @@ MAX_PIXELS = 1 << 28
 """Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
 
 
-def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> LoadedImage:
+def read_image(
+    file: ImageFile, *, max_pixels: int = MAX_PIXELS, truncated: bool = False, floats: bool = False
+) -> LoadedImage:
     """Reads one image, upright.
 
     Args:
-        path: PNG, JPEG, WebP, TIFF, BMP, GIF, PNM or AVIF; what the file is decides, not what it is called.
+        file: a path, the bytes of a file, or an open binary file: PNG, JPEG, WebP, TIFF, BMP, GIF, PNM or
+            AVIF; the content decides, not the name.
         max_pixels: width times height above which nothing is decoded.
+        truncated: read what a JPEG that was cut short still holds; a note tells which rows are missing.
+        floats: keep the floating-point samples of a TIFF, which are taken as linear light; else they are
+            converted to sRGB of 16 bit, with a note.
 
     Raises:
         ImageError: missing, a folder, empty, no image, broken, too large, an animation, or of samples that
-            are neither 8 nor 16 bit.
+            are neither 8 nor 16 bit nor floats.
     """
-    path = Path(path)
-    check_file(path)
-    with limit_lifted(), opened(path) as source:
-        image = source.image
-        check_size(path, source, max_pixels)
+    encoded = EncodedImage.of(file)
+    encoded.check()
+    with limit_lifted(), opened(encoded) as source:
+        opened_image = source.image
+        check_size(encoded, source, max_pixels)
         try:
             if source.tiff is not None and source.decodes_tiff:
-                return _from_tiff(source, source.tiff)
-            with opened(path) as again:
-                deep = deep_samples(image, again.image)
-            source = _loaded(path, source)
+                image = _from_tiff(source, source.tiff)
+                return image if floats else as_integers(image)
+            with opened(encoded) as again:
+                deep = deep_samples(opened_image, again.image)
+            source = _loaded(encoded, source, truncated=truncated)
             return _image(source.image, deep, source)
         except ImageError as error:
-            raise ImageError(f"'{path}' cannot be read: {error}") from error
+            raise ImageError(f"'{encoded}' cannot be read: {error}") from error
         except MemoryError:
-            raise ImageError(f"'{path}' ({image.width}x{image.height} px) does not fit into memory") from None
+            raise ImageError(
+                f"'{encoded}' ({opened_image.width}x{opened_image.height} px) does not fit into memory"
+            ) from None
         except BROKEN as error:
-            raise ImageError(f"'{path}' is damaged or cut short ({error}); get the file again") from error
+            hint = "get the file again"
+            if opened_image.format in {"JPEG", "MPO"} and not truncated:
+                hint += ", or read what it holds with --truncated (truncated=True)"
+            raise ImageError(f"'{encoded}' is damaged or cut short ({error}); {hint}") from error
 
 
-def image_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def image_size(file: ImageFile, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height in px, upright, from the start of the file alone.
 
     Raises:
         ImageError: as of `read_image`, but for what only decoding can tell.
     """
-    path = Path(path)
-    check_file(path)
-    with limit_lifted(), opened(path) as source:
+    encoded = EncodedImage.of(file)
+    encoded.check()
+    with limit_lifted(), opened(encoded) as source:
         image = source.image
-        check_size(path, source, max_pixels)
+        check_size(encoded, source, max_pixels)
         # of a TIFF, some versions of Pillow turn the size already
         tags: Any = getattr(image, "tag_v2", {})
         width, height = tags.get(256, image.width), tags.get(257, image.height)
         return (height, width) if read_orientation(image) >= 5 else (width, height)
 
 
-def image_bits(path: str | os.PathLike[str]) -> int:
-    """Bits per channel of the `Image` that a file becomes, 8 or 16, from its start alone.
+def image_bits(file: ImageFile) -> int:
+    """Bits per channel of the `LoadedImage` that a file becomes, 8 or 16, from its start alone.
 
     Raises:
         ImageError: as of `image_size`, but for the size.
     """
-    path = Path(path)
-    check_file(path)
-    with limit_lifted(), opened(path) as source:
+    encoded = EncodedImage.of(file)
+    encoded.check()
+    with limit_lifted(), opened(encoded) as source:
         image = source.image
         if source.tiff is not None and source.decodes_tiff:
             return 16 if max(source.tiff.bits) > 8 else 8
         return 16 if image.mode.startswith("I") or is_deep(image) else 8
 
 
-def open_image(image: Image.Image | str | Path) -> LoadedImage:
-    """What a caller gave in place of an image: a path, or an image of Pillow's.
+def open_image(image: Image.Image | ImageFile) -> LoadedImage:
+    """Reads an image of Pillow, a path, the bytes of a file, or an open binary file.
 
     Raises:
-        ImageError: it is neither, or cannot be read.
+        ImageError: it is none of these, or cannot be read.
     """
-    if isinstance(image, (str, Path)):
-        return read_image(Path(image))
-    if isinstance(image, Image.Image):
-        return image_from_pil(image)
-    raise ImageError(f"got {type(image).__name__}; an image is a PIL image, a path or a numpy array")
+    return image_from_pil(image) if isinstance(image, Image.Image) else read_image(image)
 
 
 def image_from_pil(image: Image.Image) -> LoadedImage:
@@ -157,7 +166,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if is_image_name(path) and path.is_file())
 
 
-def _loaded(path: Path, source: OpenedImage) -> OpenedImage:
+def _loaded(encoded: EncodedImage, source: OpenedImage, *, truncated: bool) -> OpenedImage:
     """Decodes the pixels.
 
     Raises:
@@ -166,17 +175,25 @@ def _loaded(path: Path, source: OpenedImage) -> OpenedImage:
     try:
         source.image.load()
     except OSError:
-        found = open_without_end(path) if source.image.format in {"JPEG", "MPO"} else None
-        if found is None:
+        found = open_without_end(encoded) if source.image.format in {"JPEG", "MPO"} else None
+        if found is None or (found.rows < found.image.height and not truncated):
             raise
-        return replace(source, image=found, notes=(*source.notes, _NO_END))
+        note = _NO_END
+        if found.rows < found.image.height:
+            note = f"it is cut short: of {found.image.height} rows, only the first {found.rows} are complete"
+        return replace(source, image=found.image, notes=(*source.notes, note))
     return source
 
 
 def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
     """Makes a Image of a TIFF that Pillow has no mode for."""
     pixels, alpha = split_samples(tiff, read_samples(tiff))
-    return _assemble(source, pixels, alpha, _profile(source), [])
+    notes = []
+    if tiff.is_floating:
+        notes = [LINEAR, *check_floats(pixels)]
+        pixels = np.maximum(pixels, 0)
+        alpha = None if alpha is None else np.clip(np.nan_to_num(alpha), 0, 1)
+    return _assemble(source, pixels, alpha, _profile(source), notes)
 
 
 def _profile(source: OpenedImage) -> bytes | None:

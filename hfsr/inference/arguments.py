@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +14,26 @@ from torch import Tensor, nn
 from hfsr.errors import ImageError, OptionsError
 from hfsr.model_zoo import check_restorer
 
-__all__ = ["check_flag", "check_model", "check_tensor", "parse_tile"]
+if TYPE_CHECKING:
+    from .progress import Progress
+
+__all__ = ["check_flag", "check_models", "check_paths", "check_progress", "check_tensor", "parse_tile"]
 
 
-def check_model(model: Any) -> nn.Module:
-    """The network itself.
+def check_models(model: Any) -> list[nn.Module]:
+    """The network, or the networks of a list.
 
     Raises:
-        OptionsError: it is no network, or none that restores images.
+        OptionsError: it is no network, none that restores images, or an empty list.
     """
+    if isinstance(model, (list, tuple)):
+        if not model:
+            raise OptionsError("the list of models is empty; give a network, or several")
+        return [_check_model(each) for each in model]
+    return [_check_model(model)]
+
+
+def _check_model(model: Any) -> nn.Module:
     if isinstance(model, nn.Module):
         check_restorer(model)
         return model
@@ -64,14 +78,43 @@ def check_tensor(x: Any) -> Tensor:
     """The tensor itself.
 
     Raises:
-        ImageError: it is no tensor, or not floats of shape (1, 3, H, W).
+        ImageError: it is no tensor, or not floats of shape (B, 3, H, W).
     """
     if not isinstance(x, Tensor):
-        raise ImageError(f"got {type(x).__name__}; need a tensor of floats in [0, 1], shape (1, 3, H, W)")
+        raise ImageError(f"got {type(x).__name__}; need a tensor of floats in [0, 1], shape (B, 3, H, W)")
     allowed = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-    if x.dtype not in allowed or x.dim() != 4 or x.shape[:2] != (1, 3) or 0 in x.shape:
+    if x.dtype not in allowed or x.dim() != 4 or x.shape[1] != 3 or 0 in x.shape:
         shape = ", ".join(map(str, x.shape))
         raise ImageError(
-            f"the tensor is {x.dtype} of shape ({shape}); need floats in [0, 1], shape (1, 3, H, W)"
+            f"the tensor is {x.dtype} of shape ({shape}); need floats in [0, 1], shape (B, 3, H, W)"
         )
     return x
+
+
+def check_progress(progress: Any) -> Callable[[Progress], None] | None:
+    """The callback itself.
+
+    Raises:
+        OptionsError: it cannot be called.
+    """
+    if progress is None or callable(progress):
+        return progress
+    raise OptionsError(f"progress {progress!r} is not allowed; use a function of one argument, or None")
+
+
+def check_paths(target: Any, jpeg_quality: Any, max_pixels: Any) -> None:
+    """Checks the arguments of a run from file to file.
+
+    Raises:
+        OptionsError: the target is no path, or a number is not allowed.
+    """
+    if not isinstance(target, (str, os.PathLike)):
+        raise OptionsError(f"the target is of type {type(target).__name__}; use a path")
+    if not _is_integer(jpeg_quality) or not 1 <= jpeg_quality <= 100:
+        raise OptionsError(f"jpeg_quality {jpeg_quality!r} is not allowed; use 1 to 100")
+    if max_pixels is not None and (not _is_integer(max_pixels) or max_pixels < 1):
+        raise OptionsError(f"max_pixels {max_pixels!r} is not allowed; use a whole number above 0, or None")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,7 +1,8 @@
-"""The image pipeline: conversion of images and arrays, opacity, self-ensemble and copies around a runner."""
+"""The image pipeline: conversion, opacity, self-ensemble, reduction and copies around runners."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,7 +16,9 @@ from hfsr import images
 
 from .image_io.device_transfer import HostSink, ResultTransfer
 from .image_io.endpoints import ImageSink, ImageSource, TensorSink, TensorSource
-from .image_io.pixel_source import PixelSink, PixelSource
+from .image_io.intermediate import intermediate
+from .image_io.pixel_source import PixelSink, PixelSource, source_of
+from .image_io.resampling import ResamplingSink
 from .image_io.result_array import ArrayWriter, RegionWriter, RowAssembler, allocate_result
 from .image_io.self_ensemble import VIEWS, ViewMean, ViewSource
 from .program.geometry import Size
@@ -28,15 +31,17 @@ __all__ = ["ImagePipeline"]
 
 @dataclass(frozen=True)
 class ImagePipeline:
-    """Runs images through a runner; every method yields progress.
+    """Runs images through one runner, or through several one after another; every method yields progress.
 
     Attributes:
-        runner: runs the network.
-        self_ensemble: average the results of the eight flips and transposes.
+        runners: run the networks, in this order.
+        self_ensemble: average the results of the eight flips and transposes, for each network.
+        target: size to which the result is reduced; None keeps it.
     """
 
-    runner: Runner
+    runners: tuple[Runner, ...]
     self_ensemble: bool = False
+    target: Size | None = None
 
     def image(self, image: images.LoadedImage) -> Generator[Progress, None, images.LoadedImage]:
         """Returns the result of an image."""
@@ -56,21 +61,35 @@ class ImagePipeline:
 
     def array(self, array: NDArray) -> Generator[Progress, None, NDArray]:
         """Returns the result of an array, in its type."""
-        source = PixelSource(array, self.runner.device)
-        size = self.runner.result_size(source.size)
+        source = PixelSource(array, self._device)
+        size = self.result_size(source.size)
         result = allocate_result((*size, *array.shape[2:]), array.dtype)
         yield from self._run(source, PixelSink(source, ArrayWriter(result)))
         return result
 
     def tensor(self, x: Tensor) -> Generator[Progress, None, Tensor]:
         """Returns the result of RGB in [0, 1], (1, 3, H, W), as float32 on the CPU."""
-        source = TensorSource(x, self.runner.device)
-        result = torch.empty(1, 3, *self.runner.result_size(source.size))
+        source = TensorSource(x, self._device)
+        result = torch.empty(1, 3, *self.result_size(source.size))
         yield from self._run(source, TensorSink(result))
         return result
 
+    def result_size(self, size: Size) -> Size:
+        """Size of the result of an image."""
+        return self.sizes(size)[-1] if self.target is None else self.target
+
+    def sizes(self, size: Size) -> list[Size]:
+        """Sizes of an image and of the result of each network."""
+        return list(
+            itertools.accumulate(self.runners, lambda size, runner: runner.result_size(size), initial=size)
+        )
+
+    @property
+    def _device(self) -> torch.device:
+        return self.runners[0].device
+
     def _result_size(self, image: images.LoadedImage) -> Size:
-        return self.runner.result_size(Size(image.height, image.width))
+        return self.result_size(Size(image.height, image.width))
 
     def _split_alpha(
         self, image: images.LoadedImage
@@ -79,13 +98,14 @@ class ImagePipeline:
 
         Varying alpha runs first, as a gray image; transparent px then get the colors of their surroundings.
         """
-        alpha, device = image.alpha, self.runner.device
+        alpha, device = image.alpha, self._device
         if not _has_varying_alpha(image) or alpha is None:
             size = self._result_size(image)
             result = None if alpha is None else np.broadcast_to(alpha[0, 0], size)
-            return result, PixelSource(image.pixels, device)
+            return result, source_of(image, device)
         result = yield from one_pass(0, 2, self.array(alpha))
-        return result, PixelSource(images.underlaid(image.pixels, alpha), device)
+        result = np.clip(result, 0, 1) if result.dtype.kind == "f" else result
+        return result, source_of(image, device, images.underlaid(image.pixels, alpha))
 
     def _color_steps(
         self, image: images.LoadedImage, source: PixelSource, target: RegionWriter
@@ -94,30 +114,61 @@ class ImagePipeline:
         yield from one_pass(1, 2, steps) if _has_varying_alpha(image) else steps
 
     def _run(self, source: ImageSource, sink: HostSink) -> Generator[Progress, None, None]:
-        """Runs a source, with TF32 disabled between two yields and the caller's setting restored at each."""
-        with closing(self._run_to_host(source, sink)) as steps:
+        """Runs a source through all networks; what lies between two of them is kept as a whole."""
+        sizes = self.sizes(source.size)
+        pixels = [size.height * size.width for size in sizes]
+        works = [runner.parameters * count for runner, count in zip(self.runners, pixels, strict=False)]
+        current = source
+        for index, runner in enumerate(self.runners):
+            rest = sum(works[index + 1 :]) / works[index]
+            if index + 1 < len(self.runners):
+                kept, following = intermediate(source, sizes[index + 1], runner.device)
+                run = self._run_one(runner, current, kept)
+            else:
+                following = current
+                run = self._run_one(runner, current, sink, sizes[-1])
+            yield from one_pass(index, len(self.runners), run, rest=rest)
+            current = following
+
+    def _run_one(
+        self, runner: Runner, source: ImageSource, sink: HostSink, size: Size | None = None
+    ) -> Generator[Progress, None, None]:
+        """Runs one network, with TF32 disabled between two yields and the caller's setting restored at each.
+
+        Args:
+            runner: of the network.
+            source: the image.
+            sink: receives the result, reduced to `target` if `size` is given.
+            size: of the result before that.
+        """
+        with closing(self._run_to_host(runner, source, sink, size)) as steps:
             while True:
-                with disable_tf32(self.runner.dtype, self.runner.device):
+                with disable_tf32(runner.dtype, runner.device):
                     step = next(steps, None)
                 if step is None:
                     return
                 yield step
 
     @torch.inference_mode()  # as a decorator: the caller's mode is restored at each yield
-    def _run_to_host(self, source: ImageSource, sink: HostSink) -> Generator[Progress, None, None]:
-        transfer = ResultTransfer(self.runner.device, sink)
-        yield from self._run_views(source, transfer)
+    def _run_to_host(
+        self, runner: Runner, source: ImageSource, sink: HostSink, size: Size | None
+    ) -> Generator[Progress, None, None]:
+        transfer = ResultTransfer(runner.device, sink)
+        last: ImageSink = transfer
+        if size is not None and self.target is not None and self.target != size:
+            last = ResamplingSink(transfer, size, self.target)
+        yield from self._run_views(runner, source, last)
         transfer.finish()
 
-    def _run_views(self, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
+    def _run_views(self, runner: Runner, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
         if not self.self_ensemble:
-            yield from self.runner.run(source, sink)
+            yield from runner.run(source, sink)
             return
-        mean = ViewMean(self.runner.result_size(source.size))
+        mean = ViewMean(runner.result_size(source.size))
         for index, view in enumerate(VIEWS):
-            run = self.runner.run(ViewSource(view, source), mean.sink(view))
+            run = runner.run(ViewSource(view, source), mean.sink(view))
             yield from one_pass(index, len(VIEWS), run)
-        mean.write(sink, self.runner.device)
+        mean.write(sink, runner.device)
 
 
 def _has_varying_alpha(image: images.LoadedImage) -> bool:

@@ -41,16 +41,27 @@ def drain(steps: Generator[P, None, T], progress: Callable[[P], None] | None) ->
             progress(step)
 
 
-def one_pass(index: int, count: int, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
-    """Progress of one of `count` equal passes, counted over all of them."""
+def one_pass(
+    index: int, count: int, steps: Generator[Progress, None, T], *, rest: float | None = None
+) -> Generator[Progress, None, T]:
+    """Progress of one of `count` passes, counted over all of them.
+
+    Args:
+        index: of the pass, from 0.
+        count: of the passes.
+        steps: of the pass.
+        rest: work of the passes to come, as a multiple of that of this one; None if all are equal.
+    """
+    later = count - 1 - index if rest is None else rest
+    started = time.monotonic()
     while True:
         try:
             step = next(steps)
         except StopIteration as end:
             return end.value
-        left = (
-            None if step.seconds_left is None else step.seconds_left + (count - 1 - index) * step.seconds_left
-        )
+        left = step.seconds_left
+        if left is not None:
+            left += later * (time.monotonic() - started + left)
         yield Progress(step.done + index * step.total, step.total * count, left)
 
 

@@ -56,6 +56,7 @@ class Runner:
     Attributes:
         used_tile, backend: of the last image (see `Upscaler`), or of the first one to come.
         notes: changes of the last image's arithmetic; the owner clears them before the next image.
+        parameters: of the network, by which the time of several networks is estimated.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Runner:
         self.dtype = dtype
         self.device = device
         self.backend = backend
+        self.parameters = max(1, sum(each.numel() for each in model.parameters()))
         self.used_tile: int | str = "auto" if tile is None else tile
         self.notes: tuple[str, ...] = ()
         self._compiles = backend != "torch"

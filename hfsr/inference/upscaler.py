@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator
+import math
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 import torch
@@ -14,29 +15,36 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hfsr import images
-from hfsr.errors import OptionsError
+from hfsr.errors import ImageError, OptionsError
+from hfsr.images.decoding.encoded_image import ImageFile
 
 from .approximate.overlapping_tiles import OverlapPlan
-from .arguments import check_flag, check_model, check_tensor, parse_tile
+from .arguments import check_flag, check_models, check_paths, check_progress, check_tensor, parse_tile
 from .backends import choose_backend
+from .image_io.pixel_source import check_array
 from .image_io.self_ensemble import VIEWS
 from .image_pipeline import ImagePipeline
 from .planning.forecast import Forecast, predict_encoding_seconds, predict_peak_memory
 from .planning.planner import Plan
 from .program.geometry import Size
-from .progress import Progress, drain
+from .progress import Progress, drain, one_pass
+from .result_size import WantedSize
 from .runner import Runner, network_name
 from .runtime.memory import resident_memory
 from .runtime.precision import choose_device, choose_dtype, disable_tf32, dtype_name
 
 __all__ = ["Progress", "Upscaler"]
 
+_KEPT_BYTES = 6
+"""Bytes per px of the result between two networks."""
+
 
 class Upscaler:
     """Runs a network on images of any size, exactly, in bounded memory.
 
     Args:
-        model: a restorer (see `hfsr.from_pretrained`, `hfsr.create_model`). It is not changed.
+        model: a restorer (see `hfsr.from_pretrained`, `hfsr.create_model`), or several that run one after
+            another: their scales multiply. They are not changed.
         tile: largest side in LR px of what one tile owns; "auto" chooses it from the free memory, 0 runs
             whole. The result does not depend on it: within 1e-5 of the range in fp32. Only the overlapping
             tiles of a network with attention over the whole image are approximate; `used_tile` reports it.
@@ -51,9 +59,8 @@ class Upscaler:
             and one float32 copy of the result in memory (or in a file).
 
     Attributes:
-        scale: output px per input px.
-        notes: changes and losses of the last image in reading and writing ("only the first of 3 pages was
-            read").
+        scale: output px per input px, unless an image is reduced to a smaller scale or to a size.
+        models: the networks, in the order in which they run.
 
     Raises:
         OptionsError: a value is not allowed, or not supported on this machine.
@@ -61,7 +68,7 @@ class Upscaler:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Sequence[nn.Module],
         *,
         tile: int | str | None = "auto",
         dtype: str | torch.dtype | None = "auto",
@@ -69,27 +76,43 @@ class Upscaler:
         device: str | torch.device | None = None,
         self_ensemble: bool = False,
     ) -> None:
-        model = check_model(model)
+        models = check_models(model)
         self.tile = parse_tile(tile)
         self.device = choose_device(device)
         dtype = "auto" if dtype is None else dtype
         backend = "torch" if backend is None else backend
-        self._chosen_dtype = choose_dtype(dtype, model, self.device)
+        self._chosen_dtypes = [choose_dtype(dtype, each, self.device) for each in models]
         self._is_auto_dtype = dtype == "auto"
-        self._chosen_backend = choose_backend(backend, model, self.device)
-        self._force_backend = backend == self._chosen_backend
-        self.model = _ready(model, self.device)
-        self.scale: int | float = getattr(model, "scale", 1)
-        self.notes: tuple[str, ...] = ()
+        self._chosen_backends = [choose_backend(backend, each, self.device) for each in models]
+        self._forced_backend = backend
+        self.models = tuple(_ready(each, self.device) for each in models)
+        self.scale: int | float = math.prod(_scale(each) for each in models)
+        self._notes: tuple[str, ...] = ()
         self.self_ensemble = check_flag("self_ensemble", self_ensemble)
-        if self_ensemble and self.scale != int(self.scale):
+        if self_ensemble and any(_scale(each) != int(_scale(each)) for each in models):
             raise OptionsError(
                 f"self-ensemble needs a whole scale, not {self.scale:g}: flips would not align"
             )
-        self._runners: dict[torch.dtype, Runner] = {}
-        self._runner = self._runner_for(bits=8)
+        self._runners: dict[tuple[int, torch.dtype], Runner] = {}
+        self._chain = self._chain_for(bits=8)
 
     # How the last image was run, or the first one will be
+
+    @property
+    def model(self) -> nn.Module:
+        """The network; the last one of several."""
+        return self.models[-1]
+
+    @property
+    def _runner(self) -> Runner:
+        return self._chain[-1]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Changes and losses of the last image in reading, computing and writing, for example "only the first
+        of 3 pages was read".
+        """
+        return (*self._notes, *(note for runner in self._chain for note in runner.notes))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -115,8 +138,8 @@ class Upscaler:
 
     @property
     def name(self) -> str:
-        """The network and its scale: "EDSR x2"."""
-        return network_name(self.model)
+        """The network and its scale: "EDSR x2"; several as "EDSR x4, EDSR x2"."""
+        return ", ".join(network_name(each) for each in self.models)
 
     @property
     def summary(self) -> str:
@@ -127,70 +150,154 @@ class Upscaler:
 
     @overload
     def __call__(
-        self, image: Image.Image | str | Path, progress: Callable[[Progress], None] | None = None
+        self,
+        image: Image.Image | str | Path | bytes | BinaryIO,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Image.Image: ...
 
     @overload
-    def __call__(self, image: NDArray, progress: Callable[[Progress], None] | None = None) -> NDArray: ...
+    def __call__(
+        self,
+        image: NDArray,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> NDArray: ...
+
+    @overload
+    def __call__(
+        self,
+        image: list[Image.Image | str | Path | bytes | BinaryIO | NDArray],
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> list[Image.Image | NDArray]: ...
 
     def __call__(
-        self, image: Image.Image | str | Path | NDArray, progress: Callable[[Progress], None] | None = None
-    ) -> Image.Image | NDArray:
-        """Upscales one image.
+        self,
+        image: Image.Image
+        | str
+        | Path
+        | bytes
+        | BinaryIO
+        | NDArray
+        | list[Image.Image | str | Path | bytes | BinaryIO | NDArray],
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Image.Image | NDArray | list[Image.Image | NDArray]:
+        """Upscales one image, or each image of a list.
 
         Args:
-            image: a PIL image or a path (returns a PIL image, 8 bit), or an array (H, W, 3) or (H, W), RGB,
-                uint8, uint16 or float32 in [0, 1] (returns an array of its type, (H*scale, W*scale, ...)).
+            image: a PIL image, a path, the bytes of an image file or an open binary file (returns a PIL
+                image, 8 bit), or an array (H, W, 3) or (H, W), RGB, uint8, uint16 or float32 in [0, 1]
+                (returns an array of its type, (H*scale, W*scale, ...)). A list returns a list of results.
             progress: called after each part.
+            scale: a number from 1 to that of the model: its result is reduced in float by an antialiased
+                bicubic filter to floor(side * scale) px, then rounded.
+            size: (width, height) of the result in px, reached in the same way; not with `scale`.
 
         Raises:
             ImageError: it is not an image, or contains NaN.
+            OptionsError: a scale or size that the model does not reach, or below that of the image.
         """
-        if isinstance(image, np.ndarray):
-            pipeline = self._pipeline(16 if image.dtype == np.uint16 else 8)
-            return drain(pipeline.array(image), progress)
-        loaded = images.open_image(image)
-        pipeline = self._pipeline_for(loaded)
-        return images.image_to_pil(drain(pipeline.image(loaded), progress))
+        wanted = WantedSize.parse(scale, size)
+        return drain(self._call_steps(image, wanted), check_progress(progress))
 
-    def tensor(self, x: Tensor, progress: Callable[[Progress], None] | None = None) -> Tensor:
-        """Upscales one image given as a tensor.
+    def tensor(
+        self,
+        x: Tensor,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Upscales images given as a tensor, one after another.
 
         Args:
-            x: RGB in [0, 1], float, (1, 3, H, W), on any device.
+            x: RGB in [0, 1], float, (B, 3, H, W), on any device.
+            progress: called after each part.
+            scale, size: as for an image.
 
         Returns:
-            RGB, nominally [0, 1], not clamped, float32, (1, 3, H*scale, W*scale), on the CPU.
+            RGB, nominally [0, 1], not clamped, float32, (B, 3, H*scale, W*scale), on the CPU.
 
         Raises:
             ImageError: not floats, or of another shape.
+            OptionsError: a scale or size that the model does not reach, or below that of the image.
         """
-        return drain(self._pipeline(bits=8).tensor(check_tensor(x)), progress)
+        x, wanted = check_tensor(x), WantedSize.parse(scale, size)
+        pipeline = self._pipeline(8, Size(*x.shape[-2:]), wanted)
+        return drain(_each_of(pipeline, x), check_progress(progress))
 
     def file(
-        self, source: str | Path, target: str | Path, *, jpeg_quality: int = 95, max_pixels: int | None = None
+        self,
+        source: ImageFile,
+        target: str | Path,
+        *,
+        jpeg_quality: int = 95,
+        max_pixels: int | None = None,
+        truncated: bool = False,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
     ) -> None:
         """Upscales an image file to an image file; see `steps`."""
-        for _ in self.steps(source, target, jpeg_quality=jpeg_quality, max_pixels=max_pixels):
+        steps = self.steps(
+            source,
+            target,
+            jpeg_quality=jpeg_quality,
+            max_pixels=max_pixels,
+            truncated=truncated,
+            scale=scale,
+            size=size,
+        )
+        for _ in steps:
             pass
 
     def steps(
-        self, source: str | Path, target: str | Path, *, jpeg_quality: int = 95, max_pixels: int | None = None
+        self,
+        source: ImageFile,
+        target: str | Path,
+        *,
+        jpeg_quality: int = 95,
+        max_pixels: int | None = None,
+        truncated: bool = False,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Generator[Progress, None, None]:
         """Upscales an image file to an image file, yielding after each part.
 
         The target appears when the last part is done; closing the generator before leaves nothing behind.
 
+        Args:
+            source: a path, the bytes of an image file, or an open binary file.
+            target: a path whose suffix is that of a format which hfsr writes.
+            jpeg_quality: 1 to 100, for JPEG and AVIF.
+            max_pixels: width times height above which nothing is decoded.
+            truncated: read what a JPEG that was cut short still holds.
+            scale, size: as for an image.
+
         Raises:
             ImageError: the source cannot be read, or the target cannot be written; raised before the work if
                 possible.
+            OptionsError: an argument of the wrong type, or a scale or size that the model does not reach.
         """
-        target = Path(target)
+        check_paths(target, jpeg_quality, max_pixels)
+        wanted, target = WantedSize.parse(scale, size), Path(target)
         format_name = images.output_format(target)
-        limit = {} if max_pixels is None else {"max_pixels": max_pixels}
-        image = images.fitted(images.read_image(Path(source), **limit), format_name)
-        pipeline = self._pipeline_for(image)
-        height, width = self.result_size(Size(image.height, image.width))
+        limit = images.MAX_PIXELS if max_pixels is None else max_pixels
+        loaded = images.read_image(
+            source, max_pixels=limit, truncated=check_flag("truncated", truncated), floats=True
+        )
+        image = images.fitted(loaded, format_name)
+        pipeline = self._pipeline_for(image, wanted)
+        height, width = pipeline.result_size(Size(image.height, image.width))
         images.check_target(
             target, width=width, height=height, alpha=image.alpha is not None, jpeg_quality=jpeg_quality
         )
@@ -201,61 +308,121 @@ class Upscaler:
         result = yield from pipeline.image(image)
         images.write_image(result, target, jpeg_quality=jpeg_quality)
 
+    def _call_steps(self, image: Any, wanted: WantedSize) -> Generator[Progress, None, Any]:
+        """Runs what a caller gave; returns its result."""
+        if isinstance(image, (list, tuple)):
+            results = []
+            for index, each in enumerate(image):
+                try:
+                    if isinstance(each, (list, tuple)):
+                        raise ImageError("a list of images has no lists inside")
+                    run = self._call_steps(each, wanted)
+                    results.append((yield from one_pass(index, len(image), run)))
+                except (ImageError, OptionsError) as error:
+                    raise type(error)(f"image {index + 1} of {len(image)}: {error}") from error
+            return results
+        if isinstance(image, np.ndarray):
+            check_array(image)
+            bits = 16 if image.dtype == np.uint16 else 8
+            pipeline = self._pipeline(bits, Size(*image.shape[:2]), wanted)
+            return (yield from pipeline.array(image))
+        loaded = images.open_image(image)
+        return images.image_to_pil((yield from self._pipeline_for(loaded, wanted).image(loaded)))
+
     # Prediction
 
     def result_size(self, size: Size) -> Size:
-        """Height and width of the result of an image."""
-        return self._runner.result_size(size)
+        """Height and width of the result of an image, where neither a scale nor a size is given."""
+        return ImagePipeline(self._chain).result_size(size)
 
     def plan(self, width: int, height: int, bits: int = 8) -> Plan | OverlapPlan:
-        """Tile or band size, memory and arithmetic of an image of this size and bit depth."""
-        self._runner = self._runner_for(bits)
-        return self._runner.plan(Size(height, width))
+        """Tile or band size, memory and arithmetic of an image of this size and bit depth.
+
+        Of several networks, that of the last one, which runs on the largest image.
+        """
+        self._chain = self._chain_for(bits)
+        sizes = ImagePipeline(self._chain).sizes(Size(height, width))
+        return self._runner.plan(sizes[-2])
 
     @torch.inference_mode()
-    def forecast(self, width: int, height: int, bits: int = 8) -> Forecast:
-        """Peak memory and time of upscaling an image file of this size and bit depth to a PNG.
+    def forecast(
+        self, width: int, height: int, bits: int = 8, *, result: tuple[int, int] | None = None
+    ) -> Forecast:
+        """Peak memory, time and arithmetic of upscaling an image file to a PNG.
 
         The first call for a size takes a second or a few: every distinct operator runs on a band.
+
+        Args:
+            width, height: of the image, px.
+            bits: per channel.
+            result: (width, height) if the result is reduced to a size.
         """
-        size, runs = Size(height, width), len(VIEWS) if self.self_ensemble else 1
-        result, resident = self.result_size(size), resident_memory()
-        plan = self.plan(width, height, bits)
-        held = (4 * 3 * result.height * result.width) if self.self_ensemble else 0
-        held += plan.memory_bytes
-        with disable_tf32(self.dtype, self.device):
-            seconds = self._runner.seconds(size, plan)
-        peak = predict_peak_memory(held, resident, size, result, on_cpu=self.device.type == "cpu")
-        return Forecast(peak, runs * seconds + predict_encoding_seconds(result))
+        runs, resident = len(VIEWS) if self.self_ensemble else 1, resident_memory()
+        self._chain = self._chain_for(bits)
+        sizes = ImagePipeline(self._chain).sizes(Size(height, width))
+        last = sizes[-1] if result is None else Size(result[1], result[0])
+        peak, seconds, flops, kept = 0, predict_encoding_seconds(last), 0.0, 0
+        for runner, size, output in zip(self._chain, sizes, sizes[1:], strict=False):
+            plan = runner.plan(size)
+            with disable_tf32(runner.dtype, self.device):
+                seconds += runs * runner.seconds(size, plan)
+            held = (4 * 3 * output.height * output.width) if self.self_ensemble else 0
+            written = 0 if runner is self._runner else _KEPT_BYTES * output.height * output.width
+            plan_bytes = plan.memory_bytes + held + kept + written
+            kept = written
+            here = predict_peak_memory(plan_bytes, resident, size, output, on_cpu=self.device.type == "cpu")
+            peak, flops = max(peak, here), flops + runs * plan.flops
+        return Forecast(peak, seconds, flops)
 
     # Runners
 
-    def _runner_for(self, bits: int) -> Runner:
-        """Selects the runner for this bit depth."""
-        dtype = torch.float32 if self._is_auto_dtype and bits > 8 else self._chosen_dtype
-        if dtype not in self._runners:
-            self._runners[dtype] = Runner(
-                self.model,
+    def _chain_for(self, bits: int) -> tuple[Runner, ...]:
+        """Selects the runners for this bit depth."""
+        return tuple(self._runner_for(index, bits) for index in range(len(self.models)))
+
+    def _runner_for(self, index: int, bits: int) -> Runner:
+        dtype = torch.float32 if self._is_auto_dtype and bits > 8 else self._chosen_dtypes[index]
+        if (index, dtype) not in self._runners:
+            backend = self._chosen_backends[index]
+            self._runners[index, dtype] = Runner(
+                self.models[index],
                 tile=self.tile,
                 dtype=dtype,
-                backend=self._chosen_backend,
-                force_backend=self._force_backend,
+                backend=backend,
+                force_backend=self._forced_backend == backend,
                 device=self.device,
             )
-        return self._runners[dtype]
+        return self._runners[index, dtype]
 
-    def _pipeline(self, bits: int) -> ImagePipeline:
-        """The image pipeline for this bit depth."""
-        self._runner = self._runner_for(bits)
-        return ImagePipeline(self._runner, self.self_ensemble)
+    def _pipeline(self, bits: int, size: Size, wanted: WantedSize) -> ImagePipeline:
+        """The image pipeline for this bit depth, to the wanted size of an image of `size`."""
+        self._chain = self._chain_for(bits)
+        self._notes = ()
+        for runner in self._chain:
+            runner.notes = ()
+        target = wanted.within(size, self.result_size(size), self.scale) if wanted.is_set else None
+        return ImagePipeline(self._chain, self.self_ensemble, target)
 
-    def _pipeline_for(self, image: images.LoadedImage) -> ImagePipeline:
+    def _pipeline_for(self, image: images.LoadedImage, wanted: WantedSize) -> ImagePipeline:
         """The image pipeline for an image; collects its notes."""
-        pipeline = self._pipeline(image.bits)
-        self.notes = image.notes
+        pipeline = self._pipeline(image.bits, Size(image.height, image.width), wanted)
+        self._notes = image.notes + wanted.notes(Size(image.height, image.width))
         if image.bits > 8 and self.dtype != torch.float32:
-            self.notes += (f"computed in {self.dtype_name}, which is coarser than 16 bit; fp32 is not",)
+            self._notes += (f"computed in {self.dtype_name}, which is coarser than 16 bit; fp32 is not",)
         return pipeline
+
+
+def _each_of(pipeline: ImagePipeline, x: Tensor) -> Generator[Progress, None, Tensor]:
+    """Runs the images of a batch; returns their results as a batch."""
+    results = []
+    for index in range(len(x)):
+        run = pipeline.tensor(x[index : index + 1])
+        results.append((yield from one_pass(index, len(x), run)))
+    return results[0] if len(results) == 1 else torch.cat(results)
+
+
+def _scale(model: nn.Module) -> int | float:
+    return getattr(model, "scale", 1)
 
 
 def _ready(model: nn.Module, device: torch.device) -> nn.Module:

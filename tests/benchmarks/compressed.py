@@ -19,7 +19,7 @@ import numpy as np
 import hfsr
 from hfsr.degradations import Bicubic, Chain, Jpeg, Seeded, Step, bicubic_up
 from hfsr.evaluation import find_pairs
-from hfsr.evaluation.report import default_crop
+from hfsr.evaluation.protocol import default_crop
 from hfsr.inference import Upscaler
 from hfsr.metrics import psnr
 

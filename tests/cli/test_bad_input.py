@@ -53,7 +53,7 @@ def header_only(width: int, height: int) -> bytes:
 
 def floating_tiff() -> bytes:
     buffer = io.BytesIO()
-    Image.new("F", (3, 3), 0.5).save(buffer, "TIFF")
+    Image.new("F", (3, 3), float("nan")).save(buffer, "TIFF")
     return buffer.getvalue()
 
 
@@ -91,7 +91,7 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "an animated GIF": ("a.gif", animation("GIF"), "is an animation of 3 frames"),
     "an animated PNG": ("a.png", animation("PNG"), "is an animation of 3 frames"),
     "an animated WebP": ("a.webp", animation("WEBP"), "is an animation of 3 frames"),
-    "floating TIFF": ("a.tif", floating_tiff(), "floating-point"),
+    "floating TIFF": ("a.tif", floating_tiff(), "floating-point samples hold NaN"),
     "cut TIFF in planes": ("a.tif", encode_tiff(GRAY16, "<", planes=True)[:-90], "damaged|is no image"),
     "16-bit PPM": ("a.ppm", b"P6 3 2 65535\n" + bytes(36), "PPM of 16 bit"),
     "PPM without numbers": ("a.ppm", b"P6 many 2 255\n" + bytes(36), "is no image"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -127,8 +128,8 @@ def test_a_format_that_is_not_written_is_no_folder(model, photo, capsys, name):
 
 
 JSON_KEYS = [
-    *("input", "output", "width", "height", "scale", "model", "model_reason", "tile", "dtype", "backend"),
-    *("device", "seconds", "peak_memory_bytes", "notes", "error"),
+    *("input", "output", "width", "height", "scale", "reduced_from", "model", "model_reason", "tile"),
+    *("dtype", "backend", "device", "seconds", "peak_memory_bytes", "notes", "error"),
 ]
 
 
@@ -288,20 +289,45 @@ def test_the_sample_is_a_image_whose_double_is_2k():
     assert 2 * height >= 1080
 
 
-def test_two_results_of_one_name_stop_nothing_else(model, photo, capsys):
+def test_results_of_one_name_get_distinct_names(model, photo, capsys):
     Path("clash").mkdir()
     image = Image.open(photo).convert("RGB")
-    for name in ("a.png", "a.jpg", "c.png"):
+    for name in ("a.png", "a.jpg", "a_png.png", "c.png", "A.bmp"):
         image.save(f"clash/{name}")
-    assert cli.main(["upscale", "clash", "-m", model, "--ext", "webp", "-o", "out"]) == 1
-    assert sorted(os.listdir("out")) == ["a_x2.webp", "c_x2.webp"]
-    first, last = capsys.readouterr().err.splitlines()
-    assert "'clash/a.jpg' and 'clash/a.png' would both become 'out/a_x2.webp'" in first
-    assert last == "hfsr upscale: 1 of 3 inputs failed"
-    assert (
-        cli.main(["upscale", "clash/a.png", "clash/a.jpg", "-m", model, "--ext", "tif", "-o", "named"]) == 1
-    )
-    assert os.listdir("named") == ["a_x2.tif"]
+    Path("more").mkdir()
+    image.save("more/a.png")
+    command = ["upscale", "clash", "more", "-m", model, "--ext", "webp", "-o", "out"]
+    assert cli.main(command) == 0
+    expected = ["A_bmp_x2.webp", "a_jpg_x2.webp", "a_png_x2.webp", "a_png_x2_2.webp", "a_png_x2_3.webp"]
+    assert sorted(os.listdir("out")) == [*expected, "c_x2.webp"]
+    assert cli.main(["upscale", "clash/a.png", "more/a.png", "clash/a.png", "-m", model, "-o", "same"]) == 0
+    assert sorted(os.listdir("same")) == ["a_png_x2.png", "a_png_x2_2.png"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_that_is_not_searched_is_counted(model, photo, capsys):
+    for name in ("album/a.png", "album/.cache/b.png", "album/out/c.png", "elsewhere/d.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(photo).save(name)
+    Path("album/link").symlink_to("../elsewhere", target_is_directory=True)
+    assert cli.main(["upscale", "album", "-m", model, "-o", "album/out"]) == 0
+    err = capsys.readouterr().err
+    assert "3 folders were not searched (hidden, linked" in err
+    assert "'album/.cache', 'album/link', 'album/out'" in err
+    assert cli.main(["upscale", "album/*", "-m", model, "-o", "flat"]) == 0
+    assert "2 folders were not searched" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "is_folder"), [("o.pgn", False), ("run.v1", True), ("results.2026", True)]
+)
+def test_an_unknown_suffix_of_a_result_is_an_error(model, photo, capsys, output, is_folder):
+    assert cli.main(["upscale", str(photo), "-m", model, "-o", output]) == (0 if is_folder else 2)
+    assert Path(output).is_dir() == is_folder
+    if not is_folder:
+        assert "hfsr does not write .pgn; use .png" in capsys.readouterr().err
+        Path(output).mkdir()
+        assert cli.main(["upscale", str(photo), "-m", model, "-o", output]) == 0
 
 
 def test_a_damaged_image_of_any_format_stops_no_folder(model, photo, capsys):
@@ -330,11 +356,112 @@ def test_a_suffix_that_no_name_can_have(model, photo, suffix, capsys):
     assert os.listdir() == []
 
 
-@pytest.mark.parametrize("scale", ["1.5", "5"])
-def test_a_scale_without_a_bundled_model(photo, scale, capsys):
-    assert cli.main(["upscale", str(photo), "-s", scale]) == 2
+SIZES = {
+    "-s 1.5": ((60, 45), "photo_x1.5.png", 1.5),
+    "-s 1": ((40, 30), "photo_restored.png", 1),
+    "-s 2": ((80, 60), "photo_x2.png", 2),
+    "--width 61": ((61, 46), "photo_w61.png", 1.525),
+    "--height 31": ((41, 31), "photo_h31.png", 1.025),
+    "--width 70 --height 60": ((70, 60), "photo_70x60.png", 1.75),
+    "--max-side 77": ((77, 58), "photo_max77.png", 1.925),
+}
+
+
+@pytest.mark.parametrize("words", SIZES)
+def test_any_size_up_to_the_scale_of_a_model(model, photo, words, capsys):
+    expected, name, scale = SIZES[words]
+    assert cli.main(["upscale", str(photo), "-m", model, "--json", *words.split()]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert size(f"results/{name}") == expected == (told["width"], told["height"])
+    assert told["scale"] == scale
+    assert told["reduced_from"] == (None if expected == (80, 60) else [80, 60])
+    assert cli.main(["upscale", str(photo), "-m", model, "--dry-run", "--json", *words.split()]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["width"], told["height"]) == expected
+
+
+def test_the_summary_tells_the_reduction_and_other_proportions(model, photo, capsys):
+    assert cli.main(["upscale", str(photo), "-m", model, "--width", "70", "--height", "60"]) == 0
+    out = capsys.readouterr().out
+    assert ", reduced from 80x60 px in " in out
+    assert "its proportions changed: it is 12.5 % narrower" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("-s 2.5", 1, "enlarges by 2, not by 2.5; use 1 to 2, or another model"),
+        ("--width 81", 1, "81x61 px are more than the 80x60 px that x2 makes of 40x30 px"),
+        ("--width 39", 1, "39x29 px are less than the 40x30 px of the image"),
+        ("--width 0", 2, "'0' is not allowed"),
+        ("-s 17", 2, "scale 17.0 is not allowed; use a number from 1 to 16"),
+        ("-s 0.5", 2, "scale 0.5 is not allowed; use a number from 1 to 16"),
+        ("-s 2 --max-side 9", 2, "not allowed with argument"),
+        ("-s 2 --width 9", 2, "exclude each other; give one"),
+    ],
+)
+def test_sizes_that_are_refused(model, photo, words, code, message, capsys):
+    try:
+        found = cli.main(["upscale", str(photo), "-m", model, *words.split()])
+    except SystemExit as stop:
+        found = stop.code
+    assert found == code
     err = capsys.readouterr().err
-    assert f"-s {scale}: hfsr comes with models of the scales 2, 3 and 4; name another by -m" in err
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert os.listdir() == []
+
+
+def test_a_size_far_beyond_an_image_is_refused(photo, capsys):
+    assert cli.main(["upscale", str(photo), "--width", "700"]) == 1
+    assert "700x525 px are x17.5 of 40x30 px; x16 is the limit" in capsys.readouterr().err
+
+
+def test_bundled_models_reach_any_scale(capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(pixels).save("a.png")
+    for words, expected, models in (
+        (["-s", "1.5"], (12, 9), "hfsr-x2"),
+        (["-s", "2.5"], (20, 15), "hfsr-x3"),
+        (["--width", "37"], (37, 28), "hfsr-x2 + hfsr-x3"),
+    ):
+        assert cli.main(["upscale", "a.png", *words, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["width"], told["height"], told["model"]) == (*expected, models)
+        assert size(told["output"]) == expected
+
+
+def test_standard_input_and_output(model, photo):
+    command = [sys.executable, "-m", "hfsr", "upscale", "-", "-m", model]
+    data = photo.read_bytes()
+    done = subprocess.run([*command, "-o", "-"], input=data, capture_output=True, check=True)
+    with Image.open(io.BytesIO(done.stdout)) as result:
+        assert (result.format, result.size) == ("PNG", (80, 60))
+    assert b"-: 80x60 px by " in done.stderr
+    assert os.listdir() == []
+    broken = subprocess.run([*command, "-o", "-"], input=b"text", capture_output=True, check=False)
+    assert (broken.returncode, broken.stdout) == (1, b"")
+    assert b"hfsr upscale: '<stdin>' is no image: it holds text" in broken.stderr
+    subprocess.run([*command, "--ext", "jpg"], input=data, capture_output=True, check=True)
+    assert size("results/stdin_x2.jpg") == (80, 60)
+
+
+def test_standard_output_is_for_the_image_alone(model, photo, capsys):
+    assert cli.main(["upscale", str(photo), "-m", model, "-o", "-", "--json"]) == 2
+    assert "leave one out" in capsys.readouterr().err
+    assert cli.main(["upscale", str(photo), "a.png", "-m", model, "-o", "-"]) == 2
+    assert "there can be several results" in capsys.readouterr().err
+
+
+def test_a_jpeg_that_was_cut_short(model, photo, capsys):
+    buffer = io.BytesIO()
+    Image.open(photo).resize((160, 120)).save(buffer, "JPEG", quality=90)
+    Path("cut.jpg").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) * 2 // 3])
+    assert cli.main(["upscale", "cut.jpg", "-m", model]) == 1
+    assert "or read what it holds with --truncated" in capsys.readouterr().err
+    assert cli.main(["upscale", "cut.jpg", "-m", model, "--truncated", "-o", "o.png"]) == 0
+    assert "it is cut short: of 120 rows, only the first " in capsys.readouterr().out
+    assert size("o.png") == (320, 240)
 
 
 def test_notes_of_the_target_are_told(model, photo, capsys):

@@ -324,7 +324,6 @@ def _single(mode: str, value: float) -> bytes:
         (_animation("GIF"), "is an animation of 3 frames"),
         (_animation("PNG"), "is an animation of 3 frames"),
         (_animation("WEBP"), "is an animation of 3 frames"),
-        (_single("F", 0.5), "floating-point"),
         (_single("I", 70000), r"signed integers \(TIFF, gray, 32 bit\); convert it to unsigned 16-bit"),
         (_single("I", -1), "its samples are signed integers"),
         (_of("EPS"), "is no image"),

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -16,8 +16,9 @@ from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder, read_
 from hfsr.checkpoints.files import parse_config
 from hfsr.errors import CheckpointError, OptionsError, suggest
 from hfsr.hub.cards.schema import current_task
+from hfsr.model_zoo import Restorer
 
-__all__ = ["find_local", "from_pretrained", "read_card", "task_in", "task_of"]
+__all__ = ["find_local", "from_pretrained", "load_for_scale", "read_card", "task_in", "task_of"]
 
 FILES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin", ".mat", ".onnx", ".json")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -35,7 +36,7 @@ def from_pretrained(
     force_download: bool = False,
     token: str | bool | None = None,
     model_args: Mapping[str, Any] | None = None,
-) -> nn.Module:
+) -> Restorer:
     """Loads a model, strictly, ready for inference.
 
     Args:
@@ -78,7 +79,7 @@ def from_pretrained(
     if scale is not None and getattr(model, "scale", 1) != scale:
         model = at_scale(model, scale, source=f"'{name}'")
     try:
-        return model.to(device=device, dtype=dtype).eval()
+        return cast(Restorer, model.to(device=device, dtype=dtype).eval())
     except (AssertionError, RuntimeError, TypeError) as error:  # what torch raises, by the kind of device
         wanted = ", ".join(f"{key} {value}" for key, value in (("device", device), ("dtype", dtype)) if value)
         reason = str(error).strip().splitlines()[:1]
@@ -94,6 +95,43 @@ class _Downloads:
     local_files_only: bool
     force_download: bool
     token: str | bool | None
+
+
+def load_for_scale(name: str | Path, scale: float) -> nn.Module:
+    """Loads a model of this scale if there is one, else of a larger scale, whose results can be reduced.
+
+    Args:
+        name: as for `from_pretrained`.
+        scale: at least 1.
+
+    Raises:
+        CheckpointError: as of `from_pretrained`, or the model does not reach the scale.
+        HubError: as of `from_pretrained`.
+    """
+    try:
+        return from_pretrained(name, scale=scale)
+    except CheckpointError as error:
+        mismatch = error
+    try:
+        model = from_pretrained(name)
+    except CheckpointError:
+        model = _of_next_scale(name, scale, mismatch)
+    if (largest := getattr(model, "scale", 1)) < scale:
+        raise CheckpointError(
+            f"'{name}' enlarges by {largest:g}, not by {scale:g}; use 1 to {largest:g}, or another model"
+        ) from mismatch
+    return model
+
+
+def _of_next_scale(name: str | Path, scale: float, mismatch: CheckpointError) -> nn.Module:
+    """The model of the next larger scale, of a folder that holds several; `mismatch` if there is none."""
+    for larger in (2, 3, 4, 8):
+        if larger > scale:
+            try:
+                return from_pretrained(name, scale=larger)
+            except CheckpointError:
+                continue
+    raise mismatch
 
 
 def _from_hub(

@@ -1,31 +1,45 @@
-"""JPEGs whose end is missing, but none of whose pixels are."""
+"""JPEGs whose end is missing: all their pixels, or the rows that are left."""
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["open_without_end"]
+from hfsr.images.decoding.encoded_image import EncodedImage
+
+__all__ = ["CutJpeg", "open_without_end"]
 
 _END = b"\xff\xd9"
 _PADDINGS = (b"", b"\x00" * 256, b"\xa5\x5a" * 128)
 """What may follow complete pixels without changing them."""
 
 
-def open_without_end(path: Path) -> Image.Image | None:
+@dataclass(frozen=True)
+class CutJpeg:
+    """A JPEG without its end.
+
+    Attributes:
+        image: loaded; gray below the rows that the file still holds.
+        rows: complete rows from the top; of a progressive file none, unless all are.
+    """
+
+    image: Image.Image
+    rows: int
+
+
+def open_without_end(encoded: EncodedImage) -> CutJpeg | None:
     """Opens and loads a JPEG that lacks its end marker.
 
     The decoder fills missing pixels from whatever bytes follow, without an error. So the file is decoded with
-    several endings: only if they all give the same pixels, none of these are missing.
+    several endings: rows that do not depend on the ending are complete.
 
     Returns:
-        None: pixels are missing, or something else is wrong.
+        None: something else is wrong.
     """
-    data = path.read_bytes()
-    data = data.removesuffix(b"\xff")
+    data = encoded.read_bytes().removesuffix(b"\xff")
     images = []
     for padding in _PADDINGS:
         image = Image.open(io.BytesIO(data + padding + _END), formats=("JPEG",))
@@ -35,5 +49,7 @@ def open_without_end(path: Path) -> Image.Image | None:
             return None
         images.append(image)
     first = np.asarray(images[0])
-    same = all(np.array_equal(first, np.asarray(image)) for image in images[1:])
-    return images[0] if same else None
+    differs = np.zeros(len(first), bool)
+    for image in images[1:]:
+        differs |= (first != np.asarray(image)).reshape(len(first), -1).any(axis=1)
+    return CutJpeg(images[0], int(differs.argmax()) if differs.any() else len(first))

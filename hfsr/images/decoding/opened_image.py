@@ -5,14 +5,11 @@ from __future__ import annotations
 import codecs
 import functools
 import io
-import os
-import stat
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin
@@ -20,13 +17,14 @@ from PIL import Image, TiffImagePlugin
 from hfsr.errors import ImageError
 from hfsr.images.decoding.avif_properties import AvifProperties, read_avif_properties
 from hfsr.images.decoding.bmp_color import read_bmp_color
+from hfsr.images.decoding.encoded_image import EncodedImage
 from hfsr.images.decoding.high_bit_depth import TIFF_LAYOUTS
 from hfsr.images.decoding.png_chunks import PngChunks, read_png_chunks
 from hfsr.images.decoding.tiff_layout import TiffLayout, read_tiff_layout
 from hfsr.images.decoding.tiff_samples import check_own_decoding, needs_own_decoding
 from hfsr.images.formats import FORMATS
 
-__all__ = ["BROKEN", "OpenedImage", "check_file", "check_size", "limit_lifted", "opened", "pages", "quiet"]
+__all__ = ["BROKEN", "OpenedImage", "check_size", "limit_lifted", "opened", "pages", "quiet"]
 
 _LARGEST_TIFF = (1 << 32) - (1 << 24)  # bytes; the offsets of a classic TIFF have 32 bit
 
@@ -34,26 +32,6 @@ BROKEN = (Exception,)
 """What Pillow's decoders raise on broken files. They raise nearly anything (a damaged AVIF RuntimeError), so
 whatever is raised while a file is read is that file's error; `except MemoryError` comes before.
 """
-
-
-def check_file(path: Path) -> None:
-    """Says in words what no image can be read from; opens nothing that could make it wait, like a pipe."""
-    try:
-        kind = os.stat(path).st_mode
-        if stat.S_ISDIR(kind):
-            raise ImageError(f"'{path}' is a folder; name an image in it")
-        if not stat.S_ISREG(kind):
-            raise ImageError(f"'{path}' is a device or a pipe; name an image file")
-        with path.open("rb") as file:
-            start = file.read(1)
-    except FileNotFoundError as error:
-        raise ImageError(f"'{path}' is not there; check the path") from error
-    except ValueError as error:  # a NUL in the name
-        raise ImageError(f"{str(path)!r} is no path ({error})") from error
-    except OSError as error:
-        raise ImageError(f"'{path}' cannot be opened ({error.strerror}); check the path") from error
-    if not start:
-        raise ImageError(f"'{path}' is empty (0 bytes); get the file again")
 
 
 @dataclass(frozen=True)
@@ -85,14 +63,14 @@ class OpenedImage:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[OpenedImage]:
+def opened(path: EncodedImage) -> Iterator[OpenedImage]:
     """Reads the header of a file; Pillow's warnings about damaged EXIF are suppressed.
 
     Raises:
         ImageError: it is no image, or a TIFF whose samples are not supported.
     """
     # from a name, Pillow would map an uncompressed file into memory, and then forgets to turn a TIFF upright
-    with path.open("rb") as file:
+    with path.open() as file:
         tiff = read_tiff_layout(file)
         try:
             if tiff is not None:
@@ -139,7 +117,7 @@ def _open_tiff(file: BinaryIO, tiff: TiffLayout) -> OpenedImage:
     return OpenedImage(_open_by_pillow(io.BytesIO(tiff.as_gray())), tiff, decodes_tiff=True)
 
 
-def check_size(path: Path, source: OpenedImage, max_pixels: int) -> None:
+def check_size(path: EncodedImage, source: OpenedImage, max_pixels: int) -> None:
     """Refuses what is too large to decode, and what moves."""
     image = source.image
     pixels = image.width * image.height
@@ -175,8 +153,8 @@ def _more_tiff_layouts() -> Iterator[None]:
             del TiffImagePlugin.OPEN_INFO[layout]
 
 
-def _guess(path: Path) -> str:
-    with path.open("rb") as file:
+def _guess(path: EncodedImage) -> str:
+    with path.open() as file:
         start = file.read(512)
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(start)

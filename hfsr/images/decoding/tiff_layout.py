@@ -81,6 +81,11 @@ class TiffLayout:
         return self._per_sample(FORMAT, 1)
 
     @property
+    def is_floating(self) -> bool:
+        """True if all samples are floats of 16, 32 or 64 bit."""
+        return set(self.formats) == {3} and len(set(self.bits)) == 1 and self.bits[0] in (16, 32, 64)
+
+    @property
     def colors(self) -> int:
         """Samples of a pixel that are color, without extra samples."""
         return {0: 1, 1: 1, 3: 1, 4: 1, 5: 4}.get(self.value(PHOTOMETRIC, 0), 3)
@@ -118,6 +123,8 @@ class TiffLayout:
             raise ImageError("it is a camera raw file (DNG); develop it to a 16-bit TIFF first")
         if self.value(_SUBFILE, 0) & 1 and _SUB_IFDS in self.entries:
             raise ImageError("its first image is a small preview, as in camera raw files; develop it first")
+        if self.is_floating:
+            return
         if kinds:
             raise ImageError(
                 f"its samples are {_FORMAT_NAMES[min(kinds)]} ({self.description}); "

@@ -1,4 +1,4 @@
-"""Samples of TIFFs that Pillow has no mode for: any depth up to 16 bit, gray or RGB, with extra channels.
+"""Samples of TIFFs that Pillow has no mode for: any depth up to 16 bit, and floats, with extra channels.
 
 Pillow (by libtiff) decompresses: the rows of the file are presented to it as 8-bit gray, as wide as a row has
 bytes. What the bytes mean is decoded here.
@@ -29,6 +29,8 @@ _BAND = 1 << 22  # bits unpacked at once
 def needs_own_decoding(layout: TiffLayout) -> bool:
     """Returns True for layouts that Pillow opens under a mode of another range, or with one plane alone."""
     depth = max(layout.bits)
+    if layout.is_floating:
+        return True
     if layout.value(tags.PHOTOMETRIC, 0) not in (0, 1, 2):
         return False
     is_planar = layout.value(tags.PLANAR, 1) == 2 and layout.samples > 1
@@ -55,7 +57,7 @@ def read_samples(layout: TiffLayout) -> NDArray:
     """Samples of the first image as the file holds them.
 
     Returns:
-        uint8 or uint16, the smaller one that holds the depth, shape (H, W, samples per pixel).
+        uint8 or uint16, the smaller one that holds the depth, or float32, shape (H, W, samples per pixel).
 
     Raises:
         ImageError: see `check_own_decoding`.
@@ -76,17 +78,22 @@ def split_samples(layout: TiffLayout, samples: NDArray) -> tuple[NDArray, NDArra
         samples: from `read_samples`.
 
     Returns:
-        RGB (H, W, 3) or gray (H, W), and alpha (H, W) or None, in the full range of uint8 or uint16.
+        RGB (H, W, 3) or gray (H, W), and alpha (H, W) or None, in the full range of uint8 or uint16; floats
+        as they are.
     """
-    samples = _to_full_range(samples, layout.bits[0])
+    peak: float = 1.0
+    if not layout.is_floating:
+        samples = _to_full_range(samples, layout.bits[0])
+        peak = np.iinfo(samples.dtype).max
     colors = samples[..., : layout.colors]
-    peak = np.iinfo(samples.dtype).max
     if layout.value(tags.PHOTOMETRIC, 0) == 0:
         colors = peak - colors
     kinds = layout.extra
     index = next((at for at, kind in enumerate(kinds) if kind in (1, 2)), None)
     alpha = None if index is None else samples[..., layout.colors + index].copy()
-    if alpha is not None and index is not None and kinds[index] == 1:
+    if alpha is not None and index is not None and kinds[index] == 1 and layout.is_floating:
+        colors = colors / np.maximum(alpha, 1e-6)[..., None]
+    elif alpha is not None and index is not None and kinds[index] == 1:
         opacity = np.maximum(alpha.astype(np.float64), 1)[..., None]
         colors = np.minimum(colors / opacity * peak + 0.5, peak).astype(samples.dtype)
     pixels = np.ascontiguousarray(colors[..., 0] if layout.colors == 1 else colors)
@@ -133,6 +140,9 @@ def _read_plane(layout: TiffLayout, plane: int, samples: int) -> NDArray:
     with Image.open(io.BytesIO(layout.rewritten(replaced, left_out)), formats=("TIFF",)) as image:
         rows = np.asarray(image)
     rows = rows.reshape(height, across, row_bytes)
+    if layout.is_floating:
+        values = _floats(rows, layout, piece_width * samples, samples)
+        return values.reshape(height, across * piece_width, samples)[:, :width]
     found = _unpack(rows, layout, piece_width * samples).reshape(height, across, piece_width, samples)
     if layout.value(tags.PREDICTOR, 1) == 2:
         found = np.cumsum(found, axis=2, dtype=found.dtype)
@@ -152,6 +162,28 @@ def _unpack(rows: NDArray[np.uint8], layout: TiffLayout, count: int) -> NDArray:
     for start in range(0, len(rows), step):  # most significant bit first, in either byte order
         bits = np.unpackbits(rows[start : start + step], axis=-1)[..., : count * depth]
         found[start : start + step] = bits.reshape(*bits.shape[:-1], count, depth) @ weights
+    return found
+
+
+def _floats(rows: NDArray[np.uint8], layout: TiffLayout, count: int, samples: int) -> NDArray[np.float32]:
+    """Floats of rows (..., bytes): `count` per row.
+
+    With predictor 3, a row holds the first bytes of all values, then the second ones, the most significant
+    first, as differences from byte to byte of the same sample.
+    """
+    size = layout.bits[0] // 8
+    rows = rows[..., : size * count]
+    if layout.value(tags.PREDICTOR, 1) != 3:
+        return rows.copy().view(f"{layout.order}f{size}").astype(np.float32)
+    found = np.empty((*rows.shape[:-1], count), np.float32)
+    step = max(1, (_BAND >> 3) // max(1, rows[0].size))
+    for start in range(0, len(rows), step):
+        band = rows[start : start + step]
+        shape = band.shape[:-1]
+        summed = np.cumsum(band.reshape(*shape, -1, samples), axis=-2, dtype=np.uint8)
+        planes = summed.reshape(*shape, size, count)
+        values = np.ascontiguousarray(planes.swapaxes(-1, -2)).view(f">f{size}")
+        found[start : start + step] = values[..., 0]
     return found
 
 

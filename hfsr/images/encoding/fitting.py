@@ -7,6 +7,7 @@ from dataclasses import replace
 from hfsr.errors import ImageError, some_of
 from hfsr.images.decoding.png_chunks import text_keywords
 from hfsr.images.formats import FORMATS, ImageFormat
+from hfsr.images.linear_light import as_integers
 from hfsr.images.loaded_image import LoadedImage
 from hfsr.images.metadata.color_signal import describe_color, profile_of
 from hfsr.images.metadata.exif import without_maker_note
@@ -27,6 +28,8 @@ def fitted(image: LoadedImage, format_name: str) -> LoadedImage:
         The same image, with a note for each thing that was left out or will be rounded.
     """
     kind = FORMATS[format_name]
+    if image.bits == 32 and 32 not in kind.bits:
+        image = as_integers(image, max(kind.bits))
     exif, notes = _fitted_exif(image.exif, kind)
     if image.color and not kind.png_chunks:
         image, note = _with_profile(image, kind)

@@ -20,7 +20,7 @@ class RowWriter(ABC):
         width: px.
         height: px.
         channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha (alpha not multiplied in).
-        bits: per channel, 8 or 16.
+        bits: per channel, 8 or 16; 32 are floats.
         icc: the color profile.
         exif: as Pillow gives it, with or without its "Exif" prefix.
         xmp: an XMP packet, UTF-8.
@@ -33,6 +33,8 @@ class RowWriter(ABC):
     Raises:
         ImageError: other channels or bits.
     """
+
+    allowed_bits = (8, 16)
 
     def __init__(
         self,
@@ -51,10 +53,12 @@ class RowWriter(ABC):
         texts: tuple[tuple[bytes, bytes], ...] = (),
         level: int = 4,
     ) -> None:
-        if channels not in (1, 2, 3, 4) or bits not in (8, 16):
+        if channels not in (1, 2, 3, 4) or bits not in self.allowed_bits:
+            allowed = " or ".join(map(str, self.allowed_bits))
             raise ImageError(
-                f"hfsr writes images of 1 to 4 channels of 8 or 16 bit, not {channels} of {bits}"
+                f"hfsr writes images of 1 to 4 channels of {allowed} bit, not {channels} of {bits}"
             )
+        self._dtype = "float32" if bits == 32 else f"uint{bits}"
         self._file = file
         self._width, self._height, self._channels, self._bits = width, height, channels, bits
         self._icc, self._exif, self._xmp, self._iptc, self._dpi = icc, exif, xmp, iptc, dpi
@@ -67,15 +71,15 @@ class RowWriter(ABC):
         """Appends rows.
 
         Args:
-            rows: uint8 or uint16 as `bits` says, shape (n, width) or (n, width, channels).
+            rows: uint8, uint16 or float32 as `bits` says, shape (n, width) or (n, width, channels).
 
         Raises:
             ImageError: another shape or dtype, more rows than the image has, or more than the format holds.
         """
-        width, channels, bits = self._width, self._channels, self._bits
-        if rows.dtype != f"uint{bits}" or rows.shape[1:] not in {(width, channels)[: rows.ndim - 1]}:
+        width, channels = self._width, self._channels
+        if rows.dtype != self._dtype or rows.shape[1:] not in {(width, channels)[: rows.ndim - 1]}:
             raise ImageError(
-                f"rows are {rows.dtype} of {rows.shape}; need uint{bits} of (n, {width}, {channels})"
+                f"rows are {rows.dtype} of {rows.shape}; need {self._dtype} of (n, {width}, {channels})"
             )
         if len(rows) > self._missing:
             raise ImageError(f"{len(rows)} rows where the image has room for {self._missing}")

@@ -1,8 +1,8 @@
-"""TIFF written a few rows at a time, 8 or 16 bit, gray or color, with or without alpha: no library that hfsr
-needs anyway writes 16-bit color.
+"""TIFF written a few rows at a time, 8 or 16 bit or floats, gray or color, with or without alpha: no library
+that hfsr needs anyway writes 16-bit color.
 
 Baseline TIFF in strips, little endian, deflate with horizontal differences (Adobe's compression 8, predictor
-2), as every program of the last twenty years reads it.
+2; 3 for floats), as every program of the last twenty years reads it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _HEAD = b"II*\0"
 
 class TiffWriter(RowWriter):
     """A `RowWriter` of TIFF; tags of EXIF become the file's own, but for those that describe the layout."""
+
+    allowed_bits = (8, 16, 32)
 
     def _begin(self) -> None:
         self._strip_rows = min(self._height, max(1, _STRIP // self._row_bytes))
@@ -70,8 +72,10 @@ class TiffWriter(RowWriter):
             278: _longs(self._strip_rows),
             279: _longs(*(size for _, size in self._strips)),
             284: _shorts(1),  # interleaved
-            317: _shorts(2),  # horizontal differences
+            317: _shorts(3 if self._bits == 32 else 2),  # horizontal differences
         }
+        if self._bits == 32:
+            found[339] = _shorts(*(3,) * channels)  # floats
         if channels in (2, 4):
             found[338] = _shorts(2)  # alpha, not multiplied in
         if self._dpi and not {282, 283} <= set(tags.main):  # EXIF may tell it, in centimeters even
@@ -85,8 +89,12 @@ class TiffWriter(RowWriter):
     def _write_strip(self) -> None:
         strip = np.concatenate(self._waiting)
         self._waiting.clear()
-        strip[:, 1:] -= strip[:, :-1].copy()  # wraps around, as the format wants it
-        data = zlib.compress(strip.astype(strip.dtype.newbyteorder("<"), copy=False).tobytes(), self._level)
+        if self._bits == 32:
+            packed = _float_differences(strip)
+        else:
+            strip[:, 1:] -= strip[:, :-1].copy()  # wraps around, as the format wants it
+            packed = strip.astype(strip.dtype.newbyteorder("<"), copy=False).tobytes()
+        data = zlib.compress(packed, self._level)
         self._check_room(len(data))
         self._strips.append((self._file.tell(), len(data)))
         self._file.write(data + bytes(len(data) % 2))  # offsets are even
@@ -94,6 +102,17 @@ class TiffWriter(RowWriter):
     def _check_room(self, size: int) -> None:
         if self._file.tell() + size >= _LIMIT:
             raise ImageError("a TIFF holds at most 4 GiB, and this one grew past that; choose .png")
+
+
+def _float_differences(strip: NDArray) -> bytes:
+    """Rows of floats (n, width, channels) for predictor 3: byte by byte of all values of a row, most
+    significant first, as differences from byte to byte of a channel.
+    """
+    rows, width, channels = strip.shape
+    values = np.ascontiguousarray(strip, ">f4").view(np.uint8).reshape(rows, width * channels, 4)
+    data = np.ascontiguousarray(values.swapaxes(1, 2)).reshape(rows, 4 * width, channels)
+    data[:, 1:] -= data[:, :-1].copy()
+    return data.tobytes()
 
 
 def _shorts(*values: int) -> Entry:

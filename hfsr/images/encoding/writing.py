@@ -20,6 +20,7 @@ from hfsr.images.encoding.row_writers import RowWriter
 from hfsr.images.encoding.target_file import check_place, replacing
 from hfsr.images.encoding.tiff_writer import TiffWriter
 from hfsr.images.formats import FORMATS, WRITE_SUFFIXES, format_of_suffix
+from hfsr.images.linear_light import as_integers
 from hfsr.images.loaded_image import LoadedImage, eight_bit
 from hfsr.images.metadata.color_profile import is_gray_profile, to_srgb
 
@@ -167,6 +168,7 @@ def image_to_pil(loaded: LoadedImage) -> Image.Image:
     Args:
         image: 16-bit values are rounded to 8 bit.
     """
+    loaded = as_integers(loaded, 8)
     pixels = eight_bit(loaded.pixels)
     image = Image.fromarray(pixels if loaded.alpha is None else np.dstack([pixels, eight_bit(loaded.alpha)]))
     if loaded.icc:

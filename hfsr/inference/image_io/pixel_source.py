@@ -16,7 +16,7 @@ from ..program.geometry import Region, Size
 from .device_transfer import to_device
 from .result_array import RegionWriter, allocate_result
 
-__all__ = ["PixelSink", "PixelSource"]
+__all__ = ["LinearPixelSource", "PixelSink", "PixelSource", "check_array", "source_of"]
 
 _BAND = 1 << 18
 """Px that are converted at once."""
@@ -36,12 +36,15 @@ class PixelSource:
     """
 
     def __init__(self, array: NDArray, device: torch.device) -> None:
-        _check(array)
+        self._check(array)
         self.array = array
         self.size = Size(*array.shape[:2])
         self._device = device
         self._is_gray = array.ndim == 2
         self._peak = float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0
+
+    def _check(self, array: NDArray) -> None:
+        check_array(array)
 
     def read(self, region: Region) -> Tensor:
         """A region as networks take it: RGB float32 in [0, 1], (1, 3, height, width), on the device."""
@@ -86,6 +89,40 @@ class PixelSource:
         return array
 
 
+class LinearPixelSource(PixelSource):
+    """Linear light in float32 as an image source: networks see it on the curve of sRGB.
+
+    Values above 1 are scaled into [0, 1] by the brightest one, and results back.
+
+    Args:
+        array: RGB (H, W, 3) or gray (H, W), at least 0, finite.
+        device: of the network.
+    """
+
+    def __init__(self, array: NDArray, device: torch.device) -> None:
+        self._brightest = max(1.0, float(array.max()))
+        super().__init__(array, device)
+
+    def _check(self, array: NDArray) -> None:
+        pass  # checked when it was read
+
+    def read(self, region: Region) -> Tensor:
+        linear = super().read(region) / self._brightest
+        curved = linear.clamp(min=1e-9).pow_(1 / 2.4).mul_(1.055).sub_(0.055)
+        return torch.where(linear <= 0.0031308, linear * 12.92, curved)
+
+    def convert(self, part: Tensor) -> Tensor:
+        coded = super().convert(part).float().clamp(min=0)
+        curved = coded.add(0.055).div_(1.055).pow_(2.4)
+        return torch.where(coded <= 0.04045, coded / 12.92, curved).mul_(self._brightest)
+
+
+def source_of(image: images.LoadedImage, device: torch.device, pixels: NDArray | None = None) -> PixelSource:
+    """The source of an image; `pixels` take the place of its own."""
+    array = image.pixels if pixels is None else pixels
+    return LinearPixelSource(array, device) if image.bits == 32 else PixelSource(array, device)
+
+
 class PixelSink:
     """Host sink that converts a result to the type of a pixel source.
 
@@ -105,7 +142,12 @@ class PixelSink:
         self._target.write(region, self._pixels.to_array(part))
 
 
-def _check(pixels: NDArray) -> None:
+def check_array(pixels: NDArray) -> None:
+    """Checks shape, type and values of an array of pixels.
+
+    Raises:
+        ImageError: another shape or type, NaN, or values outside [0, 1].
+    """
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
         raise ImageError(f"got an array of shape {pixels.shape}; use (H, W, 3) RGB or (H, W) gray")
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):

@@ -51,10 +51,12 @@ class Forecast:
     Attributes:
         peak_bytes: peak memory, of the process on a CPU, allocated on a GPU.
         seconds: time from file to PNG.
+        flops: floating-point operations of the networks.
     """
 
     peak_bytes: int
     seconds: float
+    flops: float
 
 
 def predict_peak_memory(plan_bytes: int, resident: int, image: Size, result: Size, *, on_cpu: bool) -> int:

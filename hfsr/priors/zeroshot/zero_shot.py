@@ -150,7 +150,7 @@ class ZeroShot:
         """
         target = Path(target)
         format_name = images.output_format(target)  # raises before the work if the format cannot be written
-        image = images.read_image(Path(source), **({} if max_pixels is None else {"max_pixels": max_pixels}))
+        image = images.read_image(Path(source), max_pixels=max_pixels or images.MAX_PIXELS)
         image = images.fitted(image, format_name)
         self.notes = image.notes
         height, width = self._resampler(None).sr_size(image.height, image.width)

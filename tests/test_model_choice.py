@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hfsr import cli
-from hfsr.cli import model_choice
-from hfsr.cli.model_choice import ModelChoice, choose_model
+import hfsr
+from hfsr import cli, model_choice
+from hfsr.errors import OptionsError
+from hfsr.model_choice import ModelChoice, choose_models
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8))
 
@@ -27,10 +29,39 @@ def bundled(monkeypatch):
     monkeypatch.setattr(model_choice._resources, "bundled_models", lambda: names)
 
 
-def choose(name, *, command="upscale", scale=None, purpose=None, **options):
+def choose(name, *, scale=2, purpose=None, **options):
     if not Path(name).exists():
         IMAGE.save(name, **options)
-    return choose_model(Path(name), command=command, scale=scale, purpose=purpose)
+    return choose_models(Path(name), scale=scale, purpose=purpose)
+
+
+@pytest.mark.parametrize(
+    ("scale", "clean", "photo"),
+    [
+        (1, "hfsr-x2", "hfsr-x2-photo"),
+        (1.5, "hfsr-x2", "hfsr-x2-photo"),
+        (2, "hfsr-x2", "hfsr-x2-photo"),
+        (2.01, "hfsr-x3", "hfsr-x4-photo"),
+        (3, "hfsr-x3", "hfsr-x4-photo"),
+        (3.5, "hfsr-x4", "hfsr-x4-photo"),
+        (4, "hfsr-x4", "hfsr-x4-photo"),
+        (6, "hfsr-x2 + hfsr-x3", "hfsr-x2-photo + hfsr-x3"),
+        (8, "hfsr-x4 + hfsr-x2", "hfsr-x4-photo + hfsr-x2"),
+        (16, "hfsr-x4 + hfsr-x4", "hfsr-x4-photo + hfsr-x4"),
+    ],
+)
+def test_the_smallest_models_that_reach_a_scale(scale, clean, photo):
+    assert choose("a.png", scale=scale).name == clean
+    found = choose("a.jpg", scale=scale, quality=60)
+    assert (found.name, found.reason) == (photo, "JPEG of quality 60")
+    for names in (clean, photo):
+        scales = [hfsr.from_pretrained(name).scale for name in names.split(" + ")]
+        assert math.prod(scales) >= scale
+
+
+def test_a_scale_beyond_all_models_is_refused():
+    with pytest.raises(OptionsError, match="scale 17 is not reached by the bundled models; use 1 to 16"):
+        choose("a.png", scale=17)
 
 
 @pytest.mark.usefixtures("bundled")
@@ -47,21 +78,17 @@ class TestChoice:
         ],
     )
     def test_the_file_decides(self, name, options, model, reason):
-        assert choose(name, **options) == ModelChoice(model, reason)
+        assert choose(name, **options) == ModelChoice((model,), reason)
 
     @pytest.mark.parametrize(("purpose", "model"), [("photo", "hfsr-x2-photo"), ("clean", "hfsr-x2")])
     @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
     def test_a_purpose_that_is_told_decides_instead(self, name, purpose, model):
-        assert choose(name, purpose=purpose) == ModelChoice(model, f"--for {purpose}")
+        assert choose(name, purpose=purpose) == ModelChoice((model,), f"--for {purpose}")
 
     def test_a_scale_without_a_photo_model_gets_the_clean_one(self):
-        assert choose("a.jpg", scale=3.0) == ModelChoice("hfsr-x3")
+        assert choose("a.jpg", scale=3.0) == ModelChoice(("hfsr-x3",))
         told = choose("a.jpg", scale=3.0, purpose="photo")
-        assert told == ModelChoice("hfsr-x3", "no photo model for x3 is bundled")
-
-    def test_restore_denoises_as_before(self):
-        assert choose("a.jpg", command="restore") == ModelChoice("hfsr-denoise")
-        assert choose("a.jpg", command="restore", scale=2.0).name == "hfsr-x2-photo"
+        assert told == ModelChoice(("hfsr-x3",), "no photo model for x3 is bundled")
 
     def test_a_lossless_file_of_an_earlier_jpeg_gets_a_note_that_names_the_option(self):
         from skimage import data
@@ -79,7 +106,14 @@ class TestChoice:
 
     def test_what_cannot_be_read_gets_the_clean_model(self):
         Path("a.jpg").write_text("text")
-        assert choose("a.jpg") == ModelChoice("hfsr-x2")
+        assert choose("a.jpg") == ModelChoice(("hfsr-x2",))
+
+
+def test_restore_denoises_unless_it_enlarges(capsys):
+    IMAGE.save("a.jpg", quality=60)
+    for words, model in (([], "hfsr-denoise"), (["-s", "1"], "hfsr-denoise"), (["-s", "2"], "hfsr-x2-photo")):
+        assert cli.main(["restore", "a.jpg", "--json", *words]) == 0
+        assert json.loads(capsys.readouterr().out)["model"] == model
 
 
 def test_a_named_model_and_a_purpose_do_not_go_together(capsys):

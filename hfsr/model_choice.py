@@ -1,0 +1,117 @@
+"""The bundled models for an image: by the scale, and by the compression of its file or a purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hfsr import _resources
+from hfsr.errors import ImageError, OptionsError
+from hfsr.images.decoding.encoded_image import ImageFile
+
+__all__ = ["PURPOSES", "ModelChoice", "choose_models"]
+
+Purpose = Literal["photo", "clean"]
+PURPOSES: tuple[Purpose, ...] = ("photo", "clean")
+
+_CHAINS: dict[Purpose, tuple[tuple[float, tuple[str, ...]], ...]] = {
+    "clean": (
+        (2, ("hfsr-x2",)),
+        (3, ("hfsr-x3",)),
+        (4, ("hfsr-x4",)),
+        (6, ("hfsr-x2", "hfsr-x3")),
+        (8, ("hfsr-x4", "hfsr-x2")),
+        (16, ("hfsr-x4", "hfsr-x4")),
+    ),
+    "photo": (
+        (2, ("hfsr-x2-photo",)),
+        (4, ("hfsr-x4-photo",)),
+        (6, ("hfsr-x2-photo", "hfsr-x3")),
+        (8, ("hfsr-x4-photo", "hfsr-x2")),
+        (16, ("hfsr-x4-photo", "hfsr-x4")),
+    ),
+}
+"""Scale up to which bundled models are used, in the order in which they run; the choice follows
+tests/benchmarks/results/sizes.txt.
+"""
+
+_LOOKED_AT = 1 << 25  # px: larger images are not decoded for a note alone
+_CLEAN_FROM_QUALITY = {"hfsr-x2-photo": 95, "hfsr-x4-photo": 91}
+"""JPEG quality from which the clean models are better: tests/benchmarks/results/compressed.txt."""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Models that run one after another, and the reason for them."""
+
+    names: tuple[str, ...]
+    reason: str | None = None
+    """None where there was nothing to choose."""
+    note: str | None = None
+    """Evidence for the other models."""
+
+    @property
+    def name(self) -> str:
+        """The names of all models."""
+        return " + ".join(self.names)
+
+
+def choose_models(file: ImageFile, *, scale: float, purpose: Purpose | None = None) -> ModelChoice:
+    """Chooses the bundled models for one image: the smallest that reach the scale.
+
+    Args:
+        file: the image. One that cannot be read gets the clean models; reading it tells the error.
+        scale: from 1 to 16; the models enlarge by at least this.
+        purpose: "photo" or "clean"; None leaves the choice to the compression of the file.
+
+    Raises:
+        OptionsError: no bundled models reach the scale.
+    """
+    clean, photo = _chain("clean", scale), _chain("photo", scale)
+    if clean is None:
+        raise OptionsError(f"scale {scale:g} is not reached by the bundled models; use 1 to {_largest():g}")
+    if photo is None:
+        asked = f"no photo model for x{scale:g} is bundled" if purpose == "photo" else None
+        return ModelChoice(clean, asked)
+    if purpose is not None:
+        return ModelChoice(photo if purpose == "photo" else clean, f"--for {purpose}")
+    return _by_compression(file, clean, photo)
+
+
+def _chain(purpose: Purpose, scale: float) -> tuple[str, ...] | None:
+    names = next((names for limit, names in _CHAINS[purpose] if scale <= limit), None)
+    return names if names and set(names) <= set(_resources.bundled_models()) else None
+
+
+def _largest() -> float:
+    bundled = set(_resources.bundled_models())
+    return max((limit for limit, names in _CHAINS["clean"] if bundled.issuperset(names)), default=1)
+
+
+def _by_compression(file: ImageFile, clean: tuple[str, ...], photo: tuple[str, ...]) -> ModelChoice:
+    from hfsr.images.compression import read_compression
+
+    try:
+        found = read_compression(file)
+    except ImageError:
+        return ModelChoice(clean)
+    if not found.is_lossy:
+        return ModelChoice(clean, f"lossless {found.format}", _compressed_before(file))
+    if found.quality is None:
+        return ModelChoice(photo, f"lossy {found.format}")
+    is_clean = found.quality >= _CLEAN_FROM_QUALITY.get(photo[0], 101)
+    return ModelChoice(clean if is_clean else photo, f"JPEG of quality {found.quality}")
+
+
+def _compressed_before(file: ImageFile) -> str | None:
+    """A note if the image in a lossless file was a JPEG before."""
+    from hfsr.images import image_size, read_image
+    from hfsr.images.jpeg_grid import has_jpeg_grid
+
+    try:
+        width, height = image_size(file)
+        if width * height > _LOOKED_AT or not has_jpeg_grid(read_image(file).pixels):
+            return None
+    except ImageError:
+        return None  # reading it again, to upscale it, tells the error
+    return "its 8x8 blocks look like an earlier JPEG compression, for which there is --for photo"
