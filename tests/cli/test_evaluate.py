@@ -209,7 +209,7 @@ def test_tilings(model, folder, capsys):
             ["--gt", "{gt}", "--degradation", "{{type: Jpg}}"],
             "no degradation named 'Jpg'; did you mean 'Jpeg'?",
         ),
-        (["--gt", "{gt}", "--degradation", "jpeg"], "--degradation 'jpeg' is no step"),
+        (["--gt", "{gt}", "--degradation", "jpeg"], "--degradation 'jpeg' is not a step"),
         (["--gt", "{gt}", "--degradation", "["], "--degradation is not YAML"),
         (
             ["--gt", "{gt}", "--task", "denoise"],

@@ -42,7 +42,7 @@ def lower(program: Program, device: torch.device, dtype: torch.dtype) -> Program
 
 
 def _after_convolution(program: Program) -> dict[fx.Node, bool]:
-    """Returns True for every feature map that is, or is computed from, the output of a convolution."""
+    """Maps each node to True if it is, or is computed from, the output of a convolution."""
     after: dict[fx.Node, bool] = {program.source: False}
     for node, op in program.operators.items():
         after[node] = any(after[source] for source in op.sources) or isinstance(op, _CONVOLUTIONS)
@@ -50,7 +50,7 @@ def _after_convolution(program: Program) -> dict[fx.Node, bool]:
 
 
 def _before_convolution(program: Program) -> dict[fx.Node, bool]:
-    """Returns True for every feature map from which a convolution is computed."""
+    """Maps each node to True if a convolution is computed from it."""
     operators, before = program.operators, dict[fx.Node, bool]()
     for node in reversed([program.source, *operators]):
         users = [user for user in node.users if user in operators]

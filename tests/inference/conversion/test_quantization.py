@@ -99,7 +99,7 @@ def test_a_broken_config_is_one_line(quantized, tmp_path, ranges):
 
 
 def test_layers_that_are_no_convolutions_are_refused(model):
-    with pytest.raises(OptionsError, match="no convolution"):
+    with pytest.raises(OptionsError, match="must be a convolution"):
         quantize_layers(model, {"body": [0.1, 0]})
 
 
