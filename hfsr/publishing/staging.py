@@ -129,7 +129,7 @@ def _license_of_start(model: PublishableModel) -> str | None:
 
 
 def license_note(folder: Path) -> str | None:
-    """What a publisher is told of a staged card without a license; None if it has one."""
+    """Message for the publisher of a staged card without a license; None if it has one."""
     if check_card(read_text(folder / README)).data.get("license"):
         return None
     return "the card states no license, so nobody may use the weights; state it with --license (license=)"
