@@ -47,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="publish converted weights even if their license is unknown or does not allow it",
     )
+    add(
+        "--replace-card",
+        action="store_true",
+        help="replace a card on the Hub that has measurements which the new one lacks",
+    )
     add("--message", metavar="TEXT", help="message of the commit on the Hub")
 
 
@@ -82,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         revision=args.revision,
         create_pr=args.create_pr,
         commit_message=args.message,
+        replace_card=args.replace_card,
     )
     print(
         f"uploaded {', '.join(result.changed)}"

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from hfsr.hub.client import check_repo_id, require_token
-    from hfsr.publishing.space import push_space, stage_space
+    from hfsr.publishing.space import push_space, space_notes, stage_space
 
     check_repo_id(args.repo_id)
     if not args.dry_run:
@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(f"{args.repo_id.split('/')[-1]}_space")
     stage_space(folder, args.repo_id, args.model, hardware=args.hardware, wheel=args.wheel)
     print(f"{folder}: the Space, offering {', '.join(args.model)}")
+    for note in space_notes(args.repo_id, args.model, private=args.private, wheel=args.wheel):
+        print(f"note: {note}")
     if args.dry_run:
         print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
         return 0

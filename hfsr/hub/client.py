@@ -34,7 +34,7 @@ from huggingface_hub.utils import (
 from hfsr import __version__
 from hfsr.errors import HfsrError, HubError, OptionsError, suggest
 
-__all__ = ["LOG_IN", "address", "check_repo_id", "client", "require_token", "translate_errors"]
+__all__ = ["LOG_IN", "address", "check_repo_id", "client", "require_token", "translate_errors", "visibility"]
 
 Kind = Literal["model", "data set", "Space"]
 FOLDERS: dict[Kind, str] = {"model": "", "data set": "datasets/", "Space": "spaces/"}
@@ -60,6 +60,19 @@ def check_repo_id(repo_id: str) -> None:
     """Raises OptionsError unless the id has the form owner/name."""
     if not REPO_ID.fullmatch(repo_id):
         raise OptionsError(f"'{repo_id}' is no id on the Hub: write owner/name, as in your-name/rcan-x4")
+
+
+def visibility(repo_id: str) -> Literal["public", "private", "gated"]:
+    """Who may load a model from the Hub.
+
+    Raises:
+        HubError: there is no such model, or it is out of reach.
+    """
+    with translate_errors(repo_id):
+        info = client().model_info(repo_id)
+    if info.private:
+        return "private"
+    return "gated" if info.gated else "public"
 
 
 def require_token(token: str | None = None) -> None:

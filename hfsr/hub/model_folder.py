@@ -11,8 +11,10 @@ from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError
 
 from .cards.card import make_card
+from .cards.edit import rename_card
 from .cards.schema import CURVE, EXAMPLE, OPTION_FILE
 from .download.repo_formats import CONFIG, README, WEIGHTS
+from .origin import card_of_origin, start_of_origin, task_of_origin
 
 __all__ = ["published_files", "save_pretrained", "write_card", "write_if_changed"]
 
@@ -22,11 +24,13 @@ def save_pretrained(
 ) -> Path:
     """Writes a model folder: `config.json`, `model.safetensors` and `README.md`.
 
+    A model from `from_pretrained` whose weights are unchanged keeps its card with all it states and shows.
+
     Args:
-        model: a registered network.
+        model: a registered network, or one of spandrel's.
         folder: created if needed; `from_pretrained(folder)` reads it.
-        card: text of the card; made from the facts of the network if None.
-        task: of the weights; the network's usual task if None.
+        card: text of the card; if None that of the model's origin, else made from the facts of the network.
+        task: of the weights; if None that of the model's origin, else the network's usual task.
 
     Returns:
         The folder.
@@ -35,8 +39,16 @@ def save_pretrained(
         CheckpointError: the folder cannot be written, or the network is not registered.
     """
     folder = Path(folder)
+    task = task or task_of_origin(model)
+    known = card_of_origin(model) if card is None else None  # before a folder is written that may be its own
+    start, license = (None, None) if card or known else start_of_origin(model)
     write_model_folder(model, folder, task=task)
-    write_card(make_card(model, name=str(folder), task=task) if card is None else card, folder)
+    if known is not None:
+        for name, content in known.files.items():
+            write_if_changed(folder / name, content)
+        card = rename_card(known.text, str(folder))
+    card = card or make_card(model, name=str(folder), task=task, license=license, training=start)
+    write_card(card, folder)
     return folder
 
 

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, RepoFile
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, ModelInfo, RepoFile
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-from hfsr.errors import HubError
+from hfsr.errors import HubError, some_of
 
 from .cards.card import check_card
+from .cards.results import reports_from_card, setting_name
 from .client import address, check_repo_id, client, require_token, translate_errors
 from .download.cache_check import matches_oid
-from .download.repo_formats import CONFIG, README, read_config
+from .download.repo_formats import CONFIG, README, WEIGHTS, read_config
 from .model_folder import published_files
 
 __all__ = [
@@ -48,10 +49,13 @@ def upload_model_folder(
     create_pr: bool = False,
     commit_message: str | None = None,
     token: str | None = None,
+    replace_card: bool | None = None,
 ) -> UploadResult:
     """Uploads a model folder in one commit: config, weights, card, its images and its option file.
 
-    The arguments are those of `push_to_hub`.
+    The arguments are those of `push_to_hub`, but for `replace_card`: True replaces the card on the Hub, False
+    refuses if that one has measurements which this one lacks, None refuses only if it has them of the same
+    weights.
 
     Raises:
         HubError: as `push_to_hub`.
@@ -74,6 +78,9 @@ def upload_model_folder(
         changed = changed_files(api, folder, repo_id, str(info.sha), names=published_files(folder))
         if not changed:
             return UploadResult(address(repo_id), ())
+        weighs = replace_card is False or (replace_card is None and WEIGHTS not in changed)
+        if README in changed and weighs and not create_pr:
+            _check_card(api, repo_id, info, card)
         overwritten = revision is None and not create_pr and CONFIG in changed
         if overwritten and CONFIG in {file.rfilename for file in info.siblings or ()}:
             _check_ours(api, repo_id, str(info.sha))
@@ -108,6 +115,26 @@ def _check_ours(api: HfApi, repo_id: str, commit: str) -> None:
         raise HubError(
             f"the name '{repo_id}' is taken by another library's model (its {CONFIG} says so), which yours "
             "would overwrite; choose another name, --revision or --create-pr"
+        )
+
+
+def _check_card(api: HfApi, repo_id: str, info: ModelInfo, card: ModelCard) -> None:
+    """Raises HubError if the card on the Hub has measurements that the new one lacks."""
+    if README not in {file.rfilename for file in info.siblings or ()}:
+        return
+    path = Path(api.hf_hub_download(repo_id, README, revision=str(info.sha)))
+    there, here = (
+        {
+            (report["set"], setting_name(report) if "scale" in report else "")
+            for report in reports_from_card(text)
+        }
+        for text in (path.read_text(encoding="utf-8", errors="replace"), str(card))
+    )
+    if lost := sorted(there - here):
+        raise HubError(
+            f"the card of '{repo_id}' on the Hub has measurements that the new one lacks "
+            f"({some_of(' '.join(pair) for pair in lost)}); measure with --gt, or replace it with "
+            "--replace-card (in Python: replace_card=True)"
         )
 
 

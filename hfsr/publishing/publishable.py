@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from hfsr.checkpoints import load_checkpoint, read_model_folder
 from hfsr.errors import CheckpointError
 from hfsr.evaluation.degradation_spec import TASKS
 from hfsr.hub.cards.option_file import OptionFile, read_option_file, read_text
-from hfsr.hub.cards.schema import CURVE, EXAMPLE, OPTION_FILE, Provenance
+from hfsr.hub.cards.schema import CURVE, OPTION_FILE, Provenance, TrainingInfo
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
 from hfsr.hub.download.resolve import task_in
+from hfsr.hub.origin import bundled_card, bundled_option_file
 from hfsr.hub.run_folder import read_run
 
 __all__ = ["PublishableModel", "open_publishable", "read_provenance"]
@@ -43,6 +43,8 @@ class PublishableModel:
         task: of the weights; the network's usual task if None.
         option_file: of the training.
         provenance: of converted weights.
+        start: what a network's card says of the model that it was loaded from and that it differs from.
+        license: of that model.
     """
 
     name: str
@@ -56,6 +58,8 @@ class PublishableModel:
     task: str | None = None
     option_file: OptionFile | None = None
     provenance: Provenance | None = None
+    start: TrainingInfo | None = None
+    license: str | None = None
 
     @property
     def scale(self) -> float:
@@ -107,25 +111,19 @@ def open_publishable(source: str | Path) -> PublishableModel:
 
 
 def _open_bundled(name: str) -> PublishableModel:
-    folder = _resources.path("weights", name)
+    folder, known = _resources.path("weights", name), bundled_card(name)
     cards = _resources.folder("model_cards")
-    card_file, example, curve = (cards / f"{name}{suffix}" for suffix in (".md", ".webp", ".png"))
-    card, option_file = (read_text(card_file) if card_file.is_file() else None), None
-    if card is not None:
-        card = card.replace(f"]({example.name})", f"]({EXAMPLE})").replace(f"]({curve.name})", f"]({CURVE})")
-        if link := re.search(r"\]\(\.\./options/([\w.-]+)\)", card):
-            card = card.replace(link[0], f"]({OPTION_FILE})")
-            option_file = read_option_file(_resources.path("options", link[1]))
+    example, curve = (cards / f"{name}{suffix}" for suffix in (".webp", ".png"))
     return PublishableModel(
         name=name,
         model=read_model_folder(folder),
         folder=Path(f"{name}_hub"),
         weights=folder,
-        card=card,
+        card=known.text if known else None,
         example=example if example.is_file() else None,
         curve=curve if curve.is_file() else None,
         task=task_in(folder),
-        option_file=option_file,
+        option_file=bundled_option_file(name),
     )
 
 

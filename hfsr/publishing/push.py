@@ -14,6 +14,7 @@ from hfsr.errors import HubError
 from hfsr.hub.cards.results import ReportJson
 from hfsr.hub.client import check_repo_id
 from hfsr.hub.model_folder import published_files
+from hfsr.hub.origin import card_of_origin, start_of_origin, task_of_origin
 from hfsr.hub.upload import UploadResult, upload_model_folder
 
 from .measure import BenchmarkSets, make_example_for_card, measure_for_card
@@ -53,6 +54,7 @@ def push_to_hub(
     license: str | None = None,
     reports: Sequence[ReportJson] = (),
     may_publish: bool = False,
+    replace_card: bool = False,
 ) -> str:
     """Publishes a model; a second call uploads only what has changed.
 
@@ -65,10 +67,12 @@ def push_to_hub(
         create_pr: open a pull request instead of writing to the branch.
         commit_message: a default message if None.
         token: of the Hub; the stored one or HF_TOKEN if None.
-        card: the text of a network's card; made from what is known if None.
+        card: the text of a network's card; if None that of the model it was loaded from, if its weights are
+            unchanged, else made from what is known.
         license: of the weights, for the card ("apache-2.0").
         reports: measurements for the card, from `hfsr.evaluation.Report.to_json()`.
         may_publish: publishes converted weights even if their license is unknown or does not allow it.
+        replace_card: replaces a card on the Hub that has measurements of these weights which this one lacks.
 
     Returns:
         The address of the model, or of the pull request.
@@ -81,10 +85,9 @@ def push_to_hub(
     check_repo_id(repo_id)
     with tempfile.TemporaryDirectory() as temporary:
         if isinstance(model_or_folder, nn.Module):
-            folder = Path(temporary)
-            model = PublishableModel(
-                name=repo_id, model=model_or_folder, folder=folder, weights=folder, card=card
-            )
+            model = _publishable_network(model_or_folder, Path(temporary), repo_id, card)
+            if model.card is not None and card is None and not may_publish:
+                check_may_publish(model, license)
         else:
             model = open_publishable(model_or_folder)
             if not may_publish:
@@ -98,8 +101,27 @@ def push_to_hub(
             create_pr=create_pr,
             commit_message=commit_message,
             token=token,
+            replace_card=replace_card or None,
         )
     return result.address
+
+
+def _publishable_network(network: nn.Module, folder: Path, name: str, card: str | None) -> PublishableModel:
+    """A network as a publishable model, with the card of its origin if it has none of its own."""
+    known = card_of_origin(network) if card is None else None
+    start, license = (None, None) if card or known else start_of_origin(network)
+    for file, content in (known.files if known else {}).items():
+        (folder / file).write_bytes(content)
+    return PublishableModel(
+        name=name,
+        model=network,
+        folder=folder,
+        weights=folder,
+        card=known.text if known else card,
+        task=task_of_origin(network),
+        start=start,
+        license=license,
+    )
 
 
 def stage_for_push(
@@ -150,8 +172,14 @@ def push_staged(
     revision: str | None = None,
     create_pr: bool = False,
     commit_message: str | None = None,
+    replace_card: bool = False,
 ) -> UploadResult:
     """Uploads a staged model.
+
+    Args:
+        staged: the model folder.
+        repo_id, private, revision, create_pr, commit_message: as `push_to_hub`.
+        replace_card: replaces a card on the Hub that has measurements which this one lacks.
 
     Raises:
         HubError: the Hub refuses or is out of reach; the message names the folder, which is kept.
@@ -164,6 +192,7 @@ def push_staged(
             revision=revision,
             create_pr=create_pr,
             commit_message=commit_message,
+            replace_card=replace_card,
         )
     except HubError as error:
         raise HubError(f"{error} ('{staged.folder}' is kept)") from error

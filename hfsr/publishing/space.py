@@ -8,15 +8,15 @@ from pathlib import Path
 
 import yaml
 
-from hfsr import _resources
+from hfsr import __version__, _resources
 from hfsr.errors import HubError, OptionsError
-from hfsr.hub.client import address
+from hfsr.hub.client import address, visibility
 from hfsr.hub.download.repo_formats import README
 from hfsr.hub.download.resolve import from_pretrained, task_of
 from hfsr.hub.upload import UploadResult, upload_space
 from hfsr.model_zoo import check_restorer
 
-__all__ = ["push_space", "stage_space"]
+__all__ = ["push_space", "space_notes", "stage_space"]
 
 GROUPS = {"super-resolution": "Enlarge", "denoising": "Clean", "enhancement": "Correct"}
 """Task of a model -> group of the menu; other tasks are in "Restore"."""
@@ -71,6 +71,35 @@ def stage_space(
         url = f"{address(repo_id, 'Space')}/resolve/main/{wheel.name}"
         (folder / "requirements.txt").write_text(f"hfsr[demo] @ {url}\n", encoding="utf-8")
     return folder
+
+
+def space_notes(
+    repo_id: str, models: Sequence[str], *, private: bool = False, wheel: Path | None = None
+) -> list[str]:
+    """What the publisher of a Space should know before the upload: what would fail there.
+
+    Args:
+        repo_id: of the Space.
+        models: of its menu.
+        private: the Space is visible to its owners only.
+        wheel: of hfsr, uploaded with the Space.
+
+    Raises:
+        HubError: a model is not on the Hub, or out of reach.
+    """
+    notes = []
+    for name in models if not private else ():
+        if name not in _resources.bundled_models() and (state := visibility(name)) != "public":
+            notes.append(
+                f"'{name}' is {state}: visitors of the public Space '{repo_id}' cannot use it; make it "
+                "public, make the Space private (--private), or give the Space a secret HF_TOKEN that may read it"
+            )
+    if wheel is None:
+        notes.append(
+            f"the Space installs hfsr[demo] from a package index, which must have hfsr {__version__}; if "
+            "none has, build a wheel with 'pip wheel --no-deps .' in a checkout and give it with --wheel"
+        )
+    return notes
 
 
 def push_space(

@@ -84,13 +84,13 @@ def stage_model(
             card = earlier if sha256_of(model.folder / WEIGHTS) == before else None
             license = license or check_card(earlier).data.get("license")
     if card is None:
-        license = license or _license_of_start(model)
+        license = license or model.license or _license_of_start(model)
         card = make_card(
             model.model,
             name=name,
             task=model.task,
             license=license,
-            training=model.option_file.training if model.option_file else None,
+            training=model.option_file.training if model.option_file else model.start,
             provenance=model.provenance,
             reports=reports,
             example=example,

@@ -222,3 +222,47 @@ push_to_hub(run, "org/goes-on", license=license, reports=reports)
     changed = card(12)
     assert "37.5" not in changed
     assert "license: mit" in changed
+
+
+def test_a_measured_card_is_not_replaced_by_a_poorer_one(
+    hub: HubServer, publisher: Client, folder: Path
+) -> None:
+    report = {"set": "Set5", "scale": 2, "images": 5, "psnr_y": 37.5, "protocol": {"crop": 2}}
+    script = (
+        "import hfsr, torch\ntorch.manual_seed(31)\nmodel = hfsr.create_model('edsr_tiny')\n"
+        "result = hfsr.push_to_hub(model, 'org/measured', reports=reports, **more)"
+    )
+    publisher.ok(script, reports=[report], more={})
+    message = publisher.error(script, reports=[], more={})
+    assert message.startswith(
+        "the card of 'org/measured' on the Hub has measurements that the new one lacks (Set5 x2); measure"
+    )
+    assert "replace_card=True" in message
+    publisher.ok(script, reports=[report, {**report, "set": "Set14"}], more={})
+    publisher.ok(script, reports=[], more={"replace_card": True})
+    assert "37.5" not in hub.repos["org/measured"].files()["README.md"].data.decode()
+
+
+def test_the_command_asks_for_new_weights_too(hub: HubServer, publisher: Client, folder: Path) -> None:
+    report = {"set": "Set5", "scale": 2, "images": 5, "psnr_y": 37.5, "protocol": {"crop": 2}}
+    publisher.ok(
+        "import hfsr\nmodel = hfsr.create_model('edsr_tiny')\n"
+        "hfsr.push_to_hub(model, 'org/asks', reports=reports)",
+        reports=[report],
+    )
+    argv = ["push", str(folder), "org/asks", "--no-example"]
+    script = "from hfsr.cli import main\nresult = main(argv)"
+    refused = publisher.run(script, argv=argv)
+    assert refused.result == 1
+    assert "--replace-card" in refused.stderr
+    assert publisher.run(script, argv=[*argv, "--replace-card"]).result == 0
+
+
+def test_no_example_means_none(hub: HubServer, publisher: Client, tmp_path: Path) -> None:
+    script = "import os\nos.chdir(root)\nfrom hfsr.cli import main\nresult = main(argv)"
+    argv = ["push", "hfsr-x2-small", "org/plain", "--no-example"]
+    assert publisher.run(script, argv=argv, root=str(tmp_path)).result == 0
+    files = hub.repos["org/plain"].files()
+    assert "example.webp" not in files
+    assert "## Example" not in files["README.md"].data.decode()
+    assert "Set5" in files["README.md"].data.decode()

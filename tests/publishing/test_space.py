@@ -96,3 +96,16 @@ def test_a_dry_run_uploads_nothing(hub: HubServer, publisher: Client) -> None:
     outcome = publisher.run(PUSH, words=["org/mine", "--model", "hfsr-x2", "--dry-run"])
     assert "'mine_space' is there and is no Space" in outcome.stderr
     assert publisher.ok("result = Path('mine_space/kept').exists()")
+
+
+def test_what_would_fail_in_a_space_is_said(hub: HubServer, publisher: Client, shown: str) -> None:
+    publisher.ok(
+        "import hfsr\nresult = hfsr.push_to_hub(hfsr.create_model('edsr_tiny'), 'org/hidden', private=True)"
+    )
+    argv = ["push-space", "org/open", "--model", "org/hidden", shown, "--dry-run"]
+    script = "from hfsr.cli import main\nresult = main(argv)"
+    told = publisher.run(script, argv=argv).stdout
+    assert "note: 'org/hidden' is private: visitors of the public Space 'org/open' cannot use it" in told
+    assert f"note: '{shown}'" not in told
+    assert "note: the Space installs hfsr[demo] from a package index, which must have hfsr" in told
+    assert "is private" not in publisher.run(script, argv=[*argv, "--private"]).stdout

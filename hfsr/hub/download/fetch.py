@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hfsr.hub.client import client, translate_errors
 from .cache_check import verify_download
 from .repo_formats import CONFIG, README, WEIGHTS, read_config
 
-__all__ = ["DownloadedModel", "cached_config", "fetch_card", "fetch_model"]
+__all__ = ["DownloadedModel", "cached_config", "fetch_card", "fetch_files", "fetch_model"]
 
 
 def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
@@ -33,6 +34,23 @@ def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
         if not isinstance(known, str):
             verify_download(path, repo_id)
     return path.read_text(encoding="utf-8", errors="replace")
+
+
+def fetch_files(repo_id: str, names: Sequence[str], *, revision: str | None = None) -> dict[str, bytes]:
+    """Downloads small files of a model and returns their content.
+
+    Raises:
+        HubError: one is not there, or out of reach.
+    """
+    found = {}
+    with translate_errors(repo_id, revision=revision):
+        for name in names:
+            known = try_to_load_from_cache(repo_id, name, revision=revision)
+            path = Path(client().hf_hub_download(repo_id, name, revision=revision))
+            if not isinstance(known, str):
+                verify_download(path, repo_id)
+            found[name] = path.read_bytes()
+    return found
 
 
 @dataclass(frozen=True)

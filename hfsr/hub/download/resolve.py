@@ -18,7 +18,15 @@ from hfsr.errors import CheckpointError, OptionsError, suggest
 from hfsr.hub.cards.schema import current_task
 from hfsr.model_zoo import Restorer
 
-__all__ = ["find_local", "from_pretrained", "load_for_scale", "read_card", "task_in", "task_of"]
+__all__ = [
+    "Origin",
+    "find_local",
+    "from_pretrained",
+    "load_for_scale",
+    "read_card",
+    "task_in",
+    "task_of",
+]
 
 FILES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin", ".mat", ".onnx", ".json")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -63,9 +71,10 @@ def from_pretrained(
         OptionsError: a revision of something that is not on the Hub, or a device that is not here.
     """
     path = find_local(name)
+    commit = None
     if path is None:
         downloads = _Downloads(revision, cache_dir, local_files_only, force_download, token)
-        model = _from_hub(str(name), downloads, scale, model_args)
+        model, commit = _from_hub(str(name), downloads, scale, model_args)
     elif revision is not None:
         raise OptionsError(f"'{name}' is on this machine and has no revisions; leave 'revision' out")
     elif is_run_folder(path):
@@ -78,12 +87,29 @@ def from_pretrained(
         model = load_checkpoint(path, scale=scale, model_args=model_args)
     if scale is not None and getattr(model, "scale", 1) != scale:
         model = at_scale(model, scale, source=f"'{name}'")
+    if path is None or path.is_dir():
+        vars(model)["origin"] = Origin(str(name), commit, None if cache_dir is None else str(cache_dir))
     try:
         return cast(Restorer, model.to(device=device, dtype=dtype).eval())
     except (AssertionError, RuntimeError, TypeError) as error:  # what torch raises, by the kind of device
         wanted = ", ".join(f"{key} {value}" for key, value in (("device", device), ("dtype", dtype)) if value)
         reason = str(error).strip().splitlines()[:1]
         raise OptionsError(f"the weights cannot be put to {wanted} ({', '.join(reason)}); use cpu") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a network was loaded from; kept as its attribute `origin`.
+
+    Attributes:
+        name: a bundled name, a model folder or an id on the Hub.
+        commit: on the Hub; None otherwise.
+        cache_dir: folder of downloads; the Hub client's cache if None.
+    """
+
+    name: str
+    commit: str | None = None
+    cache_dir: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,13 +162,14 @@ def _of_next_scale(name: str | Path, scale: float, mismatch: CheckpointError) ->
 
 def _from_hub(
     repo_id: str, downloads: _Downloads, scale: float | None, model_args: Mapping[str, Any] | None
-) -> nn.Module:
+) -> tuple[nn.Module, str]:
+    """The model, and the commit that it is of."""
     from .fetch import fetch_model  # not at the top: local models need no client
     from .repo_formats import load_downloaded
 
     downloaded = fetch_model(repo_id, scale=scale, **dataclasses.asdict(downloads))
     try:
-        return load_downloaded(
+        model = load_downloaded(
             downloaded.folder,
             downloaded.weights,
             downloaded.config,
@@ -152,6 +179,7 @@ def _from_hub(
         )
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(downloaded.folder), repo_id)) from error
+    return model, downloaded.folder.name  # the cache names folders after commits
 
 
 def is_run_folder(path: Path) -> bool:

@@ -130,7 +130,7 @@ class _Taps:
 
 @dataclass(frozen=True)
 class _Share:
-    """What a range of px adds to the px that it reaches.
+    """Contribution of a range of px to the px that it reaches.
 
     Attributes:
         first: of these px.

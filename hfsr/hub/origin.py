@@ -1,0 +1,158 @@
+"""Origin of a loaded model: its card and the files that the card shows, for as long as its weights stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hfsr import _resources
+from hfsr.errors import HfsrError
+
+from .cards.card import check_card
+from .cards.option_file import OptionFile, read_option_file, read_text
+from .cards.schema import CURVE, EXAMPLE, OPTION_FILE, TrainingInfo
+from .download.repo_formats import README
+from .download.resolve import Origin, find_local, from_pretrained, read_card, task_of
+
+__all__ = [
+    "KnownCard",
+    "bundled_card",
+    "bundled_option_file",
+    "card_of_origin",
+    "start_of_origin",
+    "task_of_origin",
+]
+
+FILES = (EXAMPLE, CURVE, OPTION_FILE)
+OPTION_LINK = re.compile(r"\]\(\.\./options/([\w.-]+)\)")
+"""Link of a bundled model's card to a packaged option file."""
+
+
+@dataclass(frozen=True)
+class KnownCard:
+    """A card and the files beside it.
+
+    Attributes:
+        text: of the card.
+        files: content by name, of those that the card refers to.
+    """
+
+    text: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def card_of_origin(model: nn.Module) -> KnownCard | None:
+    """The card of the model that a network was loaded from.
+
+    Returns:
+        None if the network was not loaded by `from_pretrained`, its weights or arguments have changed since,
+        or there is no card.
+    """
+    origin = vars(model).get("origin")
+    if not isinstance(origin, Origin) or not _is_unchanged(model, origin):
+        return None
+    try:
+        if origin.name in _resources.bundled_models():
+            return bundled_card(origin.name)
+        local = find_local(origin.name)
+        return _card_in_folder(local) if local is not None else _card_on_the_hub(origin)
+    except HfsrError:
+        return None  # it has no card, or it is out of reach: a new one is made
+
+
+def start_of_origin(model: nn.Module) -> tuple[TrainingInfo | None, str | None]:
+    """What a new card says of a network that was loaded and changed since: its start, and its license."""
+    origin = vars(model).get("origin")
+    if not isinstance(origin, Origin):
+        return None, None
+    on_the_hub = origin.commit is not None
+    name = origin.name if on_the_hub else Path(origin.name).name  # without private folders
+    training = TrainingInfo(started_from=name, base_model=name if on_the_hub else None)
+    try:
+        front = check_card(read_card(origin.name)).data
+    except HfsrError:
+        return training, None
+    license = front.get("license_name") or front.get("license")
+    return training, str(license) if license else None
+
+
+def task_of_origin(model: nn.Module) -> str | None:
+    """The task in the config of the model that a network was loaded from; None if there is none."""
+    origin = vars(model).get("origin")
+    if not isinstance(origin, Origin):
+        return None
+    try:
+        return task_of(origin.name, model)
+    except HfsrError:
+        return None
+
+
+def bundled_card(name: str) -> KnownCard | None:
+    """The card of a bundled model, with the files it shows under their names in a model folder."""
+    cards = _resources.folder("model_cards")
+    card_file, example, curve = (cards / f"{name}{suffix}" for suffix in (".md", ".webp", ".png"))
+    if not card_file.is_file():
+        return None
+    card = read_text(card_file)
+    card = card.replace(f"]({example.name})", f"]({EXAMPLE})").replace(f"]({curve.name})", f"]({CURVE})")
+    files = {
+        target: file.read_bytes() for target, file in ((EXAMPLE, example), (CURVE, curve)) if file.is_file()
+    }
+    if (option_file := bundled_option_file(name)) is not None:
+        card = OPTION_LINK.sub(f"]({OPTION_FILE})", card)
+        files[OPTION_FILE] = option_file.text.encode()
+    return KnownCard(card, files)
+
+
+def bundled_option_file(name: str) -> OptionFile | None:
+    """The option file that the card of a bundled model links; None if it links none."""
+    card_file = _resources.folder("model_cards") / f"{name}.md"
+    link = OPTION_LINK.search(read_text(card_file)) if card_file.is_file() else None
+    return read_option_file(_resources.path("options", link[1])) if link else None
+
+
+def _card_in_folder(folder: Path) -> KnownCard | None:
+    if not (folder / README).is_file():
+        return None
+    text = read_text(folder / README)
+    return KnownCard(
+        text, {name: (folder / name).read_bytes() for name in _shown(text) if (folder / name).is_file()}
+    )
+
+
+def _card_on_the_hub(origin: Origin) -> KnownCard:
+    from .download.fetch import fetch_card, fetch_files  # not at the top: local models need no client
+
+    text = fetch_card(origin.name, revision=origin.commit)
+    return KnownCard(text, fetch_files(origin.name, _shown(text), revision=origin.commit))
+
+
+def _shown(card: str) -> list[str]:
+    """Names of the files beside a card that it refers to."""
+    return [name for name in FILES if f"]({name})" in card]
+
+
+@torch.no_grad()
+def _is_unchanged(model: nn.Module, origin: Origin) -> bool:
+    """True if the model that a network was loaded from has the same weights and arguments still."""
+    try:
+        local = find_local(origin.name)
+        revision = None if local is not None else origin.commit
+        other = from_pretrained(
+            origin.name, revision=revision, cache_dir=origin.cache_dir, local_files_only=local is None
+        )
+    except HfsrError:
+        return False
+    ours, theirs = model.state_dict(), other.state_dict()
+    return (
+        vars(model).get("model_args") == vars(other).get("model_args")
+        and ours.keys() == theirs.keys()
+        and all(
+            ours[key].dtype == theirs[key].dtype and torch.equal(ours[key].cpu(), theirs[key]) for key in ours
+        )
+    )
