@@ -20,14 +20,14 @@ _CHAINS: dict[Purpose, tuple[tuple[float, tuple[str, ...]], ...]] = {
         (3, ("hfsr-x3",)),
         (4, ("hfsr-x4",)),
         (6, ("hfsr-x2", "hfsr-x3")),
-        (8, ("hfsr-x4", "hfsr-x2")),
+        (8, ("hfsr-x2", "hfsr-x4")),
         (16, ("hfsr-x4", "hfsr-x4")),
     ),
     "photo": (
         (2, ("hfsr-x2-photo",)),
         (4, ("hfsr-x4-photo",)),
         (6, ("hfsr-x2-photo", "hfsr-x3")),
-        (8, ("hfsr-x4-photo", "hfsr-x2")),
+        (8, ("hfsr-x2-photo", "hfsr-x4")),
         (16, ("hfsr-x4-photo", "hfsr-x4")),
     ),
 }

@@ -46,7 +46,7 @@ def choose(name, *, scale=2, purpose=None, **options):
         (3.5, "hfsr-x4", "hfsr-x4-photo"),
         (4, "hfsr-x4", "hfsr-x4-photo"),
         (6, "hfsr-x2 + hfsr-x3", "hfsr-x2-photo + hfsr-x3"),
-        (8, "hfsr-x4 + hfsr-x2", "hfsr-x4-photo + hfsr-x2"),
+        (8, "hfsr-x2 + hfsr-x4", "hfsr-x2-photo + hfsr-x4"),
         (16, "hfsr-x4 + hfsr-x4", "hfsr-x4-photo + hfsr-x4"),
     ],
 )

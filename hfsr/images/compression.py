@@ -48,6 +48,8 @@ def read_compression(file: ImageFile) -> Compression:
         kind = image.format or ""
         if kind in ("JPEG", "MPO"):
             return Compression(kind, True, _quality(image))
+        if source.jxl is not None:
+            return Compression("JPEG XL", source.jxl.is_lossy)
         if kind == "TIFF":
             return Compression(kind, "jpeg" in str(image.info.get("compression")))
     if kind == "WEBP":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -14,6 +16,7 @@ __all__ = [
     "ImageFormat",
     "count_suffixes",
     "format_of_suffix",
+    "has_package",
     "is_image_name",
     "result_suffix",
 ]
@@ -42,6 +45,7 @@ class ImageFormat:
         iptc: bytes of IPTC records that it can hold.
         dpi: it can hold a resolution.
         png_chunks: it can hold PNG's chunks of color (gamma, HDR) and of text.
+        package: the optional package that reads it; None: Pillow.
     """
 
     name: str
@@ -59,6 +63,18 @@ class ImageFormat:
     iptc: int = 0
     dpi: bool = True
     png_chunks: bool = False
+    package: str | None = None
+
+    @property
+    def is_readable(self) -> bool:
+        """True unless the package that reads it is not installed."""
+        return self.package is None or has_package(self.package)
+
+
+@functools.cache
+def has_package(name: str) -> bool:
+    """True if an optional package is installed; does not import it."""
+    return importlib.util.find_spec(name) is not None
 
 
 FORMATS: dict[str, ImageFormat] = {
@@ -87,6 +103,8 @@ FORMATS: dict[str, ImageFormat] = {
             dpi=False,
         ),
         ImageFormat("GIF", (".gif",)),
+        ImageFormat("JXL", (".jxl",), package="imagecodecs"),
+        ImageFormat("HEIF", (".heic", ".heif", ".hif"), package="pillow_heif"),
         ImageFormat("PPM", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm")),
     )
 }  # fmt: skip
@@ -94,7 +112,7 @@ FORMATS: dict[str, ImageFormat] = {
 programs (EPS), or are recognized by almost nothing (TGA).
 """
 
-SUFFIXES = frozenset(suffix for each in FORMATS.values() for suffix in each.suffixes)
+SUFFIXES = frozenset(suffix for each in FORMATS.values() if each.is_readable for suffix in each.suffixes)
 """Suffixes of files that are read as images when a folder is searched, lower case."""
 
 WRITE_SUFFIXES = tuple(suffix for each in FORMATS.values() for suffix in each.writable)
@@ -102,12 +120,13 @@ WRITE_SUFFIXES = tuple(suffix for each in FORMATS.values() for suffix in each.wr
 
 UNSUPPORTED_SUFFIXES = frozenset(
     {
-        *(".jxl", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".jpf", ".jxr", ".exr", ".hdr", ".psd"),
+        *(suffix for each in FORMATS.values() if not each.is_readable for suffix in each.suffixes),
+        *(".jp2", ".j2k", ".jpx", ".jpf", ".jxr", ".exr", ".hdr", ".psd"),
         *(".psb", ".xcf", ".tga", ".ico", ".qoi", ".dds", ".pcx", ".svg", ".eps", ".dng", ".cr2", ".cr3"),
         *(".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"),
     }
 )
-"""Suffixes of well-known image formats that hfsr neither reads nor writes: they never name a folder."""
+"""Suffixes of well-known image formats that hfsr, as it is installed, does not read; they name no folder."""
 
 
 def format_of_suffix(suffix: str) -> ImageFormat | None:

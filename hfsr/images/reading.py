@@ -2,7 +2,8 @@
 
 Kept: 8 and 16 bit, gray, alpha, the color profile, EXIF, XMP, IPTC, the resolution. Changed, and said in
 `Image.notes`: CMYK and Lab become sRGB, CMYK by its profile; of several pages the first is read. An
-animation is refused. AVIF of 10 or 12 bit and CMYK of 16 bit are read as 8 bit.
+animation is refused. CMYK of 16 bit, HEIC of 10 bit and, without imagecodecs, AVIF of 10 or 12 bit are read
+as 8 bit.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from PIL import Image
 
 from hfsr.errors import ImageError
 from hfsr.images.decoding.encoded_image import EncodedImage, ImageFile
+from hfsr.images.decoding.extra_codecs import decode_avif, decode_jxl
 from hfsr.images.decoding.high_bit_depth import deep_samples, is_deep
 from hfsr.images.decoding.jpeg_end import open_without_end
 from hfsr.images.decoding.opened_image import (
@@ -30,7 +32,7 @@ from hfsr.images.decoding.opened_image import (
 )
 from hfsr.images.decoding.tiff_layout import TiffLayout
 from hfsr.images.decoding.tiff_samples import read_samples, split_samples
-from hfsr.images.formats import is_image_name
+from hfsr.images.formats import has_package, is_image_name
 from hfsr.images.linear_light import LINEAR, as_integers, check_floats
 from hfsr.images.loaded_image import LoadedImage
 from hfsr.images.metadata.color_profile import to_srgb
@@ -59,8 +61,8 @@ def read_image(
     """Reads one image, upright.
 
     Args:
-        file: a path, the bytes of a file, or an open binary file: PNG, JPEG, WebP, TIFF, BMP, GIF, PNM or
-            AVIF; the content decides, not the name.
+        file: a path, the bytes of a file, or an open binary file: PNG, JPEG, WebP, TIFF, BMP, GIF, PNM,
+            AVIF, and with optional packages JPEG XL and HEIC; the content decides, not the name.
         max_pixels: width times height above which nothing is decoded.
         truncated: read what a JPEG that was cut short still holds; a note tells which rows are missing.
         floats: keep the floating-point samples of a TIFF, which are taken as linear light; else they are
@@ -79,6 +81,10 @@ def read_image(
             if source.tiff is not None and source.decodes_tiff:
                 image = _from_tiff(source, source.tiff)
                 return image if floats else as_integers(image)
+            if source.jxl is not None:
+                return _from_jxl(source, encoded)
+            if source.avif is not None and source.avif.depth > 8:
+                return _from_deep_avif(source, encoded, source.avif.depth)
             with opened(encoded) as again:
                 deep = deep_samples(opened_image, again.image)
             source = _loaded(encoded, source, truncated=truncated)
@@ -125,6 +131,10 @@ def image_bits(file: ImageFile) -> int:
         image = source.image
         if source.tiff is not None and source.decodes_tiff:
             return 16 if max(source.tiff.bits) > 8 else 8
+        if source.jxl is not None:
+            return 16 if source.jxl.bits > 8 else 8
+        if source.avif is not None and image.format == "AVIF" and has_package("imagecodecs"):
+            return 16 if source.avif.depth > 8 else 8
         return 16 if image.mode.startswith("I") or is_deep(image) else 8
 
 
@@ -196,6 +206,29 @@ def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
     return _assemble(source, pixels, alpha, _profile(source), notes)
 
 
+def _from_jxl(source: OpenedImage, encoded: EncodedImage) -> LoadedImage:
+    samples = decode_jxl(encoded.read_bytes())
+    notes = []
+    if samples.dtype == np.float32:
+        notes = ["its floating-point samples were rounded to 16 bit"]
+        samples = (np.clip(np.nan_to_num(samples), 0, 1) * 65535 + 0.5).astype(np.uint16)
+    alpha = samples[..., -1].copy() if samples.shape[2] in (2, 4) else None
+    pixels = samples[..., 0] if samples.shape[2] < 3 else samples[..., :3]
+    return _assemble(source, np.ascontiguousarray(pixels), alpha, None, notes)
+
+
+def _from_deep_avif(source: OpenedImage, encoded: EncodedImage, depth: int) -> LoadedImage:
+    """Makes an image of an AVIF of more than 8 bit, of which Pillow keeps 8."""
+    samples = decode_avif(encoded.read_bytes(), depth) if source.image.format == "AVIF" else None
+    if samples is None:
+        source.image.load()
+        return _image(source.image, None, source)
+    gray = samples.shape[2] == 1
+    deep = np.repeat(samples, 3, axis=2) if gray else samples
+    image = _image(source.image, deep, replace(source, is_full_depth=True))
+    return replace(image, pixels=image.pixels[..., 0].copy()) if gray else image
+
+
 def _profile(source: OpenedImage) -> bytes | None:
     found = source.image.info.get("icc_profile") if source.png is None else source.png.icc
     return found or None
@@ -205,8 +238,9 @@ def _color(source: OpenedImage, icc: bytes | None) -> tuple[tuple[bytes, bytes],
     if source.png is not None:
         return color_chunks(source.png.color, has_profile=icc is not None)
     info, found = source.image.info, {}
-    if source.avif is not None and source.avif.color is not None and icc is None:
-        found[b"cICP"] = source.avif.color
+    told = source.jxl if source.avif is None else source.avif
+    if told is not None and told.color is not None and icc is None:
+        found[b"cICP"] = told.color
     if isinstance(gamma := info.get("gamma"), (int, float)) and 0 < gamma < 1000:
         found[b"gAMA"] = struct.pack(">I", round(gamma * 100_000))
     points = info.get("chromaticity")

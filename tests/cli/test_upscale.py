@@ -92,19 +92,19 @@ def test_every_suffix_of_a_format_counts_in_a_folder_and_the_rest_is_counted(mod
         image.save(f"album/{name}", "JPEG")
     image.save("album/c.png")
     image.save("album/d.mpo", "MPO")
-    for name in ("notes.txt", "more.txt", "raw.heic", ".DS_Store"):
+    for name in ("notes.txt", "more.txt", "raw.nef", ".DS_Store"):
         Path("album", name).write_bytes(b"x")
     assert cli.main(["upscale", "album", "-m", model, "-o", "out"]) == 0
     assert sorted(os.listdir("out")) == ["a_x2.jfif", "b_x2.jpe", "c_x2.png", "d_x2.jpg", "e_x2.JPG"]
     with Image.open("out/a_x2.jfif") as result:
         assert result.format == "JPEG"
     err = capsys.readouterr().err
-    skipped = "4 files were skipped, not being images that hfsr reads: .txt (2), .heic, no suffix"
+    skipped = "4 files were skipped, not being images that hfsr reads: .txt (2), .nef, no suffix"
     assert err == f"hfsr upscale: {skipped}\n"
     assert cli.main(["upscale", "album/*", "-m", model, "--skip-existing", "-o", "out", "--json"]) == 0
     out, err = capsys.readouterr()
     assert len([json.loads(line) for line in out.splitlines()]) == 5
-    assert ".txt (2), .heic" in err
+    assert ".txt (2), .nef" in err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")

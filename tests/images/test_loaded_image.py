@@ -56,7 +56,7 @@ def test_eight_bit_is_the_nearest():
 @pytest.mark.parametrize(
     ("pixels", "alpha", "message"),
     [
-        (np.zeros((2, 2, 3), np.float32), None, "float32"),
+        (np.zeros((2, 2, 3), np.float64), None, "float64"),
         (np.zeros((2, 2, 4), np.uint8), None, r"\(2, 2, 4\)"),
         (np.zeros((0, 2), np.uint8), None, "nothing in it"),
         (np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint16), "alpha is uint16"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-__all__ = ["AvifProperties", "read_avif_properties"]
+__all__ = ["AvifProperties", "boxes", "read_avif_properties"]
 
 _LIMIT = 1 << 20  # bytes; the boxes of a still image take a few hundred
 
@@ -39,12 +39,12 @@ def read_avif_properties(file: BinaryIO) -> AvifProperties | None:
         return None
     properties = data
     for name, skipped in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
-        found = next((body for kind, body in _boxes(properties) if kind == name), None)
+        found = next((body for kind, body in boxes(properties) if kind == name), None)
         if found is None:
             return None
         properties = found[skipped:]
     depth, color = 0, None
-    for kind, body in _boxes(properties):
+    for kind, body in boxes(properties):
         if kind == b"av1C" and len(body) >= 4 and not depth:
             is_high, is_twelve = body[2] & 0x40, body[2] & 0x20
             depth = (12 if is_twelve else 10) if is_high else 8
@@ -55,7 +55,7 @@ def read_avif_properties(file: BinaryIO) -> AvifProperties | None:
     return AvifProperties(depth or 8, color)
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Boxes of an ISO base media file: type and content; damage ends them."""
     at = 0
     while at + 8 <= len(data):

@@ -18,7 +18,9 @@ from hfsr.errors import ImageError
 from hfsr.images.decoding.avif_properties import AvifProperties, read_avif_properties
 from hfsr.images.decoding.bmp_color import read_bmp_color
 from hfsr.images.decoding.encoded_image import EncodedImage
+from hfsr.images.decoding.extra_codecs import is_heic, open_heic
 from hfsr.images.decoding.high_bit_depth import TIFF_LAYOUTS
+from hfsr.images.decoding.jxl_header import JxlHeader, read_jxl_header
 from hfsr.images.decoding.png_chunks import PngChunks, read_png_chunks
 from hfsr.images.decoding.tiff_layout import TiffLayout, read_tiff_layout
 from hfsr.images.decoding.tiff_samples import check_own_decoding, needs_own_decoding
@@ -44,6 +46,8 @@ class OpenedImage:
         decodes_tiff: the samples are decoded by `tiff_samples`, as Pillow has no mode for them.
         png: the chunks of a PNG.
         avif: depth and color of an AVIF.
+        jxl: header of a JPEG XL. Only size and metadata of `image` are the file's.
+        is_full_depth: all bits of its samples are read.
         notes: what was wrong with the file.
         in_memory: a caller made the image, or opened and perhaps changed it.
     """
@@ -54,6 +58,8 @@ class OpenedImage:
     in_memory: bool = False
     png: PngChunks | None = None
     avif: AvifProperties | None = None
+    jxl: JxlHeader | None = None
+    is_full_depth: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -77,6 +83,11 @@ def opened(path: EncodedImage) -> Iterator[OpenedImage]:
                 found = _open_tiff(file, tiff)
             elif (png := read_png_chunks(file)) is not None:
                 found = OpenedImage(_open_by_pillow(png.for_pillow(file)), png=png)
+            elif (jxl := read_jxl_header(file)) is not None:
+                found = _open_jxl(jxl)
+            elif is_heic(file):
+                with quiet():
+                    found = OpenedImage(open_heic(file), avif=read_avif_properties(file))
             else:
                 avif = read_avif_properties(file)
                 profile, notes = read_bmp_color(file)
@@ -97,6 +108,21 @@ def opened(path: EncodedImage) -> Iterator[OpenedImage]:
 def _open_by_pillow(file: BinaryIO) -> Image.Image:
     with quiet(), _more_tiff_layouts():
         return Image.open(file, formats=_formats())
+
+
+def _open_jxl(header: JxlHeader) -> OpenedImage:
+    """An image of this size and metadata, whose pixels are not there."""
+    image = _open_by_pillow(io.BytesIO(b"P5 %d %d 255\n" % (header.width, header.height)))
+    image.format = "JXL"
+    notes = []
+    for key, value in (("exif", header.exif), ("xmp", header.xmp)):
+        if value:
+            image.info[key] = value
+    if header.has_profile:
+        notes.append("its color profile cannot be read: its colors were taken as sRGB")
+    if header.has_packed:
+        notes.append("its compressed metadata were left out")
+    return OpenedImage(image, jxl=header, is_full_depth=True, notes=tuple(notes))
 
 
 def _open_tiff(file: BinaryIO, tiff: TiffLayout) -> OpenedImage:
@@ -126,6 +152,8 @@ def check_size(path: EncodedImage, source: OpenedImage, max_pixels: int) -> None
             f"'{path}' has {image.width}x{image.height} = {pixels:,} px, over the limit of {max_pixels:,}; "
             "raise the limit (--max-pixels) if you trust the file"
         )
+    if source.jxl is not None and source.jxl.is_animation:
+        raise ImageError(f"'{path}' is an animation; take the frames out first, images stand still")
     count = source.pages
     if count > 1 and image.format in {"GIF", "PNG", "WEBP", "AVIF"}:
         raise ImageError(

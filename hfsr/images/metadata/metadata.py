@@ -75,6 +75,8 @@ def read_metadata(source: OpenedImage) -> Metadata:
 
 def read_orientation(image: Image.Image) -> int:
     """1 to 8, how the stored pixels are to be turned; the image need not be loaded."""
+    if image.format in ("JXL", "HEIF"):
+        return 1  # their decoders turn them, whatever EXIF says
     try:
         with quiet():
             return _orientation(image.getexif())

@@ -35,9 +35,10 @@ def _page_notes(count: int) -> list[str]:
 def _depth_notes(source: OpenedImage) -> list[str]:
     """Notes of bits that Pillow does not keep."""
     depth = 8 if source.avif is None else source.avif.depth
+    depth = max(depth, source.image.info.get("bit_depth", 8)) if source.image.format == "HEIF" else depth
     if source.tiff is not None and source.tiff.value(262, 0) == 5:
         depth = max(source.tiff.bits)
-    return [f"its {depth} bit were read as 8"] if depth > 8 else []
+    return [f"its {depth} bit were read as 8"] if depth > 8 and not source.is_full_depth else []
 
 
 def _comment_notes(image: Image.Image) -> list[str]:
