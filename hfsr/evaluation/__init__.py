@@ -9,6 +9,7 @@ from hfsr.evaluation.calibration import calibration_samples
 from hfsr.evaluation.degradation_spec import DegradationSpec
 from hfsr.evaluation.example import device_name, make_example_image, measure_seconds
 from hfsr.evaluation.pairs import Pair, find_pairs, name_of_set
+from hfsr.evaluation.protocol import network_input
 from hfsr.evaluation.report import Report, Scores, summarize
 from hfsr.evaluation.tiling import TilingReport, compare_tiling
 
@@ -27,6 +28,7 @@ __all__ = [
     "make_example_image",
     "measure_seconds",
     "name_of_set",
+    "network_input",
     "score_image",
     "summarize",
 ]

@@ -107,6 +107,7 @@ class Engine:
         network = build_network(options)
         self.start = load_pretrained(options, network)
         self.recipe: Recipe = RECIPES[options.model_type](options, self.placement.network(network))
+        self.recipe.find_unused_parameters = options.find_unused_parameters
         for part in (*self.recipe.networks.values(), *(a.network for a in self.recipe.averages.values())):
             self.placement.network(part)
         average = self.recipe.averages.get("net_g")

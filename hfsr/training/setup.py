@@ -21,7 +21,16 @@ from torch import nn
 from tqdm import tqdm
 
 from hfsr import bridge, model_zoo
-from hfsr.data import Batches, BatchesBesideUnpaired, ForeignSource, PairedFile, PatchSource, Progress
+from hfsr.data import (
+    Batches,
+    BatchesBesideUnpaired,
+    ForeignSource,
+    PairedFile,
+    PatchSource,
+    Progress,
+    Stages,
+    StoredPair,
+)
 from hfsr.errors import HfsrError, OptionsError
 from hfsr.hub.download.datasets import PREFIX, local_folder
 from hfsr.options import DatasetOptions, TrainOptions, Typed, read_options
@@ -130,7 +139,7 @@ def without_effect(options: TrainOptions, source: PatchSource) -> list[str]:
         "logger.wandb (without a project)": wandb is not None and wandb.project is None and wandb.resume_id,
         "dist_params (the launcher decides)": options.dist_params,
     }
-    return [word for word, value in given.items() if value]
+    return [*(word for word, value in given.items() if value), *options.without_effect]
 
 
 def training_section(options: TrainOptions) -> DatasetOptions:
@@ -231,6 +240,11 @@ def _batches_of(key: str, dataset: Any, options: TrainOptions, accelerator: Acce
             bar.update(done - bar.n)
 
         source = patches_of(dataset, options.manual_seed, advance)
+    stages = None
+    if section.gt_sizes and section.mini_batch_sizes and section.iters:
+        largest = section.arguments.get("gt_size") or max(section.gt_sizes)
+        sizes = [min(size, largest) for size in section.gt_sizes]
+        stages = Stages(section.iters, section.mini_batch_sizes, sizes)
     return Batches(
         source,
         batch_size=section.batch_size_per_gpu,
@@ -239,17 +253,21 @@ def _batches_of(key: str, dataset: Any, options: TrainOptions, accelerator: Acce
         seed=options.manual_seed,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
+        queue_size=section.queue_size,
+        stages=stages,
+        accum_iter=section.accum_iter,
     )
 
 
-def files_of(dataset: Any, key: str) -> list[PairedFile]:
-    """The images of a data set that is measured.
+def files_of(dataset: Any, key: str) -> list[PairedFile | StoredPair]:
+    """The images of a data set that is measured, or restored where it has no ground truth.
 
     Raises:
         OptionsError: a type that gives patches but no files.
     """
-    if not hasattr(dataset, "files"):
+    files = getattr(dataset, "files", None) or getattr(dataset, "singles", None)
+    if files is None:
         raise OptionsError(
             f"datasets.{key}.type: {type(dataset).__name__} cannot be measured; use PairedImageDataset"
         )
-    return list(dataset.files)
+    return list(files)
