@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from torch import nn
 
 from hfsr import _resources
-from hfsr.archs import ArchSpec
+from hfsr.archs import ArchSpec, LumaRestorer
 from hfsr.errors import HfsrError, OptionsError, UnknownNameError, suggest
 from hfsr.registry import ARCHS
 
@@ -16,11 +17,13 @@ __all__ = [
     "build",
     "create_model",
     "default_task",
+    "input_channels",
     "is_luma_network",
     "list_archs",
     "list_models",
     "presets",
     "register_arch",
+    "restorer_of_rgb",
     "spec_of",
 ]
 
@@ -73,6 +76,46 @@ def is_luma_network(model: nn.Module) -> bool:
     """Returns True if a network predicts luma only, so that only luma is evaluated."""
     spec = spec_of(model)
     return spec is not None and spec.luma
+
+
+def input_channels(model: nn.Module) -> int:
+    """Returns the channels of the images that a network takes: 3 for RGB, 1 for luma, or another number.
+
+    Some networks that compute luma alone take RGB all the same.
+    """
+    stated = vars(model).get("model_args", {}).get("num_in_ch", 3)
+    if stated == 3:
+        return 3
+    parameter = next(model.parameters())
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, 8, 8, device=parameter.device, dtype=parameter.dtype))
+    except RuntimeError:  # as torch says that a convolution expects other channels
+        return int(stated)
+    finally:
+        model.train(was_training)
+    return 3
+
+
+def restorer_of_rgb(model: nn.Module) -> nn.Module:
+    """Returns the network itself if it takes RGB; for a network of one channel, one that runs it on the luma.
+
+    Raises:
+        OptionsError: it takes another number of channels, or gives another number than it takes.
+    """
+    channels = input_channels(model)
+    given = vars(model).get("model_args", {}).get("num_out_ch", channels)
+    if channels == 3 and given == 3:
+        return model
+    spec = spec_of(model)
+    if channels not in (1, 3) or given != channels:
+        name = type(model).__name__ if spec is None else spec.name
+        raise OptionsError(
+            f"{name} takes {channels} channels and gives {given}; images are restored by networks of 3 (RGB) "
+            "or of 1 (luma)"
+        )
+    return LumaRestorer(model, int(getattr(model, "scale", 1)), spec)
 
 
 def build(arch: str, /, **arguments: Any) -> nn.Module:

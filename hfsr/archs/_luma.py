@@ -7,9 +7,15 @@ the network's luma differs from the enlarged one: that keeps gray exactly gray.
 
 from __future__ import annotations
 
-from torch import Tensor
+import dataclasses
+from typing import Any
 
-__all__ = ["add_to_luma", "luma", "with_luma"]
+from torch import Tensor, nn
+
+from ._resize import Bicubic
+from ._spec import ArchSpec
+
+__all__ = ["LumaRestorer", "add_to_luma", "luma", "with_luma"]
 
 _RED, _GREEN, _BLUE = 65.481 / 255, 128.553 / 255, 24.966 / 255
 _BLACK = 16 / 255
@@ -37,3 +43,35 @@ def add_to_luma(rgb: Tensor, difference: Tensor) -> Tensor:
 def with_luma(rgb: Tensor, y: Tensor) -> Tensor:
     """The chroma of an image, with the luma `y`, (B, 1, H, W)."""
     return add_to_luma(rgb, y - luma(rgb))
+
+
+class LumaRestorer(nn.Module):
+    """Restores RGB by a network of one channel: it makes the luma, bicubic interpolation the chroma.
+
+    Args:
+        network: takes and gives (B, 1, H, W), the luma; shared, not copied.
+        scale: output px per input px.
+        spec: of the network, where it has one.
+    """
+
+    def __init__(self, network: nn.Module, scale: int, spec: ArchSpec | None = None) -> None:
+        super().__init__()
+        self.network, self.scale = network, scale
+        self.enlarge = Bicubic(scale) if scale > 1 else None
+        self.model_args: dict[str, Any] = {**vars(network).get("model_args", {}), "num_in_ch": 3}
+        self.spec = spec
+        if spec is not None:
+            radius = spec.radius
+            self.spec = dataclasses.replace(spec, luma=True, radius=lambda args: max(2, radius(args)))
+        self.train(network.training)
+
+    def core(self, x: Tensor) -> Tensor:
+        core: Any = self.network.core
+        return self._with_chroma(x, core(luma(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: RGB, nominally [0, 1], (B, 3, H*scale, W*scale)."""
+        return self._with_chroma(x, self.network(luma(x)))
+
+    def _with_chroma(self, x: Tensor, y: Tensor) -> Tensor:
+        return with_luma(x if self.enlarge is None else self.enlarge(x), y)

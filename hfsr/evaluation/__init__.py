@@ -4,7 +4,7 @@ The protocol is that of the published tables: GT cropped to a multiple of the sc
 unless it is given, the result clamped and rounded to 8 bit, MATLAB luma, `scale` px cropped on each side.
 """
 
-from hfsr.evaluation.benchmark import evaluate, evaluate_folder, score_image
+from hfsr.evaluation.benchmark import eight_bit_luma, evaluate, evaluate_folder, score_image
 from hfsr.evaluation.calibration import calibration_samples
 from hfsr.evaluation.degradation_spec import DegradationSpec
 from hfsr.evaluation.example import device_name, make_example_image, measure_seconds
@@ -22,6 +22,7 @@ __all__ = [
     "calibration_samples",
     "compare_tiling",
     "device_name",
+    "eight_bit_luma",
     "evaluate",
     "evaluate_folder",
     "find_pairs",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hfsr import images
 from hfsr.errors import OptionsError
+from hfsr.model_zoo import restorer_of_rgb
 
 from .approximate.overlapping_tiles import OverlapPlan
 from .arguments import check_flag, check_model, check_tensor, parse_tile
@@ -69,7 +70,7 @@ class Upscaler:
         device: str | torch.device | None = None,
         self_ensemble: bool = False,
     ) -> None:
-        model = check_model(model)
+        model = restorer_of_rgb(check_model(model))
         self.tile = parse_tile(tile)
         self.device = choose_device(device)
         dtype = "auto" if dtype is None else dtype

@@ -44,6 +44,8 @@ __all__ = [
     "build_dataset",
     "build_network",
     "build_section",
+    "channels_of",
+    "check_channels",
     "files_of",
     "in_words_of_the_compiler",
     "load_options",
@@ -176,6 +178,56 @@ def build_section(section: Typed, **defaults: Any) -> nn.Module:
     if empty:
         raise OptionsError(f"{section.type}: {empty} has no elements; widths must be 1 or more")
     return network
+
+
+_CHANNEL_KEYS = (
+    *("num_in_ch", "in_chans", "inp_channels", "in_channels", "img_channel", "in_nc", "num_channels"),
+    "n_colors",
+)
+"""What networks of other packages call the channels of their input."""
+
+
+def channels_of(options: TrainOptions, network: nn.Module) -> int:
+    """Channels of the images that `network_g` takes; for a network of another package, as the file states."""
+    if options.network_g.type in ARCHS:
+        return model_zoo.input_channels(network)
+    arguments = options.network_g.arguments
+    return next((int(arguments[key]) for key in _CHANNEL_KEYS if isinstance(arguments.get(key), int)), 3)
+
+
+def check_channels(options: TrainOptions, network: nn.Module) -> None:
+    """
+    Raises:
+        OptionsError: the data sets give images of other channels than the networks take.
+    """
+    channels, name = channels_of(options, network), options.network_g.type
+    if channels not in (1, 3):
+        raise OptionsError(
+            f"network_g: {name} takes images of {channels} channels; images have 3 (RGB), or 1 with color: y "
+            "in each data set"
+        )
+    stated = vars(network).get("model_args", options.network_g.arguments)
+    given = stated.get("num_out_ch", channels)
+    if given != channels:
+        raise OptionsError(f"network_g: {name} takes {channels} channels and gives {given}; make them equal")
+    for key, section in options.datasets.items():
+        color = section.arguments.get("color", "rgb")
+        if channels == 1 and color != "y":
+            raise OptionsError(
+                f"datasets.{key}.color: {name} takes images of one channel; write color: y, which gives it "
+                "their luma"
+            )
+        if channels == 3 and color == "y":
+            raise OptionsError(
+                f"datasets.{key}.color: y gives images of one channel, {name} takes 3; leave it out, or set "
+                "the network's channels to 1"
+            )
+    if channels == 3 or options.train is None:
+        return
+    if options.train.pixel_y_channel or options.train.luma_opt:
+        raise OptionsError("train: pixel_y_channel and luma_opt take RGB; with color: y leave them out")
+    if options.network_d is not None and options.network_d.arguments.get("num_in_ch", 3) != 1:
+        raise OptionsError("network_d.num_in_ch: must be 1, as the images have one channel with color: y")
 
 
 def build_dataset(options: TrainOptions, key: str) -> Any:

@@ -13,7 +13,7 @@ from hfsr.errors import CheckpointError, OptionsError
 from hfsr.options import TrainOptions
 
 from .pretrained import load_pretrained
-from .setup import build_network
+from .setup import build_network, check_channels
 from .state.file_writing import write_atomically
 from .state.run_dirs import RunDirs
 from .validation.restoration import Restoration
@@ -51,6 +51,7 @@ def test(options: TrainOptions, *, root: Path | None = None) -> Tested:  # noqa:
         )
     use_gpu = options.num_gpu != 0 and torch.cuda.is_available()
     network, source = _trained_network(options, folders)
+    check_channels(options, network)
     network = network.to("cuda" if use_gpu else "cpu").eval()
     suffix = options.val.suffix or options.name
 

@@ -101,6 +101,8 @@ class Content(nn.Module):
             found["luma"] = self.luma(sr, of_pixels)
         if self.spectral is not None:
             found["fft"] = self.spectral(sr, of_pixels)
+        if sr.shape[1] == 1:  # networks of features take RGB
+            sr, of_features = (x.expand(-1, 3, -1, -1) for x in (sr, of_features))
         if self.perceptual is not None:
             found["percep"], found["style"] = self.perceptual(sr, of_features)
         if self.texture is not None:

@@ -18,17 +18,18 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hfsr.archs import LumaRestorer, luma
 from hfsr.degradations import Bicubic, Chain, Seeded
 from hfsr.errors import HfsrError, OptionsError
-from hfsr.evaluation import Pair, Report, Scores, evaluate, network_input, summarize
-from hfsr.images import LoadedImage, from_rgb_float, write_image
+from hfsr.evaluation import Pair, Report, Scores, eight_bit_luma, evaluate, network_input, summarize
+from hfsr.images import LoadedImage, from_rgb_float, quantize, write_image
 from hfsr.inference import Upscaler
-from hfsr.model_zoo import is_luma_network
+from hfsr.model_zoo import is_luma_network, spec_of
 from hfsr.options import TrainOptions
 from hfsr.options.models import Typed
 from hfsr.registry import ARCHS, METRICS
 
-from ..setup import build_dataset, files_of
+from ..setup import build_dataset, channels_of, files_of
 from .restoration import Restoration, needs_reference
 from .size_multiple import SizePadding, find_size_multiple
 
@@ -213,6 +214,12 @@ class Validator:
             else:
                 self._restore_set(network, name, [pair], None)
 
+    def _restorer_of_rgb(self, network: nn.Module) -> nn.Module:
+        """The network, or one that runs it on luma where it has one channel."""
+        if channels_of(self.options, network) == 1:
+            return LumaRestorer(network, self.options.scale, spec_of(network))
+        return network
+
     def _size_multiple(self, network: nn.Module) -> int:
         """What the sides of an image must be multiples of; our networks take any size."""
         section, window = self.options.network_g, self.options.val.window_size
@@ -227,6 +234,8 @@ class Validator:
         self, network: nn.Module, name: str, pairs: list[Pair], save: SaveTo | None, show: Show | None
     ) -> Measurement:
         scale, tile = self.options.scale, self.options.val.tile_size
+        network = self._restorer_of_rgb(network)
+        gray = isinstance(network, LumaRestorer)
         restore = CapturingModel(network, tile, self._size_multiple(network))
         measured: list[tuple[Scores, dict[str, float]]] = []
 
@@ -241,7 +250,10 @@ class Validator:
                 gt = _rgb(pairs[done - 1].load(_UNCHANGED, scale)[1])
             if show is not None and gt is not None:
                 show(from_rgb_float(restore.lq), sr, gt)
-            values = {} if gt is None else {key: _measured(m, sr, gt) for key, m in self.metrics.items()}
+            compared = sr, gt
+            if gray and gt is not None:  # the network's own luma, as BasicSR measures it
+                compared = quantize(luma(restore.result)[0, 0])[..., None], eight_bit_luma(gt)[..., None]
+            values = {} if gt is None else {key: _measured(m, *compared) for key, m in self.metrics.items()}
             measured.append((scores, values))
 
         protocol = {}
@@ -266,6 +278,7 @@ class Validator:
     def _restore_set(
         self, network: nn.Module, name: str, pairs: list[Pair], save: SaveTo | None
     ) -> Restoration:
+        network = self._restorer_of_rgb(network)
         model = CapturingModel(network, self.options.val.tile_size, self._size_multiple(network))
         values: list[dict[str, float]] = []
         folder: Path | None = None
