@@ -118,6 +118,8 @@ class TypedSection:
         name = self.section.get("type")
         if not self.is_known():
             message = f"no {self.kind.title} named '{name}'{suggest(str(name), self.kind.items)}"
+            if self.kind.title == "network":
+                message += "; one of your own needs import: [its module]"
             yield (*self.place, "type"), {"type": "value_error", "msg": message}
         if not isinstance(name, str) or name not in self.kind.items:
             return
