@@ -44,6 +44,23 @@ def _table(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
     return "\n".join([_row(*header), _row(*["---"] * len(header)), *(_row(*row) for row in rows)])
 
 
+# Option files of other programs
+
+
+def dialects() -> str:
+    """Names of other programs in option files, with what they become."""
+    from hfsr.options import dialects as known
+
+    rows = [(f"`model_type: {name}`", f"`model_type: {ours}`") for name, ours in known.MODEL_TYPES.items()]
+    rows += [(f"data set `{name}`", f"`{ours}`") for name, ours in known.DATASET_TYPES.items()]
+    rows += [(f"`{'.'.join(place)}`", f"`{name}`") for place, name in known.RENAMED.items()]
+    rows += [
+        (f"`{'.'.join(place)}`", f"no effect: {ignored.reason}")
+        for place, ignored in known.WITHOUT_EFFECT.items()
+    ]
+    return _table(("there", "here"), rows)
+
+
 # Commands, from their parsers
 
 
@@ -203,5 +220,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "networks": networks,
     "option-keys": option_keys,
+    "dialects": dialects,
     "registered": registered,
 }

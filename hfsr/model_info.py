@@ -104,7 +104,11 @@ def multiply_adds(arch: str, arguments: dict[str, Any]) -> int:
         model = model_zoo.build(arch, **arguments).eval()
     scale = ARCHS[arch].scale_of(arguments)
     x = torch.empty(
-        1, ARCHS[arch].in_channels, int(OUTPUT_SIZE[0] // scale), int(OUTPUT_SIZE[1] // scale), device="meta"
+        1,
+        model_zoo.input_channels(model),
+        int(OUTPUT_SIZE[0] // scale),
+        int(OUTPUT_SIZE[1] // scale),
+        device="meta",
     )
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

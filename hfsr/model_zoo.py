@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hfsr import _resources
@@ -20,6 +21,7 @@ __all__ = [
     "check_restorer",
     "create_model",
     "default_task",
+    "input_channels",
     "is_luma_network",
     "list_archs",
     "list_models",
@@ -141,6 +143,28 @@ def check_restorer(model: nn.Module) -> None:
             "them)"
         )
     check_channels(spec, vars(model)["model_args"], source="the model")
+
+
+def input_channels(model: nn.Module) -> int:
+    """Returns the channels of the images that a network takes: 3 for RGB, 1 for luma, or another number.
+
+    Networks that always compute luma alone (VDSR, FSRCNN) take RGB.
+    """
+    if has_one_channel(model):
+        return 1
+    stated = vars(model).get("model_args", {}).get("num_in_ch", 3)
+    if stated == 3:
+        return 3
+    parameter = next(model.parameters())
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, 8, 8, device=parameter.device, dtype=parameter.dtype))
+    except RuntimeError:  # as torch says that a convolution expects other channels
+        return int(stated)
+    finally:
+        model.train(was_training)
+    return 3
 
 
 def build(arch: str, /, **arguments: Any) -> nn.Module:

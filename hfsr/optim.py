@@ -1,6 +1,7 @@
 """Optimizers by name, parameter groups, and learning-rate schedules.
 
-Optimizers of torch.optim have the names of their classes (`AdamW`), those of timm their names there (`lamb`).
+Optimizers of torch.optim have the names of their classes (`AdamW`), those of timm their names there (`lamb`)
+or the names of their classes (`Lion`).
 
 A schedule is a function of the iteration without state, so a resumed run continues with exactly the same
 learning rates.
@@ -12,7 +13,7 @@ import fnmatch
 import importlib
 import inspect
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -56,20 +57,20 @@ class _Optimizers(Mapping[str, Factory]):
 
 
 def _timm_optimizer(name: str) -> Factory | None:
-    """Returns the optimizer of timm of that name, or None; timm's names are lower case."""
-    if not name.islower():
-        return None
+    """Returns the optimizer of timm of that name or of a class of that name, or None."""
     try:
         _compat.import_torchvision()
         timm_optim = importlib.import_module("timm.optim")
     except (ModuleNotFoundError, MissingDependencyError):
         return None
-    if name not in timm_optim.list_optimizers():
+    if name.lower() not in timm_optim.list_optimizers():
         return None
-    info = timm_optim.get_optimizer_info(name)
+    info = timm_optim.get_optimizer_info(name.lower())
     if info.second_order or isinstance(info.opt_class, str):
         return None
-    return timm_optim.get_optimizer_class(name)
+    if not name.islower() and info.opt_class.__name__ != name:
+        return None
+    return timm_optim.get_optimizer_class(name.lower())
 
 
 OPTIMIZERS: Mapping[str, Factory] = _Optimizers(
@@ -173,14 +174,20 @@ def multi_step(
     return factor
 
 
-def cosine_restart(
-    base: float, *, periods: Sequence[int], restart_weights: Sequence[float] = (1.0,), eta_min: float = 0.0
+def cosine_cycles(
+    base: float,
+    *,
+    periods: Sequence[int],
+    eta_mins: Sequence[float],
+    restart_weights: Sequence[float] = (1.0,),
 ) -> LRSchedule:
-    """Cosine annealing to `eta_min` in each period; a period starts at its weight times the base rate.
+    """Cosine annealing in cycles: each starts at its weight times the base rate and ends at its own minimum.
+
+    As in BasicSR, the iteration after `periods[0]` iterations is still the end of the first cycle.
 
     Raises:
-        OptionsError: `periods` and `restart_weights` differ in length, or `periods` is empty or has a period
-            of 0.
+        OptionsError: `periods`, `eta_mins` and `restart_weights` differ in length, or `periods` is empty or
+            has a period of 0.
     """
     if not periods or min(periods) < 1:
         raise OptionsError(
@@ -188,30 +195,82 @@ def cosine_restart(
         )
     if len(restart_weights) == 1:
         restart_weights = list(restart_weights) * len(periods)
-    if len(restart_weights) != len(periods):
-        raise OptionsError(f"{len(periods)} periods need as many restart_weights, not {len(restart_weights)}")
+    for name, values in (("restart_weights", restart_weights), ("eta_mins", eta_mins)):
+        if len(values) != len(periods):
+            raise OptionsError(f"{len(periods)} periods need as many {name}, not {len(values)}")
     ends = [sum(periods[: i + 1]) for i in range(len(periods))]
-    floor = eta_min / base
 
     def factor(iteration: int) -> float:
         done = iteration - 1
-        index = min(bisect_right(ends, done), len(ends) - 1)
+        index = min(bisect_left(ends, done), len(ends) - 1)
         progress = min(1.0, (done - (ends[index] - periods[index])) / periods[index])
+        floor = eta_mins[index] / base
         return floor + restart_weights[index] * 0.5 * (1 - floor) * (1 + math.cos(math.pi * progress))
 
     return factor
 
 
+def cosine_restart(
+    base: float, *, periods: Sequence[int], restart_weights: Sequence[float] = (1.0,), eta_min: float = 0.0
+) -> LRSchedule:
+    """As `cosine_cycles`, all cycles with the same minimum."""
+    eta_mins = [eta_min] * len(periods)
+    return cosine_cycles(base, periods=periods, eta_mins=eta_mins, restart_weights=restart_weights)
+
+
 def cosine(base: float, *, T_max: int, eta_min: float = 0.0) -> LRSchedule:  # noqa: N803  (name in option files)
-    """Cosine annealing from the base rate to `eta_min` over `T_max` iterations, then constant."""
-    return cosine_restart(base, periods=[T_max], eta_min=eta_min)
+    """Cosine annealing from the base rate to `eta_min` over `T_max` iterations; then back, as torch's.
+
+    Raises:
+        OptionsError: `T_max` is below 1.
+    """
+    if T_max < 1:
+        raise OptionsError(f"a cosine over {T_max} iterations is not possible; use a T_max of 1 or more")
+    floor = eta_min / base
+    return lambda iteration: floor + 0.5 * (1 - floor) * (1 + math.cos(math.pi * (iteration - 1) / T_max))
+
+
+def linear(base: float, *, total_iter: int) -> LRSchedule:
+    """Linear decay from the base rate to 0 over `total_iter` iterations (LinearLR of BasicSR's forks)."""
+    if total_iter < 1:
+        raise OptionsError(f"LinearLR: total_iter {total_iter} is not possible; use 1 or more")
+    return lambda iteration: max(0.0, 1 - (iteration - 1) / total_iter)
+
+
+def vibrate(base: float, *, total_iter: int) -> LRSchedule:
+    """Eighty triangular waves below a falling envelope (VibrateLR of BasicSR's forks).
+
+    The envelope falls linearly from 1 to 0 over the first 3/8 of `total_iter`, then is 0.2 up to 5/8, then
+    0.1. Within the first half wave the factor is at least 0.1.
+
+    Raises:
+        OptionsError: `total_iter` is too small for eighty waves of two iterations.
+    """
+    if total_iter < 160:
+        raise OptionsError(f"VibrateLR: total_iter {total_iter} is too small; use 160 or more")
+    wave = total_iter // 80
+    half = wave // 2
+
+    def factor(iteration: int) -> float:
+        done = iteration - 1
+        progress = done / total_iter
+        envelope = 1 - progress * 8 / 3 if progress < 3 / 8 else 0.2 if progress < 5 / 8 else 0.1
+        rise = done % wave / half
+        weight = envelope * (rise if rise < 1 else 2 - rise)
+        return max(0.1, weight) if done < half else weight
+
+    return factor
 
 
 SCHEDULERS: Mapping[str, Callable[..., LRSchedule]] = {
+    "CosineAnnealingLR": cosine,
+    "CosineAnnealingRestartCyclicLR": cosine_cycles,
     "CosineAnnealingRestartLR": cosine_restart,
+    "LinearLR": linear,
     "MultiStepLR": multi_step,
     "MultiStepRestartLR": multi_step,
     "TrueCosineAnnealingLR": cosine,
+    "VibrateLR": vibrate,
 }
 
 

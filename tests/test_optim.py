@@ -50,18 +50,62 @@ def test_multi_step_restarts_match_basicsr():
         build_schedule("MultiStepLR", BASE, milestones=[5], restarts=[0, 9])
 
 
-def test_cosine_matches_torch():
-    expected = torch_factors(CosineAnnealingLR, T_max=40, eta_min=1e-7)
-    assert factors_of("TrueCosineAnnealingLR", T_max=40, eta_min=1e-7) == pytest.approx(expected)
+@pytest.mark.parametrize("name", ["TrueCosineAnnealingLR", "CosineAnnealingLR"])
+@pytest.mark.parametrize("period", [40, 15])
+def test_cosine_matches_torch(name, period):
+    expected = torch_factors(CosineAnnealingLR, T_max=period, eta_min=1e-7)
+    assert factors_of(name, T_max=period, eta_min=1e-7) == pytest.approx(expected)
 
 
-def test_cosine_restarts():
+def test_cosine_restarts_match_basicsr():
+    bridge.import_basicsr()
+    from basicsr.models.lr_scheduler import CosineAnnealingRestartLR
+
+    arguments = {"periods": [10, 20, 10], "restart_weights": [1, 0.5, 0.25], "eta_min": 1e-6}
+    assert factors_of("CosineAnnealingRestartLR", **arguments) == pytest.approx(
+        torch_factors(CosineAnnealingRestartLR, **arguments)
+    )
+
+
+def test_a_cosine_stays_at_its_minimum_after_the_last_period():
     schedule = build_schedule("CosineAnnealingRestartLR", BASE, periods=[10, 20], restart_weights=[1, 0.5])
-    assert schedule(1) == pytest.approx(1)
-    assert schedule(6) == pytest.approx(0.5)
-    assert schedule(11) == pytest.approx(0.5)
-    assert schedule(21) == pytest.approx(0.25)
     assert schedule(31) == schedule(1000) == pytest.approx(0)
+
+
+def test_cyclic_cosine_has_a_minimum_for_each_cycle():
+    schedule = build_schedule(
+        "CosineAnnealingRestartCyclicLR",
+        2e-4,
+        periods=[10, 20],
+        restart_weights=[1, 1],
+        eta_mins=[3e-4, 1e-6],
+    )
+    for iteration in range(1, 31):
+        done = iteration - 1
+        start, period, lowest = (0, 10, 3e-4) if done <= 10 else (10, 20, 1e-6)
+        expected = lowest + (2e-4 - lowest) * (1 + math.cos(math.pi * (done - start) / period)) / 2
+        assert schedule(iteration) * 2e-4 == pytest.approx(expected)
+    with pytest.raises(OptionsError, match="2 periods need as many eta_mins, not 1"):
+        build_schedule("CosineAnnealingRestartCyclicLR", BASE, periods=[1, 2], eta_mins=[0])
+
+
+def test_linear_decay():
+    assert factors_of("LinearLR", total_iter=50) == pytest.approx([1 - done / 50 for done in range(40)])
+    assert build_schedule("LinearLR", BASE, total_iter=50)(80) == 0
+
+
+def test_vibrating_rate():
+    """The envelope at the crests of its waves, and zero between them."""
+    schedule = build_schedule("VibrateLR", BASE, total_iter=800)  # waves of 10 iterations
+    assert [schedule(1 + done) for done in range(6)] == pytest.approx(
+        [0.1, *((1 - done / 300) * done / 5 for done in range(1, 6))]
+    )
+    assert schedule(1 + 105) == pytest.approx(1 - 105 / 300)
+    assert schedule(1 + 305) == pytest.approx(0.2)
+    assert schedule(1 + 505) == pytest.approx(0.1)
+    assert schedule(1 + 310) == pytest.approx(0)
+    with pytest.raises(OptionsError, match="total_iter 100 is too small; use 160 or more"):
+        build_schedule("VibrateLR", BASE, total_iter=100)
 
 
 def test_periods_and_weights_must_have_equal_length():
@@ -78,7 +122,7 @@ def test_periods_and_weights_must_have_equal_length():
     ],
 )
 def test_empty_cosine_period(name, arguments):
-    with pytest.raises(OptionsError, match=r"a cosine over \[.*\] iterations is not possible; use numbers"):
+    with pytest.raises(OptionsError, match=r"a cosine over .* iterations is not possible; use (a|numbers)"):
         build_schedule(name, BASE, **arguments)
 
 
@@ -103,3 +147,24 @@ def test_invalid_optimizer_arguments(arguments):
     with pytest.raises(OptionsError, match="the optimizer Adam cannot be built: ") as caught:
         build_optimizer("Adam", [torch.zeros(1, requires_grad=True)], **arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_lion_by_the_name_of_its_class():
+    """The sign of a momentum, then weight decay on the weight before the step (Chen et al., 2023)."""
+    weight = torch.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    expected, momentum = weight.detach().clone(), torch.zeros(3)
+    optimizer = build_optimizer("Lion", [weight], lr=0.01, betas=[0.9, 0.99], weight_decay=0.1)
+    for gradient in (torch.tensor([0.5, -0.1, 0.2]), torch.tensor([-0.3, -0.4, 0.1])):
+        weight.grad = gradient
+        optimizer.step()
+        expected *= 1 - 0.01 * 0.1
+        expected -= 0.01 * (0.9 * momentum + 0.1 * gradient).sign()
+        momentum = 0.99 * momentum + 0.01 * gradient
+    assert torch.allclose(weight.detach(), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("AdamP", True), ("adamp", True), ("ADAMP", False), ("Lio", False)]
+)
+def test_names_of_optimizers_of_timm(name, known):
+    assert (name in OPTIMIZERS) is known

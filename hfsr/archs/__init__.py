@@ -31,7 +31,7 @@ from . import (
 )
 from ._blur import BlurPool
 from ._evidence import ARGUMENT, Evidence, Reading, SavedBy, stated_arguments
-from ._luma import has_one_channel, luma, with_luma
+from ._luma import LumaRestorer, has_one_channel, luma, with_luma
 from ._padding import pad_to_multiple, padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
 from ._quantized import QuantisedConv2d, input_ranges, quantize_layers
@@ -45,6 +45,7 @@ __all__ = [
     "BlurPool",
     "Enlargement",
     "Evidence",
+    "LumaRestorer",
     "PositionalEnlargement",
     "QuantisedConv2d",
     "Reading",

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from ._resize import Bicubic
 
-__all__ = ["add_to_luma", "has_one_channel", "luma", "supports_one_channel", "with_luma"]
+__all__ = [
+    "LumaRestorer",
+    "add_to_luma",
+    "has_one_channel",
+    "luma",
+    "supports_one_channel",
+    "with_luma",
+]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -76,3 +83,24 @@ def supports_one_channel(cls: type[ModuleT]) -> type[ModuleT]:
     cls.__init__ = init_with_enlargement  # type: ignore[method-assign]
     cls.core = core_for_rgb  # type: ignore[attr-defined]
     return cls
+
+
+class LumaRestorer(nn.Module):
+    """Restores RGB by a one-channel network of another package: luma by the network, chroma by bicubic.
+
+    Networks of `ARCHS` do so themselves (`supports_one_channel`).
+
+    Args:
+        network: maps (B, 1, H, W), the luma, to (B, 1, H*scale, W*scale); shared, not copied.
+        scale: output px per input px.
+    """
+
+    def __init__(self, network: nn.Module, scale: int) -> None:
+        super().__init__()
+        self.network, self.scale = network, scale
+        self.enlarge = Bicubic(scale) if scale > 1 else None
+        self.train(network.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Restores RGB in [0, 1], (B, 3, H, W), to (B, 3, H*scale, W*scale)."""
+        return with_luma(x if self.enlarge is None else self.enlarge(x), self.network(luma(x)))

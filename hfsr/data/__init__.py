@@ -5,8 +5,8 @@ Importing this package registers the data set types.
 
 from .datasets import PairedImageDataset, SampleImageDataset
 from .decoded_images import Imagestore, Progress
-from .file_lists import PairedFile, read_rgb, read_rgb_8bit
-from .loader import Batches
+from .file_lists import PairedFile, StoredPair, read_rgb, read_rgb_8bit
+from .loader import Batches, PairPool, Stages
 from .map_dataset import ForeignSource, MapDataset
 from .pairing import pair_folders
 from .patches import Batch, PatchCutter, PatchSource
@@ -19,6 +19,7 @@ __all__ = [
     "ForeignSource",
     "Imagestore",
     "MapDataset",
+    "PairPool",
     "PairedFile",
     "PairedImageDataset",
     "PatchCutter",
@@ -26,6 +27,8 @@ __all__ = [
     "Progress",
     "SampleImageDataset",
     "SingleImageDataset",
+    "Stages",
+    "StoredPair",
     "pair_folders",
     "read_rgb",
     "read_rgb_8bit",

@@ -15,14 +15,15 @@ from hfsr.registry import DATASETS
 from .cache import ImageCache, default_folder
 from .decoded_images import Imagestore, Progress
 from .file_lists import PairedFile, StoredPair, as_folders
-from .meta_info import listed_pairs
+from .meta_info import listed_pairs, pairs_of_list
 from .pairing import Located, pair_folders, with_unique_names
 from .patches import PatchCutter
 from .scales import MixedScales
 
-__all__ = ["PairedImageDataset", "SampleImageDataset"]
+__all__ = ["Color", "PairedImageDataset", "SampleImageDataset", "check_backend"]
 
 
+Color = Literal["rgb", "y"]
 Sampling = Literal["picture", "area"]
 Degradation = dict[str, Any] | list[dict[str, Any]]
 """Sections with a `type`, one for each step."""
@@ -41,6 +42,8 @@ class _Reading:
     seed: int
     scales: list[float] | None = None
     lq_size: int | None = None
+    sharpen_gt: bool = False
+    to_luma: bool = False
     skip_unreadable: bool = False
     cache: ImageCache | None = None
 
@@ -48,13 +51,12 @@ class _Reading:
 class _Images:
     """Files that are either cut into patches (training) or measured whole (validation)."""
 
-    files: list[PairedFile]
+    files: list[PairedFile | StoredPair]
     degradation: Seeded
     """Makes the LQ pictures that are not given when whole images are measured."""
 
     def __init__(self, files: Sequence[PairedFile | StoredPair], reading: _Reading) -> None:
-        self.sources, self.reading = list(files), reading
-        self.files = [file for file in files if isinstance(file, PairedFile)]
+        self.files, self.reading = list(files), reading
         self.scale = reading.scale
         self.chain: Chain = build_chain(reading.degradation, reading.scale)
         self.degradation = Seeded(self.chain, reading.seed)
@@ -71,6 +73,7 @@ class _Images:
             "use_hflip": how.use_hflip,
             "use_rot": how.use_rot,
             "sampling": how.sampling,
+            "to_luma": how.to_luma,
         }
         if how.scales:
             store = self._store(Chain([]), 1, progress)
@@ -87,12 +90,19 @@ class _Images:
                 "datasets.train.gt_size: is missing; the side of a GT patch in px, for example 96"
             )
         beforehand, each_time = self.chain.split()
+        if how.sharpen_gt and beforehand.steps and any(source.lq is None for source in self.files):
+            raise OptionsError(
+                "datasets.train.sharpen_gt: LQ must be given, or made by a degradation that begins with a "
+                "random step, such as SecondOrder; leave it out"
+            )
         store = self._store(beforehand, self.scale, progress)
-        return PatchCutter(store, gt_size=how.gt_size, degradation=each_time, seed=seed, **cutting)
+        return PatchCutter(
+            store, gt_size=how.gt_size, degradation=each_time, seed=seed, sharpen_gt=how.sharpen_gt, **cutting
+        )
 
     def _store(self, beforehand: Chain, scale: int, progress: Progress | None) -> Imagestore:
         return Imagestore(
-            self.sources,
+            self.files,
             scale=scale,
             degradation=beforehand,
             skip_unreadable=self.reading.skip_unreadable,
@@ -106,8 +116,8 @@ class PairedImageDataset(_Images):
     """Folders of good images, and folders of bad ones or MATLAB bicubic reductions made here.
 
     Args:
-        dataroot_gt: folder or list of folders, searched with their subfolders; for training also containers
-            of images: `.pack`, `.lmdb` (as BasicSR's), `.h5`.
+        dataroot_gt: folder or list of folders, searched with their subfolders; also containers of images:
+            `.pack`, `.lmdb` (as BasicSR's), `.h5`.
         dataroot_lq: likewise; `~` makes LQ from GT. An LQ image has the relative path of its GT image; names
             in other subfolders are found too where they are unambiguous.
         filename_tmpl: LQ name from the GT name, without ending.
@@ -121,7 +131,11 @@ class PairedImageDataset(_Images):
             that are measured must all be readable.
         cache: keep decoded images for the next start: true for the user's cache folder, or a folder.
         cache_gb: size of that folder above which the sets used least lately are removed from it.
+        color: "y" reads images as luma (MATLAB's), for networks with one channel.
+        sharpen_gt: training: losses may compare with sharpened GT (`train.usm`); LQ that is made here is made
+            from it (Real-ESRGAN).
         io_backend: accepted for BasicSR's files; what `dataroot_gt` is called decides.
+        meta_info: a text file with one pair per line, `GT, LQ`, relative to `dataroot_gt` and `dataroot_lq`.
         meta_info_file: a text file that names one image per line, relative to `dataroot_gt`; only these
             are read. Names may contain spaces; a size after them, `(height,width,channels)`, is optional.
         degradation: what makes LQ from GT: a section with a `type`, or a list of them, done in this order;
@@ -146,7 +160,10 @@ class PairedImageDataset(_Images):
         unreadable: Literal["stop", "skip"] = "stop",
         cache: bool | str = False,
         cache_gb: float = 20.0,
+        color: Color = "rgb",
+        sharpen_gt: bool = False,
         io_backend: dict[str, Any] | None = None,
+        meta_info: str | None = None,
         meta_info_file: str | None = None,
         degradation: Degradation | None = None,
         seed: int = 0,
@@ -163,19 +180,26 @@ class PairedImageDataset(_Images):
             )
         if lq_size is not None and not scales:
             raise OptionsError(f"datasets.{phase}: lq_size goes with scales; otherwise give gt_size")
-        if io_backend is not None and io_backend.get("type", "disk") not in ("disk", "lmdb", "hdf5"):
+        check_backend(io_backend, phase)
+        if meta_info is not None and meta_info_file is not None:
             raise OptionsError(
-                f"datasets.{phase}.io_backend: {io_backend['type']!r} is not read; allowed: disk, lmdb, hdf5"
+                f"datasets.{phase}: meta_info lists pairs, meta_info_file GT images; leave one out"
             )
-        files = pair_folders(
-            as_folders(dataroot_gt),
-            as_folders(dataroot_lq),
-            place=f"datasets:{phase}",
-            template=filename_tmpl,
-            scale=scale,
-        )
-        if phase != "train" and any(isinstance(file, StoredPair) for file in files):
-            raise OptionsError(f"datasets.{phase}: images that are measured must be files in a folder")
+        if meta_info is not None:
+            files = pairs_of_list(
+                Path(meta_info).expanduser(),
+                as_folders(dataroot_gt),
+                as_folders(dataroot_lq),
+                f"datasets.{phase}",
+            )
+        else:
+            files = pair_folders(
+                as_folders(dataroot_gt),
+                as_folders(dataroot_lq),
+                place=f"datasets:{phase}",
+                template=filename_tmpl,
+                scale=scale,
+            )
         if meta_info_file is not None:
             files = listed_pairs(files, Path(meta_info_file).expanduser(), f"datasets.{phase}")
         super().__init__(
@@ -190,6 +214,8 @@ class PairedImageDataset(_Images):
                 seed=seed,
                 scales=scales,
                 lq_size=lq_size,
+                sharpen_gt=sharpen_gt,
+                to_luma=color == "y",
                 skip_unreadable=unreadable == "skip",
                 cache=_cache(cache, cache_gb),
             ),
@@ -202,7 +228,8 @@ class SampleImageDataset(_Images):
 
     Args:
         names: files of `skimage/data`, with their ending.
-        gt_size, use_hflip, use_rot, sampling, degradation, seed, scale, phase: as `PairedImageDataset`.
+        gt_size, use_hflip, use_rot, sampling, degradation, seed, color, sharpen_gt, scale, phase: as
+            `PairedImageDataset`.
     """
 
     def __init__(
@@ -215,6 +242,8 @@ class SampleImageDataset(_Images):
         sampling: Sampling = "area",
         degradation: Degradation | None = None,
         seed: int = 0,
+        color: Color = "rgb",
+        sharpen_gt: bool = False,
         scale: int = 1,
         phase: str = "train",
     ) -> None:
@@ -241,8 +270,21 @@ class SampleImageDataset(_Images):
                 sampling=sampling,
                 degradation=degradation,
                 seed=seed,
+                sharpen_gt=sharpen_gt,
+                to_luma=color == "y",
             ),
         )
+
+
+def check_backend(io_backend: dict[str, Any] | None, phase: str) -> None:
+    """Checks that images are read from a supported kind of store.
+
+    Raises:
+        OptionsError: images are to be read from something that is not supported.
+    """
+    kind = (io_backend or {}).get("type", "disk")
+    if kind not in ("disk", "lmdb", "hdf5"):
+        raise OptionsError(f"datasets.{phase}.io_backend: {kind!r} is not read; allowed: disk, lmdb, hdf5")
 
 
 def _cache(where: bool | str, gigabytes: float) -> ImageCache | None:

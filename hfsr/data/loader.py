@@ -2,15 +2,93 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .patches import Batch, PatchSource
+from hfsr.errors import OptionsError
+
+from .patches import Batch, PatchCutter, PatchSource
 from .randomness import epoch_order
 from .scales import MixedScales
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "PairPool", "Stages"]
+
+_ORDERS = 8
+"""Epochs whose order is remembered."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Stages of progressive training (Restormer): patches grow while batches shrink.
+
+    Args:
+        iters: iterations of each stage; the last one goes on to the end.
+        batch_sizes: patches per process and step.
+        gt_sizes: side of a GT patch in px.
+    """
+
+    iters: Sequence[int]
+    batch_sizes: Sequence[int]
+    gt_sizes: Sequence[int]
+
+    def at(self, iteration: int) -> tuple[int, int]:
+        """Batch size and side of a GT patch in an iteration, counted from 1."""
+        ends = np.cumsum(self.iters)
+        stage = min(int(np.searchsorted(ends, iteration)), len(ends) - 1)
+        return self.batch_sizes[stage], self.gt_sizes[stage]
+
+
+class PairPool:
+    """The order in which Real-ESRGAN's pool of pairs hands out pairs, as a function of the step.
+
+    The pool is filled by the first batches, which are used as they are. Then it is shuffled before each step,
+    gives its first pairs away and takes the new ones in their place. Only the numbers of the draws are kept
+    here, not the pairs: a pair is cut when it is handed out.
+
+    Args:
+        size: pairs, a multiple of the batch.
+        batch: pairs of a step.
+        seed: of the shuffling.
+    """
+
+    _REMEMBERED = 1024  # steps
+
+    def __init__(self, size: int, batch: int, seed: int) -> None:
+        self.size, self.batch, self.seed = size, batch, seed
+        self._lock = threading.Lock()
+        self._restart()
+
+    def at(self, step: int) -> NDArray[np.int64]:
+        """The numbers of the draws that make up the batch of a step; both are counted from 0."""
+        with self._lock:
+            if step not in self._given and step < self._next:
+                self._restart()
+            while self._next <= step:
+                self._given[self._next] = self._advance()
+                self._given.pop(self._next - self._REMEMBERED, None)
+                self._next += 1
+            return self._given[step]
+
+    def _restart(self) -> None:
+        self._rng = np.random.default_rng([self.seed, 0x9001])
+        self._pool = np.arange(0)
+        self._next = 0
+        self._given: dict[int, NDArray[np.int64]] = {}
+
+    def _advance(self) -> NDArray[np.int64]:
+        new = np.arange(self._next * self.batch, (self._next + 1) * self.batch)
+        if len(self._pool) < self.size:
+            self._pool = np.concatenate([self._pool, new])
+            return new
+        self._rng.shuffle(self._pool)
+        given = self._pool[: self.batch].copy()
+        self._pool[: self.batch] = new
+        return given
 
 
 class Batches:
@@ -25,6 +103,12 @@ class Batches:
         shuffle: a new order each epoch.
         seed: of the order.
         rank, world_size: this process and how many there are.
+        queue_size: pairs per process in the pool that batches are drawn from; 0 for none.
+        stages: of progressive training.
+        accum_iter: steps of an iteration, by which the stages count.
+
+    Raises:
+        OptionsError: stages or a pool of patches that cannot be cut so.
     """
 
     def __init__(
@@ -37,11 +121,23 @@ class Batches:
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        queue_size: int = 0,
+        stages: Stages | None = None,
+        accum_iter: int = 1,
     ) -> None:
         self.source, self.batch_size, self.shuffle, self.seed = source, batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
         self.epoch_length = len(source) * enlarge
-        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._orders: dict[int, NDArray[np.int64]] = {}
+        self.stages, self.accum_iter = stages, accum_iter
+        if stages is not None and not isinstance(source, PatchCutter):
+            raise OptionsError(
+                "datasets.train.gt_sizes: this data set gives patches of one size; leave out gt_sizes, "
+                "mini_batch_sizes and iters"
+            )
+        if queue_size and isinstance(source, MixedScales):
+            raise OptionsError("datasets.train.queue_size: needs patches of one scale; leave out scales")
+        self._pool = PairPool(queue_size * world_size, self.global_batch, seed) if queue_size else None
 
     @property
     def global_batch(self) -> int:
@@ -54,25 +150,52 @@ class Batches:
 
     def at(self, seen: int) -> Batch:
         """The batch of this process when all of them have drawn `seen` patches."""
+        step = seen // self.global_batch
+        count, gt_size = self.batch_size, None
+        if self.stages is not None:
+            number, gt_size = self.stages.at(step // self.accum_iter + 1)
+            count = min(number, count)
+        if self._pool is not None:
+            first = self.rank * self.batch_size
+            return self._drawn(self._pool.at(step)[first : first + count])
         start = seen + self.rank * self.batch_size
         parts: list[Batch] = []
-        left = self.batch_size
-        while left:
+        while count:
             epoch, position = divmod(start, self.epoch_length)
-            indices = self._epoch(epoch)[position : position + left]
-            parts.append(self._patches(epoch, indices, seen // self.global_batch))
-            start, left = start + len(indices), left - len(indices)
+            indices = self._epoch(epoch)[position : position + count]
+            parts.append(self._patches(epoch, indices, step, gt_size))
+            start, count = start + len(indices), count - len(indices)
         if len(parts) == 1:
             return parts[0]
         return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
-    def _patches(self, epoch: int, indices: NDArray[np.int64], step: int) -> Batch:
+    def _drawn(self, numbers: NDArray[np.int64]) -> Batch:
+        """The patches of draws of any epochs, in their order."""
+        epochs, positions = np.divmod(numbers, self.epoch_length)
+        order: list[NDArray[np.int64]] = []
+        parts: list[Batch] = []
+        for epoch in np.unique(epochs):
+            (here,) = np.nonzero(epochs == epoch)
+            order.append(here)
+            parts.append(self.source.batch(int(epoch), self._epoch(int(epoch))[positions[here]]))
+        back = torch.from_numpy(np.argsort(np.concatenate(order)))
+        return {key: torch.cat([part[key] for part in parts])[back] for key in parts[0]}
+
+    def _patches(
+        self, epoch: int, indices: NDArray[np.int64], step: int, gt_size: int | None = None
+    ) -> Batch:
         if isinstance(self.source, MixedScales):
             return self.source.batch(epoch, indices, step)
+        if gt_size is not None and isinstance(self.source, PatchCutter):
+            return self.source.batch(epoch, indices, gt_size)
         return self.source.batch(epoch, indices)
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
-        if self._order is None or self._order[0] != epoch:
+        orders = self._orders  # of a few epochs: threads and the pool go back and forth between them
+        if epoch not in orders:
             order = epoch_order(self.seed, epoch, self.epoch_length)
-            self._order = (epoch, order if self.shuffle else np.arange(self.epoch_length))
-        return self._order[1]
+            if len(orders) >= _ORDERS:
+                orders = {}
+            orders = {**orders, epoch: order if self.shuffle else np.arange(self.epoch_length)}
+            self._orders = orders
+        return orders[epoch]

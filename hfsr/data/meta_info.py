@@ -1,18 +1,19 @@
-"""Lists of images: the `meta_info_file` of a data set."""
+"""Lists of images: the `meta_info_file` and the `meta_info` of a data set."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from hfsr.errors import DataError, some_of
 
 from .containers import Entry
 from .file_lists import PairedFile, Place, StoredPair
+from .pairing import Located, with_unique_names
 
-__all__ = ["listed_pairs", "read_meta_info"]
+__all__ = ["listed_pairs", "pairs_of_list", "read_meta_info"]
 
 _SIZE = re.compile(r"\s+\(\s*\d+(\s*,\s*\d+)+\s*\)(\s+\d+)?\s*$")
 """What BasicSR writes after a name: `(height,width,channels)`, in LMDB also the compression level."""
@@ -24,7 +25,7 @@ def read_meta_info(text: str) -> list[str]:
 
 
 def listed_pairs(
-    pairs: Sequence[PairedFile | StoredPair], meta_info: Path, place: str
+    pairs: Sequence[PairedFile | StoredPair], meta_info: Path, place: str, *, root: str = "dataroot_gt"
 ) -> list[PairedFile | StoredPair]:
     """The pairs whose GT image a list names, by its path from the root or by the end of that path.
 
@@ -32,16 +33,12 @@ def listed_pairs(
         pairs: of the whole folder.
         meta_info: the list.
         place: the section of the option file, for the error.
+        root: the key of the folder, for the error.
 
     Raises:
         DataError: the list cannot be read, or names images that are missing or ambiguous.
     """
-    try:
-        text = meta_info.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{place}.meta_info_file: '{meta_info}' is not a text file in UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{place}.meta_info_file: cannot read '{meta_info}': {error.strerror}") from error
+    text = _text_of(meta_info, f"{place}.meta_info_file")
     by_name: dict[str, list[int]] = defaultdict(list)
     for index, pair in enumerate(pairs):
         for name in _names(pair.gt):
@@ -62,17 +59,60 @@ def listed_pairs(
             missing.append(name)
     if ambiguous:
         raise DataError(
-            f"'{meta_info}' names images that exist several times in dataroot_gt: {some_of(ambiguous)}; "
+            f"'{meta_info}' names images that exist several times in {root}: {some_of(ambiguous)}; "
             "write them with their subfolder"
         )
     if missing:
         raise DataError(
-            f"'{meta_info}' names {len(missing)} images that are not in dataroot_gt: {some_of(missing)}; "
-            "write one path per line, relative to dataroot_gt"
+            f"'{meta_info}' names {len(missing)} images that are not in {root}: {some_of(missing)}; "
+            f"write one path per line, relative to {root}"
         )
     if not kept:
-        raise DataError(f"'{meta_info}' names no images; write one path per line, relative to dataroot_gt")
+        raise DataError(f"'{meta_info}' names no images; write one path per line, relative to {root}")
     return [pair for index, pair in enumerate(pairs) if index in kept]
+
+
+def pairs_of_list(
+    meta_info: Path, gt: Sequence[Path], lq: Sequence[Path], place: str
+) -> list[PairedFile | StoredPair]:
+    """The pairs of a list that names both images of each, separated by a comma (Real-ESRGAN's).
+
+    Args:
+        meta_info: the list.
+        gt: the folder that the first names are relative to.
+        lq: the folder of the second names.
+        place: the section of the option file, for the error.
+
+    Raises:
+        DataError: the list cannot be read or holds something else, or images are missing.
+    """
+    if len(gt) != 1 or len(lq) != 1 or not (gt[0].is_dir() and lq[0].is_dir()):
+        raise DataError(f"{place}.meta_info: needs one folder each in dataroot_gt and dataroot_lq")
+    text = _text_of(meta_info, f"{place}.meta_info")
+    names = [line.strip().split(", ") for line in text.splitlines() if line.strip()]
+    wrong = next((", ".join(parts) for parts in names if len(parts) != 2), None)
+    if wrong is not None or not names:
+        raise DataError(
+            f"'{meta_info}' must have lines of two paths, 'GT, LQ'{f', not {wrong!r}' if wrong else ''}; "
+            "a list of GT images alone is a meta_info_file"
+        )
+    listed = [PairedFile(gt[0] / first, lq[0] / second) for first, second in names]
+    missing = [str(path) for pair in listed for path in (pair.gt, pair.lq) if path and not path.is_file()]
+    if missing:
+        raise DataError(f"'{meta_info}' names {len(missing)} images that are missing: {some_of(missing)}")
+    return with_unique_names(
+        (pair, Located(pair.gt, PurePosixPath(first)), gt[0])
+        for pair, (first, _) in zip(listed, names, strict=True)
+    )
+
+
+def _text_of(path: Path, place: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: '{path}' is not a text file in UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{place}: cannot read '{path}': {error.strerror}") from error
 
 
 def _names(place: Place) -> list[str]:

@@ -13,7 +13,7 @@ from hfsr.images import SUFFIXES
 from .containers import Entry, is_container, open_container
 from .file_lists import PairedFile, Place, StoredPair, find_images
 
-__all__ = ["Located", "pair_folders", "with_unique_names"]
+__all__ = ["Located", "find_singles", "pair_folders", "with_unique_names"]
 
 _Pair = PairedFile | StoredPair
 
@@ -72,6 +72,19 @@ def pair_folders(
             partners = _partners(images, _located(lq[index], f"{place}:dataroot_lq"), place, template, scale)
         pairs += [(_pair(one.place, lq_), one, root) for one, lq_ in zip(images, partners, strict=True)]
     return with_unique_names(pairs)
+
+
+def find_singles(roots: Sequence[Path], place: str) -> list[PairedFile | StoredPair]:
+    """The images of folders or containers, each in the place of `gt`, with a name of its own.
+
+    Raises:
+        DataError: no folder is given, or one is missing or empty.
+    """
+    if not roots:
+        raise DataError(f"{place} names no folder")
+    return with_unique_names(
+        (_pair(one.place, None), one, root) for root in roots for one in _located(root, place)
+    )
 
 
 def with_unique_names(pairs: Iterable[tuple[_Pair, Located, Path]]) -> list[_Pair]:

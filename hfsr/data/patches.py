@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hfsr.degradations import Chain
+from hfsr.archs import luma
+from hfsr.degradations import SHARPENING_REACH, Chain, sharpened
 from hfsr.errors import DataError
 
 from .decoded_images import Imagestore
@@ -20,7 +21,9 @@ from .randomness import uniforms
 __all__ = ["Batch", "PatchCutter", "PatchSource"]
 
 Batch = dict[str, Tensor]
-"""`lq` and `gt`: RGB in [0, 1], float32, (B, 3, h, w) and (B, 3, h*scale, w*scale), of any memory order."""
+"""`lq` and `gt`: RGB in [0, 1], float32, (B, 3, h, w) and (B, 3, h*scale, w*scale), of any memory order.
+
+With `sharpen_gt` also `gt_usm`, the sharpened `gt`; with `color: y` one channel, the luma."""
 
 
 class PatchSource(Protocol):
@@ -49,6 +52,8 @@ class PatchCutter:
         sampling: "picture" draws every image equally often, "area" in proportion to its pixels.
         seed: of all that is random here.
         degradation: done to each LQ patch after cutting and turning it.
+        sharpen_gt: give the sharpened GT patches too, and degrade those where LQ is made here.
+        to_luma: give lumas (MATLAB's) instead of RGB.
 
     Images smaller than a patch are left out; `left_out` counts them.
 
@@ -66,8 +71,11 @@ class PatchCutter:
         sampling: Literal["picture", "area"],
         seed: int,
         degradation: Chain | None = None,
+        sharpen_gt: bool = False,
+        to_luma: bool = False,
     ) -> None:
         scale = store.scale
+        self.sharpen_gt, self.to_luma = sharpen_gt, to_luma
         self.degradation = degradation or Chain([])
         self.reduction = self.degradation.scale
         if gt_size % scale:
@@ -90,13 +98,14 @@ class PatchCutter:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        side, size = self.side, self.side * self.scale
+    def batch(self, epoch: int, indices: NDArray[np.int64], gt_size: int | None = None) -> Batch:
+        """As `PatchSource.batch`; `gt_size` cuts smaller patches than usual, a multiple of the scale."""
+        side = self.side if gt_size is None else gt_size // self.scale
         draws = uniforms(self.seed, epoch, indices, 7)
-        lq: list[NDArray] = []
-        gt: list[NDArray] = []
+        patches: dict[str, list[NDArray]] = {}
         for index, draw in zip(indices.tolist(), draws.tolist(), strict=True):
-            low, high = self.pairs[self._image(index, draw[0])]
+            pair = self.pairs[self._image(index, draw[0])]
+            low = pair[0]
             top = int(draw[1] * (low.shape[0] // self.reduction - side + 1))
             left = int(draw[2] * (low.shape[1] // self.reduction - side + 1))
             turn = _Turn(
@@ -104,34 +113,46 @@ class PatchCutter:
                 self.use_rot and draw[4] < 0.5,
                 self.use_rot and draw[5] < 0.5,
             )
-            lq.append(self._bad(low, top, left, turn, draw[6]))
-            top, left = top * self.scale, left * self.scale
-            gt.append(turn(high[top : top + size, left : left + size]))
-        return {"lq": _to_tensor(lq), "gt": _to_tensor(gt)}
+            for name, patch in self._cut(pair, top, left, side, turn, draw[6]).items():
+                patches.setdefault(name, []).append(patch)
+        tensors = {name: _to_tensor(listed) for name, listed in patches.items()}
+        return {name: luma(x) for name, x in tensors.items()} if self.to_luma else tensors
 
     def _image(self, index: int, draw: float) -> int:
         if self._shares is None:
             return index % len(self.pairs)
         return min(int(np.searchsorted(self._shares, draw, side="right")), len(self.pairs) - 1)
 
-    def _bad(self, low: NDArray, top: int, left: int, turn: _Turn, draw: float) -> NDArray:
-        """The LQ patch at (top, left): what surrounds it is degraded with it as far as it matters."""
-        side, chain = self.side * self.reduction, self.degradation
-        rows, columns = (
-            _around(corner * self.reduction, side, length, chain.reach, chain.grid)
-            for corner, length in zip((top, left), low.shape[:2], strict=True)
+    def _cut(
+        self, pair: tuple[NDArray, NDArray], top: int, left: int, side: int, turn: _Turn, draw: float
+    ) -> dict[str, NDArray]:
+        """The patches of a pair whose LQ patch of `side` px lies at (top, left).
+
+        What surrounds a patch is degraded and sharpened with it as far as it matters.
+        """
+        (low, high), chain, scale = pair, self.degradation, self.scale
+        size, reduction = side * scale, self.reduction
+        gt = turn(high[top * scale : top * scale + size, left * scale : left * scale + size])
+        reach = chain.reach + (SHARPENING_REACH if self.sharpen_gt and chain.steps else 0)
+        region, row, column = _surrounded(
+            low, (top * reduction, left * reduction), side * reduction, turn, reach, chain.grid
         )
-        region = turn(low[rows, columns])
         if not chain.steps:
-            return region
-        inside = top * self.reduction - rows.start, left * self.reduction - columns.start
-        top, left = (
-            place // self.reduction
-            for place in turn.corner(*inside, (rows.stop - rows.start, columns.stop - columns.start), side)
-        )
+            if not self.sharpen_gt:
+                return {"lq": region, "gt": gt}
+            around, row, column = _surrounded(
+                high, (top * scale, left * scale), size, turn, SHARPENING_REACH, 1
+            )
+            sharp = sharpened(around)[row : row + size, column : column + size]
+            return {"lq": region, "gt": gt, "gt_usm": sharp}
+        patches = {"gt": gt}
+        if self.sharpen_gt:
+            region = sharpened(region)
+            patches["gt_usm"] = region[row : row + size, column : column + size]
         # One draw with 53 random bits seeds all that this patch draws.
         bad = chain(np.ascontiguousarray(region), np.random.default_rng(int(draw * 2**53)))
-        return bad[top : top + self.side, left : left + self.side]
+        row, column = row // reduction, column // reduction
+        return {"lq": bad[row : row + side, column : column + side], **patches}
 
 
 @dataclass(frozen=True)
@@ -156,6 +177,19 @@ class _Turn:
         if self.over:
             top = size[0] - side - top
         return (left, top) if self.transpose else (top, left)
+
+
+def _surrounded(
+    image: NDArray, corner: tuple[int, int], side: int, turn: _Turn, reach: int, grid: int
+) -> tuple[NDArray, int, int]:
+    """A square of an image with what surrounds it, turned, and where the square then begins in it."""
+    rows, columns = (
+        _around(start, side, length, reach, grid)
+        for start, length in zip(corner, image.shape[:2], strict=True)
+    )
+    inside = corner[0] - rows.start, corner[1] - columns.start
+    top, left = turn.corner(*inside, (rows.stop - rows.start, columns.stop - columns.start), side)
+    return turn(image[rows, columns]), top, left
 
 
 def _around(start: int, side: int, length: int, reach: int, grid: int) -> slice:

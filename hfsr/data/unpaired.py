@@ -1,14 +1,19 @@
-"""LQ images without ground truth, which some recipes adapt to (`datasets.unpaired`)."""
+"""LQ images without ground truth: restored when testing, and what some recipes adapt to."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 from hfsr.errors import OptionsError
 from hfsr.registry import DATASETS
 
-from .datasets import Sampling
+from .datasets import Color, Sampling, check_backend
 from .decoded_images import Imagestore, Progress
-from .file_lists import PairedFile, as_folders, find_images
+from .file_lists import as_folders
 from .loader import Batches
+from .meta_info import listed_pairs
+from .pairing import find_singles
 from .patches import Batch, PatchCutter
 
 __all__ = ["BatchesBesideUnpaired", "SingleImageDataset"]
@@ -16,10 +21,14 @@ __all__ = ["BatchesBesideUnpaired", "SingleImageDataset"]
 
 @DATASETS.register
 class SingleImageDataset:
-    """Folders of LQ images.
+    """LQ images alone: `unpaired`, or a test or validation set without ground truth.
 
     Args:
-        dataroot_lq: folder or list of folders, searched with their subfolders.
+        dataroot_lq: folder or list of folders, searched with their subfolders; also containers of images.
+        meta_info_file: a text file that names one image per line, relative to `dataroot_lq`; only these are
+            read.
+        io_backend: accepted for BasicSR's files; what `dataroot_lq` is called decides.
+        color: "y" reads images as luma, for networks with one channel.
         lq_size: side of a patch in px; as large as the training set's LQ patches where not given.
         use_hflip, use_rot: random mirroring and rotation by 90 degrees.
         sampling: draw every "picture" equally often, or in proportion to its "area".
@@ -30,6 +39,9 @@ class SingleImageDataset:
         self,
         *,
         dataroot_lq: str | list[str],
+        meta_info_file: str | None = None,
+        io_backend: dict[str, Any] | None = None,
+        color: Color = "rgb",
         lq_size: int | None = None,
         use_hflip: bool = True,
         use_rot: bool = True,
@@ -37,8 +49,13 @@ class SingleImageDataset:
         scale: int = 1,
         phase: str = "unpaired",
     ) -> None:
-        place = f"datasets:{phase}:dataroot_lq"
-        self.singles = [path for folder in as_folders(dataroot_lq) for path in find_images(folder, place)]
+        check_backend(io_backend, phase)
+        self.singles = find_singles(as_folders(dataroot_lq), f"datasets:{phase}:dataroot_lq")
+        if meta_info_file is not None:
+            self.singles = listed_pairs(
+                self.singles, Path(meta_info_file).expanduser(), f"datasets.{phase}", root="dataroot_lq"
+            )
+        self.to_luma = color == "y"
         self.lq_size, self.phase = lq_size, phase
         self.use_hflip, self.use_rot, self.sampling = use_hflip, use_rot, sampling
 
@@ -52,12 +69,13 @@ class SingleImageDataset:
         if self.lq_size is None:
             raise OptionsError(f"datasets.{self.phase}.lq_size: is missing; the side of a patch in px")
         return PatchCutter(
-            Imagestore([PairedFile(path) for path in self.singles], scale=1, progress=progress),
+            Imagestore(self.singles, scale=1, progress=progress),
             gt_size=self.lq_size,
             use_hflip=self.use_hflip,
             use_rot=self.use_rot,
             sampling=self.sampling,
             seed=seed,
+            to_luma=self.to_luma,
         )
 
 

@@ -15,8 +15,10 @@ from .random_choice import RandomChoice
 from .reduction import Bicubic, Resample, Subsample
 from .resize import bicubic_down, bicubic_up, cubic_taps, kernel_centers, kernel_down, modcrop
 from .second_order import SecondOrder
+from .sharpening import SHARPENING_REACH, sharpened
 
 __all__ = [
+    "SHARPENING_REACH",
     "Bicubic",
     "Chain",
     "ChromaNoise",
@@ -48,5 +50,6 @@ __all__ = [
     "poisson_noise",
     "read_kernels",
     "seed_of",
+    "sharpened",
     "sinc_kernel",
 ]

@@ -48,6 +48,7 @@ class SecondOrder(Step):
         scale: reduction factor; the default in an option file is the file's scale.
         kernel_list: iso, aniso, generalized_iso, generalized_aniso, plateau_iso, plateau_aniso.
         kernel_prob: probability of each kernel in `kernel_list`.
+        kernel_list2, kernel_prob2, betag_range2, betap_range2: as in the first round by default.
         sinc_prob, sinc_prob2: probability of a ringing low-pass kernel.
         blur_sigma, blur_sigma2: standard deviations of the blur, px.
         betag_range, betap_range: exponents of the generalized and the plateau kernels.
@@ -85,6 +86,10 @@ class SecondOrder(Step):
         gray_noise_prob: float = 0.4,
         jpeg_range: Sequence[float] = (30.0, 95.0),
         second_blur_prob: float = 0.8,
+        kernel_list2: Sequence[str] | None = None,
+        kernel_prob2: Sequence[float] | None = None,
+        betag_range2: Sequence[float] | None = None,
+        betap_range2: Sequence[float] | None = None,
         sinc_prob2: float = 0.1,
         blur_sigma2: Sequence[float] = (0.2, 1.5),
         resize_prob2: Sequence[float] = (0.3, 0.4, 0.3),
@@ -96,27 +101,24 @@ class SecondOrder(Step):
         jpeg_range2: Sequence[float] = (30.0, 95.0),
         final_sinc_prob: float = 0.8,
     ) -> None:
-        unknown = [name for name in kernel_list if name not in _KERNELS]
-        if unknown or len(kernel_list) != len(kernel_prob):
-            raise OptionsError(
-                f"kernel_list {list(kernel_list)} with {len(kernel_prob)} kernel_prob; "
-                f"allowed are {', '.join(_KERNELS)}, with one probability each"
-            )
         self.scale = scale
-        self.kernels = (kernel_list, _shares(kernel_prob, "kernel_prob"))
-        self.betas = {
-            "gaussian": (1.0, 1.0),
-            "generalized": interval(betag_range, 0.1, 20, "betag_range"),
-            "plateau": interval(betap_range, 0.1, 20, "betap_range"),
-        }
+        kernels = (
+            _Kernels(kernel_list, kernel_prob, betag_range, betap_range),
+            _Kernels(
+                kernel_list if kernel_list2 is None else kernel_list2,
+                kernel_prob if kernel_prob2 is None else kernel_prob2,
+                betag_range if betag_range2 is None else betag_range2,
+                betap_range if betap_range2 is None else betap_range2,
+            ),
+        )
         self.second_blur_prob, self.final_sinc_prob = second_blur_prob, final_sinc_prob
         self.rounds = (
             _Round(
-                *(sinc_prob, blur_sigma, resize_prob, resize_range, gaussian_noise_prob),
+                *(kernels[0], sinc_prob, blur_sigma, resize_prob, resize_range, gaussian_noise_prob),
                 *(noise_range, poisson_scale_range, gray_noise_prob, jpeg_range),
             ),
             _Round(
-                *(sinc_prob2, blur_sigma2, resize_prob2, resize_range2, gaussian_noise_prob2),
+                *(kernels[1], sinc_prob2, blur_sigma2, resize_prob2, resize_range2, gaussian_noise_prob2),
                 *(noise_range2, poisson_scale_range2, gray_noise_prob2, jpeg_range2),
             ),
         )
@@ -159,11 +161,11 @@ class SecondOrder(Step):
         if rng.random() < stage.sinc_prob:
             lowest = math.pi / 3 if size < 13 else math.pi / 5
             return sinc_kernel(size, rng.uniform(lowest, math.pi))
-        names, shares = self.kernels
-        shape, round_ = _KERNELS[names[int(rng.choice(len(names), p=shares))]]
+        kernels = stage.kernels
+        shape, round_ = _KERNELS[kernels.names[int(rng.choice(len(kernels.names), p=kernels.shares))]]
         across = None if round_ else drawn(stage.sigma, rng)
         angle = 0.0 if round_ else rng.uniform(-math.pi, math.pi)
-        low, high = self.betas[shape]
+        low, high = kernels.betas[shape]
         # Half of the exponents are below 1, half above, as far as the range allows.
         ends = (low, min(1.0, high)) if low < 1 and rng.random() < 0.5 else (max(1.0, low), high)
         return gaussian_kernel(
@@ -171,11 +173,32 @@ class SecondOrder(Step):
         )
 
 
+class _Kernels:
+    """Which kernels blur in a round, how often, and the ranges of their exponents."""
+
+    def __init__(
+        self, names: Sequence[str], prob: Sequence[float], betag: Sequence[float], betap: Sequence[float]
+    ) -> None:
+        unknown = [name for name in names if name not in _KERNELS]
+        if unknown or len(names) != len(prob):
+            raise OptionsError(
+                f"kernel_list {list(names)} with {len(prob)} kernel_prob; "
+                f"allowed are {', '.join(_KERNELS)}, with one probability each"
+            )
+        self.names, self.shares = names, _shares(prob, "kernel_prob")
+        self.betas = {
+            "gaussian": (1.0, 1.0),
+            "generalized": interval(betag, 0.1, 20, "betag_range"),
+            "plateau": interval(betap, 0.1, 20, "betap_range"),
+        }
+
+
 class _Round:
     """One of the two rounds: its ranges, and the random operations."""
 
     def __init__(
         self,
+        kernels: _Kernels,
         sinc_prob: float,
         sigma: Sequence[float],
         resize_prob: Sequence[float],
@@ -186,6 +209,7 @@ class _Round:
         gray_prob: float,
         quality: Sequence[float],
     ) -> None:
+        self.kernels = kernels
         self.sinc_prob, self.gaussian_prob, self.gray_prob = sinc_prob, gaussian_prob, gray_prob
         self.sigma = interval(sigma, 0.05, 50, "blur_sigma", "px")
         self.resize_prob = _shares(resize_prob, "resize_prob", 3)

@@ -27,7 +27,7 @@ from .report import Report, Scores, summarize
 if TYPE_CHECKING:
     from hfsr.inference import Upscaler
 
-__all__ = ["Restore", "evaluate", "evaluate_folder", "score_image"]
+__all__ = ["Restore", "eight_bit_luma", "evaluate", "evaluate_folder", "score_image"]
 
 Restore = Callable[[Tensor], Tensor]
 """RGB float (1, 3, h, w) in [0, 1] to (1, 3, h*scale, w*scale), nominally in [0, 1]."""
@@ -171,7 +171,7 @@ def score_image(
         )
     baseline = bicubic_up(lq, scale) if scale > 1 else lq
     channel: Channel = "y" if luma is None else "rgb"  # two gray images are compared as they are
-    pair = (sr, gt) if luma is None else (luma, _eight_bit_luma(gt))
+    pair = (sr, gt) if luma is None else (luma, eight_bit_luma(gt))
     try:
         return Scores(
             name=name,
@@ -190,6 +190,7 @@ def _rounded_luma(restored: Tensor) -> NDArray:
     return quantize(luma_of(restored)[0, 0])
 
 
-def _eight_bit_luma(image: NDArray) -> NDArray:
+def eight_bit_luma(image: NDArray) -> NDArray:
+    """MATLAB's luma of an image, RGB or gray, rounded to uint8 (H, W)."""
     rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
     return np.floor(rgb_to_y(rgb) + 0.5).astype(np.uint8)

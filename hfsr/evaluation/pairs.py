@@ -7,27 +7,39 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.degradations import Seeded, modcrop
 from hfsr.errors import DataError, ImageError, some_of
 from hfsr.images import SUFFIXES, eight_bit, list_images, read_image
 
-__all__ = ["Pair", "find_pairs", "name_of_set"]
+__all__ = ["Pair", "StoredImage", "find_pairs", "name_of_set"]
 
 _SCALE_MARK = re.compile(r"(_LRBI)?_?x[0-9.]+$")
 _GENERIC_FOLDERS = frozenset({"gt", "hq", "hr", "high", "images", "original", "originals"})
 """Folder names that do not name a set; the parent folder does."""
 
 
+class StoredImage(Protocol):
+    """An image in a container, such as an LMDB."""
+
+    def read(self) -> NDArray:
+        """Its pixels: uint8 or uint16, RGB (H, W, 3) or gray (H, W)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A GT image and its LQ image: files, or uint8 arrays (RGB or gray); LQ is made from GT if None."""
+    """A GT image and its LQ image; LQ is made from GT if None.
+
+    Both are files, images in a container, or uint8 arrays (RGB or gray).
+    """
 
     name: str
-    gt: Path | NDArray
-    lq: Path | NDArray | None = None
+    gt: Path | NDArray | StoredImage
+    lq: Path | NDArray | StoredImage | None = None
 
     def load(self, degradation: Seeded, scale: float) -> tuple[NDArray, NDArray]:
         """Reads both images.
@@ -138,6 +150,8 @@ def _by_stem(path: Path, kind: str) -> dict[str, Path]:
     return {file.stem: file for file in files}
 
 
-def _pixels(source: Path | NDArray) -> NDArray:
+def _pixels(source: Path | NDArray | StoredImage) -> NDArray:
     """Pixels of 8 bit without alpha, as the published tables measure."""
-    return eight_bit(read_image(source).pixels) if isinstance(source, Path) else source
+    if isinstance(source, Path):
+        return eight_bit(read_image(source).pixels)
+    return source if isinstance(source, np.ndarray) else eight_bit(source.read())

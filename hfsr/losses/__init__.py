@@ -10,9 +10,23 @@ import pkgutil
 from .adversarial import GANLoss
 from .perceptual import PerceptualLoss, TextureLoss
 from .pixel import CharbonnierLoss, L1Loss, MSELoss
+from .structural import FFTLoss, MSSSIML1Loss, PSNRLoss, SmoothL1Loss, artifact_map
 from .vgg_features import VGGFeatures
 
-__all__ = ["CharbonnierLoss", "GANLoss", "L1Loss", "MSELoss", "PerceptualLoss", "TextureLoss", "VGGFeatures"]
+__all__ = [
+    "CharbonnierLoss",
+    "FFTLoss",
+    "GANLoss",
+    "L1Loss",
+    "MSELoss",
+    "MSSSIML1Loss",
+    "PSNRLoss",
+    "PerceptualLoss",
+    "SmoothL1Loss",
+    "TextureLoss",
+    "VGGFeatures",
+    "artifact_map",
+]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

@@ -31,7 +31,7 @@ def psnr(sr: NDArray, gt: NDArray, *, crop: int = 0, channel: Channel = "y") -> 
     """Peak signal-to-noise ratio, peak 255.
 
     Args:
-        sr: RGB in [0, 255], uint8 or float, shape (H, W, 3), or gray (H, W).
+        sr: RGB in [0, 255], uint8 or float, shape (H, W, 3), gray (H, W), or luma (H, W, 1).
         gt: as `sr`, with the same height and width.
         crop: px cropped from each side before measuring.
         channel: "y" compares MATLAB's luma, "rgb" all three channels together.
@@ -112,8 +112,12 @@ def cropped_channels(
 
 def _check(sr: NDArray, gt: NDArray, crop: int, need: int) -> None:
     for name, image in (("result", sr), ("reference", gt)):
-        if image.ndim != 2 and image.shape[2:] != (3,):
+        if image.ndim != 2 and image.shape[2:] not in ((1,), (3,)):
             raise ImageError(f"the {name} has shape {image.shape}; need gray (H, W) or RGB (H, W, 3)")
+    if (1,) in (sr.shape[2:], gt.shape[2:]) and sr.shape[2:] != gt.shape[2:]:
+        raise ImageError(
+            f"the reference has shape {gt.shape} and the result {sr.shape}; luma (H, W, 1) compares with luma"
+        )
     if sr.shape[:2] != gt.shape[:2]:
         raise ImageError(
             f"the result is {sr.shape[1]}x{sr.shape[0]} px and the reference {gt.shape[1]}x{gt.shape[0]}; "
@@ -127,10 +131,15 @@ def _check(sr: NDArray, gt: NDArray, crop: int, need: int) -> None:
 
 
 def _crop_channels(image: NDArray, crop: int, channel: Channel) -> NDArray[np.float64]:
-    """Returns the cropped image as float64 (h, w, channels); gray is repeated to three channels."""
+    """Returns the cropped image as float64 (h, w, channels); gray is repeated to three channels.
+
+    (h, w, 1) is luma and stays as it is.
+    """
     if channel not in ("y", "rgb"):
         raise ValueError(f"channel '{channel}' is unknown; choose 'y' or 'rgb'")
     inner = image[crop : image.shape[0] - crop, crop : image.shape[1] - crop]
+    if inner.shape[2:] == (1,):
+        return inner.astype(np.float64)
     if channel == "y":
         return rgb_to_y(np.repeat(inner[..., None], 3, axis=2) if inner.ndim == 2 else inner)[..., None]
     return (np.repeat(inner[..., None], 3, axis=2) if inner.ndim == 2 else inner).astype(np.float64)

@@ -65,7 +65,7 @@ def dists(sr: NDArray, gt: NDArray, *, crop: int = 0) -> float:
 
 def _distance(network: Any, sr: NDArray, gt: NDArray, crop: int) -> float:
     pair = cropped_channels(sr, gt, crop=crop, channel="rgb", need=_MIN_SIDE)
-    a, b = (torch.from_numpy(x / PEAK).float().permute(2, 0, 1)[None] for x in pair)
+    a, b = (torch.from_numpy(x / PEAK).float().permute(2, 0, 1)[None].expand(-1, 3, -1, -1) for x in pair)
     with torch.inference_mode():
         return float(network(a, b))
 

@@ -17,6 +17,7 @@ from hfsr.errors import suggest
 from hfsr.optim import OPTIMIZERS, SCHEDULERS
 from hfsr.registry import ARCHS, DATASETS, DEGRADATIONS, FOREIGN_ARCHS, LOSSES, METRICS, RECIPES
 
+from .dialects import MODEL_TYPES
 from .models import DatasetOptions
 
 __all__ = ["Kind", "Problem", "TypedSection", "arguments_model", "kinds", "recipe_problem", "typed_sections"]
@@ -25,7 +26,10 @@ Problem = Mapping[str, Any]
 """An error in pydantic's form: `type`, `loc`, `msg`, `input`."""
 Located = tuple[tuple[str, ...], Problem]
 OPTIMIZER_WORDS = ("optim_g", "optim_d", "optim_dual")
-LOSS_WORDS = ("pixel_opt", "luma_opt", "perceptual_opt", "texture_opt", "gan_opt", "dual_opt")
+LOSS_WORDS = (
+    *("pixel_opt", "luma_opt", "perceptual_opt", "texture_opt", "gan_opt", "dual_opt"),
+    *("fft_opt", "ldl_opt"),
+)
 """Sections of `train` that hold an optimizer, and those that hold a loss."""
 _CALLED_OTHERWISE = {"GANLoss": "gan_opt", "PerceptualLoss": "perceptual_opt"}
 """Losses that do not give one number for two images, and the section that knows how to call each."""
@@ -114,6 +118,8 @@ class TypedSection:
         name = self.section.get("type")
         if not self.is_known():
             message = f"no {self.kind.title} named '{name}'{suggest(str(name), self.kind.items)}"
+            if self.kind.title == "network":
+                message += "; one of your own needs import: [its module]"
             yield (*self.place, "type"), {"type": "value_error", "msg": message}
         if not isinstance(name, str) or name not in self.kind.items:
             return
@@ -197,7 +203,10 @@ def recipe_problem(raw: Mapping[str, Any]) -> Iterator[Located]:
     if RECIPES and isinstance(name, str) and name not in RECIPES:
         yield (
             ("model_type",),
-            {"type": "value_error", "msg": f"no recipe named '{name}'{suggest(name, RECIPES)}"},
+            {
+                "type": "value_error",
+                "msg": f"no recipe named '{name}'{suggest(name, [*RECIPES, *MODEL_TYPES])}",
+            },
         )
 
 

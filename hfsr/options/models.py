@@ -6,9 +6,10 @@ as the arguments of that type; `binding` checks them against its constructor.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 __all__ = [
     "DatasetOptions",
@@ -61,6 +62,33 @@ class DatasetOptions(Typed):
     """Accepted for BasicSR's files."""
     pin_memory: bool = True
     """Page-locked batches on a GPU."""
+    queue_size: int = Field(0, ge=0)
+    """Pairs per process in the pool that batches are drawn from (Real-ESRGAN), which mixes patches of
+    different iterations; a multiple of the batch. 0 for none."""
+    gt_sizes: list[int] | None = None
+    """Progressive training (Restormer): side of a GT patch in px in each stage, at most `gt_size`."""
+    mini_batch_sizes: list[int] | None = None
+    """Patches per process and step in each stage, at most `batch_size_per_gpu`."""
+    iters: list[int] | None = None
+    """Iterations of each stage; the last one goes on to the end."""
+
+    @model_validator(mode="after")
+    def _stages(self) -> DatasetOptions:
+        given = {"gt_sizes": self.gt_sizes, "mini_batch_sizes": self.mini_batch_sizes, "iters": self.iters}
+        missing = [name for name, values in given.items() if not values]
+        if missing and len(missing) < len(given):
+            raise ValueError(f"progressive training needs {missing[0]} too, one number for each stage")
+        if len({len(values) for values in given.values() if values}) > 1:
+            raise ValueError("gt_sizes, mini_batch_sizes and iters must have one number for each stage")
+        if any(number < 1 for values in given.values() for number in values or ()):
+            raise ValueError("gt_sizes, mini_batch_sizes and iters must be 1 or more")
+        if self.queue_size and self.gt_sizes:
+            raise ValueError("queue_size needs patches of one size; leave it or gt_sizes out")
+        if self.queue_size % self.batch_size_per_gpu:
+            raise ValueError(
+                f"queue_size {self.queue_size} is no multiple of batch_size_per_gpu {self.batch_size_per_gpu}"
+            )
+        return self
 
 
 class PathOptions(Section):
@@ -104,6 +132,19 @@ class MixupOptions(Section):
     """The share of one of them is drawn from Beta(alpha, alpha), once for each batch."""
     start_iter: int = Field(0, ge=0)
     """Iterations without it."""
+    prob: float = Field(1.0, ge=0, le=1)
+    """Share of the batches that are blended."""
+
+
+class SharpeningOptions(Section):
+    """Which losses compare with the sharpened GT of `datasets.train.sharpen_gt` (Real-ESRGAN)."""
+
+    pixel: bool = True
+    """`pixel_opt`, `luma_opt` and `fft_opt`."""
+    perceptual: bool = True
+    """`perceptual_opt` and `texture_opt`."""
+    gan: bool = False
+    """`gan_opt`: the discriminator sees sharpened GT."""
 
 
 class RecursionOptions(Section):
@@ -151,6 +192,12 @@ class TrainingOptions(Section):
     """Loss between features of output and ground truth."""
     texture_opt: Typed | None = None
     """Loss between textures of output and ground truth."""
+    fft_opt: Typed | None = None
+    """Loss between the spectra of output and ground truth, such as FFTLoss."""
+    ldl_opt: Typed | None = None
+    """Adversarial recipes with `ema_decay`: loss on the pixels that are likely artifacts (LDL)."""
+    usm: SharpeningOptions | None = None
+    """With `datasets.train.sharpen_gt`: losses that compare with the sharpened ground truth."""
     gan_opt: Typed | None = None
     """Loss of the logits of `network_d`."""
     dual_opt: Typed | None = None
@@ -186,6 +233,8 @@ class ValidationOptions(Section):
     """Accepted for BasicSR's files."""
     suffix: str | None = None
     """Ending of the names of saved images when testing."""
+    window_size: int = Field(1, ge=1)
+    """Whole images are padded (mirrored) to a multiple of this, for networks of other packages."""
     tile_size: int = Field(0, ge=0)
     """Side in LR px of the pieces large images are restored in; 0 for whole images."""
     metrics: dict[str, Typed] | None = None
@@ -278,6 +327,8 @@ class TrainOptions(Section):
     """Compile the network with torch.compile."""
     use_checkpointing: bool = False
     """Compute the repeated blocks of `network_g` again in the backward pass: less memory, more time."""
+    find_unused_parameters: bool = False
+    """Several processes: parameters of a network may stay without a gradient in some iterations (DDP)."""
     dist_params: dict[str, Any] | None = None
     """Accepted for BasicSR's files; processes come from the launcher."""
     datasets: dict[str, DatasetOptions]
@@ -292,6 +343,17 @@ class TrainOptions(Section):
     train: TrainingOptions | None = None
     val: ValidationOptions = ValidationOptions()
     logger: LoggerOptions = LoggerOptions()
+
+    _without_effect: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Keys of other packages that were accepted and change nothing here, each with the reason."""
+        return self._without_effect
+
+    def note_without_effect(self, keys: Iterable[str]) -> None:
+        """Sets `without_effect`."""
+        self._without_effect = tuple(keys)
 
     @model_validator(mode="after")
     def _phases(self) -> TrainOptions:

@@ -14,6 +14,7 @@ from hfsr import _resources
 from hfsr.errors import HfsrError, OptionsError, suggest
 
 from .binding import Problem, recipe_problem, typed_sections
+from .dialects import translate
 from .models import TrainOptions
 
 __all__ = ["find_option_file", "parse_value", "read_options", "written_options"]
@@ -106,7 +107,12 @@ def read_options(
     if modules:
         named = raw.get("import") or []
         raw["import"] = [*([named] if isinstance(named, str) else named), *modules]
+    translation = translate(raw)
+    raw = translation.options
     options, problems = _validate(raw)
+    problems = [*translation.problems, *problems]
+    if options is not None:
+        options.note_without_effect(translation.without_effect)
     if options is not None and import_modules is not None:
         import_modules(options.modules)
     sections = list(typed_sections(raw))

@@ -178,7 +178,11 @@ def push_staged(
 
     Args:
         staged: the model folder.
-        repo_id, private, revision, create_pr, commit_message: as `push_to_hub`.
+        repo_id: as in `push_to_hub`.
+        private: as in `push_to_hub`.
+        revision: as in `push_to_hub`.
+        create_pr: as in `push_to_hub`.
+        commit_message: as in `push_to_hub`.
         replace_card: replaces a card on the Hub that has measurements which this one lacks.
 
     Raises:

@@ -36,6 +36,7 @@ from .recipes import Recipe
 from .setup import (
     build_batches,
     build_network,
+    check_channels,
     in_words_of_the_compiler,
     make_accelerator,
     training_section,
@@ -105,8 +106,10 @@ class Engine:
         self.total = options.train.total_iter if options.train else 0
         _seed_all(options.manual_seed)
         network = build_network(options)
+        check_channels(options, network)
         self.start = load_pretrained(options, network)
         self.recipe: Recipe = RECIPES[options.model_type](options, self.placement.network(network))
+        self.recipe.find_unused_parameters = options.find_unused_parameters
         for part in (*self.recipe.networks.values(), *(a.network for a in self.recipe.averages.values())):
             self.placement.network(part)
         average = self.recipe.averages.get("net_g")

@@ -21,7 +21,16 @@ from torch import nn
 from tqdm import tqdm
 
 from hfsr import bridge, model_zoo
-from hfsr.data import Batches, BatchesBesideUnpaired, ForeignSource, PairedFile, PatchSource, Progress
+from hfsr.data import (
+    Batches,
+    BatchesBesideUnpaired,
+    ForeignSource,
+    PairedFile,
+    PatchSource,
+    Progress,
+    Stages,
+    StoredPair,
+)
 from hfsr.errors import HfsrError, OptionsError
 from hfsr.hub.download.datasets import PREFIX, local_folder
 from hfsr.options import DatasetOptions, TrainOptions, Typed, read_options
@@ -35,6 +44,8 @@ __all__ = [
     "build_dataset",
     "build_network",
     "build_section",
+    "channels_of",
+    "check_channels",
     "files_of",
     "in_words_of_the_compiler",
     "load_options",
@@ -130,7 +141,7 @@ def without_effect(options: TrainOptions, source: PatchSource) -> list[str]:
         "logger.wandb (without a project)": wandb is not None and wandb.project is None and wandb.resume_id,
         "dist_params (the launcher decides)": options.dist_params,
     }
-    return [word for word, value in given.items() if value]
+    return [*(word for word, value in given.items() if value), *options.without_effect]
 
 
 def training_section(options: TrainOptions) -> DatasetOptions:
@@ -167,6 +178,56 @@ def build_section(section: Typed, **defaults: Any) -> nn.Module:
     if empty:
         raise OptionsError(f"{section.type}: {empty} has no elements; widths must be 1 or more")
     return network
+
+
+_CHANNEL_KEYS = (
+    *("num_in_ch", "in_chans", "inp_channels", "in_channels", "img_channel", "in_nc", "num_channels"),
+    "n_colors",
+)
+"""What networks of other packages call the channels of their input."""
+
+
+def channels_of(options: TrainOptions, network: nn.Module) -> int:
+    """Channels of the images that `network_g` takes; for a network of another package, as the file states."""
+    if options.network_g.type in ARCHS:
+        return model_zoo.input_channels(network)
+    arguments = options.network_g.arguments
+    return next((int(arguments[key]) for key in _CHANNEL_KEYS if isinstance(arguments.get(key), int)), 3)
+
+
+def check_channels(options: TrainOptions, network: nn.Module) -> None:
+    """
+    Raises:
+        OptionsError: the data sets give images of other channels than the networks take.
+    """
+    channels, name = channels_of(options, network), options.network_g.type
+    if channels not in (1, 3):
+        raise OptionsError(
+            f"network_g: {name} takes images of {channels} channels; images have 3 (RGB), or 1 with color: y "
+            "in each data set"
+        )
+    stated = vars(network).get("model_args", options.network_g.arguments)
+    given = stated.get("num_out_ch", channels)
+    if given != channels:
+        raise OptionsError(f"network_g: {name} takes {channels} channels and gives {given}; make them equal")
+    for key, section in options.datasets.items():
+        color = section.arguments.get("color", "rgb")
+        if channels == 1 and color != "y":
+            raise OptionsError(
+                f"datasets.{key}.color: {name} takes images of one channel; write color: y, which gives it "
+                "their luma"
+            )
+        if channels == 3 and color == "y":
+            raise OptionsError(
+                f"datasets.{key}.color: y gives images of one channel, {name} takes 3; leave it out, or set "
+                "the network's channels to 1"
+            )
+    if channels == 3 or options.train is None:
+        return
+    if options.train.pixel_y_channel or options.train.luma_opt:
+        raise OptionsError("train: pixel_y_channel and luma_opt take RGB; with color: y leave them out")
+    if options.network_d is not None and options.network_d.arguments.get("num_in_ch", 3) != 1:
+        raise OptionsError("network_d.num_in_ch: must be 1, as the images have one channel with color: y")
 
 
 def build_dataset(options: TrainOptions, key: str) -> Any:
@@ -231,6 +292,11 @@ def _batches_of(key: str, dataset: Any, options: TrainOptions, accelerator: Acce
             bar.update(done - bar.n)
 
         source = patches_of(dataset, options.manual_seed, advance)
+    stages = None
+    if section.gt_sizes and section.mini_batch_sizes and section.iters:
+        largest = section.arguments.get("gt_size") or max(section.gt_sizes)
+        sizes = [min(size, largest) for size in section.gt_sizes]
+        stages = Stages(section.iters, section.mini_batch_sizes, sizes)
     return Batches(
         source,
         batch_size=section.batch_size_per_gpu,
@@ -239,17 +305,21 @@ def _batches_of(key: str, dataset: Any, options: TrainOptions, accelerator: Acce
         seed=options.manual_seed,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
+        queue_size=section.queue_size,
+        stages=stages,
+        accum_iter=section.accum_iter,
     )
 
 
-def files_of(dataset: Any, key: str) -> list[PairedFile]:
-    """The images of a data set that is measured.
+def files_of(dataset: Any, key: str) -> list[PairedFile | StoredPair]:
+    """The images of a data set that is measured, or restored where it has no ground truth.
 
     Raises:
         OptionsError: a type that gives patches but no files.
     """
-    if not hasattr(dataset, "files"):
+    files = getattr(dataset, "files", None) or getattr(dataset, "singles", None)
+    if files is None:
         raise OptionsError(
             f"datasets.{key}.type: {type(dataset).__name__} cannot be measured; use PairedImageDataset"
         )
-    return list(dataset.files)
+    return list(files)

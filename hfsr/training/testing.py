@@ -13,16 +13,22 @@ from hfsr.errors import CheckpointError, OptionsError
 from hfsr.options import TrainOptions
 
 from .pretrained import load_pretrained
-from .setup import build_network
+from .setup import build_network, check_channels
 from .state.file_writing import write_atomically
 from .state.run_dirs import RunDirs
+from .validation.restoration import Restoration
 from .validation.validator import Measurement, Validator
 
 __all__ = ["test"]
 
 
-def test(options: TrainOptions, *, root: Path | None = None) -> list[Measurement]:  # noqa: PT028
+Tested = list[Measurement | Restoration]
+
+
+def test(options: TrainOptions, *, root: Path | None = None) -> Tested:  # noqa: PT028
     """Measures the file's validation sets and writes `results/<name>/report.json`.
+
+    Sets without ground truth are restored, and measured by metrics that need no reference.
 
     A train file tests its run's `net_g_best`, else the latest; a test file its `path.pretrain_network_g`.
 
@@ -37,26 +43,36 @@ def test(options: TrainOptions, *, root: Path | None = None) -> list[Measurement
     """
     folders = RunDirs(options.name, root or Path.cwd())
     validation = Validator(options)
-    if not validation.sets:
+    if not (validation.sets or validation.sets_without_gt):
         raise OptionsError("nothing to measure: name a set in datasets.val or datasets.test_1")
+    if not (validation.sets or options.val.save_img or validation.metrics_without_reference):
+        raise OptionsError(
+            "nothing to do: the sets have no ground truth; val.save_img: true writes the restored images"
+        )
     use_gpu = options.num_gpu != 0 and torch.cuda.is_available()
     network, source = _trained_network(options, folders)
+    check_channels(options, network)
     network = network.to("cuda" if use_gpu else "cpu").eval()
     suffix = options.val.suffix or options.name
 
     def image_file(name: str, image: str) -> Path:
         return folders.results / "visualization" / name / f"{image}_{suffix}.png"
 
-    measured = validation.measure(network, save=image_file if options.val.save_img else None)
+    save = image_file if options.val.save_img else None
+    measured = validation.measure(network, save=save)
+    restored = validation.restore(network, save=save)
     report = {
         "name": options.name,
         "weights": source,
         "sets": [{**m.report.to_json(), "metrics": dict(m.metrics)} for m in measured],
+        "sets_without_gt": [
+            {"set": each.set, "images": each.images, "metrics": dict(each.metrics)} for each in restored
+        ],
     }
     folders.results.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=2) + "\n"
     write_atomically(folders.results / "report.json", lambda stream: stream.write(text.encode()))
-    return measured
+    return [*measured, *restored]
 
 
 def _trained_network(options: TrainOptions, folders: RunDirs) -> tuple[nn.Module, str]:

@@ -122,14 +122,14 @@ def test_one_scale_per_batch_is_that_of_the_batch(tmp_path, options, batch):
 
 def test_mixup_blends_pairs_alike(tmp_path, options, batch):
     torch.manual_seed(3)
-    lq, gt = mixed_up(batch["lq"], batch["lq"] * 2, 1.2)
+    lq, gt = mixed_up([batch["lq"], batch["lq"] * 2], 1.2)
     assert torch.allclose(gt, 2 * lq)
     assert torch.allclose(lq.sum(0), batch["lq"].sum(0))
     assert not torch.allclose(lq, batch["lq"])
     shares = []
     for seed in range(400):
         torch.manual_seed(seed)
-        mixed, _ = mixed_up(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), batch["gt"][:2], 1.2)
+        mixed, _ = mixed_up([torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), batch["gt"][:2]], 1.2)
         shares.append(mixed[1].item())
     drawn = torch.tensor([share for share in shares if share not in (0.0, 1.0)])
     # Beta(1.2, 1.2): mean 1/2, variance 1 / (4 * 3.4)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from hfsr import training
 from hfsr.checkpoints import read_model_folder
+from hfsr.data.prepare.stores import to_lmdb
 from hfsr.errors import CheckpointError, HfsrError, OptionsError
 from hfsr.evaluation import evaluate, find_pairs
-from hfsr.training import testing
+from hfsr.images import from_rgb_float, read_image, to_rgb_float
+from hfsr.registry import METRICS as REGISTERED
+from hfsr.training import dry_run, testing
 from hfsr.training.state.training_state import newest_state
 
 from .conftest import write_images
@@ -108,3 +112,109 @@ def test_a_check_takes_what_a_run_would(tmp_path, options, monkeypatch):
     before = set(tmp_path.rglob("*"))
     assert training.check_training(options(*words)).iterations == 6
     assert set(tmp_path.rglob("*")) == before
+
+
+class TestWithoutGroundTruth:
+    """A test or validation set of LQ images alone."""
+
+    @pytest.fixture
+    def lone(self, tmp_path):
+        write_images(tmp_path / "lone" / "a", count=2, size=(24, 20))
+        return tmp_path / "lone"
+
+    @staticmethod
+    def section(folder):
+        return f"{{name: lone, type: SingleImageDataset, dataroot_lq: {folder}, io_backend: {{type: disk}}}}"
+
+    def test_images_are_written_and_what_needs_a_reference_is_left_out(self, tmp_path, options, lone):
+        folder = training.train(options(), root=tmp_path)
+        named = f"path:pretrain_network_g={folder / 'models' / 'net_g_latest.pth'}"
+        chosen = options(
+            *("train=~", "name=mine", named, "val:save_img=true", METRICS),
+            *("datasets:train=~", f"datasets:val={self.section(lone)}"),
+        )
+        (restored,) = testing.test(chosen, root=tmp_path)
+        results = tmp_path / "results" / "mine"
+        told = "lone: 2 images without ground truth restored; left out without a reference: psnr; written to"
+        assert str(restored).startswith(told)
+        written = sorted(results.rglob("*.png"))
+        assert [path.name for path in written] == ["0_mine.png", "1_mine.png"]
+        expected = read_model_folder(folder / "models" / "net_g_latest")
+        lq = read_image(lone / "a" / "0.png").pixels
+        with torch.no_grad():
+            sr = from_rgb_float(expected(to_rgb_float(lq)))
+        assert (read_image(written[0]).pixels == sr).all()
+        report = json.loads((results / "report.json").read_text())
+        assert report["sets"] == []
+        assert report["sets_without_gt"] == [{"set": "lone", "images": 2, "metrics": {}}]
+
+    def test_metrics_without_a_reference_are_measured(self, tmp_path, options, lone, monkeypatch):
+        monkeypatch.setitem(REGISTERED._items, "calculate_brightness", lambda img, crop_border=0: img.mean())
+        folder = training.train(options(), root=tmp_path)
+        named = f"path:pretrain_network_g={folder / 'models' / 'net_g_latest.pth'}"
+        metrics = (
+            "val:metrics={light: {type: calculate_brightness}, psnr: {type: calculate_psnr, crop_border: 2}}"
+        )
+        chosen = options(
+            *("train=~", "name=mine", named, metrics, "datasets:train=~"),
+            f"datasets:test_1={self.section(lone)}",
+        )
+        measured, restored = testing.test(chosen, root=tmp_path)
+        assert measured.set == "held_out"
+        assert set(measured.metrics) == {"light", "psnr"}
+        assert set(restored.metrics) == {"light"}
+        assert 0 < restored.metrics["light"] < 255
+        assert restored.folder is None
+
+    def test_nothing_to_do_is_one_line(self, tmp_path, options, lone):
+        training.train(options(), root=tmp_path)
+        with pytest.raises(
+            OptionsError, match=r"nothing to do: the sets have no ground truth; val.save_img: true"
+        ):
+            testing.test(options(f"datasets:val={self.section(lone)}"), root=tmp_path)
+
+    def test_training_writes_its_images_and_measures_nothing(self, tmp_path, options, lone, caplog):
+        chosen = options(f"datasets:val={self.section(lone)}", "val:save_img=true", "train:total_iter=3")
+        folder = training.train(chosen, root=tmp_path)
+        names = sorted(path.name for path in (folder / "visualization").rglob("*.png"))
+        assert names == ["0_0.png", "0_3.png", "1_0.png", "1_3.png"]
+        assert not (folder / "models" / "net_g_best").exists()
+        told = [r.getMessage() for r in caplog.records if "without ground truth restored" in r.getMessage()]
+        assert told[0].startswith("before training: lone: 2 images")
+        quiet = options(f"datasets:val={self.section(lone)}", "name=quiet", "train:total_iter=1")
+        folder = training.train(quiet, root=tmp_path)
+        assert not list((folder / "visualization").rglob("*.png"))
+        assert any(
+            "lone: no ground truth; val.save_img: true writes" in r.getMessage() for r in caplog.records
+        )
+
+    def test_a_check_restores_the_largest_image(self, options, lone, monkeypatch):
+        monkeypatch.setattr(dry_run, "_WARM_UP", 1)
+        report = training.check_training(options(f"datasets:val={self.section(lone)}"))
+        assert report.validation_images == 2
+
+    def test_memcached_is_one_line(self, tmp_path, options, lone):
+        section = f"{{type: SingleImageDataset, dataroot_lq: {lone}, io_backend: {{type: memcached}}}}"
+        with pytest.raises(
+            OptionsError, match="io_backend: 'memcached' is not read; allowed: disk, lmdb, hdf5"
+        ):
+            training.train(options(f"datasets:val={section}"), root=tmp_path)
+
+    def test_a_list_names_the_images(self, tmp_path, options, lone):
+        (tmp_path / "list.txt").write_text("a/1.png\n")
+        section = (
+            f"{{type: SingleImageDataset, dataroot_lq: {lone}, meta_info_file: {tmp_path / 'list.txt'}}}"
+        )
+        chosen = options(f"datasets:val={section}", "val:save_img=true", "train:total_iter=1")
+        folder = training.train(chosen, root=tmp_path)
+        assert {path.name for path in (folder / "visualization").rglob("*.png")} == {"1_0.png", "1_1.png"}
+
+
+def test_images_of_an_lmdb_are_measured_as_those_of_its_folder(tmp_path, options, images):
+    to_lmdb(images, tmp_path / "gt.lmdb")
+    training.train(options(), root=tmp_path)
+    (expected,) = testing.test(options(METRICS), root=tmp_path)
+    stored = options(METRICS, f"datasets:val:dataroot_gt={tmp_path / 'gt.lmdb'}")
+    (measured,) = testing.test(stored, root=tmp_path)
+    assert measured.report.psnr_y == expected.report.psnr_y
+    assert dict(measured.metrics) == dict(expected.metrics)

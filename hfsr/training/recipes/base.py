@@ -34,6 +34,8 @@ class Recipe(ABC):
     """By BasicSR's names: `net_g`, and `net_d`, `net_dual`, ... where there are such."""
     criteria: Sequence[nn.Module] = ()
     """Losses with tensors of their own."""
+    find_unused_parameters = False
+    """Parameters of a network may stay without a gradient in some iterations; set by the engine."""
 
     @abstractmethod
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
@@ -63,7 +65,7 @@ class Recipe(ABC):
         """Hands networks and optimizers to accelerate; called once, with the networks on their device."""
         self.accelerator = accelerator
         for learner in self.learners.values():
-            learner.prepare(accelerator)
+            learner.prepare(accelerator, find_unused=self.find_unused_parameters)
         for criterion in self.criteria:
             criterion.to(accelerator.device)
 

@@ -12,7 +12,7 @@ from hfsr.options import TrainOptions, Typed
 from hfsr.options.models import TrainingOptions
 from hfsr.registry import LOSSES
 
-__all__ = ["Content", "build_loss", "pixel_loss", "training_of"]
+__all__ = ["Content", "build_loss", "check_sharpening", "pixel_loss", "refuse_sections", "training_of"]
 
 
 def training_of(options: TrainOptions) -> TrainingOptions:
@@ -55,7 +55,7 @@ class _OfLuma(nn.Module):
 
 
 class Content(nn.Module):
-    """Distances in pixels, luma, features, texture: `pixel_opt`, `luma_opt`, `perceptual_opt`, `texture_opt`.
+    """Distances in pixels, luma, spectra, features and texture: `pixel_opt`, `luma_opt`, `fft_opt` and so on.
 
     Args:
         train: where they stand; each may be absent.
@@ -67,25 +67,65 @@ class Content(nn.Module):
 
     def __init__(self, train: TrainingOptions, prefix: str = "l_") -> None:
         super().__init__()
-        if not (train.pixel_opt or train.luma_opt or train.perceptual_opt or train.texture_opt):
+        sections = (train.pixel_opt, train.luma_opt, train.fft_opt, train.perceptual_opt, train.texture_opt)
+        if not any(sections):
             raise OptionsError(
                 "train: has no loss against the ground truth; add one, for example pixel_opt: {type: L1Loss}"
             )
-        self.prefix = prefix
+        self.prefix, self.usm = prefix, train.usm
         self.pixel = pixel_loss(train, train.pixel_opt) if train.pixel_opt else None
         self.luma = _OfLuma(build_loss(train.luma_opt)) if train.luma_opt else None
+        self.spectral = build_loss(train.fft_opt) if train.fft_opt else None
         self.perceptual = build_loss(train.perceptual_opt) if train.perceptual_opt else None
         self.texture = build_loss(train.texture_opt) if train.texture_opt else None
 
-    def forward(self, sr: Tensor, gt: Tensor) -> dict[str, Tensor]:
-        """Args: sr, gt: RGB in [0, 1], (B, 3, H, W). Returns: scalars by BasicSR's names."""
+    def forward(self, sr: Tensor, gt: Tensor, gt_usm: Tensor | None = None) -> dict[str, Tensor]:
+        """Compares an output with its ground truth.
+
+        Args:
+            sr: RGB in [0, 1], (B, 3, H, W).
+            gt: same shape.
+            gt_usm: the sharpened ground truth, for the losses that `train.usm` names.
+
+        Returns:
+            Scalars by BasicSR's names.
+        """
+        of_pixels = of_features = gt
+        if self.usm is not None and gt_usm is not None:
+            of_pixels = gt_usm if self.usm.pixel else gt
+            of_features = gt_usm if self.usm.perceptual else gt
         found: dict[str, Tensor | None] = {}
         if self.pixel is not None:
-            found["pix"] = self.pixel(sr, gt)
+            found["pix"] = self.pixel(sr, of_pixels)
         if self.luma is not None:
-            found["luma"] = self.luma(sr, gt)
+            found["luma"] = self.luma(sr, of_pixels)
+        if self.spectral is not None:
+            found["fft"] = self.spectral(sr, of_pixels)
+        if sr.shape[1] == 1:  # networks of features take RGB
+            sr, of_features = (x.expand(-1, 3, -1, -1) for x in (sr, of_features))
         if self.perceptual is not None:
-            found["percep"], found["style"] = self.perceptual(sr, gt)
+            found["percep"], found["style"] = self.perceptual(sr, of_features)
         if self.texture is not None:
-            found["texture"] = self.texture(sr, gt)
+            found["texture"] = self.texture(sr, of_features)
         return {f"{self.prefix}{name}": value for name, value in found.items() if value is not None}
+
+
+def refuse_sections(options: TrainOptions, *keys: str) -> None:
+    """
+    Raises:
+        OptionsError: one of these keys of `train` is given, which the recipe does not use.
+    """
+    given = [key for key in keys if getattr(options.train, key, None) is not None]
+    if given:
+        raise OptionsError(f"train.{given[0]}: {options.model_type} does not use it; leave it out")
+
+
+def check_sharpening(options: TrainOptions) -> None:
+    """
+    Raises:
+        OptionsError: losses are to compare with sharpened images that the data set does not give.
+    """
+    train = options.train
+    given = "train" in options.datasets and options.datasets["train"].arguments.get("sharpen_gt")
+    if train is not None and train.usm is not None and not given:
+        raise OptionsError("train.usm: needs sharpened images; set datasets.train.sharpen_gt: true")

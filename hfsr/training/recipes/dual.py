@@ -29,7 +29,7 @@ from hfsr.registry import RECIPES
 
 from .auxiliary_networks import build_partner, needed
 from .base import Recipe
-from .content_losses import build_loss, pixel_loss, training_of
+from .content_losses import build_loss, pixel_loss, refuse_sections, training_of
 from .kernel_estimation import Degradation, Matching
 from .multiscale_targets import at_scales, eight_bit
 from .scale_adapter import ScaleAdapter, check_scales
@@ -47,6 +47,7 @@ class DualRecipe(Recipe):
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         train = training_of(options)
         check_scales(options)
+        refuse_sections(options, "fft_opt", "ldl_opt", "usm")
         if not hasattr(net_g, "pyramid"):
             raise OptionsError(
                 f"model_type DualModel needs a network with a pyramid, as DRN, not {type(net_g).__name__}"

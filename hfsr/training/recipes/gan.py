@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from hfsr.data import Batch
+from hfsr.errors import OptionsError
+from hfsr.losses import artifact_map
 from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
 from .auxiliary_networks import build_partner, needed
 from .base import Recipe
-from .content_losses import Content, build_loss, training_of
+from .content_losses import Content, build_loss, check_sharpening, training_of
 from .distributed_mean import global_mean
 from .scale_adapter import ScaleAdapter, check_scales
 from .trainable_network import TrainableNetwork
@@ -45,8 +47,14 @@ class GanRecipe(Recipe):
         section = needed(train.gan_opt, "train.gan_opt", options, "{type: GANLoss, gan_type: vanilla}")
         optim_d = needed(train.optim_d, "train.optim_d", options, "{type: Adam, lr: 1e-4}")
         net_d = build_partner(options, "d", "{type: VGGStyleDiscriminator}", like=net_g)
+        check_sharpening(options)
         self.content, self.adversarial = Content(train, "l_g_"), build_loss(section)
-        self.criteria = [self.content, self.adversarial]
+        self.artifacts = build_loss(train.ldl_opt) if train.ldl_opt else None
+        if self.artifacts is not None and not train.ema_decay:
+            raise OptionsError(
+                "train.ldl_opt: compares with the averaged network; set train.ema_decay, for example 0.999"
+            )
+        self.criteria = [self.content, self.adversarial, *([self.artifacts] if self.artifacts else [])]
         self.learners = {
             "net_g": TrainableNetwork(
                 net_g,
@@ -81,13 +89,15 @@ class GanRecipe(Recipe):
         """Returns its outputs."""
         net_g, outputs = self.learners["net_g"], []
         others = self._others(
-            ((batch["gt"], net_g.forward_no_grad(batch["lq"])) for batch in batches), len(batches)
+            ((self._real(batch), net_g.forward_no_grad(batch["lq"])) for batch in batches), len(batches)
         )
         for number, (batch, beside) in enumerate(zip(batches, others, strict=True), 1):
             with net_g.synchronized(learns and number == len(batches)), torch.set_grad_enabled(learns):
                 sr = net_g(batch["lq"])
-                losses = self.content(sr, batch["gt"])
-                losses["l_g_gan"] = self.generator_loss(sr, batch["gt"], beside)
+                losses = self.content(sr, batch["gt"], batch.get("gt_usm"))
+                if self.artifacts is not None:
+                    losses["l_g_ldl"] = self._artifact_loss(sr, batch)
+                losses["l_g_gan"] = self.generator_loss(sr, self._real(batch), beside)
                 if learns:
                     self.accelerator.backward(torch.stack(list(losses.values())).sum() / len(batches))
             outputs.append(sr.detach())
@@ -96,11 +106,26 @@ class GanRecipe(Recipe):
             net_g.update()
         return outputs
 
+    def _real(self, batch: Batch) -> Tensor:
+        """The ground truth that the discriminator sees."""
+        sharp = self.train.usm is not None and self.train.usm.gan
+        return batch["gt_usm"] if sharp else batch["gt"]
+
+    def _artifact_loss(self, sr: Tensor, batch: Batch) -> Tensor:
+        """`ldl_opt` between output and ground truth, both weighted by the map of likely artifacts."""
+        average = self.learners["net_g"].average
+        if self.artifacts is None or average is None:
+            raise RuntimeError("ldl_opt was checked when the recipe was built")
+        with torch.no_grad():
+            averaged = average.network(batch["lq"])
+        weights = artifact_map(batch["gt"], sr, averaged)
+        return self.artifacts(weights * sr, weights * batch["gt"])
+
     def _step_of_discriminator(
         self, batches: Sequence[Batch], outputs: Sequence[Tensor], total: Scores
     ) -> None:
         net_d = self.learners["net_d"]
-        pairs = [(batch["gt"], sr) for batch, sr in zip(batches, outputs, strict=True)]
+        pairs = [(self._real(batch), sr) for batch, sr in zip(batches, outputs, strict=True)]
         for number, (pair, beside) in enumerate(zip(pairs, self._others(pairs, len(pairs)), strict=True), 1):
             with net_d.synchronized(number == len(pairs)):
                 real, fake = net_d(*pair)

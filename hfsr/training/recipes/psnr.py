@@ -13,7 +13,7 @@ from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
 from .base import Recipe
-from .content_losses import Content, training_of
+from .content_losses import Content, check_sharpening, refuse_sections, training_of
 from .scale_adapter import ScaleAdapter, check_scales
 from .trainable_network import TrainableNetwork
 
@@ -63,22 +63,29 @@ class SingleRecipe(Recipe):
 
 
 class PsnrRecipe(SingleRecipe):
-    """Minimizes `train.pixel_opt` and, where given, `luma_opt`, `perceptual_opt` and `texture_opt`.
+    """Minimizes `train.pixel_opt`, `luma_opt`, `fft_opt`, `perceptual_opt` and `texture_opt`, where given.
 
     `train.mixup` blends the pairs of a batch before.
     """
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         super().__init__(options, net_g)
+        check_sharpening(options)
+        refuse_sections(options, "ldl_opt")
         self.content = Content(self.train)
         self.criteria = [self.content]
 
     def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        lq, gt = batch["lq"], batch["gt"]
+        images = [batch[name] for name in ("lq", "gt", "gt_usm") if name in batch]
         mixup = self.train.mixup
-        if mixup is not None and iteration > mixup.start_iter:
-            lq, gt = mixed_up(lq, gt, mixup.alpha)
-        return self.content(self.learners["net_g"](lq, scale_of(batch)), gt)
+        if (
+            mixup is not None
+            and iteration > mixup.start_iter
+            and (mixup.prob == 1 or torch.rand(()) < mixup.prob)
+        ):
+            images = mixed_up(images, mixup.alpha)
+        lq, *targets = images
+        return self.content(self.learners["net_g"](lq, scale_of(batch)), *targets)
 
 
 def scale_of(batch: Batch) -> float | None:
@@ -89,11 +96,16 @@ def scale_of(batch: Batch) -> float | None:
     return int(scale) if scale.is_integer() else scale
 
 
-def mixed_up(lq: Tensor, gt: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Blends each pair with another one of the batch, with a share drawn from Beta(alpha, alpha) (MixUp)."""
+def mixed_up(images: Sequence[Tensor], alpha: float) -> list[Tensor]:
+    """Blends each pair with another one of the batch, with a share drawn from Beta(alpha, alpha) (MixUp).
+
+    Args:
+        images: the batches of LQ, GT and what else belongs to them.
+        alpha: of the distribution.
+    """
     share = torch.distributions.Beta(alpha, alpha).sample().item()
-    order = torch.randperm(len(lq), device=lq.device)
-    return share * lq + (1 - share) * lq[order], share * gt + (1 - share) * gt[order]
+    order = torch.randperm(len(images[0]), device=images[0].device)
+    return [share * batch + (1 - share) * batch[order] for batch in images]
 
 
 RECIPES.register(PsnrRecipe, name="SRModel")

@@ -67,12 +67,17 @@ class TrainableNetwork:
         self.average = Ema(network, ema_decay) if ema_decay > 0 else None
         self.clip_grad_norm, self.clip_grad_step = train.clip_grad_norm, train.clip_grad_step
 
-    def prepare(self, accelerator: Accelerator) -> None:
-        """Hands network and optimizer to accelerate."""
+    def prepare(self, accelerator: Accelerator, *, find_unused: bool = False) -> None:
+        """Hands network and optimizer to accelerate.
+
+        Args:
+            accelerator: of the processes.
+            find_unused: parameters may stay without a gradient in some iterations.
+        """
         self._accelerator = accelerator
         if accelerator.ddp_handler is not None and accelerator.num_processes > 1:
             idle = isinstance(self._runs, ScaleAdapter) and leaves_some_idle(self._runs)
-            accelerator.ddp_handler.find_unused_parameters = idle
+            accelerator.ddp_handler.find_unused_parameters = idle or find_unused
         self._runs, self.optimizer = accelerator.prepare(self._runs, self.optimizer)
         if isinstance(self._runs, DistributedDataParallel):
             # Every process updates its own buffers and the main one's are saved; sending them round at each

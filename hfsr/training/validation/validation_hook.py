@@ -55,6 +55,7 @@ class ValidationHook:
 
         What was measured, and whether it is the best so far, is noted in `progress`.
         """
+        self._restore_sets_without_gt(network, progress.iteration)
         if not self.validation.sets:
             return
         grid = ImageGrid(self.options.logger.grid_images if self.accelerator.trackers else 0)
@@ -76,11 +77,23 @@ class ValidationHook:
                 self.publisher.submit([measurement.report for measurement in measured])
         self.accelerator.wait_for_everyone()
 
+    def _restore_sets_without_gt(self, network: nn.Module, iteration: int) -> None:
+        validation = self.validation
+        if not (self.options.val.save_img or validation.metrics_without_reference):
+            if validation.sets_without_gt and iteration == 0:
+                names = ", ".join(validation.sets_without_gt)
+                self.log.line(f"{names}: no ground truth; val.save_img: true writes the restored images")
+            return
+        where = f"iter {iteration:,}" if iteration else "before training"
+        for restored in validation.restore(network, save=self._image_file(iteration)):
+            self.log.line(f"{where}: {restored}")
+            self.log.values(iteration, {f"{restored.set}/{k}": v for k, v in restored.metrics.items()})
+
     def _image_file(self, iteration: int) -> Callable[[str, str], Path] | None:
         if not self.options.val.save_img:
             return None
 
-        several = len(self.validation.sets) > 1
+        several = len(self.validation.sets) + len(self.validation.sets_without_gt) > 1
 
         def image_file(set_name: str, name: str) -> Path:
             """BasicSR's place; under the set's name where there are several, which may share image names."""

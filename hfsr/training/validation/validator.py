@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +18,19 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hfsr.data import read_rgb_8bit
-from hfsr.degradations import Bicubic, Seeded, modcrop
+from hfsr.archs import LumaRestorer, luma
+from hfsr.degradations import Bicubic, Chain, Seeded
 from hfsr.errors import HfsrError, OptionsError
-from hfsr.evaluation import Pair, Report, Scores, evaluate, summarize
-from hfsr.images import LoadedImage, from_rgb_float, write_image
+from hfsr.evaluation import Pair, Report, Scores, eight_bit_luma, evaluate, network_input, summarize
+from hfsr.images import LoadedImage, from_rgb_float, quantize, write_image
 from hfsr.inference import Upscaler
-from hfsr.model_zoo import is_luma_network
+from hfsr.model_zoo import is_luma_network, spec_of
 from hfsr.options import TrainOptions
 from hfsr.options.models import Typed
 from hfsr.registry import ARCHS, METRICS
 
-from ..setup import build_dataset, files_of
+from ..setup import build_dataset, channels_of, files_of
+from .restoration import Restoration, needs_reference
 from .size_multiple import SizePadding, find_size_multiple
 
 __all__ = ["Best", "Measurement", "Validator"]
@@ -42,6 +45,8 @@ The name of an image may contain folders."""
 
 _LOWER_IS_BETTER = frozenset({"calculate_niqe", "calculate_fid"})
 """Among BasicSR's metrics, which do not say so."""
+_UNCHANGED = Seeded(Chain([]))
+"""The degradation of images that are given as they are."""
 _TRIAL = 208
 """px: side of the image that metrics are tried on; enough for MS-SSIM and NIQE with a border cut off."""
 
@@ -99,25 +104,32 @@ class Validator:
         self._rank = accelerator.process_index if accelerator else 0
         self._processes = accelerator.num_processes if accelerator else 1
         self.sets: dict[str, list[Pair]] = {}
+        self.sets_without_gt: dict[str, list[Pair]] = {}
+        """LQ images, in the place of GT, of sets that are only restored."""
         self._degradations: dict[str, Seeded | None] = {}
         self._largest: dict[str, Pair] = {}
         self._multiple: int | None = None
         for key, section in options.validation_sets().items():
             dataset = build_dataset(options, key)
             name, files = section.name or key, files_of(dataset, key)
-            if name in self.sets:
+            if name in self.sets or name in self.sets_without_gt:
                 raise OptionsError(
                     f"datasets.{key}.name: another set is called '{name}' too; "
                     "give each set a name of its own, or their results overwrite each other"
                 )
-            self.sets[name] = [Pair(file.name, file.gt, file.lq) for file in files]
+            without_gt = hasattr(dataset, "singles")
+            pairs = [Pair(file.name, file.gt, file.lq) for file in files]
+            (self.sets_without_gt if without_gt else self.sets)[name] = pairs
             self._degradations[name] = getattr(dataset, "degradation", None)
         if options.val.tile_size and options.network_g.type not in ARCHS:
             raise OptionsError(
                 f"val.tile_size: {options.network_g.type} is another package's network and is not cut; use 0"
             )
-        if self.sets:
-            _try_out(self.metrics)
+        self.metrics_without_reference = {
+            name: metric for name, metric in self.metrics.items() if not needs_reference(metric)
+        }
+        if self.sets or self.sets_without_gt:
+            _try_out(self.metrics if self.sets else self.metrics_without_reference)
 
     def read(self) -> int:
         """Reads every image of every set once, as measuring will.
@@ -136,7 +148,13 @@ class Validator:
                 lq, _ = pair.load(degradation, scale)
                 if lq.size > largest:
                     largest, self._largest[name] = lq.size, pair
-        return sum(map(len, self.sets.values()))
+        for name, pairs in self.sets_without_gt.items():
+            largest = 0
+            for pair in pairs:
+                pixels, _ = pair.load(_UNCHANGED, 1)
+                if pixels.size > largest:
+                    largest, self._largest[name] = pixels.size, pair
+        return sum(len(pairs) for sets in (self.sets, self.sets_without_gt) for pairs in sets.values())
 
     def measure(
         self, network: nn.Module, *, save: SaveTo | None = None, show: Show | None = None
@@ -160,6 +178,18 @@ class Validator:
             for name, pairs in self.sets.items()
         ]
 
+    def restore(self, network: nn.Module, *, save: SaveTo | None = None) -> list[Restoration]:
+        """Restores the images of the sets without ground truth; all processes get the same answer.
+
+        Args:
+            network: in evaluation mode.
+            save: gives the files for restored images, where they are to be written.
+        """
+        return [
+            self._restore_set(network, name, pairs[self._rank :: self._processes], save)
+            for name, pairs in self.sets_without_gt.items()
+        ]
+
     def decide(self, measured: list[Measurement], iteration: int, best: Best | None) -> Best | None:
         """The new best, or None when the old one stands."""
         if not measured:
@@ -179,21 +209,34 @@ class Validator:
             HfsrError: the network or a metric cannot do that.
         """
         for name, pair in self._largest.items():
-            self._measure_set(network, name, [pair], None, None)
+            if name in self.sets:
+                self._measure_set(network, name, [pair], None, None)
+            else:
+                self._restore_set(network, name, [pair], None)
+
+    def _restorer_of_rgb(self, network: nn.Module) -> nn.Module:
+        """The network, or one that runs a one-channel network of another package on luma."""
+        if spec_of(network) is None and channels_of(self.options, network) == 1:
+            return LumaRestorer(network, self.options.scale)
+        return network
 
     def _size_multiple(self, network: nn.Module) -> int:
         """What the sides of an image must be multiples of; our networks take any size."""
-        section = self.options.network_g
-        if section.type in ARCHS or not self.sets:
+        section, window = self.options.network_g, self.options.val.window_size
+        if section.type in ARCHS or not (self.sets or self.sets_without_gt):
             return 1
         if self._multiple is None:
-            self._multiple = find_size_multiple(network, section.arguments.get("window_size"))
+            stated = window if window > 1 else section.arguments.get("window_size")
+            self._multiple = math.lcm(find_size_multiple(network, stated), window)
         return self._multiple
 
     def _measure_set(
         self, network: nn.Module, name: str, pairs: list[Pair], save: SaveTo | None, show: Show | None
     ) -> Measurement:
         scale, tile = self.options.scale, self.options.val.tile_size
+        channels = channels_of(self.options, network)
+        network = self._restorer_of_rgb(network)
+        gray = channels == 1
         restore = CapturingModel(network, tile, self._size_multiple(network))
         measured: list[tuple[Scores, dict[str, float]]] = []
 
@@ -203,12 +246,15 @@ class Validator:
                 path = save(name, scores.name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_image(LoadedImage(sr), path)
-            gt = (
-                modcrop(read_rgb_8bit(Path(str(pairs[done - 1].gt))), scale) if self.metrics or show else None
-            )
+            gt = None
+            if self.metrics or show:
+                gt = _rgb(pairs[done - 1].load(_UNCHANGED, scale)[1])
             if show is not None and gt is not None:
                 show(from_rgb_float(restore.lq), sr, gt)
-            values = {} if gt is None else {key: _measured(m, sr, gt) for key, m in self.metrics.items()}
+            compared = sr, gt
+            if gray and gt is not None:  # the network's own luma, as BasicSR measures it
+                compared = quantize(luma(restore.result)[0, 0])[..., None], eight_bit_luma(gt)[..., None]
+            values = {} if gt is None else {key: _measured(m, *compared) for key, m in self.metrics.items()}
             measured.append((scores, values))
 
         protocol = {}
@@ -230,6 +276,39 @@ class Validator:
         means = {metric: fmean(values[metric] for _, values in measured) for metric in self.metrics}
         return Measurement(name, report, means)
 
+    def _restore_set(
+        self, network: nn.Module, name: str, pairs: list[Pair], save: SaveTo | None
+    ) -> Restoration:
+        network = self._restorer_of_rgb(network)
+        model = CapturingModel(network, self.options.val.tile_size, self._size_multiple(network))
+        values: list[dict[str, float]] = []
+        folder: Path | None = None
+        for pair in pairs:
+            lq, _ = pair.load(_UNCHANGED, 1)
+            with torch.inference_mode():
+                sr = from_rgb_float(model(network_input(lq)))
+            if save is not None:
+                path = save(name, pair.name)
+                folder = path.parent if folder is None else Path(os.path.commonpath([folder, path.parent]))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_image(LoadedImage(sr), path)
+            values.append({key: _measured(m, sr, None) for key, m in self.metrics_without_reference.items()})
+        if self._processes > 1:
+            shares = gather_object([(values, folder)])
+            values = _interleaved([share for share, _ in shares])
+            folder = next((place for _, place in shares if place is not None), None)
+        return Restoration(
+            name,
+            len(values),
+            {key: fmean(value[key] for value in values) for key in self.metrics_without_reference},
+            tuple(key for key in self.metrics if key not in self.metrics_without_reference),
+            None if folder is None else str(folder),
+        )
+
+
+def _rgb(pixels: NDArray) -> NDArray:
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
 
 def _interleaved(shares: list[list[Any]]) -> list[Any]:
     """Every n-th image went to the same process; here they are in their order again."""
@@ -237,19 +316,20 @@ def _interleaved(shares: list[list[Any]]) -> list[Any]:
     return [share[place] for place in range(longest) for share in shares if place < len(share)]
 
 
-def _measured(metric: Typed, sr: Pixels, gt: Pixels) -> float:
-    """One of `val.metrics`, which take BGR uint8 images as BasicSR's do.
+def _measured(metric: Typed, sr: Pixels, gt: Pixels | None) -> float:
+    """One of `val.metrics`, which take BGR uint8 images as BasicSR's do; without GT, one that needs none.
 
     Raises:
         HfsrError: it cannot measure such images.
     """
     arguments = {key: value for key, value in metric.arguments.items() if key != "better"}
     try:
-        return float(METRICS[metric.type](img=sr[..., ::-1], img2=gt[..., ::-1], **arguments))
+        reference = {"img2": gt[..., ::-1]} if gt is not None and needs_reference(metric) else {}
+        return float(METRICS[metric.type](img=sr[..., ::-1], **reference, **arguments))
     except HfsrError:
         raise
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        size = f"{gt.shape[1]}x{gt.shape[0]} px"  # of others, who check less
+        size = f"{sr.shape[1]}x{sr.shape[0]} px"  # of others, who check less
         raise HfsrError(f"the metric {metric.type} cannot measure an image of {size}: {error}") from error
 
 
