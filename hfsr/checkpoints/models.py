@@ -330,9 +330,9 @@ def read_model_folder(
     config = parse_config(text, source)
     if config and not {"architecture", "model_args"} & set(config):  # another library's
         names = sorted(path.name for path in folder.iterdir() if path.is_file())
-        weights = choose_weights(names, config, scale, source=f"'{folder}'")
-        evidence = Evidence(names=(weights,), config=config)
-        model = read_file(folder / weights, lambda _: evidence, scale=scale, model_args=model_args)
+        chosen = choose_weights(names, config, scale, source=f"'{folder}'")
+        evidence = Evidence(names=(chosen,), config=config)
+        model = read_file(folder / chosen, lambda _: evidence, scale=scale, model_args=model_args)
         return model.to(device=device, dtype=dtype)
     if family_of_config(config) is None:
         _check_buildable(config, source)

@@ -174,7 +174,7 @@ class SecondOrder(Step):
 
 
 class _Kernels:
-    """Which kernels blur in a round, how often, and the ranges of their exponents."""
+    """Blur kernels of a round, with their probabilities and the ranges of their exponents."""
 
     def __init__(
         self, names: Sequence[str], prob: Sequence[float], betag: Sequence[float], betap: Sequence[float]

@@ -76,7 +76,7 @@ def stage_space(
 def space_notes(
     repo_id: str, models: Sequence[str], *, private: bool = False, wheel: Path | None = None
 ) -> list[str]:
-    """What the publisher of a Space should know before the upload: what would fail there.
+    """Notes for the publisher of a Space about what would fail there.
 
     Args:
         repo_id: of the Space.

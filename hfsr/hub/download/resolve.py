@@ -139,7 +139,7 @@ def load_for_scale(name: str | Path, scale: float) -> nn.Module:
     except CheckpointError as error:
         mismatch = error
     try:
-        model = from_pretrained(name)
+        model: nn.Module = from_pretrained(name)
     except CheckpointError:
         model = _of_next_scale(name, scale, mismatch)
     if (largest := getattr(model, "scale", 1)) < scale:
