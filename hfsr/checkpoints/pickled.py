@@ -74,7 +74,7 @@ class _InertCalls(type):
     """The class of stand-ins of settings: a call gives another stand-in."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        return object.__new__(cls)
+        return cls.__new__(cls)  # type: ignore[call-overload]  # for mypy a metaclass has type's own __new__
 
 
 class _Setting(metaclass=_InertCalls):
