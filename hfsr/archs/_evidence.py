@@ -50,10 +50,13 @@ class Reading:
         arguments: constructor arguments that shapes do not show.
         reason: the evidence for them, as "the file name has PIRM2018"; empty for an alternative without
             evidence, which only a check on data may choose.
+        margin: a check on data prefers it to earlier readings if its error is below this share of theirs. The
+            default leaves out what is equal but for rounding; readings that a chance may favor need less.
     """
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    margin: float = 0.995
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,7 @@ class _Candidate:
 
     arguments: dict[str, Any]
     reasons: Reasons
+    margin: float = 1.0
 
 
 def check_config(config: Mapping[str, Any], source: str) -> tuple[ArchSpec, SavedBy] | None:
@@ -177,7 +178,7 @@ def _candidates(
             else:
                 reasons[name] = "its mean layers" if name in found.arguments else reading.reason
         if all(candidate.arguments != arguments for candidate in candidates):
-            candidates.append(_Candidate(arguments, reasons))
+            candidates.append(_Candidate(arguments, reasons, reading.margin))
     return candidates
 
 
@@ -204,7 +205,7 @@ def _settle(
             )
         candidates = [candidate for candidate in candidates if candidate.arguments[word] == wanted]
     return [
-        _Candidate(settle_scale(spec, candidate.arguments, scale, evidence.names), candidate.reasons)
+        replace(candidate, arguments=settle_scale(spec, candidate.arguments, scale, evidence.names))
         for candidate in candidates
     ]
 
@@ -229,7 +230,7 @@ def _choose(
     for candidate in candidates[1:]:
         other = build(candidate)
         other_error = restoration_error(other)
-        if is_better(other_error, best):
+        if is_better(other_error, best, candidate.margin):
             chosen, best, fitting = candidate, other_error, other
     flat = flat_error(fitting)
     if is_unfit(flat, best):

@@ -19,9 +19,6 @@ UNFIT = 0.008
 IMPLAUSIBLE = 3.0
 """Error of restoration, relative to interpolation, above which weights are taken for untrained: all their
 readings are wrong alike, and say nothing of the arguments."""
-_MARGIN = 0.995
-"""A reading is preferred to an earlier one if its error is below this share of the other: equal ones differ
-by rounding. The nearest wrong reading of a bundled model errs 1.018 times as much as the right one."""
 WORSE = 2.5
 """Error of restoration, relative to interpolation, above which weights that change flat images are reported.
 Trained models stay below 1.05; networks without a skip from the image reach 2.4 after a short training."""
@@ -112,9 +109,15 @@ def flat_error(model: nn.Module) -> float:
     return error.item() if error.isfinite() else float("inf")
 
 
-def is_better(error: float, other: float) -> bool:
-    """Returns True if weights are trained and restore better as read than in another reading."""
-    return error < min(IMPLAUSIBLE, _MARGIN * other)
+def is_better(error: float, other: float, margin: float) -> bool:
+    """Returns True if weights are trained and restore better as read than in another reading.
+
+    Args:
+        error: restoration error of the reading.
+        other: restoration error of the other reading.
+        margin: share of the other error that it must be below.
+    """
+    return error < min(IMPLAUSIBLE, margin * other)
 
 
 def is_unfit(flat: float, restoration: float) -> bool:
