@@ -12,6 +12,7 @@ from torch import nn
 
 from hfsr import __version__, model_zoo
 from hfsr.archs import Evidence, input_ranges, quantize_layers
+from hfsr.argument_checks import check_mapping, check_path, check_positive
 from hfsr.errors import CheckpointError, HfsrError, OptionsError, some_of
 from hfsr.registry import ARCHS
 
@@ -75,6 +76,11 @@ def load_checkpoint(
         HfsrWarning: a file without a config of ours, whose network does not return images of one color as
             they were, so that an argument may be wrong; or whose scale is a guess.
     """
+    check_path("path", path)
+    if scale is not None:
+        check_positive("scale", scale)
+    if model_args is not None:
+        check_mapping("model_args", model_args)
     path = Path(path)
     model = (
         read_model_folder(path, scale=scale, model_args=model_args)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from hfsr.argument_checks import check_path
 from hfsr.atomic import replacing
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError
@@ -34,6 +35,7 @@ def save_pretrained(
     Raises:
         CheckpointError: the folder cannot be written, or the network is not registered.
     """
+    check_path("folder", folder)
     folder = Path(folder)
     write_model_folder(model, folder, task=task)
     write_card(make_card(model, name=str(folder), task=task) if card is None else card, folder)

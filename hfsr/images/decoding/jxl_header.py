@@ -70,7 +70,7 @@ def read_jxl_header(file: BinaryIO) -> JxlHeader | None:
         return None
     data = file.read(_LIMIT)
     file.seek(0)
-    codestream, found = b"", {}
+    codestream, found = b"", dict[bytes, bytes]()
     for kind, body in boxes(data):
         if kind in (b"jxlc", b"jxlp") and not codestream:
             codestream = body[4 * (kind == b"jxlp") :][: 1 << 12]

@@ -34,7 +34,7 @@ class RowWriter(ABC):
         ImageError: other channels or bits.
     """
 
-    allowed_bits = (8, 16)
+    allowed_bits: tuple[int, ...] = (8, 16)
 
     def __init__(
         self,
