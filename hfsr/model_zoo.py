@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hfsr import _resources
 from hfsr.archs import ArchSpec, has_one_channel
+from hfsr.argument_checks import check_text
 from hfsr.errors import HfsrError, OptionsError, UnknownNameError, suggest
 from hfsr.registry import ARCHS
 
@@ -70,7 +71,10 @@ def register_arch(spec: ArchSpec) -> ArchSpec:
 
     Raises:
         ValueError: its name or one of its presets is taken, or its name is not that of its class.
+        OptionsError: it is no ArchSpec.
     """
+    if not isinstance(spec, ArchSpec):
+        raise OptionsError(f"spec is of type {type(spec).__name__}; use an ArchSpec")
     if spec.name != spec.cls.__name__:
         raise ValueError(f"network '{spec.name}' must have the name of its class, '{spec.cls.__name__}'")
     known = presets()
@@ -187,6 +191,7 @@ def create_model(name: str, /, **arguments: Any) -> nn.Module:
         UnknownNameError: the name is neither a preset nor a network.
         OptionsError: the constructor does not have an argument, or rejects a value.
     """
+    check_text("name", name)
     known = presets()
     if name in known:
         spec = known[name]

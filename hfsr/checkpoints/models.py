@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hfsr import __version__, model_zoo
 from hfsr.archs import Evidence, input_ranges, quantize_layers
+from hfsr.argument_checks import check_mapping, check_path, check_positive
 from hfsr.errors import CheckpointError, HfsrError, OptionsError, some_of
 from hfsr.registry import ARCHS
 
@@ -80,6 +81,11 @@ def load_checkpoint(
         HfsrWarning: a file without a config of ours, whose network changes images of one color and restores
             synthetic images badly, so that an argument may be wrong; or whose scale is a guess.
     """
+    check_path("path", path)
+    if scale is not None:
+        check_positive("scale", scale)
+    if model_args is not None:
+        check_mapping("model_args", model_args)
     path = Path(path)
     model = (
         read_model_folder(path, scale=scale, model_args=model_args)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from hfsr.argument_checks import check_path
 from hfsr.atomic import replacing
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError
@@ -38,6 +39,7 @@ def save_pretrained(
     Raises:
         CheckpointError: the folder cannot be written, or the network is not registered.
     """
+    check_path("folder", folder)
     folder = Path(folder)
     task = task or task_of_origin(model)
     known = card_of_origin(model) if card is None else None  # before a folder is written that may be its own

@@ -17,7 +17,15 @@ from hfsr.model_zoo import check_restorer
 if TYPE_CHECKING:
     from .progress import Progress
 
-__all__ = ["check_flag", "check_models", "check_paths", "check_progress", "check_tensor", "parse_tile"]
+__all__ = [
+    "check_flag",
+    "check_models",
+    "check_paths",
+    "check_progress",
+    "check_size",
+    "check_tensor",
+    "parse_tile",
+]
 
 
 def check_models(model: Any) -> list[nn.Module]:
@@ -114,6 +122,19 @@ def check_paths(target: Any, jpeg_quality: Any, max_pixels: Any) -> None:
         raise OptionsError(f"jpeg_quality {jpeg_quality!r} is not allowed; use 1 to 100")
     if max_pixels is not None and (not _is_integer(max_pixels) or max_pixels < 1):
         raise OptionsError(f"max_pixels {max_pixels!r} is not allowed; use a whole number above 0, or None")
+
+
+def check_size(name: str, size: Any, bits: Any = 8) -> None:
+    """Checks two sides in px, and bits per channel.
+
+    Raises:
+        OptionsError: they are no pair of whole numbers above 0, or bits are not 8, 16 or 32.
+    """
+    is_pair = isinstance(size, (tuple, list)) and len(size) == 2
+    if not is_pair or not all(_is_integer(side) and side > 0 for side in size):
+        raise OptionsError(f"{name} {size!r} are not allowed; use two whole numbers of px above 0")
+    if bits not in (8, 16, 32):
+        raise OptionsError(f"bits {bits!r} are not allowed; use 8, 16 or 32")
 
 
 def _is_integer(value: Any) -> bool:

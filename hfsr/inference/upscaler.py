@@ -19,7 +19,15 @@ from hfsr.errors import ImageError, OptionsError
 from hfsr.images.decoding.encoded_image import ImageFile
 
 from .approximate.overlapping_tiles import OverlapPlan
-from .arguments import check_flag, check_models, check_paths, check_progress, check_tensor, parse_tile
+from .arguments import (
+    check_flag,
+    check_models,
+    check_paths,
+    check_progress,
+    check_size,
+    check_tensor,
+    parse_tile,
+)
 from .backends import choose_backend
 from .image_io.pixel_source import check_array
 from .image_io.self_ensemble import VIEWS
@@ -333,13 +341,18 @@ class Upscaler:
 
     def result_size(self, size: Size) -> Size:
         """Height and width of the result of an image, where neither a scale nor a size is given."""
+        check_size("size", size)
         return ImagePipeline(self._chain).result_size(size)
 
     def plan(self, width: int, height: int, bits: int = 8) -> Plan | OverlapPlan:
         """Tile or band size, memory and arithmetic of an image of this size and bit depth.
 
         Of several networks, that of the last one, which runs on the largest image.
+
+        Raises:
+            OptionsError: width or height are no whole numbers above 0, or bits are not 8, 16 or 32.
         """
+        check_size("width and height", (width, height), bits)
         self._chain = self._chain_for(bits)
         sizes = ImagePipeline(self._chain).sizes(Size(height, width))
         return self._runner.plan(sizes[-2])
@@ -356,7 +369,13 @@ class Upscaler:
             width, height: of the image, px.
             bits: per channel.
             result: (width, height) if the result is reduced to a size.
+
+        Raises:
+            OptionsError: as of `plan`.
         """
+        check_size("width and height", (width, height), bits)
+        if result is not None:
+            check_size("result", result)
         runs, resident = len(VIEWS) if self.self_ensemble else 1, resident_memory()
         self._chain = self._chain_for(bits)
         sizes = ImagePipeline(self._chain).sizes(Size(height, width))

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from hfsr.argument_checks import check_text
 from hfsr.errors import HubError
 from hfsr.hub.cards.results import ReportJson
 from hfsr.hub.client import check_repo_id
@@ -82,6 +83,7 @@ def push_to_hub(
         HubError: the Hub refuses, is out of reach, or finds the card invalid. It is safe to run it again.
         CheckpointError: the model cannot be read.
     """
+    check_text("repo_id", repo_id)
     check_repo_id(repo_id)
     with tempfile.TemporaryDirectory() as temporary:
         if isinstance(model_or_folder, nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from hfsr import _resources, model_zoo
+from hfsr.argument_checks import check_mapping, check_path, check_positive
 from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder, read_state_dict
 from hfsr.checkpoints.files import parse_config
 from hfsr.errors import CheckpointError, OptionsError, suggest
@@ -70,6 +71,11 @@ def from_pretrained(
         HubError: the Hub has no such model or revision, refuses it, or is out of reach.
         OptionsError: a revision of something that is not on the Hub, or a device that is not here.
     """
+    check_path("name", name)
+    if scale is not None:
+        check_positive("scale", scale)
+    if model_args is not None:
+        check_mapping("model_args", model_args)
     path = find_local(name)
     commit = None
     if path is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,10 @@ def gradual_resamplers(final: Resampler, *, gradual: bool) -> list[Resampler]:
 
 def check_scale(scale: float | tuple[float, float]) -> tuple[float, float]:
     """Returns (scale_x, scale_y); raises OptionsError if one is out of range, or if both are 1."""
-    scale_x, scale_y = scale if isinstance(scale, tuple) else (scale, scale)
+    pair = scale if isinstance(scale, tuple) and len(scale) == 2 else (scale, scale)
+    if not all(isinstance(each, Real) and not isinstance(each, bool) for each in pair):
+        raise OptionsError(f"scale {scale!r} is not allowed; use a number from 1 to {MAX_SCALE}, or two")
+    scale_x, scale_y = pair
     if not (1 <= scale_x <= MAX_SCALE and 1 <= scale_y <= MAX_SCALE) or scale_x * scale_y == 1:
         raise OptionsError(
             f"scale {scale} is not possible; use a number from 1 to {MAX_SCALE}, or two such numbers "
