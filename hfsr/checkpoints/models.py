@@ -343,9 +343,9 @@ def read_model_folder(
     if family_of_config(config) is None:
         _check_buildable(config, source)
     is_sharded = (folder / SHARDS).is_file() and not (folder / WEIGHTS_NAME).exists()
-    weights = folder / (SHARDS if is_sharded else WEIGHTS_NAME)
-    state_dict, _ = read_state_dict(weights)
-    model = _load_by_config(config, source, state_dict, f"'{weights}'", model_args)
+    tensors_at = folder / (SHARDS if is_sharded else WEIGHTS_NAME)
+    state_dict, _ = read_state_dict(tensors_at)
+    model = _load_by_config(config, source, state_dict, f"'{tensors_at}'", model_args)
     return model.to(device=device, dtype=dtype).eval()
 
 

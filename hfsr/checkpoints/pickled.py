@@ -74,7 +74,8 @@ class _InertCalls(type):
     """The class of stand-ins of settings: a call gives another stand-in."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        return cls.__new__(cls)  # type: ignore[call-overload]  # for mypy a metaclass has type's own __new__
+        made: Any = cls
+        return object.__new__(made)
 
 
 class _Setting(metaclass=_InertCalls):

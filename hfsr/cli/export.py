@@ -1,11 +1,16 @@
-"""`hfsr export`: exports a model to ONNX, for any height and width."""
+"""`hfsr export`: exports a model to ONNX or to ncnn, for any height and width."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hfsr.cli.tables import print_pairs
+from hfsr.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,8 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "file",
         type=Path,
-        metavar="OUT.onnx",
-        help="what to write; a name of this model from then on",
+        metavar="OUT",
+        help="OUT.onnx, a name of this model from then on; or OUT.param for ncnn, with OUT.bin beside it, "
+        "which Upscayl, realesrgan-ncnn-vulkan and chaiNNer run",
+    )
+    add(
+        "--dtype",
+        choices=["fp32", "fp16"],
+        default="fp32",
+        help="how the weights of an ncnn network are stored; fp16 halves the file (default fp32)",
     )
 
 
@@ -23,7 +35,13 @@ def run(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.inference.conversion.onnx_export import export_onnx
 
+    if args.file.suffix not in (".onnx", ".param"):
+        raise UsageError(f"'{args.file}' must end in .onnx, or in .param for ncnn")
+    if args.file.suffix == ".onnx" and args.dtype != "fp32":
+        raise UsageError("--dtype fp16 is for ncnn; an ONNX file is float32")
     model = hub.from_pretrained(args.model)
+    if args.file.suffix == ".param":
+        return _export_ncnn(model, args)
     difference = export_onnx(model, args.file)
     print_pairs(
         [
@@ -32,6 +50,27 @@ def run(args: argparse.Namespace) -> int:
             ("output", f"sr: the same, height and width times {model.scale:g}"),
             ("checked", f"onnxruntime is within {difference:.0e} of torch at three sizes"),
             ("file", f"{args.file}, {args.file.stat().st_size:,} bytes"),
+        ]
+    )
+    return 0
+
+
+def _export_ncnn(model: nn.Module, args: argparse.Namespace) -> int:
+    from hfsr.inference.conversion.ncnn_export import export_ncnn
+    from hfsr.inference.runner import network_name
+
+    found = export_ncnn(model, args.file, half=args.dtype == "fp16")
+    weights = args.file.with_suffix(".bin")
+    print_pairs(
+        [
+            ("network", network_name(model)),
+            ("input", "blob data: RGB in [0, 1], float32, (3, height, width)"),
+            ("output", f"blob output: the same, height and width times {model.scale:g}"),
+            (
+                "checked",
+                f"ncnn is within {found.fp32:.0e} of torch at three sizes, stored in 16 bit {found.fp16:.0e}",
+            ),
+            ("files", f"{args.file} and {weights}, {weights.stat().st_size:,} bytes"),
         ]
     )
     return 0

@@ -92,7 +92,7 @@ def space_notes(
         if name not in _resources.bundled_models() and (state := visibility(name)) != "public":
             notes.append(
                 f"'{name}' is {state}: visitors of the public Space '{repo_id}' cannot use it; make it "
-                "public, make the Space private (--private), or give the Space a secret HF_TOKEN with access"
+                "public, make the Space private (--private), or give it a secret HF_TOKEN that may read it"
             )
     if wheel is None:
         notes.append(
