@@ -1,4 +1,4 @@
-"""`hfsr export`: exports a model to ONNX, for any height and width."""
+"""`hfsr export`: exports a model to ONNX, for any height and width, or for the browser."""
 
 from __future__ import annotations
 
@@ -14,12 +14,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "file",
         type=Path,
-        metavar="OUT.onnx",
-        help="what to write; a name of this model from then on",
+        metavar="OUT",
+        help="OUT.onnx, a name of this model from then on; with --web a folder",
     )
+    add("--web", action="store_true", help="for the static Space: a folder with model.onnx and manifest.json")
 
 
 def run(args: argparse.Namespace) -> int:
+    return _export_web(args) if args.web else _export(args)
+
+
+def _export_web(args: argparse.Namespace) -> int:
+    from hfsr.publishing.web_model import write_web_model
+
+    manifest = write_web_model(args.model, args.file)
+    if manifest["tiling"] == "local":
+        size = f"any, in tiles with {manifest['halo']} px of halo"
+    else:
+        size = f"up to {manifest['max_pixels']:,} px, whole: the network pools over the whole image"
+    print_pairs(
+        [
+            ("network", f"{manifest['architecture']}, {manifest['parameters']:,} parameters"),
+            ("scale", f"{manifest['scale']}"),
+            ("image size", size),
+            ("license", manifest["license"] or "not recorded"),
+            ("folder", f"{args.file}, {manifest['bytes']:,} bytes"),
+        ]
+    )
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.inference.conversion.onnx_export import export_onnx
 
