@@ -61,7 +61,7 @@ export function chooseModel(models, header) {
 }
 
 function taskLabel({ scale, task, does }) {
-  if (scale > 1) return `Enlarge ${scale} times`;
+  if (scale > 1) return `Enlarge ${scale}×`;
   if (task === "denoising") return "Remove noise";
   if (task === "jpeg-artifact-removal") return "Remove JPEG artifacts";
   return does.charAt(0).toUpperCase() + does.slice(1);

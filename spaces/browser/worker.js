@@ -8,6 +8,7 @@ import { restore } from "./restoration.js";
 const MAX_PIXELS = 36e6;
 const MAX_RESULT_PIXELS = 200e6;
 const MEBIBYTE = 1 << 20;
+const OUT_OF_MEMORY = "The browser ran out of memory. Close other tabs, or choose a smaller image.";
 
 let loaded = null; // the last network, with the key that it was opened by
 
@@ -62,7 +63,7 @@ async function run({ file, manifest, modelUrl, runtime, threads, wantsGpu }) {
 
 async function openNetwork({ manifest, modelUrl, runtime, threads, wantsGpu }) {
   const key = `${modelUrl} ${wantsGpu}`;
-  if (loaded?.key === key) return { ...loaded.opened, notes: loaded.opened.notes };
+  if (loaded?.key === key) return loaded.opened;
   tell("Loading the model");
   if (loaded) await loaded.opened.network.session.release();
   loaded = null;
@@ -86,7 +87,9 @@ async function fetchModel(url, manifest) {
   if (self.crypto.subtle) {
     const digest = new Uint8Array(await self.crypto.subtle.digest("SHA-256", bytes));
     const hex = Array.from(digest, (value) => value.toString(16).padStart(2, "0")).join("");
-    if (hex !== manifest.sha256) throw new UserError(`The model ${manifest.name} was damaged on its way. Reload the page.`);
+    if (hex !== manifest.sha256) {
+      throw new UserError(`The model ${manifest.name} was damaged on its way. Reload the page.`);
+    }
   }
   return bytes;
 }
@@ -100,5 +103,3 @@ function visitorMessage(error) {
   if (/memory|allocat|bad_alloc|array length/i.test(String(error?.message ?? error))) return OUT_OF_MEMORY;
   return "Something went wrong in this browser. Reload the page and try again.";
 }
-
-const OUT_OF_MEMORY = "The browser ran out of memory. Close other tabs, or choose a smaller image.";
