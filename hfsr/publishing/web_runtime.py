@@ -134,7 +134,7 @@ def _npm_pack(pinned: PinnedRuntime, folder: Path) -> Path:
         raise HfsrError(f"the page needs {name}, and npm, which fetches it, is not installed; {advice}")
     try:
         done = subprocess.run(
-            [npm, "pack", "--silent", name],
+            [npm, "pack", "--loglevel=error", name],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -145,6 +145,7 @@ def _npm_pack(pinned: PinnedRuntime, folder: Path) -> Path:
         raise HfsrError(f"'npm pack {name}' took over {_FETCH_SECONDS} s; {advice}") from error
     packed = folder / pinned.file_name
     if done.returncode or not packed.is_file():
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        lines = [line for line in done.stderr.splitlines() if "complete log" not in line and line.strip()]
+        lines = lines or [f"exit code {done.returncode}"]
         raise HfsrError(f"'npm pack {name}' failed ({lines[-1][:200]}); {advice}")
     return packed
