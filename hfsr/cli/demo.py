@@ -1,15 +1,20 @@
-"""`hfsr demo`: runs the Gradio Space on this machine."""
+"""`hfsr demo`: runs the Gradio Space, or the static one, on this machine."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import signal
 import socket
 import sys
+import tempfile
+import webbrowser
+from pathlib import Path
 from types import ModuleType
 
 from hfsr import _resources
-from hfsr.errors import HfsrError, MissingDependencyError
+from hfsr.errors import HfsrError, MissingDependencyError, UsageError
 
 __all__ = ["add_arguments", "run"]
 
@@ -33,10 +38,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
+    parser.add_argument(
+        "--static",
+        action="store_true",
+        help="the static page, which runs the models in the browser itself instead of in this process",
+    )
+    parser.add_argument(
+        "--runtime",
+        type=Path,
+        metavar="FILE",
+        help="with --static: the .tgz of onnxruntime-web (default: fetched once by npm, then kept)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves the page until Ctrl-C."""
+    if args.static:
+        return _serve_static(args)
+    if args.runtime is not None:
+        raise UsageError("--runtime is for the static page; add --static")
     app = load_app()
     _check_place(args.host, args.port)
     models = {name: name for name in args.model} if args.model else None
@@ -66,6 +86,32 @@ def load_app() -> ModuleType:
             del sys.modules[PACKAGE]
             raise
     return sys.modules[PACKAGE]
+
+
+def _serve_static(args: argparse.Namespace) -> int:
+    """Stages the static page in a temporary folder and serves it until Ctrl-C."""
+    from hfsr.cli.static_server import static_server
+    from hfsr.publishing.static_space import stage_static_space
+
+    _check_place(args.host, args.port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that the folder is removed
+    with tempfile.TemporaryDirectory(prefix="hfsr-") as folder:
+        site = Path(folder) / "site"
+        stage_static_space(
+            site,
+            args.model,
+            runtime=args.runtime,
+            report=lambda name: print(f"preparing {name} for the browser", flush=True),
+        )
+        with static_server(site, host=args.host, port=args.port) as server:
+            host = f"[{args.host}]" if ":" in args.host else args.host
+            url = f"http://{host}:{server.server_address[1]}"
+            print(f"{url}  (Ctrl-C stops it)", flush=True)
+            if not args.no_browser:
+                webbrowser.open(url)
+            with contextlib.suppress(KeyboardInterrupt):
+                server.serve_forever()
+    return 0
 
 
 def _check_place(host: str, port: int | None) -> None:

@@ -1,4 +1,4 @@
-"""`hfsr export`: exports a model to ONNX or to ncnn, for any height and width."""
+"""`hfsr export`: exports a model to ONNX, to ncnn or for the browser, for any height and width."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="OUT",
         help="OUT.onnx, a name of this model from then on; or OUT.param for ncnn, with OUT.bin beside it, "
-        "which Upscayl, realesrgan-ncnn-vulkan and chaiNNer run",
+        "which Upscayl, realesrgan-ncnn-vulkan and chaiNNer run; with --web a folder",
     )
     add(
         "--dtype",
@@ -29,9 +29,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="fp32",
         help="how the weights of an ncnn network are stored; fp16 halves the file (default fp32)",
     )
+    add("--web", action="store_true", help="for the static Space: a folder with model.onnx and manifest.json")
 
 
 def run(args: argparse.Namespace) -> int:
+    return _export_web(args) if args.web else _export(args)
+
+
+def _export_web(args: argparse.Namespace) -> int:
+    from hfsr.publishing.web_model import write_web_model
+
+    if args.dtype != "fp32":
+        raise UsageError("--dtype is for ncnn; a model for the browser is float32")
+    manifest = write_web_model(args.model, args.file)
+    if manifest["tiling"] == "local":
+        size = f"any, in tiles with {manifest['halo']} px of halo"
+    else:
+        size = f"up to {manifest['max_pixels']:,} px, whole: the network pools over the whole image"
+    print_pairs(
+        [
+            ("network", f"{manifest['architecture']}, {manifest['parameters']:,} parameters"),
+            ("scale", f"{manifest['scale']}"),
+            ("image size", size),
+            ("license", manifest["license"] or "not recorded"),
+            ("folder", f"{args.file}, {manifest['bytes']:,} bytes"),
+        ]
+    )
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
     from hfsr import hub
     from hfsr.inference.conversion.onnx_export import export_onnx
 

@@ -162,15 +162,17 @@ def upload_space(
     *,
     private: bool = False,
     hardware: str | None = None,
+    sdk: str = "gradio",
     token: str | None = None,
 ) -> UploadResult:
     """Creates a Space if there is none, and uploads the files that differ in one commit.
 
     Args:
-        folder: from `hfsr.publishing.space.stage_space`.
+        folder: from `hfsr.publishing`.
         repo_id: "owner/name".
         private: a new Space is visible to its owners only.
         hardware: of a new Space ("cpu-basic", "zero-a10g", ...); the Hub's default if None.
+        sdk: of a new Space: "gradio" or "static".
         token: of the Hub; the stored one or HF_TOKEN if None.
 
     Raises:
@@ -185,7 +187,7 @@ def upload_space(
         api.create_repo(
             repo_id,
             repo_type="space",
-            space_sdk="gradio",
+            space_sdk=sdk,
             space_hardware=hardware,  # type: ignore[arg-type]  # any string is valid; newer hardware has no enum member
             private=private or None,
             exist_ok=True,

@@ -103,15 +103,27 @@ def space_notes(
 
 
 def push_space(
-    folder: Path, repo_id: str, *, private: bool = False, hardware: str | None = None
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    hardware: str | None = None,
+    sdk: str = "gradio",
 ) -> UploadResult:
     """Uploads a staged Space.
+
+    Args:
+        folder: from `stage_space` or `stage_static_space`.
+        repo_id: of the Space.
+        private: a new Space is visible to its owners only.
+        hardware: of a new Space.
+        sdk: of a new Space: "gradio" or "static".
 
     Raises:
         HubError: the Hub refuses or is out of reach; the message names the folder, which is kept.
     """
     try:
-        return upload_space(folder, repo_id, private=private, hardware=hardware)
+        return upload_space(folder, repo_id, private=private, hardware=hardware, sdk=sdk)
     except HubError as error:
         raise HubError(f"{error} ('{folder}' is kept)") from error
 

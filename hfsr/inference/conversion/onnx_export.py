@@ -19,7 +19,7 @@ from hfsr.checkpoints.files import replacing
 from hfsr.errors import MissingDependencyError, OptionsError, PlanError
 from hfsr.model_zoo import check_restorer, spec_of
 
-__all__ = ["TOLERANCE", "export_onnx"]
+__all__ = ["TOLERANCE", "difference_to_torch", "export_onnx"]
 
 TOLERANCE = 1e-4
 """Largest difference to torch, for a range of 1, at which the file is kept."""
@@ -70,7 +70,7 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
         program = _export(_PaddedModel(model, multiple))
         _rename_weights(program, model, config)
         program.save(partial)
-        found = _difference(model, partial)
+        found = difference_to_torch(model, partial)
         if found > TOLERANCE:
             raise PlanError(
                 f"{type(model).__name__} as ONNX differs from torch by {found:.1e}; it was not written"
@@ -150,7 +150,7 @@ def _rename_weights(program: Any, model: nn.Module, config: dict[str, Any]) -> N
     program.model.metadata_props.update({ONNX_CONFIG: json.dumps(config), ONNX_KEYS: json.dumps(list(state))})
 
 
-def _difference(model: nn.Module, path: Path) -> float:
+def difference_to_torch(model: nn.Module, path: Path) -> float:
     """Largest difference between the file in onnxruntime and the model in torch, at three sizes."""
     import onnxruntime
 

@@ -57,7 +57,7 @@ def test_networks_whose_graph_depends_on_the_size_are_refused(name, tmp_path):
 
 
 def test_a_file_that_differs_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_export, "_difference", lambda model, path: 0.5)
+    monkeypatch.setattr(onnx_export, "difference_to_torch", lambda model, path: 0.5)
     with pytest.raises(PlanError, match="differs from torch by 5"):
         export_onnx(tiny("EDSR"), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,276 @@
+"""Tests of the static Space's modules in node: tiles, PNGs, headers, the choice of a model."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import shutil
+import subprocess
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hfsr import _resources
+from hfsr.images.alpha_bleed import underlaid
+from hfsr.images.compression import read_compression
+
+NODE = shutil.which("node")
+pytestmark = pytest.mark.skipif(NODE is None, reason="no node: apt-get install nodejs")
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory):
+    """A copy of the page's modules that node takes for ES modules."""
+    folder = tmp_path_factory.mktemp("modules")
+    for path in _resources.path("spaces", "browser").glob("*.js"):
+        shutil.copyfile(path, folder / path.name)
+    (folder / "package.json").write_text('{"type": "module"}')
+    return folder
+
+
+@pytest.fixture
+def node(modules, tmp_path):
+    """Runs a script beside the modules; returns the JSON that it prints."""
+
+    def run(script: str, **values):
+        lines = [f"const {name} = {json.dumps(value)};" for name, value in values.items()]
+        path = modules / "script.js"
+        path.write_text("\n".join(["import fs from 'node:fs';", script.split("---")[0], *lines]))
+        path.write_text(path.read_text() + script.split("---")[1])
+        done = subprocess.run([NODE, path], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("size", "halo", "multiple", "memory"),
+    [((640, 480), 8, 1, 20_000), ((33, 900), 36, 1, 30_000), ((97, 61), 6, 4, 1), ((5, 3), 20, 1, 1)],
+)
+def test_tiles_cover_the_image_once_and_start_on_multiples(node, size, halo, multiple, memory):
+    script = """import {planTiles, withHalo} from './tiling.js';
+    ---
+    const plan = planTiles({width: size[0], height: size[1]}, network, memory);
+    console.log(JSON.stringify(plan));"""
+    network = {"tiling": "local", "halo": halo, "size_multiple": multiple, "memory_per_pixel": 1}
+    plan = node(script, size=size, network=network, memory=memory)
+    for parts, length in ((plan["columns"], size[0]), (plan["rows"], size[1])):
+        assert parts[0][0] == 0
+        assert parts[-1][1] == length
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(parts))
+        assert all(start % multiple == 0 < stop - start for start, stop in parts)
+
+    def read(part, length):
+        return min(part[1] + halo, length) - max(part[0] - halo, 0)
+
+    areas = [
+        read(rows, size[1]) * read(columns, size[0]) for rows in plan["rows"] for columns in plan["columns"]
+    ]
+    assert sum(areas) == plan["pixels"]
+    assert max(areas) <= max(memory, (2 * halo + 64 + multiple) ** 2)
+
+
+def test_tiles_of_a_network_with_a_halo_are_the_whole_image(node):
+    """A blur of radius 3 with zero borders stands for the network: too small a halo shows."""
+    script = """import {restore} from './restoration.js';
+    import {readPng} from './png_reader.js';
+    ---
+    const blur = {async run(planes, height, width) {
+        const result = new Float32Array(planes.length * 4), area = height * width;
+        for (let c = 0; c < 3; c++) for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
+            let sum = 0;
+            for (let v = Math.max(0, y - 3); v <= Math.min(height - 1, y + 3); v++)
+                for (let u = Math.max(0, x - 3); u <= Math.min(width - 1, x + 3); u++)
+                    sum += planes[c * area + v * width + u];
+            for (const [dy, dx] of [[0, 0], [0, 1], [1, 0], [1, 1]])
+                result[c * area * 4 + (2 * y + dy) * 2 * width + 2 * x + dx] = sum / 49 + 0.001 * dx;
+        }
+        return result;
+    }};
+    const width = 150, height = 110, results = [];
+    const pixels = Uint8Array.from({length: width * height * 3}, (_, at) => (at * 7919) % 251);
+    const image = {width, height, bits: 8, isGray: false, pixels, alpha: null, colorChunks: []};
+    for (const [memory, halo] of [[1e9, 3], [1, 3], [1, 2]]) {
+        const facts = {tiling: 'local', halo, size_multiple: 1, memory_per_pixel: 1, scale: 2};
+        let planned, done = 0;
+        const {blob, tiles} = await restore(image, blur, facts,
+            {memory, onPlan: (px) => { planned = px; }, onTile: (px) => { done += px; }});
+        const {pixels} = await readPng(new Uint8Array(await blob.arrayBuffer()), 1e9);
+        results.push({tiles, pixels, isDone: done === planned});
+    }
+    const same = (a, b) => a.pixels.every((value, at) => value === b.pixels[at]);
+    console.log(JSON.stringify({tiles: results.map((r) => r.tiles), done: results.map((r) => r.isDone),
+        exact: same(results[0], results[1]), tooSmall: same(results[0], results[2])}));"""
+    found = node(script)
+    assert found["tiles"][0] == 1
+    assert found["tiles"][1] > 1
+    assert found["done"] == [True, True, True]
+    assert found["exact"] is True
+    assert found["tooSmall"] is False
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_written_png_is_read_by_pillow_and_by_the_page(node, modules, channels, bits):
+    script = """import {PngWriter, profileChunk} from './png_writer.js';
+    import {readPng} from './png_reader.js';
+    ---
+    const [width, height] = [37, 23];
+    const peak = 2 ** bits;
+    const samples = (bits === 16 ? Uint16Array : Uint8Array).from(
+        {length: width * height * channels}, (_, at) => (at * at * 31 + at) % peak);
+    const colorChunks = [await profileChunk(Uint8Array.from({length: 500}, (_, at) => at % 200))];
+    const writer = new PngWriter({width, height, channels, bits, colorChunks});
+    for (const [from, to] of [[0, 1], [1, 12], [12, 23]])
+        await writer.write(samples.slice(from * width * channels, to * width * channels));
+    const bytes = new Uint8Array(await (await writer.finish()).arrayBuffer());
+    fs.writeFileSync(file, bytes);
+    const again = await readPng(bytes, 1e9);
+    console.log(JSON.stringify({samples: [...samples], pixels: [...again.pixels],
+        alpha: again.alpha && [...again.alpha], chunks: again.colorChunks.map(({name}) => name)}));"""
+    file = modules / "out.png"
+    found = node(script, channels=channels, bits=bits, file=str(file))
+    expected = np.array(found["samples"]).reshape(23, 37, channels)
+    colors = 1 if channels < 3 else 3
+    assert np.array_equal(np.array(found["pixels"]).reshape(23, 37, colors), expected[..., :colors])
+    if channels in (2, 4):
+        assert np.array_equal(np.array(found["alpha"]).reshape(23, 37), expected[..., -1])
+    assert found["chunks"] == ["iCCP"]
+    with Image.open(file) as image:
+        image.load()
+        assert image.size == (37, 23)
+        assert image.info["icc_profile"] == bytes(index % 200 for index in range(500))
+        if bits == 8:
+            assert np.array_equal(np.asarray(image).reshape(23, 37, channels), expected)
+
+
+def test_interlaced_and_low_depths_are_decoded(node, modules):
+    """Adam7 and 1, 2 and 4 bit; the reference is made by hand, as Pillow writes no interlaced PNG."""
+    rng = np.random.default_rng(0)
+    passes = [
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ]
+    script = """import {readPng} from './png_reader.js';
+    ---
+    const image = await readPng(new Uint8Array(fs.readFileSync(file)), 1e9);
+    console.log(JSON.stringify([...image.pixels]));"""
+    for depth in (1, 2, 4, 8):
+        samples = rng.integers(0, 1 << depth, (19, 21)).astype(np.uint8)
+        data = b""
+        for left, top, across, down in passes:
+            part = samples[top::down, left::across]
+            if part.size:
+                bit_rows = (part[..., None] >> np.arange(depth - 1, -1, -1)) & 1
+                packed = np.packbits(bit_rows.reshape(len(part), -1), axis=1)
+                data += b"".join(b"\0" + row.tobytes() for row in packed)
+        head = (21).to_bytes(4, "big") + (19).to_bytes(4, "big") + bytes([depth, 0, 0, 0, 1])
+        chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+        file = modules / "interlaced.png"
+        file.write_bytes(
+            b"\x89PNG\r\n\x1a\n"
+            + b"".join(
+                len(d).to_bytes(4, "big") + n + d + zlib.crc32(n + d).to_bytes(4, "big") for n, d in chunks
+            )
+        )
+        found = np.array(node(script, file=str(file))).reshape(19, 21)
+        assert np.array_equal(found, samples.astype(int) * 255 // ((1 << depth) - 1))
+
+
+def test_transparent_pixels_get_the_colors_that_hfsr_gives_them(node):
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (27, 31, 3)).astype(np.uint8)
+    alpha = rng.integers(0, 256, (27, 31)).astype(np.uint8)
+    alpha[5:22, 8:25] = 0
+    script = """import {fillTransparent} from './alpha_bleed.js';
+    ---
+    const filled = fillTransparent(Uint8Array.from(pixels), 3, Uint8Array.from(alpha), 31, 27);
+    console.log(JSON.stringify([...filled]));"""
+    found = node(script, pixels=pixels.ravel().tolist(), alpha=alpha.ravel().tolist())
+    difference = np.abs(np.array(found).reshape(pixels.shape) - underlaid(pixels, alpha).astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01
+
+
+def test_headers_say_what_the_command_line_says(node, modules, tmp_path):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8))
+    files = []
+    for name, options in {
+        **{f"q{quality}.jpg": {"quality": quality} for quality in (5, 50, 75, 91, 95, 100)},
+        "lossy.webp": {"quality": 80},
+        "lossless.webp": {"lossless": True},
+        "plain.png": {},
+        "gray.gif": {},
+    }.items():
+        image.save(tmp_path / name, **options)
+        files.append(str(tmp_path / name))
+    script = """import {readHeader} from './headers.js';
+    ---
+    console.log(JSON.stringify(files.map((file) => readHeader(new Uint8Array(fs.readFileSync(file))))));"""
+    for path, found in zip(files, node(script, files=files), strict=True):
+        own = read_compression(path)
+        assert (found["format"].upper(), found["isLossy"], found["quality"]) == (
+            own.format,
+            own.is_lossy,
+            own.quality,
+        )
+
+
+def test_the_automatic_choice_is_that_of_the_command_line(node):
+    script = """import {chooseModel, groupByTask, kindLabel} from './catalog.js';
+    ---
+    const tasks = groupByTask(models);
+    const [two] = tasks;
+    console.log(JSON.stringify({
+        tasks: tasks.map(({label}) => label),
+        kinds: two.models.map((model) => kindLabel(model, two.models)),
+        chosen: headers.map((header) => chooseModel(two.models, header).model.name)}));"""
+    names = ["hfsr-x2-photo", "hfsr-x2", "hfsr-denoise", "hfsr-x2-small", "hfsr-x4", "hfsr-x3"]
+    models = [
+        {
+            "name": name,
+            "scale": int(name[6]) if name[6].isdigit() else 1,
+            "task": "super-resolution" if name[6].isdigit() else "denoising",
+        }
+        for name in names
+    ]
+    headers = [
+        {"format": "JPEG", "isLossy": True, "quality": 94},
+        {"format": "JPEG", "isLossy": True, "quality": 95},
+        {"format": "PNG", "isLossy": False, "quality": None},
+        {"format": "WebP", "isLossy": True, "quality": None},
+    ]
+    found = node(script, models=models, headers=headers)
+    assert found["tasks"] == ["Enlarge 2×", "Enlarge 3×", "Enlarge 4×", "Remove noise"]
+    assert found["chosen"] == ["hfsr-x2-photo", "hfsr-x2", "hfsr-x2", "hfsr-x2-photo"]
+    assert found["kinds"] == [
+        "Photo from the web or a phone",
+        "Clean image",
+        "Any image, quick and less sharp",
+    ]
+
+
+def test_a_zip_holds_the_files(node, modules):
+    script = """import {makeZip} from './zip_writer.js';
+    ---
+    const blob = await makeZip(['one', 'two'].map((text) => ({name: 'a.png', blob: new Blob([text])})));
+    fs.writeFileSync(file, new Uint8Array(await blob.arrayBuffer()));
+    console.log('null');"""
+    file = modules / "all.zip"
+    node(script, file=str(file))
+    with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            "a.png": b"one",
+            "a (2).png": b"two",
+        }
