@@ -345,15 +345,21 @@ class TrainOptions(Section):
     logger: LoggerOptions = LoggerOptions()
 
     _without_effect: tuple[str, ...] = PrivateAttr(())
+    _is_translated: bool = PrivateAttr(False)
 
     @property
     def without_effect(self) -> tuple[str, ...]:
         """Keys of other packages that were accepted and change nothing here, each with the reason."""
         return self._without_effect
 
-    def note_without_effect(self, keys: Iterable[str]) -> None:
-        """Sets `without_effect`."""
-        self._without_effect = tuple(keys)
+    @property
+    def is_translated(self) -> bool:
+        """True if the file has keys of another program."""
+        return self._is_translated
+
+    def note_translation(self, without_effect: Iterable[str], *, is_translated: bool) -> None:
+        """Sets `without_effect` and `is_translated`."""
+        self._without_effect, self._is_translated = tuple(without_effect), is_translated
 
     @model_validator(mode="after")
     def _phases(self) -> TrainOptions:
