@@ -147,6 +147,19 @@ class SharpeningOptions(Section):
     """`gan_opt`: the discriminator sees sharpened GT."""
 
 
+class DistillOptions(Section):
+    """A trained network that `network_g` learns from, beside the ground truth."""
+
+    teacher: str
+    """Model folder, checkpoint, bundled name or Hub id, of the same scale."""
+    output_opt: Typed | None = Typed(type="L1Loss")
+    """Loss between the outputs of the two; `~` for none."""
+    feature_opt: Typed = Typed(type="MSELoss")
+    """Loss between the spatial attention of feature maps, which are those of `layers`."""
+    layers: dict[str, str] = {}
+    """Layer of `network_g` -> layer of the teacher, whose feature maps have the same size."""
+
+
 class RecursionOptions(Section):
     """How much the images of all recursions count beside the final one."""
 
@@ -196,6 +209,8 @@ class TrainingOptions(Section):
     """Loss between the spectra of output and ground truth, such as FFTLoss."""
     ldl_opt: Typed | None = None
     """Adversarial recipes with `ema_decay`: loss on the pixels that are likely artifacts (LDL)."""
+    distill_opt: DistillOptions | None = None
+    """SRModel: learn from a trained network too."""
     usm: SharpeningOptions | None = None
     """With `datasets.train.sharpen_gt`: losses that compare with the sharpened ground truth."""
     gan_opt: Typed | None = None
