@@ -174,6 +174,9 @@ def typed_sections(raw: Mapping[str, Any]) -> Iterator[TypedSection]:
         **{("train", word): (train.get(word), known["optimizer"]) for word in OPTIMIZER_WORDS},
         **{("train", word): (train.get(word), known["loss"]) for word in LOSS_WORDS},
     }
+    for key in ("output_opt", "feature_opt"):
+        section = _mapping(train.get("distill_opt")).get(key)
+        places["train", "distill_opt", key] = (section, known["loss"])
     for key, section in _mapping(raw.get("datasets")).items():
         places["datasets", str(key)] = (section, known["dataset"])
         steps = _mapping(section).get("degradation")

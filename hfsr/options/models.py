@@ -147,6 +147,19 @@ class SharpeningOptions(Section):
     """`gan_opt`: the discriminator sees sharpened GT."""
 
 
+class DistillOptions(Section):
+    """A trained network that `network_g` learns from, beside the ground truth."""
+
+    teacher: str
+    """Model folder, checkpoint, bundled name or Hub id, of the same scale."""
+    output_opt: Typed | None = Typed(type="L1Loss")
+    """Loss between the outputs of the two; `~` for none."""
+    feature_opt: Typed = Typed(type="MSELoss")
+    """Loss between the spatial attention of feature maps, which are those of `layers`."""
+    layers: dict[str, str] = {}
+    """Layer of `network_g` -> layer of the teacher, whose feature maps have the same size."""
+
+
 class RecursionOptions(Section):
     """How much the images of all recursions count beside the final one."""
 
@@ -196,6 +209,8 @@ class TrainingOptions(Section):
     """Loss between the spectra of output and ground truth, such as FFTLoss."""
     ldl_opt: Typed | None = None
     """Adversarial recipes with `ema_decay`: loss on the pixels that are likely artifacts (LDL)."""
+    distill_opt: DistillOptions | None = None
+    """SRModel: learn from a trained network too."""
     usm: SharpeningOptions | None = None
     """With `datasets.train.sharpen_gt`: losses that compare with the sharpened ground truth."""
     gan_opt: Typed | None = None
@@ -345,15 +360,21 @@ class TrainOptions(Section):
     logger: LoggerOptions = LoggerOptions()
 
     _without_effect: tuple[str, ...] = PrivateAttr(())
+    _is_translated: bool = PrivateAttr(False)
 
     @property
     def without_effect(self) -> tuple[str, ...]:
         """Keys of other packages that were accepted and change nothing here, each with the reason."""
         return self._without_effect
 
-    def note_without_effect(self, keys: Iterable[str]) -> None:
-        """Sets `without_effect`."""
-        self._without_effect = tuple(keys)
+    @property
+    def is_translated(self) -> bool:
+        """True if the file has keys of another program."""
+        return self._is_translated
+
+    def note_translation(self, without_effect: Iterable[str], *, is_translated: bool) -> None:
+        """Sets `without_effect` and `is_translated`."""
+        self._without_effect, self._is_translated = tuple(without_effect), is_translated
 
     @model_validator(mode="after")
     def _phases(self) -> TrainOptions:

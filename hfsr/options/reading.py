@@ -108,11 +108,12 @@ def read_options(
         named = raw.get("import") or []
         raw["import"] = [*([named] if isinstance(named, str) else named), *modules]
     translation = translate(raw)
+    is_translated = translation.options != raw
     raw = translation.options
     options, problems = _validate(raw)
     problems = [*translation.problems, *problems]
     if options is not None:
-        options.note_without_effect(translation.without_effect)
+        options.note_translation(translation.without_effect, is_translated=is_translated)
     if options is not None and import_modules is not None:
         import_modules(options.modules)
     sections = list(typed_sections(raw))
@@ -130,9 +131,11 @@ def read_options(
 
 def written_options(options: TrainOptions, overrides: Sequence[str]) -> str:
     """The text of an option file that gives these options, and the overrides they came from as a comment."""
-    told = "".join(f"#   {override}\n" for override in overrides)
+    told = "# In hfsr's keys; the file was written for another program.\n" if options.is_translated else ""
+    if overrides:
+        told += "# With --force_yml:\n" + "".join(f"#   {override}\n" for override in overrides)
     content = options.model_dump(mode="json", exclude_unset=True, by_alias=True)
-    return f"# With --force_yml:\n{told}{yaml.safe_dump(content, sort_keys=False)}"
+    return f"{told}{yaml.safe_dump(content, sort_keys=False)}"
 
 
 def _read_mapping(file: Path) -> dict[str, Any]:

@@ -20,6 +20,8 @@ _PLACES = {
     ("TrainingOptions", "scheduler"): "scheduler",
     **{("TrainingOptions", word): "optimizer" for word in OPTIMIZER_WORDS},
     **{("TrainingOptions", word): "loss" for word in LOSS_WORDS},
+    ("DistillOptions", "feature_opt"): "loss",
+    ("DistillOptions", "output_opt"): "loss",
     ("ValidationOptions", "metrics"): "metric",
 }
 """Which kind of section stands under which word."""

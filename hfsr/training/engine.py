@@ -67,7 +67,8 @@ def train(
     Args:
         options: from `load_options`.
         option_file: copied into the run's folder.
-        overrides: changes that were made to it; the copy is then what was really trained.
+        overrides: changes that were made to it; the copy is then what was really trained, as it is in hfsr's
+            keys where the file has those of another program.
         auto_resume: go on from the run's newest state where there is one.
         root: directory of `experiments` and `tb_logger`; the current one where not given.
 
@@ -83,7 +84,8 @@ def train(
     engine = Engine(options, root or Path.cwd())
     copy_of_options = None
     if option_file is not None:
-        text = written_options(options, overrides) if overrides else option_file.read_text(encoding="utf-8")
+        rewritten = bool(overrides) or options.is_translated
+        text = written_options(options, overrides) if rewritten else option_file.read_text(encoding="utf-8")
         copy_of_options = (option_file.name, text)
     return engine.run(copy_of_options, auto_resume=auto_resume)
 

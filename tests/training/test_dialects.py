@@ -264,3 +264,18 @@ def test_the_loss_of_the_spectra_is_added(tmp_path, options):
     row = curve(training.train(chosen, root=tmp_path))[-1]
     assert float(row["l_fft"]) > 0
     assert float(row["l_pix"]) > 0
+
+
+def test_the_copy_of_the_file_is_in_hfsrs_keys(tmp_path):
+    path = write(tmp_path, real_esrgan(tmp_path))
+    folder = training.train(
+        training.load_options(path, ["train:total_iter=1"]), option_file=path, root=tmp_path
+    )
+    text = (folder / path.name).read_text()
+    assert text.startswith("# In hfsr's keys; the file was written for another program.\n")
+    copied = yaml.safe_load(text)
+    assert copied["model_type"] == "SRModel"
+    assert copied["datasets"]["train"]["degradation"]["type"] == "SecondOrder"
+    options = training.load_options(folder / path.name)
+    assert not options.is_translated
+    assert options.model_dump() == training.load_options(path, ["train:total_iter=1"]).model_dump()

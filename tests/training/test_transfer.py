@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from hfsr import hub, model_zoo, training
 from hfsr.checkpoints import save_checkpoint, write_model_folder
+from hfsr.cli import main
 from hfsr.errors import CheckpointError
 from hfsr.training.engine import Engine
+from hfsr.training.setup import build_batches, make_accelerator
+
+from .conftest import write_images
 
 
 def started(options, source, *overrides):
@@ -89,3 +95,45 @@ def test_a_run_that_goes_on_does_not_say_where_it_started(tmp_path, options, cap
     with caplog.at_level(logging.INFO, logger="hfsr"):
         training.train(chosen, auto_resume=True, root=tmp_path)
     assert "start from" not in caplog.text
+
+
+def test_the_articles_recipe_from_sub_images_to_x4(tmp_path, monkeypatch):
+    """The commands that `a2n_x2_notes.yml` and `a2n_x4_notes.yml` name, in their order, on small images."""
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "datasets" / "DIV2K" / "DIV2K_train_HR", count=2, size=(96, 80))
+    write_images(tmp_path / "datasets" / "DIV2K" / "DIV2K_valid_HR", count=1, size=(48, 40))
+    folder = "datasets/DIV2K"
+    assert (
+        main(
+            [
+                "prepare",
+                "subimages",
+                f"{folder}/DIV2K_train_HR",
+                f"{folder}/train_480",
+                "--size",
+                "48",
+                "--step",
+                "20",
+            ]
+        )
+        == 0
+    )
+    assert main(["prepare", "h5", f"{folder}/train_480", f"{folder}/train_480.h5"]) == 0
+    small = ["num_gpu=0", "network_g:num_feat=8", "network_g:num_block=1", "network_g:num_feat_up=4"]
+    small += [
+        "datasets:train:gt_size=32",
+        "datasets:train:batch_size_per_gpu=2",
+        "logger:use_tb_logger=false",
+    ]
+    starts = {}
+    for scale in (2, 4):
+        options = training.load_options(f"options/a2n_x{scale}_notes.yml", [*small, "train:total_iter=2"])
+        batches = build_batches(options, make_accelerator(options))
+        assert len(batches.source) == 24
+        lq, gt = batches.source.pairs[0]
+        assert (lq == np.asarray(Image.fromarray(gt).resize(lq.shape[1::-1], Image.Resampling.BICUBIC))).all()
+        starts[scale] = Engine(options, tmp_path).start
+        training.train(options, root=tmp_path)
+    assert starts[2] is None
+    assert starts[4].copied > 20
+    assert all(name.startswith(("upconv2", "att2", "HRconv2")) for name in starts[4].fresh)

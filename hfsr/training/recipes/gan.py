@@ -23,7 +23,7 @@ from hfsr.registry import RECIPES
 
 from .auxiliary_networks import build_partner, needed
 from .base import Recipe
-from .content_losses import Content, build_loss, check_sharpening, training_of
+from .content_losses import Content, build_loss, check_sharpening, refuse_sections, training_of
 from .distributed_mean import global_mean
 from .scale_adapter import ScaleAdapter, check_scales
 from .trainable_network import TrainableNetwork
@@ -48,6 +48,7 @@ class GanRecipe(Recipe):
         optim_d = needed(train.optim_d, "train.optim_d", options, "{type: Adam, lr: 1e-4}")
         net_d = build_partner(options, "d", "{type: VGGStyleDiscriminator}", like=net_g)
         check_sharpening(options)
+        refuse_sections(options, "distill_opt")
         self.content, self.adversarial = Content(train, "l_g_"), build_loss(section)
         self.artifacts = build_loss(train.ldl_opt) if train.ldl_opt else None
         if self.artifacts is not None and not train.ema_decay:

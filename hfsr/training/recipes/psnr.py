@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from hfsr.registry import RECIPES
 
 from .base import Recipe
 from .content_losses import Content, check_sharpening, refuse_sections, training_of
+from .distillation import Distillation
 from .scale_adapter import ScaleAdapter, check_scales
 from .trainable_network import TrainableNetwork
 
@@ -65,7 +67,7 @@ class SingleRecipe(Recipe):
 class PsnrRecipe(SingleRecipe):
     """Minimizes `train.pixel_opt`, `luma_opt`, `fft_opt`, `perceptual_opt` and `texture_opt`, where given.
 
-    `train.mixup` blends the pairs of a batch before.
+    `train.mixup` blends the pairs of a batch before; `train.distill_opt` adds the losses of a teacher.
     """
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
@@ -73,7 +75,8 @@ class PsnrRecipe(SingleRecipe):
         check_sharpening(options)
         refuse_sections(options, "ldl_opt")
         self.content = Content(self.train)
-        self.criteria = [self.content]
+        self.distillation = Distillation(options, net_g) if self.train.distill_opt else None
+        self.criteria = [self.content, *([self.distillation] if self.distillation else [])]
 
     def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         images = [batch[name] for name in ("lq", "gt", "gt_usm") if name in batch]
@@ -85,7 +88,9 @@ class PsnrRecipe(SingleRecipe):
         ):
             images = mixed_up(images, mixup.alpha)
         lq, *targets = images
-        return self.content(self.learners["net_g"](lq, scale_of(batch)), *targets)
+        run = partial(self.learners["net_g"], lq, scale_of(batch))
+        sr, taught = self.distillation(lq, run) if self.distillation else (run(), {})
+        return {**self.content(sr, *targets), **taught}
 
 
 def scale_of(batch: Batch) -> float | None:
