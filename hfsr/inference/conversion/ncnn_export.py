@@ -218,7 +218,7 @@ Images = list[tuple[Tensor, Tensor]]
 
 @torch.inference_mode()
 def _expected(model: nn.Module) -> Images:
-    """What torch makes of images of three sizes."""
+    """Results of torch for images of three sizes."""
     reference = copy.deepcopy(model).to("cpu", torch.float32).eval()
     generator = torch.Generator().manual_seed(0)
     images = [torch.rand(3, height, width, generator=generator) for height, width in _SIZES]
