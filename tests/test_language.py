@@ -28,7 +28,6 @@ import hfsr
 ROOT = Path(__file__).resolve().parent.parent
 
 PENDING = (
-    "hfsr/checkpoints/",
     "hfsr/cli/",
     "hfsr/data/",
     "hfsr/hub/",

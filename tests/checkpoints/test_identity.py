@@ -28,13 +28,13 @@ def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_unknown_tensors(refused) -> None:
-    with refused(r"no registered network's \(first_part\.0\.weight\); known are .*EDSR"):
+    with refused(r"no registered network has these tensors \(first_part\.0\.weight\); known are .*EDSR"):
         identify({"first_part.0.weight": torch.ones(3, 3)})
 
 
 def test_unknown_tensors_name_the_file(tmp_path, refused) -> None:
     torch.save({"first_part.0.weight": torch.ones(3, 3)}, tmp_path / "net.pth")
-    with refused(r"net\.pth': these tensors are no registered network's"):
+    with refused(r"net\.pth': no registered network has these tensors"):
         load_checkpoint(tmp_path / "net.pth")
 
 

@@ -147,7 +147,7 @@ def test_a_folder_of_several_scales_asks_which(tmp_path: Path, refused) -> None:
 def test_a_model_type_without_a_rule_is_refused_on_disk_too(tmp_path: Path, refused) -> None:
     _, tensors, _ = super_image_edsr()
     for config, told in (
-        ({"model_type": "CARN"}, "'CARN', which is none of hfsr's"),
+        ({"model_type": "CARN"}, "'CARN' according to"),
         ({"model_type": "EDSR", "bam": True}, "'EDSR' with block attention"),
         ({"model_type": "A2N"}, r"EDSR, but its config\.json says 'A2N'"),
     ):
@@ -184,7 +184,7 @@ def test_a_config_of_the_same_network_is_named_if_it_is_left_alone(tmp_path: Pat
 
 def test_a_config_that_belongs_to_the_file_must_be_readable(tmp_path: Path, refused) -> None:
     (tmp_path / "config.json").write_text("not JSON")
-    with refused(r"the config beside '.*pytorch_model\.pt' cannot be read"):
+    with refused(r"the config next to '.*pytorch_model\.pt' cannot be read"):
         read(fresh("EDSR", **EDSR).state_dict(), tmp_path / "pytorch_model.pt")
 
 
@@ -382,7 +382,7 @@ def test_the_first_name_that_tells_a_scale_decides() -> None:
 
 
 def test_sizes_in_a_name_are_no_scale(tmp_path: Path, refused) -> None:
-    with refused("tell the scale"):
+    with refused("show the scale"):
         read(fresh("FSRCNN", upscale=2).state_dict(), tmp_path / "fsrcnn_56x12x4.pth")
     model = fresh("A2N", num_feat=8, num_block=2, num_feat_up=8, upscale=2)
     assert difference(read(model.state_dict(), tmp_path / "2x_a2n.pth"), model) < EXACT

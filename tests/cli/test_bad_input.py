@@ -280,8 +280,8 @@ MODELS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "config is empty": ("config.json", text_in("config.json", "")),
     "config is no JSON": ("config.json", text_in("config.json", "architecture: EDSR")),
     "config is a list": ("config.json", text_in("config.json", "[1, 2]")),
-    "config says nothing": ("does not say what to build", text_in("config.json", "{}")),
-    "config without arguments": ("does not say what to build", config(model_args=None)),
+    "config says nothing": ("does not state the network", text_in("config.json", "{}")),
+    "config without arguments": ("does not state the network", config(model_args=None)),
     "unknown network": ("'Unheard'", config(architecture="Unheard")),
     "wrong arguments": ("blocks_of_wood", wrong_arguments),
     "another scale": ("says scale 4", config(scale=4)),
@@ -379,7 +379,7 @@ def test_bad_models(case, model, tmp_path, capsys):
         ("odd.bin", b"hello", "odd.bin"),
         ("x" * 300, None, "File name too long"),
         ("no such model", None, "no model 'no such model'"),
-        ("", None, "no model|is no model folder"),
+        ("", None, "no model|is not a model folder"),
     ],
 )
 def test_bad_checkpoints(name, content, message, capsys):

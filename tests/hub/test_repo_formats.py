@@ -85,7 +85,7 @@ def test_super_image_wants_a_scale_where_it_holds_several(hub: HubServer, strang
 def test_super_image_networks_that_are_not_ours(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "pytorch_model_2x.pt")
     for config, told in (
-        ({"model_type": "CARN"}, "'CARN', which is none"),
+        ({"model_type": "CARN"}, "'CARN' according to"),
         ({"model_type": "EDSR", "bam": True}, "'EDSR' with block attention"),
     ):
         with pytest.raises(CheckpointError, match=told):
