@@ -201,7 +201,7 @@ def _load_inert(path: Path) -> Any:
         raise
     except ForeignCallError as error:
         raise CheckpointError(
-            f"'{path}' is refused: it holds '{error.name}' besides tensors, and loading that could run "
+            f"'{path}' is refused: it holds '{error.name}' beside tensors, and loading that could run "
             "code; if you trust its origin, save its state dict alone"
         ) from error
     except Exception as error:  # a file that is not a checkpoint can raise any exception

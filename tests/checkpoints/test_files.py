@@ -145,8 +145,8 @@ def test_a_list_of_state_dicts_is_numbered(tmp_path) -> None:
         (torch.ones(3), "holds a Tensor: save the network's state_dict"),
         ({}, "holds no weights"),
         ({"params": {}}, "holds no weights"),
-        ({**TENSORS, "iter": 5}, "holds entries that are no weights: iter"),
-        ({"epoch": 5, "lr": 1.0}, "holds entries that are no weights: epoch, lr"),
+        ({**TENSORS, "iter": 5}, "holds entries that are not weights: iter"),
+        ({"epoch": 5, "lr": 1.0}, "holds entries that are not weights: epoch, lr"),
     ],
     ids=["list", "tensor", "nothing", "no params", "mixed", "state"],
 )

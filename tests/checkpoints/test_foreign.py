@@ -295,10 +295,10 @@ def test_a_config_of_another_family_or_scale_is_refused(saved, tmp_path, refused
     file = tmp_path / "model" / "config.json"
     config = json.loads(file.read_text())
     file.write_text(json.dumps(config | {"architecture": "spandrel/SwinIR"}))
-    with refused("says that it holds a SwinIR network, but its tensors are of"):
+    with refused("states a SwinIR network, but its tensors are of"):
         hfsr.from_pretrained(tmp_path / "model")
     file.write_text(json.dumps(config | {"scale": 3}))
-    with refused("says scale 3, but its weights are for x4"):
+    with refused("states scale 3, but its weights are for x4"):
         hfsr.from_pretrained(tmp_path / "model")
 
 
@@ -316,7 +316,7 @@ def test_arguments_that_no_tensor_shows_are_kept(saved, tmp_path, refused) -> No
         for found in (model, again):
             torch.testing.assert_close(found(x), net(x.clone()), rtol=0, atol=1e-6)
         assert not torch.allclose(hfsr.load_checkpoint(path)(x), net(x.clone()), atol=1e-3)
-    with refused("its weights do not fit the network with embed_dim=24, img_range=255.0, as stated"):
+    with refused("the weights do not fit the network with embed_dim=24, img_range=255.0; check"):
         load_run_checkpoint(path, "SwinIR", {**arguments, "embed_dim": 24})
 
 

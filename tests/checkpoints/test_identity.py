@@ -42,7 +42,7 @@ def test_two_networks_with_the_same_tensors(monkeypatch, tmp_path, refused, edsr
     twin = dataclasses.replace(edsr_file.SPEC, name="Twin", presets={})
     monkeypatch.setitem(ARCHS._items, "Twin", twin)
     torch.save(edsr.state_dict(), tmp_path / "net.pth")
-    with refused("these tensors fit EDSR, Twin: say which is meant with arch"):
+    with refused("these tensors fit EDSR, Twin: select one with arch"):
         load_checkpoint(tmp_path / "net.pth")
     assert type(load_checkpoint(tmp_path / "net.pth", arch="EDSR")) is type(edsr)
 

@@ -93,7 +93,7 @@ def test_load_checkpoint_rebuilds_ours(tmp_path, refused, place: str) -> None:
     [
         ("{", r"config\.json' is not JSON"),
         ("[" * 100_000, r"config\.json' is not JSON"),
-        ("[]", r"config\.json' holds a list where an object belongs"),
+        ("[]", r"config\.json' holds a list instead of a JSON object"),
         ("{}", r"config\.json' does not state the network: it needs 'architecture' and 'model_args'"),
         ('{"architecture": 3, "model_args": {}}', "does not state the network"),
         ('{"architecture": "EDSR", "model_args": []}', "does not state the network"),
@@ -110,7 +110,7 @@ def test_load_checkpoint_rebuilds_ours(tmp_path, refused, place: str) -> None:
         ('{"architecture": "EDSR", "model_args": {"upscale": 5}}', r"scale 5 is not supported"),
         (
             '{"architecture": "EDSR", "model_args": {"num_feat": 8, "upscale": 2}, "scale": 4}',
-            "says scale 4, but its model_args build x2",
+            "states scale 4, but its model_args build x2",
         ),
         (
             '{"architecture": "EDSR", "model_args": {"num_feat": 8, "num_block": 3, "upscale": 2}}',

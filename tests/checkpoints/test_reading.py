@@ -177,7 +177,7 @@ def test_a_config_of_the_same_network_is_named_if_it_is_left_alone(tmp_path: Pat
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "EDSR", "n_resblocks": 2}))
     arguments, official = OFFICIAL["EDSR"]
     model = fresh("EDSR", **arguments, img_range=1.0)
-    with pytest.warns(HfsrWarning, match=r"without the config\.json beside it, which super-image wrote"):
+    with pytest.warns(HfsrWarning, match=r"without the config\.json next to it, which super-image wrote"):
         found = read({**official(model), **mean_layers(1)}, tmp_path / "model_best.pt")
     assert difference(found, model) < EXACT
 
@@ -336,7 +336,7 @@ def test_arguments_that_no_tensor_shows_can_be_stated(told: dict[str, Any], tmp_
     [
         ({"img_rnge": 1}, "EDSR has no argument 'img_rnge'; did you mean 'img_range'"),
         ({"img_range": "wide"}, "img_range='wide' is of the wrong type: EDSR takes a number"),
-        ({"num_block": True}, "num_block=True is of the wrong type: EDSR takes a whole number"),
+        ({"num_block": True}, "num_block=True is of the wrong type: EDSR takes an integer"),
         ({"rgb_mean": 0.5}, "rgb_mean=0.5 is of the wrong type: EDSR takes a list of numbers"),
         ({"num_block": 3}, "num_block=3 contradicts its tensors, which show 2"),
         ({"upscale": 4}, "upscale=4 contradicts its tensors, which show 2"),

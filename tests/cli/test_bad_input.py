@@ -284,7 +284,7 @@ MODELS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "config without arguments": ("does not state the network", config(model_args=None)),
     "unknown network": ("'Unheard'", config(architecture="Unheard")),
     "wrong arguments": ("blocks_of_wood", wrong_arguments),
-    "another scale": ("says scale 4", config(scale=4)),
+    "another scale": ("states scale 4", config(scale=4)),
     "no weights": ("model.safetensors", lambda model: (model / "model.safetensors").unlink()),
     "weights of 0 bytes": ("model.safetensors", cut_weights(0)),
     "weights cut in their header": ("model.safetensors", cut_weights(0.01)),
@@ -302,7 +302,7 @@ MODELS: dict[str, tuple[str, Callable[[Path], None]]] = {
         weights(lambda w: {**w, "conv_last.bias": w["conv_last.bias"].to(torch.int64)}),
     ),
     "weights that are not numbers": (
-        "no finite floats conv_last.bias",
+        "not finite floats conv_last.bias",
         weights(lambda w: {**w, "conv_last.bias": w["conv_last.bias"] * float("nan")}),
     ),
 }  # fmt: skip
