@@ -30,7 +30,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PENDING = (
     "hfsr/cli/",
     "hfsr/data/",
-    "hfsr/hub/",
     "hfsr/images/",
     "hfsr/options/",
     "hfsr/training/",
