@@ -139,7 +139,7 @@ def test_a_folder_of_several_scales_asks_which(tmp_path: Path, refused) -> None:
     model, tensors, config = super_image_edsr()
     super_image(tmp_path, tensors, config)
     super_image(tmp_path, tensors, config, scale=4)
-    with refused(r"several weights: pytorch_model_2x\.pt, pytorch_model_4x\.pt; say scale="):
+    with refused(r"several weights: pytorch_model_2x\.pt, pytorch_model_4x\.pt; select one with scale="):
         load_checkpoint(tmp_path)
     assert difference(load_checkpoint(tmp_path, scale=2), model) < EXACT
 
@@ -149,7 +149,7 @@ def test_a_model_type_without_a_rule_is_refused_on_disk_too(tmp_path: Path, refu
     for config, told in (
         ({"model_type": "CARN"}, "'CARN' according to"),
         ({"model_type": "EDSR", "bam": True}, "'EDSR' with block attention"),
-        ({"model_type": "A2N"}, r"EDSR, but its config\.json says 'A2N'"),
+        ({"model_type": "A2N"}, r"EDSR, but its config\.json states 'A2N'"),
     ):
         path = super_image(tmp_path / "net", tensors, config)
         for name in (path, path.parent):
@@ -169,7 +169,7 @@ def test_the_config_of_another_file_in_the_folder_is_left_alone(tmp_path: Path) 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "EDSR"}))
     model = fresh("A2N", num_feat=8, num_block=2, num_feat_up=8, upscale=2)
     assert difference(read(model.state_dict(), tmp_path / "a2n_x2.pth"), model) < EXACT
-    with pytest.raises(hfsr.HfsrError, match=r"holds the network A2N, but its config\.json says 'EDSR'"):
+    with pytest.raises(hfsr.HfsrError, match=r"holds the network A2N, but its config\.json states 'EDSR'"):
         read(model.state_dict(), tmp_path / "pytorch_model_2x.pt")
 
 
