@@ -30,7 +30,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PENDING = (
     "hfsr/cli/",
     "hfsr/data/",
-    "hfsr/images/",
     "hfsr/options/",
     "hfsr/training/",
 )

@@ -108,7 +108,7 @@ def test_what_no_profile_can_say_is_named(tmp_path, name):
     image = fitted(read(tmp_path, cICP=PQ), name)
     assert image.icc is None
     assert image.notes == (
-        f"its color is meant as BT.2020, PQ (HDR), which {name} cannot say: it looks different; choose .png",
+        f"its color space is BT.2020, PQ (HDR), which {name} cannot store: it looks different; choose .png",
     )
 
 
@@ -230,7 +230,7 @@ LINEAR = profile_of(((b"gAMA", gamma(1)),), gray=False)
         (
             bmp(b"KNIL", profile=b"C:\\a.icc"),
             None,
-            ("its color profile lies in another file and was left out",),
+            ("its color profile is in another file and was left out",),
         ),
     ],
 )
