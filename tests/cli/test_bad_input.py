@@ -212,7 +212,7 @@ PLACES: dict[str, tuple[int, str, Callable[[], list[str]]]] = {
     "a result that is not written": (2, "does not write .gif", lambda: [good(), "-o", "out.gif"]),
     "alpha to JPEG": (1, "transparency, which JPEG cannot hold", lambda: with_alpha("--ext", "jpg")),
     "alpha to BMP": (1, "transparency, which BMP cannot hold", lambda: with_alpha("-o", "a.bmp")),
-    "too wide for WebP": (1, "WEBP holds at most 16383 px a side", wide),
+    "too wide for WebP": (1, "WEBP holds at most 16383 px per side", wide),
     "over the limit": (1, "over the limit of 3,000", lambda: [good(), "--max-pixels", "3000"]),
     "nothing asked": (2, "nothing to upscale", list),
     "unknown option": (2, "unrecognized arguments: --fast", lambda: [good(), "--fast"]),

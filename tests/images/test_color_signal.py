@@ -108,12 +108,12 @@ def test_what_no_profile_can_say_is_named(tmp_path, name):
     image = fitted(read(tmp_path, cICP=PQ), name)
     assert image.icc is None
     assert image.notes == (
-        f"its color (BT.2020, PQ (HDR)) was left out, as {name} cannot store it: it looks different; use .png",
+        f"its color (BT.2020, PQ (HDR)) was left out: {name} cannot store it, it looks different; use .png",
     )
 
 
 def test_bmp_holds_no_gamma(tmp_path):
-    assert "its color (gamma 1) was left out, as BMP cannot store it" in fitted(read(tmp_path, gAMA=gamma(1)), "BMP").notes[0]
+    assert "gamma 1) was left out: BMP cannot" in fitted(read(tmp_path, gAMA=gamma(1)), "BMP").notes[0]
 
 
 def test_a_profile_outranks_gamma_but_not_cicp():

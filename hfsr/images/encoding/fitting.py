@@ -66,7 +66,7 @@ def _with_profile(image: LoadedImage, kind: ImageFormat) -> tuple[LoadedImage, s
     meant = describe_color(image.color)
     profile = profile_of(image.color, gray=image.is_gray) if kind.icc and image.icc is None else None
     if profile is None:
-        note = f"its color ({meant}) was left out, as {kind.name} cannot store it: it looks different; use .png"
+        note = f"its color ({meant}) was left out: {kind.name} cannot store it, it looks different; use .png"
         return replace(image, color=()), note
     return replace(image, color=(), icc=profile), f"its color ({meant}) was described by a color profile"
 
