@@ -28,11 +28,8 @@ import hfsr
 ROOT = Path(__file__).resolve().parent.parent
 
 PENDING = (
-    "hfsr/checkpoints/",
     "hfsr/cli/",
     "hfsr/data/",
-    "hfsr/hub/",
-    "hfsr/images/",
     "hfsr/options/",
     "hfsr/training/",
 )

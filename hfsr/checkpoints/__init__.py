@@ -1,9 +1,9 @@
-"""Weights on disk: reading any released file, telling whose weights they are, and model folders.
+"""Weights on disk: released checkpoint files, identification of their network, and model folders.
 
-A model folder is `config.json` (what to build) beside `model.safetensors` (the network's own keys, and the
-config once more in its metadata). A lone file without a config is identified from its tensors: every
-registered network is asked whether they are its own (`ArchSpec.rename`, `ArchSpec.infer`), so no network's
-name stands in this room. Loading is strict, and pickles never run code.
+A model folder holds `config.json` (the network and its arguments) and `model.safetensors` (the network's own
+keys, with a copy of the config in its metadata). A single file without a config is identified from its
+tensors: every registered network checks whether they are its own (`ArchSpec.rename`, `ArchSpec.infer`), so no
+module of this package names a network. Loading is strict, and pickles never run code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What programs wrap around a state dict: containers, prefixes of keys, other networks, counters."""
+"""Removal of what trainers store around a state dict: containers, key prefixes, other networks, counters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLAIN = (
     *("network", "weights"),
 )
 _PREFIXES = ("module.", "_orig_mod.", *(f"{name}." for name in (*_AVERAGED, *_PLAIN, "online_model")))
-"""Left by DataParallel, by torch.compile, and by trainers that hold the network as an attribute."""
+"""Key prefixes of DataParallel, torch.compile, and trainers that hold the network as an attribute."""
 _COUNTERS = ("total_ops", "total_params", "n_averaged")
 """Last parts of keys that thop and `torch.optim.swa_utils.AveragedModel` leave behind."""
 _IS_AVERAGED = re.compile(r"(?:.*[_.-])?(?:ema|averaged?|avg|swa|shadow)(?:[_.-].*)?", re.IGNORECASE)
@@ -32,21 +32,21 @@ _COMPANION = re.compile(
     r"data_preprocessor|step_counter|step|initted|num_updates|decay|teacher",
     re.IGNORECASE,
 )
-"""First parts of keys that a trainer stores beside the network: discriminator, losses, metrics, counters."""
+"""First parts of keys that a trainer stores with the network: discriminator, losses, metrics, counters."""
 
 
 def open_containers(content: Any, entry: str | None) -> tuple[Any, list[str]]:
-    """Takes a state dict out of the dictionaries around it, averaged weights before plain ones.
+    """Extracts a state dict from nested dictionaries; averaged weights take precedence over plain ones.
 
     Args:
-        content: what a file holds.
-        entry: the name to look for first, where there is one.
+        content: the content of a file.
+        entry: the name to look for first, or None.
 
     Returns:
         The innermost dictionary, and the names of the entries that led to it.
 
     Raises:
-        CheckpointError: it holds several networks under unknown names.
+        CheckpointError: `content` holds several networks under unknown names.
     """
     entries: list[str] = []
     while isinstance(content, Mapping):
@@ -59,7 +59,7 @@ def open_containers(content: Any, entry: str | None) -> tuple[Any, list[str]]:
 
 
 def _inner_entry(content: Mapping[Any, Any], entry: str | None) -> str | None:
-    """The entry of a dictionary that holds the state dict; None where that is the dictionary itself."""
+    """Returns the entry that holds the state dict; None if the dictionary itself is the state dict."""
     names = [name for name in (entry, *_AVERAGED, *_PLAIN) if isinstance(content.get(name), Mapping)]
     if names:
         return next((name for name in names if content[name]), names[0])
@@ -74,16 +74,16 @@ def _inner_entry(content: Mapping[Any, Any], entry: str | None) -> str | None:
             return chosen[0]
     if len(found) > 1:
         raise CheckpointError(
-            f"it holds several networks ({some_of(found)}), and their names do not tell which restores "
-            "images; save the state dict of that one alone"
+            f"it holds several networks ({some_of(found)}), and their names do not show which one restores "
+            "images; save the state dict of that network alone"
         )
     return found[0] if found else None
 
 
 def _holds_weights(value: Any, depth: int = 3) -> bool:
-    """True for a state dict, or a dictionary that holds one.
+    """Returns True for a state dict, or a dictionary that holds one.
 
-    Dictionaries of an optimizer hold tensors too, but under names without a dot.
+    The dictionaries of an optimizer hold tensors too, but under names without a dot.
     """
     if not isinstance(value, Mapping) or not value:
         return False
@@ -93,13 +93,13 @@ def _holds_weights(value: Any, depth: int = 3) -> bool:
 
 
 def own_keys(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors under a network's own keys: prefixes that all share are removed, in any order and number.
+    """Returns the tensors under a network's own keys: removes shared prefixes, in any order and number.
 
-    One that only numbers follow stays: it is a network's own, as in ESRGAN's old layout. Where a trainer
-    stored other networks, losses or counters beside the network, these are left out.
+    A prefix that is followed only by numbers stays: it belongs to the network, as in ESRGAN's old layout.
+    Other networks, losses and counters that a trainer stored with the network are left out.
 
     Returns:
-        The tensors, and the keys of those that were left out.
+        The tensors, and the keys of the tensors that were left out.
     """
     kept = {key: t for key, t in tensors.items() if key.rpartition(".")[2] not in _COUNTERS}
     while kept:
@@ -119,7 +119,7 @@ def _shared_prefix(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _network_prefix(tensors: Mapping[str, Tensor]) -> str | None:
-    """The prefix of the network where all other tensors are known companions; averaged weights first."""
+    """Returns the network's prefix if all other tensors belong to a trainer; averaged weights first."""
     parts = {key.partition(".")[0] for key in tensors}
     networks = [prefix for prefix in _PREFIXES if prefix[:-1] in parts]
     others = parts - {prefix[:-1] for prefix in networks}

@@ -1,4 +1,4 @@
-"""What is known of a checkpoint beside its tensors: its name, its repository, the `config.json` beside it."""
+"""Evidence about a checkpoint beyond its tensors: file name, repository, `config.json` in the same folder."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["CONFIG_NAME", "evidence_of_file", "named_scale", "scales_in_name"]
 
 CONFIG_NAME = "config.json"
 _BESIDE_A_CONFIG = re.compile(r"pytorch_model(_\dx)?\.(pt|bin)|model\.safetensors")
-"""Names that super-image and `PyTorchModelHubMixin` give to the weights beside their `config.json`."""
+"""Names that super-image and `PyTorchModelHubMixin` give to the weights next to their `config.json`."""
 _SCALE = re.compile(r"(?<!\d)x(\d)(?![\dx])|(?<![\dx])(\d)x(?!\d)", re.IGNORECASE)
 
 
 def evidence_of_file(path: Path) -> Evidence:
-    """Gathers what surrounds a checkpoint file that is no model of ours.
+    """Collects the evidence around a checkpoint file that hfsr did not write.
 
-    A `config.json` counts if the file has the name that its writer gives to weights, or if it tells a
+    A `config.json` counts if the file has the name that its writer gives to weights, or if it states a
     `model_type`.
 
     Raises:
-        CheckpointError: the config that belongs to the file cannot be read.
+        CheckpointError: the file's config cannot be read.
     """
     file = path.parent / CONFIG_NAME
     config = {}
@@ -36,19 +36,19 @@ def evidence_of_file(path: Path) -> Evidence:
             config = parse_config(file.read_text(encoding="utf-8"), f"'{file}'")
         except (CheckpointError, OSError, UnicodeDecodeError) as error:
             if belongs:
-                raise CheckpointError(f"the config beside '{path}' cannot be read: {error}") from error
+                raise CheckpointError(f"the config next to '{path}' cannot be read: {error}") from error
         if not belongs and "model_type" not in config:
             config = {}
     return Evidence(names=(path.name,), config=config, is_config_uncertain=bool(config) and not belongs)
 
 
 def scales_in_name(name: str) -> set[int]:
-    """The scales that a name tells: 2 of "rcan_x2.pth", "edsr-2x.pt", "x2/model.pth"; none of "56x12x4"."""
+    """Parses the scales in a name: 2 for "rcan_x2.pth", "edsr-2x.pt", "x2/model.pth"; none for "56x12x4"."""
     return {int(digit) for pair in _SCALE.findall(name) for digit in pair if digit}
 
 
 def named_scale(allowed: Iterable[int], names: Iterable[str]) -> int | None:
-    """The one scale of those allowed that the first telling name tells; None where none tells exactly one."""
+    """Returns the allowed scale in the first name with any; None if it has several, or no name has any."""
     for name in names:
         told = scales_in_name(name) & set(allowed)
         if told:

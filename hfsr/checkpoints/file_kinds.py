@@ -1,4 +1,4 @@
-"""Files that are no checkpoints, or other ones than their names say: told by their first bytes."""
+"""Recognition, by their first bytes, of files that are not checkpoints or do not match their extension."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
     (b"Rar!", "a RAR archive; unpack it and name the checkpoint in it"),
     (b"7767517", "the graph of an ncnn network; hfsr reads PyTorch's and safetensors files"),
 )
-"""First bytes -> what the file is, and what to do."""
+"""First bytes -> description of the file, and what to do."""
 
 
 def describe_content(path: Path) -> str | None:
-    """What a file is and what to do about it, in words that follow "is"; None if its bytes tell nothing.
+    """Describes the kind of a file and what to do, as text that follows "is"; None for unknown bytes.
 
     Args:
-        path: an existing file that cannot be read as its name says.
+        path: an existing file that cannot be read as its extension suggests.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "a web page (HTML), as the address of a page gives; download the file itself by its raw link"
+        return "a web page (HTML) instead of the file; download the file itself by its raw link"
     if text.startswith(b"<?xml"):
-        return "an XML document, as servers send for errors; download the file again"
+        return "an XML document, which servers send for errors; download the file again"
     if re.match(rb'[{\[]\s*["{}\]]', text):
-        return "JSON text, as servers send for errors; download the file again"
+        return "JSON text, which servers send for errors; download the file again"
     for start, kind in _KINDS:
         if head.startswith(start):
             return kind
@@ -58,17 +58,17 @@ def _is_header_of_safetensors(head: bytes) -> bool:
 
 def _describe_pickle(head: bytes) -> str | None:
     is_pickle = len(head) > 64 and head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
-    return "a pickle, as PyTorch's checkpoints are; name it .pth" if is_pickle else None
+    return "a pickle, the format of PyTorch checkpoints; name it .pth" if is_pickle else None
 
 
 def _describe_archive(path: Path) -> str | None:
-    """What a ZIP archive holds; None for one that ends early."""
+    """Describes the content of a ZIP archive; returns None for a truncated one."""
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
-        return "a checkpoint of PyTorch; name it .pth"
+        return "a PyTorch checkpoint; name it .pth"
     inside = [name for name in names if name.lower().endswith((".pth", ".pt", ".safetensors", ".ckpt"))]
     named = f" ('{inside[0]}')" if inside else ""
     return f"a ZIP archive; unpack it and name the checkpoint in it{named}"

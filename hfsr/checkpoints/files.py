@@ -1,4 +1,4 @@
-"""Files of tensors: what is in them, and nothing half-written left behind."""
+"""Reading and atomic writing of tensor files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
 _CONFIG_KEY = "hfsr_config"  # in the metadata of a safetensors file
 _PICKLES = (".pth", ".pt", ".pth.tar", ".ckpt", ".bin")
 INDEX = (".safetensors.index.json", ".bin.index.json")
-"""Ends of the name of a file that tells in which files the tensors of a large model are."""
+"""Suffixes of the index that maps the tensors of a large model to its files."""
 _POINTER = b"version https://git-lfs"
 
 
@@ -47,18 +47,19 @@ def read_state_dict(
     """Reads the tensors of a file on the CPU, under a network's own keys.
 
     Args:
-        path: a `.safetensors`, `.pth` or `.pt` file, or a `.mat` file of MatConvNet. A network that was
-            pickled whole gives its tensors too; none of its code is run.
-        entry: of a `.pth` that holds several networks ("params"), where it has that one.
+        path: a `.safetensors`, `.pth` or `.pt` file, or a `.mat` file of MatConvNet. The tensors of a network
+            that was pickled whole are read too; none of its code is run.
+        entry: the preferred entry of a `.pth` that holds several networks ("params"), if it has that one.
 
     Returns:
-        The tensors, and what else is known: `weights`, the entry that they were taken from ("params_ema"
-        before "params"; None when the file holds nothing else), `config`, as `config_of` makes it, or
-        None, and `left_out`, the keys of tensors that are none of the network's, where there are such.
+        The tensors, and metadata: `weights`, the entry that they were taken from ("params_ema"
+        before "params"; None if the file holds nothing else), `config`, as `config_of` returns it, or
+        None, and, if there are any, `left_out`, the keys of tensors that do not belong to the network.
 
     Raises:
-        CheckpointError: no such file, not a checkpoint, truncated, or a pickle that wants something called.
-        MissingDependencyError: a `.mat` file without scipy.
+        CheckpointError: the file does not exist, is not a checkpoint, is truncated, or is a pickle that calls
+            a function.
+        MissingDependencyError: scipy is not installed and the file is a `.mat` file.
     """
     path = Path(path)
     if not path.is_file():
@@ -79,7 +80,7 @@ def read_state_dict(
     else:
         kind = describe_content(path)
         raise CheckpointError(
-            f"'{path}' is no checkpoint: hfsr reads .safetensors, .pth, .pt, .mat and its own .onnx files, "
+            f"'{path}' is not a checkpoint: hfsr reads .safetensors, .pth, .pt, .mat, its own .onnx files, "
             f"and PyTorch's .pth.tar, .ckpt and .bin{f'; it is {kind}' if kind else ''}"
         )
     tensors, left_out = own_keys(tensors)
@@ -87,41 +88,41 @@ def read_state_dict(
         raise CheckpointError(f"'{path}' holds no weights: save the network's state_dict()")
     if any(tensor.is_meta for tensor in tensors.values()):
         raise CheckpointError(
-            f"'{path}' holds tensors without values (of the device meta); save the weights again"
+            f"'{path}' holds tensors without values (on the meta device); save the weights again"
         )
     metadata = {"weights": weights, "config": config}
     return tensors, {**metadata, "left_out": left_out} if left_out else metadata
 
 
 def _refuse_pointer(path: Path) -> None:
-    """Raises CheckpointError for what Git leaves in place of a large file."""
+    """Raises CheckpointError for the pointer file that Git LFS leaves in place of a large file."""
     with path.open("rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
             raise CheckpointError(
-                f"'{path}' is a pointer of Git LFS and not the file itself: run git lfs pull, or download it"
+                f"'{path}' is a Git LFS pointer and not the file itself: run git lfs pull, or download it"
             )
 
 
 def _refuse_other_content(path: Path) -> None:
-    """Raises CheckpointError for a file that is whole and something else than its name says."""
+    """Raises CheckpointError for an intact file whose content does not match its extension."""
     kind = describe_content(path)
     own = ".pth" if path.name.lower().endswith(_PICKLES) else path.suffix.lower()
     if kind is not None and not kind.endswith(f"name it {own}"):
-        raise CheckpointError(f"'{path}' is no checkpoint of its name but {kind}") from None
+        raise CheckpointError(f"'{path}' is not the checkpoint that its name suggests but {kind}") from None
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file begins as the format does: the length of a header, and the header's JSON."""
+    """Returns True if a file begins like the format: the length of a header, and the header's JSON."""
     with path.open("rb") as file:
         start = file.read(9)
     return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
 def read_weight_map(path: Path) -> dict[str, str]:
-    """Reads the index of a model in several files: the file of each tensor.
+    """Reads the index of a sharded model: the file of each tensor.
 
     Raises:
-        CheckpointError: it is no such index.
+        CheckpointError: the file is not such an index.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -129,23 +130,23 @@ def read_weight_map(path: Path) -> dict[str, str]:
         raise CheckpointError(f"cannot read '{path}': {first_line(error)}; download it again") from error
     places = parse_config(text, f"'{path}'").get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise CheckpointError(f"'{path}' has no 'weight_map' of its tensors; download it again")
+        raise CheckpointError(f"'{path}' has no 'weight_map' from tensors to files; download it again")
     return places
 
 
 def _read_shards(path: Path) -> dict[str, Tensor]:
-    """The tensors of a model that is stored in several files beside their index."""
+    """Reads the tensors of a sharded model, whose files are in the folder of the index."""
     places = read_weight_map(path)
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(places.values())):
         shard = path.with_name(Path(name).name)
         if not shard.is_file():
-            raise CheckpointError(f"'{path}' names '{name}', which is not beside it; download all parts")
+            raise CheckpointError(f"'{path}' names '{name}', which is not next to it; download all shards")
         _refuse_pointer(shard)
         is_pickle = shard.name.lower().endswith(_PICKLES)
         tensors |= _read_pickle(shard, None)[0] if is_pickle else _read_safetensors(shard)[0]
     if missing := [key for key in places if key not in tensors]:
-        raise CheckpointError(f"the parts of '{path}' lack tensors that it names: {some_of(missing)}")
+        raise CheckpointError(f"the shards of '{path}' lack tensors that it names: {some_of(missing)}")
     return tensors
 
 
@@ -157,7 +158,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | N
     except (SafetensorError, OSError, ValueError) as error:
         _refuse_other_content(path)
         raise CheckpointError(
-            f"'{path}' is not a whole safetensors file ({first_line(error)}); download or save it again"
+            f"'{path}' is not an intact safetensors file ({first_line(error)}); download or save it again"
         ) from error
     return tensors, None if text is None else parse_config(text, f"the metadata of '{path}'")
 
@@ -165,10 +166,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | N
 def _read_pickle(
     path: Path, entry: str | None
 ) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
-    """The tensors, the config stored beside them, and the names of the entries they were found under."""
+    """Reads the tensors, the config stored with them, and the names of the entries that hold them."""
     content = _load_inert(path)
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
-        # Several networks in one file, as DRN's dual ones: their keys begin with the place in the list.
+        # Several networks in one file, as DRN's dual models: their keys begin with the index in the list.
         content = {f"{i}.{key}": value for i, part in enumerate(content) for key, value in part.items()}
     config = content.get("config") if isinstance(content, Mapping) else None
     try:
@@ -179,13 +180,13 @@ def _read_pickle(
         raise CheckpointError(f"'{path}' holds a {type(content).__name__}: save the network's state_dict()")
     strange = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
     if strange:
-        raise CheckpointError(f"'{path}' holds entries that are no weights: {some_of(strange)}")
+        raise CheckpointError(f"'{path}' holds entries that are not weights: {some_of(strange)}")
     tensors = {str(key): tensor.detach() for key, tensor in content.items()}
     return tensors, config if isinstance(config, dict) else None, ".".join(entries) or None
 
 
 def _load_inert(path: Path) -> Any:
-    """What a file of PyTorch holds, read without running anything of it."""
+    """Reads the content of a PyTorch file without running any of its code."""
     if _is_torchscript(path):
         raise CheckpointError(
             f"'{path}' is a TorchScript program, which hfsr does not run; save the state dict of the network "
@@ -194,24 +195,24 @@ def _load_inert(path: Path) -> Any:
     try:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:  # there is more in it than tensors, or it is broken
+        except pickle.UnpicklingError:  # the file holds more than tensors, or is broken
             return read_pickled_network(path)
     except CheckpointError:
         raise
     except ForeignCallError as error:
         raise CheckpointError(
             f"'{path}' is refused: it holds '{error.name}' beside tensors, and loading that could run "
-            "code; where you trust its origin, save its state dict alone"
+            "code; if you trust its origin, save its state dict alone"
         ) from error
-    except Exception as error:  # a file that is no checkpoint fails in any way it likes
+    except Exception as error:  # a file that is not a checkpoint can raise any exception
         _refuse_other_content(path)
         raise CheckpointError(
-            f"'{path}' is not a whole checkpoint of PyTorch ({first_line(error)}); download or save it again"
+            f"'{path}' is not an intact PyTorch checkpoint ({first_line(error)}); download or save it again"
         ) from error
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Whether an archive of PyTorch holds code, as `torch.jit.save` writes it."""
+    """Returns True if a PyTorch archive holds code, as `torch.jit.save` writes it."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -219,10 +220,10 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def parse_config(text: str, source: str) -> dict[str, Any]:
-    """Reads the JSON object that describes a model.
+    """Parses the JSON object that describes a model.
 
     Raises:
-        CheckpointError: it is none; the message begins with `source`.
+        CheckpointError: the text is not a JSON object; the message begins with `source`.
     """
     try:
         config = json.loads(text)
@@ -230,18 +231,18 @@ def parse_config(text: str, source: str) -> dict[str, Any]:
         raise CheckpointError(f"{source} is not JSON ({first_line(error)}); write it again") from error
     if not isinstance(config, dict):
         raise CheckpointError(
-            f"{source} holds a {type(config).__name__} where an object belongs; write it again"
+            f"{source} holds a {type(config).__name__} instead of a JSON object; write it again"
         )
     return config
 
 
 def write_safetensors(tensors: Mapping[str, Tensor], path: Path, *, config: Mapping[str, Any]) -> None:
-    """Writes tensors, with the model's config in the metadata, whole or not at all.
+    """Writes tensors atomically, with the model's config in the metadata.
 
     Raises:
         CheckpointError: the file cannot be written.
     """
-    # Copies, as the format takes neither two names for one tensor nor another memory order.
+    # Copies, because the format allows neither two names for one tensor nor another memory format.
     copies = {
         key: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for key, tensor in tensors.items()
@@ -252,13 +253,13 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path, *, config: Mapp
 
 
 def _sort_metadata(path: Path) -> None:
-    """Sorts the metadata, whose order the library leaves to chance: the same weights are the same file."""
+    """Sorts the metadata, whose order is random in safetensors, so that equal weights give equal files."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
         header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) <= size:  # the same text in another order; spaces fill what the library rounded up
+        if len(text) <= size:  # the same text in another order; spaces fill the padding of the library
             file.seek(8)
             file.write(text.ljust(size))
 
@@ -275,6 +276,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, for use inside one of ours."""
+    """Returns the first line of an error message, for use inside another message."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".")[:120] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Proof that a network which another package built holds the values of a file."""
+"""Check that a network built by another package holds the values of a file."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from hfsr.errors import CheckpointError, some_of
 __all__ = ["check_values"]
 
 _DERIVED = ("attn_mask", "relative_position_index", "relative_coords_table", "num_batches_tracked")
-"""Last parts of keys whose tensors follow from sizes, or count batches of training."""
+"""Last parts of keys whose tensors follow from sizes, or count training batches."""
 
 
 def check_values(state_dict: Mapping[str, Tensor], network: nn.Module, *, source: str) -> tuple[str, ...]:
-    """Looks for every learned tensor of a file among those of the network that was built from it.
+    """Checks that the network built from a file holds every learned tensor of the file.
 
     Args:
         state_dict: the tensors of the file.
-        network: holds them under keys of its own.
-        source: the file, to begin an error message.
+        network: the network, which holds them under its own keys.
+        source: the file, which begins an error message.
 
     Returns:
         Notes on tensors that the network does not hold because it computes them itself.
 
     Raises:
-        CheckpointError: learned tensors have not arrived.
+        CheckpointError: the network lacks learned tensors.
     """
     own = network.state_dict()
     buffers = dict(network.named_buffers())
@@ -40,7 +40,7 @@ def check_values(state_dict: Mapping[str, Tensor], network: nn.Module, *, source
     if lost:
         raise CheckpointError(
             f"{source} holds tensors that the network spandrel builds from it does not use: {some_of(lost)}; "
-            "it is of a variant that neither hfsr nor spandrel knows"
+            "neither hfsr nor spandrel supports this variant"
         )
     notes = (
         (derived, "follow from sizes and are computed"),
@@ -59,7 +59,7 @@ def _is_derived(key: str, tensor: Tensor, buffers: Mapping[str, Tensor]) -> bool
 
 
 def _is_fused(key: str, own: Mapping[str, Tensor], given: Iterable[str]) -> bool:
-    """Whether the network computes a tensor anew, under its key or under another in the same module."""
+    """Returns True if the network recomputes a tensor, under its key or under another in the same module."""
     if key in own:
         return True
     module = key.rpartition(".")[0].rpartition(".")[0]

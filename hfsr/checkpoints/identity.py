@@ -1,4 +1,4 @@
-"""Whose tensors these are, and whether they fit."""
+"""Identification of the network that tensors belong to, and strict loading."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Identity = tuple[ArchSpec, dict[str, Any], dict[str, Tensor]]
 
 
 class UnclaimedError(CheckpointError):
-    """Tensors that are no registered network's."""
+    """Raised for tensors that belong to no registered network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A network to which tensors belong.
+    """Match of tensors with a registered network.
 
     Attributes:
         spec: the network.
         arguments: the constructor arguments that the tensors show.
-        tensors: the tensors under our keys, with entries for arguments that mean layers state.
+        tensors: the tensors under hfsr's keys, with entries for arguments that mean layers state.
         original: the tensors under the file's own keys.
     """
 
@@ -45,15 +45,15 @@ class Claim:
 
 
 def identify(state_dict: Mapping[str, Tensor]) -> Identity:
-    """Tells from the tensors alone which network they belong to, and the likeliest way to build it.
+    """Identifies the network from the tensors alone, with the most likely constructor arguments.
 
     Returns:
         The network's spec, the constructor arguments that the tensors show or suggest, and the tensors under
-        our keys. The arguments lack `upscale` where tensors cannot tell it.
+        hfsr's keys. The arguments lack `upscale` if the tensors do not show it.
 
     Raises:
         UnclaimedError: no registered network has these tensors.
-        CheckpointError: more than one has.
+        CheckpointError: more than one network has them.
     """
     found = claim(state_dict)
     first = found.spec.readings(found.original, found.arguments, Evidence())[0]
@@ -65,7 +65,7 @@ def claim(state_dict: Mapping[str, Tensor], arch: str | None = None) -> Claim:
 
     Args:
         state_dict: tensors under the file's own keys.
-        arch: the network, where it is known.
+        arch: the network, if it is known.
 
     Raises:
         UnclaimedError: no registered network has these tensors.
@@ -81,12 +81,12 @@ def claim(state_dict: Mapping[str, Tensor], arch: str | None = None) -> Claim:
     found = [one for spec in specs if (one := _claim(spec, state_dict)) is not None]
     if not found:
         raise UnclaimedError(
-            f"these tensors are no registered network's ({some_of(state_dict)}); "
+            f"no registered network has these tensors ({some_of(state_dict)}); "
             f"known are {some_of((spec.name for spec in specs), 20)}"
         )
     if len(found) > 1:
         names = some_of(one.spec.name for one in found)
-        raise CheckpointError(f"these tensors fit {names}: say which is meant with arch")
+        raise CheckpointError(f"these tensors fit {names}: select one with arch")
     return found[0]
 
 
@@ -102,18 +102,18 @@ def _claim(spec: ArchSpec, state_dict: Mapping[str, Tensor]) -> Claim | None:
 def settle_scale(
     spec: ArchSpec, arguments: dict[str, Any], scale: float | None, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Completes the scale where the tensors do not show it: what was asked for, else what its name says.
+    """Completes the scale if the tensors do not show it: the requested one, else the one in the name.
 
-    Weights that serve every scale need neither: the constructor's default is left to decide.
+    Weights that serve every scale need neither: the constructor's default applies.
 
     Args:
         spec: the network.
-        arguments: its constructor arguments as inferred.
-        scale: the scale asked for, or None.
-        names: of the file and of its repository, as "a2n_x3.pth".
+        arguments: its inferred constructor arguments.
+        scale: the requested scale, or None.
+        names: names of the file and of its repository, as "a2n_x3.pth".
 
     Raises:
-        CheckpointError: neither tells it.
+        CheckpointError: the scale is neither requested nor in a name.
     """
     word = spec.scale_argument
     if word is None or word in arguments:
@@ -124,26 +124,24 @@ def settle_scale(
             return arguments
         if scale is None:
             scales = some_of(str(allowed) for allowed in spec.scales)
-            raise CheckpointError(
-                f"neither its tensors nor its name tell the scale; say which of {scales} it is"
-            )
-        _log.info("the tensors of %s do not tell the scale: taken as x%d from its name", names[0], scale)
+            raise CheckpointError(f"neither its tensors nor its name show the scale; state one of {scales}")
+        _log.info("the tensors of %s do not show the scale: x%d is taken from its name", names[0], scale)
     return {**arguments, word: scale}
 
 
 def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: str) -> None:
-    """Copies weights into a network; all of them or none.
+    """Copies weights into a network, all of them or none.
 
-    A tensor that the network makes itself (a non-persistent buffer) is accepted when it is equal, as is an
+    A tensor that the network computes itself (a non-persistent buffer) is accepted if it is equal, as is an
     argument that a layout states (`stated_arguments`).
 
     Args:
-        model: the network; its device and dtype stay.
+        model: the network; its device and dtype do not change.
         state_dict: tensors under its keys.
-        source: where they come from, to begin an error message.
+        source: the origin of the tensors, which begins an error message.
 
     Raises:
-        CheckpointError: keys are missing or unexpected, shapes differ, or values are no finite numbers; it
+        CheckpointError: keys are missing or unexpected, shapes differ, or values are not finite; the message
             names up to five and the total.
     """
     own = model.state_dict()
@@ -167,7 +165,7 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: 
         ],
     }
     if not any(problems.values()):
-        problems["values that are no finite floats"] = [k for k in own if not _is_usable(given[k], own[k])]
+        problems["values that are not finite floats"] = [k for k in own if not _is_usable(given[k], own[k])]
     told = [f"{what} {some_of(keys)}" for what, keys in problems.items() if keys]
     if told:
         raise CheckpointError(
@@ -178,14 +176,14 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: 
 
 
 def _is_usable(given: Tensor, own: Tensor) -> bool:
-    """Whether values can take the place of a network's: floats for floats, none of them NaN or infinite."""
+    """Returns True if values can replace those of a network: floats for floats, none NaN or infinite."""
     if not own.is_floating_point():
         return True
     return given.is_floating_point() and bool(given.float().isfinite().all())
 
 
 def _is_close(first: Any, second: Any) -> bool:
-    """Whether two numbers or two lists of numbers are equal but for rounding."""
+    """Returns True if two numbers or two lists of numbers are equal except for rounding."""
     if second is None:
         return False
     a, b = (torch.tensor(value, dtype=torch.float64) for value in (first, second))

@@ -1,4 +1,4 @@
-"""Between two trainings of one network (network interpolation, section 3.4 of ESRGAN, arXiv 1809.00219)."""
+"""Network interpolation between two trained models (section 3.4 of ESRGAN, arXiv 1809.00219)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ __all__ = ["interpolate"]
 def interpolate(
     a: nn.Module, b: nn.Module, alpha: float, *, names: tuple[str, str] = ("A", "B")
 ) -> nn.Module:
-    """The network whose every weight is `(1 - alpha) * A + alpha * B`.
+    """Interpolates the weights of two networks: `(1 - alpha) * A + alpha * B`.
 
-    That is a network worth having only where one was trained on from the other, or both from a third.
+    The result is useful only if one network was fine-tuned from the other, or both from a third.
 
     Args:
-        a, b: two networks of one kind and size; left as they are.
+        a: the first network, A; it is not changed.
+        b: the second network, B, of the same class and size; it is not changed.
         alpha: 0 gives A, 1 gives B.
-        names: what to call them in an error.
+        names: names of the two networks for error messages.
 
     Returns:
-        A new network; tensors of whole numbers are A's.
+        A new network; integer tensors are those of A.
 
     Raises:
         OptionsError: alpha is not between 0 and 1.
-        CheckpointError: they are not of one kind and size.
+        CheckpointError: the networks differ in class or size.
     """
     if not 0 <= alpha <= 1:
         raise OptionsError(f"alpha {alpha:g} is not between 0 (the first) and 1 (the second)")
@@ -41,7 +42,7 @@ def interpolate(
         where = f", whose tensors differ: {some_of(differing)}" if kinds[0] == kinds[1] else ""
         raise CheckpointError(
             f"'{names[0]}' is {kinds[0]} and '{names[1]}' is {kinds[1]}{where}; "
-            "only two trainings of one network can be interpolated"
+            "interpolation needs two trained models of one network"
         )
     mixed = copy.deepcopy(a)
     mixed.load_state_dict({key: _between(tensor, theirs[key], alpha) for key, tensor in ours.items()})

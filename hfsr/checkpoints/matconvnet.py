@@ -1,4 +1,4 @@
-"""Networks in MATLAB's .mat files: those that MatConvNet saved (`DagNN.saveobj`), and plain chains."""
+"""Networks in MATLAB .mat files: those that MatConvNet saved (`DagNN.saveobj`), and plain chains."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["read_matconvnet"]
 def read_matconvnet(path: Path) -> dict[str, Tensor]:
     """Reads the parameters of a network, in PyTorch's order of axes.
 
-    A filter of a convolution comes as (outputs, inputs, height, width), that of a transposed one as (inputs,
-    outputs, height, width), and a bias as a vector.
+    The filter of a convolution becomes (outputs, inputs, height, width), that of a transposed one (inputs,
+    outputs, height, width), and a bias a vector.
 
     Returns:
-        Tensors under "layer.parameter"; "layers.0.weight", ... of a `model` with cells `weight` and
-        `bias`. A parameter that several layers share stands under each of them, one that none uses under its
+        Tensors under "layer.parameter"; "layers.0.weight", ... for a `model` with cells `weight` and
+        `bias`. A parameter that several layers share is listed under each of them, an unused one under its
         name.
 
     Raises:
-        CheckpointError: the file is no whole .mat file, or holds no such network.
+        CheckpointError: the file is not an intact .mat file, or holds no such network.
         MissingDependencyError: scipy is not installed.
     """
     content = _load(path)
@@ -36,7 +36,7 @@ def read_matconvnet(path: Path) -> dict[str, Tensor]:
     network = content.get("net", content)
     values = {_text(entry["name"]): entry["value"] for entry in _entries(network, "params")}
     if not values:
-        raise CheckpointError(f"'{path}' holds no network of MatConvNet: a 'net' with 'params' and 'layers'")
+        raise CheckpointError(f"'{path}' holds no MatConvNet network: a 'net' with 'params' and 'layers'")
     tensors = {name: _tensor(path, name, value) for name, value in values.items()}
     shared = {}
     for layer in _entries(network, "layers"):
@@ -49,7 +49,7 @@ def read_matconvnet(path: Path) -> dict[str, Tensor]:
 
 
 def _chain(path: Path, model: Any) -> dict[str, Tensor]:
-    """A chain of convolutions: `model.weight{i}` and `model.bias{i}`, as VDSR's weights go round."""
+    """Reads a chain of convolutions: `model.weight{i}` and `model.bias{i}`, the layout of VDSR's weights."""
     names = getattr(getattr(model, "dtype", None), "names", None) or ()
     if not {"weight", "bias"} <= set(names) or model.size != 1:
         raise CheckpointError(f"'{path}' holds a 'model' without the cells 'weight' and 'bias'")
@@ -72,12 +72,12 @@ def _load(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(
             f"'{path}' is a MATLAB file of version 7.3, which cannot be read; save it in MATLAB with '-v7'"
         ) from error
-    except Exception as error:  # a file that is none fails in any way it likes
-        raise CheckpointError(f"'{path}' is not a whole MATLAB file; download or save it again") from error
+    except Exception as error:  # another file can raise any exception
+        raise CheckpointError(f"'{path}' is not an intact MATLAB file; download or save it again") from error
 
 
 def _entries(network: Any, field: str) -> Iterator[Any]:
-    """The entries of an array of structs, as `struct('name', {...}, ...)` makes it."""
+    """Yields the entries of an array of structs, as `struct('name', {...}, ...)` creates it."""
     if isinstance(network, np.ndarray) and network.dtype.names and network.size == 1:
         network = network.reshape(-1)[0]
         names = network.dtype.names or ()
@@ -88,7 +88,7 @@ def _entries(network: Any, field: str) -> Iterator[Any]:
 
 
 def _text(value: Any) -> str:
-    """A char array, perhaps inside a cell."""
+    """Returns the text of a char array, which may be inside a cell."""
     while isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     return str(value)
@@ -96,10 +96,10 @@ def _text(value: Any) -> str:
 
 def _tensor(path: Path, name: str, value: Any) -> Tensor:
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.ndim > 4:
-        raise CheckpointError(f"'{path}' holds '{name}', which is no filter or bias")
+        raise CheckpointError(f"'{path}' holds '{name}', which is neither a filter nor a bias")
     if value.ndim == 2 and 1 in value.shape:
         vector = np.ravel(value)
         return torch.from_numpy(vector.astype(np.float32))
-    # MATLAB drops axes of length 1 at the end: a 3x3 filter of one input and one output has two axes.
+    # MATLAB drops trailing axes of length 1: a 3x3 filter of one input and one output has two axes.
     filters = value.reshape(*value.shape, *[1] * (4 - value.ndim)).transpose(3, 2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(filters, np.float32))

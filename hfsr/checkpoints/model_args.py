@@ -1,4 +1,4 @@
-"""Constructor arguments that a user states because no tensor shows them: `--set`, `model_args=`."""
+"""Check of constructor arguments that a user states because no tensor shows them: `--set`, `model_args=`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["check_model_args"]
 def check_model_args(
     spec: ArchSpec, fixed: Mapping[str, Any], model_args: Mapping[str, Any], *, source: str
 ) -> dict[str, Any]:
-    """The arguments that a user states, as the constructor takes them.
+    """Checks the stated arguments against the constructor and the tensors.
 
     Args:
         spec: the network.
         fixed: constructor arguments that the tensors show.
-        model_args: those stated.
-        source: the checkpoint, to begin an error message.
+        model_args: the arguments that the user states.
+        source: the checkpoint, which begins an error message.
 
     Raises:
-        OptionsError: an unknown name, a value of another type, or one that contradicts the tensors.
+        OptionsError: a name is unknown, or a value is of another type or contradicts the tensors.
     """
     parameters = inspect.signature(spec.cls).parameters
     hints = typing.get_type_hints(spec.cls.__init__)
@@ -64,7 +64,7 @@ def _is_a(value: Any, hint: Any) -> bool:
 
 
 def _in_words(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     return names.get(hint, "a list of numbers")

@@ -1,4 +1,4 @@
-"""Models on disk: a file that rebuilds itself, a model folder, a released checkpoint."""
+"""Models on disk: a file with its config, a model folder, a released checkpoint."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ _log = logging.getLogger(__name__)
 
 WEIGHTS_NAME = "model.safetensors"
 _QUANTIZED = "int8_input_ranges"
-"""In a config: the scale and zero point of the input of each layer of 8-bit integers."""
+"""Config key: the scale and zero point of the input of each 8-bit layer."""
 _EVIDENCE = "evidence"
-"""In a config: for each argument that was concluded at conversion, its value and the reason."""
+"""Config key: the value and the reason of each argument that was inferred at conversion."""
 
 
 def load_checkpoint(
@@ -61,25 +61,25 @@ def load_checkpoint(
     """Builds the network that a file's weights belong to and loads them.
 
     Args:
-        path: a `.safetensors`, `.pth` or `.pt` file, of ours or as released, or a model folder.
-        arch: the network, where the tensors alone fit none or several; else it must agree.
-        scale: the scale, where the tensors cannot tell it or serve every scale; else it must agree.
-        task: what the weights are for, where it is known: it decides whether flat images can check them.
+        path: a `.safetensors`, `.pth` or `.pt` file, written by hfsr or as released, or a model folder.
+        arch: the network, if the tensors alone fit none or several; else it must agree.
+        scale: the scale, if the tensors do not show it or serve every scale; else it must agree.
+        task: the task of the weights, if it is known: it decides whether flat images can check them.
         model_args: constructor arguments that the tensors do not show, as `{"img_range": 1}`.
 
     Returns:
-        The network on the CPU, in float32, in evaluation mode. Weights that no registered network claims are
-        read as one of spandrel's families, and come as a `ForeignNetwork`.
+        The network on the CPU, in float32, in evaluation mode. Weights that belong to no registered network
+        are read as one of spandrel's families, and returned as a `ForeignNetwork`.
 
     Raises:
         CheckpointError: the file cannot be read, or its weights do not fit.
-        MissingDependencyError: the weights are no registered network's, and spandrel is not installed.
+        MissingDependencyError: no registered network has these weights, and spandrel is not installed.
         OptionsError: `model_args` has an unknown name, a value of another type, or contradicts the tensors.
         UnknownNameError: no network is called `arch`.
 
     Warns:
-        HfsrWarning: a file without a config of ours, whose network changes images of one color and restores
-            synthetic images badly, so that an argument may be wrong; or whose scale is a guess.
+        HfsrWarning: the file has no config of hfsr, and either its scale is a guess, or its network changes
+            images of one color and restores synthetic images badly, so that an argument may be wrong.
     """
     check_path("path", path)
     if scale is not None:
@@ -106,14 +106,14 @@ def load_run_checkpoint(
 
     Args:
         path: the checkpoint.
-        name: of the network, as the option file has it (`network_g.type`).
-        arguments: its constructor arguments there; they decide what tensors do not show.
-        scale: of the option file.
+        name: name of the network in the option file (`network_g.type`).
+        arguments: its constructor arguments there; they set what the tensors do not show.
+        scale: scale of the option file.
 
     Raises:
         CheckpointError: neither a registered network nor a family of spandrel has these tensors, or they do
             not fit the arguments.
-        MissingDependencyError: the network is none of hfsr's, and spandrel is not installed.
+        MissingDependencyError: the network is not one of hfsr's, and spandrel is not installed.
     """
     source = f"'{path}' ({name})"
     state_dict, _ = read_state_dict(path)
@@ -131,16 +131,16 @@ def load_run_checkpoint(
 
 
 def at_scale(model: nn.Module, scale: float, *, source: str) -> nn.Module:
-    """The same weights for another scale, where one set of weights serves every scale.
+    """Returns the same weights for another scale, if one set of weights serves every scale.
 
     Args:
         model: a registered network.
-        scale: the scale asked for.
-        source: what was loaded, to begin an error message.
+        scale: the requested scale.
+        source: the loaded model, which begins an error message.
 
     Raises:
-        CheckpointError: its weights are those of one scale, or the network cannot be built for this one.
-        OptionsError: the network restores no images.
+        CheckpointError: the weights serve one scale only, or the network cannot be built for this one.
+        OptionsError: the network does not restore images.
     """
     model_zoo.check_restorer(model)
     spec = model_zoo.spec_of(model)
@@ -163,11 +163,15 @@ def read_file(
     task: str | None = None,
     model_args: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """As `load_checkpoint`, for a file.
+    """Loads a single file, like `load_checkpoint`.
 
     Args:
         path: the file.
-        gather: tells what surrounds the file; asked only where the file has no config of ours.
+        gather: returns the evidence around the file; called only if the file has no config of hfsr.
+        arch: see `load_checkpoint`.
+        scale: see `load_checkpoint`.
+        task: see `load_checkpoint`.
+        model_args: see `load_checkpoint`.
     """
     source = f"'{path}'"
     state_dict, metadata = read_state_dict(path)
@@ -191,7 +195,7 @@ def read_file(
     except UnclaimedError:
         if model_args:
             raise OptionsError(
-                f"{source} is of no registered network: its arguments cannot be set; leave "
+                f"{source} belongs to no registered network: its arguments cannot be set; leave "
                 f"{some_of(model_args)} out"
             ) from None
         model = load_foreign(state_dict, source=source, scale=scale, names=evidence.names)
@@ -205,11 +209,11 @@ def read_file(
 
 
 def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
-    """What `config.json` says of a model: enough to build it again.
+    """Returns the content of `config.json`, from which the model can be built again.
 
     Args:
         model: a registered network, or one of spandrel's.
-        task: what it was trained for (default: what its network is for).
+        task: the task it was trained for (default: the task of its network).
 
     Raises:
         CheckpointError: the model's class is not a registered network.
@@ -243,10 +247,11 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, *, task: str | None = None) -> None:
-    """Writes a model as one `.safetensors` file that `load_checkpoint` rebuilds without being told anything.
+    """Writes a model as one `.safetensors` file that `load_checkpoint` reads without further arguments.
 
     Raises:
-        CheckpointError: the path is no `.safetensors` or cannot be written, or the model is not registered.
+        CheckpointError: the path does not end in `.safetensors` or cannot be written, or the model is not
+            registered.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -255,10 +260,10 @@ def save_checkpoint(model: nn.Module, path: str | Path, *, task: str | None = No
 
 
 def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a model under the keys by which it is read again.
+    """Returns the tensors of a model under the keys by which it is read again.
 
     Raises:
-        CheckpointError: spandrel does not know its network by the keys that it gives to it.
+        CheckpointError: spandrel does not recognize its network from these keys.
     """
     if not isinstance(model, ForeignNetwork):
         return model.state_dict()
@@ -275,17 +280,17 @@ def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save_pth(model: nn.Module, path: str | Path) -> None:
-    """Writes weights as BasicSR does: a `.pth` that holds them under `params`.
+    """Writes weights in BasicSR's format: a `.pth` that holds them under `params`.
 
     Raises:
-        CheckpointError: it cannot be written.
+        CheckpointError: the file cannot be written.
     """
     with replacing(Path(path)) as partial:
         torch.save({"params": model.state_dict()}, partial)
 
 
 def write_model_folder(model: nn.Module, folder: str | Path, *, task: str | None = None) -> None:
-    """Writes `config.json` and `model.safetensors` into `folder`, which is made where needed.
+    """Writes `config.json` and `model.safetensors` into `folder`, which is created if needed.
 
     Raises:
         CheckpointError: the folder cannot be written, or the model is not registered.
@@ -295,7 +300,7 @@ def write_model_folder(model: nn.Module, folder: str | Path, *, task: str | None
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(f"cannot make the folder '{folder}': {first_line(error)}") from error
+        raise CheckpointError(f"cannot create the folder '{folder}': {first_line(error)}") from error
     write_safetensors(tensors, folder / WEIGHTS_NAME, config=config)
     with replacing(folder / CONFIG_NAME) as partial:
         partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -309,15 +314,15 @@ def read_model_folder(
     scale: float | None = None,
     model_args: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """Builds the model of a folder that `write_model_folder` or another library wrote, in evaluation mode.
+    """Loads the model of a folder that `write_model_folder` or another library wrote, in evaluation mode.
 
     Args:
-        folder: holds `config.json` and `model.safetensors`, or what super-image or `PyTorchModelHubMixin`
-            save.
-        dtype: of the parameters (default: float32).
-        device: where it goes (default: the CPU).
-        scale: the scale asked for; decides between the files of another library.
-        model_args: constructor arguments that take the place of those in the config.
+        folder: holds `config.json` and `model.safetensors`, or the files that super-image or
+            `PyTorchModelHubMixin` save.
+        dtype: dtype of the parameters (default: float32).
+        device: device of the model (default: the CPU).
+        scale: the requested scale; selects among the files of another library.
+        model_args: constructor arguments that replace those in the config.
 
     Raises:
         CheckpointError: a file is missing or broken, the architecture is unknown, or the weights do not fit.
@@ -330,7 +335,7 @@ def read_model_folder(
     try:
         text = (folder / CONFIG_NAME).read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise CheckpointError(f"'{folder}' is no model folder: there is no {CONFIG_NAME} in it") from error
+        raise CheckpointError(f"'{folder}' is not a model folder: there is no {CONFIG_NAME} in it") from error
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"cannot read {source}: {first_line(error)}") from error
     config = parse_config(text, source)
@@ -350,14 +355,14 @@ def read_model_folder(
 
 
 def halved(model: nn.Module, *, source: str) -> nn.Module:
-    """The network itself, its weights rounded to float16, which stores them in half the room.
+    """Rounds the weights of a network to float16, which needs half the space; returns the network itself.
 
     Args:
         model: any network.
-        source: what was loaded, to begin an error message.
+        source: the loaded model, which begins an error message.
 
     Raises:
-        CheckpointError: a weight is too large for it.
+        CheckpointError: a weight is too large for float16.
     """
     limit = torch.finfo(torch.float16).max
     tensors = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}
@@ -376,14 +381,14 @@ def _load_by_config(
     weights: str,
     model_args: Mapping[str, Any] | None,
 ) -> nn.Module:
-    """Builds what a config states and loads its weights.
+    """Builds the network that a config states and loads its weights.
 
     Args:
-        config: as `config_of` makes it.
-        source: of the config, to begin an error message.
+        config: as `config_of` returns it.
+        source: the origin of the config, which begins an error message.
         state_dict: the weights.
-        weights: where they come from, to begin an error message.
-        model_args: constructor arguments that take the place of those in the config.
+        weights: the origin of the weights, which begins an error message.
+        model_args: constructor arguments that replace those in the config.
     """
     family = family_of_config(config)
     if family is None:
@@ -399,20 +404,20 @@ def _load_by_config(
         arguments={**(stated if isinstance(stated, dict) else {}), **(model_args or {})},
     )
     if scale is not None and foreign.scale != scale:
-        raise CheckpointError(f"{source} says scale {scale}, but its weights are for x{foreign.scale}")
+        raise CheckpointError(f"{source} states scale {scale}, but its weights are for x{foreign.scale}")
     return foreign
 
 
 def _check_buildable(config: Mapping[str, Any], source: str) -> tuple[str, dict[str, Any]]:
-    """The registered network that a config states, and its constructor arguments.
+    """Returns the registered network that a config states, and its constructor arguments.
 
     Raises:
-        CheckpointError: it states none.
+        CheckpointError: the config states none.
     """
     arch, arguments = config.get("architecture"), config.get("model_args")
     if not isinstance(arch, str) or not isinstance(arguments, dict):
         raise CheckpointError(
-            f"{source} does not say what to build: it needs 'architecture' and 'model_args'"
+            f"{source} does not state the network: it needs 'architecture' and 'model_args'"
         )
     if arch not in ARCHS.own():
         raise CheckpointError(
@@ -438,11 +443,11 @@ def _build_from_config(
             raise CheckpointError(f"{source}: {first_line(error)}; quantize the model again") from error
     if config.get("scale", _scale_of(model)) != _scale_of(model):
         raise CheckpointError(
-            f"{source} says scale {config['scale']}, but its model_args build x{model.scale}"
+            f"{source} states scale {config['scale']}, but its model_args build x{model.scale}"
         )
     return model
 
 
 def _scale_of(model: nn.Module) -> float:
-    """Output px per input px; 1 for what makes no image, like a discriminator."""
+    """Output px per input px; 1 for networks without an output image, as a discriminator."""
     return getattr(model, "scale", 1)

@@ -1,4 +1,4 @@
-"""The weights in an ONNX file of ours: `hfsr export` writes them under the network's own keys."""
+"""Reading of the weights that `hfsr export` stores in an ONNX file under the network's own keys."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from hfsr.errors import CheckpointError, MissingDependencyError
 __all__ = ["ONNX_CONFIG", "ONNX_KEYS", "read_onnx"]
 
 ONNX_CONFIG = "hfsr_config"
-"""In the file's metadata: what config.json says."""
+"""Metadata entry of the file: the content of config.json."""
 ONNX_KEYS = "hfsr_keys"
-"""In the file's metadata: the names of the initializers that are the network's weights, a JSON list."""
+"""Metadata entry of the file: the names of the initializers that are the network's weights, a JSON list."""
 
 
 def read_onnx(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors under the network's keys, and its config.
+    """Reads the tensors under the network's keys, and its config.
 
     Raises:
-        CheckpointError: not a whole ONNX file, or one that hfsr did not write.
+        CheckpointError: the file is not an intact ONNX file, or hfsr did not write it.
         MissingDependencyError: onnx is not installed.
     """
     try:
@@ -35,14 +35,14 @@ def read_onnx(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         model = onnx.load(path)
     except (DecodeError, OSError, ValueError) as error:
-        raise CheckpointError(f"'{path}' is not a whole ONNX file; export the model again") from error
+        raise CheckpointError(f"'{path}' is not an intact ONNX file; export the model again") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     try:
         keys, config = json.loads(metadata[ONNX_KEYS]), json.loads(metadata[ONNX_CONFIG])
     except (KeyError, json.JSONDecodeError) as error:
         raise CheckpointError(
-            f"'{path}' was not written by hfsr export, and a foreign graph is no network of ours; "
-            "load the checkpoint that it was made from"
+            f"'{path}' was not written by hfsr export, and hfsr does not load other ONNX graphs; "
+            "load the checkpoint that it was exported from"
         ) from error
     wanted = set(keys)
     return {

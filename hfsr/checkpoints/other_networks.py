@@ -1,4 +1,4 @@
-"""Networks that are often found beside restorers and restore no images, told by their keys."""
+"""Recognition, by their keys, of common networks that do not restore images."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("a LoRA", (r".*\.lora_(up|A|down|B)\..*",)),
     ("a language model", (r"(model\.)?embed_tokens\.weight|.*word_embeddings\.weight|wte\.weight",)),
 )
-"""What the tensors are -> patterns, each of which one key must match as a whole."""
+"""Kind of network -> patterns, each of which one key must match as a whole."""
 
 
 def kind_of_network(keys: Iterable[str]) -> str | None:
-    """The kind of a network that restores no images, with its article; None where its keys tell none.
+    """Describes a network that does not restore images, with an article; returns None for unknown keys.
 
     Args:
-        keys: of a state dict that no registered network claims.
+        keys: keys of a state dict that belongs to no registered network.
     """
     listed = list(keys)
     for kind, patterns in _KINDS:

@@ -1,10 +1,10 @@
-"""Whole networks as `torch.save(model)` leaves them: their tensors, without running any of their code.
+"""Reading of the tensors of whole networks that `torch.save(model)` pickled, without running their code.
 
-Such a file names the classes of its modules and wants them imported and filled. Here nothing is imported and
-nothing is called: every class becomes an inert stand-in that keeps the state it is given, and the tensors are
-gathered from the places where `nn.Module` has them. A file that wants something called is refused, but for
+Unpickling such a file would import the classes of its modules and fill their instances. This module imports
+and calls nothing: every class becomes an inert stand-in that keeps its state, and the tensors are collected
+from the attributes where `nn.Module` stores them. A file that calls a function is refused, except for
 paths, dates and the settings of known trainers, as Lightning and mmengine store them: these become stand-ins
-too, whatever arguments they are given.
+too, whatever their arguments are.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from hfsr.errors import CheckpointError
 __all__ = ["ForeignCallError", "read_pickled_network"]
 
 _DEEPEST = 60
-"""Modules within modules; a file that goes deeper is a trap."""
+"""Maximum nesting depth of modules; a deeper file is malicious."""
 
 
 class ForeignCallError(pickle.UnpicklingError):
-    """The file wants a function called, or a class built with arguments.
+    """Raised if a file calls a function, or builds a class with arguments.
 
     Attributes:
-        name: of what it wants to call, "posix.system".
+        name: name of the function or class, as "posix.system".
     """
 
     def __init__(self, name: str) -> None:
@@ -43,7 +43,7 @@ class ForeignCallError(pickle.UnpicklingError):
 
 
 class _NoCalls(type):
-    """The class of stand-ins: one that refuses to be called."""
+    """Metaclass of stand-ins: a call raises ForeignCallError."""
 
     origin: str
 
@@ -52,11 +52,11 @@ class _NoCalls(type):
 
 
 class _StandIn(metaclass=_NoCalls):
-    """An object of a class that is not imported. It has no attributes of its own that a file could set."""
+    """Instance of a class that is not imported, without attributes that a file could set."""
 
     __slots__ = ("state",)
     origin = ""
-    dump_patches = False  # torch asks the classes of old files
+    dump_patches = False  # torch reads it from the classes in old files
     state: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> _StandIn:
@@ -71,7 +71,7 @@ class _StandIn(metaclass=_NoCalls):
 
 
 class _InertCalls(type):
-    """The class of stand-ins of settings: a call gives another stand-in."""
+    """Metaclass of stand-ins for settings: a call returns another stand-in."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         made: Any = cls
@@ -79,7 +79,7 @@ class _InertCalls(type):
 
 
 class _Setting(metaclass=_InertCalls):
-    """A path, a date or a setting of a trainer, which no weight depends on; its content is dropped."""
+    """Path, date or setting of a trainer, on which no weight depends; its content is dropped."""
 
     __slots__ = ()
     dump_patches = False
@@ -111,7 +111,7 @@ _SETTINGS = frozenset(
         ("functools", "partial"),
     }
 )
-"""Classes and functions whose calls in a file are harmless, as they are not made."""
+"""Classes and functions whose calls in a file are harmless, because they are not made."""
 _TRAINERS = (
     *("lightning", "pytorch_lightning", "lightning_fabric", "torchmetrics", "omegaconf", "hydra"),
     *("mmengine", "mmcv", "yacs", "easydict", "addict", "ml_collections", "munch"),
@@ -128,7 +128,7 @@ def _stand_in_for(module: str, name: str) -> type:
 
 
 class _Parameter:
-    """A parameter of a file: its tensor. What else the file says of it is dropped."""
+    """Parameter in a file: its tensor. Its other state is dropped."""
 
     __slots__ = ("tensor",)
 
@@ -136,7 +136,7 @@ class _Parameter:
         self.tensor = tensor
 
     def __setstate__(self, state: Any) -> None:
-        """PyTorch 0.3 said (requires_grad, volatile, hooks)."""
+        """Ignores the state, which is (requires_grad, volatile, hooks) in PyTorch 0.3."""
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
@@ -146,12 +146,12 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
 
 
 def _nothing(*_: Any) -> _StandIn:
-    """In place of small values, like the device of a network, that no weight depends on."""
+    """Replaces small values on which no weight depends, like the device of a network."""
     return _StandIn.__new__(_StandIn)
 
 
 def _dictionary(*_: Any) -> dict[Any, Any]:
-    """In place of a `defaultdict`, without its factory."""
+    """Replaces a `defaultdict`, without its factory."""
     return {}
 
 
@@ -174,7 +174,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
         _nothing,
     ),
 }
-"""All that a file can reach; storages come from torch, by name."""
+"""Everything that a file can reach; torch looks up storages by name."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -192,19 +192,20 @@ _PICKLE = SimpleNamespace(Unpickler=_Unpickler, load=_load, __name__="pickle")
 
 
 def read_pickled_network(path: Path) -> Any:
-    """Reads a file in which a network was pickled whole.
+    """Reads a file that holds a whole pickled network.
 
     Returns:
-        What the file holds, with a state dict in place of each network at the top or in a dict there.
+        The content of the file, with a state dict in place of each network at the top level or in a dict
+        there.
 
     Raises:
-        ForeignCallError: the file wants something called.
+        ForeignCallError: the file calls a function.
         CheckpointError: a network in it contains itself.
-        Exception: it is broken, in any way it likes.
+        Exception: the file is broken; any type is possible.
     """
     if tarfile.is_tarfile(path):
         raise pickle.UnpicklingError("a file of PyTorch 0.1")
-    with warnings.catch_warnings():  # torch would compare the sources of the classes, of which there are none
+    with warnings.catch_warnings():  # torch would compare the sources of the classes, which do not exist
         warnings.simplefilter("ignore")
         content = torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False)
     if isinstance(content, _StandIn):
@@ -212,7 +213,7 @@ def read_pickled_network(path: Path) -> Any:
     if not isinstance(content, Mapping):
         return content
     found = {key: value for key, value in content.items() if _is_module(value)}
-    if len(found) == 1:  # whatever it is called there
+    if len(found) == 1:  # under any name
         return {"model": _state_dict_of(next(iter(found.values())), path)}
     return {
         key: _state_dict_of(value, path) if key in found else _plain(value) for key, value in content.items()
@@ -236,11 +237,11 @@ def _state_dict_of(module: _StandIn, path: Path) -> dict[str, Any]:
 
 
 def _entries(module: Any, prefix: str, depth: int, path: Path) -> Iterator[tuple[str, Any]]:
-    """What `nn.Module.state_dict` would list."""
+    """Yields the entries that `nn.Module.state_dict` would list."""
     if not _is_module(module):
         if depth == 0:
             raise CheckpointError(
-                f"'{path}' holds an object that is no network; save the network's state_dict()"
+                f"'{path}' holds an object that is not a network; save the network's state_dict()"
             )
         return
     if depth > _DEEPEST:

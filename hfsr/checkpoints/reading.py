@@ -1,9 +1,9 @@
-"""From the tensors of a bare checkpoint to a network: evidence, then a check on data, decide how to read it.
+"""Construction of a network from a checkpoint without a config: evidence, then a check on synthetic images.
 
-1. The tensors tell the network, and the arguments that shapes or mean layers show (`ArchSpec.infer`).
-2. What a user states, a `config.json` of another library, and names tell more of them.
-3. `ArchSpec.readings` lists what is left. Synthetic images choose among these (`restoration_check`), or a
-   warning is given.
+1. The tensors identify the network, and the arguments that shapes or mean layers show (`ArchSpec.infer`).
+2. The user's arguments, a `config.json` of another library, and names supply more of them.
+3. `ArchSpec.readings` lists the remaining possibilities. The one that restores synthetic images best is
+   chosen (`restoration_check`), or a warning is given.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Reasons = dict[str, str]
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A full set of constructor arguments, and for each that no shape shows what speaks for it."""
+    """Full set of constructor arguments, with a reason for each one that no shape shows."""
 
     arguments: dict[str, Any]
     reasons: Reasons
@@ -42,7 +42,7 @@ class _Candidate:
 
 
 def check_config(config: Mapping[str, Any], source: str) -> tuple[ArchSpec, SavedBy] | None:
-    """The network and the library that the `model_type` of a config names; None where it has none.
+    """Returns the network and the library that the `model_type` of a config names; None if it has none.
 
     Raises:
         CheckpointError: hfsr has no rule for such files.
@@ -54,8 +54,8 @@ def check_config(config: Mapping[str, Any], source: str) -> tuple[ArchSpec, Save
     if kind not in rules or config.get("bam") or config.get("no_upsampling"):
         extra = " with block attention" if config.get("bam") else ""
         raise CheckpointError(
-            f"{source} holds the network '{kind}'{extra}, which is none of hfsr's, says the {CONFIG_NAME} "
-            f"beside it; of this kind hfsr reads {', '.join(rules)}"
+            f"{source} holds the network '{kind}'{extra} according to the {CONFIG_NAME} next to it, and hfsr "
+            f"does not have it; of this library hfsr reads {', '.join(rules)}"
         )
     return rules[kind]
 
@@ -72,31 +72,31 @@ def network_of(
 ) -> nn.Module:
     """Builds the registered network that a state dict belongs to, with its weights, in evaluation mode.
 
-    What was concluded beyond shapes is kept as `evidence`, argument -> value and reason, on the network.
+    The network's attribute `evidence` maps each argument that no shape shows to its value and reason.
 
     Args:
         state_dict: tensors under the file's keys.
-        source: where they come from, to begin messages.
-        evidence: what else is known of the file.
-        arch: the network, where the tensors alone fit none or several.
-        scale: the scale asked for.
-        task: what the weights are for, where it is known.
+        source: the origin of the tensors, which begins messages.
+        evidence: further evidence about the file.
+        arch: the network, if the tensors alone fit none or several.
+        scale: the requested scale.
+        task: the task of the weights, if it is known.
         model_args: constructor arguments that the user states.
 
     Raises:
         UnclaimedError: no registered network has these tensors.
-        CheckpointError: several have, the scale is not told, or the weights do not fit.
-        OptionsError: `model_args` cannot be.
+        CheckpointError: several networks have them, the scale is unknown, or the weights do not fit.
+        OptionsError: `model_args` are not possible.
 
     Warns:
-        HfsrWarning: no reading returns flat images, the scale is a guess, or a config is left alone.
+        HfsrWarning: no reading returns flat images unchanged, the scale is a guess, or a config is ignored.
     """
     writer = check_config(evidence.config, source)
     if writer is not None and evidence.is_config_uncertain:
         if claim(state_dict, arch).spec is writer[0]:
             warnings.warn(
-                f"{source} is read without the {CONFIG_NAME} beside it, which {writer[1].library} wrote for "
-                "files of another name; if it belongs to this one, rename that to pytorch_model_2x.pt",
+                f"{source} is read without the {CONFIG_NAME} next to it, which {writer[1].library} wrote for "
+                "files of another name; if it belongs to this file, rename the file to pytorch_model_2x.pt",
                 HfsrWarning,
                 stacklevel=2,
             )
@@ -107,7 +107,7 @@ def network_of(
     found = claim(state_dict, arch)
     if writer is not None and writer[0] is not found.spec:
         raise CheckpointError(
-            f"{source} holds the network {found.spec.name}, but its {CONFIG_NAME} says '{writer[0].name}'"
+            f"{source} holds the network {found.spec.name}, but its {CONFIG_NAME} states '{writer[0].name}'"
         )
     stated = check_model_args(found.spec, found.arguments, model_args or {}, source=source)
     configured, reason = _configured(found.spec, evidence, writer)
@@ -131,7 +131,7 @@ def build_network(arch: str, arguments: Mapping[str, Any], source: str) -> nn.Mo
     """Builds a registered network with fresh weights.
 
     Raises:
-        CheckpointError: the constructor refuses the arguments, or they are of other channels than RGB or one.
+        CheckpointError: the constructor rejects the arguments, or the number of channels is not 1 or 3.
     """
     try:
         model_zoo.check_channels(ARCHS[arch], arguments, source=source)
@@ -146,7 +146,7 @@ def build_network(arch: str, arguments: Mapping[str, Any], source: str) -> nn.Mo
 def _configured(
     spec: ArchSpec, evidence: Evidence, writer: tuple[ArchSpec, SavedBy] | None
 ) -> tuple[dict[str, Any], str]:
-    """Constructor arguments from a `config.json` of another library, and what to call it."""
+    """Returns constructor arguments from a `config.json` of another library, and a name for that file."""
     if writer is not None:
         rule = writer[1]
         return rule.arguments(evidence.config), f"the {CONFIG_NAME} that {rule.library} wrote"
@@ -157,14 +157,14 @@ def _configured(
 
 
 def _scale_of_writer(spec: ArchSpec, evidence: Evidence, scale: float | None) -> float | None:
-    """The scale of a file whose name states it by rule; else the one asked for, else that of the config."""
+    """Returns the scale in the file name, as its writer puts it; else the requested one or the config's."""
     return named_scale(spec.scales, evidence.names[:1]) or scale or evidence.config.get("scale")
 
 
 def _candidates(
     found: Claim, evidence: Evidence, configured: Mapping[str, Any], reason: str, stated: Mapping[str, Any]
 ) -> list[_Candidate]:
-    """The readings that agree with all that is certain, without repetitions."""
+    """Returns the readings that agree with all certain arguments, without duplicates."""
     certain = {**found.arguments, **configured, **stated}
     candidates: list[_Candidate] = []
     for reading in found.spec.readings(found.original, found.arguments, evidence):
@@ -189,7 +189,7 @@ def _settle(
     evidence: Evidence,
     source: str,
 ) -> list[_Candidate]:
-    """Gives every candidate its scale; of several scales that the tensors allow, one is left."""
+    """Completes the scale of every candidate; keeps one of several scales that the tensors allow."""
     word = spec.scale_argument
     if word is None:
         return list(candidates)
@@ -200,7 +200,7 @@ def _settle(
             wanted = candidates[0].arguments[word]
             others = ", ".join(f"x{other}" for other in sorted(allowed - {wanted}))
             _warn(
-                f"{source}: read as x{wanted}, though {others} has the same tensors and its name tells no "
+                f"{source}: read as x{wanted}, though {others} has the same tensors and its name contains no "
                 "scale; state the scale (--scale, scale=)"
             )
         candidates = [candidate for candidate in candidates if candidate.arguments[word] == wanted]
@@ -216,7 +216,7 @@ def _choose(
     task: str | None,
     source: str,
 ) -> tuple[nn.Module, Reasons]:
-    """The network of the reading that restores synthetic images best, and why; warns if none restores them.
+    """Chooses the reading that restores synthetic images best; warns if none restores them.
 
     Returns:
         The network, and for each argument that no shape shows its value and the reason.
@@ -250,7 +250,7 @@ def _told(candidate: _Candidate) -> Reasons:
 
 
 def _unfit(error: float, chosen: _Candidate, candidates: Sequence[_Candidate]) -> str:
-    """What is said of weights that no reading explains."""
+    """Returns the warning for weights that no reading explains."""
     settings = {
         f"--set {name}={_value(value)}"
         for other in candidates
@@ -259,8 +259,8 @@ def _unfit(error: float, chosen: _Candidate, candidates: Sequence[_Candidate]) -
     }
     tried = f"; try another reading: hfsr convert with {', '.join(sorted(settings))}" if settings else ""
     return (
-        f"images of one color come back wrong by {error:.3f} of the range, so that its weights are not "
-        f"trained or read wrongly{tried}"
+        f"images of one color come back wrong by {error:.3f} of the range: the weights are untrained or "
+        f"read wrongly{tried}"
     )
 
 

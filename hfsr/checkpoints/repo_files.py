@@ -1,4 +1,4 @@
-"""The file that holds the weights, among those of a repository or folder that another library wrote."""
+"""Choice of the weights file in a repository or folder that another library wrote."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ __all__ = ["SHARDS", "choose_weights"]
 _WEIGHTS = "model.safetensors"
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 _OTHER_SUFFIXES = (".pth.tar", ".ckpt", ".bin")
-"""Of checkpoints too, and of other things: they count where no file has one of the first."""
+"""Suffixes that other files have too: they count only if no file has one of `_SUFFIXES`."""
 SHARDS = "model.safetensors.index.json"
-"""Names the files in which the tensors of a large model are."""
+"""Index of a sharded model: the file of each tensor."""
 _SUPER_IMAGE = re.compile(r"pytorch_model(_(?P<scale>\d)x)?\.pt")
 
 
 def choose_weights(
     names: Sequence[str], config: Mapping[str, Any], scale: float | None, *, source: str
 ) -> str:
-    """The file that holds the weights.
+    """Returns the name of the file that holds the weights.
 
     Args:
-        names: the files there are.
-        config: the `config.json` among them; empty where there is none.
-        scale: the scale asked for; decides between files of several.
-        source: the folder or repository, to begin an error message.
+        names: names of all files.
+        config: the `config.json` among them; empty if there is none.
+        scale: the requested scale; selects among the files of several scales.
+        source: the folder or repository, which begins an error message.
 
     Raises:
-        CheckpointError: there are no weights, or several, and nothing tells which.
+        CheckpointError: there are no weights, or several and the scale does not select one.
     """
     if _WEIGHTS in names:
         return _WEIGHTS
@@ -50,7 +50,7 @@ def choose_weights(
     if len(files) > 1 and scale is not None:
         files = [name for name in files if scale in scales_in_name(name)] or files
     if len(files) > 1:
-        tell = "say scale= for one of them" if any(map(scales_in_name, files)) else "download one of them"
+        tell = "select one with scale=" if any(map(scales_in_name, files)) else "download one of them"
         raise CheckpointError(f"{source} holds several weights: {some_of(sorted(files))}; {tell}")
     found = _SUPER_IMAGE.fullmatch(files[0])
     if found and found["scale"] and scale is not None and int(found["scale"]) != scale:

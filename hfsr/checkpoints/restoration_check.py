@@ -1,4 +1,4 @@
-"""A check of weights on synthetic images: how well they are restored, and if flat ones return unchanged."""
+"""Check of weights on synthetic images: restoration error, and whether flat images return unchanged."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ __all__ = ["can_be_checked", "flat_error", "is_better", "is_unfit", "restoration
 UNFIT = 0.008
 """Error of flat images above which weights may be unfit. Bundled and released models reach a third of it."""
 IMPLAUSIBLE = 3.0
-"""Error of restoration, relative to interpolation, above which weights are taken for untrained: all their
-readings are wrong alike, and say nothing of the arguments."""
+"""Error of restoration, relative to interpolation, above which weights are considered untrained: all their
+readings are equally wrong, and are no evidence for the arguments."""
 WORSE = 2.5
 """Error of restoration, relative to interpolation, above which weights that change flat images are reported.
-Trained models stay below 1.05; networks without a skip from the image reach 2.4 after a short training."""
+Trained models stay below 1.05; networks without a skip connection from the input reach 2.4 after a short
+training."""
 _KEEPING = ("super-resolution", "denoising", "jpeg-artifact-removal", "restoration")
-"""Tasks that return an image of one color unchanged."""
+"""Tasks whose networks return an image of one color unchanged."""
 _COLORS = (
     (0.05, 0.05, 0.05),
     (0.25, 0.25, 0.25),
@@ -39,18 +40,18 @@ _FLAT_SIDE_TRANSPOSED = 24
 _SIDE = 24
 """Side of the images to restore, in px."""
 _BORDER = 3
-"""Rows and columns of them that are not compared, as the network sees its own padding there."""
+"""Rows and columns at their borders that are not compared, because the network reads its padding there."""
 _SHAPES = 6
 _NOISE = 0.04
 """Standard deviation of the noise that restorers of scale 1 remove, relative to the range."""
 
 
 def can_be_checked(model: nn.Module, task: str | None) -> bool:
-    """Returns True for a restorer whose task returns images of one color unchanged.
+    """Returns True for a restorer that must return images of one color unchanged.
 
     Args:
         model: the network.
-        task: what its weights are known to be for, or None.
+        task: the known task of its weights, or None.
     """
     spec = model_zoo.spec_of(model)
     if spec is None or spec.role != "restorer":
@@ -60,17 +61,17 @@ def can_be_checked(model: nn.Module, task: str | None) -> bool:
 
 @torch.no_grad()
 def restoration_error(model: nn.Module) -> float:
-    """Mean absolute error of restored synthetic images, relative to that of bicubic interpolation.
+    """Returns the mean absolute error of restored synthetic images, relative to bicubic interpolation.
 
-    The images hold smooth gradients and rectangles of one color. They are reduced by the network's scale; at
-    scale 1 they get noise, and the noisy image itself is the baseline. A network that is read with a wrong
+    The images hold smooth gradients and rectangles of one color. They are downscaled by the network's scale;
+    at scale 1 noise is added, and the noisy image itself is the baseline. A network that is read with a wrong
     range or mean still returns many flat images nearly unchanged, but restores edges worse.
 
     Args:
         model: a restorer of RGB on the CPU, in evaluation mode.
 
     Returns:
-        Below 1 where the network is better than interpolation; infinite where its result is not finite.
+        A value below 1 if the network is better than interpolation; infinity if its result is not finite.
     """
     scale = float(getattr(model, "scale", 1))
     side = _SIDE + -_SIDE % _multiple(model)
@@ -89,10 +90,10 @@ def restoration_error(model: nn.Module) -> float:
 
 @torch.no_grad()
 def flat_error(model: nn.Module) -> float:
-    """Average error of images of one color, relative to the range; infinite where the result is not finite.
+    """Returns the mean error of images of one color, relative to the range; infinity for non-finite results.
 
-    Convolutions repeat their borders meanwhile, as a flat image without end would, so that small images do
-    whatever the network's receptive field is.
+    Convolutions use replicate padding during the check, which emulates an infinite flat image, so that small
+    images suffice for any receptive field.
 
     Args:
         model: a restorer of RGB on the CPU, in evaluation mode.
@@ -132,7 +133,7 @@ def _multiple(model: nn.Module) -> int:
 
 @cache
 def _restoration_task(side: int, scale: float) -> tuple[Tensor, Tensor]:
-    """Low-quality images and their ground truth, in [0, 1], always the same ones."""
+    """Returns low-quality images and their ground truth, in [0, 1], the same on every call."""
     generator = torch.Generator().manual_seed(7)
     height = round(side * scale)
     gt = F.interpolate(

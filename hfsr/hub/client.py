@@ -1,4 +1,4 @@
-"""The client of the Hub, and the translation of its exceptions into messages."""
+"""Client of the Hub, and the translation of its exceptions into messages."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ __all__ = ["LOG_IN", "address", "check_repo_id", "client", "require_token", "tra
 
 Kind = Literal["model", "data set", "Space"]
 FOLDERS: dict[Kind, str] = {"model": "", "data set": "datasets/", "Space": "spaces/"}
-"""Kind of a repository -> path of its address before the owner's name."""
+"""Kind of a repository -> part of its URL before the owner's name."""
 REPO_TYPES: dict[Kind, str] = {"model": "model", "data set": "dataset", "Space": "space"}
 XET_REFUSAL = re.compile(r"HTTP status \w+ error \((\d{3}) ([^)]*)\)")
-"""Error text of hf_xet, which makes its own requests, for a refused request."""
+"""Error text for a refused request of hf_xet, which sends its own requests."""
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
@@ -52,21 +52,21 @@ def client(token: str | bool | None = None) -> HfApi:
 
 
 def address(repo_id: str, kind: Kind = "model") -> str:
-    """The web address of a repository."""
+    """Returns the URL of a repository."""
     return f"{constants.ENDPOINT}/{FOLDERS[kind]}{repo_id}"
 
 
 def check_repo_id(repo_id: str) -> None:
     """Raises OptionsError unless the id has the form owner/name."""
     if not REPO_ID.fullmatch(repo_id):
-        raise OptionsError(f"'{repo_id}' is no id on the Hub: write owner/name, as in your-name/rcan-x4")
+        raise OptionsError(f"'{repo_id}' is not an id on the Hub: write owner/name, as in your-name/rcan-x4")
 
 
 def visibility(repo_id: str) -> Literal["public", "private", "gated"]:
-    """Who may load a model from the Hub.
+    """Returns the visibility of a model on the Hub.
 
     Raises:
-        HubError: there is no such model, or it is out of reach.
+        HubError: the model does not exist, or the Hub cannot be reached.
     """
     with translate_errors(repo_id):
         info = client().model_info(repo_id)
@@ -83,7 +83,7 @@ def require_token(token: str | None = None) -> None:
 
 @contextmanager
 def translate_errors(repo_id: str, *, revision: str | None = None, kind: Kind = "model") -> Iterator[None]:
-    """Turns exceptions of the client into a HubError that says what is wrong and what to do."""
+    """Translates exceptions of the client into a HubError that states the problem and its solution."""
     try:
         with _quiet_client():
             yield
@@ -114,9 +114,9 @@ def _message(error: BaseException, repo_id: str, revision: str | None, kind: Kin
     if isinstance(error, RuntimeError) and error.__cause__ is not None:  # the client wraps a failed upload
         return _message(error.__cause__, repo_id, revision, kind)
     if isinstance(error, LocalTokenNotFoundError):
-        return f"the Hub wants to know who you are and there is no token; {LOG_IN}"
+        return f"the Hub requires a login, and there is no token; {LOG_IN}"
     if isinstance(error, GatedRepoError):
-        return f"'{repo_id}' is gated: ask for access at {address(repo_id, kind)}, then {LOG_IN}"
+        return f"'{repo_id}' is gated: request access at {address(repo_id, kind)}, then {LOG_IN}"
     if isinstance(error, DisabledRepoError):
         return f"'{repo_id}' has been disabled on the Hub; choose another {kind}"
     if isinstance(error, RepositoryNotFoundError):
@@ -132,14 +132,14 @@ def _message(error: BaseException, repo_id: str, revision: str | None, kind: Kin
         reading = "xet-write-token" not in str(error)
         return _status_message(int(refusal[1]), refusal[2], repo_id, kind, reading=reading)
     if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to work with the Hub"
+        return "HF_HUB_OFFLINE is set, so no request is sent; unset it to use the Hub"
     if isinstance(error, LocalEntryNotFoundError):
         return _not_cached_message(error, repo_id, revision, kind)
     return _local_message(error, repo_id)
 
 
 def _local_message(error: BaseException, repo_id: str) -> str:
-    """The message for an error of the connection, the transfer or the disk."""
+    """Returns the message for an error of the connection, the transfer or the disk."""
     if isinstance(error, (HTTPError, ConnectionError, TimeoutError)):
         return (
             f"the Hub at {constants.ENDPOINT} is out of reach ({type(error).__name__}); "
@@ -149,33 +149,33 @@ def _local_message(error: BaseException, repo_id: str) -> str:
     if isinstance(error, RuntimeError) and reason.startswith("Task error"):
         return (
             f"Xet, the storage of the Hub's large files, failed at '{repo_id}' ({reason}); "
-            "repeat the command, with HF_HUB_DISABLE_XET=1 to go without Xet"
+            "repeat the command, with HF_HUB_DISABLE_XET=1 to disable Xet"
         )
     is_foreign = isinstance(error, (KeyError, JSONDecodeError, FileMetadataError))
     if is_foreign or reason.startswith("Xet headers"):
         return (
-            f"{constants.ENDPOINT} gave an answer that is none of the Hub's; if your network shows a login "
+            f"{constants.ENDPOINT} sent a response that is not from the Hub; if your network shows a login "
             "page, log in there first, then repeat the command"
         )
     if isinstance(error, OSError) and "Consistency check" in reason:
         return f"a download from '{repo_id}' ended early; nothing was kept, try again"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"there is no room on this disk for '{repo_id}'; free some, or set HF_HOME to a larger one"
+        return f"the disk has no space for '{repo_id}'; free some, or set HF_HOME to a larger one"
     return f"'{repo_id}' on the Hub: {reason}; fix this and repeat the command"
 
 
 def _status_message(status: int, reason: str, repo_id: str, kind: Kind, *, reading: bool) -> str:
     reason = reason or f"status {status}"
     if status == 401:
-        return f"the Hub does not accept the token ({reason}); make a new one in your settings and {LOG_IN}"
+        return f"the Hub rejects the token ({reason}); create a new one in your settings and {LOG_IN}"
     if status == 402 and kind == "Space":
         return (
-            f"the Hub wants a paid plan for this Gradio Space or its hardware ({reason}); subscribe there, "
+            f"the Hub requires a paid plan for this Gradio Space or hardware ({reason}); subscribe there, "
             "choose --hardware or an owner that has one, or run the same page here with 'hfsr demo'"
         )
     if status == 402:
         return (
-            f"the Hub wants a paid plan for this ({reason}); see its pricing, or choose another owner "
+            f"the Hub requires a paid plan for this ({reason}); see its pricing, or choose another owner "
             f"for '{repo_id}'"
         )
     if status == 403 and reading:
@@ -187,17 +187,17 @@ def _status_message(status: int, reason: str, repo_id: str, kind: Kind, *, readi
         )
     if status == 412:
         return (
-            f"'{repo_id}' changed while this ran ({reason}); look at what is there and run the command again"
+            f"'{repo_id}' changed during the upload ({reason}); check its content and run the command again"
         )
     if status == 429:
-        return f"the Hub asks for a pause ({reason}); wait some minutes and repeat the command"
+        return f"the Hub limits the rate of requests ({reason}); wait some minutes and repeat the command"
     if status >= 500:
         return f"the Hub at {constants.ENDPOINT} has trouble (status {status}); try again later"
     return f"the Hub refused '{repo_id}' (status {status}: {reason})"
 
 
 def _not_cached_message(error: BaseException, repo_id: str, revision: str | None, kind: Kind) -> str:
-    """The message for a file that is not cached, while the client is offline or got no useful answer."""
+    """Returns the message for an uncached file while the client is offline or got no valid response."""
     cause = error.__cause__
     if cause is not None and not isinstance(cause, OfflineModeIsEnabled):
         return _message(cause, repo_id, revision, kind)
@@ -207,7 +207,7 @@ def _not_cached_message(error: BaseException, repo_id: str, revision: str | None
 
 
 def _revisions(repo_id: str, kind: Kind) -> Iterable[str]:
-    """Branches and tags of a repository; empty if the Hub does not list them."""
+    """Returns the branches and tags of a repository; empty if the Hub does not list them."""
     try:
         refs = client().list_repo_refs(repo_id, repo_type=REPO_TYPES[kind])
     except (HTTPError, OSError):

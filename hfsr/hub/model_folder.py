@@ -25,13 +25,13 @@ def save_pretrained(
 ) -> Path:
     """Writes a model folder: `config.json`, `model.safetensors` and `README.md`.
 
-    A model from `from_pretrained` whose weights are unchanged keeps its card with all it states and shows.
+    A model from `from_pretrained` whose weights are unchanged keeps its card, with all statements and images.
 
     Args:
         model: a registered network, or one of spandrel's.
         folder: created if needed; `from_pretrained(folder)` reads it.
-        card: text of the card; if None that of the model's origin, else made from the facts of the network.
-        task: of the weights; if None that of the model's origin, else the network's usual task.
+        card: text of the card; if None, the card of the model's origin, else one created from its network.
+        task: task of the weights; if None, that of the model's origin, else the network's usual task.
 
     Returns:
         The folder.
@@ -42,7 +42,7 @@ def save_pretrained(
     check_path("folder", folder)
     folder = Path(folder)
     task = task or task_of_origin(model)
-    known = card_of_origin(model) if card is None else None  # before a folder is written that may be its own
+    known = card_of_origin(model) if card is None else None  # first: `folder` may be the origin
     start, license = (None, None) if card or known else start_of_origin(model)
     write_model_folder(model, folder, task=task)
     if known is not None:
@@ -55,7 +55,7 @@ def save_pretrained(
 
 
 def published_files(folder: Path) -> list[str]:
-    """Names of the files of a model folder that are published: images only if the card shows them."""
+    """Returns the names of a model folder's files to publish: images only if the card shows them."""
     card = (folder / README).read_text(encoding="utf-8") if (folder / README).is_file() else ""
     images = [name for name in (EXAMPLE, CURVE) if f"({name})" in card]
     optional = [name for name in (*images, OPTION_FILE) if (folder / name).is_file()]
@@ -63,7 +63,7 @@ def published_files(folder: Path) -> list[str]:
 
 
 def write_card(card: str, folder: Path) -> None:
-    """Writes a card into a model folder, unless it holds the same one.
+    """Writes a card into a model folder, unless the folder holds the same card.
 
     Raises:
         CheckpointError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""Origin of a loaded model: its card and the files that the card shows, for as long as its weights stay."""
+"""Origin of a loaded model: its card and the files that the card shows, while its weights are unchanged."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ __all__ = [
 
 FILES = (EXAMPLE, CURVE, OPTION_FILE)
 OPTION_LINK = re.compile(r"\]\(\.\./options/([\w.-]+)\)")
-"""Link of a bundled model's card to a packaged option file."""
+"""Link from a bundled model's card to a packaged option file."""
 
 
 @dataclass(frozen=True)
 class KnownCard:
-    """A card and the files beside it.
+    """Card and the files in its folder.
 
     Attributes:
-        text: of the card.
-        files: content by name, of those that the card refers to.
+        text: text of the card.
+        files: content by name of the files that the card refers to.
     """
 
     text: str
@@ -47,7 +47,7 @@ class KnownCard:
 
 
 def card_of_origin(model: nn.Module) -> KnownCard | None:
-    """The card of the model that a network was loaded from.
+    """Returns the card of the model that a network was loaded from.
 
     Returns:
         None if the network was not loaded by `from_pretrained`, its weights or arguments have changed since,
@@ -62,11 +62,11 @@ def card_of_origin(model: nn.Module) -> KnownCard | None:
         local = find_local(origin.name)
         return _card_in_folder(local) if local is not None else _card_on_the_hub(origin)
     except HfsrError:
-        return None  # it has no card, or it is out of reach: a new one is made
+        return None  # it has no card, or the Hub cannot be reached: a new one is created
 
 
 def start_of_origin(model: nn.Module) -> tuple[TrainingInfo | None, str | None]:
-    """What a new card says of a network that was loaded and changed since: its start, and its license."""
+    """Returns the start and the license for the new card of a network that changed after loading."""
     origin = vars(model).get("origin")
     if not isinstance(origin, Origin):
         return None, None
@@ -82,7 +82,7 @@ def start_of_origin(model: nn.Module) -> tuple[TrainingInfo | None, str | None]:
 
 
 def task_of_origin(model: nn.Module) -> str | None:
-    """The task in the config of the model that a network was loaded from; None if there is none."""
+    """Returns the task in the config of the model that a network was loaded from; None if there is none."""
     origin = vars(model).get("origin")
     if not isinstance(origin, Origin):
         return None
@@ -93,7 +93,7 @@ def task_of_origin(model: nn.Module) -> str | None:
 
 
 def bundled_card(name: str) -> KnownCard | None:
-    """The card of a bundled model, with the files it shows under their names in a model folder."""
+    """Returns the card of a bundled model, with the files it shows under their names in a model folder."""
     cards = _resources.folder("model_cards")
     card_file, example, curve = (cards / f"{name}{suffix}" for suffix in (".md", ".webp", ".png"))
     if not card_file.is_file():
@@ -110,7 +110,7 @@ def bundled_card(name: str) -> KnownCard | None:
 
 
 def bundled_option_file(name: str) -> OptionFile | None:
-    """The option file that the card of a bundled model links; None if it links none."""
+    """Returns the option file that the card of a bundled model links; None if it links none."""
     card_file = _resources.folder("model_cards") / f"{name}.md"
     link = OPTION_LINK.search(read_text(card_file)) if card_file.is_file() else None
     return read_option_file(_resources.path("options", link[1])) if link else None
@@ -133,13 +133,13 @@ def _card_on_the_hub(origin: Origin) -> KnownCard:
 
 
 def _shown(card: str) -> list[str]:
-    """Names of the files beside a card that it refers to."""
+    """Returns the names of the files in its folder that a card refers to."""
     return [name for name in FILES if f"]({name})" in card]
 
 
 @torch.no_grad()
 def _is_unchanged(model: nn.Module, origin: Origin) -> bool:
-    """True if the model that a network was loaded from has the same weights and arguments still."""
+    """Returns True if a network still has the weights and arguments of the model it was loaded from."""
     try:
         local = find_local(origin.name)
         revision = None if local is not None else origin.commit

@@ -1,4 +1,4 @@
-"""Training runs (`experiments/NAME`): the weights that they give and the option file that made them."""
+"""Training runs (`experiments/NAME`): the weights that they produced, and their option file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LABELS = ("best", "latest")
 
 @dataclass(frozen=True)
 class RunModel:
-    """The model of a training run.
+    """Model of a training run.
 
     Attributes:
         model: the network with its weights, in evaluation mode.
@@ -53,7 +53,7 @@ def read_run(folder: Path) -> RunModel:
 
     Raises:
         CheckpointError: there are no weights, or they do not fit the network of the option file.
-        MissingDependencyError: the network is none of hfsr's, and spandrel is not installed.
+        MissingDependencyError: the network is not one of hfsr's, and spandrel is not installed.
     """
     weights, copy = _best_weights(folder), _newest_option_file(folder)
     option_file = read_option_file(copy) if copy else None
@@ -68,7 +68,7 @@ def read_run(folder: Path) -> RunModel:
 
 
 def task_of_run(folder: Path) -> str | None:
-    """The task that a run's option file determines, else that of its model folder; None if neither tells."""
+    """Returns the task that a run's option file determines, else that of its model folder; else None."""
     copy = _newest_option_file(folder)
     if copy and (task := read_option_file(copy).task):
         return task
@@ -77,7 +77,7 @@ def task_of_run(folder: Path) -> str | None:
 
 
 def _best_weights(folder: Path) -> Path:
-    """The preferred weights of a run: a model folder, or a checkpoint as BasicSR writes it."""
+    """Returns the preferred weights of a run: a model folder, or a checkpoint in BasicSR's format."""
     models = folder / "models"
     iterations = sorted(
         (
@@ -96,14 +96,14 @@ def _best_weights(folder: Path) -> Path:
 
 
 def _newest_option_file(folder: Path) -> Path | None:
-    """The copy of the option file in a run's folder; the newest if there are several."""
+    """Returns the copy of the option file in a run's folder; the newest if there are several."""
     return max(
         [*folder.glob("*.yml"), *folder.glob("*.yaml")], key=lambda path: path.stat().st_mtime, default=None
     )
 
 
 def _load_network(network: Mapping[str, Any], weights: Path, *, scale: int | None) -> nn.Module:
-    """The network `network_g` of an option file with a run's weights."""
+    """Loads the network `network_g` of an option file with a run's weights."""
     arguments = {key: value for key, value in network.items() if key != "type"}
     name = str(network.get("type"))
     if name not in ARCHS:

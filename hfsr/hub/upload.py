@@ -1,4 +1,4 @@
-"""Uploads: a model folder or a Space in one commit, with only the files that differ."""
+"""Upload of a model folder or a Space in one commit, with only the files that differ."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class UploadResult:
     """Result of an upload.
 
     Attributes:
-        address: of the model, the Space or the pull request.
+        address: URL of the model, the Space or the pull request.
         changed: names of the uploaded files; empty if the Hub had all of them.
     """
 
@@ -53,18 +53,18 @@ def upload_model_folder(
 ) -> UploadResult:
     """Uploads a model folder in one commit: config, weights, card, its images and its option file.
 
-    The arguments are those of `push_to_hub`, but for `replace_card`: True replaces the card on the Hub, False
-    refuses if that one has measurements which this one lacks, None refuses only if it has them of the same
-    weights.
+    The arguments are those of `push_to_hub`, except `replace_card`: True replaces the card on the Hub, False
+    raises HubError if that card has measurements that the new one lacks, None does so only if they are of the
+    same weights.
 
     Raises:
-        HubError: as `push_to_hub`.
+        HubError: see `push_to_hub`.
     """
     require_token(token)
     api = client(token)
     card = check_card((folder / README).read_text(encoding="utf-8"))
     with translate_errors(repo_id, revision=revision), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the Hub's remarks on a card
+        warnings.simplefilter("ignore", UserWarning)  # the Hub's hints about a card
         card.validate()
         api.create_repo(repo_id, private=private or None, exist_ok=True)
         if revision is not None and not create_pr:
@@ -72,7 +72,7 @@ def upload_model_folder(
         info = _info(api, repo_id, revision)
         if private and not info.private:
             raise HubError(
-                f"'{repo_id}' is there already and everybody sees it; make it private in its settings at "
+                f"'{repo_id}' exists already and is public; make it private in its settings at "
                 f"{address(repo_id)}/settings, or leave --private out"
             )
         changed = changed_files(api, folder, repo_id, str(info.sha), names=published_files(folder))
@@ -96,14 +96,14 @@ def upload_model_folder(
 
 
 def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
-    """Repository information after `create_repo`."""
+    """Returns the repository information after `create_repo`."""
     try:
         return api.model_info(repo_id, revision=revision)
     except RevisionNotFoundError:
         raise
     except RepositoryNotFoundError as error:
         raise HubError(
-            f"the name '{repo_id}' is taken on the Hub, by something that your token may not see; choose "
+            f"the name '{repo_id}' is taken on the Hub by a repository that your token may not see; choose "
             "another name"
         ) from error
 
@@ -113,8 +113,8 @@ def _check_ours(api: HfApi, repo_id: str, commit: str) -> None:
     config = read_config(Path(api.hf_hub_download(repo_id, CONFIG, revision=commit)), repo_id)
     if "architecture" not in config:
         raise HubError(
-            f"the name '{repo_id}' is taken by another library's model (its {CONFIG} says so), which yours "
-            "would overwrite; choose another name, --revision or --create-pr"
+            f"the name '{repo_id}' is taken by another library's model (according to its {CONFIG}), which "
+            "yours would overwrite; choose another name, --revision or --create-pr"
         )
 
 
@@ -147,7 +147,7 @@ def changed_files(
     names: Sequence[str],
     repo_type: str = "model",
 ) -> list[str]:
-    """Names of the files that differ from those of a commit on the Hub."""
+    """Returns the names of the files that differ from those of a commit on the Hub."""
     remote = {
         file.path: file.lfs.sha256 if file.lfs else file.blob_id
         for file in api.get_paths_info(repo_id, list(names), revision=commit, repo_type=repo_type)
@@ -168,16 +168,16 @@ def upload_space(
     """Creates a Space if there is none, and uploads the files that differ in one commit.
 
     Args:
-        folder: from `hfsr.publishing`.
+        folder: folder created by `hfsr.publishing`.
         repo_id: "owner/name".
-        private: a new Space is visible to its owners only.
-        hardware: of a new Space ("cpu-basic", "zero-a10g", ...); the Hub's default if None.
-        sdk: of a new Space: "gradio" or "static".
-        token: of the Hub; the stored one or HF_TOKEN if None.
+        private: True if a new Space is visible to its owners only.
+        hardware: hardware of a new Space ("cpu-basic", "zero-a10g", ...); the Hub's default if None.
+        sdk: kind of a new Space: "gradio" or "static".
+        token: token of the Hub; the stored one or HF_TOKEN if None.
 
     Raises:
         OptionsError: `repo_id` does not have the form owner/name.
-        HubError: the Hub refuses, requires a paid plan, or is out of reach. It is safe to run it again.
+        HubError: the Hub refuses, requires a paid plan, or cannot be reached. It is safe to run it again.
     """
     check_repo_id(repo_id)
     require_token(token)

@@ -1,4 +1,4 @@
-"""Images: from files and Pillow, to files, and to and from what networks take."""
+"""Images: reading from files and Pillow, writing to files, and conversion to and from network tensors."""
 
 from hfsr.images.alpha_bleed import underlaid
 from hfsr.images.encoding.fitting import fitted

@@ -1,4 +1,4 @@
-"""Colors for what cannot be seen, so that no network meets an edge there which nobody sees."""
+"""Alpha bleeding: fills the color of transparent px from their surroundings, without an invisible edge."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["underlaid"]
 
 
 def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
-    """Gives transparent px the colors around them.
+    """Fills transparent px with the colors around them.
 
-    What files hold there is arbitrary, and a network would draw it into the edge of what is seen. Colors
-    multiplied by their opacity are no cure: the network rings at the new edge to black, and dividing its
-    result by an opacity that was enlarged apart leaves a fringe.
+    The values that files hold there are arbitrary, and a network would blend them into the edge of the
+    visible region. Premultiplied colors do not solve this: the network rings at the new edge to black, and
+    dividing its result by a separately enlarged opacity leaves a fringe.
 
     Args:
         pixels: RGB (H, W, 3) or gray (H, W), uint8, uint16 or float32.
-        alpha: opacity (H, W), same dtype; its zeros are filled, all else stays.
+        alpha: opacity (H, W), same dtype; px with opacity 0 are filled, all others are unchanged.
 
     Returns:
-        The same type and shape; `pixels` itself where there is nothing to fill, or nothing to fill it from.
+        The same type and shape; `pixels` itself if all px or none are transparent.
     """
     import torch
 
@@ -45,15 +45,16 @@ def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
 
 
 def _spread(values: Tensor, weights: Tensor) -> Tensor:
-    """Fills px of weight 0 by the weighted means around them, taken as near as there are any: each level of a
-    pyramid fills the holes of the finer one.
+    """Fills px of weight 0 with the nearest weighted means around them.
+
+    Each level of a pyramid fills the holes of the finer one.
     """
     import torch
     from torch.nn import functional
 
     if bool((weights > 0).all()):
         return values
-    # Sums would do; means keep small weights from vanishing on the way up.
+    # Sums would suffice; means keep small weights from vanishing in the coarse levels.
     coarse_weights = functional.avg_pool2d(weights, 2, ceil_mode=True)
     sums = functional.avg_pool2d(values * weights, 2, ceil_mode=True)
     coarse = _spread(sums / coarse_weights.clamp(min=torch.finfo(torch.float32).tiny), coarse_weights)

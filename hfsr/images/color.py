@@ -1,4 +1,4 @@
-"""Luma as MATLAB's `rgb2ycbcr` makes it (ITU-R BT.601, 16..235), not rounded."""
+"""Luma as in MATLAB's `rgb2ycbcr` (ITU-R BT.601, 16..235), not rounded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255
 
 
 def rgb_to_y(image: NDArray) -> NDArray[np.float64]:
-    """Luma of an RGB image.
+    """Returns the luma of an RGB image.
 
     Args:
         image: RGB in [0, 255], any dtype, shape (..., 3).

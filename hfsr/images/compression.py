@@ -1,4 +1,4 @@
-"""The compression of an image file: lossless or lossy, and the JPEG quality that its tables tell."""
+"""Compression of an image file: lossless or lossy, and the JPEG quality derived from its tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hfsr.images.decoding.opened_image import limit_lifted, opened
 __all__ = ["Compression", "read_compression"]
 
 _LOSSY = frozenset({"JPEG", "MPO", "AVIF", "HEIF"})
-"""Pillow's formats whose files are lossy, or so rarely lossless that no header says it."""
+"""Pillow's formats whose files are lossy, or so rarely lossless that no header states it."""
 _LUMA = (
     *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
     *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
@@ -26,20 +26,20 @@ _LUMA = (
 
 @dataclass(frozen=True)
 class Compression:
-    """What the header of an image file says of its compression."""
+    """Compression according to the header of an image file."""
 
     format: str
     """Pillow's name: "JPEG", "PNG"."""
     is_lossy: bool
     quality: int | None = None
-    """Of a JPEG: the quality from 1 to 100 at which libjpeg's luma table is nearest to the file's."""
+    """For a JPEG: the quality from 1 to 100 at which libjpeg's luma table is nearest to the file's."""
 
 
 def read_compression(file: ImageFile) -> Compression:
     """Reads the compression of an image from the start of its file.
 
     Raises:
-        ImageError: missing, a folder, empty, or no image.
+        ImageError: the file is missing, a folder, empty, or not an image.
     """
     encoded = EncodedImage.of(file)
     encoded.check()
@@ -67,13 +67,13 @@ def _quality(image: Image.Image) -> int | None:
 
 
 def _table_sum(quality: int) -> int:
-    """Sum of libjpeg's luma table: it falls with the quality, whatever the order of the entries."""
+    """Returns the sum of libjpeg's luma table, which decreases with the quality in any order of entries."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return sum(min(255, max(1, (entry * percent + 50) // 100)) for entry in _LUMA)
 
 
 def _is_lossy_webp(file: BinaryIO) -> bool:
-    """Reads chunk after chunk until one holds the image; that of an animation is taken for lossy."""
+    """Reads chunks up to the one that holds the image; an animation counts as lossy."""
     file.seek(12)
     while len(head := file.read(8)) == 8:
         name, size = head[:4], int.from_bytes(head[4:], "little")

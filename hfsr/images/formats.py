@@ -27,25 +27,25 @@ _UNLIMITED = 1 << 32
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """One file format.
+    """File format.
 
     Attributes:
         name: Pillow's name of the format.
-        suffixes: every ending Pillow registers for it, lower case; the first is the usual one.
-        writable: the suffixes under which hfsr writes it, a subset of `suffixes`.
+        suffixes: every suffix that Pillow registers for it, lower case; the first is the usual one.
+        writable: the suffixes with which hfsr writes it, a subset of `suffixes`.
         result: the suffix of a result whose source has a suffix that is not writable.
-        alpha: it can hold transparency.
-        gray: it can hold one channel.
+        alpha: True if it can hold transparency.
+        gray: True if it can hold a single channel.
         bits: bits per channel that it can hold; 32 are floats.
-        largest_side: px; None where the format sets no limit that matters.
-        by_rows: hfsr writes it row by row, so a result is never in memory as a whole.
+        largest_side: px; None if the format has no practical limit.
+        by_rows: True if hfsr writes it row by row, so that a result is never in memory as a whole.
         icc: bytes of a color profile that it can hold.
         exif: bytes of EXIF that it can hold.
         xmp: bytes of XMP that it can hold.
         iptc: bytes of IPTC records that it can hold.
-        dpi: it can hold a resolution.
-        png_chunks: it can hold PNG's chunks of color (gamma, HDR) and of text.
-        package: the optional package that reads it; None: Pillow.
+        dpi: True if it can hold a resolution.
+        png_chunks: True if it can hold PNG's chunks of color (gamma, HDR) and of text.
+        package: the optional package that reads it; None for Pillow.
     """
 
     name: str
@@ -67,13 +67,13 @@ class ImageFormat:
 
     @property
     def is_readable(self) -> bool:
-        """True unless the package that reads it is not installed."""
+        """True if the package that reads it is installed."""
         return self.package is None or has_package(self.package)
 
 
 @functools.cache
 def has_package(name: str) -> bool:
-    """True if an optional package is installed; does not import it."""
+    """Returns True if an optional package is installed, without importing it."""
     return importlib.util.find_spec(name) is not None
 
 
@@ -109,7 +109,7 @@ FORMATS: dict[str, ImageFormat] = {
     )
 }  # fmt: skip
 """Formats by Pillow's name, in the order in which they are tried. Only plain raster formats: others run
-programs (EPS), or are recognized by almost nothing (TGA).
+programs (EPS), or cannot be recognized reliably (TGA).
 """
 
 SUFFIXES = frozenset(suffix for each in FORMATS.values() if each.is_readable for suffix in each.suffixes)
@@ -130,7 +130,7 @@ UNSUPPORTED_SUFFIXES = frozenset(
 
 
 def format_of_suffix(suffix: str) -> ImageFormat | None:
-    """Returns the format to which a suffix with its dot belongs, in any case; None: to none of the table."""
+    """Returns the format of a suffix with its dot, in upper or lower case; None if the table has none."""
     folded = suffix.lower()
     return next((each for each in FORMATS.values() if folded in each.suffixes), None)
 
@@ -141,7 +141,7 @@ def is_image_name(path: PurePath) -> bool:
 
 
 def result_suffix(suffix: str) -> str:
-    """Returns the suffix of the result of a source: the same where hfsr writes it, else the nearest."""
+    """Returns the suffix of the result of a source: the same if hfsr writes it, else the nearest."""
     if suffix.lower() in WRITE_SUFFIXES:
         return suffix
     source = format_of_suffix(suffix)

@@ -12,24 +12,24 @@ __all__ = ["has_jpeg_grid", "jpeg_grid_score"]
 THRESHOLD = 6.0
 """Score from which an image counts as compressed; rates in tests/benchmarks/results/jpeg_grid.txt."""
 
-_SIDE = 1024  # px: a region of this size in the middle is enough, and costs milliseconds
+_SIDE = 1024  # px: a region of this size in the center suffices, and takes milliseconds
 _STEP = 16.0  # gray levels: larger steps between px are edges of the image
-_MIN = 64  # px: below, there are too few blocks to tell
+_MIN = 64  # px: smaller images have too few blocks
 
 
 def has_jpeg_grid(pixels: NDArray) -> bool:
-    """True if the steps across the edges of 8x8 blocks stand out, whatever the offset of the blocks."""
+    """Returns True if the steps across the edges of 8x8 blocks stand out, at any offset of the blocks."""
     return jpeg_grid_score(pixels) >= THRESHOLD
 
 
 def jpeg_grid_score(pixels: NDArray) -> float:
-    """How far block edges stand out from the other px, in standard errors; the weaker of both directions.
+    """Returns the excess of steps at block edges, in standard errors; the minimum of both directions.
 
     Args:
         pixels: RGB (H, W, 3) or gray (H, W), integers.
 
     Returns:
-        0 for images that are too small to tell.
+        The score; 0 for images that are too small.
     """
     top, left = (max(0, (side - _SIDE) // 2) for side in pixels.shape[:2])
     region = pixels[top : top + _SIDE, left : left + _SIDE].astype(np.float32)

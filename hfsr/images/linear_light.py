@@ -1,4 +1,4 @@
-"""Images of floating-point samples, which are linear light: the curve of sRGB, and conversion to integers."""
+"""Images of floating-point samples, which are linear light: the sRGB curve, and conversion to integers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hfsr.images.loaded_image import LoadedImage
 
 __all__ = ["LINEAR", "as_integers", "check_floats", "is_linear", "srgb_encoded"]
 
-LINEAR = "its floating-point samples were taken as linear light"
+LINEAR = "its floating-point samples were interpreted as linear light"
 _BAND = 1 << 20  # values converted at once
 
 
 def is_linear(image: LoadedImage) -> bool:
-    """True for an image of floats."""
+    """Returns True for an image of floats."""
     return image.pixels.dtype == np.float32
 
 
@@ -25,7 +25,7 @@ def check_floats(samples: NDArray[np.float32]) -> list[str]:
     """Checks samples of a file; returns a note if some are negative.
 
     Raises:
-        ImageError: some are NaN or infinite.
+        ImageError: samples are NaN or infinite.
     """
     low, high = float(samples.min()), float(samples.max())  # NaN if there is one
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -34,10 +34,10 @@ def check_floats(samples: NDArray[np.float32]) -> list[str]:
 
 
 def as_integers(image: LoadedImage, bits: int = 16) -> LoadedImage:
-    """Converts linear light to integers on the curve of sRGB; values above 1 are clipped, with a note.
+    """Converts linear light to integers with the sRGB curve; values above 1 are clipped, with a note.
 
     Args:
-        image: of floats; others are returned as they are.
+        image: image of floats; others are returned unchanged.
         bits: 8 or 16.
     """
     if not is_linear(image):
@@ -59,7 +59,7 @@ def as_integers(image: LoadedImage, bits: int = 16) -> LoadedImage:
 
 
 def srgb_encoded(linear: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The curve of sRGB (IEC 61966-2-1) for values of at least 0."""
+    """Applies the sRGB curve (IEC 61966-2-1) to values of at least 0."""
     return np.where(
         linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
     )

@@ -1,4 +1,4 @@
-"""An image in memory, and its way into a network and back."""
+"""Image in memory, and its conversion to and from network tensors."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ _BAND = 1 << 20  # values converted at once: float copies stay this small
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
-    """Pixels as they are looked at (orientation applied), with what travels beside them.
+    """Upright pixels (orientation applied), with their metadata.
 
     Raises:
-        ImageError: on construction, when dtype or shapes are not as stated.
+        ImageError: on construction, if dtype or shapes are not as stated.
     """
 
     pixels: NDArray
     """RGB (H, W, 3) or gray (H, W); uint8, uint16, or float32: linear light, 1 is white, more is brighter."""
 
     alpha: NDArray | None = None
-    """Opacity (H, W), same dtype as the pixels, not multiplied into them; None: opaque."""
+    """Opacity (H, W), same dtype as the pixels, which are not premultiplied; None: opaque."""
 
     icc: bytes | None = None
-    """The color profile that describes the pixels; None: sRGB is meant, unless `color` says otherwise."""
+    """The color profile that describes the pixels; None: sRGB, unless `color` states otherwise."""
 
     exif: bytes | None = None
-    """EXIF with its "Exif" prefix, as in a JPEG, without layout tags, Orientation 1; None: there is none."""
+    """EXIF with its "Exif" prefix, as in a JPEG, without layout tags, Orientation 1; None: no EXIF."""
 
     xmp: bytes | None = None
-    """An XMP packet in UTF-8, with Orientation 1 and without the image's size; None: there is none."""
+    """An XMP packet in UTF-8, with Orientation 1 and without the image's size; None: no XMP."""
 
     iptc: bytes | None = None
-    """IPTC-IIM records; None: there are none."""
+    """IPTC-IIM records; None: no records."""
 
     dpi: tuple[float, float] | None = None
-    """Px per inch across and down, as the file states it; None: it does not."""
+    """Horizontal and vertical px per inch, as stated in the file; None: not stated."""
 
     color: tuple[tuple[bytes, bytes], ...] = ()
-    """How the numbers are to be shown where no profile says it: PNG's cICP, gAMA, cHRM, by name and data."""
+    """Color space of images without a profile: PNG's cICP, gAMA, cHRM, by name and data."""
 
     texts: tuple[tuple[bytes, bytes], ...] = ()
-    """Chunks of text of a PNG (prompts, workflows, descriptions), by name and data."""
+    """Text chunks of a PNG (prompts, workflows, descriptions), by name and data."""
 
     format: str = ""
     """Pillow's name of the source's format ("PNG", "JPEG"); empty for an image made in memory."""
 
     notes: tuple[str, ...] = ()
-    """What reading had to change or leave out, for the user ("only the first of 3 pages was read")."""
+    """Changes and omissions during reading, for the user ("only the first of 3 pages was read")."""
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
@@ -69,7 +69,7 @@ class LoadedImage:
                 f"pixels are {dtype} of shape {shape}; need uint8, uint16 or float32, (H, W) or (H, W, 3)"
             )
         if 0 in shape:
-            raise ImageError(f"an image of {shape[1]}x{shape[0]} px has nothing in it")
+            raise ImageError(f"an image of {shape[1]}x{shape[0]} px is empty; need at least 1x1 px")
         if self.alpha is not None and (self.alpha.shape != shape[:2] or self.alpha.dtype != dtype):
             raise ImageError(
                 f"alpha is {self.alpha.dtype} of shape {self.alpha.shape}; need {dtype} of {shape[:2]}"
@@ -77,17 +77,17 @@ class LoadedImage:
 
     @property
     def height(self) -> int:
-        """Rows, px."""
+        """Height in px."""
         return self.pixels.shape[0]
 
     @property
     def width(self) -> int:
-        """Columns, px."""
+        """Width in px."""
         return self.pixels.shape[1]
 
     @property
     def is_gray(self) -> bool:
-        """Whether there is one channel beside alpha."""
+        """True if there is one channel besides alpha."""
         return self.pixels.ndim == 2
 
     @property
@@ -97,7 +97,7 @@ class LoadedImage:
 
 
 def to_rgb_float(pixels: NDArray) -> Tensor:
-    """Pixels as networks take them; gray is repeated.
+    """Converts pixels to the input tensor of networks; gray is repeated.
 
     Args:
         pixels: uint8 or uint16, RGB (H, W, 3) or gray (H, W).
@@ -117,12 +117,12 @@ def to_rgb_float(pixels: NDArray) -> Tensor:
 
 
 def from_rgb_float(result: Tensor, dtype: np.dtype | type = np.uint8, *, gray: bool = False) -> NDArray:
-    """What a network gave, as pixels; see `quantize` for the rounding. No second float copy is made.
+    """Converts the output of a network to pixels, rounded as by `quantize`, without a second float copy.
 
     Args:
-        result: RGB float in [0, 1] nominal, shape (1, 3, H, W), any device.
+        result: RGB float, nominally in [0, 1], shape (1, 3, H, W), any device.
         dtype: uint8 or uint16.
-        gray: give the mean of the three channels.
+        gray: True to return the mean of the three channels.
 
     Returns:
         RGB (H, W, 3), or gray (H, W).
@@ -136,20 +136,20 @@ def from_rgb_float(result: Tensor, dtype: np.dtype | type = np.uint8, *, gray: b
 
 
 def quantize(values: Tensor, dtype: np.dtype | type = np.uint8) -> NDArray:
-    """Floats to integers, the one rounding of the project: clamp to [0, 1], times the peak, half up.
+    """Rounds floats to integers, everywhere in hfsr: clamp to [0, 1], multiply by the peak, round half up.
 
     Args:
         values: any shape and device.
         dtype: uint8 or uint16.
 
     Returns:
-        Same shape, `dtype`. Not a number becomes 0.
+        Same shape, `dtype`. NaN becomes 0.
     """
     return levels(values, dtype).cpu().numpy().astype(dtype)
 
 
 def levels(values: Tensor, dtype: np.dtype | type = np.uint8) -> Tensor:
-    """As `quantize`, but as a tensor where the values are: uint8, or int32 for uint16."""
+    """Like `quantize`, but returns a tensor on the same device: uint8, or int32 for uint16."""
     import torch
 
     peak = int(np.iinfo(dtype).max)
@@ -158,7 +158,7 @@ def levels(values: Tensor, dtype: np.dtype | type = np.uint8) -> Tensor:
 
 
 def eight_bit(samples: NDArray) -> NDArray[np.uint8]:
-    """Rounds 16-bit samples to 8 bit (257 steps become one); 8-bit samples are given back as they are."""
+    """Rounds 16-bit samples to 8 bit (257 steps become one); returns 8-bit samples unchanged."""
     return (
         samples if samples.dtype == np.uint8 else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
     )

@@ -1,7 +1,7 @@
-"""From a file, or from Pillow, to a Image; whatever goes wrong is one line.
+"""Reading of a LoadedImage from a file or from Pillow; every error is one line.
 
-Kept: 8 and 16 bit, gray, alpha, the color profile, EXIF, XMP, IPTC, the resolution. Changed, and said in
-`Image.notes`: CMYK and Lab become sRGB, CMYK by its profile; of several pages the first is read. An
+Kept: 8 and 16 bit, gray, alpha, the color profile, EXIF, XMP, IPTC, the resolution. Changed, with an entry in
+`LoadedImage.notes`: CMYK and Lab become sRGB, CMYK by its profile; of several pages the first is read. An
 animation is refused. CMYK of 16 bit, HEIC of 10 bit and, without imagecodecs, AVIF of 10 or 12 bit are read
 as 8 bit.
 """
@@ -52,7 +52,7 @@ __all__ = [
 
 _NO_END = "its last bytes are missing, but none of its pixels are"
 MAX_PIXELS = 1 << 28
-"""Width times height that is read unless told otherwise: 268 million, 16,384 x 16,384."""
+"""Default limit of width times height: 268 million, 16,384 x 16,384."""
 
 
 def read_image(
@@ -63,14 +63,14 @@ def read_image(
     Args:
         file: a path, the bytes of a file, or an open binary file: PNG, JPEG, WebP, TIFF, BMP, GIF, PNM,
             AVIF, and with optional packages JPEG XL and HEIC; the content decides, not the name.
-        max_pixels: width times height above which nothing is decoded.
-        truncated: read what a JPEG that was cut short still holds; a note tells which rows are missing.
-        floats: keep the floating-point samples of a TIFF, which are taken as linear light; else they are
-            converted to sRGB of 16 bit, with a note.
+        max_pixels: width times height above which no image is decoded.
+        truncated: True to read the complete rows of a truncated JPEG; a note states which rows are missing.
+        floats: True to keep the floating-point samples of a TIFF, which are interpreted as linear light; else
+            they are converted to sRGB of 16 bit, with a note.
 
     Raises:
-        ImageError: missing, a folder, empty, no image, broken, too large, an animation, or of samples that
-            are neither 8 nor 16 bit nor floats.
+        ImageError: the file is missing, a folder, empty, not an image, broken, too large, an animation, or
+            has samples that are neither 8 nor 16 bit nor floats.
     """
     encoded = EncodedImage.of(file)
     encoded.check()
@@ -98,32 +98,32 @@ def read_image(
         except BROKEN as error:
             hint = "get the file again"
             if opened_image.format in {"JPEG", "MPO"} and not truncated:
-                hint += ", or read what it holds with --truncated (truncated=True)"
+                hint += ", or read the complete rows with --truncated (truncated=True)"
             raise ImageError(f"'{encoded}' is damaged or cut short ({error}); {hint}") from error
 
 
 def image_size(file: ImageFile, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height in px, upright, from the start of the file alone.
+    """Reads width and height in px, upright, from the start of the file only.
 
     Raises:
-        ImageError: as of `read_image`, but for what only decoding can tell.
+        ImageError: see `read_image`, except for errors that only decoding can detect.
     """
     encoded = EncodedImage.of(file)
     encoded.check()
     with limit_lifted(), opened(encoded) as source:
         image = source.image
         check_size(encoded, source, max_pixels)
-        # of a TIFF, some versions of Pillow turn the size already
+        # some versions of Pillow already exchange width and height of a TIFF
         tags: Any = getattr(image, "tag_v2", {})
         width, height = tags.get(256, image.width), tags.get(257, image.height)
         return (height, width) if read_orientation(image) >= 5 else (width, height)
 
 
 def image_bits(file: ImageFile) -> int:
-    """Bits per channel of the `LoadedImage` that a file becomes, 8 or 16, from its start alone.
+    """Reads the bits per channel, 8 or 16, that `LoadedImage` will have, from the start of the file only.
 
     Raises:
-        ImageError: as of `image_size`, but for the size.
+        ImageError: see `image_size`, except for the size.
     """
     encoded = EncodedImage.of(file)
     encoded.check()
@@ -142,16 +142,16 @@ def open_image(image: Image.Image | ImageFile) -> LoadedImage:
     """Reads an image of Pillow, a path, the bytes of a file, or an open binary file.
 
     Raises:
-        ImageError: it is none of these, or cannot be read.
+        ImageError: `image` is none of these, or cannot be read.
     """
     return image_from_pil(image) if isinstance(image, Image.Image) else read_image(image)
 
 
 def image_from_pil(image: Image.Image) -> LoadedImage:
-    """Pillow's image as ours, upright; an animation or 16-bit color is what Pillow holds of it.
+    """Converts an image of Pillow, upright; an animation or 16-bit color is reduced to what Pillow holds.
 
     Raises:
-        ImageError: it cannot be decoded, or has samples that are neither 8 nor 16 bit.
+        ImageError: the image cannot be decoded, or has samples that are neither 8 nor 16 bit.
     """
     try:
         image.load()
@@ -163,7 +163,7 @@ def image_from_pil(image: Image.Image) -> LoadedImage:
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The images that lie directly in a folder, judged by their endings, in the order of their names.
+    """Lists the images directly in a folder, recognized by their suffixes, in the order of their names.
 
     Raises:
         ImageError: there is no such folder.
@@ -180,7 +180,7 @@ def _loaded(encoded: EncodedImage, source: OpenedImage, *, truncated: bool) -> O
     """Decodes the pixels.
 
     Raises:
-        Exception: whatever Pillow raises on a damaged file.
+        Exception: the file is damaged; Pillow raises various types.
     """
     try:
         source.image.load()
@@ -196,7 +196,7 @@ def _loaded(encoded: EncodedImage, source: OpenedImage, *, truncated: bool) -> O
 
 
 def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
-    """Makes a Image of a TIFF that Pillow has no mode for."""
+    """Builds a LoadedImage from a TIFF for which Pillow has no mode."""
     pixels, alpha = split_samples(tiff, read_samples(tiff))
     notes = []
     if tiff.is_floating:
@@ -218,7 +218,7 @@ def _from_jxl(source: OpenedImage, encoded: EncodedImage) -> LoadedImage:
 
 
 def _from_deep_avif(source: OpenedImage, encoded: EncodedImage, depth: int) -> LoadedImage:
-    """Makes an image of an AVIF of more than 8 bit, of which Pillow keeps 8."""
+    """Builds a LoadedImage from an AVIF of more than 8 bit, of which Pillow keeps 8."""
     samples = decode_avif(encoded.read_bytes(), depth) if source.image.format == "AVIF" else None
     if samples is None:
         source.image.load()
@@ -252,12 +252,12 @@ def _color(source: OpenedImage, icc: bytes | None) -> tuple[tuple[bytes, bytes],
 
 
 def _widened(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
-    """A transparent sample as Pillow widens the samples of a PNG: fewer than 8 bits to 8."""
+    """Scales a transparent sample like Pillow scales the samples of a PNG: fewer than 8 bits to 8."""
     return key * 255 // ((1 << depth) - 1) if isinstance(key, int) and depth < 8 else key
 
 
 def _image(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> LoadedImage:
-    """Makes a Image of a loaded image (and of its 16-bit samples, where Pillow could not hold them)."""
+    """Builds a LoadedImage from a loaded image and, if Pillow cannot hold them, its 16-bit samples."""
     notes: list[str] = []
     if source.png is not None and source.png.key is not None:
         image.info["transparency"] = _widened(source.png.key, source.png.depth)
@@ -274,7 +274,7 @@ def _image(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> Loa
 def _assemble(
     source: OpenedImage, pixels: NDArray, alpha: NDArray | None, icc: bytes | None, notes: list[str]
 ) -> LoadedImage:
-    """Turns the pixels upright and adds the metadata of the image."""
+    """Rotates the pixels upright and adds the metadata of the image."""
     image = source.image
     told = read_metadata(source)
     return LoadedImage(
@@ -293,18 +293,18 @@ def _assemble(
 
 
 def _from_inks(image: Image.Image, icc: bytes | None) -> tuple[NDArray[np.uint8], str]:
-    """RGB (H, W, 3) of CMYK or Lab, and what to say about it."""
+    """Converts CMYK or Lab to RGB (H, W, 3); returns it with a note."""
     if image.mode == "LAB":
         return np.array(image.convert("RGB")), "Lab was converted to sRGB"
     converted = to_srgb(image, icc)
     if converted is not None:
         return np.array(converted), "CMYK was converted to sRGB by its color profile"
     why = "its color profile cannot be used" if icc else "it has no color profile"
-    return np.array(image.convert("RGB")), f"CMYK was converted to RGB by rule of thumb, as {why}"
+    return np.array(image.convert("RGB")), f"CMYK was converted to RGB approximately, because {why}"
 
 
 def _split(image: Image.Image, deep: NDArray | None) -> tuple[NDArray, NDArray | None]:
-    """Color or gray, and alpha: (H, W, 3) or (H, W), and (H, W)."""
+    """Separates color or gray from alpha: (H, W, 3) or (H, W), and (H, W)."""
     key = image.info.get("transparency")
     if deep is not None:
         channels = deep.shape[2]
@@ -332,7 +332,7 @@ def _split(image: Image.Image, deep: NDArray | None) -> tuple[NDArray, NDArray |
 def _sixteen_bit(image: Image.Image) -> NDArray[np.uint16]:
     values = np.array(image)
     if values.min() < 0 or values.max() > 65535:
-        raise ImageError(f"its samples run from {values.min()} to {values.max()}; need 8 or 16 bit unsigned")
+        raise ImageError(f"its samples are from {values.min()} to {values.max()}; need unsigned 8 or 16 bit")
     tags: Any = getattr(image, "tag_v2", {})
     gray = values.astype(np.uint16)
-    return 65535 - gray if tags.get(262) == 0 else gray  # white is zero: Pillow only minds that in 8 bit
+    return 65535 - gray if tags.get(262) == 0 else gray  # white is zero: Pillow inverts only 8-bit samples

@@ -162,7 +162,7 @@ def test_scale_comes_from_the_caller_or_the_name_where_tensors_are_alike(tmp_pat
         torch.save(model.state_dict(), tmp_path / name)
     assert load_checkpoint(tmp_path / "a2n_x3_official.pt").scale == 3
     assert load_checkpoint(tmp_path / "plain.pt", scale=3).scale == 3
-    with pytest.raises(CheckpointError, match="tell the scale; say which of 2, 3, 4"):
+    with pytest.raises(CheckpointError, match="show the scale; state one of 2, 3, 4"):
         load_checkpoint(tmp_path / "plain.pt")
     with pytest.raises(CheckpointError, match="missing"):
         load_checkpoint(tmp_path / "plain.pt", scale=4)

@@ -63,7 +63,7 @@ def test_released_layout(tmp_path) -> None:
     for name in ("fsrcnn_x3.pth", "weights.pth"):
         torch.save(state, tmp_path / name)
     assert load_checkpoint(tmp_path / "fsrcnn_x3.pth").scale == 3
-    with pytest.raises(CheckpointError, match="say which of 2, 3, 4"):
+    with pytest.raises(CheckpointError, match="state one of 2, 3, 4"):
         load_checkpoint(tmp_path / "weights.pth")
 
 

@@ -228,7 +228,7 @@ def test_the_authors_lapsrn(tmp_path) -> None:
     assert_same(model, lambda y: authors_lapsrn(values, y, levels, convs))
     assert load_checkpoint(tmp_path / "LapSRN_x4.mat", scale=3).scale == 3
     (tmp_path / "LapSRN_x4.mat").rename(tmp_path / "net.mat")
-    with pytest.raises(CheckpointError, match="tell the scale"):
+    with pytest.raises(CheckpointError, match="show the scale"):
         load_checkpoint(tmp_path / "net.mat")
 
 

@@ -53,7 +53,7 @@ def test_kernel_and_colour_are_told_by_the_port_s_tensors(colour, kernel, tmp_pa
 def test_the_scale_must_be_told(tmp_path) -> None:
     torch.save(SRCNN().state_dict(), tmp_path / "srcnn.pth")
     assert load_checkpoint(tmp_path / "srcnn.pth", scale=4).scale == 4
-    with pytest.raises(CheckpointError, match="say which of 2, 3, 4, 8"):
+    with pytest.raises(CheckpointError, match="state one of 2, 3, 4, 8"):
         load_checkpoint(tmp_path / "srcnn.pth")
 
 

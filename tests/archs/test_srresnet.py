@@ -60,7 +60,7 @@ def test_the_instance_norm_variant_is_not_mistaken_for_it() -> None:
     """pytorch-SRResNet's network is another one: `residual.i.in1`, LeakyReLU, upscale4x."""
     keys = ("conv_input", "residual.0.conv1", "conv_mid", "upscale4x.0", "conv_output")
     tensors = {f"{key}.weight": torch.zeros(64, 64, 3, 3) for key in keys}
-    with pytest.raises(CheckpointError, match="no registered network's"):
+    with pytest.raises(CheckpointError, match="no registered network has"):
         identify({**tensors, "residual.0.in1.weight": torch.zeros(64), "bn_mid.weight": torch.zeros(64)})
 
 

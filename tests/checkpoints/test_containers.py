@@ -116,7 +116,7 @@ def test_weights_in_several_parts(tensors: dict[str, Tensor], tmp_path: Path, re
     index = sharded(tensors, tmp_path)
     assert_reads(index)
     (tmp_path / "model-00002-of-00002.safetensors").unlink()
-    with refused(r"names 'model-00002-of-00002\.safetensors', which is not beside it"):
+    with refused(r"names 'model-00002-of-00002\.safetensors', which is not next to it"):
         load_checkpoint(index)
     index.write_text("{}")
     with refused("has no 'weight_map'"):
@@ -126,7 +126,7 @@ def test_weights_in_several_parts(tensors: dict[str, Tensor], tmp_path: Path, re
 @pytest.mark.parametrize("name", ["net.pth", "net.safetensors", "net.ckpt"])
 def test_pointers_of_git_lfs(name: str, tmp_path: Path, refused) -> None:
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n")
-    with refused("is a pointer of Git LFS and not the file itself: run git lfs pull"):
+    with refused("is a Git LFS pointer and not the file itself: run git lfs pull"):
         load_checkpoint(tmp_path / name)
 
 
@@ -161,7 +161,7 @@ def test_an_average_under_a_name_of_its_own(tensors: dict[str, Tensor], tmp_path
 
 def test_several_networks_of_unknown_names(tensors: dict[str, Tensor], tmp_path: Path, refused) -> None:
     torch.save({"first": tensors, "second": tensors}, tmp_path / "net.pth")
-    with refused(r"net\.pth': it holds several networks \(first, second\), and their names do not tell"):
+    with refused(r"net\.pth': it holds several networks \(first, second\), and their names do not show"):
         load_checkpoint(tmp_path / "net.pth")
 
 
@@ -222,7 +222,7 @@ def test_parts_as_pickles(tensors: dict[str, Tensor], tmp_path: Path) -> None:
     [
         (b"<!DOCTYPE html><html><body>Not found</body></html>", r"a web page \(HTML\).*raw link"),
         (b"\n<html>", "a web page"),
-        (b'{"error": "Repository not found"}', "JSON text, as servers send for errors; download"),
+        (b'{"error": "Repository not found"}', "JSON text, which servers send for errors; download"),
         (b"<?xml version='1.0'?><Error/>", "an XML document"),
         (b"GGUF" + bytes(90), "a GGUF file"),
         (b"\x89HDF\r\n\x1a\n" + bytes(90), "an HDF5 file"),
@@ -235,16 +235,16 @@ def test_parts_as_pickles(tensors: dict[str, Tensor], tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".ckpt"])
 def test_other_content(content: bytes, message: str, suffix: str, tmp_path: Path, refused) -> None:
     (tmp_path / f"net{suffix}").write_bytes(content)
-    with refused(rf"net{suffix}' is no checkpoint of its name but {message}"):
+    with refused(rf"net{suffix}' is not the checkpoint that its name suggests but {message}"):
         load_checkpoint(tmp_path / f"net{suffix}")
 
 
 def test_a_checkpoint_under_another_ending(tensors: dict[str, Tensor], tmp_path: Path, refused) -> None:
     torch.save(tensors, tmp_path / "net.safetensors")
-    with refused(r"is no checkpoint of its name but a checkpoint of PyTorch; name it \.pth"):
+    with refused(r"is not the checkpoint that its name suggests but a PyTorch checkpoint; name it \.pth"):
         load_checkpoint(tmp_path / "net.safetensors")
     torch.save(tensors, tmp_path / "net.weights")
-    with refused(r"is no checkpoint: hfsr reads .* it is a checkpoint of PyTorch; name it \.pth"):
+    with refused(r"is not a checkpoint: hfsr reads .* it is a PyTorch checkpoint; name it \.pth"):
         load_checkpoint(tmp_path / "net.weights")
     save_file(tensors, tmp_path / "net.data")
     with refused(r"it is a safetensors file; name it \.safetensors"):
@@ -261,5 +261,5 @@ def test_an_archive_around_a_checkpoint(tmp_path: Path, refused) -> None:
 def test_the_weights_of_an_ncnn_network(tmp_path: Path, refused) -> None:
     (tmp_path / "net.bin").write_bytes(bytes(100))
     (tmp_path / "net.param").write_text("7767517\n")
-    with refused("is no checkpoint of its name but the weights of an ncnn network"):
+    with refused("is not the checkpoint that its name suggests but the weights of an ncnn network"):
         load_checkpoint(tmp_path / "net.bin")

@@ -72,7 +72,7 @@ def test_no_such_file(tmp_path, refused) -> None:
 
 def test_another_kind_of_file(tmp_path, refused) -> None:
     (tmp_path / "photo.png").write_bytes(b"\x89PNG")
-    with refused(r"is no checkpoint: hfsr reads \.safetensors, \.pth, \.pt, \.mat and its own \.onnx files"):
+    with refused(r"is not a checkpoint: hfsr reads \.safetensors, \.pth, \.pt, \.mat, its own \.onnx files"):
         load_checkpoint(tmp_path / "photo.png")
 
 
@@ -84,7 +84,7 @@ def test_another_kind_of_file(tmp_path, refused) -> None:
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_not_a_checkpoint(tmp_path, refused, content: bytes, suffix: str) -> None:
     (tmp_path / f"net{suffix}").write_bytes(content)
-    with refused("is not a whole (checkpoint of PyTorch|safetensors file) .*download or save it again"):
+    with refused("is not an intact (PyTorch checkpoint|safetensors file) .*download or save it again"):
         load_checkpoint(tmp_path / f"net{suffix}")
 
 
@@ -97,7 +97,7 @@ def test_truncated(tmp_path, refused, edsr, suffix: str, share: float) -> None:
     else:
         save_checkpoint(edsr, path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with refused("is not a whole"):
+    with refused("is not an intact"):
         load_checkpoint(path)
 
 
@@ -126,7 +126,7 @@ def test_malicious_pickle_is_refused_and_does_nothing(tmp_path, refused, zipped:
 def test_malicious_plain_pickle_does_nothing(tmp_path, refused) -> None:
     trace = tmp_path / "it_ran"
     (tmp_path / "evil.pt").write_bytes(pickle.dumps(Payload(f"touch {trace}")))
-    with refused(r"evil\.pt' is (refused|not a whole checkpoint)"):
+    with refused(r"evil\.pt' is (refused|not an intact PyTorch checkpoint)"):
         load_checkpoint(tmp_path / "evil.pt")
     assert not trace.exists()
 
@@ -145,8 +145,8 @@ def test_a_list_of_state_dicts_is_numbered(tmp_path) -> None:
         (torch.ones(3), "holds a Tensor: save the network's state_dict"),
         ({}, "holds no weights"),
         ({"params": {}}, "holds no weights"),
-        ({**TENSORS, "iter": 5}, "holds entries that are no weights: iter"),
-        ({"epoch": 5, "lr": 1.0}, "holds entries that are no weights: epoch, lr"),
+        ({**TENSORS, "iter": 5}, "holds entries that are not weights: iter"),
+        ({"epoch": 5, "lr": 1.0}, "holds entries that are not weights: epoch, lr"),
     ],
     ids=["list", "tensor", "nothing", "no params", "mixed", "state"],
 )
@@ -165,7 +165,7 @@ def test_safetensors_without_weights(tmp_path, refused) -> None:
 @pytest.mark.parametrize("config", ["{", "[]", "null", '{"architecture": "EDSR"}', '{"model_args": {}}'])
 def test_broken_config_in_the_metadata(tmp_path, refused, config: str) -> None:
     save_file(TENSORS, tmp_path / "net.safetensors", metadata={"hfsr_config": config})
-    with refused(r"net\.safetensors' (is not JSON|holds a|does not say what to build)"):
+    with refused(r"net\.safetensors' (is not JSON|holds a|does not state the network)"):
         load_checkpoint(tmp_path / "net.safetensors")
 
 

@@ -202,9 +202,7 @@ def test_ours_come_first(tmp_path, edsr) -> None:
 
 def test_nobody_s_tensors(tmp_path, refused) -> None:
     torch.save({"a.weight": torch.ones(3, 3)}, tmp_path / "net.pth")
-    with refused(
-        r"net\.pth': these tensors are no registered network's \(a\.weight\), nor those of a family"
-    ):
+    with refused(r"net\.pth': no registered network has these tensors \(a\.weight\), and no family"):
         hfsr.load_checkpoint(tmp_path / "net.pth")
     with refused("are not those of EDSR"):
         hfsr.load_checkpoint(tmp_path / "net.pth", arch="EDSR")
@@ -215,7 +213,7 @@ def test_what_restores_nothing_is_refused(monkeypatch, tmp_path, refused) -> Non
 
     torch.save({"a.weight": torch.ones(3, 3)}, tmp_path / "net.pth")
     for purpose, channels, message in (
-        ("FaceSR", 3, r"is a Thing network \(FaceSR\), which restores no image by itself"),
+        ("FaceSR", 3, r"is a Thing network \(FaceSR\), which does not restore images by itself"),
         ("SR", 4, r"is a Thing network from 4 to 4 channels; hfsr runs RGB"),
     ):
         found = SimpleNamespace(
@@ -240,7 +238,7 @@ def test_without_the_extra_it_says_what_to_install(saved, monkeypatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without_spandrel)
     with pytest.raises(MissingDependencyError) as caught:
         hfsr.from_pretrained(path)
-    assert str(caught.value).startswith(f"'{path}': these tensors are no registered network's (body.0.weight")
+    assert str(caught.value).startswith(f"'{path}': no registered network has these tensors (body.0.weight")
     assert str(caught.value).endswith(f"run: {install_command('spandrel')}")
     assert "\n" not in str(caught.value)
 
@@ -297,10 +295,10 @@ def test_a_config_of_another_family_or_scale_is_refused(saved, tmp_path, refused
     file = tmp_path / "model" / "config.json"
     config = json.loads(file.read_text())
     file.write_text(json.dumps(config | {"architecture": "spandrel/SwinIR"}))
-    with refused("says that it holds a SwinIR network, but its tensors are of"):
+    with refused("states a SwinIR network, but its tensors are of"):
         hfsr.from_pretrained(tmp_path / "model")
     file.write_text(json.dumps(config | {"scale": 3}))
-    with refused("says scale 3, but its weights are for x4"):
+    with refused("states scale 3, but its weights are for x4"):
         hfsr.from_pretrained(tmp_path / "model")
 
 
@@ -318,7 +316,7 @@ def test_arguments_that_no_tensor_shows_are_kept(saved, tmp_path, refused) -> No
         for found in (model, again):
             torch.testing.assert_close(found(x), net(x.clone()), rtol=0, atol=1e-6)
         assert not torch.allclose(hfsr.load_checkpoint(path)(x), net(x.clone()), atol=1e-3)
-    with refused("its weights do not fit the network with embed_dim=24, img_range=255.0, as stated"):
+    with refused("the weights do not fit the network with embed_dim=24, img_range=255.0; check"):
         load_run_checkpoint(path, "SwinIR", {**arguments, "embed_dim": 24})
 
 
@@ -492,5 +490,5 @@ def test_arguments_of_other_families_cannot_be_stated(saved) -> None:
 )
 def test_other_networks_are_named(tmp_path, refused, keys, kind) -> None:
     torch.save({key: torch.ones(3, 3) for key in keys}, tmp_path / "net.pth")
-    with refused(rf"net\.pth' holds {kind}.*, which restores no image by itself"):
+    with refused(rf"net\.pth' holds {kind}.*, which does not restore images by itself"):
         hfsr.load_checkpoint(tmp_path / "net.pth")

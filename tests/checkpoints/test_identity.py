@@ -28,13 +28,13 @@ def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_unknown_tensors(refused) -> None:
-    with refused(r"no registered network's \(first_part\.0\.weight\); known are .*EDSR"):
+    with refused(r"no registered network has these tensors \(first_part\.0\.weight\); known are .*EDSR"):
         identify({"first_part.0.weight": torch.ones(3, 3)})
 
 
 def test_unknown_tensors_name_the_file(tmp_path, refused) -> None:
     torch.save({"first_part.0.weight": torch.ones(3, 3)}, tmp_path / "net.pth")
-    with refused(r"net\.pth': these tensors are no registered network's"):
+    with refused(r"net\.pth': no registered network has these tensors"):
         load_checkpoint(tmp_path / "net.pth")
 
 
@@ -42,7 +42,7 @@ def test_two_networks_with_the_same_tensors(monkeypatch, tmp_path, refused, edsr
     twin = dataclasses.replace(edsr_file.SPEC, name="Twin", presets={})
     monkeypatch.setitem(ARCHS._items, "Twin", twin)
     torch.save(edsr.state_dict(), tmp_path / "net.pth")
-    with refused("these tensors fit EDSR, Twin: say which is meant with arch"):
+    with refused("these tensors fit EDSR, Twin: select one with arch"):
         load_checkpoint(tmp_path / "net.pth")
     assert type(load_checkpoint(tmp_path / "net.pth", arch="EDSR")) is type(edsr)
 

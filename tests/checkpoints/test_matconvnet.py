@@ -55,7 +55,7 @@ def test_layers_that_name_what_is_not_there(tmp_path, refused) -> None:
 def test_another_matlab_file(tmp_path, refused) -> None:
     io = pytest.importorskip("scipy.io")
     io.savemat(tmp_path / "image.mat", {"im_gt_y": np.zeros((4, 4))})
-    with refused("holds no network of MatConvNet"):
+    with refused("holds no MatConvNet network"):
         read_state_dict(tmp_path / "image.mat")
 
 
@@ -63,7 +63,7 @@ def test_another_matlab_file(tmp_path, refused) -> None:
 def test_not_a_matlab_file(tmp_path, refused, content) -> None:
     pytest.importorskip("scipy")
     (tmp_path / "net.mat").write_bytes(content)
-    with refused("is not a whole MATLAB file|holds no network"):
+    with refused("is not an intact MATLAB file|holds no network"):
         read_state_dict(tmp_path / "net.mat")
 
 
@@ -72,7 +72,7 @@ def test_truncated(tmp_path, refused) -> None:
     whole = (tmp_path / "net.mat").read_bytes()
     for share in (0.3, 0.7, 0.95):
         (tmp_path / "net.mat").write_bytes(whole[: int(share * len(whole))])
-        with refused("is not a whole MATLAB file"):
+        with refused("is not an intact MATLAB file"):
             read_state_dict(tmp_path / "net.mat")
 
 

@@ -93,10 +93,10 @@ def test_load_checkpoint_rebuilds_ours(tmp_path, refused, place: str) -> None:
     [
         ("{", r"config\.json' is not JSON"),
         ("[" * 100_000, r"config\.json' is not JSON"),
-        ("[]", r"config\.json' holds a list where an object belongs"),
-        ("{}", r"config\.json' does not say what to build: it needs 'architecture' and 'model_args'"),
-        ('{"architecture": 3, "model_args": {}}', "does not say what to build"),
-        ('{"architecture": "EDSR", "model_args": []}', "does not say what to build"),
+        ("[]", r"config\.json' holds a list instead of a JSON object"),
+        ("{}", r"config\.json' does not state the network: it needs 'architecture' and 'model_args'"),
+        ('{"architecture": 3, "model_args": {}}', "does not state the network"),
+        ('{"architecture": "EDSR", "model_args": []}', "does not state the network"),
         (
             '{"architecture": "SwinIR", "model_args": {}}',
             r"names the architecture 'SwinIR', which hfsr does not know; known are .*EDSR.*register_arch",
@@ -110,7 +110,7 @@ def test_load_checkpoint_rebuilds_ours(tmp_path, refused, place: str) -> None:
         ('{"architecture": "EDSR", "model_args": {"upscale": 5}}', r"scale 5 is not supported"),
         (
             '{"architecture": "EDSR", "model_args": {"num_feat": 8, "upscale": 2}, "scale": 4}',
-            "says scale 4, but its model_args build x2",
+            "states scale 4, but its model_args build x2",
         ),
         (
             '{"architecture": "EDSR", "model_args": {"num_feat": 8, "num_block": 3, "upscale": 2}}',
@@ -141,7 +141,7 @@ def test_missing_file(tmp_path, refused, edsr, missing: str) -> None:
 
 
 def test_missing_folder(tmp_path, refused) -> None:
-    with refused("is no model folder"):
+    with refused("is not a model folder"):
         read_model_folder(tmp_path / "gone")
 
 
@@ -153,7 +153,7 @@ def test_unregistered_network_is_not_written(tmp_path, refused) -> None:
 
 def test_folder_that_cannot_be_made(tmp_path, refused, edsr) -> None:
     (tmp_path / "file").touch()
-    with refused("cannot make the folder"):
+    with refused("cannot create the folder"):
         write_model_folder(edsr, tmp_path / "file" / "folder")
 
 
@@ -179,7 +179,7 @@ def test_failing_to_write_keeps_what_was_there(tmp_path, monkeypatch, edsr) -> N
 def test_a_network_of_one_channel_is_a_luma_network(tmp_path) -> None:
     net = create_model("rrdbnet_tiny", num_in_ch=1, num_out_ch=1).eval()
     torch.save({"params": net.state_dict()}, tmp_path / "gray_x4.pth")
-    with pytest.warns(HfsrWarning, match="its weights are not trained"):
+    with pytest.warns(HfsrWarning, match="the weights are untrained"):
         model = load_checkpoint(tmp_path / "gray_x4.pth")
     gray, x = torch.rand(1, 1, 7, 9), torch.rand(1, 3, 7, 9)
     with torch.no_grad():

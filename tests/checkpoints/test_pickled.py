@@ -228,7 +228,7 @@ def test_an_object_that_is_no_network(tmp_path, refused) -> None:
     from argparse import Namespace
 
     torch.save(Namespace(a=1), tmp_path / "net.pth")
-    with refused("holds an object that is no network"):
+    with refused("holds an object that is not a network"):
         load_checkpoint(tmp_path / "net.pth")
 
 

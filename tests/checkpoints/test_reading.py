@@ -139,7 +139,7 @@ def test_a_folder_of_several_scales_asks_which(tmp_path: Path, refused) -> None:
     model, tensors, config = super_image_edsr()
     super_image(tmp_path, tensors, config)
     super_image(tmp_path, tensors, config, scale=4)
-    with refused(r"several weights: pytorch_model_2x\.pt, pytorch_model_4x\.pt; say scale="):
+    with refused(r"several weights: pytorch_model_2x\.pt, pytorch_model_4x\.pt; select one with scale="):
         load_checkpoint(tmp_path)
     assert difference(load_checkpoint(tmp_path, scale=2), model) < EXACT
 
@@ -147,9 +147,9 @@ def test_a_folder_of_several_scales_asks_which(tmp_path: Path, refused) -> None:
 def test_a_model_type_without_a_rule_is_refused_on_disk_too(tmp_path: Path, refused) -> None:
     _, tensors, _ = super_image_edsr()
     for config, told in (
-        ({"model_type": "CARN"}, "'CARN', which is none of hfsr's"),
+        ({"model_type": "CARN"}, "'CARN' according to"),
         ({"model_type": "EDSR", "bam": True}, "'EDSR' with block attention"),
-        ({"model_type": "A2N"}, r"EDSR, but its config\.json says 'A2N'"),
+        ({"model_type": "A2N"}, r"EDSR, but its config\.json states 'A2N'"),
     ):
         path = super_image(tmp_path / "net", tensors, config)
         for name in (path, path.parent):
@@ -169,7 +169,7 @@ def test_the_config_of_another_file_in_the_folder_is_left_alone(tmp_path: Path) 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "EDSR"}))
     model = fresh("A2N", num_feat=8, num_block=2, num_feat_up=8, upscale=2)
     assert difference(read(model.state_dict(), tmp_path / "a2n_x2.pth"), model) < EXACT
-    with pytest.raises(hfsr.HfsrError, match=r"holds the network A2N, but its config\.json says 'EDSR'"):
+    with pytest.raises(hfsr.HfsrError, match=r"holds the network A2N, but its config\.json states 'EDSR'"):
         read(model.state_dict(), tmp_path / "pytorch_model_2x.pt")
 
 
@@ -177,14 +177,14 @@ def test_a_config_of_the_same_network_is_named_if_it_is_left_alone(tmp_path: Pat
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "EDSR", "n_resblocks": 2}))
     arguments, official = OFFICIAL["EDSR"]
     model = fresh("EDSR", **arguments, img_range=1.0)
-    with pytest.warns(HfsrWarning, match=r"without the config\.json beside it, which super-image wrote"):
+    with pytest.warns(HfsrWarning, match=r"without the config\.json next to it, which super-image wrote"):
         found = read({**official(model), **mean_layers(1)}, tmp_path / "model_best.pt")
     assert difference(found, model) < EXACT
 
 
 def test_a_config_that_belongs_to_the_file_must_be_readable(tmp_path: Path, refused) -> None:
     (tmp_path / "config.json").write_text("not JSON")
-    with refused(r"the config beside '.*pytorch_model\.pt' cannot be read"):
+    with refused(r"the config next to '.*pytorch_model\.pt' cannot be read"):
         read(fresh("EDSR", **EDSR).state_dict(), tmp_path / "pytorch_model.pt")
 
 
@@ -336,7 +336,7 @@ def test_arguments_that_no_tensor_shows_can_be_stated(told: dict[str, Any], tmp_
     [
         ({"img_rnge": 1}, "EDSR has no argument 'img_rnge'; did you mean 'img_range'"),
         ({"img_range": "wide"}, "img_range='wide' is of the wrong type: EDSR takes a number"),
-        ({"num_block": True}, "num_block=True is of the wrong type: EDSR takes a whole number"),
+        ({"num_block": True}, "num_block=True is of the wrong type: EDSR takes an integer"),
         ({"rgb_mean": 0.5}, "rgb_mean=0.5 is of the wrong type: EDSR takes a list of numbers"),
         ({"num_block": 3}, "num_block=3 contradicts its tensors, which show 2"),
         ({"upscale": 4}, "upscale=4 contradicts its tensors, which show 2"),
@@ -382,7 +382,7 @@ def test_the_first_name_that_tells_a_scale_decides() -> None:
 
 
 def test_sizes_in_a_name_are_no_scale(tmp_path: Path, refused) -> None:
-    with refused("tell the scale"):
+    with refused("show the scale"):
         read(fresh("FSRCNN", upscale=2).state_dict(), tmp_path / "fsrcnn_56x12x4.pth")
     model = fresh("A2N", num_feat=8, num_block=2, num_feat_up=8, upscale=2)
     assert difference(read(model.state_dict(), tmp_path / "2x_a2n.pth"), model) < EXACT

@@ -68,14 +68,14 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "empty": ("a.png", b"", "is empty (0 bytes)"),
     "text": ("a.png", b"hello\n", "it holds text"),
     "a page of the web": ("a.jpg", b"<!DOCTYPE html><html><body>404</body></html>", "it holds text"),
-    "zeros": ("a.png", bytes(4096), "is no image"),
-    "noise": ("a.tif", np.random.default_rng(1).bytes(4096), "is no image"),
-    "a zip": ("a.webp", b"PK\x03\x04" + bytes(200), "is no image"),
-    "magic alone, PNG": ("a.png", b"\x89PNG\r\n\x1a\n", "is no image"),
-    "magic alone, JPEG": ("a.jpg", b"\xff\xd8\xff", "is no image"),
-    "magic alone, TIFF": ("a.tif", b"II*\0", "is no image"),
-    "magic alone, GIF": ("a.gif", b"GIF89a", "is no image"),
-    "postscript": ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image"),
+    "zeros": ("a.png", bytes(4096), "is not an image"),
+    "noise": ("a.tif", np.random.default_rng(1).bytes(4096), "is not an image"),
+    "a zip": ("a.webp", b"PK\x03\x04" + bytes(200), "is not an image"),
+    "magic alone, PNG": ("a.png", b"\x89PNG\r\n\x1a\n", "is not an image"),
+    "magic alone, JPEG": ("a.jpg", b"\xff\xd8\xff", "is not an image"),
+    "magic alone, TIFF": ("a.tif", b"II*\0", "is not an image"),
+    "magic alone, GIF": ("a.gif", b"GIF89a", "is not an image"),
+    "postscript": ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
     "svg": ("a.png", b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "it holds text"),
     "wrong checksum": ("a.png", wrong_checksum(photo("PNG")), "damaged"),
     "no data, PNG": (
@@ -83,19 +83,19 @@ FILES: dict[str, tuple[str, bytes, str]] = {
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 0, 0, 0, 0))
         + chunk(b"IEND", b""),
-        "cannot be read|damaged|is no image",
+        "cannot be read|damaged|is not an image",
     ),
-    "no width": ("a.png", header_only(0, 7), "damaged|is no image|nothing in it|no pixels"),
+    "no width": ("a.png", header_only(0, 7), "damaged|is not an image|is empty|no pixels"),
     "100 megapixels that are not there": ("a.png", header_only(10_000, 10_000), "damaged or cut short"),
     "a bomb": ("a.png", header_only(60_000, 60_000), "60000x60000 = 3,600,000,000 px, over the limit"),
     "an animated GIF": ("a.gif", animation("GIF"), "is an animation of 3 frames"),
     "an animated PNG": ("a.png", animation("PNG"), "is an animation of 3 frames"),
     "an animated WebP": ("a.webp", animation("WEBP"), "is an animation of 3 frames"),
     "floating TIFF": ("a.tif", floating_tiff(), "floating-point samples hold NaN"),
-    "cut TIFF in planes": ("a.tif", encode_tiff(GRAY16, "<", planes=True)[:-90], "damaged|is no image"),
+    "cut TIFF in planes": ("a.tif", encode_tiff(GRAY16, "<", planes=True)[:-90], "damaged|is not an image"),
     "16-bit PPM": ("a.ppm", b"P6 3 2 65535\n" + bytes(36), "PPM of 16 bit"),
-    "PPM without numbers": ("a.ppm", b"P6 many 2 255\n" + bytes(36), "is no image"),
-    "JPEG 2000": ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64), "is no image"),
+    "PPM without numbers": ("a.ppm", b"P6 many 2 255\n" + bytes(36), "is not an image"),
+    "JPEG 2000": ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64), "is not an image"),
 }
 for _kind in (
     "PNG",
@@ -111,7 +111,7 @@ for _kind in (
     for _share in (0.02, 0.3, 0.9):
         _cut = _whole[: max(20, int(len(_whole) * _share))]
         _name = f"a.{_kind.lower()}"
-        FILES[f"{_kind} cut at {_share:.0%}"] = (_name, _cut, "damaged or cut short|is no image")
+        FILES[f"{_kind} cut at {_share:.0%}"] = (_name, _cut, "damaged or cut short|is not an image")
 
 # --- what goes wrong around it ---
 
@@ -212,7 +212,7 @@ PLACES: dict[str, tuple[int, str, Callable[[], list[str]]]] = {
     "a result that is not written": (2, "does not write .gif", lambda: [good(), "-o", "out.gif"]),
     "alpha to JPEG": (1, "transparency, which JPEG cannot hold", lambda: with_alpha("--ext", "jpg")),
     "alpha to BMP": (1, "transparency, which BMP cannot hold", lambda: with_alpha("-o", "a.bmp")),
-    "too wide for WebP": (1, "WEBP holds at most 16383 px a side", wide),
+    "too wide for WebP": (1, "WEBP holds at most 16383 px per side", wide),
     "over the limit": (1, "over the limit of 3,000", lambda: [good(), "--max-pixels", "3000"]),
     "nothing asked": (2, "nothing to upscale", list),
     "unknown option": (2, "unrecognized arguments: --fast", lambda: [good(), "--fast"]),
@@ -280,11 +280,11 @@ MODELS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "config is empty": ("config.json", text_in("config.json", "")),
     "config is no JSON": ("config.json", text_in("config.json", "architecture: EDSR")),
     "config is a list": ("config.json", text_in("config.json", "[1, 2]")),
-    "config says nothing": ("does not say what to build", text_in("config.json", "{}")),
-    "config without arguments": ("does not say what to build", config(model_args=None)),
+    "config says nothing": ("does not state the network", text_in("config.json", "{}")),
+    "config without arguments": ("does not state the network", config(model_args=None)),
     "unknown network": ("'Unheard'", config(architecture="Unheard")),
     "wrong arguments": ("blocks_of_wood", wrong_arguments),
-    "another scale": ("says scale 4", config(scale=4)),
+    "another scale": ("states scale 4", config(scale=4)),
     "no weights": ("model.safetensors", lambda model: (model / "model.safetensors").unlink()),
     "weights of 0 bytes": ("model.safetensors", cut_weights(0)),
     "weights cut in their header": ("model.safetensors", cut_weights(0.01)),
@@ -302,7 +302,7 @@ MODELS: dict[str, tuple[str, Callable[[Path], None]]] = {
         weights(lambda w: {**w, "conv_last.bias": w["conv_last.bias"].to(torch.int64)}),
     ),
     "weights that are not numbers": (
-        "no finite floats conv_last.bias",
+        "not finite floats conv_last.bias",
         weights(lambda w: {**w, "conv_last.bias": w["conv_last.bias"] * float("nan")}),
     ),
 }  # fmt: skip
@@ -379,7 +379,7 @@ def test_bad_models(case, model, tmp_path, capsys):
         ("odd.bin", b"hello", "odd.bin"),
         ("x" * 300, None, "File name too long"),
         ("no such model", None, "no model 'no such model'"),
-        ("", None, "no model|is no model folder"),
+        ("", None, "no model|is not a model folder"),
     ],
 )
 def test_bad_checkpoints(name, content, message, capsys):

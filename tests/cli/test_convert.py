@@ -95,7 +95,7 @@ def test_the_scale_is_asked_for_where_tensors_hide_it(
     path = tmp_path / "weights.pt"
     torch.save(create_model("a2n_tiny").state_dict(), path)
     assert main(["convert", str(path), str(tmp_path / "out")]) == 1
-    assert "tell the scale" in capsys.readouterr().err
+    assert "show the scale" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert main(["convert", str(path), str(tmp_path / "out"), "-s", "3", "--arch", "A2N"]) == 0
     assert from_pretrained(tmp_path / "out").scale == 3

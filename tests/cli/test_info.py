@@ -53,7 +53,7 @@ def test_a_model_folder_and_a_file(capsys: pytest.CaptureFixture[str], tmp_path:
     [
         ("edsr_baslin_x2", "did you mean 'edsr_baseline_x2'?"),
         ("./nothing.pth", "there is no checkpoint file './nothing.pth'"),
-        ("a/b/c", "no id on the Hub"),
+        ("a/b/c", "nor an id on the Hub"),
     ],
 )
 def test_names_that_are_nothing(capsys: pytest.CaptureFixture[str], name: str, said: str) -> None:

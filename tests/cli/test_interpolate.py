@@ -59,7 +59,7 @@ def test_the_ends_are_the_two_themselves(pair, alpha, which):
 @pytest.mark.parametrize(
     ("other", "alpha", "told"),
     [
-        ("edsr_tiny", "0.5", "'a' is SRResNet x2 and 'other' is EDSR x2; only two trainings of one network"),
+        ("edsr_tiny", "0.5", "'a' is SRResNet x2 and 'other' is EDSR x2; interpolation needs"),
         ("wider", "0.5", "whose tensors differ: conv_first.weight"),
         ("same", "1.5", "alpha 1.5 is not between 0 (the first) and 1 (the second)"),
         (None, "0.5", "no model 'other'"),

@@ -153,7 +153,7 @@ def test_json_is_one_object_per_image_and_nothing_else(model, photo, capsys):
 
 def test_notes_are_told(model, capsys):
     Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save("inks.jpg")
-    note = "CMYK was converted to RGB by rule of thumb, as it has no color profile"
+    note = "CMYK was converted to RGB approximately, because it has no color profile"
     assert cli.main(["upscale", "inks.jpg", "-m", model, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["notes"] == [note]
     assert cli.main(["upscale", "inks.jpg", "-m", model]) == 0
@@ -441,7 +441,7 @@ def test_standard_input_and_output(model, photo):
     assert os.listdir() == []
     broken = subprocess.run([*command, "-o", "-"], input=b"text", capture_output=True, check=False)
     assert (broken.returncode, broken.stdout) == (1, b"")
-    assert b"hfsr upscale: '<stdin>' is no image: it holds text" in broken.stderr
+    assert b"hfsr upscale: '<stdin>' is not an image: it holds text" in broken.stderr
     subprocess.run([*command, "--ext", "jpg"], input=data, capture_output=True, check=True)
     assert size("results/stdin_x2.jpg") == (80, 60)
 
@@ -458,7 +458,7 @@ def test_a_jpeg_that_was_cut_short(model, photo, capsys):
     Image.open(photo).resize((160, 120)).save(buffer, "JPEG", quality=90)
     Path("cut.jpg").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) * 2 // 3])
     assert cli.main(["upscale", "cut.jpg", "-m", model]) == 1
-    assert "or read what it holds with --truncated" in capsys.readouterr().err
+    assert "or read the complete rows with --truncated" in capsys.readouterr().err
     assert cli.main(["upscale", "cut.jpg", "-m", model, "--truncated", "-o", "o.png"]) == 0
     assert "it is cut short: of 120 rows, only the first " in capsys.readouterr().out
     assert size("o.png") == (320, 240)
@@ -468,7 +468,7 @@ def test_notes_of_the_target_are_told(model, photo, capsys):
     deep = np.random.default_rng(0).integers(0, 65536, (30, 40), np.uint16)
     Image.fromarray(deep).save("deep.png")
     assert cli.main(["upscale", "deep.png", "-m", model, "-o", "o.jpg", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["notes"] == ["16 bit was rounded to 8, all that JPEG holds"]
+    assert json.loads(capsys.readouterr().out)["notes"] == ["16 bit was rounded to 8, the maximum of JPEG"]
 
 
 def test_unknown_command_and_no_command(capsys):

@@ -74,7 +74,7 @@ def test_no_token(hub: HubServer, push: Push) -> None:
 @pytest.mark.parametrize(
     ("token", "told", "remedy"),
     [
-        ("hf_wrong", "the Hub does not accept the token", "make a new one in your settings"),
+        ("hf_wrong", "the Hub rejects the token", "create a new one in your settings"),
         ("hf_reader", "the token may not write to", "use a token with write access"),
     ],
 )
@@ -101,10 +101,10 @@ def test_somebody_elses_name(hub: HubServer, publisher: Client, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("method", "pattern", "kind", "told", "remedy"),
     [
-        ("POST", "/api/repos/create", "402", "wants a paid plan", "choose another owner"),
-        ("POST", "/api/repos/create", "page", "an answer that is none of the Hub's", "log in there first"),
-        ("GET", "/api/models/org/refused-[0-9]+$", "page", "none of the Hub's", "repeat the command"),
-        ("POST", "/api/repos/create", "429", "asks for a pause", "wait some minutes"),
+        ("POST", "/api/repos/create", "402", "requires a paid plan", "choose another owner"),
+        ("POST", "/api/repos/create", "page", "a response that is not from the Hub", "log in there first"),
+        ("GET", "/api/models/org/refused-[0-9]+$", "page", "not from the Hub", "repeat the command"),
+        ("POST", "/api/repos/create", "429", "limits the rate", "wait some minutes"),
         ("POST", "/api/validate-yaml", "cut", "out of reach", "repeat the command"),
         ("GET", "/api/models/org/refused-[0-9]+$", "cut", "out of reach", "repeat the command"),
         ("POST", "/preupload/", "500", "has trouble", "try again later"),
@@ -161,7 +161,9 @@ def test_another_librarys_model_is_not_overwritten(hub: HubServer, push: Push) -
 def test_a_name_that_something_unseen_has(hub: HubServer, push: Push) -> None:
     hub.reserved.add(push.repo_id)
     line = refused(push())
-    assert f"the name '{push.repo_id}' is taken on the Hub, by something that your token may not see" in line
+    assert (
+        f"the name '{push.repo_id}' is taken on the Hub by a repository that your token may not see" in line
+    )
     assert "choose another name" in line
 
 

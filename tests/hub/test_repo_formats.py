@@ -78,14 +78,14 @@ def test_what_super_image_saved_gives_its_output(
 def test_super_image_wants_a_scale_where_it_holds_several(hub: HubServer, stranger: Client) -> None:
     hub.create("eugenesiow/several", contents=saved_by_super_image("edsr", 2)[0])
     message = stranger.error("import hfsr\nhfsr.from_pretrained('eugenesiow/several')")
-    assert "holds several weights: pytorch_model_2x.pt, pytorch_model_4x.pt; say scale=" in message
+    assert "holds several weights: pytorch_model_2x.pt, pytorch_model_4x.pt; select one with" in message
     assert "several weights" in stranger.error("hfsr.from_pretrained('eugenesiow/several', scale=3)")
 
 
 def test_super_image_networks_that_are_not_ours(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "pytorch_model_2x.pt")
     for config, told in (
-        ({"model_type": "CARN"}, "'CARN', which is none"),
+        ({"model_type": "CARN"}, "'CARN' according to"),
         ({"model_type": "EDSR", "bam": True}, "'EDSR' with block attention"),
     ):
         with pytest.raises(CheckpointError, match=told):

@@ -140,13 +140,13 @@ def test_gated(hub: HubServer, model: Model, client: Client) -> None:
     model.push()
     model.repo.gated = True
     hub.repos["somebody/gated"] = hub.repos.pop(model.repo_id)
-    assert "is gated: ask for access" in client.error(LOAD, repo="somebody/gated", more={})
+    assert "is gated: request access" in client.error(LOAD, repo="somebody/gated", more={})
 
 
 def test_somebody_elses_commit_meanwhile(hub: HubServer, model: Model) -> None:
     hub.before_commit = lambda repo: repo.add_commit("main", dict(repo.files()))
     try:
-        assert "changed while this ran" in model.refused()
+        assert "changed during the upload" in model.refused()
     finally:
         hub.before_commit = None
     model.push()
@@ -159,7 +159,7 @@ def test_somebody_elses_commit_meanwhile(hub: HubServer, model: Model) -> None:
     ("kind", "told_so"),
     [
         ("500", "has trouble (status 500)"),
-        ("401", "does not accept the token"),
+        ("401", "rejects the token"),
         ("403", "the token may not write to"),
         ("cut", "is out of reach"),
         ("page", "is out of reach"),
@@ -201,7 +201,7 @@ def test_a_store_that_cannot_be_written(hub: HubServer, model: Model, store: Pat
         ("500", "has trouble (status 500)"),
         ("403", "does not let you read"),
         ("cut", "is out of reach"),
-        ("page", "an answer that is none of the Hub's"),
+        ("page", "a response that is not from the Hub"),
     ],
 )
 def test_a_download_that_is_refused(

@@ -108,12 +108,12 @@ def test_what_no_profile_can_say_is_named(tmp_path, name):
     image = fitted(read(tmp_path, cICP=PQ), name)
     assert image.icc is None
     assert image.notes == (
-        f"its color is meant as BT.2020, PQ (HDR), which {name} cannot say: it looks different; choose .png",
+        f"its color (BT.2020, PQ (HDR)) was left out: {name} cannot store it, it looks different; use .png",
     )
 
 
 def test_bmp_holds_no_gamma(tmp_path):
-    assert "meant as gamma 1, which BMP cannot say" in fitted(read(tmp_path, gAMA=gamma(1)), "BMP").notes[0]
+    assert "gamma 1) was left out: BMP cannot" in fitted(read(tmp_path, gAMA=gamma(1)), "BMP").notes[0]
 
 
 def test_a_profile_outranks_gamma_but_not_cicp():
@@ -230,7 +230,7 @@ LINEAR = profile_of(((b"gAMA", gamma(1)),), gray=False)
         (
             bmp(b"KNIL", profile=b"C:\\a.icc"),
             None,
-            ("its color profile lies in another file and was left out",),
+            ("its color profile is in another file and was left out",),
         ),
     ],
 )

@@ -64,5 +64,5 @@ def test_avif_is_lossy(tmp_path):
 
 def test_what_is_no_image_is_one_line(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"text")
-    with pytest.raises(ImageError, match="is no image"):
+    with pytest.raises(ImageError, match="is not an image"):
         read_compression(tmp_path / "a.jpg")

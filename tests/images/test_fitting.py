@@ -70,15 +70,15 @@ def test_the_limits_of_a_jpeg_are_exact(tmp_path, key, over):
 @pytest.mark.parametrize(
     ("name", "image", "notes"),
     [
-        ("JPEG", LoadedImage(PIXELS.astype(np.uint16)), ["16 bit was rounded to 8, all that JPEG holds"]),
+        ("JPEG", LoadedImage(PIXELS.astype(np.uint16)), ["16 bit was rounded to 8, the maximum of JPEG"]),
         ("PNG", LoadedImage(PIXELS.astype(np.uint16)), []),
-        ("PNG", LoadedImage(PIXELS, iptc=b"\x1c"), ["its IPTC was left out: PNG has no place for it"]),
-        ("BMP", LoadedImage(PIXELS, icc=b"p"), ["its color profile was left out: BMP has no place for it"]),
-        ("BMP", LoadedImage(PIXELS, exif=exif(9)), ["its EXIF was left out: BMP has no place for it"]),
+        ("PNG", LoadedImage(PIXELS, iptc=b"\x1c"), ["its IPTC was left out: PNG cannot store it"]),
+        ("BMP", LoadedImage(PIXELS, icc=b"p"), ["its color profile was left out: BMP cannot store it"]),
+        ("BMP", LoadedImage(PIXELS, exif=exif(9)), ["its EXIF was left out: BMP cannot store it"]),
         (
             "WEBP",
             LoadedImage(PIXELS, dpi=(300, 300)),
-            ["its resolution was left out: WEBP has no place for it"],
+            ["its resolution was left out: WEBP cannot store it"],
         ),
     ],
 )

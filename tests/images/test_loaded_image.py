@@ -58,7 +58,7 @@ def test_eight_bit_is_the_nearest():
     [
         (np.zeros((2, 2, 3), np.float64), None, "float64"),
         (np.zeros((2, 2, 4), np.uint8), None, r"\(2, 2, 4\)"),
-        (np.zeros((0, 2), np.uint8), None, "nothing in it"),
+        (np.zeros((0, 2), np.uint8), None, "is empty"),
         (np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint16), "alpha is uint16"),
         (np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), r"need uint8 of \(2, 2\)"),
     ],

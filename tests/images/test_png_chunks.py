@@ -192,13 +192,13 @@ def test_texts_that_other_formats_have_no_place_for_are_named(tmp_path):
     image = read(tmp_path, encode_png(SAMPLES, 2, extra=TEXTS))
     for name in ("JPEG", "TIFF", "WEBP", "AVIF", "BMP"):
         assert fitted(image, name).notes == (
-            f"its PNG texts (parameters, workflow, Title) were left out: {name} has no place for them",
+            f"its PNG texts (parameters, workflow, Title) were left out: {name} cannot store them",
         )
 
 
 def test_pixels_that_are_not_square_are_named(tmp_path):
     extra = chunk(b"pHYs", struct.pack(">IIB", 2, 1, 0))
-    note = "its pixels are not square (2:1), which the result does not say"
+    note = "its pixels are not square (2:1), which the result does not state"
     assert read(tmp_path, encode_png(SAMPLES, 2, extra=extra)).notes == (note,)
     square = chunk(b"pHYs", struct.pack(">IIB", 1, 1, 0))
     assert read(tmp_path, encode_png(SAMPLES, 2, extra=square)).notes == ()

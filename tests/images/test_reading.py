@@ -118,7 +118,7 @@ def test_inks_without_a_profile_that_helps(tmp_path, icc, why):
     assert (image.width, image.height) == (3, 4)
     assert np.abs(image.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 2
     assert image.icc is None
-    assert image.notes == (f"CMYK was converted to RGB by rule of thumb, as {why}",)
+    assert image.notes == (f"CMYK was converted to RGB approximately, because {why}",)
 
 
 def test_lab(tmp_path):
@@ -274,7 +274,7 @@ def test_from_pillow(rng):
     assert (deep.bits, deep.is_gray) == (16, True)
     with pytest.raises(ImageError, match="floating-point"):
         image_from_pil(Image.new("F", (3, 3)))
-    with pytest.raises(ImageError, match="run from 70000 to 70000; need 8 or 16 bit"):
+    with pytest.raises(ImageError, match="are from 70000 to 70000; need unsigned 8 or 16 bit"):
         image_from_pil(Image.new("I", (3, 3), 70000))
 
 
@@ -312,13 +312,13 @@ def _single(mode: str, value: float) -> bytes:
     ("content", "message"),
     [
         (b"", r"is empty \(0 bytes\)"),
-        ("Nur Text, schön.\nZweite Zeile\n".encode(), "is no image: it holds text"),
-        (b"\x00\x01\x02binary" * 99, "is no image: its format is unknown"),
-        (_png()[:20], "is no image: its format is unknown, or its start is damaged"),
+        ("Nur Text, schön.\nZweite Zeile\n".encode(), "is not an image: it holds text"),
+        (b"\x00\x01\x02binary" * 99, "is not an image: its format is unknown"),
+        (_png()[:20], "is not an image: its format is unknown, or its start is damaged"),
         (_png()[:5000], "damaged or cut short"),
         (_of("JPEG")[:800], "damaged or cut short"),
-        (_of("WEBP")[:900], "damaged or cut short|is no image"),
-        (_of("TIFF", compression="tiff_adobe_deflate")[:900], "damaged or cut short|is no image"),
+        (_of("WEBP")[:900], "damaged or cut short|is not an image"),
+        (_of("TIFF", compression="tiff_adobe_deflate")[:900], "damaged or cut short|is not an image"),
         (_of("BMP")[:900], "damaged or cut short"),
         (_of("GIF")[:900], "damaged or cut short"),
         (_animation("GIF"), "is an animation of 3 frames"),
@@ -326,8 +326,8 @@ def _single(mode: str, value: float) -> bytes:
         (_animation("WEBP"), "is an animation of 3 frames"),
         (_single("I", 70000), r"signed integers \(TIFF, gray, 32 bit\); convert it to unsigned 16-bit"),
         (_single("I", -1), "its samples are signed integers"),
-        (_of("EPS"), "is no image"),
-        (_of("ICO"), "is no image"),
+        (_of("EPS"), "is not an image"),
+        (_of("ICO"), "is not an image"),
     ],
 )
 def test_bad_files_are_one_line_that_names_them(tmp_path, content, message):
@@ -344,7 +344,7 @@ def test_missing_and_folder(tmp_path):
         read_image(tmp_path / "nothing.png")
     with pytest.raises(ImageError, match="is a folder"):
         read_image(tmp_path)
-    with pytest.raises(ImageError, match="is no path"):
+    with pytest.raises(ImageError, match="is not a valid path"):
         read_image("a\0b.png")
 
 

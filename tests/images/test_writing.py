@@ -108,7 +108,7 @@ def test_avif(tmp_path):
         (
             "a.webp",
             {"width": 16_384, "height": 1},
-            "WEBP holds at most 16383 px a side, the image is 16384x1",
+            "WEBP holds at most 16383 px per side, the image is 16384x1",
         ),
         ("a.xyz", {}, r"ends in '.xyz'; hfsr writes .avif, .bmp, .jfif, .jpe, .jpeg"),
         ("a", {}, "has no ending"),

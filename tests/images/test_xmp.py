@@ -54,7 +54,7 @@ def packet(attributes: str = "", elements: str = "") -> bytes:
          ["MicroVideo"], [VIDEO]),
         ('GDepth:Format="RangeLinear" GDepth:Data="/9j/4AAQ"', "", ["GDepth:F", "/9j/"], [DEPTH]),
         ("GPano:FullPanoWidthPixels='8000'", "<GPano:ProjectionType>equirectangular</GPano:ProjectionType>",
-         ["FullPano", "equirect"], ["its panorama data (GPano) was left out, as it counts px of the source"]),
+         ["FullPano", "equirect"], ["its panorama data (GPano) was left out: it is in px of the source"]),
         ('xmpNote:HasExtendedXMP="ABCD"', "", ["HasExtended"], ["the second part of its XMP was left out"]),
         ('t:ImageWidth="8"', "<t:BitsPerSample><rdf:Seq><rdf:li>8</rdf:li></rdf:Seq></t:BitsPerSample>"
          "<xmp:Thumbnails><rdf:Alt><rdf:li>AAAA</rdf:li></rdf:Alt></xmp:Thumbnails>",
@@ -87,7 +87,7 @@ def test_regions_hold_unless_the_image_is_turned():
     assert cleaned_xmp(xmp, is_turned=False) == (xmp, [])
     found, notes = cleaned_xmp(xmp, is_turned=True)
     assert b"mwg:Region" not in found
-    assert notes == ["its regions of faces were left out, as the image was turned"]
+    assert notes == ["its face regions were left out, because the image was rotated"]
 
 
 @pytest.mark.parametrize(

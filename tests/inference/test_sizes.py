@@ -211,7 +211,7 @@ class TestLists:
         assert up([]) == []
 
     def test_an_error_names_the_image(self, up, pixels):
-        with pytest.raises(ImageError, match="image 2 of 2: '<bytes>' is no image"):
+        with pytest.raises(ImageError, match="image 2 of 2: '<bytes>' is not an image"):
             up([pixels, b"text"])
         with pytest.raises(ImageError, match="has no lists inside"):
             up([[pixels]])

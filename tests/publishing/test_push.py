@@ -88,17 +88,17 @@ def test_private_is_not_ignored_for_a_public_repository(
 ) -> None:
     repo = hub.create("org/public")
     message = refusal(publisher, folder, "org/public", private=True)
-    assert message.startswith("'org/public' is there already and everybody sees it;")
+    assert message.startswith("'org/public' exists already and is public;")
     assert len(repo.commits) == 1
 
 
 def test_refusals_are_one_line(hub: HubServer, publisher: Client, stranger: Client, folder: Path) -> None:
     assert "needs a token" in refusal(stranger, folder, "org/x")
-    assert "does not accept the token" in refusal(stranger, folder, "org/x", token="hf_wrong")
+    assert "rejects the token" in refusal(stranger, folder, "org/x", token="hf_wrong")
     assert "may not write to 'org/x'" in refusal(stranger, folder, "org/x", token="hf_reader")
     assert "owner/name" in refusal(publisher, folder, "x")
     with hub.fault("POST", "/api/repos/create", "402"):
-        assert "wants a paid plan" in refusal(publisher, folder, "org/x")
+        assert "requires a paid plan" in refusal(publisher, folder, "org/x")
     with hub.fault("POST", "/commit/", "500"):
         assert "has trouble (status 500)" in refusal(publisher, folder, "org/x")
     with hub.fault("*", "", "cut"):
@@ -137,7 +137,7 @@ def test_somebody_elses_commit_meanwhile_is_not_overwritten(
 
     hub.before_commit = interfere
     try:
-        assert "changed while this ran" in refusal(publisher, folder, "org/raced")
+        assert "changed during the upload" in refusal(publisher, folder, "org/raced")
     finally:
         hub.before_commit = None
     push(publisher, folder, "org/raced")

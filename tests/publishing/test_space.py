@@ -64,7 +64,7 @@ def test_a_plan_that_must_be_paid_is_explained(hub: HubServer, publisher: Client
     with hub.fault("POST", "/api/repos/create", "402"):
         outcome = publisher.run(PUSH, words=["org/dear", "--model", shown])
     assert outcome.result == 1
-    assert "wants a paid plan for this Gradio Space" in outcome.stderr
+    assert "requires a paid plan for this Gradio Space" in outcome.stderr
     assert "hfsr demo" in outcome.stderr
     assert outcome.stderr.rstrip().endswith("('dear_space' is kept)")
     assert "spaces/org/dear" not in hub.repos
@@ -75,7 +75,7 @@ def test_a_plan_that_must_be_paid_is_explained(hub: HubServer, publisher: Client
     [
         (["org/try", "--model", "model.pth"], "cannot read 'model.pth' from this machine"),
         (["org/try", "--model", "org/nobody"], "the Hub has no model 'org/nobody'"),
-        (["try", "--model", "hfsr-x2"], "is no id on the Hub"),
+        (["try", "--model", "hfsr-x2"], "is not an id on the Hub"),
         (["org/try", "--model", "hfsr-x2", "--wheel", "no.whl"], "'no.whl' is no wheel of hfsr"),
         (["else/try", "--model", "hfsr-x2"], "the token may not write to 'else/try'"),
     ],

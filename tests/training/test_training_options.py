@@ -78,7 +78,7 @@ def test_where_torch_cannot_compile_it_is_one_line(tmp_path, option_file):
 
 
 def test_an_id_that_is_none_stops_before_anything_is_read(tmp_path, options):
-    with pytest.raises(OptionsError, match="'no-owner' is no id on the Hub: write owner/name"):
+    with pytest.raises(OptionsError, match="'no-owner' is not an id on the Hub: write owner/name"):
         Engine(options("logger:push_to_hub=no-owner", "datasets:train:dataroot_gt=absent"), tmp_path)
 
 

@@ -1,7 +1,7 @@
 """Model cards: purpose, training, measured results and limits of a model.
 
-Facts of the network come from its `ArchSpec`, numbers from evaluation reports, the rest from the person who
-trained or converted the weights. Nothing is guessed: the card says which facts are not recorded.
+Facts about the network come from its `ArchSpec`, numbers from evaluation reports, the rest from the person
+who trained or converted the weights. Nothing is guessed: the card states which facts are not recorded.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ def make_card(
     curve: bool = False,
     limits: Sequence[str] = (),
 ) -> str:
-    """Makes the card of a model.
+    """Creates the card of a model.
 
     Args:
         model: the network, with or without its weights.
-        name: by which the model is loaded: "owner/name", a folder or a bundled name.
-        task: of the weights; the network's usual task if None.
-        license: of the weights, by its name on the Hub ("apache-2.0"); left out if None.
-        training: of the weights.
-        provenance: of converted weights.
+        name: name by which the model is loaded: "owner/name", a folder or a bundled name.
+        task: task of the weights; the network's usual task if None.
+        license: license of the weights, by its name on the Hub ("apache-2.0"); left out if None.
+        training: facts about the training of the weights.
+        provenance: origin of converted weights.
         reports: measurements, from `hfsr.evaluation.Report.to_json()`.
-        example: its image is the file `example.webp` beside the card.
-        curve: True if the file `training_curve.png` is beside the card.
+        example: the example; its image is the file `example.webp` in the folder of the card.
+        curve: True if the file `training_curve.png` is in the folder of the card.
         limits: sentences in addition to those that follow from the network.
 
     Returns:
@@ -90,7 +90,7 @@ def make_card(
 
 
 def short_name(name: str) -> str:
-    """The name of a model in the `model-index`: without its owner."""
+    """Returns the name of a model in the `model-index`: without its owner."""
     return name.rstrip("/").rsplit("/", 1)[-1]
 
 
@@ -112,7 +112,7 @@ def check_card(card: str) -> ModelCard:
 
 
 def _rounded_to(model: nn.Module) -> str | None:
-    """The dtypes other than float32 in which weights are stored."""
+    """Returns the dtypes other than float32 in which weights are stored; None if there are none."""
     dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
     return ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)) or None
 

@@ -34,7 +34,7 @@ def replace_results(card: str, reports: Sequence[ReportJson], *, name: str) -> s
 def replace_example(card: str, example: Example) -> str:
     """Replaces the example of a card.
 
-    A speed that was measured on the same machine is kept, since it varies a little with every measurement.
+    A speed that was measured on the same machine is kept, because every measurement varies slightly.
 
     Raises:
         HubError: the card's front matter cannot be read.

@@ -10,7 +10,7 @@ REDISTRIBUTABLE = frozenset(
     {"apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "mit", "openrail"}
     | {"agpl-3.0", "gpl-3.0", "lgpl-3.0", "mpl-2.0", "unlicense"}
 )
-"""Licenses that allow everybody to redistribute the work for any purpose."""
+"""Licenses that allow anyone to redistribute the work for any purpose."""
 HUB_LICENSES = REDISTRIBUTABLE | {"cc-by-nc-4.0", "cc-by-nc-sa-4.0", "other", "unknown"}
 """Names of licenses on the Hub; any other license is written as "other" with its own name."""
 
@@ -24,11 +24,11 @@ def license_fields(license: str | None) -> dict[str, str]:
 
 
 def check_license(license: str | None, *, source: str) -> None:
-    """Raises HubError unless a license allows everybody to redistribute the weights.
+    """Raises HubError unless a license allows anyone to redistribute the weights.
 
     Args:
         license: stated by the author of the weights; None if none is stated.
-        source: file or folder of the weights, for the error.
+        source: file or folder of the weights, for the error message.
     """
     if license is not None and license.lower() in REDISTRIBUTABLE:
         return
@@ -37,6 +37,6 @@ def check_license(license: str | None, *, source: str) -> None:
     else:
         why = f"their license '{license}' does not allow everybody to redistribute them"
     raise HubError(
-        f"'{source}' holds converted weights, and {why}; if you may publish them, say --i-may-publish "
+        f"'{source}' holds converted weights, and {why}; if you may publish them, add --i-may-publish "
         "(in Python: may_publish=True)"
     )

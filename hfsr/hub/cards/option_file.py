@@ -20,7 +20,7 @@ from .schema import OPTION_FILE, TrainingInfo
 __all__ = ["OptionFile", "read_option_file", "read_text", "task_of_degradation"]
 
 DATASETS_WITH_DEGRADATION = frozenset({"PairedImageDataset", "SampleImageDataset"})
-"""Types of data sets that make LQ images from ground truth."""
+"""Types of data sets that create LQ images from ground truth."""
 TASK_OF_STEP = {
     "GaussianBlur": "deblurring",
     "GaussianNoise": "denoising",
@@ -29,14 +29,14 @@ TASK_OF_STEP = {
     "Mosaic": "demosaicing",
     "PoissonNoise": "denoising",
 }
-"""Step of a degradation -> task of a network of scale 1 that undoes this step alone."""
+"""Step of a degradation -> task of a network of scale 1 that reverses only this step."""
 ABSOLUTE_PATH = re.compile(r"(?:[A-Za-z]:)?[\\/].*[^\\/]|~.*[\\/].*[^\\/]", re.DOTALL)
-"""An absolute path, of POSIX or Windows, or in a home folder."""
+"""Absolute path, of POSIX or Windows, or in a home folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptionFile:
-    """An option file without private paths."""
+    """Option file without private paths."""
 
     name: str
     """File name."""
@@ -46,13 +46,13 @@ class OptionFile:
 
     @property
     def scale(self) -> int:
-        """Px of the result per px of LQ."""
+        """Output px per LQ px."""
         scale = self.options.get("scale", 1)
         return scale if isinstance(scale, int) else 1
 
     @property
     def training(self) -> TrainingInfo:
-        """The facts that it states for a card."""
+        """The facts for a card that the file states."""
         data, train = self._section("datasets", "train"), self._section("train")
         roots = data.get("dataroot_gt") or []
         folders = [_last(str(root)) for root in (roots if isinstance(roots, list) else [roots])]
@@ -113,7 +113,7 @@ class OptionFile:
 
 
 def _is_on_the_hub(name: str) -> bool:
-    """True for a name that can only be an id on the Hub: owner/name, and no file or folder here."""
+    """Returns True for a name that can only be an id on the Hub: owner/name, and not a local path."""
     path = Path(name)
     return (
         HUB_ID.fullmatch(name) is not None
@@ -124,21 +124,21 @@ def _is_on_the_hub(name: str) -> bool:
 
 
 def _hub_datasets(roots: list[Any]) -> Iterator[str]:
-    """Ids of the data sets on the Hub among the folders of a training set."""
+    """Yields the ids of the data sets on the Hub among the folders of a training set."""
     for root in roots:
         if match := ADDRESS.fullmatch(str(root)):
             yield match["repo"]
 
 
 def task_of_degradation(degradation: Any, scale: int) -> str | None:
-    """Task of a network that learns to undo the `degradation` of an option file.
+    """Returns the task of a network that learns to reverse the `degradation` of an option file.
 
     Args:
         degradation: a section, a list of them, or None.
-        scale: of the option file.
+        scale: scale of the option file.
 
     Returns:
-        None if the steps do not determine it: the network enlarges, or LQ images are given.
+        None if the steps do not determine the task: the network enlarges, or LQ images are given.
     """
     types = set(_types(degradation))
     if scale != 1 or not types:
@@ -148,7 +148,7 @@ def task_of_degradation(degradation: Any, scale: int) -> str | None:
 
 
 def _types(degradation: Any) -> Iterator[str]:
-    """The types of all steps; a step with `choices` yields those of the steps in them."""
+    """Yields the types of all steps; a step with `choices` yields those of the steps in them."""
     if isinstance(degradation, Mapping):
         if "choices" in degradation:
             yield from _types(degradation["choices"])
@@ -162,7 +162,7 @@ def read_option_file(path: Path) -> OptionFile:
     """Reads an option file.
 
     Raises:
-        CheckpointError: it is not UTF-8 text or not YAML.
+        CheckpointError: the file is not UTF-8 text or not YAML.
     """
     text = read_text(path)
     try:
@@ -174,10 +174,10 @@ def read_option_file(path: Path) -> OptionFile:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
+    """Reads the text of a file.
 
     Raises:
-        CheckpointError: it is not UTF-8.
+        CheckpointError: the file is not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -212,5 +212,5 @@ def _shortened(content: Any) -> Any:
 
 
 def _last(path: str) -> str:
-    """The last name of a path of POSIX or Windows."""
+    """Returns the last part of a POSIX or Windows path."""
     return re.split(r"[\\/]", path.rstrip("\\/"))[-1]

@@ -26,7 +26,7 @@ ReportJson = Mapping[str, Any]
 """Output of `hfsr.evaluation.Report.to_json()` and of `hfsr evaluate --json`."""
 
 BASELINE = "baseline_psnr_y"
-"""Argument of PSNR (Y) on the card: that of bicubic enlargement, or of the LQ image at scale 1."""
+"""Argument of PSNR (Y) on the card: PSNR (Y) of bicubic enlargement, or of the LQ image at scale 1."""
 
 METRIC_FIELDS = {
     # key of the report: (type on the Hub, name, decimals stored, format in the table); PSNR in dB
@@ -46,7 +46,7 @@ SETTING_KEYS = ("sigma", "quality")
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One row of the table: all metrics of one set."""
+    """Row of the table: all metrics of one set."""
 
     set: str
     setting: str
@@ -84,7 +84,7 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
 
 
 def setting_name(report: ReportJson) -> str:
-    """Short name of the degradation: "x2", "x2, quality 75", "sigma 25" for noise, "quality 40" for JPEG."""
+    """Returns a short degradation name: "x2", "x2, quality 75", "sigma 25" (noise), "quality 40" (JPEG)."""
     protocol = report["protocol"]
     scale = f"x{report['scale']:g}"
     for field in SETTING_KEYS:
@@ -99,14 +99,14 @@ def setting_name(report: ReportJson) -> str:
 
 
 def _dataset_id(report: ReportJson) -> str:
-    """Id of the data set on the Hub, if the images come from there; else the set's name as an id."""
+    """Returns the id of a data set on the Hub; for other sets, the set's name as an id."""
     if match := ADDRESS.fullmatch(str(report.get("gt"))):
         return match["repo"]
     return re.sub(r"[^a-z0-9]+", "-", report["set"].lower()).strip("-")
 
 
 def reports_from_card(card: str) -> list[dict[str, Any]]:
-    """Reads the reports on a card: the inverse of `eval_results`, without the single images.
+    """Reads the reports on a card: the inverse of `eval_results`, without values of single images.
 
     Args:
         card: text of the card; without measurements the list is empty.
@@ -132,13 +132,13 @@ def reports_from_card(card: str) -> list[dict[str, Any]]:
 
 
 def result_columns(results: Sequence[EvalResult]) -> list[str]:
-    """Names of the metrics that occur in the results, in the order of the table."""
+    """Returns the names of the metrics that occur in the results, in the order of the table."""
     present = {result.metric_name for result in results}
     return [name for _, name, _, _ in METRIC_FIELDS.values() if name in present]
 
 
 def result_rows(results: Sequence[EvalResult]) -> list[ResultRow]:
-    """The rows of the table, one per set, from the same objects as the `model-index`."""
+    """Returns the rows of the table, one per set, from the same objects as the `model-index`."""
     columns = result_columns(results)
     formats = {name: form for _, name, _, form in METRIC_FIELDS.values()}
     sets: dict[tuple[Any, ...], dict[str, EvalResult]] = {}
@@ -166,7 +166,7 @@ def result_rows(results: Sequence[EvalResult]) -> list[ResultRow]:
 
 
 def protocol_sentences(results: Sequence[EvalResult]) -> list[str]:
-    """One sentence for each protocol that occurs in the results."""
+    """Returns one sentence for each protocol that occurs in the results."""
     sentences: dict[str, str] = {}
     for result in results:
         protocol = {

@@ -1,4 +1,4 @@
-"""Content of a model card beyond the network: training, provenance and example, and the files beside it."""
+"""Content of a model card beyond the network: training, provenance, example, and files in its folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = [
 ]
 
 CURVE = "training_curve.png"
-"""File beside a card: the training curve."""
+"""File in the folder of a card: the training curve."""
 EXAMPLE = "example.webp"
-"""File beside a card: the example image."""
+"""File in the folder of a card: the example image."""
 OPTION_FILE = "recipe.yml"
-"""File beside a card: the option file of the training."""
+"""File in the folder of a card: the option file of the training."""
 TASKS = {
     "super-resolution": "enlarges images {scale} times in width and height",
     "restoration": "restores images and keeps their size",
@@ -30,22 +30,22 @@ TASKS = {
     "enhancement": "corrects the light and the colors of images",
     "jpeg-artifact-removal": "removes the artifacts of JPEG from images",
 }
-"""Task in `config.json` -> what the weights do, for the first sentence of the card."""
+"""Task in `config.json` -> effect of the weights, for the first sentence of the card."""
 RENAMED_TASKS = {"jpeg-artefact-removal": "jpeg-artifact-removal"}
-"""Task as hfsr 0.1 spells it -> its name today."""
+"""Task as hfsr 0.1 spells it -> current name."""
 
 
 def current_task(task: str) -> str:
-    """The name of a task that may be spelled as in hfsr 0.1."""
+    """Returns the current name of a task that may be spelled as in hfsr 0.1."""
     return RENAMED_TASKS.get(task, task)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingInfo:
-    """How the weights were trained, as far as it is known; the card shows each value as it is."""
+    """Known facts about the training of the weights; the card shows each value unchanged."""
 
     degradation: str | None = None
-    """Degradation that the network learned to undo, as "MATLAB bicubic reduction by 2"."""
+    """Degradation that the network learned to reverse, as "MATLAB bicubic reduction by 2"."""
     data: str | None = None
     """The images, as "DIV2K, 800 images"."""
     data_license: str | None = None
@@ -58,7 +58,7 @@ class TrainingInfo:
     started_from: str | None = None
     """Weights that the training started from: a bundled name, an id on the Hub, or a file."""
     base_model: str | None = None
-    """The same as an id on the Hub, for the card's front matter; None if it is not there."""
+    """Id of these weights on the Hub, for the card's front matter; None if they are not there."""
     iterations: int | None = None
     loss: str | None = None
     interpolation: str | None = None
@@ -67,7 +67,7 @@ class TrainingInfo:
     """Machine and time of the training."""
 
     def rows(self) -> list[tuple[str, str]]:
-        """Label and value of each known fact."""
+        """Returns the label and value of each known fact."""
         recipe = f"[{self.recipe}]({self.recipe_link})" if self.recipe_link else f"`{self.recipe}`"
         values = {
             "degradation": self.degradation,
@@ -99,24 +99,24 @@ class Provenance:
     """The license stated by their author; None if none is stated."""
 
     def rows(self) -> list[tuple[str, str]]:
-        """Label and value, for the card."""
+        """Returns labels and values for the card."""
         return [
             ("source", f"`{self.source}`"),
             ("SHA-256", f"`{self.sha256}`"),
             (
                 "license of the weights",
-                self.license or "none stated: ask their author before you pass them on",
+                self.license or "none stated: ask their author before you redistribute them",
             ),
         ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """Input and result side by side, and the speed."""
+    """Comparison of input and result, and the speed."""
 
     image: bytes
-    """A WebP file: crops at full size, side by side."""
+    """Content of a WebP file: crops at full size, side by side."""
     caption: str
     """The parts of the image, from left to right."""
     speed: str
-    """Seconds, for what, on which machine."""
+    """Seconds, with the size of the image and the machine."""

@@ -1,4 +1,4 @@
-"""Rendering of `card.md.jinja`, the template of every model card, and of its single blocks."""
+"""Rendering of `card.md.jinja`, the template of every model card, and of its individual blocks."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ __all__ = ["example_variables", "render", "render_section", "results_variables"]
 
 
 def render(**variables: Any) -> str:
-    """The text of a card below its front matter."""
+    """Renders the text of a card below its front matter."""
     return _template().render(**variables)
 
 
 def render_section(name: str, variables: dict[str, Any]) -> str:
-    """One block of the template with its title: "example" or "results"."""
+    """Renders one block of the template with its title: "example" or "results"."""
     template = _template()
     return "".join(template.blocks[name](template.new_context(variables))).strip() + "\n\n"
 
 
 def example_variables(example: Example | None) -> dict[str, Any]:
-    """Variables of the block "example"."""
+    """Returns the variables of the block "example"."""
     if example is None:
         return {"example": None}
     return {"example": EXAMPLE, "caption": example.caption, "speed": example.speed}
 
 
 def results_variables(results: Sequence[EvalResult]) -> dict[str, Any]:
-    """Variables of the block "results"."""
+    """Returns the variables of the block "results"."""
     return {
         "rows": result_rows(results),
         "columns": result_columns(results),

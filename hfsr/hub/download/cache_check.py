@@ -1,4 +1,4 @@
-"""Integrity of files in the Hub's cache: the SHA-256 of large files, git's SHA-1 of the others."""
+"""Integrity check of files in the Hub's cache: SHA-256 of large files, git's SHA-1 of the others."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["damaged_message", "is_intact", "matches_oid", "remove_blob", "sha256
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal digits."""
+    """Returns the SHA-256 of a file in hexadecimal digits."""
     return _digest(path, hashlib.sha256())
 
 
 def matches_oid(path: Path, oid: str) -> bool:
-    """True if a file has this id on the Hub: its SHA-256, or for small files git's SHA-1."""
+    """Returns True if a file has this id on the Hub: its SHA-256, or for small files git's SHA-1."""
     hasher = hashlib.sha256() if len(oid) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     return _digest(path, hasher) == oid
 
@@ -30,7 +30,7 @@ def verify_download(path: Path, repo_id: str) -> None:
     """Compares a downloaded file with its hash, its name in the cache; the client compares only sizes.
 
     Raises:
-        HubError: they differ. The file is removed, so that the next attempt downloads it again.
+        HubError: the hashes differ. The file is removed, so that the next attempt downloads it again.
     """
     if not path.is_symlink():  # without links in the file system, the cache keeps no hash
         return
@@ -42,7 +42,7 @@ def verify_download(path: Path, repo_id: str) -> None:
 
 
 def is_intact(blob: Path) -> bool:
-    """True if a file of the cache matches the hash in its name, or if its name is not a hash."""
+    """Returns True if a file of the cache matches the hash in its name, or if its name is not a hash."""
     return matches_oid(blob, blob.name) if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", blob.name) else True
 
 
@@ -57,7 +57,7 @@ def remove_blob(blob: Path) -> None:
 
 
 def damaged_message(name: str, repo_id: str) -> str:
-    """The message for a file that does not match its hash."""
+    """Returns the message for a file that does not match its hash."""
     return f"{name} of '{repo_id}' arrived damaged (its hash differs); nothing was kept, try again"
 
 

@@ -23,14 +23,14 @@ def local_folder(path: str | Path) -> Path:
 
     Raises:
         OptionsError: an address on the Hub that does not have this form.
-        HubError: there is no such data set or folder, it is out of reach, or the download is damaged.
+        HubError: there is no such data set or folder, the Hub cannot be reached, or a download is damaged.
     """
     if not str(path).startswith(PREFIX):
         return Path(path)
     match = ADDRESS.fullmatch(str(path))
     if match is None or ".." in (match["folder"] or "").split("/"):
         raise OptionsError(
-            f"'{path}' is no folder of a data set on the Hub: write hf://datasets/owner/name/folder"
+            f"'{path}' is not a data set folder on the Hub: write hf://datasets/owner/name/folder"
         )
     return _fetch(match["repo"], match["revision"], match["folder"] or "")
 
@@ -53,7 +53,7 @@ def _fetch(repo_id: str, revision: str | None, folder: str) -> Path:
                 revision=revision,
                 allow_patterns=[f"{folder}/*"] if folder else None,
             )
-        finally:  # also if another file failed, since these would be known next time
+        finally:  # also if another file failed, because the next run would not check these files
             bad = [blob for blob in set(blobs.glob("*")) - known if not is_intact(blob)]
             for blob in bad:
                 remove_blob(blob)

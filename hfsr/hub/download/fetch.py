@@ -26,7 +26,7 @@ def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
     """Downloads the card of a model and returns its text.
 
     Raises:
-        HubError: there is no such model, it has no card, or it is out of reach.
+        HubError: the model does not exist, it has no card, or the Hub cannot be reached.
     """
     with translate_errors(repo_id, revision=revision):
         known = try_to_load_from_cache(repo_id, README, revision=revision)
@@ -40,7 +40,7 @@ def fetch_files(repo_id: str, names: Sequence[str], *, revision: str | None = No
     """Downloads small files of a model and returns their content.
 
     Raises:
-        HubError: one is not there, or out of reach.
+        HubError: a file does not exist, or the Hub cannot be reached.
     """
     found = {}
     with translate_errors(repo_id, revision=revision):
@@ -55,10 +55,10 @@ def fetch_files(repo_id: str, names: Sequence[str], *, revision: str | None = No
 
 @dataclass(frozen=True)
 class DownloadedModel:
-    """A model in the client's cache.
+    """Model in the client's cache.
 
     Attributes:
-        folder: of one commit.
+        folder: folder of one commit.
         weights: name of the weights file in it.
         config: content of `config.json`; empty if there is none.
     """
@@ -80,7 +80,7 @@ def fetch_model(
 ) -> DownloadedModel:
     """Downloads a model's config and weights, both of one commit, into the client's cache.
 
-    The config is requested once, since the Hub counts downloads by it.
+    The config is requested once, because the Hub counts downloads by it.
 
     Args:
         repo_id: "owner/name".
@@ -89,14 +89,14 @@ def fetch_model(
         cache_dir: the cache; the client's default if None.
         local_files_only: use the cache only, without any request.
         force_download: download again what is in the cache.
-        token: of the Hub; the stored one or HF_TOKEN if None, none if False.
+        token: token of the Hub; the stored one or HF_TOKEN if None, none if False.
 
     Raises:
-        HubError: there is no such model, it is out of reach, or the download does not match its hash.
+        HubError: the model does not exist, the Hub cannot be reached, or a download does not match its hash.
         CheckpointError: the repository holds no weights that hfsr reads, or several.
     """
     if force_download and local_files_only:
-        raise OptionsError("force_download downloads and local_files_only does not; leave one out")
+        raise OptionsError("force_download and local_files_only exclude each other; leave one out")
     repo = _Repository(repo_id, revision, cache_dir, local_files_only, force_download, token)
     cached = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
     cached = None if force_download else cached
@@ -122,7 +122,7 @@ def fetch_model(
 
 @dataclass(frozen=True)
 class _Repository:
-    """A model repository and its cache."""
+    """Model repository and its cache."""
 
     repo_id: str
     revision: str | None
@@ -132,11 +132,11 @@ class _Repository:
     token: str | bool | None
 
     def list_files(self) -> list[str]:
-        """Names of the model's files on the Hub, or in the cache if the Hub is out of reach."""
+        """Returns the names of the model's files on the Hub, or in the cache if the Hub cannot be reached."""
         is_offline = self.local_files_only or constants.is_offline_mode()
         in_cache = self._cached_files()
         try:
-            # First, since this fails at once with a reason; a download would retry for half a minute.
+            # First, because this fails at once with a reason; a download would retry for half a minute.
             info = None if is_offline else client(self.token).model_info(self.repo_id, revision=self.revision)
         except HTTPError as error:
             if isinstance(error, HfHubHTTPError) or not in_cache:
@@ -147,7 +147,7 @@ class _Repository:
         return in_cache if info is None else [file.rfilename for file in info.siblings or ()]
 
     def download(self, name: str, revision: str | None) -> Path:
-        """Downloads a file into the cache, unless it is there, and checks its hash."""
+        """Downloads a file into the cache, unless it is cached, and checks its hash."""
         known = try_to_load_from_cache(self.repo_id, name, cache_dir=self.cache_dir, revision=revision)
         try:
             path = client(self.token).hf_hub_download(
@@ -167,7 +167,7 @@ class _Repository:
         return Path(path)
 
     def _cached_files(self) -> list[str]:
-        """Names of the model's files in the cache."""
+        """Returns the names of the model's files in the cache."""
         folder = repo_folder_name(repo_id=self.repo_id, repo_type="model")
         home = Path(self.cache_dir or constants.HF_HUB_CACHE, folder)
         ref = home / "refs" / (self.revision or constants.DEFAULT_REVISION)
@@ -177,6 +177,6 @@ class _Repository:
 
 
 def cached_config(repo_id: str) -> dict[str, Any]:
-    """The config of a downloaded model; empty if there is none."""
+    """Returns the config of a downloaded model; empty if there is none."""
     path = try_to_load_from_cache(repo_id, CONFIG)
     return read_config(Path(path), repo_id) if isinstance(path, str) else {}

@@ -1,8 +1,8 @@
-"""Formats of model repositories on the Hub: their `config.json`, and how their weights are loaded.
+"""Formats of model repositories on the Hub: their `config.json`, and the loading of their weights.
 
-Besides model folders of hfsr, these formats are read: super-image's (`pytorch_model_2x.pt`, one file per
-scale), those of `PyTorchModelHubMixin` (`config.json` holds the constructor's arguments), and bare
-checkpoints.
+Besides model folders of hfsr, these formats are read: super-image (`pytorch_model_2x.pt`, one file per
+scale), `PyTorchModelHubMixin` (`config.json` holds the constructor's arguments), and checkpoints without a
+config.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def read_config(path: Path, repo_id: str) -> dict[str, Any]:
     """Reads a `config.json` from the Hub.
 
     Raises:
-        CheckpointError: it is not a JSON object.
+        CheckpointError: the file is not a JSON object.
     """
     try:
         config = json.loads(path.read_bytes())
     except ValueError as error:
         raise CheckpointError(f"the {CONFIG} of '{repo_id}' on the Hub is not JSON: {error}") from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"the {CONFIG} of '{repo_id}' on the Hub is no JSON object")
+        raise CheckpointError(f"the {CONFIG} of '{repo_id}' on the Hub is not a JSON object")
     return config
 
 
@@ -51,22 +51,22 @@ def load_downloaded(
     """Loads a downloaded model strictly.
 
     Args:
-        folder: where the files of the repository are.
-        weights: from `choose_weights`.
-        config: its `config.json`; empty where there is none.
-        scale: the scale asked for.
-        repo_id: its name may state the scale.
+        folder: folder with the files of the repository.
+        weights: name of the weights file, from `choose_weights`.
+        config: its `config.json`; empty if there is none.
+        scale: the requested scale.
+        repo_id: id of the repository, which may contain the scale.
         model_args: constructor arguments that the weights do not show.
 
     Returns:
         The network in eval mode.
 
     Raises:
-        CheckpointError: the weights are no known network's, or do not fit it.
+        CheckpointError: the weights belong to no known network, or do not fit it.
     """
     if "architecture" in config:
         return read_model_folder(folder, model_args=model_args)
-    # Before the weights are read: a config that hfsr wrote into them would hide that of another library.
+    # Before the weights are read: a config that hfsr wrote into them would hide another library's config.
     check_config(config, f"'{folder / weights}'")
     evidence = Evidence(names=(weights, repo_id), config=config)
     return read_file(folder / weights, lambda _: evidence, scale=scale, model_args=model_args)

@@ -1,4 +1,4 @@
-"""`from_pretrained`: loads a model by its name, from a file, a folder, the package or the Hub."""
+"""Loading of a model by its name, from a file, a folder, the package or the Hub: `from_pretrained`."""
 
 from __future__ import annotations
 
@@ -49,27 +49,29 @@ def from_pretrained(
     """Loads a model, strictly, ready for inference.
 
     Args:
-        name: looked up in this order: a bundled model ("hfsr-x2"), a local model folder or training run
-            (`experiments/NAME`, of which the best weights are read, else the latest), a checkpoint file
-            (.safetensors, .pth, .pt, .mat, .onnx of ours), a model on the Hub ("owner/name").
+        name: name of the model, looked up in this order: a bundled model ("hfsr-x2"), a local model folder or
+            training run (`experiments/NAME`, of which the best weights are read, else the latest), a
+            checkpoint file (.safetensors, .pth, .pt, .mat, .onnx written by hfsr), a model on the Hub
+            ("owner/name").
         revision: branch, tag or commit on the Hub.
         scale: required scale; selects it if the weights serve several, a checkpoint leaves it open, or a
             repository holds a file for each scale.
-        device: of the weights; the CPU if None.
-        dtype: of the weights; float32 if None.
+        device: device of the weights; the CPU if None.
+        dtype: dtype of the weights; float32 if None.
         cache_dir: folder for downloads; the Hub client's cache if None.
         local_files_only: use the cache only, without any request.
         force_download: download again what is in the cache.
-        token: of the Hub, for private and gated models; the stored one or HF_TOKEN if None, none if False.
+        token: token of the Hub, for private and gated models; the stored one or HF_TOKEN if None, none if
+            False.
         model_args: constructor arguments that the weights do not show, for example `{"img_range": 1}`.
 
     Returns:
         The network in eval mode: RGB float [0, 1], (B, 3, H, W) -> (B, 3, H*scale, W*scale).
 
     Raises:
-        CheckpointError: no model of that name, weights that do not fit, or another scale.
-        HubError: the Hub has no such model or revision, refuses it, or is out of reach.
-        OptionsError: a revision of something that is not on the Hub, or a device that is not here.
+        CheckpointError: no model has this name, its weights do not fit, or it has another scale.
+        HubError: the Hub has no such model or revision, refuses it, or cannot be reached.
+        OptionsError: a local model is given a revision, or the device is not available.
     """
     check_path("name", name)
     if scale is not None:
@@ -97,19 +99,19 @@ def from_pretrained(
         vars(model)["origin"] = Origin(str(name), commit, None if cache_dir is None else str(cache_dir))
     try:
         return cast(Restorer, model.to(device=device, dtype=dtype).eval())
-    except (AssertionError, RuntimeError, TypeError) as error:  # what torch raises, by the kind of device
+    except (AssertionError, RuntimeError, TypeError) as error:  # torch raises any of these, by device type
         wanted = ", ".join(f"{key} {value}" for key, value in (("device", device), ("dtype", dtype)) if value)
         reason = str(error).strip().splitlines()[:1]
-        raise OptionsError(f"the weights cannot be put to {wanted} ({', '.join(reason)}); use cpu") from error
+        raise OptionsError(f"cannot move the weights to {wanted} ({', '.join(reason)}); use cpu") from error
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where a network was loaded from; kept as its attribute `origin`.
+    """Origin of a loaded network, stored as its attribute `origin`.
 
     Attributes:
         name: a bundled name, a model folder or an id on the Hub.
-        commit: on the Hub; None otherwise.
+        commit: commit on the Hub; None for local models.
         cache_dir: folder of downloads; the Hub client's cache if None.
     """
 
@@ -120,7 +122,7 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class _Downloads:
-    """What `from_pretrained` says about downloads."""
+    """Arguments of `from_pretrained` for downloads."""
 
     revision: str | None
     cache_dir: str | Path | None
@@ -130,15 +132,15 @@ class _Downloads:
 
 
 def load_for_scale(name: str | Path, scale: float) -> nn.Module:
-    """Loads a model of this scale if there is one, else of a larger scale, whose results can be reduced.
+    """Loads a model of this scale if there is one, else of a larger scale, whose results can be downscaled.
 
     Args:
         name: as for `from_pretrained`.
         scale: at least 1.
 
     Raises:
-        CheckpointError: as of `from_pretrained`, or the model does not reach the scale.
-        HubError: as of `from_pretrained`.
+        CheckpointError: see `from_pretrained`; or the model does not reach the scale.
+        HubError: see `from_pretrained`.
     """
     try:
         return from_pretrained(name, scale=scale)
@@ -156,7 +158,7 @@ def load_for_scale(name: str | Path, scale: float) -> nn.Module:
 
 
 def _of_next_scale(name: str | Path, scale: float, mismatch: CheckpointError) -> nn.Module:
-    """The model of the next larger scale, of a folder that holds several; `mismatch` if there is none."""
+    """Loads the next larger scale from a folder that holds several; raises `mismatch` if there is none."""
     for larger in (2, 3, 4, 8):
         if larger > scale:
             try:
@@ -169,7 +171,7 @@ def _of_next_scale(name: str | Path, scale: float, mismatch: CheckpointError) ->
 def _from_hub(
     repo_id: str, downloads: _Downloads, scale: float | None, model_args: Mapping[str, Any] | None
 ) -> tuple[nn.Module, str]:
-    """The model, and the commit that it is of."""
+    """Loads a model from the Hub; returns it with its commit."""
     from .fetch import fetch_model  # not at the top: local models need no client
     from .repo_formats import load_downloaded
 
@@ -189,7 +191,7 @@ def _from_hub(
 
 
 def is_run_folder(path: Path) -> bool:
-    """True for the folder of a training run, which holds its weights in `models`."""
+    """Returns True for the folder of a training run, which holds its weights in `models`."""
     return (path / "models").is_dir() and not (path / "config.json").exists()
 
 
@@ -197,7 +199,7 @@ def find_local(name: str | Path) -> Path | None:
     """Finds the local folder or file of a name; None if it is an id on the Hub.
 
     Raises:
-        CheckpointError: it is neither a local model nor an id on the Hub.
+        CheckpointError: the name is neither a local model nor an id on the Hub.
     """
     if name in (bundled := _resources.bundled_models()):
         return _resources.path("weights", str(name))
@@ -209,16 +211,16 @@ def find_local(name: str | Path) -> Path | None:
     if isinstance(name, str) and HUB_ID.fullmatch(name):
         return None
     raise CheckpointError(
-        f"no model '{name}': it is no bundled model{suggest(str(name), bundled)}, no folder or file, "
-        f"and no id on the Hub, which has the form owner/name"
+        f"no model '{name}': it is not a bundled model{suggest(str(name), bundled)}, a folder or a file, "
+        f"nor an id on the Hub, which has the form owner/name"
     )
 
 
 def task_of(name: str | Path, model: nn.Module) -> str:
-    """The task in a model's config, or else the network's usual task.
+    """Returns the task in a model's config, or else the network's usual task.
 
     Args:
-        name: for `from_pretrained`; a model on the Hub must have been loaded before.
+        name: name for `from_pretrained`; a model on the Hub must have been loaded before.
         model: the network.
     """
     path = find_local(name)
@@ -232,10 +234,10 @@ def task_of(name: str | Path, model: nn.Module) -> str:
 
 
 def task_in(path: Path) -> str | None:
-    """The task in the config of a model folder or of a safetensors file; None if there is none.
+    """Returns the task in the config of a model folder or a safetensors file; None if there is none.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: the folder or file cannot be read.
     """
     if is_run_folder(path):
         from hfsr.hub.run_folder import task_of_run  # not at the top: it reads option files
@@ -261,8 +263,8 @@ def read_card(name: str) -> str:
         name: a bundled name, a model folder or an id on the Hub.
 
     Raises:
-        CheckpointError: there is no such model here, or it has no card.
-        HubError: the Hub has no such model, it has no card, or the Hub is out of reach.
+        CheckpointError: there is no such local model, or it has no card.
+        HubError: the Hub has no such model, it has no card, or the Hub cannot be reached.
     """
     if name in _resources.bundled_models():
         return _resources.path("model_cards", f"{name}.md").read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Decoders of what Pillow does not read, and the headers of image files."""
+"""Decoders for formats that Pillow does not read, and parsers of image file headers."""

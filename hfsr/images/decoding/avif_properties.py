@@ -18,8 +18,8 @@ class AvifProperties:
 
     Attributes:
         depth: bits per sample.
-        color: data of a cICP chunk of PNG that says how the colors are meant: primaries, transfer, RGB, full
-            range; None: the file does not say.
+        color: color signaling as the data of a cICP chunk of PNG: primaries, transfer, RGB, full range; None
+            if the file does not state it.
     """
 
     depth: int = 8
@@ -27,10 +27,10 @@ class AvifProperties:
 
 
 def read_avif_properties(file: BinaryIO) -> AvifProperties | None:
-    """Reads the properties of an AVIF; None if the file is none, or damaged.
+    """Reads the properties of an AVIF; returns None if the file is not an AVIF, or damaged.
 
     Args:
-        file: open for reading.
+        file: file open for reading.
     """
     file.seek(0)
     data = file.read(_LIMIT)
@@ -56,7 +56,7 @@ def read_avif_properties(file: BinaryIO) -> AvifProperties | None:
 
 
 def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Boxes of an ISO base media file: type and content; damage ends them."""
+    """Yields type and content of the boxes of an ISO base media file; stops at damaged data."""
     at = 0
     while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)

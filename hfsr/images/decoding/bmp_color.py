@@ -13,13 +13,13 @@ _CALIBRATED, _EMBEDDED, _LINKED = 0, b"DEBM", b"KNIL"
 
 
 def read_bmp_color(file: BinaryIO) -> tuple[bytes | None, list[str]]:
-    """Reads how the numbers of a BMP are to be shown.
+    """Reads the color profile and gamma of a BMP.
 
     Args:
-        file: open for reading.
+        file: file open for reading.
 
     Returns:
-        The embedded profile, or None, and notes of what is left out.
+        The embedded profile, or None, and notes of the properties that are left out.
     """
     file.seek(0)
     head = file.read(_FILE_HEADER + _V5)
@@ -37,7 +37,7 @@ def read_bmp_color(file: BinaryIO) -> tuple[bytes | None, list[str]]:
         is_whole = len(profile) == length > 128 and profile[36:40] == b"acsp"
         return (profile, []) if is_whole else (None, ["its color profile is damaged and was left out"])
     if size >= _V5 and kind == _LINKED:
-        return None, ["its color profile lies in another file and was left out"]
+        return None, ["its color profile is in another file and was left out"]
     if size >= _V4 and kind == struct.pack("<I", _CALIBRATED):
         gammas = [value / 65536 for value in struct.unpack_from("<3I", head, _GAMMA)]
         if all(gammas) and any(abs(gamma - 2.2) > 0.05 for gamma in gammas):

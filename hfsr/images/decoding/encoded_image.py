@@ -1,4 +1,4 @@
-"""An encoded image: a file on disk, or its bytes."""
+"""Encoded image: a file on disk, or its bytes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["EncodedImage", "ImageFile"]
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image file, or the bytes of one; its text is its name in messages.
+    """Image file, or the bytes of one; its `str` is its name in messages.
 
     Attributes:
-        path: of the file; None for bytes.
+        path: path of the file; None for bytes.
         data: the bytes; None for a file on disk.
-        name: the path, or what stands for it.
+        name: the path, or a placeholder for it.
     """
 
     path: Path | None
@@ -30,10 +30,10 @@ class EncodedImage:
 
     @classmethod
     def of(cls, source: Any) -> EncodedImage:
-        """Wraps a path, bytes, or an open binary file, which is read from where it stands.
+        """Wraps a path, bytes, or an open binary file, which is read from its current position.
 
         Raises:
-            ImageError: it is none of these, or the file is open in text mode, closed, or not readable.
+            ImageError: the source is none of these, or a file in text mode, closed, or not readable.
         """
         if isinstance(source, EncodedImage):
             return source
@@ -53,20 +53,20 @@ class EncodedImage:
         return self.name
 
     def open(self) -> BinaryIO:
-        """Opens it for reading, from the start."""
+        """Opens the image for reading, from the start."""
         if self.path is not None:
             return self.path.open("rb")
         return io.BytesIO(self.data or b"")
 
     def read_bytes(self) -> bytes:
-        """The whole content."""
+        """Returns the whole content."""
         return self.path.read_bytes() if self.path is not None else self.data or b""
 
     def check(self) -> None:
-        """Checks that there is something to read; opens nothing that would block, like a pipe.
+        """Checks that the image has content, without opening a file that would block, like a pipe.
 
         Raises:
-            ImageError: missing, a folder, a device, not readable, or empty.
+            ImageError: the file is missing, a folder, a device, not readable, or empty.
         """
         if self.path is None:
             if not self.data:
@@ -83,7 +83,7 @@ class EncodedImage:
         except FileNotFoundError as error:
             raise ImageError(f"'{self}' is not there; check the path") from error
         except ValueError as error:  # a NUL in the name
-            raise ImageError(f"{self.name!r} is no path ({error})") from error
+            raise ImageError(f"{self.name!r} is not a valid path ({error})") from error
         except OSError as error:
             raise ImageError(f"'{self}' cannot be opened ({error.strerror}); check the path") from error
         if not start:
@@ -103,4 +103,4 @@ def _read(file: Any) -> EncodedImage:
 
 
 ImageFile: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | EncodedImage"
-"""What `EncodedImage.of` takes."""
+"""Types that `EncodedImage.of` accepts."""

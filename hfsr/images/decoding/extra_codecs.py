@@ -1,4 +1,4 @@
-"""Codecs of optional packages: JPEG XL and AVIF of more than 8 bit by imagecodecs, HEIC by pillow-heif."""
+"""Codecs of optional packages: imagecodecs for JPEG XL and AVIF of more than 8 bit, pillow-heif for HEIC."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 
 
 def is_heic(file: BinaryIO) -> bool:
-    """True for an image of the HEIF family that is no AVIF."""
+    """Returns True for an image of the HEIF family that is not an AVIF."""
     file.seek(0)
     start = file.read(64)
     file.seek(0)
@@ -42,21 +42,21 @@ def open_heic(file: BinaryIO) -> Image.Image:
 
 
 def decode_jxl(data: bytes) -> NDArray:
-    """Samples of a JPEG XL, upright: uint8, uint16 or float32, (H, W, channels).
+    """Decodes a JPEG XL, upright: uint8, uint16 or float32, (H, W, channels).
 
     Raises:
         ImageError: imagecodecs is not installed.
-        Exception: whatever it raises on a damaged file.
+        Exception: the file is damaged; imagecodecs raises various types.
     """
     samples = _package("imagecodecs", "imagecodecs", extra="formats", kind="JPEG XL").jpegxl_decode(data)
     return samples.reshape(*samples.shape[:2], -1)
 
 
 def decode_avif(data: bytes, depth: int) -> NDArray[np.uint16] | None:
-    """Samples of an AVIF of more than 8 bit in the full range of 16 bit, (H, W, channels), not turned.
+    """Decodes an AVIF of more than 8 bit to the full range of 16 bit, (H, W, channels), not rotated.
 
     Returns:
-        None: imagecodecs is not installed.
+        None if imagecodecs is not installed.
     """
     if not has_package("imagecodecs"):
         return None

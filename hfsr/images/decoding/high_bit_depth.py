@@ -1,7 +1,8 @@
-"""Sixteen bits per channel in color, which Pillow decodes but cannot hold.
+"""Color images with 16 bits per channel, for which Pillow has a decoder but no mode.
 
-Pillow makes 8-bit RGB of 16-bit samples by keeping the byte that its raw mode ("RGB;16B", "RGB;16L") calls
-the high one. So a file is decoded twice, once under either name: first the high bytes, then the low ones.
+Pillow converts 16-bit samples to 8-bit RGB by keeping the byte that its raw mode ("RGB;16B", "RGB;16L")
+defines as the high one. So a file is decoded twice, once with each raw mode: first the high bytes, then the
+low ones.
 """
 
 from __future__ import annotations
@@ -22,33 +23,33 @@ TIFF_LAYOUTS: dict[Any, tuple[str, str]] = {
     (prefix, 1, (1,), 1, (16, 16), (2,)): ("RGBA", f"LA;16{order}")
     for prefix, order in ((b"II", "L"), (b"MM", "B"))
 }
-"""Gray and alpha of 16 bit, which Pillow's table of TIFF layouts lacks; the modes are known here alone."""
+"""Gray with alpha of 16 bit, which Pillow's table of TIFF layouts lacks; only this module uses the modes."""
 
 _DEEP = {"LA;16", "RGB;16", "RGBX;16", "RGBA;16", "RGBa;16"}
-"""Raw modes, but for the letter of the byte order."""
+"""Raw modes, without the letter of the byte order."""
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 def deep_samples(image: Image.Image, again: Image.Image) -> NDArray[np.uint16] | None:
-    """The samples of a PNG or TIFF with 16 bits per channel and more than one channel.
+    """Decodes a PNG or TIFF with 16 bits per channel and more than one channel.
 
     Args:
-        image: opened, not yet loaded; loaded by this call when it is such an image, else left alone.
+        image: opened, not yet loaded; this call loads it if it is such an image, else leaves it unchanged.
         again: the same file, opened a second time.
 
     Returns:
-        uint16 of shape (H, W, C): gray and alpha (C = 2), RGB, or RGB and alpha, not premultiplied. None:
-        it is no such image.
+        uint16 of shape (H, W, C): gray and alpha (C = 2), RGB, or RGB and alpha, not premultiplied. None
+        for other images.
 
     Raises:
-        ImageError: it is one, in a layout that Pillow misreads.
+        ImageError: the image has a layout that Pillow misreads.
     """
     if any(tile[0].startswith("ppm") and image.mode == "RGB" and tile[3][1] > 255 for tile in _tiles(image)):
         raise ImageError("a PPM of 16 bit in color; save it as PNG or TIFF")
     if not is_deep(image):
         return None
     mode = _raw_mode(_tiles(image)[0])
-    if mode[:-1] == "LA;16":  # four bytes a pixel, as RGBA has: one decoding gives them all
+    if mode[:-1] == "LA;16":  # four bytes per px, as in RGBA: one decoding reads them all
         _rename(image, lambda _: "RGBA")
         order = ">" if mode[-1] == "B" or (mode[-1] == "N" and sys.byteorder == "big") else "<"
         return np.array(image).view(order + "u2").astype(np.uint16)
@@ -62,7 +63,7 @@ def deep_samples(image: Image.Image, again: Image.Image) -> NDArray[np.uint16] |
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an image that is not loaded yet has 16 bits in each of several channels."""
+    """Returns True if an image that is not loaded yet has 16 bits in each of several channels."""
     modes = {_raw_mode(tile) for tile in _tiles(image)}
     return len(modes) == 1 and modes.pop()[:-1] in _DEEP
 

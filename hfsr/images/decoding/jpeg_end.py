@@ -1,4 +1,4 @@
-"""JPEGs whose end is missing: all their pixels, or the rows that are left."""
+"""Decoding of truncated JPEGs: all pixels, or the rows that are complete."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["CutJpeg", "open_without_end"]
 
 _END = b"\xff\xd9"
 _PADDINGS = (b"", b"\x00" * 256, b"\xa5\x5a" * 128)
-"""What may follow complete pixels without changing them."""
+"""Bytes that can follow complete pixels without changing them."""
 
 
 @dataclass(frozen=True)
 class CutJpeg:
-    """A JPEG without its end.
+    """Truncated JPEG.
 
     Attributes:
         image: loaded; gray below the rows that the file still holds.
-        rows: complete rows from the top; of a progressive file none, unless all are.
+        rows: complete rows from the top; 0 for a progressive file, unless all are complete.
     """
 
     image: Image.Image
@@ -33,11 +33,11 @@ class CutJpeg:
 def open_without_end(encoded: EncodedImage) -> CutJpeg | None:
     """Opens and loads a JPEG that lacks its end marker.
 
-    The decoder fills missing pixels from whatever bytes follow, without an error. So the file is decoded with
+    The decoder fills missing pixels from any bytes that follow, without an error. So the file is decoded with
     several endings: rows that do not depend on the ending are complete.
 
     Returns:
-        None: something else is wrong.
+        None if the file has another defect.
     """
     data = encoded.read_bytes().removesuffix(b"\xff")
     images = []

@@ -1,4 +1,4 @@
-"""Header of a JPEG XL: size, depth and color of the image, and the metadata beside it (ISO/IEC 18181)."""
+"""Header of a JPEG XL: size, depth and color of the image, and its metadata (ISO/IEC 18181)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["JxlHeader", "read_jxl_header"]
 
 _CODESTREAM = b"\xff\x0a"
 _CONTAINER = b"\x00\x00\x00\x0cJXL \r\n\x87\n"
-_LIMIT = 1 << 26  # bytes in which boxes are looked for
+_LIMIT = 1 << 26  # bytes that are searched for boxes
 
 _RATIOS = (None, *(Fraction(*pair) for pair in ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))))
 _SIZE = ((1, 9), (1, 13), (1, 18), (1, 30))  # offset and bits
@@ -24,19 +24,19 @@ _SRGB = (1, 13)  # primaries and transfer
 
 @dataclass(frozen=True)
 class JxlHeader:
-    """What a decoder of pixels does not report.
+    """Properties of a JPEG XL that a pixel decoder does not report.
 
     Attributes:
-        width, height: px, upright: decoders turn the image.
-        bits: per sample.
-        is_floating: its samples are floats.
-        is_animation: there are several frames.
-        is_lossy: it was encoded with loss, or is a JPEG that was packed without loss.
-        color: data of a cICP chunk of PNG; None: sRGB.
-        has_profile: a color profile, or custom primaries, say how the colors are meant.
-        exif: with its "Exif" prefix.
+        width, height: px, upright: decoders rotate the image.
+        bits: bits per sample.
+        is_floating: True if its samples are floats.
+        is_animation: True if there are several frames.
+        is_lossy: True for lossy encoding, and for a JPEG that was repacked without loss.
+        color: data of a cICP chunk of PNG; None for sRGB.
+        has_profile: True if a color profile, or custom primaries, define the colors.
+        exif: EXIF with its "Exif" prefix.
         xmp: an XMP packet.
-        has_packed: metadata that is packed by Brotli.
+        has_packed: True if there is metadata compressed by Brotli.
     """
 
     width: int
@@ -53,13 +53,13 @@ class JxlHeader:
 
 
 def read_jxl_header(file: BinaryIO) -> JxlHeader | None:
-    """Reads the header; None if the file is no JPEG XL.
+    """Reads the header; returns None if the file is not a JPEG XL.
 
     Args:
-        file: open for reading.
+        file: file open for reading.
 
     Raises:
-        EOFError: the header is cut short.
+        EOFError: the header is truncated.
     """
     file.seek(0)
     start = file.read(len(_CONTAINER))
@@ -91,7 +91,7 @@ def read_jxl_header(file: BinaryIO) -> JxlHeader | None:
 
 
 class _Bits:
-    """Reads integers of any number of bits, the lowest bit first."""
+    """Reader of integers with any number of bits, the lowest bit first."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "little")
@@ -99,7 +99,7 @@ class _Bits:
 
     def take(self, count: int) -> int:
         if count > self._left:
-            raise EOFError("its header is cut short")
+            raise EOFError("its header is truncated")
         found = self._value & ((1 << count) - 1)
         self._value >>= count
         self._left -= count
@@ -109,7 +109,7 @@ class _Bits:
         return bool(self.take(1))
 
     def choice(self, *kinds: tuple[int, int]) -> int:
-        """One of four kinds of integers, each by its offset and bits."""
+        """Reads one of four kinds of integers, each given by its offset and bits."""
         offset, bits = kinds[self.take(2)]
         return offset + self.take(bits)
 
@@ -119,7 +119,7 @@ def _codestream(data: bytes) -> JxlHeader:
         raise EOFError("it holds no image")
     bits = _Bits(data[2:])
     width, height = _size(bits)
-    if bits.flag():  # all that follows has its default
+    if bits.flag():  # all following fields have their defaults
         return JxlHeader(width, height)
     if bits.flag():
         orientation = 1 + bits.take(3)
@@ -149,7 +149,7 @@ def _codestream(data: bytes) -> JxlHeader:
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
-    """Width and height."""
+    """Reads width and height."""
     is_small = bits.flag()
 
     def side() -> int:
@@ -191,7 +191,7 @@ def _skip_extra_channel(bits: _Bits) -> None:
 
 
 def _color(bits: _Bits) -> tuple[bytes | None, bool]:
-    """Data of a cICP chunk, and True if that does not describe the colors."""
+    """Reads the data of a cICP chunk; the second value is True if that does not describe the colors."""
     if bits.flag():
         return None, False
     has_profile, space = bits.flag(), bits.choice(*_ENUM)

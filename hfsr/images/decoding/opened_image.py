@@ -1,4 +1,4 @@
-"""An image's file, opened by Pillow: by our limits and not its own, with what is wrong said in words."""
+"""Image files opened by Pillow, with hfsr's limits instead of Pillow's, and with clear error messages."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ __all__ = ["BROKEN", "OpenedImage", "check_size", "limit_lifted", "opened", "pag
 _LARGEST_TIFF = (1 << 32) - (1 << 24)  # bytes; the offsets of a classic TIFF have 32 bit
 
 BROKEN = (Exception,)
-"""What Pillow's decoders raise on broken files. They raise nearly anything (a damaged AVIF RuntimeError), so
-whatever is raised while a file is read is that file's error; `except MemoryError` comes before.
+"""Exceptions of Pillow's decoders on broken files. They raise many types (a damaged AVIF RuntimeError), so
+any exception while a file is read is treated as an error in that file; `except MemoryError` comes before.
 """
 
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """A file whose header is read.
+    """File whose header has been read.
 
     Attributes:
-        image: Pillow's image. With `decodes_tiff`, only its size and its metadata are the file's.
+        image: Pillow's image. With `decodes_tiff`, only its size and its metadata are those of the file.
         tiff: the layout of a TIFF.
-        decodes_tiff: the samples are decoded by `tiff_samples`, as Pillow has no mode for them.
+        decodes_tiff: True if `tiff_samples` decodes the samples, because Pillow has no mode for them.
         png: the chunks of a PNG.
         avif: depth and color of an AVIF.
-        jxl: header of a JPEG XL. Only size and metadata of `image` are the file's.
-        is_full_depth: all bits of its samples are read.
-        notes: what was wrong with the file.
-        in_memory: a caller made the image, or opened and perhaps changed it.
+        jxl: header of a JPEG XL. Only size and metadata of `image` are those of the file.
+        is_full_depth: True if all bits of its samples are read.
+        notes: defects of the file.
+        in_memory: True if a caller created the image, or opened and possibly changed it.
     """
 
     image: Image.Image
@@ -64,7 +64,7 @@ class OpenedImage:
 
     @property
     def pages(self) -> int:
-        """Images that the file holds."""
+        """The number of images in the file."""
         return pages(self.image) if self.tiff is None else self.tiff.pages
 
 
@@ -73,9 +73,9 @@ def opened(path: EncodedImage) -> Iterator[OpenedImage]:
     """Reads the header of a file; Pillow's warnings about damaged EXIF are suppressed.
 
     Raises:
-        ImageError: it is no image, or a TIFF whose samples are not supported.
+        ImageError: the file is not an image, or is a TIFF whose samples are not supported.
     """
-    # from a name, Pillow would map an uncompressed file into memory, and then forgets to turn a TIFF upright
+    # given a name, Pillow would map an uncompressed file into memory, and then not rotate a TIFF upright
     with path.open() as file:
         tiff = read_tiff_layout(file)
         try:
@@ -100,7 +100,7 @@ def opened(path: EncodedImage) -> Iterator[OpenedImage]:
             raise ImageError(f"'{path}' does not fit into memory") from None
         except BROKEN as error:
             formats = ", ".join(_formats())
-            raise ImageError(f"'{path}' is no image: {_guess(path)}; readable are {formats}") from error
+            raise ImageError(f"'{path}' is not an image: {_guess(path)}; readable are {formats}") from error
         with found.image:
             yield found
 
@@ -111,7 +111,7 @@ def _open_by_pillow(file: BinaryIO) -> Image.Image:
 
 
 def _open_jxl(header: JxlHeader) -> OpenedImage:
-    """An image of this size and metadata, whose pixels are not there."""
+    """Returns an image of this size and metadata, without pixels."""
     image = _open_by_pillow(io.BytesIO(b"P5 %d %d 255\n" % (header.width, header.height)))
     image.format = "JXL"
     notes = []
@@ -119,7 +119,7 @@ def _open_jxl(header: JxlHeader) -> OpenedImage:
         if value:
             image.info[key] = value
     if header.has_profile:
-        notes.append("its color profile cannot be read: its colors were taken as sRGB")
+        notes.append("its color profile cannot be read: its colors were interpreted as sRGB")
     if header.has_packed:
         notes.append("its compressed metadata were left out")
     return OpenedImage(image, jxl=header, is_full_depth=True, notes=tuple(notes))
@@ -133,18 +133,18 @@ def _open_tiff(file: BinaryIO, tiff: TiffLayout) -> OpenedImage:
     """
     tiff.check_samples()
     if not needs_own_decoding(tiff):
-        # Pillow reads no big-endian BigTIFF, and makes EXIF of every BigTIFF's tags that no program reads
+        # Pillow reads no big-endian BigTIFF, and writes EXIF that no program reads from the tags of a BigTIFF
         source = io.BytesIO(tiff.rewritten({})) if tiff.is_big and tiff.size < _LARGEST_TIFF else file
         try:
             return OpenedImage(_open_by_pillow(source), tiff)
         except BROKEN:
-            check_own_decoding(tiff)  # says what the file is where neither Pillow nor hfsr has a decoder
+            check_own_decoding(tiff)  # describes the file if neither Pillow nor hfsr has a decoder
     check_own_decoding(tiff)
     return OpenedImage(_open_by_pillow(io.BytesIO(tiff.as_gray())), tiff, decodes_tiff=True)
 
 
 def check_size(path: EncodedImage, source: OpenedImage, max_pixels: int) -> None:
-    """Refuses what is too large to decode, and what moves."""
+    """Raises ImageError for images that are too large to decode, and for animations."""
     image = source.image
     pixels = image.width * image.height
     if pixels > max_pixels:
@@ -153,26 +153,26 @@ def check_size(path: EncodedImage, source: OpenedImage, max_pixels: int) -> None
             "raise the limit (--max-pixels) if you trust the file"
         )
     if source.jxl is not None and source.jxl.is_animation:
-        raise ImageError(f"'{path}' is an animation; take the frames out first, images stand still")
+        raise ImageError(f"'{path}' is an animation, which is not supported; extract the frames first")
     count = source.pages
     if count > 1 and image.format in {"GIF", "PNG", "WEBP", "AVIF"}:
         raise ImageError(
-            f"'{path}' is an animation of {count} frames; take the frames out first, images stand still"
+            f"'{path}' is an animation of {count} frames, which is not supported; extract the frames first"
         )
 
 
 def pages(image: Image.Image) -> int:
-    """How many images a file holds."""
+    """Returns the number of images in a file."""
     try:
         with quiet():
             return int(getattr(image, "n_frames", 1))
     except BROKEN:
-        return 1  # the pages after a damaged one cannot be counted; the first is read, or fails by itself
+        return 1  # the pages after a damaged one cannot be counted; the first is read, or raises an error
 
 
 @contextmanager
 def _more_tiff_layouts() -> Iterator[None]:
-    """Lets Pillow open what `deep_samples` decodes; only while `quiet` keeps other threads out."""
+    """Lets Pillow open the layouts that `deep_samples` decodes; only while `quiet` holds its lock."""
     TiffImagePlugin.OPEN_INFO.update(TIFF_LAYOUTS)
     try:
         yield
@@ -198,7 +198,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-# --- what belongs to the whole process ---
+# --- settings of the whole process ---
 
 _lock = threading.Lock()
 _quiet_lock = threading.RLock()
@@ -208,7 +208,7 @@ _saved_limit: int | None = None
 
 @contextmanager
 def limit_lifted() -> Iterator[None]:
-    """Our limit stands in for Pillow's, which is one for the whole process and warns before it raises."""
+    """Disables Pillow's size limit, which is global and warns before it raises; hfsr's limit replaces it."""
     global _readers, _saved_limit
     with _lock:
         if _readers == 0:
@@ -225,7 +225,7 @@ def limit_lifted() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Holds back Pillow's warnings, one thread at a time, as Python's filters belong to the whole process."""
+    """Suppresses Pillow's warnings, one thread at a time, because Python's warning filters are global."""
     with _quiet_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""Chunks of a PNG beside its pixels, read without the limits and checks over which Pillow refuses a file."""
+"""Chunks of a PNG other than its pixels, read without Pillow's limits and checks, which refuse files."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ __all__ = ["COLOR_CHUNKS", "PngChunks", "read_png_chunks", "text_keywords"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LIMIT = 64 << 20
-"""Bytes of a profile or of XMP that are decompressed at most."""
+"""Maximum decompressed bytes of a profile or of XMP."""
 _PILLOW_LIMIT = 1 << 20
-"""Bytes of a compressed text or profile over which Pillow refuses the whole file."""
+"""Bytes of a compressed text or profile above which Pillow refuses the whole file."""
 _PILLOW_TEXTS = 32 << 20
-"""Bytes of all texts, half of what Pillow allows."""
+"""Maximum bytes of all texts, half of Pillow's limit."""
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _XMP = b"XML:com.adobe.xmp\0"
 _STALE_TEXTS = (b"XML:com.adobe.xmp", b"Raw profile type", b"Thumb::", b"exif:", b"tiff:", b"png:", b"icc:")
-"""Beginnings of keywords whose texts are written anew, or describe the source's file (ImageMagick's)."""
+"""Prefixes of keywords whose texts are rewritten, or describe the source file (ImageMagick's)."""
 
 COLOR_CHUNKS = (b"cICP", b"mDCV", b"cLLI", b"gAMA", b"cHRM")
-"""Chunks that say how the numbers are to be shown, beside the profile and `sRGB`."""
+"""Chunks that define the color space of the samples, in addition to the profile and `sRGB`."""
 _LENGTHS = {b"cICP": 4, b"mDCV": 24, b"cLLI": 8, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9}
 _MATTERS = {b"tRNS", b"iCCP", b"eXIf", b"iTXt", b"pHYs", b"sRGB", *COLOR_CHUNKS}
-"""Chunks without which the result looks or says otherwise."""
+"""Chunks without which the result looks different or has other metadata."""
 
 
 @dataclass
 class PngChunks:
-    """The chunks of a PNG that hfsr reads itself.
+    """Chunks of a PNG that hfsr reads itself.
 
     Attributes:
         depth: bits per sample.
         color_type: 0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGB and alpha.
-        key: the sample or samples that are transparent; None: none, or a palette's.
+        key: the sample or samples that are transparent; None if there are none, or for a palette.
         color: chunks of `COLOR_CHUNKS`, and sRGB, by name.
         icc: the profile, decompressed.
         xmp: the XMP packet, decompressed.
-        texts: chunks of text that hold for any copy of the image, by name and data as the file has them.
-        notes: what was left out.
-        hidden: offsets of the chunks that Pillow must not see.
+        texts: text chunks that apply to any copy of the image, by name and data as in the file.
+        notes: notes of the chunks that were left out.
+        hidden: offsets of the chunks that Pillow must not read.
     """
 
     depth: int = 8
@@ -56,13 +56,13 @@ class PngChunks:
     hidden: set[int] = field(default_factory=set)
 
     def hide(self, name: bytes, at: int) -> None:
-        """Leaves a damaged chunk out, with a note if it mattered."""
+        """Leaves a damaged chunk out, with a note if it changes the result."""
         self.hidden.add(at)
         if name in _MATTERS:
             self.notes.append(f"its damaged chunk {name.decode('latin-1')} was left out")
 
     def for_pillow(self, file: BinaryIO) -> BinaryIO:
-        """The file, or a copy without the chunks over which Pillow refuses it."""
+        """Returns the file, or a copy without the chunks for which Pillow refuses it."""
         if not self.hidden:
             return file
         file.seek(0)
@@ -77,10 +77,10 @@ class PngChunks:
 
 
 def read_png_chunks(file: BinaryIO) -> PngChunks | None:
-    """Reads all chunks but the pixels; what is damaged beyond the first chunks is left to Pillow.
+    """Reads all chunks except the pixels; Pillow reports damage after the first chunks.
 
     Returns:
-        None: the file is no PNG.
+        None if the file is not a PNG.
     """
     file.seek(0)
     if file.read(len(_SIGNATURE)) != _SIGNATURE:
@@ -132,7 +132,7 @@ def _take(chunks: PngChunks, name: bytes, data: bytes, at: int) -> None:
         if len(data) < 2 * count:
             chunks.hide(name, at)
             return
-        # only the bits that a sample has count
+        # only the bits that a sample has are compared
         values = [value & ((1 << chunks.depth) - 1) for value in struct.unpack_from(f">{count}H", data)]
         chunks.key = values[0] if count == 1 else tuple(values)
     elif _LENGTHS.get(name, len(data)) != len(data):
@@ -142,14 +142,14 @@ def _take(chunks: PngChunks, name: bytes, data: bytes, at: int) -> None:
 
 
 def _take_text(chunks: PngChunks, name: bytes, data: bytes, at: int) -> int:
-    """Reads a text for the sake of XMP, and hides it if Pillow would not stand it; returns its bytes."""
+    """Reads a text chunk to find XMP, and hides it if Pillow would refuse it; returns its size in bytes."""
     is_xmp = name == b"iTXt" and data.startswith(_XMP)
     text: bytes | None = data
     if name == b"zTXt":
         text = _inflated(data.partition(b"\0")[2][1:])
     elif name == b"iTXt":
         flags, _, rest = data.partition(b"\0")[2][:2], b"", data.partition(b"\0")[2][2:]
-        body = rest.partition(b"\0")[2].partition(b"\0")[2]  # behind the language and the translated keyword
+        body = rest.partition(b"\0")[2].partition(b"\0")[2]  # after the language and the translated keyword
         text = _inflated(body) if flags[:1] == b"\1" else body
     if is_xmp:
         chunks.xmp = text
@@ -164,13 +164,13 @@ def _take_text(chunks: PngChunks, name: bytes, data: bytes, at: int) -> int:
 
 
 def text_keywords(texts: tuple[tuple[bytes, bytes], ...]) -> list[str]:
-    """Keywords of chunks of text, each once."""
+    """Returns the keywords of text chunks, each once."""
     found = (data.partition(b"\0")[0].decode("latin-1") for _, data in texts)
     return list(dict.fromkeys(found))
 
 
 def _inflated(data: bytes) -> bytes | None:
-    """Decompressed bytes; None if they are damaged or over the limit."""
+    """Decompresses bytes; returns None if they are damaged or above the limit."""
     stream = zlib.decompressobj()
     try:
         found = stream.decompress(data, _LIMIT)

@@ -1,4 +1,4 @@
-"""Directories of tags, as TIFF, BigTIFF and EXIF have them: read and written as bytes, without conversion."""
+"""Tag directories of TIFF, BigTIFF and EXIF, read and written as bytes, without conversion."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _MOST_ENTRIES = 65_535
 
 @dataclass(frozen=True)
 class Entry:
-    """One tag of a directory.
+    """Tag of a directory.
 
     Attributes:
         kind: TIFF's number of the type.
-        count: values.
-        data: the values as bytes, or the offset at which they lie in the file.
+        count: number of values.
+        data: the values as bytes, or their offset in the file.
     """
 
     kind: int
@@ -61,18 +61,18 @@ def read_directory(
     """Reads the entries of a directory.
 
     Args:
-        file: open for reading.
-        offset: of the directory.
+        file: file open for reading.
+        offset: offset of the directory.
         order: byte order, "<" or ">".
-        is_big: offsets have 64 bit.
-        size: bytes of the file.
+        is_big: True if offsets have 64 bit.
+        size: size of the file in bytes.
 
     Returns:
-        The entries, the offset of the next directory (0: none), and the number of entries that were left out,
-        of an unknown type or reaching beyond the file.
+        The entries, the offset of the next directory (0: none), and the number of entries that were left out
+        because their type is unknown or their values exceed the file.
 
     Raises:
-        struct.error: the directory is cut short.
+        struct.error: the directory is truncated.
     """
     number, room, head = ("Q", 8, 8) if is_big else ("I", 4, 2)
     if offset >= size:
@@ -100,10 +100,10 @@ def read_directory(
 
 
 def data_of(file: BinaryIO, entry: Entry) -> bytes:
-    """Values of an entry as bytes.
+    """Returns the values of an entry as bytes.
 
     Raises:
-        ImageError: the file ends before.
+        ImageError: the file ends before the values do.
     """
     if isinstance(entry.data, bytes):
         return entry.data
@@ -111,15 +111,15 @@ def data_of(file: BinaryIO, entry: Entry) -> bytes:
     file.seek(entry.data)
     data = file.read(size)
     if len(data) < size:
-        raise ImageError("its tags are cut short")
+        raise ImageError("its tags are truncated")
     return data
 
 
 def narrowed(entry: Entry, order: str) -> Entry:
-    """An entry that is loaded, with 64-bit integers as 32-bit ones.
+    """Converts the 64-bit integers of a loaded entry to 32 bit.
 
     Raises:
-        struct.error: a number has no room in 32 bit.
+        struct.error: a number exceeds 32 bit.
     """
     if entry.kind not in _NARROW_TYPES or not isinstance(entry.data, bytes):
         return entry
@@ -129,7 +129,7 @@ def narrowed(entry: Entry, order: str) -> Entry:
 
 
 def reordered(entry: Entry) -> Entry:
-    """An entry that is loaded, in the other byte order."""
+    """Converts a loaded entry to the other byte order."""
     size = _NUMBER_BYTES.get(entry.kind, _TYPE_BYTES[entry.kind])
     if size == 1 or not isinstance(entry.data, bytes):
         return entry
@@ -137,11 +137,11 @@ def reordered(entry: Entry) -> Entry:
 
 
 class DirectoryWriter:
-    """Packs classic directories and their values one after another.
+    """Writer that packs classic directories and their values one after another.
 
     Args:
         order: byte order, "<" or ">".
-        start: offset in the file at which the packed bytes will lie, even.
+        start: offset of the packed bytes in the file, an even number.
     """
 
     def __init__(self, order: str, start: int) -> None:
@@ -151,7 +151,7 @@ class DirectoryWriter:
 
     @property
     def packed(self) -> bytes:
-        """All that was added, from `start` on."""
+        """Returns all added bytes, from `start` on."""
         return b"".join(self._parts)
 
     def add(self, data: bytes) -> int:
@@ -162,7 +162,7 @@ class DirectoryWriter:
         return offset
 
     def add_directory(self, entries: Mapping[int, Entry]) -> int:
-        """Appends a directory of loaded entries behind its values and returns its offset."""
+        """Appends a directory of loaded entries after its values and returns its offset."""
         fields = []
         for tag, entry in sorted(entries.items()):
             data = entry.data

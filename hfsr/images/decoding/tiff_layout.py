@@ -1,7 +1,7 @@
-"""The tags of a TIFF or BigTIFF that say what its samples mean, and a rewritten file that Pillow can open.
+"""Tags of a TIFF or BigTIFF that define its samples, and a rewritten file that Pillow can open.
 
-Pillow chooses a mode by a table of known layouts; a layout that is missing there, or that is there under a
-mode of another range, is read by `tiff_samples` instead.
+Pillow chooses a mode from a table of known layouts; `tiff_samples` reads the layouts that are missing there,
+or that have a mode of another range there.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ _MOST_PAGES = 10_000
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """The first image of a TIFF: its tags, read from an open file when they are asked for."""
+    """First image of a TIFF: its tags, read from an open file on demand."""
 
     file: BinaryIO
     order: str
     """Byte order, "<" or ">"."""
     is_big: bool
     size: int
-    """Bytes of the file."""
+    """Size of the file in bytes."""
     entries: Mapping[int, Entry]
     pages: int
 
     def values(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-        """Integers of a tag, or the default if it is missing or of another type."""
+        """Returns the integers of a tag, or the default if it is missing or of another type."""
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in _INTEGERS:
             return default
         return self.integers(entry)
 
     def value(self, tag: int, default: int) -> int:
-        """First integer of a tag."""
+        """Returns the first integer of a tag."""
         return (*self.values(tag), default)[0]
 
     @property
@@ -87,14 +87,14 @@ class TiffLayout:
 
     @property
     def colors(self) -> int:
-        """Samples of a pixel that are color, without extra samples."""
+        """Color samples per pixel, without extra samples."""
         return {0: 1, 1: 1, 3: 1, 4: 1, 5: 4}.get(self.value(PHOTOMETRIC, 0), 3)
 
     @property
     def extra(self) -> tuple[int, ...]:
-        """Meaning of each extra sample: 0 unspecified, 1 alpha multiplied in, 2 alpha."""
+        """Meaning of each extra sample: 0 unspecified, 1 premultiplied alpha, 2 alpha."""
         count = max(self.samples - self.colors, 0)
-        # without the tag, a single extra sample is alpha to most programs
+        # without the tag, most programs interpret a single extra sample as alpha
         found = self.values(EXTRA, (2,) if count == 1 else ())
         return (*found, *(0,) * count)[:count]
 
@@ -108,15 +108,15 @@ class TiffLayout:
         return f"TIFF, {name}{beside}, {' and '.join(map(str, depths))} bit"
 
     def color_notes(self) -> list[str]:
-        """Notes of tags that say how the numbers are to be shown, where no profile does."""
+        """Returns notes of tags that define the color space, which apply if there is no profile."""
         found = [name for tag, name in _COLOR_TAGS.items() if tag in self.entries]
         return [f"its color tags ({', '.join(found)}) were left out"] if found else []
 
     def check_samples(self) -> None:
-        """Refuses samples whose black and white no tag defines, and previews of camera raw files.
+        """Raises ImageError for samples without a defined black and white, and previews of camera raw files.
 
         Raises:
-            ImageError: says what the samples are.
+            ImageError: the samples are not supported; the message describes them.
         """
         kinds = {kind for kind in self.formats if kind in _FORMAT_NAMES}
         if _DNG_VERSION in self.entries or "raw" in _PHOTOMETRIC_NAMES.get(self.value(PHOTOMETRIC, 0), ""):
@@ -137,7 +137,7 @@ class TiffLayout:
             )
 
     def rewritten(self, replaced: Mapping[int, tuple[int, ...]], dropped: Collection[int] = ()) -> bytes:
-        """The file as a classic TIFF with one image and other tags.
+        """Returns the file as a classic TIFF with one image and other tags.
 
         Args:
             replaced: new integers by tag.
@@ -161,20 +161,20 @@ class TiffLayout:
         return b"".join((head, data[8:], bytes(len(data) % 2), writer.packed))
 
     def as_gray(self) -> bytes:
-        """The file as an 8-bit gray TIFF of the same size and with the same metadata, without samples."""
+        """Returns an 8-bit gray TIFF of the same size and with the same metadata, without samples."""
         replaced = {BITS: (8,), PHOTOMETRIC: (1,), SAMPLES: (1,), COMPRESSION: (1,), PLANAR: (1,)}
         tiled = (TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS)
         replaced |= {OFFSETS: (8,), COUNTS: (self.value(WIDTH, 0) * self.value(HEIGHT, 0) & 0xFFFFFFFF,)}
         return self.rewritten(replaced, (*tiled, STRIP_ROWS, EXTRA, FORMAT, PREDICTOR))
 
     def loaded(self, entry: Entry) -> Entry:
-        """An entry with its values."""
+        """Returns an entry with its values."""
         return Entry(entry.kind, entry.count, data_of(self.file, entry))
 
     def _sub_directories(self, writer: DirectoryWriter, entries: dict[int, Entry], depth: int) -> None:
-        """Rewrites the directories of EXIF and GPS, as a BigTIFF's are not those of a classic TIFF."""
+        """Rewrites the directories of EXIF and GPS, whose format differs between BigTIFF and classic TIFF."""
         for tag in (_EXIF_IFD, _GPS_IFD, _INTEROP_IFD):
-            if tag in entries and depth < 2:  # EXIF nests no deeper
+            if tag in entries and depth < 2:  # EXIF has no deeper nesting
                 offset = self.integers(entries.pop(tag))[0]
                 found, _, _ = read_directory(self.file, offset, self.order, is_big=True, size=self.size)
                 inner = {each: narrowed(self.loaded(entry), self.order) for each, entry in found.items()}
@@ -185,7 +185,7 @@ class TiffLayout:
                 entries.pop(tag, None)
 
     def integers(self, entry: Entry) -> tuple[int, ...]:
-        """Integers of an entry."""
+        """Returns the integers of an entry."""
         return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.kind]}", data_of(self.file, entry))
 
     def _per_sample(self, tag: int, default: int) -> tuple[int, ...]:
@@ -198,7 +198,7 @@ def read_tiff_layout(file: BinaryIO) -> TiffLayout | None:
     """Reads the first directory of a TIFF.
 
     Returns:
-        None: the file is no TIFF, or its directory is damaged.
+        None if the file is not a TIFF, or its directory is damaged.
     """
     file.seek(0)
     head = file.read(16)
@@ -225,7 +225,7 @@ def read_tiff_layout(file: BinaryIO) -> TiffLayout | None:
 
 
 def _count_pages(file: BinaryIO, offset: int, order: str, is_big: bool, size: int) -> int:
-    """Directories in the chain that begins at an offset; damage or a loop ends it."""
+    """Counts the directories in the chain that begins at an offset; damage or a loop ends the chain."""
     seen: set[int] = set()
     while 0 < offset < size and offset not in seen and len(seen) < _MOST_PAGES:
         seen.add(offset)

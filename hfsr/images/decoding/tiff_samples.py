@@ -1,7 +1,7 @@
-"""Samples of TIFFs that Pillow has no mode for: any depth up to 16 bit, and floats, with extra channels.
+"""Samples of TIFFs for which Pillow has no mode: any depth up to 16 bit, and floats, with extra channels.
 
-Pillow (by libtiff) decompresses: the rows of the file are presented to it as 8-bit gray, as wide as a row has
-bytes. What the bytes mean is decoded here.
+Pillow (with libtiff) decompresses the rows of the file as 8-bit gray, as wide as a row has bytes. This module
+decodes the bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BAND = 1 << 22  # bits unpacked at once
 
 
 def needs_own_decoding(layout: TiffLayout) -> bool:
-    """Returns True for layouts that Pillow opens under a mode of another range, or with one plane alone."""
+    """Returns True for layouts that Pillow opens in a mode of another range, or with one plane only."""
     depth = max(layout.bits)
     if layout.is_floating:
         return True
@@ -38,7 +38,7 @@ def needs_own_decoding(layout: TiffLayout) -> bool:
 
 
 def check_own_decoding(layout: TiffLayout) -> None:
-    """Raises ImageError, which says what the file is, for layouts that `read_samples` does not decode."""
+    """Raises ImageError, which describes the file, for layouts that `read_samples` does not decode."""
     compression = layout.value(tags.COMPRESSION, 1)
     if layout.value(tags.PHOTOMETRIC, 0) not in (0, 1, 2) or len(set(layout.bits)) > 1:
         raise ImageError(f"its layout is not supported ({layout.description}); convert it to RGB")
@@ -49,15 +49,16 @@ def check_own_decoding(layout: TiffLayout) -> None:
         raise ImageError(f"it is compressed by {name} ({layout.description}); save it with LZW or deflate")
     if layout.value(tags.PREDICTOR, 1) == 2 and layout.bits[0] not in (8, 16):
         raise ImageError(
-            f"it stores differences of samples of {layout.bits[0]} bit, which no program decodes alike"
+            f"it stores differences of {layout.bits[0]}-bit samples, which programs decode differently; "
+            "save it without a predictor"
         )
 
 
 def read_samples(layout: TiffLayout) -> NDArray:
-    """Samples of the first image as the file holds them.
+    """Reads the samples of the first image as stored in the file.
 
     Returns:
-        uint8 or uint16, the smaller one that holds the depth, or float32, shape (H, W, samples per pixel).
+        uint8 or uint16, the smaller type that fits the depth, or float32, shape (H, W, samples per pixel).
 
     Raises:
         ImageError: see `check_own_decoding`.
@@ -71,15 +72,15 @@ def read_samples(layout: TiffLayout) -> NDArray:
 
 
 def split_samples(layout: TiffLayout, samples: NDArray) -> tuple[NDArray, NDArray | None]:
-    """Color and alpha.
+    """Separates color and alpha.
 
     Args:
-        layout: of the file.
+        layout: layout of the file.
         samples: from `read_samples`.
 
     Returns:
         RGB (H, W, 3) or gray (H, W), and alpha (H, W) or None, in the full range of uint8 or uint16; floats
-        as they are.
+        unchanged.
     """
     peak: float = 1.0
     if not layout.is_floating:
@@ -101,7 +102,7 @@ def split_samples(layout: TiffLayout, samples: NDArray) -> tuple[NDArray, NDArra
 
 
 def extra_channel_notes(layout: TiffLayout) -> tuple[str, ...]:
-    """Notes of channels that are neither color nor the transparency that is kept."""
+    """Returns notes of channels that are neither color nor the transparency that is kept."""
     kinds = layout.extra
     count = len(kinds) - any(kind in (1, 2, 999) for kind in kinds)
     if not count:
@@ -111,7 +112,7 @@ def extra_channel_notes(layout: TiffLayout) -> tuple[str, ...]:
 
 
 def _read_plane(layout: TiffLayout, plane: int, samples: int) -> NDArray:
-    """One plane, shape (H, W, samples)."""
+    """Reads one plane, shape (H, W, samples)."""
     width, height = layout.value(tags.WIDTH, 0), layout.value(tags.HEIGHT, 0)
     is_tiled = tags.TILE_OFFSETS in layout.entries
     piece_width = layout.value(tags.TILE_WIDTH, 0) if is_tiled else width
@@ -150,7 +151,7 @@ def _read_plane(layout: TiffLayout, plane: int, samples: int) -> NDArray:
 
 
 def _unpack(rows: NDArray[np.uint8], layout: TiffLayout, count: int) -> NDArray:
-    """Integers of packed rows (..., bytes): `count` per row."""
+    """Unpacks the integers of packed rows (..., bytes): `count` per row."""
     depth = layout.bits[0]
     if depth == 8:
         return rows[..., :count]
@@ -166,7 +167,7 @@ def _unpack(rows: NDArray[np.uint8], layout: TiffLayout, count: int) -> NDArray:
 
 
 def _floats(rows: NDArray[np.uint8], layout: TiffLayout, count: int, samples: int) -> NDArray[np.float32]:
-    """Floats of rows (..., bytes): `count` per row.
+    """Decodes the floats of rows (..., bytes): `count` per row.
 
     With predictor 3, a row holds the first bytes of all values, then the second ones, the most significant
     first, as differences from byte to byte of the same sample.
@@ -188,7 +189,7 @@ def _floats(rows: NDArray[np.uint8], layout: TiffLayout, count: int, samples: in
 
 
 def _to_full_range(samples: NDArray, depth: int) -> NDArray:
-    """Samples of `depth` bits in the full range of their type."""
+    """Scales samples of `depth` bits to the full range of their type."""
     peak = np.iinfo(samples.dtype).max
     white = (1 << depth) - 1
     if white == peak:

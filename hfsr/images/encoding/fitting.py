@@ -1,4 +1,4 @@
-"""What a format has no room for, found before the work: left out of the image, each with a note."""
+"""Adaptation of an image to its output format: unsupported content is left out, with notes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hfsr.images.metadata.exif import without_maker_note
 
 __all__ = ["fitted"]
 
-_SAYS_NOTHING = ((72, 72), (96, 96))  # px per inch that programs write when they know none
+_SAYS_NOTHING = ((72, 72), (96, 96))  # px per inch that programs write if they do not know the value
 
 
 def fitted(image: LoadedImage, format_name: str) -> LoadedImage:
-    """The image with the metadata that a format can hold; the pixels stay as they are.
+    """Returns the image with the metadata that a format can hold; the pixels are unchanged.
 
     Args:
-        image: to be written.
+        image: the image to be written.
         format_name: Pillow's name of the format.
 
     Returns:
-        The same image, with a note for each thing that was left out or will be rounded.
+        The same image, with a note for each property that was left out or will be rounded.
     """
     kind = FORMATS[format_name]
     if image.bits == 32 and 32 not in kind.bits:
@@ -35,15 +35,15 @@ def fitted(image: LoadedImage, format_name: str) -> LoadedImage:
         image, note = _with_profile(image, kind)
         notes.append(note)
     if image.bits not in kind.bits:
-        notes.append(f"{image.bits} bit was rounded to {max(kind.bits)}, all that {kind.name} holds")
+        notes.append(f"{image.bits} bit was rounded to {max(kind.bits)}, the maximum of {kind.name}")
     texts = image.texts if kind.png_chunks else ()
     if image.texts and not texts:
         names = some_of(text_keywords(image.texts), 4)
-        notes.append(f"its PNG texts ({names}) were left out: {kind.name} has no place for them")
+        notes.append(f"its PNG texts ({names}) were left out: {kind.name} cannot store them")
     dpi = image.dpi
     if dpi is not None and not kind.dpi:
         if all(abs(dpi[0] - x) + abs(dpi[1] - y) > 0.1 for x, y in _SAYS_NOTHING):
-            notes.append(f"its resolution was left out: {kind.name} has no place for it")
+            notes.append(f"its resolution was left out: {kind.name} cannot store it")
         dpi = None
     kept: list[bytes | None] = []
     for name, data, room in (
@@ -62,11 +62,11 @@ def fitted(image: LoadedImage, format_name: str) -> LoadedImage:
 
 
 def _with_profile(image: LoadedImage, kind: ImageFormat) -> tuple[LoadedImage, str]:
-    """The image with a profile in place of color chunks, where one can say the same."""
+    """Replaces color chunks by an equivalent profile, if there is one."""
     meant = describe_color(image.color)
     profile = profile_of(image.color, gray=image.is_gray) if kind.icc and image.icc is None else None
     if profile is None:
-        note = f"its color is meant as {meant}, which {kind.name} cannot say: it looks different; choose .png"
+        note = f"its color ({meant}) was left out: {kind.name} cannot store it, it looks different; use .png"
         return replace(image, color=()), note
     return replace(image, color=(), icc=profile), f"its color ({meant}) was described by a color profile"
 
@@ -77,7 +77,7 @@ def _fitted_exif(exif: bytes | None, kind: ImageFormat) -> tuple[bytes | None, l
     if kind.exif:
         try:
             shorter = without_maker_note(exif)
-        except ImageError:  # of an image that a caller made
+        except ImageError:  # the EXIF of an image that a caller created
             shorter = b""
         if shorter and len(shorter) <= kind.exif:
             return shorter, [_left_out("the MakerNote of its EXIF", exif, kind.exif, kind)]
@@ -87,4 +87,4 @@ def _fitted_exif(exif: bytes | None, kind: ImageFormat) -> tuple[bytes | None, l
 def _left_out(what: str, data: bytes, room: int, kind: ImageFormat) -> str:
     if room:
         return f"{what} was left out: {kind.name} holds {room:,} bytes of it, not {len(data):,}"
-    return f"{what} was left out: {kind.name} has no place for it"
+    return f"{what} was left out: {kind.name} cannot store it"

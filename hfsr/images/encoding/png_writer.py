@@ -1,4 +1,4 @@
-"""PNG written a few rows at a time, 8 or 16 bit: a result never has to be in memory as a whole."""
+"""PNG written a few rows at a time, 8 or 16 bit: a result is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["PngWriter"]
 
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _BAND = 1 << 18  # bytes filtered at once: the temporaries stay in the processor's cache
-_INCH = 0.0254  # metres
+_INCH = 0.0254  # meters
 
 
 class PngWriter(RowWriter):
-    """A `RowWriter` of PNG, which has no place for IPTC."""
+    """`RowWriter` of PNG, which cannot store IPTC."""
 
     def _begin(self) -> None:
         self._above = np.zeros(self._row_bytes, np.uint8)
@@ -74,7 +74,7 @@ class PngWriter(RowWriter):
 
 
 def _paeth(left: NDArray, above: NDArray, corner: NDArray) -> NDArray[np.uint8]:
-    """PNG's filter 4: whichever of three neighbors is nearest to left + above - corner."""
+    """Predicts by PNG's filter 4: the one of three neighbors that is nearest to left + above - corner."""
     to_left, to_above = np.abs(above - corner), np.abs(left - corner)
     to_corner = np.abs(left + above - 2 * corner)
     nearest = np.where(to_above <= to_corner, above, corner)

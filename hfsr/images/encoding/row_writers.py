@@ -1,4 +1,4 @@
-"""What the writers of rows have in common: one image, from top to bottom, to an open file."""
+"""Base class of the row writers, which write one image from top to bottom to an open file."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ["RowWriter"]
 
 
 class RowWriter(ABC):
-    """Writes one image to an open file; `close` ends it, and is where a missing row shows.
+    """Writer of one image to an open file; `close` ends the file and detects missing rows.
 
     Args:
-        file: open for writing in binary, at its start, seekable; it is left open.
+        file: file open for writing in binary, at its start, seekable; it is not closed.
         width: px.
         height: px.
-        channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha (alpha not multiplied in).
-        bits: per channel, 8 or 16; 32 are floats.
+        channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha (not premultiplied).
+        bits: bits per channel, 8 or 16; 32 are floats.
         icc: the color profile.
-        exif: as Pillow gives it, with or without its "Exif" prefix.
+        exif: EXIF as returned by Pillow, with or without its "Exif" prefix.
         xmp: an XMP packet, UTF-8.
-        iptc: IPTC-IIM records, where the format has a place for them.
-        dpi: px per inch across and down.
-        color: chunks of PNG that say how the numbers are to be shown, by name and data.
-        texts: chunks of text of a PNG, by name and data.
-        level: effort of compression, 0 to 9.
+        iptc: IPTC-IIM records, if the format can store them.
+        dpi: horizontal and vertical px per inch.
+        color: chunks of PNG that define the color space, by name and data.
+        texts: text chunks of a PNG, by name and data.
+        level: compression level, 0 to 9.
 
     Raises:
-        ImageError: other channels or bits.
+        ImageError: `channels` or `bits` have another value.
     """
 
     allowed_bits: tuple[int, ...] = (8, 16)
@@ -71,10 +71,10 @@ class RowWriter(ABC):
         """Appends rows.
 
         Args:
-            rows: uint8, uint16 or float32 as `bits` says, shape (n, width) or (n, width, channels).
+            rows: uint8, uint16 or float32 according to `bits`, shape (n, width) or (n, width, channels).
 
         Raises:
-            ImageError: another shape or dtype, more rows than the image has, or more than the format holds.
+            ImageError: the shape or dtype differs, or there are more rows than the image or the format holds.
         """
         width, channels = self._width, self._channels
         if rows.dtype != self._dtype or rows.shape[1:] not in {(width, channels)[: rows.ndim - 1]}:
@@ -102,12 +102,12 @@ class RowWriter(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Writes what comes before the rows."""
+        """Writes the content before the rows."""
 
     @abstractmethod
     def _append(self, rows: NDArray) -> None:
-        """Writes rows that belong to the image, (n, width, channels)."""
+        """Writes rows of the image, (n, width, channels)."""
 
     @abstractmethod
     def _end(self) -> None:
-        """Writes what comes after the rows."""
+        """Writes the content after the rows."""

@@ -1,4 +1,4 @@
-"""The place of a new file: whether it can be written, and writing it all or nothing."""
+"""Target path of a new file: check that it can be written, and atomic writing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["check_place", "replacing"]
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file beside `path`, open for writing: it takes its place if the block ends well, or vanishes.
+    """Yields a new file in the folder of `path`, which replaces `path` on success, else is removed.
 
     Raises:
-        ImageError: the place cannot be written (no such folder, a folder, no permission, disk full).
+        ImageError: the path cannot be written (no such folder, a folder, no permission, disk full).
     """
     path = Path(path)
     check_place(path)
-    # a name of its own, so that two runs with one target do not meet; short, as names have a largest length
+    # a unique name, so that two runs with one target do not collide; short, because the length is limited
     part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
@@ -40,7 +40,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def check_place(path: Path) -> None:
-    """Says before the work why no file can be written there: a folder, a device, no permission."""
+    """Raises ImageError before the work if no file can be written: a folder, a device, no permission."""
     try:
         kind = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -48,18 +48,18 @@ def check_place(path: Path) -> None:
         return
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ImageError(f"'{path}' cannot be written ({reason}); choose another place") from error
+        raise ImageError(f"'{path}' cannot be written ({reason}); choose another path") from error
     if stat.S_ISDIR(kind):
         raise ImageError(f"'{path}' is a folder; name a file in it")
     if not stat.S_ISREG(kind):
         raise ImageError(f"'{path}' is a device or a pipe; name a file")
     if not kind & 0o222:
-        raise ImageError(f"'{path}' is there and write-protected; choose another place, or unprotect it")
+        raise ImageError(f"'{path}' exists and is write-protected; choose another path, or unprotect it")
     _check_folder(path)
 
 
 def _check_folder(path: Path) -> None:
     if not path.parent.is_dir():
-        raise ImageError(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it first")
+        raise ImageError(f"'{path}' cannot be written: there is no folder '{path.parent}'; create it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ImageError(f"'{path}' cannot be written (Permission denied); choose another folder")

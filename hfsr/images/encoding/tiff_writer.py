@@ -1,8 +1,8 @@
-"""TIFF written a few rows at a time, 8 or 16 bit or floats, gray or color, with or without alpha: no library
-that hfsr needs anyway writes 16-bit color.
+"""TIFF written a few rows at a time, 8 or 16 bit or floats, gray or color, with or without alpha.
 
-Baseline TIFF in strips, little endian, deflate with horizontal differences (Adobe's compression 8, predictor
-2; 3 for floats), as every program of the last twenty years reads it.
+No required dependency of hfsr writes 16-bit color. The files are baseline TIFF in strips, little endian,
+deflate with horizontal differences (Adobe's compression 8, predictor 2; 3 for floats), which every program of
+the last twenty years reads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEAD = b"II*\0"
 
 
 class TiffWriter(RowWriter):
-    """A `RowWriter` of TIFF; tags of EXIF become the file's own, but for those that describe the layout."""
+    """`RowWriter` of TIFF; EXIF tags become tags of the file, except those that describe the layout."""
 
     allowed_bits = (8, 16, 32)
 
@@ -59,7 +59,7 @@ class TiffWriter(RowWriter):
         self._file.seek(0, 2)
 
     def _layout(self, tags: ExifTags) -> dict[int, Entry]:
-        """Tags of this file's layout, its profile and other metadata."""
+        """Returns the tags of this file's layout, its profile and other metadata."""
         channels = self._channels
         found = {
             256: _longs(self._width),
@@ -78,7 +78,7 @@ class TiffWriter(RowWriter):
             found[339] = _shorts(*(3,) * channels)  # floats
         if channels in (2, 4):
             found[338] = _shorts(2)  # alpha, not multiplied in
-        if self._dpi and not {282, 283} <= set(tags.main):  # EXIF may tell it, in centimeters even
+        if self._dpi and not {282, 283} <= set(tags.main):  # EXIF may state it, even in centimeters
             found[282], found[283] = (_rational(value) for value in self._dpi)
             found[296] = _shorts(2)  # inches
         for tag, data in ((700, self._xmp), (33723, self._iptc), (34675, self._icc)):
@@ -92,7 +92,7 @@ class TiffWriter(RowWriter):
         if self._bits == 32:
             packed = _float_differences(strip)
         else:
-            strip[:, 1:] -= strip[:, :-1].copy()  # wraps around, as the format wants it
+            strip[:, 1:] -= strip[:, :-1].copy()  # wraps around, as the format requires
             packed = strip.astype(strip.dtype.newbyteorder("<"), copy=False).tobytes()
         data = zlib.compress(packed, self._level)
         self._check_room(len(data))
@@ -101,12 +101,14 @@ class TiffWriter(RowWriter):
 
     def _check_room(self, size: int) -> None:
         if self._file.tell() + size >= _LIMIT:
-            raise ImageError("a TIFF holds at most 4 GiB, and this one grew past that; choose .png")
+            raise ImageError("a TIFF holds at most 4 GiB, and this one is larger; choose .png")
 
 
 def _float_differences(strip: NDArray) -> bytes:
-    """Rows of floats (n, width, channels) for predictor 3: byte by byte of all values of a row, most
-    significant first, as differences from byte to byte of a channel.
+    """Encodes rows of floats (n, width, channels) for predictor 3.
+
+    The bytes of all values of a row are grouped by significance, the most significant first, and stored as
+    differences from byte to byte of a channel.
     """
     rows, width, channels = strip.shape
     values = np.ascontiguousarray(strip, ">f4").view(np.uint8).reshape(rows, width * channels, 4)

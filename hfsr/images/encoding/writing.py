@@ -1,4 +1,4 @@
-"""From a Image to a file, all or nothing: it is written beside its place and renamed when complete."""
+"""Atomic writing of a LoadedImage: a temporary file in the target folder is renamed when it is complete."""
 
 from __future__ import annotations
 
@@ -37,22 +37,21 @@ _ROW_WRITERS: dict[str, type[RowWriter]] = {"PNG": PngWriter, "TIFF": TiffWriter
 
 
 def write_image(image: LoadedImage, path: str | os.PathLike[str], *, jpeg_quality: int = 95) -> None:
-    """Writes an image in the format that the path's ending names; an older file is replaced at the end.
+    """Writes an image in the format of the path's suffix; an existing file is replaced at the end.
 
     PNG, WebP and TIFF (deflate) are written without loss. 16 bit stays 16 bit in PNG and TIFF; JPEG, WebP,
-    BMP and AVIF hold 8 bit, so values are rounded. Profile, EXIF and XMP go along, but for BMP; IPTC to JPEG
-    and TIFF; the resolution to all but WebP and AVIF. A JPEG has room for 64 KB of each; what is longer is
-    left out (`fitted` says what that is). WebP and AVIF have no gray: the three channels are equal, and a
-    profile of gray is applied.
+    BMP and AVIF hold 8 bit, so values are rounded. Profile, EXIF and XMP are written, except to BMP; IPTC to
+    JPEG and TIFF; the resolution to all except WebP and AVIF. A JPEG holds up to 64 KB of each; longer
+    metadata is left out (`fitted` reports it). WebP and AVIF have no gray: the three channels are equal, and
+    a gray profile is applied.
 
     Args:
-        image: what to write.
-        path: ending in .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp or .avif.
+        image: the image to write.
+        path: path that ends in .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp or .avif.
         jpeg_quality: 1 to 100, for JPEG and AVIF.
 
     Raises:
-        ImageError: the ending is unknown, the format cannot hold this image, or the place cannot be
-        written.
+        ImageError: the suffix is unknown, the format cannot hold this image, or the path cannot be written.
     """
     path = Path(path)
     kind = output_format(path)
@@ -73,7 +72,7 @@ def write_image(image: LoadedImage, path: str | os.PathLike[str], *, jpeg_qualit
 
 
 def takes_rows(path: str | os.PathLike[str]) -> bool:
-    """Whether `open_rows` can write the format that a path's ending names."""
+    """Returns True if `open_rows` can write the format of a path's suffix."""
     return FORMATS[output_format(path)].by_rows
 
 
@@ -81,16 +80,16 @@ def takes_rows(path: str | os.PathLike[str]) -> bool:
 def open_rows(
     path: str | os.PathLike[str], *, like: LoadedImage, width: int, height: int
 ) -> Iterator[RowWriter]:
-    """A PNG or TIFF that is given its rows from top to bottom; it appears when the block ends well.
+    """Yields a writer for the rows of a PNG or TIFF from top to bottom; the file appears on success.
 
     Args:
-        path: ending in .png, .tif or .tiff.
-        like: whose channels, bits, profile and what else travels beside its pixels it gets.
+        path: path that ends in .png, .tif or .tiff.
+        like: image whose channels, bits, profile and metadata the file gets.
         width: px.
         height: px.
 
     Raises:
-        ImageError: the place cannot be written, or rows are missing at the end.
+        ImageError: the path cannot be written, or rows are missing at the end.
     """
     path = Path(path)
     with replacing(path) as file:
@@ -115,18 +114,18 @@ def open_rows(
 def check_target(
     path: str | os.PathLike[str], *, width: int, height: int, alpha: bool = False, jpeg_quality: int = 95
 ) -> None:
-    """Says before the work what would stop an image from being written.
+    """Raises ImageError before the work if an image cannot be written.
 
     Args:
-        path: where it is to go.
+        path: target path.
         width: px.
         height: px.
-        alpha: whether it has transparency.
+        alpha: True if the image has transparency.
         jpeg_quality: 1 to 100.
 
     Raises:
-        ImageError: the ending is unknown, the format cannot hold such an image, the quality is out of range,
-            or the place is a folder, a device, write-protected, or in no folder that can be written to.
+        ImageError: the suffix is unknown, the format cannot hold such an image, the quality is out of range,
+            or the path is a folder, a device, write-protected, or not in a writable folder.
     """
     path = Path(path)
     kind = output_format(path)
@@ -137,7 +136,7 @@ def check_target(
     largest = FORMATS[kind].largest_side
     if largest is not None and max(width, height) > largest:
         raise ImageError(
-            f"'{path}': {kind} holds at most {largest} px a side, the image is "
+            f"'{path}': {kind} holds at most {largest} px per side, the image is "
             f"{width}x{height} px; choose .png or .tif"
         )
     if not 1 <= jpeg_quality <= 100:
@@ -146,10 +145,10 @@ def check_target(
 
 
 def output_format(path: str | os.PathLike[str]) -> str:
-    """Pillow's name of the format that a path's ending asks for.
+    """Returns Pillow's name of the format of a path's suffix.
 
     Raises:
-        ImageError: an ending that hfsr does not write, or that this Pillow cannot.
+        ImageError: hfsr does not write this suffix, or this installation of Pillow cannot.
     """
     path = Path(path)
     known = format_of_suffix(path.suffix)
@@ -163,10 +162,10 @@ def output_format(path: str | os.PathLike[str]) -> str:
 
 
 def image_to_pil(loaded: LoadedImage) -> Image.Image:
-    """Pillow's image of modes L, LA, RGB or RGBA, 8 bit, with what travels beside its pixels in its `info`.
+    """Converts to Pillow's image of mode L, LA, RGB or RGBA, 8 bit, with the metadata in its `info`.
 
     Args:
-        image: 16-bit values are rounded to 8 bit.
+        loaded: the image; 16-bit values are rounded to 8 bit.
     """
     loaded = as_integers(loaded, 8)
     pixels = eight_bit(loaded.pixels)
@@ -191,7 +190,7 @@ def _write_by_pillow(loaded: LoadedImage, file: BinaryIO, kind: str, jpeg_qualit
         image, icc = _without_gray(image, icc), None
     encoded = (
         io.BytesIO()
-    )  # given the file itself, Pillow does not notice when a full disk takes a part alone
+    )  # given the file itself, Pillow does not detect that a full disk stored only a part
     try:
         image.save(encoded, kind, **_options(loaded, kind, icc, jpeg_quality))
     except (ValueError, RuntimeError, OSError) as error:
@@ -200,7 +199,7 @@ def _write_by_pillow(loaded: LoadedImage, file: BinaryIO, kind: str, jpeg_qualit
 
 
 def _without_gray(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """Gray, perhaps with alpha, as sRGB by its profile; as it is where that is damaged."""
+    """Converts gray, with or without alpha, to sRGB by its profile; unchanged if the profile is damaged."""
     alpha = image.getchannel("A") if image.mode == "LA" else None
     color = to_srgb(image.getchannel("L"), icc)
     if color is None:
@@ -232,7 +231,7 @@ def _options(image: LoadedImage, kind: str, icc: bytes | None, jpeg_quality: int
 
 
 def _jpeg_segments(image: LoadedImage) -> bytes:
-    """XMP and IPTC as segments of a JPEG, for which they are short enough."""
+    """Returns XMP and IPTC as JPEG segments; `fitted` has checked their length."""
     found = b""
     if image.xmp:
         found += _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + image.xmp)

@@ -1,1 +1,1 @@
-"""Metadata that travels with an image: EXIF, XMP, color profile and color signaling."""
+"""Metadata of an image: EXIF, XMP, color profile and color signaling."""

@@ -1,4 +1,4 @@
-"""Pixels into sRGB by the color profile that describes them."""
+"""Conversion of pixels to sRGB by their color profile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["is_gray_profile", "to_srgb"]
 
 
 def is_gray_profile(icc: bytes | None) -> bool:
-    """Whether a profile describes one channel, and so fits nothing but gray pixels."""
+    """Returns True if a profile describes one channel, and so fits only gray pixels."""
     return icc is not None and icc[16:20] == b"GRAY"
 
 
@@ -22,7 +22,7 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image | None:
         icc: the profile of those pixels.
 
     Returns:
-        RGB, 8 bit. None: there is no profile, it is damaged or of another color space, or this Pillow was
+        RGB, 8 bit. None if there is no profile, it is damaged or of another color space, or this Pillow was
         built without LittleCMS.
     """
     if not icc or not features.check("littlecms2"):
@@ -39,5 +39,5 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image | None:
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
     if converted is not None:
-        converted.info.clear()  # among them a profile of what needs none
+        converted.info.clear()  # it may hold a profile, which sRGB does not need
     return converted

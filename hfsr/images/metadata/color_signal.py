@@ -1,4 +1,4 @@
-"""How the numbers of an image are to be shown where no profile says it: PNG's gAMA, cHRM and cICP."""
+"""Color signaling of images without a profile: PNG's gAMA, cHRM and cICP."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _PRIMARIES = {
 """White, red, green and blue (x, y) by the number of ITU-T H.273."""
 _PRIMARY_NAMES = {1: "BT.709", 5: "BT.601", 6: "BT.601", 9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 _TRANSFER_NAMES = {8: "linear", 16: "PQ (HDR)", 18: "HLG (HDR)", 4: "gamma 2.2", 5: "gamma 2.8"}
-_LIKE_SRGB = {1, 2, 6, 13, 14, 15}  # transfers shown as sRGB is, or unspecified
+_LIKE_SRGB = {1, 2, 6, 13, 14, 15}  # transfers displayed like sRGB, or unspecified
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _D50 = np.array([0.9642, 1.0, 0.8249])
 
 
 def color_chunks(found: Mapping[bytes, bytes], *, has_profile: bool) -> Chunks:
-    """The chunks that change how the numbers are shown, in the order in which they are written.
+    """Selects the chunks that change the displayed colors, in the order in which they are written.
 
     Args:
         found: valid chunks by name.
-        has_profile: a profile says it too; only cICP outranks it.
+        has_profile: True if there is a profile; only cICP takes precedence over it.
     """
     cicp = found.get(b"cICP")
     if cicp is not None and not (cicp[0] in (1, 2) and cicp[1] in _LIKE_SRGB):
@@ -55,7 +55,7 @@ def color_chunks(found: Mapping[bytes, bytes], *, has_profile: bool) -> Chunks:
 
 
 def describe_color(chunks: Chunks) -> str:
-    """What chunks say, for a note: "gamma 1", "BT.2020, PQ (HDR)"."""
+    """Describes chunks for a note: "gamma 1", "BT.2020, PQ (HDR)"."""
     found = dict(chunks)
     if cicp := found.get(b"cICP"):
         primaries = _PRIMARY_NAMES.get(cicp[0], f"primaries {cicp[0]}")
@@ -65,16 +65,16 @@ def describe_color(chunks: Chunks) -> str:
     if b"gAMA" in found:
         parts.append(f"gamma {100_000 / struct.unpack('>I', found[b'gAMA'])[0]:.3g}")
     if b"cHRM" in found:
-        parts.append("primaries of its own")
+        parts.append("custom primaries")
     return ", ".join(parts)
 
 
 def profile_of(chunks: Chunks, *, gray: bool) -> bytes | None:
-    """An ICC profile that says the same as chunks; None if none can: HDR transfers.
+    """Returns the ICC profile equivalent to chunks; None if there is none, as for HDR transfers.
 
     Args:
-        chunks: from `color_chunks`.
-        gray: for one channel.
+        chunks: chunks from `color_chunks`.
+        gray: True for one channel.
     """
     found = dict(chunks)
     points = np.array(_PRIMARIES[1])
@@ -92,17 +92,17 @@ def profile_of(chunks: Chunks, *, gray: bool) -> bytes | None:
     try:
         return _profile(points, curve, gray=gray)
     except (np.linalg.LinAlgError, struct.error, ZeroDivisionError):
-        return None  # points in one line, or a curve no profile has room for
+        return None  # collinear points, or a curve that does not fit into a profile
 
 
 def _points(data: bytes) -> NDArray[np.float64] | None:
-    """White, red, green and blue (x, y) of a cHRM chunk; None if they are none."""
+    """Returns white, red, green and blue (x, y) of a cHRM chunk; None if they are not valid."""
     points = np.array(struct.unpack(">8I", data)).reshape(4, 2) / 100_000
     return points if (points[:, 1] > 0).all() and (points.sum(1) <= 1.5).all() else None
 
 
 def _profile(points: NDArray[np.float64], curve: tuple[float, ...], *, gray: bool) -> bytes:
-    """A profile (ICC 4) of a matrix and one curve, or of a curve alone."""
+    """Creates a profile (ICC 4) of a matrix and one curve, or of a curve alone."""
     xyz = np.column_stack([points[:, 0] / points[:, 1], np.ones(4), (1 - points.sum(1)) / points[:, 1]])
     white, primaries = xyz[0], xyz[1:].T
     adapt = np.linalg.inv(_BRADFORD) @ np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white)) @ _BRADFORD

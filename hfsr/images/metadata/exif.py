@@ -1,4 +1,4 @@
-"""EXIF that holds for the result: rebuilt from the tags of the source, as bytes, and read back."""
+"""EXIF of the result: rebuilt as bytes from the tags of the source, and checked by reading it back."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["ExifTags", "parse_exif", "read_exif", "rebuilt_exif", "without_maker
 _PREFIX = b"Exif\0\0"
 _EXIF, _GPS, _INTEROP = 0x8769, 0x8825, 0xA005
 _ORIENTATION, _MAKER_NOTE, _USER_COMMENT = 0x0112, 0x927C, 0x9286
-_UTF_16 = b"UNICODE\0"  # begins a comment of 16-bit letters in the byte order of the block
-_RESOLUTIONS = (282, 283)  # across and down
+_UTF_16 = b"UNICODE\0"  # begins a comment of 16-bit characters in the byte order of the block
+_RESOLUTIONS = (282, 283)  # horizontal and vertical
 
 _DESCRIPTIVE = frozenset(
     {
@@ -28,21 +28,21 @@ _DESCRIPTIVE = frozenset(
         *(0x4746, 0x4749, 0x8298, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),  # rating, copyright, Windows
     }
 )
-"""Tags of the first directory that hold of any copy of the image; all others describe one file's layout."""
+"""Tags of the first directory that apply to any copy of the image; all others describe one file's layout."""
 
 _CAMERA_RANGES = ((33434, 33437), (34850, 34867), (36864, 37521), (41483, 42240))
-"""Tags that belong into the camera's directory, which some programs write into the first one."""
+"""Tags that belong to the camera's directory, which some programs write into the first one."""
 
 _SILENT_RANGES = (
     *((254, 273), (277, 281), (284, 284), (288, 304), (317, 347), (512, 532), (559, 559)),
     *((0xA000, 0xA003), (50341, 50341), (59932, 59932)),
 )
-"""Tags whose loss takes nothing from the user: the layout, which the result has of its own, and padding."""
-_KEPT_APART = frozenset({700, 33723, 34377, 34675, _EXIF, _GPS, _INTEROP})  # XMP, IPTC, Photoshop's, profile
+"""Tags that are dropped without a note: the layout, because the result has its own, and padding."""
+_KEPT_APART = frozenset({700, 33723, 34377, 34675, _EXIF, _GPS, _INTEROP})  # XMP, IPTC, Photoshop, profile
 _LAYERS = 37724
 
 _STALE_CAMERA = frozenset({0xA002, 0xA003, 0xA004, 0xA20E, 0xA20F, 0xA210, 0x9214, 0xA214})
-"""Tags of the camera's directory in px of the source, or naming a file beside it."""
+"""Tags of the camera's directory in px of the source, or with the name of another file."""
 _STALE_INTEROP = frozenset({0x1000, 0x1001, 0x1002})
 _RELATIVE_NOTES = (
     b"Apple iOS\0",
@@ -52,19 +52,19 @@ _RELATIVE_NOTES = (
     b"OM SYSTEM\0",
     b"PENTAX \0",
 )
-"""Beginnings of maker notes whose offsets count from their own start, so that they may be moved."""
+"""Prefixes of maker notes whose offsets are relative to their own start, so that they can be moved."""
 
 
 @dataclass
 class ExifTags:
-    """Directories of an EXIF block, with their values loaded.
+    """Directories of an EXIF block, with loaded values.
 
     Attributes:
         order: byte order, "<" or ">".
         main: the first directory, without pointers.
         camera: EXIF's own directory.
-        gps: position.
-        interop: interoperability.
+        gps: the position directory.
+        interop: the interoperability directory.
         damaged: number of tags that could not be read.
     """
 
@@ -76,7 +76,7 @@ class ExifTags:
     damaged: int = 0
 
     def encoded(self) -> bytes:
-        """The block as JPEG, PNG, WebP and AVIF hold it; empty if there are no tags."""
+        """Returns the block as stored in JPEG, PNG, WebP and AVIF; empty if there are no tags."""
         writer = DirectoryWriter(self.order, 8)
         at = self.write(writer, {})
         if not self.main and not self.camera and not self.gps:
@@ -96,7 +96,7 @@ class ExifTags:
         return writer.add_directory(main)
 
     def little_endian(self) -> ExifTags:
-        """The same tags in little-endian order."""
+        """Returns the same tags in little-endian order."""
         if self.order == "<":
             return self
         main, camera, gps, interop = (
@@ -118,7 +118,7 @@ def parse_exif(data: bytes) -> ExifTags:
     """Reads an EXIF block.
 
     Raises:
-        ImageError: it is none, or damaged.
+        ImageError: the data is not EXIF, or is damaged.
     """
     while data.startswith(_PREFIX):
         data = data[len(_PREFIX) :]
@@ -141,14 +141,14 @@ def read_exif(tiff: TiffLayout) -> ExifTags:
 
 
 def rebuilt_exif(tags: ExifTags, *, sideways: bool) -> tuple[bytes | None, list[str]]:
-    """EXIF for the upright result, and notes of what was left out.
+    """Builds EXIF for the upright result; returns it with notes of the tags that were left out.
 
     Args:
-        tags: of the source; they are changed.
-        sideways: width and height were exchanged.
+        tags: tags of the source; they are changed.
+        sideways: True if width and height were exchanged.
 
     Raises:
-        ImageError: what was built does not read back.
+        ImageError: the new block cannot be read back.
     """
     notes = []
     if tags.damaged:
@@ -168,7 +168,7 @@ def rebuilt_exif(tags: ExifTags, *, sideways: bool) -> tuple[bytes | None, list[
     _drop(tags.interop, _STALE_INTEROP)
     if not _may_move(tags):
         del tags.camera[_MAKER_NOTE]
-        notes.append("the camera maker's own EXIF (MakerNote) was left out, as moving it would damage it")
+        notes.append("the camera maker's EXIF (MakerNote) was left out, because moving it would damage it")
     if _ORIENTATION in tags.main:
         tags.main[_ORIENTATION] = Entry(3, 1, struct.pack(f"{tags.order}H", 1))
     across, down = _RESOLUTIONS
@@ -176,12 +176,12 @@ def rebuilt_exif(tags: ExifTags, *, sideways: bool) -> tuple[bytes | None, list[
         tags.main[across], tags.main[down] = tags.main[down], tags.main[across]
     data = tags.encoded()
     if data and _contents(parse_exif(data)) != _contents(tags):
-        raise ImageError("its EXIF does not read back")
+        raise ImageError("its EXIF cannot be read back")
     return data or None, notes
 
 
 def without_maker_note(data: bytes) -> bytes:
-    """An EXIF block without the largest tag that nobody but the maker reads."""
+    """Returns an EXIF block without the MakerNote, the largest tag, which only the maker's programs read."""
     tags = parse_exif(data)
     tags.camera.pop(_MAKER_NOTE, None)
     return tags.encoded()
@@ -190,7 +190,7 @@ def without_maker_note(data: bytes) -> bytes:
 def _collect(
     file: BinaryIO, main: Mapping[int, Entry], damaged: int, order: str, *, is_big: bool, size: int
 ) -> ExifTags:
-    """Loads the values of a first directory and of those below it.
+    """Loads the values of a first directory and of its subdirectories.
 
     Large values that are never kept, such as Photoshop's layers, are not loaded.
     """
@@ -224,19 +224,19 @@ def _contents(tags: ExifTags) -> tuple[dict[int, Entry], ...]:
 
 
 def _may_move(tags: ExifTags) -> bool:
-    """Returns True unless there is a maker note whose offsets count from the start of the file."""
+    """Returns True unless there is a maker note whose offsets are relative to the start of the file."""
     note = tags.camera.get(_MAKER_NOTE)
     return note is None or (isinstance(note.data, bytes) and note.data.startswith(_RELATIVE_NOTES))
 
 
 def _is_descriptive(tag: int) -> bool:
-    """Returns True for tags of the first directory that hold of any copy of the image."""
+    """Returns True for tags of the first directory that apply to any copy of the image."""
     is_camera = any(first <= tag <= last for first, last in _CAMERA_RANGES)
     return tag in _DESCRIPTIVE or (is_camera and tag not in _STALE_CAMERA | {_MAKER_NOTE, _EXIF, _GPS})
 
 
 def _is_silent(tag: int) -> bool:
-    """Returns True for tags whose loss takes nothing from the user."""
+    """Returns True for tags that are dropped without a note."""
     return tag in _STALE_CAMERA or any(first <= tag <= last for first, last in _SILENT_RANGES)
 
 

@@ -1,7 +1,7 @@
-"""What travels beside the pixels: EXIF, XMP, IPTC and the resolution, made to hold for the upright image.
+"""Metadata beside the pixels: EXIF, XMP, IPTC and the resolution, adapted to the upright image.
 
-What would lie about the result is taken out: how the file was laid out, how large the image was, and that
-it has to be turned.
+Entries that are wrong for the result are removed: the layout of the file, the size of the image, and its
+orientation.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ __all__ = ["Metadata", "read_metadata", "read_orientation", "turned"]
 _ORIENTATION = 0x0112
 _WIDTH_TAG, _XMP_TAG, _IPTC_TAG = 256, 700, 33723
 
-_IPTC_RESOURCE = 0x0404  # among Photoshop's, in a JPEG
-_MOST_DPI = 65535  # what a JPEG has room for
+_IPTC_RESOURCE = 0x0404  # among Photoshop's resources, in a JPEG
+_MOST_DPI = 65535  # the maximum of a JPEG
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file tells of its image; None where it tells nothing.
+    """Metadata that a file states about its image; None for missing entries.
 
     Attributes:
-        orientation: 1 to 8, how the stored pixels are to be turned (see `turned`).
-        exif: with its "Exif" prefix, without layout tags, Orientation 1.
+        orientation: 1 to 8, the rotation and mirroring of the stored pixels (see `turned`).
+        exif: EXIF with its "Exif" prefix, without layout tags, Orientation 1.
         xmp: an XMP packet, UTF-8.
         iptc: IPTC-IIM records.
-        dpi: px per inch across and down.
-        notes: what was left out, in words for the user.
+        dpi: horizontal and vertical px per inch.
+        notes: omissions, for the user.
     """
 
     orientation: int = 1
@@ -49,7 +49,7 @@ class Metadata:
 
 
 def read_metadata(source: OpenedImage) -> Metadata:
-    """Metadata of an image as they hold once its pixels are upright."""
+    """Reads the metadata of an image, adapted to its upright pixels."""
     image = source.image
     notes: list[str] = []
     orientation, exif = read_orientation(image), None
@@ -74,9 +74,9 @@ def read_metadata(source: OpenedImage) -> Metadata:
 
 
 def read_orientation(image: Image.Image) -> int:
-    """1 to 8, how the stored pixels are to be turned; the image need not be loaded."""
+    """Returns the orientation, 1 to 8, of the stored pixels; the image need not be loaded."""
     if image.format in ("JXL", "HEIF"):
-        return 1  # their decoders turn them, whatever EXIF says
+        return 1  # their decoders rotate the pixels, whatever EXIF states
     try:
         with quiet():
             return _orientation(image.getexif())
@@ -96,21 +96,21 @@ def turned(samples: NDArray, orientation: int) -> NDArray:
 
 
 def _orientation(exif: Image.Exif) -> int:
-    orientation = exif.get(_ORIENTATION, 1)  # Pillow looks into XMP where EXIF tells none
+    orientation = exif.get(_ORIENTATION, 1)  # Pillow reads XMP if EXIF has none
     return orientation if orientation in range(1, 9) else 1
 
 
 def _exif(source: OpenedImage, orientation: int) -> tuple[bytes | None, list[str]]:
-    """EXIF of the result, and notes of what was left out."""
+    """Returns EXIF of the result, and notes of the tags that were left out."""
     image = source.image
     block = image.info.get("exif")
     if source.tiff is not None:
         tags = read_exif(source.tiff)
     elif isinstance(block, bytes) and not source.in_memory:
         tags = parse_exif(block)
-    elif len(exif := image.getexif()):  # as a caller may have changed it, or in one of PNG's older places
+    elif len(exif := image.getexif()):  # possibly changed by a caller, or in an older PNG chunk
         if getattr(exif, "bigtiff", False):
-            exif.bigtiff = False  # Pillow would write a header that is not EXIF's
+            exif.bigtiff = False  # Pillow would write a header that is not valid in EXIF
         tags = parse_exif(exif.tobytes())
     else:
         return None, []
@@ -125,7 +125,7 @@ def _xmp(image: Image.Image) -> bytes | None:
 
 
 def _other_images(image: Image.Image) -> list[str]:
-    """Notes of images beside the first one of a JPEG, but for previews of it."""
+    """Returns notes of further images in a JPEG, except previews of the first one."""
     if image.format != "MPO":
         return []
     entries = getattr(image, "mpinfo", {}).get(0xB002, [])[1:]
@@ -147,13 +147,13 @@ def _tiff_tag(image: Image.Image, tag: int) -> Any:
 
 
 def _is_sideways(image: Image.Image, orientation: int) -> bool:
-    """Whether width and height were exchanged; some versions of Pillow do it to a TIFF, and forget why."""
+    """Returns True if width and height were exchanged; some versions of Pillow do so for TIFF, unrecorded."""
     return orientation >= 5 or (_tiff_tag(image, _WIDTH_TAG) or image.width) != image.width
 
 
 def _dpi(image: Image.Image, orientation: int) -> tuple[float, float] | None:
     if image.format in {"JPEG", "MPO"} and image.info.get("jfif_unit") not in (1, 2):
-        return None  # EXIF's, which stays there, or a guess of Pillow's
+        return None  # the value comes from EXIF, which keeps it, or is a guess by Pillow
     try:
         across, down = map(float, image.info.get("dpi", ()))
     except (TypeError, ValueError, ZeroDivisionError):

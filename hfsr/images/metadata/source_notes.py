@@ -1,4 +1,4 @@
-"""Notes of what a file holds and no result has, beside its metadata."""
+"""Notes of content, other than metadata, that a file holds and no result has."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["notes_of_source"]
 
 
 def notes_of_source(source: OpenedImage, *, has_profile: bool) -> list[str]:
-    """What reading left out, in words for the user.
+    """Returns notes, for the user, of content that was not read.
 
     Args:
-        source: loaded.
-        has_profile: a color profile says how the numbers are to be shown.
+        source: the loaded source.
+        has_profile: True if a color profile defines the color space.
     """
     notes = list(source.notes)
     if source.png is not None:
@@ -33,7 +33,7 @@ def _page_notes(count: int) -> list[str]:
 
 
 def _depth_notes(source: OpenedImage) -> list[str]:
-    """Notes of bits that Pillow does not keep."""
+    """Returns notes of bits that Pillow does not keep."""
     depth = 8 if source.avif is None else source.avif.depth
     depth = max(depth, source.image.info.get("bit_depth", 8)) if source.image.format == "HEIF" else depth
     if source.tiff is not None and source.tiff.value(262, 0) == 5:
@@ -42,7 +42,7 @@ def _depth_notes(source: OpenedImage) -> list[str]:
 
 
 def _comment_notes(image: Image.Image) -> list[str]:
-    """Notes of what Pillow reads and no result has."""
+    """Returns notes of content that Pillow reads and no result has."""
     notes = []
     if image.info.get("comment"):
         notes.append(f"the comment of its {image.format} was left out")
@@ -50,5 +50,5 @@ def _comment_notes(image: Image.Image) -> list[str]:
     if aspect is None and image.format in {"JPEG", "MPO"} and image.info.get("jfif_unit") == 0:
         aspect = image.info.get("jfif_density")
     if isinstance(aspect, tuple) and len(aspect) == 2 and aspect[0] != aspect[1]:
-        notes.append(f"its pixels are not square ({aspect[0]}:{aspect[1]}), which the result does not say")
+        notes.append(f"its pixels are not square ({aspect[0]}:{aspect[1]}), which the result does not state")
     return notes

@@ -1,4 +1,4 @@
-"""XMP that holds for the result: without sizes of the source or parts of the file that are not copied."""
+"""XMP of the result: without sizes of the source or parts of the file that are not copied."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STALE = {
     ),
     b"http://ns.adobe.com/xap/1.0/": (b"Thumbnails",),
 }
-"""Names that do not hold of the result, by namespace; the user loses nothing by them."""
+"""Names that do not apply to the result, by namespace; they are removed without a note."""
 
 _GAIN_MAP = "its HDR gain map was left out: the result has the standard dynamic range"
 _VIDEO = "the video of its motion photo was left out"
@@ -42,29 +42,29 @@ _PARTS: tuple[tuple[bytes, bytes, str | None], ...] = (
     (
         _GOOGLE + b"panorama/",
         rb"[\w.-]+",
-        "its panorama data (GPano) was left out, as it counts px of the source",
+        "its panorama data (GPano) was left out: it is in px of the source",
     ),
     (b"http://ns.adobe.com/xmp/note/", b"HasExtendedXMP", "the second part of its XMP was left out"),
 )
-"""Namespace, names and note of what describes a part of the file that is not in the result."""
+"""Namespace, names and note of entries that describe a part of the file that is not in the result."""
 
 _REGIONS = (
     (b"http://www.metadataworkinggroup.com/schemas/regions/", b"Regions"),
     (b"http://ns.microsoft.com/photo/1.2/", b"RegionInfo"),
 )
-"""Rectangles of faces, relative to the stored image: they hold unless it is turned."""
+"""Rectangles of faces, relative to the stored image: they are valid unless it is rotated."""
 
 
 def cleaned_xmp(packet: bytes, *, is_turned: bool) -> tuple[bytes, list[str]]:
-    """A packet that holds for the upright result, and notes of what was left out.
+    """Adapts a packet to the upright result; returns it with notes of the entries that were left out.
 
     Args:
-        packet: as the file holds it.
-        is_turned: the pixels were turned or mirrored.
+        packet: the packet of the file.
+        is_turned: True if the pixels were rotated or mirrored.
 
     Raises:
-        UnicodeDecodeError: it is not UTF-8, as all formats but TIFF want it.
-        ImageError: it is not well-formed, before or after.
+        UnicodeDecodeError: the packet is not UTF-8, which all formats except TIFF require.
+        ImageError: the packet is not well-formed, before or after the changes.
     """
     packet.decode()
     _check(packet)
@@ -78,7 +78,7 @@ def cleaned_xmp(packet: bytes, *, is_turned: bool) -> tuple[bytes, list[str]]:
     for space, pattern in _REGIONS if is_turned else ():
         packet, found = _without(packet, space, pattern)
         if found:
-            notes.append("its regions of faces were left out, as the image was turned")
+            notes.append("its face regions were left out, because the image was rotated")
     for prefix in _prefixes(packet, _TIFF):
         name = re.escape(prefix) + b":Orientation"
         packet = re.sub(rb"(\s" + name + rb"\s*=\s*[\"'])[^\"']*", rb"\g<1>1", packet)
@@ -88,7 +88,7 @@ def cleaned_xmp(packet: bytes, *, is_turned: bool) -> tuple[bytes, list[str]]:
 
 
 def _without(packet: bytes, space: bytes, pattern: bytes) -> tuple[bytes, int]:
-    """Removes the attributes and elements of a namespace whose names match; returns how many there were."""
+    """Removes the attributes and elements of a namespace whose names match; returns their number too."""
     count = 0
     for prefix in _prefixes(packet, space):
         name = re.escape(prefix) + b":(" + pattern + b")"
@@ -100,7 +100,7 @@ def _without(packet: bytes, space: bytes, pattern: bytes) -> tuple[bytes, int]:
 
 
 def _prefixes(packet: bytes, space: bytes) -> set[bytes]:
-    """Prefixes under which a packet declares a namespace: mostly "tiff", "exif", "xmpNote"."""
+    """Returns the prefixes with which a packet declares a namespace: mostly "tiff", "exif", "xmpNote"."""
     return set(re.findall(rb"xmlns:([\w.-]+)\s*=\s*[\"']" + re.escape(space) + rb"[\"']", packet))
 
 

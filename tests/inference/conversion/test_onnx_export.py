@@ -69,7 +69,7 @@ def test_a_foreign_or_broken_file_is_one_line(tmp_path):
     with pytest.raises(CheckpointError, match="not written by hfsr export"):
         hfsr.from_pretrained(tmp_path / "foreign.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"\xff\xff no protobuf")
-    with pytest.raises(CheckpointError, match="not a whole ONNX file"):
+    with pytest.raises(CheckpointError, match="not an intact ONNX file"):
         hfsr.from_pretrained(tmp_path / "broken.onnx")
 
 
