@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file",
         type=Path,
         metavar="OUT.onnx",
-        help="what to write; a name of this model from then on",
+        help="the file to write; hfsr accepts it as a model",
     )
 
 

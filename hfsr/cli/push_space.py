@@ -14,15 +14,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="MODEL_ID",
-        help="models of its menu: ids on the Hub and bundled names, the first one selected at the start",
+        help="models that the Space offers: ids on the Hub and bundled names; the first one is the default",
     )
-    add("--hardware", metavar="H", help="of a new Space: cpu-basic, zero-a10g, t4-small, ...")
-    add("--private", action="store_true", help="a new Space is visible to its owners only")
+    add("--hardware", metavar="H", help="hardware of a new Space: cpu-basic, zero-a10g, t4-small, ...")
+    add("--private", action="store_true", help="make a new Space visible to its owners only")
     add(
         "--wheel",
         type=Path,
         metavar="FILE",
-        help="a wheel of hfsr to upload too, as long as no package index has hfsr ('pip wheel --no-deps .')",
+        help="a wheel of hfsr to upload too, while no package index has hfsr ('pip wheel --no-deps .')",
     )
     add("--dry-run", action="store_true", help="write the Space's folder; upload nothing")
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     for note in space_notes(args.repo_id, args.model, private=args.private, wheel=args.wheel):
         print(f"note: {note}")
     if args.dry_run:
-        print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
+        print(f"nothing was uploaded; without --dry-run, this folder goes to {args.repo_id}")
         return 0
     result = push_space(folder, args.repo_id, private=args.private, hardware=args.hardware)
     print(f"uploaded {', '.join(result.changed)}" if result.changed else "nothing has changed")
