@@ -195,8 +195,8 @@ def test_scales_of_one_gt_size(gt_folder):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ({"scales": [2, 3]}, "give one of gt_size and lq_size"),
-        ({"scales": [0.5], "gt_size": 8}, r"scales: \[0.5\] is not possible"),
+        ({"scales": [2, 3]}, "give either gt_size or lq_size"),
+        ({"scales": [0.5], "gt_size": 8}, r"scales: \[0.5\] is not allowed"),
         ({"scales": [2], "degradation": {"type": "Jpeg"}}, "scales makes the LQ"),
     ],
 )
