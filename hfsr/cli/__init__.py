@@ -27,19 +27,19 @@ COMMANDS = {
     "restore": ("upscale", "another name of upscale"),
     "evaluate": ("evaluate", "PSNR and SSIM of a model on a folder, with the protocol stated"),
     "list": ("list", "networks, presets and bundled models"),
-    "info": ("info", "facts of a network or model"),
-    "doctor": ("doctor", "check this installation, or that a model is exact in pieces"),
+    "info": ("info", "properties of a network, preset or model"),
+    "doctor": ("doctor", "check this installation, or that tiles of a model equal the whole image"),
     "zeroshot": ("zeroshot", "enlarge an image with a network trained on that image, without weights"),
     "prior": ("prior", "restore and edit images with a generative prior"),
-    "convert": ("convert", "convert a released checkpoint to a model folder"),
-    "quantize": ("quantize", "convert a model to 8-bit integers, and measure the loss"),
+    "convert": ("convert", "convert a released checkpoint into a model folder"),
+    "quantize": ("quantize", "convert a model to 8-bit integers and measure the loss of quality"),
     "export": ("export", "export a model to ONNX, for any height and width"),
     "interpolate": ("interpolate", "interpolate between two sets of weights of a network"),
     "push": ("push", "publish a model on the Hub"),
     "push-space": ("push_space", "publish a Space that offers models in a browser"),
     "prepare": ("prepare", "prepare data sets: crops, LR images, containers, pairs of published sets"),
     "train": ("train", "train from an option file"),
-    "test": ("test", "repeat a run's validation"),
+    "test": ("test", "repeat the validation of a run"),
     "demo": ("demo", "start the Space in a browser"),
 }
 """Command -> (module under hfsr.cli, one-line summary)."""
@@ -49,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
     """Parser that reports wrong usage in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}; {self.prog} --help tells more\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"hfsr {__version__}")
     parser.add_argument(
-        "command", choices=COMMANDS, metavar="COMMAND", help="one of those below; COMMAND --help tells more"
+        "command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below; see COMMAND --help"
     )
     if not argv:
         parser.print_help()
@@ -82,7 +82,7 @@ def build_parser(program: str, command: str) -> argparse.ArgumentParser:
 
 @contextmanager
 def _warnings_as_lines(program: str) -> Iterator[None]:
-    """Prints each warning of ours as one line on stderr, without the place in the code."""
+    """Prints each `HfsrWarning` as one line on stderr, without its source location."""
     show = warnings.showwarning
 
     def show_line(
@@ -106,10 +106,10 @@ def _warnings_as_lines(program: str) -> Iterator[None]:
 
 
 def run_command(program: str, command: str, argv: list[str]) -> int:
-    """Runs one command of `program` (`hfsr` or `basicsr`); an error is printed as one line on stderr.
+    """Runs one command of `program` (`hfsr` or `basicsr`) and prints an error as one line on stderr.
 
     Returns:
-        The exit code: 0, 1 for an HfsrError, 2 for wrong usage, 128 and the signal's number when stopped.
+        The exit code: 0, 1 for an HfsrError, 2 for wrong usage, 128 plus the number of the stopping signal.
     """
     name = f"{program} {command}"
     module = importlib.import_module(f"hfsr.cli.{COMMANDS[command][0]}")
@@ -117,14 +117,14 @@ def run_command(program: str, command: str, argv: list[str]) -> int:
     args.command = command
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # file names may hold bytes that are not text
+            stream.reconfigure(errors="backslashreplace")  # file names may contain undecodable bytes
     try:
         with _warnings_as_lines(name):
             return module.run(args)
     except HfsrError as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:  # the reader of our output has ended
+    except BrokenPipeError:  # the reader of stdout has ended
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
         )  # otherwise Python reports an error at exit
@@ -133,7 +133,7 @@ def run_command(program: str, command: str, argv: list[str]) -> int:
         print(f"{name}: {error.strerror or error}: '{error.filename}'; check the path", file=sys.stderr)
         return 1
     except MemoryError:
-        print(f"{name}: not enough memory; close other programs, or give smaller images", file=sys.stderr)
+        print(f"{name}: not enough memory; close other programs, or use smaller images", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         if not getattr(stop, "is_reported", False):

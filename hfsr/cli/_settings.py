@@ -12,16 +12,16 @@ __all__ = ["parse_settings"]
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Values by name, from texts such as "img_range=1", "residual=true" and "rgb_mean=0.5,0.5,0.5".
+    """Parses texts such as "img_range=1", "residual=true" and "rgb_mean=0.5,0.5,0.5" into values by name.
 
     Raises:
-        UsageError: a text is no `NAME=VALUE`, or a name comes twice with different values.
+        UsageError: if a text is not `NAME=VALUE`, or a name occurs twice with different values.
     """
     parsed: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name.strip().isidentifier() or not text.strip():
-            raise UsageError(f"--set {setting!r} is not NAME=VALUE, as img_range=1")
+            raise UsageError(f"--set {setting!r} is not NAME=VALUE, for example img_range=1")
         name, value = name.strip(), _value(text.strip())
         if parsed.setdefault(name, value) != value:
             raise UsageError(f"--set gives {name} twice: {parsed[name]!r} and {value!r}; give one")

@@ -9,7 +9,7 @@ __all__ = ["positive"]
 
 
 def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """Makes an argument type for finite numbers above 0."""
+    """Returns an argument type for finite numbers above 0."""
 
     def parse(text: str) -> float:
         try:

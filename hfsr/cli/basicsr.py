@@ -1,4 +1,4 @@
-"""`basicsr`: the commands `hfsr train` and `hfsr test` under the name of BasicSR, which has no command."""
+"""`basicsr`: runs `hfsr train` and `hfsr test`; BasicSR itself has no command of this name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="basicsr", description="Train and test image restoration networks.")
-    parser.add_argument("command", choices=["train", "test"], help="COMMAND --help tells more")
+    parser.add_argument("command", choices=["train", "test"], help="see COMMAND --help")
     if not argv:
         parser.print_help()
         return 2

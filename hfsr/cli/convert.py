@@ -1,4 +1,4 @@
-"""`hfsr convert`: a released checkpoint becomes a model folder."""
+"""`hfsr convert`: converts a released checkpoint into a model folder."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         type=Path,
         metavar="CHECKPOINT",
-        help="a .pth, .pt, .mat or .safetensors file, ours or as released",
+        help="a .pth, .pt, .mat or .safetensors file, of hfsr or as released",
     )
-    add("folder", type=Path, metavar="OUT_DIR", help="gets config.json, model.safetensors and README.md")
-    add("--arch", metavar="NAME", help="the network, where the tensors alone do not tell it")
-    add("-s", "--scale", type=float, metavar="S", help="the scale, where the tensors do not tell it")
+    add("folder", type=Path, metavar="OUT_DIR", help="receives config.json, model.safetensors and README.md")
+    add("--arch", metavar="NAME", help="the network, if the tensors alone do not determine it")
+    add("-s", "--scale", type=float, metavar="S", help="the scale, if the tensors do not determine it")
     add(
         "--set",
         dest="settings",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a constructor argument that no tensor shows, as img_range=1, residual=true or "
+        help="a constructor argument that no tensor determines, such as img_range=1, residual=true or "
         "rgb_mean=0.5,0.5,0.5; may be repeated",
     )
     add(
         "--task",
         type=current_task,
         choices=TASKS,
-        help="what the weights are for, where the network has several uses",
+        help="the task of the weights, if the network has several uses",
     )
     add(
         "--dtype",
         choices=["fp32", "fp16"],
         default="fp32",
-        help="how the weights are stored; fp16 halves the folder, networks read it back into fp32 "
+        help="storage of the weights; fp16 halves the folder, and networks read it back into fp32 "
         "(default fp32)",
     )
     add(
@@ -62,17 +62,17 @@ def run(args: argparse.Namespace) -> int:
 
     settings = parse_settings(args.settings)
     with warnings.catch_warnings():
-        warnings.simplefilter("always", HfsrWarning)  # whatever PYTHONWARNINGS says: they decide the folder
+        warnings.simplefilter("always", HfsrWarning)  # despite PYTHONWARNINGS: they affect the folder
         model = load_checkpoint(
             args.checkpoint, arch=args.arch, scale=args.scale, task=args.task, model_args=settings
         )
     left_out = vars(model).get("left_out", [])
     if args.dtype == "fp16":
         model = halved(model, source=f"'{args.checkpoint}'")
-    config_of(model)  # raises for a network that no folder can describe
+    config_of(model)  # raises if a model folder cannot describe the network
     spec = spec_of(model)
     assert spec is not None
-    # Read before anything is written: OUT_DIR may be where the checkpoint is.
+    # Read before anything is written: OUT_DIR may be the folder of the checkpoint.
     provenance = read_provenance(args.checkpoint, license=args.license)
     card = make_card(model, name=str(args.folder), task=args.task, provenance=provenance)
     hub.save_pretrained(model, args.folder, card=card, task=args.task)
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
             ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
             *vars(model).get("evidence", {}).items(),
             *(("note", note) for note in spec.notes),
-            *([("left out", f"{some_of(left_out)}: no tensors of the network")] if left_out else []),
+            *([("left out", f"{some_of(left_out)}: not tensors of the network")] if left_out else []),
             ("folder", args.folder),
         ]
     )

@@ -14,16 +14,16 @@ TASKS = ("sr", "denoise", "jpeg", "demosaic")
 
 
 def add_degradation_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Declares the arguments; with `several`, one argument takes several strengths."""
+    """Declares the arguments; with `several`, `--sigma` and `--quality` take several values."""
     add = parser.add_argument
     many: dict[str, Any] = {"nargs": "+"} if several else {}
     sigma, quality = ("", "") if several else (" (default 25)", " (default 40)")
     add(
         "--task",
         choices=TASKS,
-        help="what is done to --gt if no LQ images are given (default: what the model undoes)",
+        help="degradation of --gt if no LQ images are given (default: the one that the model removes)",
     )
-    add("--sigma", type=float, metavar="N", help=f"denoise: gray levels of noise{sigma}", **many)
+    add("--sigma", type=float, metavar="N", help=f"denoise: standard deviation in gray levels{sigma}", **many)
     add(
         "--unclipped",
         action="store_true",
@@ -47,7 +47,7 @@ def add_degradation_arguments(parser: argparse.ArgumentParser, *, several: bool 
 
 
 def degradation_spec(args: argparse.Namespace) -> DegradationSpec:
-    """The degradation that parsed arguments describe."""
+    """Returns the degradation that parsed arguments describe."""
     from hfsr.evaluation import DegradationSpec
 
     return DegradationSpec(

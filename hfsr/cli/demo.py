@@ -28,15 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="MODEL",
-        help="what the page offers: a bundled name, a model folder, a checkpoint or a Hub id; "
-        "may be given several times (default: the Space's own list)",
+        help="a model that the page offers: a bundled name, a model folder, a checkpoint or a Hub id; "
+        "may be repeated (default: the Space's own list)",
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
+        help="address to listen on; 0.0.0.0 accepts connections of other machines (default: %(default)s)",
     )
-    parser.add_argument("--port", type=int, help="default: the first free one from 7860")
+    parser.add_argument("--port", type=int, help="port of the page (default: the first free one from 7860)")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
     parser.add_argument(
         "--static",
@@ -61,16 +61,16 @@ def run(args: argparse.Namespace) -> int:
     _check_place(args.host, args.port)
     models = {name: name for name in args.model} if args.model else None
     for name in models or {}:
-        app.load(name)  # a model that is not there is said now, not to the first visitor
+        app.load(name)  # a missing model fails here instead of at the first visit
     app.launch(models, host=args.host, port=args.port, browser=not args.no_browser)
     return 0
 
 
 def load_app() -> ModuleType:
-    """Imports the Space's package, `hfsr_space`, from where it travels with hfsr.
+    """Imports `hfsr_space`, the package of the Space that is installed with hfsr.
 
     Raises:
-        MissingDependencyError: gradio is not installed.
+        MissingDependencyError: if gradio is not installed.
     """
     if importlib.util.find_spec("gradio") is None:
         raise MissingDependencyError("gradio", extra="demo", purpose="hfsr demo")
@@ -122,4 +122,6 @@ def _check_place(host: str, port: int | None) -> None:
             probe.bind((address[0], port or 0))
     except (OSError, OverflowError) as error:
         where = host if port is None else f"{host}, port {port}"
-        raise HfsrError(f"the page cannot be served on {where}: {error}; choose another place") from error
+        raise HfsrError(
+            f"the page cannot be served on {where}: {error}; choose another --host or --port"
+        ) from error

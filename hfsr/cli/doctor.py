@@ -17,14 +17,14 @@ EXTRAS = {
     "spandrel": ("spandrel",),
 }
 TOLERANCE = 1e-5
-"""Largest difference in float32, as a share of the range of the result."""
+"""Largest difference in float32, relative to the range of the result."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", help="also check that this model is exact in pieces")
+    parser.add_argument("model", nargs="?", help="also check that tiles of this model equal the whole image")
     size, tile = functools.partial(_side, least=16), functools.partial(_side, least=8)
     parser.add_argument("--size", type=size, default=192, help="side of the test image in px (default 192)")
-    parser.add_argument("--tile", type=tile, default=48, help="side of the pieces in px (default 48)")
+    parser.add_argument("--tile", type=tile, default=48, help="side of the tiles in px (default 48)")
 
 
 def _side(text: str, *, least: int) -> int:
@@ -69,7 +69,7 @@ def _check_model(args: argparse.Namespace) -> int:
 
     model = from_pretrained(args.model)
     image = torch.rand(1, 3, args.size, args.size + 7, generator=torch.Generator().manual_seed(0))
-    # Two halves of different statistics, which tiles with pools of their own would reveal.
+    # Two halves of different statistics: tiles with their own global pools would differ from the whole.
     image[..., : args.size // 2] *= 0.1
     up = Upscaler(model, tile=args.tile, dtype="fp32")
     pieces = up.tensor(image)
@@ -82,11 +82,11 @@ def _check_model(args: argparse.Namespace) -> int:
     program = trace(model)
     print(
         f"{up.name}: {program.kind}, radius {program.radius()} px, {len(program.stages)} stage(s); "
-        f"pieces of {told}"
+        f"tiles of {told}"
     )
     if difference > TOLERANCE:
         raise PlanError(
-            f"{up.name} is not exact in pieces: {difference:.1e} is above {TOLERANCE:.0e}; please report it"
+            f"{up.name} is not exact in tiles: {difference:.1e} is above {TOLERANCE:.0e}; please report it"
         )
     return 0
 

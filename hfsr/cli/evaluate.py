@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hr",
         nargs="+",
         metavar="DIR",
-        help="ground-truth images: a folder, hf://datasets/owner/name/folder, or an image; several folders "
-        "for --from-card",
+        help="ground-truth images: a folder, hf://datasets/owner/name/folder, or an image; --from-card takes "
+        "several folders",
     )
     add(
         "--lq",
@@ -43,13 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_degradation_arguments(parser)
     add("--dtype", default="fp32", help="fp32 (default), bf16, fp16 or auto")
     add("--tile", default="0", help="side of a tile in input px; 0 runs the image whole (default 0)")
-    add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add("--device", help="cpu, cuda or cuda:N (default: cuda if available)")
     add("--self-ensemble", action="store_true", help="average over eight flips")
     add(
         "--from-card",
         metavar="NAME",
-        help="repeat the measurements of this model's card (Hub id, model folder, bundled name) on those "
-        "of its sets that --gt names; exit code 1 if they differ",
+        help="repeat the measurements of this model's card (Hub id, model folder, bundled name) on the sets "
+        "that --gt names; exit code 1 if they differ",
     )
     add("--json", action="store_true", help="one JSON object on stdout, nothing else")
     add(
@@ -58,14 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="",
         metavar="IMAGES",
         help="instead, compare independent tiles and tiles of hfsr with the whole image, on these LQ images "
-        "(default: those of --lq or --gt, else a sample)",
+        "(default: those of --lq or --gt, else the sample image)",
     )
     add(
         "-o",
         "--output",
         type=Path,
         default=Path("results"),
-        help="folder of the difference images (default results/)",
+        help="folder of the difference images of --compare-tiling (default results/)",
     )
 
 
@@ -103,7 +103,7 @@ def _upscaler(network: nn.Module, tile: str, args: argparse.Namespace) -> Upscal
 
 
 def _default_model(args: argparse.Namespace) -> str:
-    """The bundled model for the degradation that the arguments state."""
+    """Returns the name of the bundled model for the degradation that the arguments state."""
     from hfsr import _resources
 
     task, scale = degradation_spec(args).stated_task, args.scale
@@ -115,7 +115,7 @@ def _default_model(args: argparse.Namespace) -> str:
     bundled = _resources.bundled_models()
     if args.degradation or task == "demosaic" or (task == "jpeg" and name not in bundled):
         purpose = {"jpeg": "against JPEG artifacts", "demosaic": "for demosaicing"}.get(str(task), "for this")
-        raise OptionsError(f"no model {purpose} is bundled; name one with -m")
+        raise OptionsError(f"no bundled model {purpose}; name one with -m")
     return for_compressed if for_compressed in bundled else name
 
 
@@ -160,7 +160,7 @@ def _repeat_card(args: argparse.Namespace) -> int:
     from hfsr.evaluation.card_check import find_card_sets, repeat_measurement
 
     if args.compare_tiling is not None:
-        raise OptionsError("--from-card measures and --compare-tiling does not; leave one out")
+        raise OptionsError("--from-card measures a model, --compare-tiling compares tiles; leave one out")
     sets, missing = find_card_sets(args.from_card, args.gt or [])
     model = args.model or args.from_card
     network = hub.from_pretrained(model, scale=args.scale)
@@ -186,5 +186,5 @@ def _repeat_card(args: argparse.Namespace) -> int:
         rows = [comparison.to_json() for comparison in comparisons]
         print(json.dumps({"card": args.from_card, "sets": rows, "left_out": missing}))
     elif missing:
-        print(f"not repeated, as --gt names no folder of it: {', '.join(missing)}")
+        print(f"not repeated, because --gt names no folder for them: {', '.join(missing)}")
     return 1 if any(comparison.deviations for comparison in comparisons) else 0

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file",
         type=Path,
         metavar="OUT",
-        help="OUT.onnx, a name of this model from then on; or OUT.param for ncnn, with OUT.bin beside it, "
+        help="OUT.onnx, which hfsr accepts as a model; or OUT.param for ncnn, with OUT.bin beside it, "
         "which Upscayl, realesrgan-ncnn-vulkan and chaiNNer run; with --web a folder",
     )
     add(

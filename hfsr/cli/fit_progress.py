@@ -28,12 +28,12 @@ class GeneratorResult(Generic[T]):
 
 
 def show_fit(steps: Iterable[FitProgress], *, name: str, quiet: bool) -> list[FitProgress]:
-    """Runs a fit to its end and shows a bar with the loss for each stage.
+    """Runs a fit to its end and shows a progress bar with the loss for each stage.
 
     Args:
         steps: the progress that the fit yields.
-        name: of the image.
-        quiet: run without bars.
+        name: name of the image.
+        quiet: True to show no bars.
 
     Returns:
         The last step of each stage.

@@ -1,4 +1,4 @@
-"""The progress bar of an image, and the orderly end of a run after a signal."""
+"""Progress bar of an image, and cleanup of a run that a signal stops."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} pieces{postfix}
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal other than Ctrl-C asks the process to end.
+    """Raised when a signal other than SIGINT asks the process to end.
 
     Attributes:
-        signal: the number of the signal.
+        signal: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -32,13 +32,13 @@ class Terminated(KeyboardInterrupt):
 
 
 def show_progress(steps: Iterator[Progress], *, name: str, pixels: int, quiet: bool) -> None:
-    """Runs an image to its end and shows a bar with tiles, speed and remaining time.
+    """Runs an image to its end and shows a progress bar with tiles, speed and remaining time.
 
     Args:
-        steps: from `Upscaler.steps`.
-        name: of the image.
-        pixels: of the result, for the speed in megapixels.
-        quiet: runs without a bar.
+        steps: the result of `Upscaler.steps`.
+        name: name of the image.
+        pixels: pixels of the result, for the speed in megapixels.
+        quiet: True to show no bar.
     """
     from tqdm import tqdm
 
@@ -63,10 +63,10 @@ def _left(seconds: float | None) -> str:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP end a run as Ctrl-C does, so that partial files are removed.
+    """Makes SIGTERM and SIGHUP end a run as Ctrl-C does, so that partial files are removed.
 
     Raises:
-        Terminated: in the block, when such a signal arrives.
+        Terminated: inside the block, when such a signal arrives.
     """
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():

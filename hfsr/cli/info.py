@@ -1,4 +1,4 @@
-"""`hfsr info`: the facts of a network, of a preset, or of a model with weights."""
+"""`hfsr info`: prints the properties of a network, of a preset, or of a model with weights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _network(spec: ArchSpec, args: argparse.Namespace) -> int:
-    """Prints the facts of a network and the table of its presets."""
+    """Prints the properties of a network and the table of its presets."""
     told: dict[str, Any] = {
         "network": spec.name,
         "title": spec.title,
@@ -69,7 +69,7 @@ def _network(spec: ArchSpec, args: argparse.Namespace) -> int:
 
 
 def _tell(told: dict[str, Any], facts: ModelInfo, args: argparse.Namespace) -> int:
-    """Prints the facts of one preset or model."""
+    """Prints the properties of one preset or model."""
     if args.json:
         print(json.dumps({**told, **facts.to_json()}, indent=2))
         return 0
@@ -123,7 +123,7 @@ def _model_facts(name: str) -> ModelInfo:
 
 
 def _read_graph(model: nn.Module, facts: ModelInfo) -> ModelInfo:
-    """Adds the tiling and radius that follow from the network's graph."""
+    """Adds the tiling and the radius, which the network's graph determines."""
     from hfsr.inference.program.tracing import is_exact, trace
 
     if not is_exact(model):

@@ -1,4 +1,4 @@
-"""The images that a command line stands for, and the places of their results."""
+"""Images that a command line names, and the paths of their results."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ from hfsr.images.formats import (
 __all__ = ["STDIN", "Job", "Skipped", "find_jobs", "folder_of", "names_a_file"]
 
 STDIN = "-"
-"""The input, or output, that stands for a standard stream."""
+"""The input or output that means a standard stream."""
 _LIKE_A_FORMAT = re.compile(r"\.[a-z]{2,5}")
-"""Suffixes that look like a format's: not "run.v1" and "results.2026"."""
+"""Suffixes that look like those of a file format, unlike "run.v1" and "results.2026"."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image to read and where its result goes, or an input in which there is none."""
+    """One image and the path of its result, or an input that contains no image."""
 
     source: Path
     target: Path | None
     error: str | None = None
-    """Why it cannot be done, in one line."""
+    """Reason for which the image cannot be processed, in one line."""
     is_stdin: bool = False
-    """The image comes from standard input."""
+    """True if the image comes from standard input."""
 
     @property
     def is_empty(self) -> bool:
+        """True if the input contains no image."""
         return self.target is None
 
 
 @dataclass(frozen=True)
 class _Found:
-    """An image, and its path relative to the results; None for an input without images."""
+    """An image and its path relative to the results (None for an input without images)."""
 
     source: Path
     relative: Path | None
@@ -58,13 +59,13 @@ class _Found:
 
 @dataclass
 class Skipped:
-    """Files and folders that a search passed over.
+    """Files and folders that a search skipped.
 
     Attributes:
-        files: whose names are not those of images that hfsr reads.
-        folders: which could not be listed, each with the reason.
-        left_out: folders that are not searched: hidden ones, links, that of the results, and those that a
-            pattern matches.
+        files: files without the name of an image that hfsr reads.
+        folders: messages about the folders that could not be listed.
+        left_out: folders that are not searched: hidden ones, links, the one of the results, and those that
+            a pattern matches.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -77,7 +78,7 @@ class Skipped:
 
     @property
     def lines(self) -> list[str]:
-        """One line per folder that could not be listed, and one each that counts files and other folders."""
+        """One line per folder that could not be listed, one for the other folders, one for the files."""
         lines = list(self.folders)
         if self.left_out:
             count = len(self.left_out)
@@ -89,7 +90,7 @@ class Skipped:
         if self.files:
             count = len(self.files)
             what = "1 file was" if count == 1 else f"{count} files were"
-            lines.append(f"{what} skipped, not being images that hfsr reads: {count_suffixes(self.files)}")
+            lines.append(f"{what} skipped, because hfsr does not read them: {count_suffixes(self.files)}")
         return lines
 
 
@@ -102,22 +103,22 @@ def find_jobs(
     ext: str | None,
     skipped: Skipped,
 ) -> list[Job]:
-    """Pairs every image with its result; one whose result would be an input has an error.
+    """Pairs every image with its result; a result that would overwrite an input is an error of its job.
 
-    Results that would have one name get distinct ones: with the source's suffix in the name
-    ("a_png_x2.webp"), and with a number where that does not help.
+    Results that would have the same name get distinct ones: with the suffix of the source in the name
+    ("a_png_x2.webp"), and with a number if that does not suffice.
 
     Args:
-        inputs: images, folders and globs, as they were typed; "-" is standard input.
-        output: a file for one image, else a folder.
-        default: the folder where `output` is None.
-        suffix: added to the name of each result.
-        ext: ending of the results, with or without its dot; None keeps what the image has.
-        skipped: receives what the inputs hold beside images.
+        inputs: images, folders and globs, as typed; "-" is standard input.
+        output: a file for one image, otherwise a folder.
+        default: the folder if `output` is None.
+        suffix: text after the stem of each result.
+        ext: format of the results, with or without its dot; None keeps that of the image.
+        skipped: receives the files and folders that are not read.
 
     Raises:
-        UsageError: `output` names a file, and there is more than one image; or a file of no format that hfsr
-            writes.
+        UsageError: if `output` names a file and there may be more than one image, or has the suffix of a
+            format that hfsr does not write.
     """
     is_one = len(inputs) == 1 and not _is_many(inputs[0])
     to_file = output is not None and names_a_file(output, is_one=is_one)
@@ -140,28 +141,28 @@ def find_jobs(
 
 
 def names_a_file(output: Path, *, is_one: bool = False) -> bool:
-    """True for the place of an image, False for a folder.
+    """Returns True if `output` is the path of an image, False if it is a folder.
 
     Args:
-        output: as it was typed.
-        is_one: there is one image, so that a suffix of letters is that of a file, known or not.
+        output: the path, as typed.
+        is_one: True if there is one image; a suffix of letters is then that of a file, even if unknown.
 
     Raises:
-        UsageError: hfsr does not write that format.
+        UsageError: if hfsr does not write that format.
     """
     if os.path.isdir(output):
         return False
     suffix = output.suffix.lower()
     is_unknown = is_one and _LIKE_A_FORMAT.fullmatch(suffix) is not None
     if suffix not in WRITE_SUFFIXES and (suffix in SUFFIXES | UNSUPPORTED_SUFFIXES or is_unknown):
-        hint = "; a folder of that name must be there already" if is_unknown else ""
+        hint = "; create the folder first if you mean one of that name" if is_unknown else ""
         raise UsageError(f"-o {output}: hfsr does not write {suffix}; use {', '.join(WRITE_SUFFIXES)}{hint}")
     return suffix in WRITE_SUFFIXES
 
 
 @contextmanager
 def folder_of(target: Path) -> Iterator[None]:
-    """Makes the folder of a result; where none comes, what was made is gone again at the end."""
+    """Creates the folder of a result; if no result is written, removes the folders again that it created."""
     folder = target.parent
     made = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
     try:
@@ -170,7 +171,7 @@ def folder_of(target: Path) -> Iterator[None]:
     finally:
         if not os.path.lexists(target):
             for each in made:
-                with contextlib.suppress(OSError):  # never made, or another run has put something there
+                with contextlib.suppress(OSError):  # never created, or no longer empty
                     each.rmdir()
 
 
@@ -179,7 +180,7 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ImageError(
-            f"the folder '{folder}' cannot be made ({error.strerror}); choose another -o"
+            f"the folder '{folder}' cannot be created ({error.strerror}); choose another -o"
         ) from error
 
 
@@ -192,7 +193,7 @@ def _is_glob(text: str) -> bool:
 
 
 def _expand(text: str, output: Path, skipped: Skipped) -> Iterator[tuple[Path, Path]]:
-    """The images an input stands for, each with its path relative to where results go."""
+    """Yields the images that an input names, each with its path relative to the folder of the results."""
     path = Path(text)
     if os.path.isdir(path):
         for image in _walk(path, output, skipped):
@@ -206,14 +207,14 @@ def _expand(text: str, output: Path, skipped: Skipped) -> Iterator[tuple[Path, P
                 yield found, found.relative_to(root)
             elif not found.is_dir():
                 skipped.files.append(found)
-            elif "**" not in text:  # which searches the folders too
+            elif "**" not in text:  # a "**" searches the folders too
                 skipped.left_out.append(found)
     else:
         yield path, Path(path.name)
 
 
 def _walk(folder: Path, output: Path, skipped: Skipped) -> Iterator[Path]:
-    """Images at any depth, in the order of their names, without hidden and linked folders and `output`."""
+    """Yields images at any depth, sorted by name; skips hidden folders, linked folders and `output`."""
     results = os.path.realpath(output)
     for place, folders, names in os.walk(folder, onerror=skipped.add_folder):
         searched: list[Path] = []
@@ -230,7 +231,7 @@ def _walk(folder: Path, output: Path, skipped: Skipped) -> Iterator[Path]:
 
 
 def _without_repeats(found: list[_Found]) -> list[_Found]:
-    """Drops images that are named twice."""
+    """Drops images that occur more than once."""
     kept: dict[str, _Found] = {}
     for each in found:
         kept.setdefault(STDIN if each.is_stdin else os.path.realpath(each.source), each)
@@ -238,7 +239,7 @@ def _without_repeats(found: list[_Found]) -> list[_Found]:
 
 
 def _named_apart(found: list[_Found], folder: Path, suffix: str, ext: str | None) -> list[Job]:
-    """Names all results, no two alike."""
+    """Gives each result a name of its own."""
     plain = [_result_name(each, suffix, ext) for each in found]
     counts = Counter(map(_key, plain))
     taken = {key for key, count in counts.items() if count == 1}
@@ -256,7 +257,7 @@ def _named_apart(found: list[_Found], folder: Path, suffix: str, ext: str | None
 
 
 def _key(name: Path | None) -> str | None:
-    """A name for comparisons: file systems may not tell upper from lower case."""
+    """Returns a name for comparisons: some file systems ignore the case of letters."""
     return None if name is None else str(name).casefold()
 
 
@@ -266,13 +267,13 @@ def _numbered(name: Path) -> Iterator[Path]:
 
 
 def _result_name(found: _Found, suffix: str, ext: str | None, *, tells_source: bool = False) -> Path | None:
-    """Name of a result, relative to the folder of the results.
+    """Returns the name of a result, relative to the folder of the results.
 
     Args:
         found: the image.
-        suffix: added to the stem.
-        ext: ending of the result; None keeps that of the source where hfsr writes it.
-        tells_source: put the source's suffix into the name.
+        suffix: text after the stem.
+        ext: suffix of the result; None keeps that of the source if hfsr writes it.
+        tells_source: True to put the suffix of the source into the name.
     """
     relative = found.relative
     if relative is None:

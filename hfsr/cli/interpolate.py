@@ -11,7 +11,7 @@ from hfsr.cli.tables import print_pairs
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("first", metavar="A", help="checkpoint, model folder, bundled name or Hub id")
-    add("second", metavar="B", help="another of the same network, trained on from A or from where A was")
+    add("second", metavar="B", help="another model of the same network, trained from A or from A's start")
     add("--alpha", type=float, required=True, metavar="X", help="share of B: (1 - X) * A + X * B, 0 to 1")
     add(
         "-o",
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="OUT",
-        help="model folder; or a file that ends in .safetensors or .pth",
+        help="a model folder, or a file that ends in .safetensors or .pth",
     )
 
 

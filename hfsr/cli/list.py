@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--models", action="store_true", help="models with weights that come with hfsr, instead of networks")
+    add("--models", action="store_true", help="list the bundled models with weights instead of the networks")
     add("--json", action="store_true", help="one JSON list on stdout, nothing else")
 
 
@@ -23,12 +23,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=2))
     elif not rows:
-        print("no models are bundled with this installation; 'hfsr list' names the networks")
+        print("no models are bundled with this installation; 'hfsr list' lists the networks")
     elif args.models:
         _print_models(rows)
     else:
         _print(("name", "task", "scales", "tiling", "paper", "presets"), rows)
-        print("\n'hfsr info NAME' tells more of a network, of one of its presets, or of a model.")
+        print("\n'hfsr info NAME' shows more about a network, one of its presets, or a model.")
     return 0
 
 
@@ -64,7 +64,7 @@ def _cell(value: Any) -> str:
 
 
 def _shortened(presets: list[str]) -> list[str]:
-    """Shortens `edsr_x2`, `edsr_x3` to `edsr_x{2,3}`, as in a shell."""
+    """Abbreviates `edsr_x2`, `edsr_x3` as `edsr_x{2,3}`, like brace expansion in a shell."""
     endings: dict[str, list[str]] = {}
     for preset in presets:
         stem, mark, scale = preset.rpartition("_x")
@@ -76,7 +76,7 @@ def _shortened(presets: list[str]) -> list[str]:
 
 
 def _networks() -> list[dict[str, Any]]:
-    """Every registered restorer with its presets, without the tiny ones for tests."""
+    """Lists every registered restorer with its presets, except the tiny presets for tests."""
     from hfsr import model_zoo
     from hfsr.registry import ARCHS
 
@@ -98,7 +98,7 @@ def _networks() -> list[dict[str, Any]]:
 
 
 def _models() -> list[dict[str, Any]]:
-    """Every bundled model: its config, the results on its card, and its speed on this machine."""
+    """Lists every bundled model: its config, the results on its card, and its speed on this machine."""
     from hfsr import model_zoo
 
     return [_model(name) for name in model_zoo.list_models()]
@@ -125,13 +125,13 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _measured(name: str) -> dict[str, float]:
-    """PSNR-Y in dB on the card, by set (and setting, if the scale is 1)."""
+    """Returns PSNR-Y in dB from the card, by set (and setting, if the scale is 1)."""
     from hfsr import _resources
     from hfsr.hub.cards.results import reports_from_card, setting_name
 
     card = _resources.folder("model_cards") / f"{name}.md"
     if not card.is_file():
-        return {}  # a folder that was added without a card
+        return {}  # a folder without a card
     reports = reports_from_card(card.read_text(encoding="utf-8"))
     return {
         report["set"] if report["scale"] > 1 else f"{report['set']} {setting_name(report)}": report["psnr_y"]
@@ -140,7 +140,7 @@ def _measured(name: str) -> dict[str, float]:
 
 
 def _speed(model: nn.Module) -> float:
-    """Seconds for one megapixel of the result on this machine, with the default settings of `upscale`."""
+    """Returns seconds per megapixel of the result on this machine, with the default settings of `upscale`."""
     from hfsr.evaluation import measure_seconds
     from hfsr.inference import Upscaler
 

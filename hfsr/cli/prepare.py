@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="px left over at an edge above which there is one more crop (default 0)",
+        help="add one more crop if more px than this remain at an edge (default 0)",
     )
     _add_working(one)
 
@@ -43,20 +43,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("meta_info", "BasicSR's list of the images of a folder")
     add("lmdb", "BasicSR's LMDB of the images of a folder (OUT ends with .lmdb)")
     one = add("h5", "HDF5 of the images of a folder, as uint8")
-    one.add_argument("--lq", type=Path, metavar="DIR", help="LQ images of the same names, kept beside")
+    one.add_argument("--lq", type=Path, metavar="DIR", help="LQ images of the same names, stored as well")
 
-    one = add("pack", "one file with the richest crops of folders, read without decoding", several=True)
+    one = add("pack", "one file with the most detailed crops of folders, read without decoding", several=True)
     one.add_argument("--size", type=int, default=128, metavar="N", help="side of a crop in px (default 128)")
-    one.add_argument("--megabytes", type=float, default=40.0, metavar="MB", help="size at most (default 40)")
+    one.add_argument("--megabytes", type=float, default=40.0, metavar="MB", help="maximum size (default 40)")
 
-    pairs = kinds.add_parser("pairs", help="find the pairs of a published set, and say what is missing")
+    pairs = kinds.add_parser("pairs", help="find the pairs of a published set and report missing ones")
     pairs.add_argument("name", metavar="NAME", help="DIV2K, SIDD, RealSR, LoL or FiveK")
-    pairs.add_argument("root", type=Path, metavar="ROOT", help="the folder it was unpacked in")
+    pairs.add_argument("root", type=Path, metavar="ROOT", help="the folder of the unpacked set")
     pairs.add_argument(
         "--link",
         type=Path,
         metavar="OUT",
-        help="make OUT/PART/groundtruth and OUT/PART/input, as option files read them",
+        help="create OUT/PART/groundtruth and OUT/PART/input, as option files read them",
     )
 
 
@@ -70,23 +70,23 @@ def _adder(kinds: argparse._SubParsersAction) -> Callable[..., argparse.Argument
         parser.add_argument(
             "source", type=Path, metavar="SOURCE", nargs="+" if several else None, help="folder of images"
         )
-        parser.add_argument("out", type=Path, metavar="OUT", help="what is made")
-        parser.add_argument("--dry-run", action="store_true", help="say what would be made, make nothing")
+        parser.add_argument("out", type=Path, metavar="OUT", help="the folder or file to create")
+        parser.add_argument("--dry-run", action="store_true", help="report the result; write nothing")
         return parser
 
     return add
 
 
 def _add_working(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, metavar="N", help="images at once (default: processors)")
-    parser.add_argument("--overwrite", action="store_true", help="make also what is there already")
-    parser.add_argument("--skip-unreadable", action="store_true", help="leave out images that cannot be read")
+    parser.add_argument("--threads", type=int, metavar="N", help="images at a time (default: processors)")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("--skip-unreadable", action="store_true", help="skip images that cannot be read")
     parser.add_argument(
-        "--compression", type=int, choices=range(10), default=3, metavar="0-9", help="of PNG (default 3)"
+        "--compression", type=int, choices=range(10), default=3, metavar="0-9", help="PNG level (default 3)"
     )
 
 
-# Files made of files
+# One file per image or crop
 
 
 def _subimages(args: argparse.Namespace) -> int:
@@ -109,7 +109,7 @@ def _lr(args: argparse.Namespace) -> int:
     from hfsr.data.prepare import lr_images
 
     if min(args.scale) < 2:
-        raise OptionsError(f"--scale {min(args.scale)} makes no smaller image; choose 2 or more")
+        raise OptionsError(f"--scale {min(args.scale)} does not reduce the images; choose 2 or more")
     scales = sorted(set(args.scale))
     return _make(args, lr_images(args.source, args.out, scales=scales, compression=args.compression))
 
@@ -137,7 +137,7 @@ def _make(args: argparse.Namespace, tasks: Sequence[Task]) -> int:
     return 0
 
 
-# One file made of files
+# One file for all images
 
 
 def _meta_info(args: argparse.Namespace) -> int:
@@ -165,7 +165,7 @@ def _pack(args: argparse.Namespace) -> int:
     if args.size < 1 or args.megabytes <= 0:
         raise OptionsError("--size and --megabytes must be more than 0")
     if args.out.suffix != ".pack":
-        raise OptionsError(f"'{args.out}' must end with .pack: that is how data sets know it")
+        raise OptionsError(f"'{args.out}' must end with .pack: data sets recognize the format by it")
     return _gather(
         args,
         lambda progress: pack_crops(

@@ -30,53 +30,53 @@ if TYPE_CHECKING:
 
 _TASKS = ("sr", "colorize", "inpaint", "jitter", "morph")
 _FRAMES = {"jitter": 8, "morph": 11}
-"""Tasks of several results, and how many where nothing is said."""
+"""Default number of results, for tasks with several results."""
 _OF_TASKS = {
     **dict.fromkeys(("mask", "brush", "paste_back"), ("inpaint",)),
     "bias": ("sr",),
     "count": ("jitter", "morph"),
     **dict.fromkeys(("strength", "to_class"), ("jitter",)),
 }
-"""Arguments that mean something to some tasks alone."""
+"""Arguments that apply to some tasks only."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "The result is the network's square, 128 or 256 px: images are cut to their middle and reduced to "
-        "it, for sr to a quarter of it. No weights come with hfsr; convert the released G_ema_*.pth and "
-        "D_*.pth, or name them."
+        "The result is the network's square, 128 or 256 px: images are cropped to their central square and "
+        "reduced to it, for sr to a quarter of it. No weights come with hfsr; convert the released "
+        "G_ema_*.pth and D_*.pth, or name these files."
     )
     add = parser.add_argument
     add("task", choices=_TASKS, metavar="TASK", help="sr (x4), colorize, inpaint, jitter or morph")
     add("images", nargs="+", metavar="IMAGE", help="images or folders; morph takes two images")
     add("--generator", required=True, metavar="G", help="BigGAN's: Hub id, model folder or checkpoint file")
-    add("--discriminator", required=True, metavar="D", help="the one that belongs to it, likewise")
+    add("--discriminator", required=True, metavar="D", help="the one trained with the generator, likewise")
     add("-o", "--output", type=Path, help="a file for one result, else a folder (default results/)")
-    add("--class", dest="class_number", default="auto", metavar="N|auto", help="what it shows (default auto)")
+    add("--class", dest="class_number", default="auto", metavar="N|auto", help="its class (default auto)")
     add("--mask", type=Path, help="inpaint: an image of the same size, light where the hole is")
     add("--brush", type=_box, metavar="X,Y,W,H", help="inpaint: the hole is this rectangle, in px")
-    add("--paste-back", action="store_true", help="inpaint: give the whole image with its hole filled")
+    add("--paste-back", action="store_true", help="inpaint: return the whole image with its hole filled")
     add("--bias", choices=("d", "mse"), help="sr: d is sharper, mse closer (default d)")
     add("--count", type=positive(int), help="jitter: variants (default 8); morph: images (default 11)")
-    add("--strength", type=float, help="jitter: how much the latent numbers shake (default 0.5)")
-    add("--to-class", type=int, metavar="N", help="jitter: make the variants of another class")
-    add("--stages", type=Path, metavar="DIR", help="also write the image after each stage of the fit there")
+    add("--strength", type=float, help="jitter: amplitude of the noise on the latent vector (default 0.5)")
+    add("--to-class", type=int, metavar="N", help="jitter: create the variants in another class")
+    add("--stages", type=Path, metavar="DIR", help="also write the image after each stage of the fit to DIR")
     add(
         "--iterations",
         type=positive(int),
         metavar="N",
-        help="of every stage, instead of the published schedule",
+        help="iterations of every stage, instead of the published schedule",
     )
     add(
         "--candidates",
         type=positive(int),
         default=500,
         metavar="N",
-        help="random starts that are tried (default 500)",
+        help="random latent vectors from which the start is chosen (default 500)",
     )
-    add("--seed", type=int, default=0, help="of those (default 0)")
-    add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    add("--dry-run", action="store_true", help="try a few steps and tell time and memory; write nothing")
+    add("--seed", type=int, default=0, help="seed of the latent vectors (default 0)")
+    add("--device", help="cpu, cuda or cuda:N (default: cuda if available)")
+    add("--dry-run", action="store_true", help="run a few steps, print time and memory; write nothing")
     add("--json", action="store_true", help="one JSON object per result on stdout, nothing else")
 
 
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     what = "hfsr prior"
     try:
         with stoppable():
-            wanted = list(_all_wanted(args))  # what is wrong is told before the networks are loaded
+            wanted = list(_all_wanted(args))  # reports errors before the networks are loaded
             prior = GenerativePrior(
                 hub.from_pretrained(args.generator),
                 hub.from_pretrained(args.discriminator),
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-# --- what was asked for ---
+# --- arguments ---
 
 
 def _box(text: str) -> tuple[int, int, int, int]:
@@ -124,18 +124,18 @@ def _class_number(text: str) -> int | None:
     if text == "auto":
         return None
     if not text.removeprefix("-").isdecimal():
-        raise UsageError(f"--class '{text}' is no class; give its number, or auto")
+        raise UsageError(f"--class '{text}' is not a class; give its number, or auto")
     return int(text)
 
 
 def _check(args: argparse.Namespace) -> None:
     if args.task == "morph" and len(args.images) != 2:
-        raise UsageError(f"morph goes from one image to another; got {len(args.images)}, give two")
+        raise UsageError(f"morph needs two images, from one to the other; got {len(args.images)}")
     if args.task == "inpaint" and (args.mask is None) == (args.brush is None):
-        raise UsageError("inpaint needs to know the hole; give --mask FILE or --brush X,Y,W,H, one of them")
+        raise UsageError("inpaint needs the hole; give either --mask FILE or --brush X,Y,W,H")
     for name, tasks in _OF_TASKS.items():
         value = getattr(args, name)
-        if args.task not in tasks and value is not None and value is not False:  # 0 was given
+        if args.task not in tasks and value is not None and value is not False:  # 0 counts as given
             word = name.replace("_", "-")
             raise UsageError(f"--{word} belongs to {' and '.join(tasks)}; leave it out with {args.task}")
     if args.output is not None and args.task in _FRAMES and names_a_file(args.output):
@@ -144,7 +144,7 @@ def _check(args: argparse.Namespace) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Wanted:
-    """One result, or several frames of one fit: what they are made from, and where they go."""
+    """One result, or several frames of one fit: the inputs and the path of the result."""
 
     source: Path
     target: Path
@@ -223,7 +223,7 @@ def _make(
 
 
 def _targets(target: Path, args: argparse.Namespace) -> list[Path]:
-    """The result's file, or the frames'."""
+    """Returns the file of the result, or those of the frames."""
     if args.task not in _FRAMES:
         return [target]
     count = args.count or _FRAMES[args.task]
@@ -260,7 +260,7 @@ def _steps(
     return prior.morph(*wanted.images, frames=count, schedule=schedule, class_number=number)
 
 
-# --- what is said ---
+# --- output ---
 
 
 def _forecast(prior: GenerativePrior, schedule: FitSchedule, fits: int, args: argparse.Namespace) -> int:

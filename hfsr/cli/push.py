@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run (experiments/NAME), a model folder, a checkpoint or a bundled name",
     )
     add("repo_id", metavar="REPO_ID", help="the repository: owner/name")
-    add("--private", action="store_true", help="a new repository is visible to its owners only")
+    add("--private", action="store_true", help="make a new repository visible to its owners only")
     add("--revision", metavar="R", help="a branch, created if there is none (default: main)")
     add("--create-pr", action="store_true", help="open a pull request instead of writing to the branch")
     add("--dry-run", action="store_true", help="write the model folder and its card; upload nothing")
@@ -25,17 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="measure on these folders (also hf://datasets/owner/name/folder), for the card",
+        help="measure on these folders (also hf://datasets/owner/name/folder) for the card",
     )
     add(
         "--lq",
         nargs="+",
         default=[],
         metavar="DIR",
-        help="their LQ images, one folder for each of --gt (default: made from --gt)",
+        help="LQ images, one folder for each folder of --gt (default: made from --gt)",
     )
     add_degradation_arguments(parser, several=True)
-    add("--no-example", action="store_true", help="no example image and no speed on the card")
+    add("--no-example", action="store_true", help="put no example image and no speed on the card")
     add(
         "--license",
         "--licence",
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise OptionsError(f"--lq names {len(args.lq)} folders and --gt {len(args.gt)}; give one for each")
     check_repo_id(args.repo_id)
     if not args.dry_run:
-        require_token()  # now, since measuring takes minutes
+        require_token()  # before measuring, which takes minutes
     staged = stage_for_push(
         args.source,
         args.repo_id,
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     for note in staged.notes:
         print(f"note: {note}")
     if args.dry_run:
-        print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
+        print(f"nothing was uploaded; without --dry-run, this folder goes to {args.repo_id}")
         return 0
     result = push_staged(
         staged,

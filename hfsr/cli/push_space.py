@@ -16,16 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs="+",
         metavar="MODEL_ID",
-        help="models of its menu: ids on the Hub and bundled names, the first one selected at the start "
-        "(default with --static: the bundled models)",
+        help="models that the Space offers: ids on the Hub and bundled names; the first one is the default "
+        "(with --static, all bundled models if there is none)",
     )
-    add("--hardware", metavar="H", help="of a new Space: cpu-basic, zero-a10g, t4-small, ...")
-    add("--private", action="store_true", help="a new Space is visible to its owners only")
+    add("--hardware", metavar="H", help="hardware of a new Space: cpu-basic, zero-a10g, t4-small, ...")
+    add("--private", action="store_true", help="make a new Space visible to its owners only")
     add(
         "--wheel",
         type=Path,
         metavar="FILE",
-        help="a wheel of hfsr to upload too, as long as no package index has hfsr ('pip wheel --no-deps .')",
+        help="a wheel of hfsr to upload too, while no package index has hfsr ('pip wheel --no-deps .')",
     )
     add(
         "--static",
@@ -92,7 +92,7 @@ def _upload(args: argparse.Namespace, folder: Path, models: Sequence[str], *, sd
 
     print(f"{folder}: the Space, offering {', '.join(models)}")
     if args.dry_run:
-        print(f"nothing was uploaded; without --dry-run this goes to {args.repo_id}")
+        print(f"nothing was uploaded; without --dry-run, this folder goes to {args.repo_id}")
         return 0
     result = push_space(folder, args.repo_id, private=args.private, hardware=args.hardware, sdk=sdk)
     print(f"uploaded {', '.join(result.changed)}" if result.changed else "nothing has changed")

@@ -18,13 +18,13 @@ MEASURED_IMAGES = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="Hub id, model folder, checkpoint file or bundled name")
-    add("folder", type=Path, metavar="OUT_DIR", help="gets config.json, model.safetensors and README.md")
+    add("folder", type=Path, metavar="OUT_DIR", help="receives config.json, model.safetensors and README.md")
     add(
         "--calibration",
         type=Path,
         required=True,
         metavar="DIR",
-        help="images like those it is for; the samples are crops of them, reduced by the model's scale",
+        help="images like those to be processed; the samples are crops of them, reduced by the model's scale",
     )
 
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             ("measured on", f"{after.images} of these images"),
             ("size", f"{_size(quantized):,} bytes, fp32 {_size(model):,}"),
             ("folder", args.folder),
-            ("run it by", f"hfsr upscale IMAGE -m {args.folder} --backend openvino"),
+            ("run it with", f"hfsr upscale IMAGE -m {args.folder} --backend openvino"),
         ]
     )
     return 0
@@ -70,5 +70,5 @@ def _int8_layers(model: nn.Module) -> list[str]:
 
 
 def _size(model: nn.Module) -> int:
-    """Bytes of its tensors."""
+    """Returns the bytes of the model's tensors."""
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())

@@ -8,7 +8,7 @@ __all__ = ["print_pairs", "print_table"]
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints columns two spaces apart, numbers aligned to the right and texts to the left."""
+    """Prints columns two spaces apart, with numbers aligned to the right and texts to the left."""
     lines = [[str(cell) for cell in row] for row in rows]
     numeric = [
         bool(lines) and all(line[i][:1].isdigit() or not line[i] for line in lines)

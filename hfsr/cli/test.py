@@ -9,14 +9,14 @@ from .train import add_import_argument, load_training
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("-opt", "--opt", required=True, metavar="FILE", help="option file; packaged ones by name too")
+    add("-opt", "--opt", required=True, metavar="FILE", help="option file, or the name of a packaged one")
     add("--force_yml", nargs="+", default=[], metavar="A:B=C", help="change values of the file (YAML)")
     add_import_argument(parser)
     add(
         "--launcher",
         choices=["none", "pytorch", "slurm"],
         default="none",
-        help="accepted; testing is one process",
+        help="accepted for compatibility; testing uses one process",
     )
     add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 

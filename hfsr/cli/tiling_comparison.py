@@ -1,4 +1,4 @@
-"""`hfsr evaluate --compare-tiling`: independent tiles and the tiles of hfsr, against the whole image."""
+"""`hfsr evaluate --compare-tiling`: compares independent tiles and the tiles of hfsr with the whole image."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["OUR_TILE", "run_comparison", "shows_progress"]
 
 OUR_TILE = 128
-"""Side of the tiles of hfsr in LQ px: as small as the smallest tile of the other tools."""
+"""Side of the tiles of hfsr in LQ px: the smallest tile of the other tools."""
 
 
 def run_comparison(
     args: argparse.Namespace, images: str | None, name: str, whole: Upscaler, ours: Upscaler
 ) -> int:
-    """Runs images whole, in independent tiles and in the tiles of hfsr; prints and writes the differences.
+    """Runs images whole, in independent tiles and in tiles of hfsr; prints and writes the differences.
 
     Args:
-        args: output folder and format.
-        images: an image or folder, also on the Hub; the sample image of hfsr if None.
-        name: of the model.
-        whole: runs whole images.
-        ours: runs tiles.
+        args: the arguments, with output folder and format.
+        images: an image or folder, also on the Hub; None means the sample image of hfsr.
+        name: name of the model.
+        whole: upscaler of whole images.
+        ours: upscaler with tiles.
 
     Raises:
-        OptionsError: there are no images, or the scale is not whole.
-        ImageError: an image cannot be read.
+        OptionsError: if there are no images, or the scale is fractional.
+        ImageError: if an image cannot be read.
     """
     from hfsr.atomic import replacing
     from hfsr.evaluation import compare_tiling
@@ -44,7 +44,7 @@ def run_comparison(
     scale = int(whole.scale)
     if scale != whole.scale:
         raise OptionsError(
-            f"independent tiles need a whole scale, not {whole.scale:g}; choose another with -s"
+            f"independent tiles need an integer scale, not {whole.scale:g}; choose another with -s"
         )
     rows: list[dict[str, Any]] = []
 
@@ -64,7 +64,7 @@ def run_comparison(
             ours_label=f"hfsr in pieces of {ours.tile} px",
             progress=show,
         )
-        # Images that differ only in their suffix keep it, so that one map does not overwrite the other.
+        # Images that differ only in their suffix keep it, so that their difference images get distinct names.
         target = args.output / f"{path.stem if stems[path.stem] == 1 else path.name}_tiling.png"
         args.output.mkdir(parents=True, exist_ok=True)
         with replacing(target, error=ImageError) as partial:
@@ -104,5 +104,5 @@ def _format_report(report: TilingReport, name: str, target: Path) -> str:
 
 
 def shows_progress(args: argparse.Namespace) -> bool:
-    """True if progress is shown: on a terminal, and not with --json."""
+    """Returns True if progress is shown: on a terminal, and without --json."""
     return not args.json and sys.stderr.isatty()

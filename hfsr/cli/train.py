@@ -1,4 +1,4 @@
-"""`hfsr train` and `basicsr train`: train what an option file says."""
+"""`hfsr train` and `basicsr train`: runs the training that an option file describes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("-opt", "--opt", required=True, metavar="FILE", help="option file; packaged ones by name too")
-    add("--auto_resume", action="store_true", help="go on from the newest training state of this run")
+    add("-opt", "--opt", required=True, metavar="FILE", help="option file, or the name of a packaged one")
+    add("--auto_resume", action="store_true", help="resume from the newest training state of this run")
     add("--force_yml", nargs="+", default=[], metavar="A:B=C", help="change values of the file (YAML)")
     add_import_argument(parser)
-    add("--debug", action="store_true", help="run as debug_<name>, report, measure and save often")
-    add("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="who starts the processes")
+    add("--debug", action="store_true", help="run as debug_<name>; log, validate and save often")
+    add("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="launcher of the processes")
     add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     add("--num_processes", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
-    add("--check", action="store_true", help="validate everything, print memory and time, train nothing")
+    add("--check", action="store_true", help="validate everything, print memory and time; train nothing")
 
 
 def add_import_argument(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_import_argument(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="MODULE",
-        help="import modules first, which register networks, losses, data sets, metrics or recipes",
+        help="import these modules first; they register networks, losses, data sets, metrics or recipes",
     )
 
 
@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load_training() -> ModuleType:
-    """Imports training.
+    """Imports the `hfsr.training` package.
 
     Raises:
-        MissingDependencyError: the extra that training needs is not installed.
+        MissingDependencyError: if the extra that training needs is not installed.
     """
-    # Threads that wait for work sleep: where others use the machine too, spinning costs up to five times.
+    # Idle OpenMP threads sleep: if other processes use the machine, spinning takes up to five times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from hfsr import training
@@ -81,7 +81,7 @@ def load_training() -> ModuleType:
 
 
 def debugging(options: TrainOptions) -> TrainOptions:
-    """BasicSR's debug mode: another name, everything every few iterations."""
+    """Returns the options of BasicSR's debug mode: another name, and everything every few iterations."""
     name = options.name if options.name.startswith("debug") else f"debug_{options.name}"
     logger = options.logger.model_copy(update={"print_freq": 1, "save_checkpoint_freq": 8})
     val = options.val.model_copy(update={"val_freq": 8})
@@ -89,7 +89,7 @@ def debugging(options: TrainOptions) -> TrainOptions:
 
 
 def _work(args: argparse.Namespace) -> int:
-    """What each process does; the launcher only sees the exit code, so the first one says what went wrong."""
+    """Runs one process of a launch; process 0 prints the error, because the launcher sees exit codes only."""
     try:
         return run(args)
     except HfsrError as error:

@@ -1,4 +1,4 @@
-"""`hfsr upscale` (and `restore`): images and folders in, larger or cleaner images out."""
+"""`hfsr upscale` (and `restore`): enlarges or restores images and folders of images."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 _SCALE = 2
-"""Scale where none is asked for."""
+"""Default scale."""
 _LONGEST_SUFFIX = 200  # bytes; a file name has 255 on most systems
 DTYPES = "default auto: bf16 where it is native and the network allows it, fp32 for images of 16 bit"
 KEYS = (
     *("input", "output", "width", "height", "scale", "reduced_from", "model", "model_reason", "tile"),
     *("dtype", "backend", "device", "seconds", "peak_memory_bytes", "notes", "error"),
 )
-"""Of an image's JSON object, in this order; null where there is nothing to say."""
+"""Keys of the JSON object of an image, in this order; a value without meaning is null."""
 _RESULT = ("width", "height", "scale", "reduced_from")
-"""Keys that say nothing without a result."""
+"""Keys that have no meaning without a result."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-s",
         "--scale",
         type=positive(float),
-        help="any number from 1 to 16 (default 2; with -m that of the model, which is the most it can do)",
+        help="any number from 1 to 16 (default 2; with -m the scale of the model, which is also its maximum)",
     )
     add("--width", type=positive(int), metavar="PX", help="width of the results; alone, the height follows")
     add("--height", type=positive(int), metavar="PX", help="height of the results; alone, the width follows")
@@ -77,24 +77,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tile",
         type=_tile,
         default="auto",
-        help="side in input px of what one piece owns; 0 runs whole (default auto)",
+        help="side of a tile in input px; 0 runs the image whole (default auto)",
     )
     add("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help=DTYPES)
     add("--backend", default="torch", help="torch (default), openvino or auto: the faster one installed")
-    add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add("--device", help="cpu, cuda or cuda:N (default: cuda if available)")
     add("--self-ensemble", action="store_true", help="average over eight flips: better, eight times the work")
-    add("--suffix", type=_suffix, help="added to the name of each result (default _x2 and the like)")
-    add("--ext", type=_ending, help=f"format of the results: {_formats()} (default: as the input)")
+    add("--suffix", type=_suffix, help="text after the name of each result (default _x2 and the like)")
+    add("--ext", type=_ending, help=f"format of the results: {_formats()} (default: that of the input)")
     add("--jpeg-quality", type=_quality, default=95, metavar="Q", help="1 to 100 (default 95)")
-    add("--skip-existing", action="store_true", help="leave results alone that are there already")
+    add("--skip-existing", action="store_true", help="do not replace existing results")
     add(
         "--max-pixels",
         type=positive(int),
         metavar="N",
         help="refuse images with more px (default 268 million)",
     )
-    add("--truncated", action="store_true", help="read what a JPEG that was cut short still holds")
-    add("--dry-run", action="store_true", help="print what each image would take; write nothing")
+    add("--truncated", action="store_true", help="decode the intact part of a truncated JPEG")
+    add("--dry-run", action="store_true", help="print time and memory for each image; write nothing")
     add("--sample", action="store_true", help="upscale the sample image that comes with hfsr")
     add("--json", action="store_true", help="one JSON object per image on stdout, nothing else")
 
@@ -132,7 +132,7 @@ def _run(args: argparse.Namespace, output: Path | None) -> int:
 
 @contextmanager
 def _standard_output(args: argparse.Namespace) -> Iterator[Path | None]:
-    """Place of the results; for `-o -` a temporary file, which is copied to standard output if it appears."""
+    """Yields the path of the results; for `-o -` a temporary file, which is copied to standard output."""
     args.to_stdout = args.output == STDIN
     if not args.to_stdout:
         yield None if args.output is None else Path(args.output)
@@ -165,7 +165,7 @@ class _Models:
             raise UsageError(str(error)) from error
 
     def suffix(self) -> str:
-        """What the results have in their names: the scale or size that was asked for."""
+        """Returns the suffix of the results' names: the scale or size that the arguments request."""
         args, wanted = self._args, self.wanted
         if wanted.width and wanted.height:
             return f"_{wanted.width}x{wanted.height}"
@@ -181,11 +181,11 @@ class _Models:
         return f"_x{scale:g}" if scale > 1 else "_restored"
 
     def choice(self, image: ImageFile, size: tuple[int, int] | None) -> ModelChoice:
-        """The model that was named, or the bundled ones for an image.
+        """Returns the model that the arguments name, or the bundled ones for an image.
 
         Args:
-            image: its file.
-            size: width and height; None if they cannot be read.
+            image: file of the image.
+            size: width and height, or None if they cannot be read.
         """
         from hfsr.inference.program.geometry import Size
 
@@ -200,7 +200,7 @@ class _Models:
         return choose_models(image, scale=_SCALE if scale is None else scale, purpose=args.purpose)
 
     def get(self, names: tuple[str, ...]) -> Upscaler:
-        """The upscaler of a model, or of several that run one after another; it is kept."""
+        """Returns the cached upscaler of one model, or of several that run one after another."""
         from hfsr.inference import Upscaler
 
         args = self._args
@@ -229,7 +229,7 @@ class _Models:
 
 
 def _do(models: _Models, job: Job, args: argparse.Namespace) -> bool:
-    """Runs one image and reports the result; returns True if that went well."""
+    """Runs one image and reports the result; returns True if it succeeded."""
     report: dict[str, Any] = dict.fromkeys(KEYS)
     report |= {
         "input": STDIN if job.is_stdin else str(job.source),
@@ -246,10 +246,10 @@ def _do(models: _Models, job: Job, args: argparse.Namespace) -> bool:
         text = " ".join(str(error).split())
         named = isinstance(error, OptionsError) and job.error is None and models.wanted.is_set
         report["error"] = f"'{report['input']}': {text}" if named else text
-    except OSError as error:  # a name or a place that the system refuses
+    except OSError as error:  # a path that the system rejects
         report["error"] = f"'{job.source}': {error.strerror or error}; check the path"
     except MemoryError:
-        report["error"] = f"'{job.source}': not enough memory for it; close other programs or cut it in parts"
+        report["error"] = f"'{job.source}': not enough memory; close other programs or split the image"
     if report["error"] is not None:
         report |= dict.fromkeys(_RESULT)
     _tell(report, args)
@@ -286,7 +286,7 @@ def _process(models: _Models, job: Job, args: argparse.Namespace, report: dict[s
         report |= _predict(up, image, size, result)
     elif args.skip_existing and os.path.exists(job.target):
         report |= dict.fromkeys(_RESULT)
-        report["notes"] = ["the result is there already and was left alone"]
+        report["notes"] = ["the result exists already and was not replaced"]
         return
     else:
         report |= _upscale(up, image, job.target, result, args)
@@ -379,7 +379,7 @@ def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
     )
 
 
-# --- words of the command line ---
+# --- argument types ---
 
 
 def _tile(text: str) -> int | str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("image", type=Path, metavar="IMAGE", help="an image")
-    add("-s", "--scale", type=_scale, default=2.0, help="1 to 8, real; 1.5x2 is across x down (default 2)")
+    add("-s", "--scale", type=_scale, default=2.0, help="1 to 8, real; 1.5x2 is width by height (default 2)")
     add(
         "-o",
         "--output",
@@ -34,30 +34,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kernel",
         default="bicubic",
         metavar="FILE|bicubic|estimate",
-        help="how the image was reduced: weights over output px that sum to 1 (.npy, .txt, .mat, or .png, "
-        "which is divided by its sum), bicubic, or estimate it from the image, roughly (default bicubic)",
+        help="the image's reduction kernel: weights over output px that sum to 1 (.npy, .txt, .mat; or .png, "
+        "divided by its sum), bicubic, or estimate: a rough one from the image (default bicubic)",
     )
     add(
         "--kernel-shift",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="put the kernel's center of mass into the middle of an input px; without, the image was "
-        "blurred and then subsampled from its first px on",
+        help="shift the kernel's center of mass to the center of an input px; --no-kernel-shift means that "
+        "the image was blurred and then subsampled from its first px on",
     )
-    add("--noise", type=float, metavar="STD", help="the image's noise in gray levels of 8 bit (default 0)")
-    add("--gradual", action="store_true", help="in six steps of growing scale: slower, a little better")
-    add("--real", action="store_true", help="a photograph of unknown kernel: no ensemble, milder copies")
+    add("--noise", type=float, metavar="STD", help="noise of the image in 8-bit gray levels (default 0)")
+    add("--gradual", action="store_true", help="raise the scale in six steps: slower, slightly better")
+    add("--real", action="store_true", help="photograph of unknown kernel: no ensemble, milder augmentation")
     add(
         "--iterations",
         type=positive(int),
         metavar="N",
-        help="learn at most so long (default 3000); it may end sooner",
+        help="maximum number of iterations (default 3000); training may end sooner",
     )
-    add("--seed", type=int, default=0, help="of weights and copies (default 0)")
+    add("--seed", type=int, default=0, help="seed of weights and augmentations (default 0)")
     add("--dtype", default="auto", help="auto, fp32 or bf16 (default auto)")
-    add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    add("--device", help="cpu, cuda or cuda:N (default: cuda if available)")
     add("--jpeg-quality", type=int, default=95, metavar="Q", help="1 to 100 (default 95)")
-    add("--dry-run", action="store_true", help="try a few steps and tell time and memory; write nothing")
+    add("--dry-run", action="store_true", help="run a few steps, print time and memory; write nothing")
     add("--json", action="store_true", help="one JSON object on stdout, nothing else")
 
 
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _scale(text: str) -> float | tuple[float, float]:
-    """A number, or two with an x between."""
+    """Parses a number, or two with an "x" between them."""
     across, x, down = text.partition("x")
     return (float(across), float(down)) if x else float(text)
 

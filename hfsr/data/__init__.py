@@ -1,4 +1,4 @@
-"""Training data: which images there are, and patches that depend on (seed, epoch, index) alone.
+"""Training data: lists of images, and patches that depend on (seed, epoch, index) alone.
 
 Importing this package registers the data set types.
 """

@@ -1,4 +1,4 @@
-"""Decoded images on disk, for the next start: packs named by what they hold, in a folder with a limit."""
+"""Disk cache of decoded images: packs named by a hash of their content, in a folder of limited size."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ _SUFFIX = ".cache.pack"
 
 
 def default_folder() -> Path:
-    """`hfsr/images` where this user's programs keep what can be made again."""
+    """Returns `hfsr/pictures` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hfsr" / "pictures"
 
 
 @dataclass(frozen=True)
 class ImageCache:
-    """LQ and GT of data sets, decoded; the sets used least lately make room for new ones."""
+    """Decoded LQ and GT of data sets; the least recently used sets are removed for new ones."""
 
     folder: Path
     limit: int
-    """Bytes of all packs together."""
+    """Maximum size of all packs together in bytes."""
 
     def key(self, sources: Sequence[Path], words: dict[str, Any]) -> str:
-        """Names a set by its files as they are now (place, size, time) and by what is done to them."""
+        """Returns a name for a set, from its files (path, size, time) and from their processing."""
         facts = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in sources]
         return hashlib.sha256(json.dumps([facts, words], sort_keys=True).encode()).hexdigest()[:24]
 
     def load(self, key: str, count: int) -> Pairs | None:
-        """The pairs of a set, mapped from disk; None where they are not there."""
+        """Returns the pairs of a set, memory-mapped, or None if the cache does not have them."""
         path = self.folder / f"{key}{_SUFFIX}"
         if not path.is_file():
             return None
@@ -56,12 +56,12 @@ class ImageCache:
             pairs = [(pack.read(f"{k}.lq"), pack.read(f"{k}.gt")) for k in range(count)]
             os.utime(path)
         except (DataError, KeyError, OSError) as error:
-            logger.warning("the cache '%s' is made again: %s", path, error)
+            logger.warning("the cache '%s' will be rebuilt: %s", path, error)
             return None
         return pairs
 
     def store(self, key: str, pairs: Pairs) -> Pairs:
-        """Writes the pairs of a set and gives them back mapped; as they are where there is no room."""
+        """Writes the pairs of a set and returns them memory-mapped, or unchanged if there is no space."""
         size = sum(lq.nbytes + gt.nbytes for lq, gt in pairs)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Images that lie in one file: packs, BasicSR's LMDB, HDF5."""
+"""Containers of images in one file: packs, BasicSR's LMDB, HDF5."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Container(Protocol):
         """Names of the images."""
 
     def read(self, name: str) -> NDArray:
-        """An image: uint8 or uint16, RGB (H, W, 3) or gray (H, W)."""
+        """Returns an image: uint8 or uint16, RGB (H, W, 3) or gray (H, W)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Entry:
     name: str
 
     def read(self) -> NDArray:
-        """Its pixels: uint8 or uint16, RGB (H, W, 3) or gray (H, W)."""
+        """Returns the pixels: uint8 or uint16, RGB (H, W, 3) or gray (H, W)."""
         return self.container.read(self.name)
 
     def __str__(self) -> str:
@@ -53,11 +53,11 @@ class Entry:
 
 
 class Lmdb:
-    """A folder `*.lmdb` as BasicSR's scripts write it: encoded images, named in `meta_info.txt`.
+    """A folder `*.lmdb` of BasicSR's scripts: encoded images, named in `meta_info.txt`.
 
     Raises:
-        DataError: missing or not of this layout.
-        MissingDependencyError: lmdb is not installed.
+        DataError: if the folder is missing or has another layout.
+        MissingDependencyError: if lmdb is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,7 +71,7 @@ class Lmdb:
             self._database = lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False)
         except (OSError, lmdb.Error) as error:
             raise DataError(
-                f"'{path}' is no LMDB of images ({error}); make one: hfsr prepare lmdb"
+                f"'{path}' is no LMDB of images ({error}); create one: hfsr prepare lmdb"
             ) from error
         self.names = [line.split(" ")[0] for line in lines if line.strip()]
 
@@ -79,7 +79,7 @@ class Lmdb:
         with self._database.begin(write=False) as transaction:
             encoded = transaction.get(os.path.splitext(name)[0].encode("ascii", "backslashreplace"))
         if encoded is None:
-            raise ImageError(f"'{self.path}' holds no '{name}', which its meta_info.txt names")
+            raise ImageError(f"'{self.path}' has no '{name}', which its meta_info.txt names")
         try:
             with Image.open(io.BytesIO(encoded)) as image, Image.open(io.BytesIO(encoded)) as again:
                 deep = deep_samples(image, again)
@@ -87,15 +87,15 @@ class Lmdb:
                     return image_from_pil(image).pixels
                 return deep[..., 0] if deep.shape[2] == 2 else deep[..., :3]  # without alpha
         except (OSError, ValueError, SyntaxError) as error:
-            raise ImageError(f"'{self.path}:{name}' is damaged ({error}); make it again") from error
+            raise ImageError(f"'{self.path}:{name}' is damaged ({error}); create it again") from error
 
 
 class Hdf5:
-    """An HDF5 file. Data sets of shape (H, W), (H, W, 3), (N, H, W, 3), uint8 or uint16, hold 1 or N images.
+    """An HDF5 file with images: data sets (H, W), (H, W, 3) or (N, H, W, 3) of type uint8 or uint16.
 
     Raises:
-        DataError: missing or no HDF5.
-        MissingDependencyError: h5py is not installed.
+        DataError: if the file is missing or no HDF5.
+        MissingDependencyError: if h5py is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -107,7 +107,7 @@ class Hdf5:
         try:
             self._file = h5py.File(path, "r")
         except OSError as error:
-            raise DataError(f"'{path}' is no HDF5 file ({error}); make one: hfsr prepare h5") from error
+            raise DataError(f"'{path}' is no HDF5 file ({error}); create one: hfsr prepare h5") from error
         self._places: dict[str, tuple[str, int | None]] = {}
         self._lock = threading.Lock()
         self._file.visititems(self._found)
@@ -119,10 +119,10 @@ class Hdf5:
     def read(self, name: str) -> NDArray:
         place, index = self._places[name]
         try:
-            with self._lock:  # h5py's own calls are not meant for several threads at once
+            with self._lock:  # h5py does not support several threads at a time
                 return np.asarray(self._file[place][... if index is None else index])
         except OSError as error:
-            raise ImageError(f"'{self.path}:{name}' is damaged ({error}); make it again") from error
+            raise ImageError(f"'{self.path}:{name}' is damaged ({error}); create it again") from error
 
     def _found(self, name: str, item: Any) -> None:
         shape = getattr(item, "shape", None)
@@ -135,16 +135,16 @@ class Hdf5:
 
 
 def is_container(root: Path) -> bool:
-    """Whether a `dataroot` is one of these and not a folder of images."""
+    """Returns True if a `dataroot` is a container and not a folder of images."""
     return root.suffix.lower() in _SUFFIXES
 
 
 def open_container(root: Path) -> Container:
-    """Opens what a `dataroot` names.
+    """Opens the container that a `dataroot` names.
 
     Raises:
-        DataError: missing, unreadable or empty.
-        MissingDependencyError: the package that reads it is not installed.
+        DataError: if it is missing, unreadable or empty.
+        MissingDependencyError: if the package that reads it is not installed.
     """
     suffix = root.suffix.lower()
     kind = Pack if suffix == ".pack" else Lmdb if suffix == ".lmdb" else Hdf5

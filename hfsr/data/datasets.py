@@ -1,4 +1,4 @@
-"""The data set types of option files."""
+"""Data set types of option files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Degradation = dict[str, Any] | list[dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class _Reading:
-    """How images are read, cut and degraded: the words that every type of data set has."""
+    """Options that every type of data set has: how images are read, cut and degraded."""
 
     scale: int
     gt_size: int | None
@@ -49,11 +49,11 @@ class _Reading:
 
 
 class _Images:
-    """Files that are either cut into patches (training) or measured whole (validation)."""
+    """Files that are cut into patches (training) or used whole (validation)."""
 
     files: list[PairedFile | StoredPair]
     degradation: Seeded
-    """Makes the LQ pictures that are not given when whole images are measured."""
+    """Makes missing LQ images when whole images are validated."""
 
     def __init__(self, files: Sequence[PairedFile | StoredPair], reading: _Reading) -> None:
         self.files, self.reading = list(files), reading
@@ -62,11 +62,11 @@ class _Images:
         self.degradation = Seeded(self.chain, reading.seed)
 
     def patches(self, seed: int, progress: Progress | None = None) -> PatchCutter | MixedScales:
-        """Decodes the images; the patches then come from memory.
+        """Decodes the images and returns a source of patches, which cuts them from memory.
 
         Raises:
-            OptionsError: no `gt_size` was given.
-            ImageError, DataError: an image cannot be read or is too small, or pairs do not match.
+            OptionsError: if `gt_size` is missing.
+            ImageError, DataError: if an image cannot be read or is too small, or pairs do not match.
         """
         how = self.reading
         cutting: dict[str, Any] = {
@@ -113,35 +113,35 @@ class _Images:
 
 @DATASETS.register
 class PairedImageDataset(_Images):
-    """Folders of good images, and folders of bad ones or MATLAB bicubic reductions made here.
+    """Folders of GT images, and folders of LQ images or MATLAB bicubic reductions that are made here.
 
     Args:
         dataroot_gt: folder or list of folders, searched with their subfolders; also containers of images:
-            `.pack`, `.lmdb` (as BasicSR's), `.h5`.
+            `.pack`, `.lmdb` (BasicSR's), `.h5`.
         dataroot_lq: likewise; `~` makes LQ from GT. An LQ image has the relative path of its GT image; names
-            in other subfolders are found too where they are unambiguous.
-        filename_tmpl: LQ name from the GT name, without ending.
+            in other subfolders are found too if they are unambiguous.
+        filename_tmpl: LQ name from the GT name, without file type.
         gt_size: side of a GT patch in px; training only.
         use_hflip, use_rot: random mirroring and rotation by 90 degrees.
-        sampling: draw every "picture" equally often, or in proportion to its "area".
+        sampling: `picture` draws every image equally often, `area` in proportion to its pixels.
         scales: real numbers of which each batch draws one, instead of the file's scale; LQ is then MATLAB's
             bicubic reduction of the GT patch. For VDSR, MDSR, MS-LapSRN and Meta-RDN.
-        lq_size: beside `scales`, instead of `gt_size`: side of an LQ patch in px.
-        unreadable: "stop" before training at an image that cannot be read, or "skip" such images; those
-            that are measured must all be readable.
+        lq_size: with `scales`, instead of `gt_size`: side of an LQ patch in px.
+        unreadable: "stop" before training at an image that cannot be read, or "skip" such images; the images
+            of validation must all be readable.
         cache: keep decoded images for the next start: true for the user's cache folder, or a folder.
-        cache_gb: size of that folder above which the sets used least lately are removed from it.
+        cache_gb: size of that folder above which the least recently used sets are removed from it.
         color: "y" reads images as luma (MATLAB's), for networks with one channel.
         sharpen_gt: training: losses may compare with sharpened GT (`train.usm`); LQ that is made here is made
             from it (Real-ESRGAN).
-        io_backend: accepted for BasicSR's files; what `dataroot_gt` is called decides.
+        io_backend: accepted for BasicSR's files; the suffix of `dataroot_gt` decides.
         meta_info: a text file with one pair per line, `GT, LQ`, relative to `dataroot_gt` and `dataroot_lq`.
         meta_info_file: a text file that names one image per line, relative to `dataroot_gt`; only these
             are read. Names may contain spaces; a size after them, `(height,width,channels)`, is optional.
-        degradation: what makes LQ from GT: a section with a `type`, or a list of them, done in this order;
-            MATLAB bicubic where not given.
-        seed: of what it draws when whole images are measured; each image draws by its name. Training
-            draws by `manual_seed`, anew for each patch.
+        degradation: makes LQ from GT: a section with a `type`, or a list of them, applied in this order;
+            MATLAB bicubic if not given.
+        seed: seed of random degradations in validation; each image draws by its name. Training draws by
+            `manual_seed`, anew for each patch.
         scale, phase: passed by the engine.
     """
 
@@ -172,7 +172,7 @@ class PairedImageDataset(_Images):
     ) -> None:
         if degradation is not None and dataroot_lq is not None:
             raise OptionsError(
-                f"datasets.{phase}: dataroot_lq gives the LQ pictures, degradation makes them; leave one out"
+                f"datasets.{phase}: dataroot_lq names LQ images, degradation makes them; leave one out"
             )
         if scales and (degradation is not None or dataroot_lq is not None):
             raise OptionsError(
@@ -224,11 +224,11 @@ class PairedImageDataset(_Images):
 
 @DATASETS.register
 class SampleImageDataset(_Images):
-    """Photographs that ship inside scikit-image: nothing is downloaded.
+    """Photographs that are part of scikit-image; nothing is downloaded.
 
     Args:
-        names: files of `skimage/data`, with their ending.
-        gt_size, use_hflip, use_rot, sampling, degradation, seed, color, sharpen_gt, scale, phase: as
+        names: files of `skimage/data`, with their file type.
+        gt_size, use_hflip, use_rot, sampling, degradation, seed, color, sharpen_gt, scale, phase: as for
             `PairedImageDataset`.
     """
 
@@ -255,7 +255,7 @@ class SampleImageDataset(_Images):
         if missing:
             shipped = [p.name for p in folder.iterdir()] if folder.is_dir() else []
             raise DataError(
-                f"datasets:{phase}: scikit-image does not ship '{missing[0]}'{suggest(missing[0], shipped)}"
+                f"datasets:{phase}: scikit-image has no image '{missing[0]}'{suggest(missing[0], shipped)}"
             )
         super().__init__(
             with_unique_names(
@@ -277,14 +277,16 @@ class SampleImageDataset(_Images):
 
 
 def check_backend(io_backend: dict[str, Any] | None, phase: str) -> None:
-    """Checks that images are read from a supported kind of store.
+    """Checks that images are read from a supported kind of storage.
 
     Raises:
-        OptionsError: images are to be read from something that is not supported.
+        OptionsError: if the storage is not supported.
     """
     kind = (io_backend or {}).get("type", "disk")
     if kind not in ("disk", "lmdb", "hdf5"):
-        raise OptionsError(f"datasets.{phase}.io_backend: {kind!r} is not read; allowed: disk, lmdb, hdf5")
+        raise OptionsError(
+            f"datasets.{phase}.io_backend: {kind!r} is not supported; allowed: disk, lmdb, hdf5"
+        )
 
 
 def _cache(where: bool | str, gigabytes: float) -> ImageCache | None:

@@ -1,4 +1,4 @@
-"""Decoded images: read once, kept as bytes in memory, or in a temporary file when there are many."""
+"""Decoded images: read once, stored in memory, or in a temporary file if there are many."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ Progress = Callable[[int, int], None]
 
 _AHEAD = 32  # images
 _Read = tuple[Pixels, Pixels] | ImageError | str
-"""LQ and GT, or why they cannot be read, or that they do not match."""
+"""LQ and GT, the error of reading them, or a message that their sizes do not match."""
 
 
 class Imagestore:
     """All images of a data set, decoded.
 
-    GT is cropped to a multiple of the scale. An LQ that is not given is made of the whole GT image: by
-    MATLAB's bicubic reduction, bit-equal to the released LR files, unless another degradation is given.
+    GT is cropped to a multiple of the scale. A missing LQ is made from the whole GT image: by MATLAB's
+    bicubic reduction, bit-equal to the released LR files, unless another degradation is given.
 
     Args:
         files: the images.
-        scale: enlargement between the two, as training sees them.
-        degradation: what is done here to a GT image whose LQ is not given; draws nothing. What it leaves
-            to be reduced, patches reduce.
-        memory_limit: bytes above which further images go to a memory-mapped temporary file; half of what
-            is free where not given.
-        skip_unreadable: leave images out that cannot be read; they are named in the log and counted.
-        cache: keeps the decoded images for the next start; only those that are files.
-        progress: told after each image.
+        scale: enlargement between LQ and GT in training.
+        degradation: deterministic steps that make a missing LQ image from its GT image. Patches apply the
+            remaining steps, and remaining reductions with them.
+        memory_limit: bytes above which further images go to a memory-mapped temporary file (default: half
+            of the available memory).
+        skip_unreadable: True to leave out images that cannot be read; the log names and counts them.
+        cache: cache of the decoded images for the next start; used if all images are files.
+        progress: called after each image.
 
     Raises:
-        ImageError: an image cannot be read; the file is named.
-        DataError: LQ images whose size is not that of their GT divided by the scale; the first five are
-            named. Or none could be read.
+        ImageError: if an image cannot be read; the message names the file.
+        DataError: if no image can be read, or LQ images do not have the size of their GT divided by the scale
+            (the message names the first five).
     """
 
     pairs: list[tuple[Pixels, Pixels]]
-    """LQ and GT of every file, in order: RGB, uint8 or uint16 as the files have them, (h, w, 3) and
-    (h*scale, w*scale, 3); the same array where nothing is done to it."""
+    """LQ and GT of every file, in order: RGB, uint8 or uint16 as in the files, (h, w, 3) and
+    (h*scale, w*scale, 3); the same array if the degradation has no step."""
 
     def __init__(
         self,
@@ -116,10 +116,10 @@ class Imagestore:
                 pool.shutdown(cancel_futures=True)
                 raise
         if mismatches:
-            raise DataError(f"{some_of(mismatches)}; make the LQ pictures from these GT images")
+            raise DataError(f"{some_of(mismatches)}; make the LQ images from these GT images")
 
     def _cache_key(self, cache: ImageCache | None) -> str | None:
-        """None where something is not a file, and so cannot be told from another of its name."""
+        """Returns None if an image is not a file: its size and time would not reveal a change."""
         places = [place for file in self.files for place in (file.gt, file.lq) if place is not None]
         paths = [place for place in places if isinstance(place, Path)]
         if cache is None or len(paths) < len(places):
@@ -129,7 +129,7 @@ class Imagestore:
                 paths, {"scale": self.scale, "bits": "as stored", **self._degradation.protocol()}
             )
         except OSError:
-            return None  # a file is missing: reading it says so
+            return None  # a file is missing, which reading it reports
 
     def _read(self, file: PairedFile | StoredPair) -> _Read:
         try:
@@ -153,7 +153,7 @@ def _in_order(
     read: Callable[[PairedFile | StoredPair], _Read],
     files: Sequence[PairedFile | StoredPair],
 ) -> Iterator[_Read]:
-    """The results in the order of the files, a few of them read ahead: more would fill the memory."""
+    """Yields the results in the order of the files; reads only a few ahead, to limit the memory."""
     ahead: deque[Future[_Read]] = deque()
     for file in files:
         ahead.append(pool.submit(read, file))
@@ -164,7 +164,7 @@ def _in_order(
 
 
 class _Shelf:
-    """Keeps arrays in memory up to a limit, then in a file without a name, which vanishes with the arrays."""
+    """Stores arrays in memory up to a limit, then in an unnamed file, which disappears with the arrays."""
 
     def __init__(self, limit: int) -> None:
         self._left = limit
@@ -175,11 +175,11 @@ class _Shelf:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()  # the arrays keep the mapped space
+            self._file.close()  # the arrays keep the mapping alive
 
     def keep(self, pixels: Pixels) -> Pixels:
         if isinstance(pixels, np.memmap) or isinstance(pixels.base, np.memmap):
-            return pixels  # of a pack: it is in a file already
+            return pixels  # of a pack, and therefore in a file already
         self._left -= pixels.nbytes
         if self._left >= 0:
             return pixels

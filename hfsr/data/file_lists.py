@@ -1,4 +1,4 @@
-"""The image files of a data set, and decoding of one."""
+"""Image files of a data set, and decoding of one image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .containers import Entry
 __all__ = ["PairedFile", "Place", "StoredPair", "as_folders", "find_images", "read_rgb", "read_rgb_8bit"]
 
 Place = Path | Entry
-"""Where an image is: a file, or a place in a container."""
+"""Location of an image: a file, or an entry of a container."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class PairedFile:
     gt: Path
     """The GT image."""
     lq: Path | None = None
-    """The LQ image, or None when it is made from GT."""
+    """The LQ image, or None if it is made from GT."""
     name: str = ""
-    """Names results of this image; unique within its data set, may contain folders. The stem if not given."""
+    """Name of this image's results (default: the stem); unique in its data set, may contain folders."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -38,7 +38,7 @@ class PairedFile:
 
 @dataclass(frozen=True)
 class StoredPair:
-    """One image of a data set of which GT or LQ lies in a container."""
+    """One image of a data set whose GT or LQ is in a container."""
 
     gt: Place
     lq: Place | None = None
@@ -47,26 +47,26 @@ class StoredPair:
 
 
 def as_folders(roots: str | Sequence[str] | None) -> list[Path]:
-    """One root or a list of them, with `~` expanded."""
+    """Returns one root or several as a list, with `~` expanded."""
     if roots is None:
         return []
     return [Path(root).expanduser() for root in ([roots] if isinstance(roots, str) else roots)]
 
 
 def find_images(folder: Path, place: str) -> list[Path]:
-    """The images of a folder and its subfolders, sorted by path.
+    """Returns the images of a folder and its subfolders, sorted by path.
 
     Args:
-        folder: where to look.
-        place: what the option file calls it ("datasets:train:dataroot_gt"), for the error.
+        folder: the folder.
+        place: its key in the option file ("datasets:train:dataroot_gt"), for the error message.
 
     Raises:
-        DataError: the folder is missing or holds no image; says what belongs there.
+        DataError: if the folder is missing or contains no image; the message states the expected images.
     """
     if place.endswith("gt"):
         wanted = "the ground truth: PNG, JPEG or WebP images, for example DIV2K's DIV2K_train_HR"
     else:
-        wanted = "the low-quality images, named as their ground truth (for none, leave the word out)"
+        wanted = "the low-quality images, named as their ground truth (for none, leave the key out)"
     hint = f"put there {wanted}; or name another folder: --force_yml {place}=PATH"
     if not folder.is_dir():
         raise DataError(f"{place}: there is no folder '{folder}' in {Path.cwd()}; {hint}")
@@ -80,12 +80,12 @@ def read_rgb(path: Place) -> NDArray:
     """Decodes an image to RGB, (H, W, 3), uint8 or uint16 as stored; gray is repeated, alpha dropped.
 
     Raises:
-        ImageError: not an image, or truncated.
+        ImageError: if the file is no image, or is truncated.
     """
     pixels = path.read() if isinstance(path, Entry) else read_image(path).pixels
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 def read_rgb_8bit(path: Place) -> NDArray[np.uint8]:
-    """As `read_rgb`, with 16 bits rounded to 8: what metrics are defined on."""
+    """Decodes as `read_rgb` does, with 16 bits rounded to 8, as metrics are defined."""
     return eight_bit(read_rgb(path))

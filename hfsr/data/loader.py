@@ -1,4 +1,4 @@
-"""Which patches each iteration of each process sees, from the count of those already seen alone."""
+"""Selects the patches of each iteration and process, from the number of drawn patches alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .scales import MixedScales
 __all__ = ["Batches", "PairPool", "Stages"]
 
 _ORDERS = 8
-"""Epochs whose order is remembered."""
+"""Number of epochs whose order is cached."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Stages:
     """Stages of progressive training (Restormer): patches grow while batches shrink.
 
     Args:
-        iters: iterations of each stage; the last one goes on to the end.
+        iters: iterations of each stage; the last stage continues to the end.
         batch_sizes: patches per process and step.
         gt_sizes: side of a GT patch in px.
     """
@@ -37,23 +37,23 @@ class Stages:
     gt_sizes: Sequence[int]
 
     def at(self, iteration: int) -> tuple[int, int]:
-        """Batch size and side of a GT patch in an iteration, counted from 1."""
+        """Returns batch size and side of a GT patch in an iteration, counted from 1."""
         ends = np.cumsum(self.iters)
         stage = min(int(np.searchsorted(ends, iteration)), len(ends) - 1)
         return self.batch_sizes[stage], self.gt_sizes[stage]
 
 
 class PairPool:
-    """The order in which Real-ESRGAN's pool of pairs hands out pairs, as a function of the step.
+    """The order in which Real-ESRGAN's pool of pairs returns pairs, as a function of the step.
 
-    The pool is filled by the first batches, which are used as they are. Then it is shuffled before each step,
-    gives its first pairs away and takes the new ones in their place. Only the numbers of the draws are kept
-    here, not the pairs: a pair is cut when it is handed out.
+    The first batches fill the pool and are returned unchanged. Then each step shuffles the pool, returns its
+    first pairs and puts the new pairs in their place. The pool contains only the numbers of the draws, not
+    the pairs: a pair is cut when it is returned.
 
     Args:
-        size: pairs, a multiple of the batch.
+        size: number of pairs in the pool, a multiple of the batch.
         batch: pairs of a step.
-        seed: of the shuffling.
+        seed: seed of the shuffling.
     """
 
     _REMEMBERED = 1024  # steps
@@ -64,7 +64,7 @@ class PairPool:
         self._restart()
 
     def at(self, step: int) -> NDArray[np.int64]:
-        """The numbers of the draws that make up the batch of a step; both are counted from 0."""
+        """Returns the numbers of the draws in the batch of a step; both are counted from 0."""
         with self._lock:
             if step not in self._given and step < self._next:
                 self._restart()
@@ -92,23 +92,23 @@ class PairPool:
 
 
 class Batches:
-    """An endless stream of indices, epoch after epoch, dealt to the processes in turn.
+    """An endless stream of indices, epoch after epoch, distributed to the processes in turn.
 
-    All processes together draw the same patches as one process with the batch of all of them.
+    All processes together draw the same patches as one process with their total batch size.
 
     Args:
         source: the patches.
         batch_size: patches of one process and step.
         enlarge: indices per image and epoch.
-        shuffle: a new order each epoch.
-        seed: of the order.
-        rank, world_size: this process and how many there are.
-        queue_size: pairs per process in the pool that batches are drawn from; 0 for none.
-        stages: of progressive training.
-        accum_iter: steps of an iteration, by which the stages count.
+        shuffle: True for a new order in each epoch.
+        seed: seed of the order.
+        rank, world_size: index of this process, and number of processes.
+        queue_size: pairs per process in the pool from which batches are drawn; 0 for no pool.
+        stages: stages of progressive training.
+        accum_iter: steps of an iteration; stages count iterations.
 
     Raises:
-        OptionsError: stages or a pool of patches that cannot be cut so.
+        OptionsError: if the source does not support stages or a pool.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Batches:
         self.stages, self.accum_iter = stages, accum_iter
         if stages is not None and not isinstance(source, PatchCutter):
             raise OptionsError(
-                "datasets.train.gt_sizes: this data set gives patches of one size; leave out gt_sizes, "
+                "datasets.train.gt_sizes: this data set provides patches of one size; leave out gt_sizes, "
                 "mini_batch_sizes and iters"
             )
         if queue_size and isinstance(source, MixedScales):
@@ -141,15 +141,15 @@ class Batches:
 
     @property
     def global_batch(self) -> int:
-        """Patches of one step in all processes together."""
+        """Number of patches of one step in all processes together."""
         return self.batch_size * self.world_size
 
     def epoch_of(self, seen: int) -> int:
-        """The epoch in which `seen` patches have been drawn."""
+        """Returns the epoch after `seen` drawn patches."""
         return seen // self.epoch_length
 
     def at(self, seen: int) -> Batch:
-        """The batch of this process when all of them have drawn `seen` patches."""
+        """Returns the batch of this process after all processes together have drawn `seen` patches."""
         step = seen // self.global_batch
         count, gt_size = self.batch_size, None
         if self.stages is not None:
@@ -170,7 +170,7 @@ class Batches:
         return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
     def _drawn(self, numbers: NDArray[np.int64]) -> Batch:
-        """The patches of draws of any epochs, in their order."""
+        """Returns the patches of draws from any epochs, in the order of the draws."""
         epochs, positions = np.divmod(numbers, self.epoch_length)
         order: list[NDArray[np.int64]] = []
         parts: list[Batch] = []
@@ -191,7 +191,7 @@ class Batches:
         return self.source.batch(epoch, indices)
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
-        orders = self._orders  # of a few epochs: threads and the pool go back and forth between them
+        orders = self._orders  # of a few epochs, because threads and the pool alternate between them
         if epoch not in orders:
             order = epoch_order(self.seed, epoch, self.epoch_length)
             if len(orders) >= _ORDERS:

@@ -20,20 +20,20 @@ __all__ = ["ForeignSource", "MapDataset"]
 
 
 class MapDataset(Protocol):
-    """A data set that is asked for one item after the other."""
+    """A data set that returns one item at a time."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
-        """`lq` and `gt`, RGB float in [0, 1], (3, h, w); what else it holds is left aside."""
+        """Returns `lq` and `gt`, RGB float in [0, 1], (3, h, w); other keys are ignored."""
 
 
 class ForeignSource:
-    """Seeds the global generators, from which such a data set draws, from (seed, epoch, index).
+    """Patches of such a data set, which draws from global generators; seeds them from (seed, epoch, index).
 
     Args:
-        dataset: what another package registered, built.
-        seed: of all that is random in it.
+        dataset: an instance of a data set that another package registered.
+        seed: seed of all its random numbers.
     """
 
     left_out = 0
@@ -54,14 +54,14 @@ class ForeignSource:
         missing = {"lq", "gt"} - items[0].keys()
         if missing:
             raise DataError(
-                f"{type(self.dataset).__name__} gives no '{missing.pop()}'; training needs lq and gt"
+                f"{type(self.dataset).__name__} returns no '{missing.pop()}'; training needs lq and gt"
             )
         return {key: torch.stack([item[key] for item in items]) for key in ("lq", "gt")}
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Global generators start from the seed and are afterwards as they were before."""
+    """Seeds the global generators and restores their state afterwards."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed)

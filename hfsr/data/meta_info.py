@@ -16,27 +16,27 @@ from .pairing import Located, with_unique_names
 __all__ = ["listed_pairs", "pairs_of_list", "read_meta_info"]
 
 _SIZE = re.compile(r"\s+\(\s*\d+(\s*,\s*\d+)+\s*\)(\s+\d+)?\s*$")
-"""What BasicSR writes after a name: `(height,width,channels)`, in LMDB also the compression level."""
+"""Text that BasicSR writes after a name: `(height,width,channels)`, in LMDB also the compression level."""
 
 
 def read_meta_info(text: str) -> list[str]:
-    """The image names of a list, one per line; they may contain spaces, a size after them is optional."""
+    """Returns the image names of a list, one per line, which may contain spaces; drops sizes after them."""
     return [name for line in text.splitlines() if (name := _SIZE.sub("", line).strip())]
 
 
 def listed_pairs(
     pairs: Sequence[PairedFile | StoredPair], meta_info: Path, place: str, *, root: str = "dataroot_gt"
 ) -> list[PairedFile | StoredPair]:
-    """The pairs whose GT image a list names, by its path from the root or by the end of that path.
+    """Returns the pairs whose GT image a list names, by its path from the root or by the end of that path.
 
     Args:
-        pairs: of the whole folder.
-        meta_info: the list.
-        place: the section of the option file, for the error.
-        root: the key of the folder, for the error.
+        pairs: pairs of the whole folder.
+        meta_info: path of the list.
+        place: section of the option file, for the error message.
+        root: key of the folder, for the error message.
 
     Raises:
-        DataError: the list cannot be read, or names images that are missing or ambiguous.
+        DataError: if the list cannot be read, or names images that are missing or ambiguous.
     """
     text = _text_of(meta_info, f"{place}.meta_info_file")
     by_name: dict[str, list[int]] = defaultdict(list)
@@ -75,16 +75,16 @@ def listed_pairs(
 def pairs_of_list(
     meta_info: Path, gt: Sequence[Path], lq: Sequence[Path], place: str
 ) -> list[PairedFile | StoredPair]:
-    """The pairs of a list that names both images of each, separated by a comma (Real-ESRGAN's).
+    """Returns the pairs of a list that names both images of each, separated by a comma (Real-ESRGAN's).
 
     Args:
-        meta_info: the list.
-        gt: the folder that the first names are relative to.
+        meta_info: path of the list.
+        gt: the folder of the first names.
         lq: the folder of the second names.
-        place: the section of the option file, for the error.
+        place: section of the option file, for the error message.
 
     Raises:
-        DataError: the list cannot be read or holds something else, or images are missing.
+        DataError: if the list cannot be read or has another format, or images are missing.
     """
     if len(gt) != 1 or len(lq) != 1 or not (gt[0].is_dir() and lq[0].is_dir()):
         raise DataError(f"{place}.meta_info: needs one folder each in dataroot_gt and dataroot_lq")
@@ -116,6 +116,6 @@ def _text_of(path: Path, place: str) -> str:
 
 
 def _names(place: Place) -> list[str]:
-    """What a list may call an image: its name, and that with the folders it lies in."""
+    """Returns the names that a list may use for an image: its name, with any number of its folders."""
     parts = tuple(place.name.split("/")) if isinstance(place, Entry) else place.parts
     return ["/".join(parts[start:]) for start in range(len(parts))]

@@ -1,9 +1,9 @@
-"""A pack: many images in one file, decoded, which is mapped into memory and read without any work.
+"""A pack: many decoded images in one file, which is memory-mapped and read without decoding.
 
-Layout: 64 bytes of head (`HFSRPACK`, version, place and length of the index, little-endian), the pixels of
-every image (uint8, rows of RGB, each image on a multiple of 64 bytes), then the index as JSON:
-`{"pictures": [{"name", "height", "width", "offset"}, ...], "made": {...}}`. Version 2 is written where
-images of 16 bits are among them: these have `"bits": 16` in the index and little-endian uint16 pixels.
+Layout: a header of 64 bytes (`HFSRPACK`, version, offset and length of the index, little-endian), the pixels
+of every image (uint8, rows of RGB, each image at a multiple of 64 bytes), then the index as JSON:
+`{"pictures": [{"name", "height", "width", "offset"}, ...], "made": {...}}`. Version 2 is written if there are
+images of 16 bits: these have `"bits": 16` in the index and little-endian uint16 pixels.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _VERSIONS = (1, 2)
 
 
 class Pack:
-    """A pack, opened; its images are views of the file.
+    """An opened pack; its images are views of the file.
 
     Raises:
-        DataError: missing, no pack, cut short, or of a later version.
+        DataError: if the file is missing, no pack, truncated, or of a later version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,18 +48,18 @@ class Pack:
             index = json.loads(bytes(self._bytes[place : place + length]))
             self._entries: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in index["pictures"]}
             if any(self._end(entry) > len(self._bytes) for entry in self._entries.values()):
-                raise ValueError("it is cut short")
+                raise ValueError("it is truncated")
         except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-            raise DataError(f"'{path}' is no pack ({error}); make one: hfsr prepare pack") from error
+            raise DataError(f"'{path}' is no pack ({error}); create one: hfsr prepare pack") from error
         self.made: dict[str, Any] = index["made"]
 
     @property
     def names(self) -> list[str]:
-        """Names of the images, in the order in which they were written."""
+        """Names of the images, in the order of writing."""
         return list(self._entries)
 
     def read(self, name: str) -> Pixels:
-        """An image, RGB, (H, W, 3), uint8 or uint16; not to be written to."""
+        """Returns an image, RGB, (H, W, 3), uint8 or uint16, read-only."""
         entry = self._entries[name]
         flat = self._bytes[entry["offset"] : self._end(entry)]
         if _bits(entry) == 16:
@@ -72,7 +72,7 @@ class Pack:
 
 
 class PackWriter:
-    """Writes the images of a pack one after the other; see `writing_pack`."""
+    """Writes the images of a pack one after another; see `writing_pack`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -94,7 +94,7 @@ class PackWriter:
         self.size += pixels.nbytes + fill
 
     def finish(self, made: Mapping[str, Any]) -> None:
-        """Writes index and head."""
+        """Writes the index and the header."""
         index = json.dumps({"pictures": self._entries, "made": dict(made)}).encode()
         self._file.write(index)
         self._file.seek(0)
@@ -103,7 +103,7 @@ class PackWriter:
 
 
 def _bits(entry: Mapping[str, Any]) -> int:
-    """Bits per channel; raises ValueError for what this version does not know."""
+    """Returns the bits per channel; raises ValueError if this version does not support them."""
     bits = int(entry.get("bits", 8))
     if bits not in (8, 16):
         raise ValueError(f"an image of {bits} bits")
@@ -112,14 +112,14 @@ def _bits(entry: Mapping[str, Any]) -> int:
 
 @contextlib.contextmanager
 def writing_pack(path: Path, made: Mapping[str, Any]) -> Iterator[PackWriter]:
-    """A new pack, which takes its place when the block ends well.
+    """Yields a writer; the new pack replaces `path` if the block succeeds.
 
     Args:
-        path: of the pack.
-        made: plain values that tell how it was made.
+        path: path of the pack.
+        made: plain values that describe how the pack was made.
 
     Raises:
-        ImageError: it cannot be written.
+        ImageError: if the pack cannot be written.
     """
     with replacing(path) as file:
         writer = PackWriter(file)

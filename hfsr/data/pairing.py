@@ -1,4 +1,4 @@
-"""Pairs of GT and LQ images: by relative path, or by name alone where that is unambiguous."""
+"""Pairs of GT and LQ images: by relative path, or by name alone if that is unambiguous."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _Pair = PairedFile | StoredPair
 
 @dataclass(frozen=True)
 class Located:
-    """An image and its path relative to the root it was found in."""
+    """An image and its path relative to its root."""
 
     place: Place
     path: PurePosixPath
 
     @property
     def stem(self) -> str:
-        """The last part of the path without its file type; other dots belong to the name."""
+        """Last part of the path without its file type; other dots belong to the name."""
         return self.path.stem if self.path.suffix.lower() in SUFFIXES else self.path.name
 
     @property
     def name(self) -> str:
-        """The path without its file type."""
+        """Path without its file type."""
         return str(self.path.with_name(self.stem))
 
 
@@ -41,22 +41,22 @@ def pair_folders(
 ) -> list[PairedFile | StoredPair]:
     """Pairs every GT image with the LQ image of the same relative path.
 
-    The partner of `a/NAME` is `a/NAME` or `a/NAMExS`, with any file type. Where the LQ folder has no such
-    path, an LQ image of that name in another subfolder is taken if each of the two names exists once.
+    The partner of `a/NAME` is `a/NAME` or `a/NAMExS`, with any file type. If the LQ folder has no such path,
+    an LQ image of that name in another subfolder is the partner if each of the two names exists once.
 
     Args:
         gt: folders of GT images, or containers (`.pack`, `.lmdb`, `.h5`).
-        lq: as many of LQ images, or none: then every LQ is made from its GT.
-        place: the section of the option file, for the error.
+        lq: the same number of folders of LQ images, or none: then every LQ is made from its GT.
+        place: section of the option file, for the error message.
         template: name of the LQ file from that of the GT file, both without file type ("{}_blurred").
-        scale: S in `NAMExS`, which is found too.
+        scale: S in `NAMExS`.
 
     Returns:
-        The pairs in the order of the GT paths; each has a name of its own.
+        The pairs in the order of the GT paths, with unique names.
 
     Raises:
-        DataError: no folder is given, one is missing or empty, an image has no partner, or several images
-            could be its partner (the first five are named).
+        DataError: if no folder is given, one is missing or empty, an image has no partner, or several images
+            could be its partner (the message names the first five).
     """
     if not gt:
         raise DataError(f"{place}: dataroot_gt names no folder")
@@ -75,10 +75,10 @@ def pair_folders(
 
 
 def find_singles(roots: Sequence[Path], place: str) -> list[PairedFile | StoredPair]:
-    """The images of folders or containers, each in the place of `gt`, with a name of its own.
+    """Returns the images of folders or containers, each as the `gt` of a pair with a unique name.
 
     Raises:
-        DataError: no folder is given, or one is missing or empty.
+        DataError: if no folder is given, or one is missing or empty.
     """
     if not roots:
         raise DataError(f"{place} names no folder")
@@ -88,7 +88,7 @@ def find_singles(roots: Sequence[Path], place: str) -> list[PairedFile | StoredP
 
 
 def with_unique_names(pairs: Iterable[tuple[_Pair, Located, Path]]) -> list[_Pair]:
-    """Names every pair after its relative path; file type and root are added only where names are equal."""
+    """Names every pair after its relative path; adds file type and root only if names are equal."""
     listed = list(pairs)
     names = [located.name for _, located, _ in listed]
     for longer in (
@@ -102,12 +102,12 @@ def with_unique_names(pairs: Iterable[tuple[_Pair, Located, Path]]) -> list[_Pai
 
 
 def _located(root: Path, place: str) -> list[Located]:
-    """The images of a root, with their paths relative to it."""
+    """Returns the images of a root, with their paths relative to it."""
     if not is_container(root):
         found = find_images(root, place)
         return [Located(path, PurePosixPath(path.relative_to(root).as_posix())) for path in found]
     container = open_container(root)
-    group = place[-2:] + "/"  # one HDF5 file may hold both, as hfsr prepare h5 writes them
+    group = place[-2:] + "/"  # one HDF5 file may contain both, as hfsr prepare h5 writes them
     grouped = [name for name in container.names if name.startswith(group)]
     return [
         Located(Entry(container, name), PurePosixPath(name[len(group) :] if grouped else name))
@@ -118,10 +118,10 @@ def _located(root: Path, place: str) -> list[Located]:
 def _partners(
     images: Sequence[Located], candidates: Sequence[Located], place: str, template: str, scale: int
 ) -> list[Place]:
-    """The LQ image of each GT image.
+    """Returns the LQ image of each GT image.
 
     Raises:
-        DataError: one has none, or it is ambiguous.
+        DataError: if an image has none, or the choice is ambiguous.
     """
     by_path, by_stem = _grouped(candidates)
     stems = Counter(image.stem for image in images)
@@ -137,7 +137,7 @@ def _partners(
             if found and stems[image.stem] > 1:
                 ambiguous.append(f"{image.path} (LQ {_paths(found)}, for {stems[image.stem]} GT images)")
                 continue
-        if len(found) > 1:  # equal names of several file types: the one of the GT's own type
+        if len(found) > 1:  # equal names of several file types: that of the GT image is preferred
             found = [one for one in found if one.path.suffix == image.path.suffix] or found
         if not found:
             unpaired.append(str(image.path))
@@ -163,7 +163,7 @@ def _partners(
 def _grouped(
     candidates: Sequence[Located],
 ) -> tuple[Mapping[PurePosixPath, list[Located]], Mapping[str, list[Located]]]:
-    """LQ images by their path without file type, and by their name alone."""
+    """Groups LQ images by their path without file type, and by their name alone."""
     by_path: dict[PurePosixPath, list[Located]] = defaultdict(list)
     by_stem: dict[str, list[Located]] = defaultdict(list)
     for candidate in candidates:

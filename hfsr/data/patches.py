@@ -27,38 +27,38 @@ With `sharpen_gt` also `gt_usm`, the sharpened `gt`; with `color: y` one channel
 
 
 class PatchSource(Protocol):
-    """What training draws from."""
+    """Source of the patches of a training."""
 
     left_out: int
-    """Images that are too small to be cut."""
+    """Number of images that are smaller than a patch."""
     deep: int
-    """Images with 16 bits per channel in LQ or GT."""
+    """Number of images with 16 bits per channel in LQ or GT."""
 
     def __len__(self) -> int:
-        """Number of images: an epoch has this many indices, times `dataset_enlarge_ratio`."""
+        """Returns the number of images: an epoch has this many indices, times `dataset_enlarge_ratio`."""
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        """The patches of these indices of an epoch: always the same ones."""
+        """Returns the patches of these indices of an epoch: always the same ones."""
 
 
 class PatchCutter:
-    """Random crop and the eight symmetries of the square, by slicing; then what degrades each patch anew.
+    """Cuts random patches, flips and rotates them, by slicing; then applies the random degradation steps.
 
     Args:
         store: decoded images.
         gt_size: side of a GT patch in px, a multiple of the scale.
         use_hflip: mirror at random.
         use_rot: rotate by multiples of 90 degrees at random (with `use_hflip`, all eight symmetries).
-        sampling: "picture" draws every image equally often, "area" in proportion to its pixels.
-        seed: of all that is random here.
-        degradation: done to each LQ patch after cutting and turning it.
-        sharpen_gt: give the sharpened GT patches too, and degrade those where LQ is made here.
-        to_luma: give lumas (MATLAB's) instead of RGB.
+        sampling: `picture` draws every image equally often, `area` in proportion to its pixels.
+        seed: seed of all random numbers here.
+        degradation: applied to each LQ patch after cutting and rotation.
+        sharpen_gt: True to return sharpened GT patches too, and to make LQ from them if it is made here.
+        to_luma: True to return lumas (MATLAB's) instead of RGB.
 
     Images smaller than a patch are left out; `left_out` counts them.
 
     Raises:
-        DataError: gt_size is not a multiple of the scale, or every image is smaller.
+        DataError: if gt_size is not a multiple of the scale, or every image is smaller.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class PatchCutter:
         return len(self.pairs)
 
     def batch(self, epoch: int, indices: NDArray[np.int64], gt_size: int | None = None) -> Batch:
-        """As `PatchSource.batch`; `gt_size` cuts smaller patches than usual, a multiple of the scale."""
+        """Returns a batch as `PatchSource` does; `gt_size` sets a smaller size, a multiple of the scale."""
         side = self.side if gt_size is None else gt_size // self.scale
         draws = uniforms(self.seed, epoch, indices, 7)
         patches: dict[str, list[NDArray]] = {}
@@ -126,9 +126,9 @@ class PatchCutter:
     def _cut(
         self, pair: tuple[NDArray, NDArray], top: int, left: int, side: int, turn: _Turn, draw: float
     ) -> dict[str, NDArray]:
-        """The patches of a pair whose LQ patch of `side` px lies at (top, left).
+        """Returns the patches of a pair whose LQ patch of `side` px is at (top, left).
 
-        What surrounds a patch is degraded and sharpened with it as far as it matters.
+        The surroundings of a patch are degraded and sharpened with it, as far as they affect it.
         """
         (low, high), chain, scale = pair, self.degradation, self.scale
         size, reduction = side * scale, self.reduction
@@ -149,7 +149,7 @@ class PatchCutter:
         if self.sharpen_gt:
             region = sharpened(region)
             patches["gt_usm"] = region[row : row + size, column : column + size]
-        # One draw with 53 random bits seeds all that this patch draws.
+        # One draw with 53 random bits seeds the degradation of this patch.
         bad = chain(np.ascontiguousarray(region), np.random.default_rng(int(draw * 2**53)))
         row, column = row // reduction, column // reduction
         return {"lq": bad[row : row + side, column : column + side], **patches}
@@ -157,7 +157,7 @@ class PatchCutter:
 
 @dataclass(frozen=True)
 class _Turn:
-    """One of the eight symmetries of the square: mirrored, turned over, transposed, in this order."""
+    """One of the eight symmetries of the square: mirrored, upside down, transposed, in this order."""
 
     mirror: bool
     over: bool
@@ -171,7 +171,7 @@ class _Turn:
         return patch.transpose(1, 0, 2) if self.transpose else patch
 
     def corner(self, top: int, left: int, size: tuple[int, int], side: int) -> tuple[int, int]:
-        """Where the upper left corner of a square of `side` px in an image of `size` comes to lie."""
+        """Returns the new upper left corner of a square of `side` px in an image of `size`."""
         if self.mirror:
             left = size[1] - side - left
         if self.over:
@@ -182,7 +182,7 @@ class _Turn:
 def _surrounded(
     image: NDArray, corner: tuple[int, int], side: int, turn: _Turn, reach: int, grid: int
 ) -> tuple[NDArray, int, int]:
-    """A square of an image with what surrounds it, turned, and where the square then begins in it."""
+    """Returns a transformed square of an image with its surroundings, and the corner of the square in it."""
     rows, columns = (
         _around(start, side, length, reach, grid)
         for start, length in zip(corner, image.shape[:2], strict=True)
@@ -193,7 +193,7 @@ def _surrounded(
 
 
 def _around(start: int, side: int, length: int, reach: int, grid: int) -> slice:
-    """`side` px from `start` on and `reach` px on both sides, as far as the line has them; on the grid."""
+    """Returns `side` px from `start` with `reach` px on both sides, within the line and on the grid."""
     reach = -(-reach // grid) * grid
     before = min(reach, start // grid * grid)
     after = min(reach, (length - start - side) // grid * grid)
@@ -201,14 +201,14 @@ def _around(start: int, side: int, length: int, reach: int, grid: int) -> slice:
 
 
 def _to_tensor(patches: Sequence[NDArray]) -> Tensor:
-    """Patches of uint8, uint16 or float32 in [0, 1], also of several kinds, as float32 in [0, 1]."""
+    """Converts patches of uint8, uint16 or float32 in [0, 1], even mixed, to float32 in [0, 1]."""
     if len({patch.dtype for patch in patches}) > 1:
         return torch.from_numpy(np.stack([_as_float(patch) for patch in patches])).permute(0, 3, 1, 2)
     return torch.from_numpy(_as_float(np.stack(patches))).permute(0, 3, 1, 2)
 
 
 def _as_float(pixels: NDArray) -> NDArray[np.float32]:
-    # NumPy, one thread: at this size torch's threads wait for each other longer than they work.
+    # NumPy, one thread: at this size torch's threads wait for each other longer than they compute.
     if pixels.dtype.kind == "u":
         pixels = np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), dtype=np.float32)
     return np.ascontiguousarray(pixels)

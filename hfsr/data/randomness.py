@@ -1,7 +1,7 @@
 """Random numbers that are a function of (seed, epoch, index) alone.
 
-No generator is advanced, so it does not matter in which order, in which process or after which restart a
-patch is cut: the same index of the same epoch gives the same patch.
+No generator has a state, so that order, process and restarts do not affect a patch: the same index of the
+same epoch always gives the same patch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MASK = (1 << 64) - 1
 
 
 def uniforms(seed: int, epoch: int, indices: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """`count` numbers in [0, 1) for each index: shape (len(indices), count)."""
+    """Returns `count` numbers in [0, 1) for each index: shape (len(indices), count)."""
     stream = _mix(np.uint64((_scramble(seed) ^ _scramble(epoch + 1) * 3) & _MASK))
     columns = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
     state = _mix(indices.astype(np.uint64) * np.uint64(_GOLDEN) + stream)[:, None] + columns
@@ -24,7 +24,7 @@ def uniforms(seed: int, epoch: int, indices: NDArray[np.int64], count: int) -> N
 
 
 def epoch_order(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
-    """The indices 0 .. length-1 in the order in which this epoch visits them."""
+    """Returns the indices 0 .. length-1 in the order of this epoch."""
     keys = uniforms(seed ^ 0x5EED, epoch, np.arange(length), 1)[:, 0]
     return np.argsort(keys, kind="stable")
 
@@ -34,7 +34,7 @@ def _scramble(number: int) -> int:
 
 
 def _mix(state: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
-    """The finalizer of splitmix64 (wraps around on purpose)."""
+    """Applies the finalizer of splitmix64 (overflow is intended)."""
     with np.errstate(over="ignore"):
         state = np.asarray(state, np.uint64)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,4 +1,4 @@
-"""Batches of different scales: one scale per batch, as VDSR's mixing and Meta-SR train."""
+"""Batches of different scales: one scale per batch, as in the training of VDSR and Meta-SR."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["MixedScales"]
 
 
 class _Alone(Step):
-    """A step on a patch that is an image of its own: it is reduced without what surrounds it."""
+    """Applies a step to a patch without its surroundings, as to a separate image."""
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -35,21 +35,22 @@ class _Alone(Step):
 
 
 class MixedScales:
-    """Patches at one of several scales; which, the number of the step decides.
+    """Patches at one of several scales, which the number of the step selects.
 
-    LQ is the MATLAB bicubic reduction of the GT patch, so a scale may be any real number. A batch holds,
-    beside `lq` and `gt`, its `scale`, shape (B, 1, 1, 1).
+    LQ is the MATLAB bicubic reduction of the GT patch, so a scale may be any real number. Besides `lq` and
+    `gt`, a batch contains its `scale`, shape (B, 1, 1, 1).
 
     Args:
         store: images at scale 1.
-        scales: all drawn equally often.
-        gt_size: side of a GT patch in px, cut to what a whole LQ patch stands for; or
-        lq_size: side of an LQ patch in px, GT being `floor(lq_size * scale)`.
-        cutting: the other words of `PatchCutter`.
+        scales: the scales, all drawn equally often.
+        gt_size: side of a GT patch in px, cropped to a whole number of LQ px; or
+        lq_size: side of an LQ patch in px; the side of GT is `floor(lq_size * scale)`.
+        seed: seed of the scales and patches.
+        cutting: the other arguments of `PatchCutter`.
 
     Raises:
-        OptionsError: a scale below 1, none, or both sizes or neither.
-        DataError: every image is smaller than the largest patch.
+        OptionsError: if a scale is below 1, there is none, or both sizes or neither are given.
+        DataError: if every image is smaller than the largest patch.
     """
 
     def __init__(
@@ -64,10 +65,10 @@ class MixedScales:
     ) -> None:
         if not scales or min(scales) < 1:
             raise OptionsError(
-                f"datasets.train.scales: {list(scales)} is not possible; give numbers from 1 on"
+                f"datasets.train.scales: {list(scales)} is not allowed; use numbers that are at least 1"
             )
         if (gt_size is None) == (lq_size is None):
-            raise OptionsError("datasets.train: give one of gt_size and lq_size beside scales")
+            raise OptionsError("datasets.train: give either gt_size or lq_size with scales")
         self.scales, self.seed = list(scales), seed
         self.cutters: list[PatchCutter] = []
         for scale in self.scales:
@@ -82,7 +83,7 @@ class MixedScales:
         return min(len(cutter) for cutter in self.cutters)
 
     def batch(self, epoch: int, indices: NDArray[np.int64], step: int = 0) -> Batch:
-        """The patches of these indices of an epoch, at the scale of a step."""
+        """Returns the patches of these indices of an epoch, at the scale of a step."""
         draw = uniforms(self.seed ^ 0x5CA1E, 0, np.array([step]), 1)[0, 0]
         which = min(int(draw * len(self.scales)), len(self.scales) - 1)
         patches = self.cutters[which].batch(epoch, indices)

@@ -1,4 +1,4 @@
-"""LQ images without ground truth: restored when testing, and what some recipes adapt to."""
+"""LQ images without ground truth: restored in tests, and used for adaptation by some recipes."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class SingleImageDataset:
         dataroot_lq: folder or list of folders, searched with their subfolders; also containers of images.
         meta_info_file: a text file that names one image per line, relative to `dataroot_lq`; only these are
             read.
-        io_backend: accepted for BasicSR's files; what `dataroot_lq` is called decides.
+        io_backend: accepted for BasicSR's files; the suffix of `dataroot_lq` decides.
         color: "y" reads images as luma, for networks with one channel.
-        lq_size: side of a patch in px; as large as the training set's LQ patches where not given.
+        lq_size: side of a patch in px (default: that of the training set's LQ patches).
         use_hflip, use_rot: random mirroring and rotation by 90 degrees.
-        sampling: draw every "picture" equally often, or in proportion to its "area".
+        sampling: `picture` draws every image equally often, `area` in proportion to its pixels.
         scale, phase: passed by the engine.
     """
 
@@ -60,11 +60,11 @@ class SingleImageDataset:
         self.use_hflip, self.use_rot, self.sampling = use_hflip, use_rot, sampling
 
     def patches(self, seed: int, progress: Progress | None = None) -> PatchCutter:
-        """Decodes the images; the patches, as `lq`, then come from memory.
+        """Decodes the images and returns a source of patches (as `lq`), which cuts them from memory.
 
         Raises:
-            OptionsError: nobody said how large a patch is.
-            ImageError, DataError: an image cannot be read, or all are too small.
+            OptionsError: if `lq_size` is missing.
+            ImageError, DataError: if an image cannot be read, or all are too small.
         """
         if self.lq_size is None:
             raise OptionsError(f"datasets.{self.phase}.lq_size: is missing; the side of a patch in px")
@@ -80,11 +80,11 @@ class SingleImageDataset:
 
 
 class BatchesBesideUnpaired(Batches):
-    """Batches of pairs, each with a batch of images alone under `unpaired`.
+    """Batches of pairs, each with a batch of unpaired images as `unpaired`.
 
     Args:
-        pairs: decides what is drawn when.
-        unpaired: drawn from in step with it; its own batch size.
+        pairs: the pairs, which determine the position.
+        unpaired: the images, drawn in step with the pairs, with a batch size of their own.
     """
 
     def __init__(self, pairs: Batches, unpaired: Batches) -> None:

@@ -1,4 +1,4 @@
-"""Option files: BasicSR's words, checked whole before anything is trained."""
+"""Option files with BasicSR's keys, checked completely before the training."""
 
 from .models import DatasetOptions, TrainOptions, Typed
 from .reading import find_option_file, read_options, written_options

@@ -1,4 +1,4 @@
-"""`python -m hfsr.options` writes the JSON schema of option files beside them."""
+"""`python -m hfsr.options` writes the JSON schema of option files to their folder."""
 
 from hfsr import _resources
 from hfsr.options.schema import schema_text

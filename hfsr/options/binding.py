@@ -1,4 +1,4 @@
-"""Checks the words of every section with a `type` against the constructor of that type."""
+"""Checks the keys of every section with a `type` against the constructor of that type."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ LOSS_WORDS = (
     *("pixel_opt", "luma_opt", "perceptual_opt", "texture_opt", "gan_opt", "dual_opt"),
     *("fft_opt", "ldl_opt"),
 )
-"""Sections of `train` that hold an optimizer, and those that hold a loss."""
+"""Sections of `train` for an optimizer, and those for a loss."""
 _CALLED_OTHERWISE = {"GANLoss": "gan_opt", "PerceptualLoss": "perceptual_opt"}
-"""Losses that do not give one number for two images, and the section that knows how to call each."""
+"""Losses that do not map two images to a scalar, and the section that calls each of them correctly."""
 _ROLES = {"network_g": "restorer", "network_d": "discriminator"}
-"""What our networks must be in a section."""
+"""Roles that networks of hfsr must have in a section."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What may stand in one kind of section."""
+    """Allowed content of one kind of section."""
 
     title: str
-    """What an item is, in the words of an error message ("network")."""
+    """Name of an item in error messages ("network")."""
     items: Mapping[str, Any]
-    """Its types by name."""
+    """Types by name."""
     supplied: frozenset[str] = frozenset()
     """Arguments that the engine passes itself."""
     own: frozenset[str] = frozenset({"type"})
-    """Words of the section that are not arguments of the type."""
+    """Keys of the section that are not arguments of the type."""
 
     def arguments(self, name: str) -> type[BaseModel] | None:
-        """The arguments that a type takes, or None when it takes whatever it is given."""
+        """Returns the arguments that a type takes, or None if it accepts any."""
         item = self.items[name]
         factory: Any = item.cls if isinstance(item, ArchSpec) else item
         return arguments_model(factory, self.supplied)
 
 
 class _Networks(Mapping[str, Any]):
-    """Ours, then those of other packages; iterating names ours, which are meant when a name is mistyped."""
+    """Networks of hfsr and of other packages; iteration yields the former only, for suggestions of names."""
 
     def __getitem__(self, name: str) -> Any:
         return ARCHS[name] if name in ARCHS else FOREIGN_ARCHS[name]
@@ -77,7 +77,7 @@ _NETWORKS = _Networks()
 
 
 def kinds() -> dict[str, Kind]:
-    """The kinds of sections that have a `type`."""
+    """Returns the kinds of sections that have a `type`."""
     return {
         "network": Kind("network", _NETWORKS),
         "dataset": Kind(
@@ -95,7 +95,7 @@ def kinds() -> dict[str, Kind]:
 
 @dataclass(frozen=True)
 class TypedSection:
-    """One section of an option file that has a `type`."""
+    """One section of an option file with a `type`."""
 
     place: tuple[str, ...]
     section: Mapping[str, Any]
@@ -103,23 +103,23 @@ class TypedSection:
     scale: Any
 
     def is_known(self) -> bool:
-        """False when its type is registered nowhere."""
+        """Returns False if its type is not registered."""
         name = self.section.get("type")
         return not isinstance(name, str) or name in self.kind.items
 
     def words(self) -> list[str]:
-        """Words known in this section."""
+        """Returns the keys that are known in this section."""
         name = self.section.get("type")
         model = self.kind.arguments(name) if isinstance(name, str) and name in self.kind.items else None
         return [*self.kind.own, *(model.model_fields if model else ())]
 
     def problems(self) -> Iterator[Located]:
-        """Everything wrong with this section, with its place."""
+        """Yields every error of this section, with its place."""
         name = self.section.get("type")
         if not self.is_known():
             message = f"no {self.kind.title} named '{name}'{suggest(str(name), self.kind.items)}"
             if self.kind.title == "network":
-                message += "; one of your own needs import: [its module]"
+                message += "; a network of your own needs import: [its module]"
             yield (*self.place, "type"), {"type": "value_error", "msg": message}
         if not isinstance(name, str) or name not in self.kind.items:
             return
@@ -137,20 +137,20 @@ class TypedSection:
             yield (*self.place, word), {"type": "value_error", "msg": message}
 
     def _out_of_place(self, name: str) -> str | None:
-        """What to say of a type that exists and cannot do what it should in this section."""
+        """Returns an error message if the type exists but is unsuitable for this section."""
         item, word = self.kind.items[name], self.place[-1]
         role = _ROLES.get(word)
         if role and isinstance(item, ArchSpec) and item.role != role:
-            return f"{name} is a network of the kind '{item.role}'; {word} needs a {role}"
+            return f"{name} is a network with the role '{item.role}'; {word} needs a {role}"
         for loss, section in _CALLED_OTHERWISE.items() if self.kind.title == "loss" else ():
             if name == loss and word != section:
-                return f"{loss} stands in train.{section}; for {word} use L1Loss, MSELoss or CharbonnierLoss"
+                return f"{loss} belongs to train.{section}; for {word} use L1Loss, MSELoss or CharbonnierLoss"
             if name != loss and word == section and item.__module__.startswith("hfsr."):
-                return f"{name} does not compare what stands here; use {loss}"
+                return f"{name} does not fit this section; use {loss}"
         return None
 
     def _beside_the_scale(self, name: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Words that do not go with the scale of the file, and what to say of them."""
+        """Yields keys that contradict the scale of the file, with the error messages."""
         ours = isinstance(self.kind.items[name], ArchSpec)
         for word in {"upscale", "scale"} & arguments.keys() if ours else ():
             if arguments[word] != self.scale:
@@ -163,7 +163,7 @@ class TypedSection:
 
 
 def typed_sections(raw: Mapping[str, Any]) -> Iterator[TypedSection]:
-    """Every section of the file that has a `type`, as written."""
+    """Yields every section of the file that has a `type`, as written."""
     known = kinds()
     train = _mapping(raw.get("train"))
     places: dict[tuple[str, ...], tuple[Any, Kind]] = {
@@ -190,7 +190,7 @@ def typed_sections(raw: Mapping[str, Any]) -> Iterator[TypedSection]:
 
 
 def _degradation_steps(place: tuple[str, ...], steps: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every step of a degradation with its place, those in the `choices` of a step included."""
+    """Yields every step of a degradation with its place, including those in `choices`."""
     if isinstance(steps, Mapping):
         yield place, steps
         choices = steps.get("choices")
@@ -201,7 +201,7 @@ def _degradation_steps(place: tuple[str, ...], steps: Any) -> Iterator[tuple[tup
 
 
 def recipe_problem(raw: Mapping[str, Any]) -> Iterator[Located]:
-    """An unknown `model_type`."""
+    """Yields the error of an unknown `model_type`."""
     name = raw.get("model_type")
     if RECIPES and isinstance(name, str) and name not in RECIPES:
         yield (
@@ -219,7 +219,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 @cache
 def arguments_model(factory: Any, supplied: frozenset[str]) -> type[BaseModel] | None:
-    """A model of the keyword arguments of `factory`, or None when it takes whatever it is given."""
+    """Returns a model of the keyword arguments of `factory`, or None if it accepts any."""
     parameters = list(inspect.signature(factory).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters) or [p.name for p in parameters] == ["opt"]:
         return None
@@ -235,7 +235,7 @@ def arguments_model(factory: Any, supplied: frozenset[str]) -> type[BaseModel] |
 
 
 def _hints(factory: Any) -> dict[str, Any]:
-    """Annotations of our own constructors; those of other packages name types that a file cannot hold."""
+    """Returns the annotations of constructors of hfsr; those of other packages name types that YAML lacks."""
     if not getattr(factory, "__module__", "").startswith("hfsr."):
         return {}
     return typing.get_type_hints(vars(factory)["__init__"] if inspect.isclass(factory) else factory)

@@ -1,8 +1,8 @@
 """Keys of older BasicSR versions, of its forks and of Real-ESRGAN, translated into hfsr's own keys.
 
-The tables below are the one place that knows them: to read another fork's files, add its names here. A key
-that would change weights is translated or left alone, so that it is an unknown key; `WITHOUT_EFFECT` holds
-only keys that change no weights here.
+Only the tables below contain these keys: to read files of another fork, add its names here. A key that would
+change weights is either translated or left as an unknown key; `WITHOUT_EFFECT` contains only keys that change
+no weights here.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ DATASET_TYPES: Mapping[str, str] = {
 }
 """Data set types of other packages -> the type that reads the same images."""
 _WITHOUT_TURNS = frozenset({"Dataset_GaussianDenoising", "Dataset_PairedImage"})
-"""Data set types that flip and rotate only where `geometric_augs` says so."""
+"""Data set types that flip and rotate only if `geometric_augs` is true."""
 
 RENAMED: Mapping[Place, str] = {
     ("path", "param_key"): "param_key_g",
@@ -71,12 +71,12 @@ class Ignored:
 
     reason: str
     same: tuple[Any, ...] = (None, False)
-    """Values that mean what happens here anyway: nothing is said of them."""
+    """Values that equal the behavior of hfsr; they are not reported."""
 
 
 WITHOUT_EFFECT: Mapping[Place, Ignored] = {
     ("datasets", "*", "persistent_workers"): Ignored("there are no worker processes", (None, False, True)),
-    ("datasets", "*", "task"): Ignored("the images say it", (None, "SR")),
+    ("datasets", "*", "task"): Ignored("the images determine it", (None, "SR")),
     ("val", "crop_size_h"): Ignored(_WHOLE),
     ("val", "crop_size_h_ratio"): Ignored(_WHOLE),
     ("val", "crop_size_w"): Ignored(_WHOLE),
@@ -98,39 +98,39 @@ _KERNELS = ("kernel_list", "kernel_prob", "sinc_prob", "blur_sigma", "betag_rang
 TOP_DEGRADATION = (*_ROUND, *(f"{key}2" for key in _ROUND), "second_blur_prob")
 """Real-ESRGAN's keys at the top of the file that are arguments of `SecondOrder`."""
 DATASET_DEGRADATION = (*_KERNELS, *(f"{key}2" for key in _KERNELS), "final_sinc_prob")
-"""Those of its data set."""
+"""Those in the section of its data set."""
 _SHARPENING: Place = ("gt_usm", "l1_gt_usm", "percep_gt_usm", "gan_gt_usm")
 _QUEUE_SIZE = 180
-"""Real-ESRGAN's pool of pairs where the file does not say."""
+"""Default size of Real-ESRGAN's pool of pairs."""
 
 
 @dataclass
 class Translation:
-    """A file in hfsr's keys."""
+    """An option file in hfsr's keys."""
 
     options: dict[str, Any]
     without_effect: list[str] = field(default_factory=list)
     """Keys that were dropped, each with the reason."""
     problems: list[tuple[Place, str]] = field(default_factory=list)
-    """What cannot be translated, with its place."""
+    """Keys that cannot be translated, each with an error message."""
 
     def section(self, *place: str) -> dict[str, Any] | None:
-        """The mapping at a place, or None."""
+        """Returns the mapping at a place, or None."""
         found: Any = self.options
         for key in place:
             found = found.get(key) if isinstance(found, dict) else None
         return found if isinstance(found, dict) else None
 
     def datasets(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The sections of data sets, by their key."""
+        """Yields the sections of data sets, by their key."""
         for key in list(self.section("datasets") or ()):
             if (section := self.section("datasets", key)) is not None:
                 yield key, section
 
     def move(self, place: Place, section: dict[str, Any], key: str, value: Any) -> None:
-        """Writes what was at `place` to a key of a section; two different values are a problem."""
+        """Moves the value of `place` to a key of a section; two different values are an error."""
         if section.get(key, value) != value:
-            self.problems.append((place, f"is given beside {key}, with another value; keep one of the two"))
+            self.problems.append((place, f"has another value than {key}; keep one of the two"))
         section[key] = value
 
 
@@ -138,7 +138,7 @@ def translate(raw: Mapping[str, Any]) -> Translation:
     """Translates a file; hfsr's own keys stay as they are.
 
     Args:
-        raw: the content of the file; not changed.
+        raw: content of the file; not changed.
     """
     done = Translation(copy.deepcopy(dict(raw)))
     model_type = done.options.get("model_type")
@@ -157,7 +157,7 @@ def translate(raw: Mapping[str, Any]) -> Translation:
 
 
 def _matching(done: Translation, pattern: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """The sections that hold the key of a pattern, with its place."""
+    """Yields the sections that contain the key of a pattern, with its place."""
     *outer, key = pattern
     found: list[tuple[Place, dict[str, Any]]] = []
     if "*" in outer:
@@ -183,7 +183,7 @@ def _drop(done: Translation) -> None:
 
 
 def _translate_testing(done: Translation) -> None:
-    """The keys of old test files and HAT's `tile`."""
+    """Translates the keys of old test files, and HAT's `tile`."""
     options = done.options
     for key in ("save_img", "suffix"):
         if key in options:
@@ -200,7 +200,7 @@ def _translate_testing(done: Translation) -> None:
         tile = options.pop("tile")
         network = (done.section("network_g") or {}).get("type")
         if isinstance(tile, dict) and network in ARCHS and tile.get("tile_size") is not None:
-            # The halo of a tile is what the network needs, so tile_pad changes nothing.
+            # The network determines the halo of a tile, so tile_pad changes nothing.
             done.move(("tile", "tile_size"), options.setdefault("val", {}), "tile_size", tile["tile_size"])
         elif tile is not None:
             done.without_effect.append(f"tile ({_WHOLE})")
@@ -244,7 +244,7 @@ def _translate_dataset(done: Translation, key: str, section: dict[str, Any]) -> 
     elif kind in _WITHOUT_TURNS:
         section.pop("geometric_augs", None)
     if kind == "ImageNetPairedDataset":
-        # It reduces GT itself; dataroot_lq repeats dataroot_gt.
+        # This type reduces GT itself; dataroot_lq repeats dataroot_gt.
         section.pop("dataroot_lq", None)
     if kind == "Dataset_GaussianDenoising":
         _translate_denoising(done, key, section)
@@ -266,7 +266,7 @@ def _check_normalization(done: Translation, place: Place, section: dict[str, Any
 
 
 def _translate_denoising(done: Translation, key: str, section: dict[str, Any]) -> None:
-    """Restormer's noisy copies of clean images."""
+    """Translates Restormer's noisy copies of clean images."""
     place = ("datasets", key)
     kind, sigma = section.pop("sigma_type", "constant"), section.pop("sigma_range", None)
     tested = section.pop("sigma_test", None)
@@ -301,7 +301,7 @@ def _translate_training(done: Translation, model_type: Any) -> None:
             )
         train["clip_grad_norm"] = _CLIP_NORM
     elif clips is not False:
-        done.problems.append((("train", "use_grad_clip"), f"is true or false, not {clips!r}"))
+        done.problems.append((("train", "use_grad_clip"), f"must be true or false, not {clips!r}"))
     if train.get("mixup") is False:
         del train["mixup"]
     if "mixing_augs" in train:
@@ -319,7 +319,7 @@ def _translate_training(done: Translation, model_type: Any) -> None:
 
 
 def _translate_real_esrgan(done: Translation, *, gan: bool) -> None:
-    """LQ images by `SecondOrder`, GT images sharpened, and the pool of pairs."""
+    """Translates Real-ESRGAN: LQ images by `SecondOrder`, sharpened GT images, the pool of pairs."""
     options, train = done.options, done.section("datasets", "train")
     high_order = options.pop("high_order_degradation", True)
     flags = {key: options.pop(key) for key in _SHARPENING if key in options}
@@ -332,7 +332,7 @@ def _translate_real_esrgan(done: Translation, *, gan: bool) -> None:
         done.problems.append(
             (
                 place,
-                f"{kind} gives no images to degrade; use RealESRGANDataset, or high_order_degradation: false",
+                f"{kind} has no images to degrade; use RealESRGANDataset, or high_order_degradation: false",
             )
         )
         return
@@ -371,17 +371,17 @@ def _translate_sharpening(
     for key in flags:
         if key not in names:
             model = "RealESRGANModel" if gan else "RealESRNetModel"
-            done.problems.append(((key,), f"is no key of {model}, which takes {', '.join(names)}"))
+            done.problems.append(((key,), f"is not a key of {model}, which takes {', '.join(names)}"))
     if not gan and not high_order:
-        return  # given pairs are not sharpened there
+        return  # Real-ESRGAN does not sharpen given pairs
     for key in names:
         if not isinstance(flags.get(key), bool):
-            done.problems.append(((key,), "must be true or false: whether losses compare with sharpened GT"))
+            done.problems.append(((key,), "must be true or false; true compares losses with sharpened GT"))
             return
     section = done.section("train")
     sharpened = {name: flags[key] for key, name in names.items()}
     if not gan:
-        # Without it nothing is sharpened; with it, what all losses compare with.
+        # If false, nothing is sharpened; if true, all losses compare with sharpened GT.
         sharpened = dict.fromkeys(("pixel", "perceptual"), flags["gt_usm"])
     if gan or flags["gt_usm"]:
         train["sharpen_gt"] = True

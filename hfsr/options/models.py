@@ -1,6 +1,6 @@
-"""The sections of an option file, in BasicSR's words. Units stand under each word; unknown words are errors.
+"""Sections of an option file, with BasicSR's keys. Docstrings state the units; unknown keys are errors.
 
-Sections with a `type` (networks, data sets, losses, optimizers, schedulers, metrics) keep their other words
+Sections with a `type` (networks, data sets, losses, optimizers, schedulers, metrics) keep their other keys
 as the arguments of that type; `binding` checks them against its constructor.
 """
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Section(BaseModel):
-    """A mapping whose words are all known."""
+    """A mapping without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -34,117 +34,119 @@ class Typed(BaseModel):
     model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
 
     type: str
-    """Registered name; the other words are its arguments."""
+    """Registered name; the other keys are its arguments."""
 
     @property
     def arguments(self) -> dict[str, Any]:
+        """Keys other than those of the model, which are the arguments of the type."""
         return dict(self.model_extra or {})
 
 
 class DatasetOptions(Typed):
-    """One data set: how it is read (words of its type) and how batches are drawn from it."""
+    """One data set: how it is read (keys of its type) and how batches are drawn from it."""
 
     name: str | None = None
     """Name in logs and in the keys of metrics."""
     batch_size_per_gpu: int = Field(16, ge=1)
     """Patches per process and step."""
     accum_iter: int = Field(1, ge=1)
-    """Steps whose gradients are summed into one iteration; the batch of an iteration is this times larger."""
+    """Steps whose gradients are summed into one iteration; its batch is larger by this factor."""
     dataset_enlarge_ratio: int = Field(1, ge=1)
-    """Patches drawn per image and epoch; only the meaning of "epoch" depends on it."""
+    """Patches drawn per image and epoch; affects only the length of an epoch."""
     num_worker_per_gpu: int = Field(0, ge=0)
-    """Threads that cut batches ahead of the training; 0 cuts them in step. Data sets of others: in step."""
+    """Threads that prepare batches ahead of the training; 0 for none, as with third-party data sets."""
     use_shuffle: bool = True
-    """Draw the images of an epoch in a new order each time."""
+    """Draw the images of each epoch in a new order."""
     prefetch_mode: Literal["cpu", "cuda"] | None = None
-    """Accepted for BasicSR's files: cutting a batch takes about a millisecond."""
+    """Accepted for BasicSR's files; preparing a batch takes about a millisecond."""
     num_prefetch_queue: int | None = None
     """Accepted for BasicSR's files."""
     pin_memory: bool = True
-    """Page-locked batches on a GPU."""
+    """Copy batches to a GPU from page-locked memory."""
     queue_size: int = Field(0, ge=0)
-    """Pairs per process in the pool that batches are drawn from (Real-ESRGAN), which mixes patches of
+    """Pairs per process in the pool from which batches are drawn (Real-ESRGAN), which mixes patches of
     different iterations; a multiple of the batch. 0 for none."""
     gt_sizes: list[int] | None = None
     """Progressive training (Restormer): side of a GT patch in px in each stage, at most `gt_size`."""
     mini_batch_sizes: list[int] | None = None
     """Patches per process and step in each stage, at most `batch_size_per_gpu`."""
     iters: list[int] | None = None
-    """Iterations of each stage; the last one goes on to the end."""
+    """Iterations of each stage; the last stage continues to the end."""
 
     @model_validator(mode="after")
     def _stages(self) -> DatasetOptions:
         given = {"gt_sizes": self.gt_sizes, "mini_batch_sizes": self.mini_batch_sizes, "iters": self.iters}
         missing = [name for name, values in given.items() if not values]
         if missing and len(missing) < len(given):
-            raise ValueError(f"progressive training needs {missing[0]} too, one number for each stage")
+            raise ValueError(f"progressive training also needs {missing[0]}, one number for each stage")
         if len({len(values) for values in given.values() if values}) > 1:
             raise ValueError("gt_sizes, mini_batch_sizes and iters must have one number for each stage")
         if any(number < 1 for values in given.values() for number in values or ()):
             raise ValueError("gt_sizes, mini_batch_sizes and iters must be 1 or more")
         if self.queue_size and self.gt_sizes:
-            raise ValueError("queue_size needs patches of one size; leave it or gt_sizes out")
+            raise ValueError("queue_size needs patches of one size; leave out queue_size or gt_sizes")
         if self.queue_size % self.batch_size_per_gpu:
             raise ValueError(
-                f"queue_size {self.queue_size} is no multiple of batch_size_per_gpu {self.batch_size_per_gpu}"
+                f"queue_size {self.queue_size} is not a multiple of batch_size_per_gpu "
+                f"{self.batch_size_per_gpu}"
             )
         return self
 
 
 class PathOptions(Section):
-    """Weights to start from."""
+    """Initial weights."""
 
     pretrain_network_g: str | None = None
-    """Checkpoint, model folder, bundled name or Hub id to start from."""
+    """Initial weights: a checkpoint, a model folder, a bundled name or a Hub id."""
     param_key_g: str | None = None
-    """Entry of a `.pth` to start from, `params` or `params_ema`; `~`: the latter, if there."""
+    """Entry of a `.pth`: `params` or `params_ema`; `~` reads `params_ema` if it exists."""
     strict_load_g: bool = True
-    """False copies the tensors that fit and lists the rest: how weights of another scale are started from."""
+    """False copies the tensors that fit and lists the others, for weights of another scale."""
     pretrain_network_d: str | None = None
-    """What `network_d` starts from: a checkpoint or a model folder."""
+    """Initial weights of `network_d`: a checkpoint or a model folder."""
     param_key_d: str | None = None
     """As `param_key_g`."""
     strict_load_d: bool = True
     """As `strict_load_g`."""
     pretrain_network_dual: str | None = None
-    """What `network_dual` starts from: a checkpoint or a model folder."""
+    """Initial weights of `network_dual`: a checkpoint or a model folder."""
     param_key_dual: str | None = None
     """As `param_key_g`."""
     strict_load_dual: bool = True
     """As `strict_load_g`."""
     resume_state: str | None = None
-    """A `.state` file to go on from; `--auto_resume` finds the newest by itself."""
+    """A `.state` file from which to resume; `--auto_resume` finds the newest one."""
 
 
 class ParameterGroup(Section):
-    """Parameters of `network_g` that learn at a rate of their own."""
+    """Parameters of `network_g` with a learning rate of their own."""
 
     match: str
-    """Pattern of their names, as `upsample.*`; the first group that matches counts."""
+    """Pattern of their names, such as `upsample.*`; the first matching group applies."""
     lr_mul: float = Field(ge=0)
-    """Factor on the learning rate; 0 freezes them."""
+    """Factor on the learning rate; 0 freezes the parameters."""
 
 
 class MixupOptions(Section):
     """Blends pairs of a batch with each other."""
 
     alpha: float = Field(1.2, gt=0)
-    """The share of one of them is drawn from Beta(alpha, alpha), once for each batch."""
+    """The share of one pair is drawn from Beta(alpha, alpha), once for each batch."""
     start_iter: int = Field(0, ge=0)
-    """Iterations without it."""
+    """Iterations before it starts."""
     prob: float = Field(1.0, ge=0, le=1)
     """Share of the batches that are blended."""
 
 
 class SharpeningOptions(Section):
-    """Which losses compare with the sharpened GT of `datasets.train.sharpen_gt` (Real-ESRGAN)."""
+    """Losses that compare with the sharpened GT of `datasets.train.sharpen_gt` (Real-ESRGAN)."""
 
     pixel: bool = True
     """`pixel_opt`, `luma_opt` and `fft_opt`."""
     perceptual: bool = True
     """`perceptual_opt` and `texture_opt`."""
     gan: bool = False
-    """`gan_opt`: the discriminator sees sharpened GT."""
+    """`gan_opt`: the discriminator receives sharpened GT."""
 
 
 class DistillOptions(Section):
@@ -161,36 +163,36 @@ class DistillOptions(Section):
 
 
 class RecursionOptions(Section):
-    """How much the images of all recursions count beside the final one."""
+    """Weight of the images of all recursions relative to the final one."""
 
     alpha: float = Field(1.0, ge=0, le=1)
     """Their share at the first iteration."""
     decay_iter: int = Field(50000, ge=1)
-    """Iterations until it is 0, in a straight line."""
+    """Iterations over which the share decreases linearly to 0."""
 
 
 class AdaptOptions(Section):
-    """DualModel: find the kernel that reduced the images of `datasets.unpaired`, and make pairs by it."""
+    """DualModel: estimates the reduction kernel of `datasets.unpaired`, and makes pairs with it."""
 
     lr: float = Field(0.02, gt=0)
-    """Learning rate of the kernel's widths, as logarithms; it follows `scheduler` too."""
+    """Learning rate of the logarithms of the kernel's widths; it follows `scheduler` too."""
     start_iter: int = Field(100, ge=0)
-    """Iterations in which it is sought before anything is made by it."""
+    """Iterations of estimation before the kernel is used."""
 
 
 class TrainingOptions(Section):
-    """How the network learns."""
+    """Losses, optimizers and schedule of the training."""
 
     optim_g: Typed
-    """Optimizer: a class of torch.optim, or one of timm by its name there, and its arguments."""
+    """Optimizer: a class of torch.optim, or one of timm by its timm name, and its arguments."""
     optim_d: Typed | None = None
     """Optimizer of `network_d`."""
     optim_dual: Typed | None = None
     """Optimizer of `network_dual`."""
     total_iter: int = Field(ge=1)
-    """Iterations in all."""
+    """Total number of iterations."""
     scheduler: Typed | None = None
-    """Learning rate over iterations; constant where absent."""
+    """Learning rate over iterations; constant if absent."""
     warmup_iter: int = -1
     """Iterations over which the learning rate rises linearly from 0; -1 for none."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
@@ -198,9 +200,9 @@ class TrainingOptions(Section):
     pixel_opt: Typed | None = None
     """Loss between output and ground truth."""
     pixel_y_channel: bool = False
-    """Take it between their lumas (MATLAB's), as the papers of networks do that make luma alone."""
+    """Compute `pixel_opt` between lumas (MATLAB's), as in the papers of networks that restore luma alone."""
     luma_opt: Typed | None = None
-    """Another one between their lumas: PSNR-Y is measured there, while most of the error in RGB is color."""
+    """Another loss between lumas, on which PSNR-Y is measured; most of the error in RGB is in color."""
     perceptual_opt: Typed | None = None
     """Loss between features of output and ground truth."""
     texture_opt: Typed | None = None
@@ -216,62 +218,62 @@ class TrainingOptions(Section):
     gan_opt: Typed | None = None
     """Loss of the logits of `network_d`."""
     dual_opt: Typed | None = None
-    """Loss between what `network_dual` makes of the output, and the input."""
+    """Loss between the input and the reduction of the output by `network_dual`."""
     net_d_iters: int = Field(1, ge=1)
-    """Iterations of `network_d` for each one of `network_g`."""
+    """Iterations of `network_d` per iteration of `network_g`."""
     net_d_init_iters: int = Field(0, ge=0)
-    """Iterations in which `network_d` learns alone."""
+    """Iterations in which `network_d` is trained alone."""
     ragan: Literal["half", "sum"] = "half"
-    """ESRGANModel: both adversarial terms count by half, as in BasicSR, or fully, as in the paper."""
+    """ESRGANModel: weight of both adversarial terms, half as in BasicSR or full (`sum`) as in the paper."""
     mixup: MixupOptions | None = None
     """Blend pairs of a batch with each other (MIRNet)."""
     adapt: AdaptOptions | None = None
-    """DualModel with `datasets.unpaired`: beyond the paper, find out how those images were reduced."""
+    """DualModel with `datasets.unpaired`: beyond the paper, estimate the reduction kernel of those images."""
     recursion: RecursionOptions = RecursionOptions()
     """RecursiveModel: supervision of every recursion (DRCN)."""
     clip_grad_norm: float | None = Field(None, gt=0)
-    """Largest norm of the gradients of a network together; `~` for no clipping."""
+    """Maximum norm of all gradients of a network together; `~` for no clipping."""
     clip_grad_step: float | None = Field(None, gt=0)
-    """Each gradient is clipped to this over the learning rate (VDSR's adjustable clipping); `~`: not."""
+    """Clip each gradient to this over the learning rate (VDSR's adjustable clipping); `~` for no clipping."""
     param_groups: list[ParameterGroup] = []
-    """Parts of `network_g` with a learning rate of their own, or frozen; the rest learns at the full rate."""
+    """Parts of `network_g` with a learning rate of their own, or frozen; the others use the full rate."""
 
 
 class ValidationOptions(Section):
-    """When and how images are measured."""
+    """Frequency and metrics of the validation."""
 
     val_freq: int = Field(5000, ge=1)
-    """Iterations between validations; the start and the end are always measured."""
+    """Iterations between validations; the start and the end are always validated."""
     save_img: bool = False
     """Write the restored images under `visualization`."""
     pbar: bool = False
     """Accepted for BasicSR's files."""
     suffix: str | None = None
-    """Ending of the names of saved images when testing."""
+    """Suffix of the names of saved images in tests."""
     window_size: int = Field(1, ge=1)
     """Whole images are padded (mirrored) to a multiple of this, for networks of other packages."""
     tile_size: int = Field(0, ge=0)
-    """Side in LR px of the pieces large images are restored in; 0 for whole images."""
+    """Side in LR px of the tiles in which large images are restored; 0 for whole images."""
     metrics: dict[str, Typed] | None = None
-    """Name -> metric; the first one decides which weights are the best."""
+    """Metrics by name; the first one determines the best weights."""
 
 
 class WandbOptions(Section):
-    """Weights & Biases; used where `project` is given."""
+    """Weights & Biases; used if `project` is given."""
 
     project: str | None = None
-    """Project; `~` for no tracking there."""
+    """Project; `~` for no tracking with Weights & Biases."""
     resume_id: str | None = None
-    """Run to go on with; a resumed run finds its own."""
+    """Run to continue; a resumed run finds its own."""
     mode: Literal["online", "offline"] | None = None
-    """`offline` writes to `wandb/`, to be sent later; `~` is what WANDB_MODE says."""
+    """`offline` writes to `wandb/`, to be sent later; `~` leaves it to WANDB_MODE."""
 
 
 class TrackioOptions(Section):
-    """Trackio: a local tracker, with a Space on the Hub where one is named."""
+    """Trackio: a local tracker, with a Space on the Hub if one is named."""
 
     project: str
-    """Project."""
+    """Name of the project."""
     space_id: str | None = None
     """`org/name` of a Space that shows the curves; `~` keeps them on this machine."""
 
@@ -280,26 +282,26 @@ class VisdomOptions(Section):
     """A visdom server."""
 
     server: str = "http://localhost"
-    """Its address."""
+    """Address of the server."""
     port: int = Field(8097, ge=1, le=65535)
-    """Its port."""
+    """Port of the server."""
     env: str | None = None
-    """Environment that shows the curves; the run's name where absent."""
+    """Environment that shows the curves (default: the run's name)."""
 
 
 class LoggerOptions(Section):
-    """What is written while training."""
+    """Log, checkpoints and trackers of a training run."""
 
     print_freq: int = Field(100, ge=1)
     """Iterations between lines of the log."""
     save_checkpoint_freq: int = Field(5000, ge=1)
     """Iterations between checkpoints and training states."""
     keep_states: int = Field(3, ge=1)
-    """Newest training states kept; older ones are removed."""
+    """Number of newest training states that are kept; older ones are removed."""
     use_tb_logger: bool = True
     """Write curves for tensorboard under `tb_logger/<name>`."""
     push_to_hub: str | None = None
-    """`org/name` on the Hub that receives weights and card at each new best, while training goes on."""
+    """`org/name` on the Hub that receives weights and card at each new best, during the training."""
     wandb: WandbOptions | None = None
     """Curves for Weights & Biases."""
     trackio: TrackioOptions | None = None
@@ -311,7 +313,7 @@ class LoggerOptions(Section):
 
 
 def _as_list(names: Any) -> Any:
-    """One name is a list of one, and nothing under the word an empty list."""
+    """Converts one name to a list, and an empty value to an empty list."""
     return [] if names is None else [names] if isinstance(names, str) else names
 
 
@@ -319,41 +321,41 @@ class TrainOptions(Section):
     """An option file."""
 
     modules: Annotated[list[str], BeforeValidator(_as_list)] = Field([], alias="import")
-    """Modules that are imported first, also from the current directory: they may register networks, losses,
-    data sets, metrics and recipes, at hfsr or at BasicSR."""
+    """Modules to import first, also from the current directory: they may register networks, losses, data
+    sets, metrics and recipes, in hfsr or in BasicSR."""
 
     name: str = Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")
-    """Name of the run: its folder under `experiments/`."""
+    """Name of the run, and of its folder under `experiments/`."""
     model_type: str = "SRModel"
     """The recipe."""
     scale: int = Field(1, ge=1)
-    """Enlargement; 1 for restoration at the same size."""
+    """Output px per input px along one side; 1 for restoration at the same size."""
     num_gpu: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """0 forces the CPU; otherwise the launcher decides how many processes there are."""
+    """0 selects the CPU; otherwise the launcher determines the number of processes."""
     manual_seed: int = Field(0, ge=0, lt=2**32)
     """Seed of weights, order and augmentation."""
     use_amp: bool = False
     """Mixed precision."""
     amp_bf16: bool = True
-    """Mixed precision in bfloat16, where the device has it natively, else none; false for float16."""
+    """Mixed precision in bfloat16, if the device supports it natively, else none; false for float16."""
     use_channels_last: bool = False
-    """Memory order NHWC, faster for convolutions on CPUs and recent GPUs."""
+    """Memory format NHWC, faster for convolutions on CPUs and recent GPUs."""
     use_compile: bool = False
     """Compile the network with torch.compile."""
     use_checkpointing: bool = False
-    """Compute the repeated blocks of `network_g` again in the backward pass: less memory, more time."""
+    """Recompute the repeated blocks of `network_g` in the backward pass: less memory, more time."""
     find_unused_parameters: bool = False
-    """Several processes: parameters of a network may stay without a gradient in some iterations (DDP)."""
+    """Several processes: parameters of a network may have no gradient in some iterations (DDP)."""
     dist_params: dict[str, Any] | None = None
-    """Accepted for BasicSR's files; processes come from the launcher."""
+    """Accepted for BasicSR's files; the launcher starts the processes."""
     datasets: dict[str, DatasetOptions]
-    """`train`, perhaps `unpaired` (LQ images alone, to adapt to), and any number of `val`, `test_1`, ..."""
+    """`train`, optionally `unpaired` (LQ images for adaptation), and any number of `val`, `test_1`, ..."""
     network_g: Typed
     """The network that is trained."""
     network_d: Typed | None = None
     """The discriminator of adversarial recipes."""
     network_dual: Typed | None = None
-    """The networks of DualModel that lead back from the output to the input."""
+    """The networks of DualModel that reduce the output to the input."""
     path: PathOptions = PathOptions()
     train: TrainingOptions | None = None
     val: ValidationOptions = ValidationOptions()
@@ -364,7 +366,7 @@ class TrainOptions(Section):
 
     @property
     def without_effect(self) -> tuple[str, ...]:
-        """Keys of other packages that were accepted and change nothing here, each with the reason."""
+        """Accepted keys of other packages that have no effect here, each with the reason."""
         return self._without_effect
 
     @property
@@ -384,5 +386,5 @@ class TrainOptions(Section):
         return self
 
     def validation_sets(self) -> dict[str, DatasetOptions]:
-        """The data sets that are measured, by their key in `datasets`."""
+        """Returns the data sets of validation and test, by their key in `datasets`."""
         return {key: value for key, value in self.datasets.items() if key.split("_")[0] in {"val", "test"}}

@@ -1,4 +1,4 @@
-"""Reads an option file: YAML, overrides, then every error at once."""
+"""Reads an option file: YAML, overrides, then all errors in one message."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ __all__ = ["find_option_file", "parse_value", "read_options", "written_options"]
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that also reads 1e-4 as a number, as YAML 1.2 does, and refuses a key with two values."""
+    """Safe YAML that also reads 1e-4 as a number, as YAML 1.2 does, and rejects a key with two values."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """
+        """Constructs a mapping.
+
         Raises:
-            yaml.YAMLError: a key is given twice with different values, of which YAML would drop the first.
+            yaml.YAMLError: if a key has two different values, of which YAML would drop the first.
         """
         seen: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable):  # other keys are refused below
+            if isinstance(key, Hashable):  # other keys raise an error below
                 value = self.construct_object(value_node, deep=True)
                 if seen.setdefault(key, value) != value:
                     line = key_node.start_mark.line + 1
@@ -52,10 +53,10 @@ _Loader.add_implicit_resolver(
 
 
 def find_option_file(name: str | Path) -> Path:
-    """The file itself where it exists, else the packaged option file of that name.
+    """Returns the file itself if it exists, else the packaged option file of that name.
 
     Raises:
-        OptionsError: neither is there.
+        OptionsError: if neither exists.
     """
     path = Path(name)
     if path.is_file():
@@ -67,10 +68,10 @@ def find_option_file(name: str | Path) -> Path:
 
 
 def parse_value(text: str) -> Any:
-    """The value of an override, read as YAML ("1e-4", "[a, b]", "~"); nothing is evaluated.
+    """Parses the value of an override as YAML ("1e-4", "[a, b]", "~"); nothing is evaluated.
 
     Raises:
-        OptionsError: not YAML.
+        OptionsError: if it is not YAML.
     """
     try:
         return yaml.load(text, Loader=_Loader)
@@ -90,14 +91,14 @@ def read_options(
 
     Args:
         path: the file, or the name of a packaged one.
-        overrides: `a:b=c` each, applied before the checks.
-        modules: imported beside those that the file names.
-        import_modules: imports them, before types are checked.
-        more_types: called before an unknown type becomes an error; may register the types of others.
+        overrides: changes of the form `a:b=c`, applied before the checks.
+        modules: modules to import besides those that the file names.
+        import_modules: imports the modules, before types are checked.
+        more_types: called before an unknown type becomes an error; may register types of other packages.
 
     Raises:
-        OptionsError: the file is missing or not YAML; or, all at once, each with its place: unknown words
-            with the nearest known one, missing words, values of a wrong type.
+        OptionsError: if the file is missing or not YAML; or with all errors and their places: unknown keys
+            with the nearest known one, missing keys, values of a wrong type.
     """
     file = find_option_file(path)
     raw = _read_mapping(file)
@@ -130,7 +131,7 @@ def read_options(
 
 
 def written_options(options: TrainOptions, overrides: Sequence[str]) -> str:
-    """The text of an option file that gives these options, and the overrides they came from as a comment."""
+    """Returns the text of an option file with these options, and their overrides as a comment."""
     told = "# In hfsr's keys; the file was written for another program.\n" if options.is_translated else ""
     if overrides:
         told += "# With --force_yml:\n" + "".join(f"#   {override}\n" for override in overrides)
@@ -154,7 +155,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     place, equals, text = override.partition("=")
     keys = [key.strip() for key in place.split(":")]
     if not equals or not all(keys):
-        raise OptionsError(f"--force_yml takes section:word=value, not '{override}'")
+        raise OptionsError(f"--force_yml takes section:key=value, not '{override}'")
     section = raw
     for key in keys[:-1]:
         if section.get(key) is None:
@@ -166,7 +167,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
 
 
 def _drop_empty_sections(raw: dict[str, Any]) -> None:
-    """Removes sections with nothing under them, whose defaults then hold: `val:`, or `val:` in `datasets`."""
+    """Removes empty sections, so that their defaults apply: `val:`, or `val:` in `datasets`."""
     for key in [key for key, value in raw.items() if value is None]:
         field = TrainOptions.model_fields.get(key)
         if field is not None and _is_model(field.annotation):
@@ -189,7 +190,7 @@ def _validate(raw: dict[str, Any]) -> tuple[TrainOptions | None, list[tuple[tupl
 
 def _message(item: Problem, words: Sequence[str]) -> str:
     if item["type"] == "extra_forbidden":
-        return f"unknown word{suggest(str(item['loc'][-1]), words)}"
+        return f"unknown key{suggest(str(item['loc'][-1]), words)}"
     if item["type"] == "missing":
         return "is missing"
     message = item["msg"].removeprefix("Value error, ")
@@ -200,7 +201,7 @@ def _message(item: Problem, words: Sequence[str]) -> str:
 
 
 def _words_at(place: Sequence[str]) -> list[str]:
-    """The words known at a place of the file, from the models."""
+    """Returns the keys that the models know at a place of the file."""
     current: Any = TrainOptions
     for part in place:
         field = current.model_fields.get(part) if _is_model(current) else None

@@ -1,4 +1,4 @@
-"""The JSON schema of option files, from which editors complete them. `python -m hfsr.options` writes it."""
+"""The JSON schema of option files, with which editors complete keys. `python -m hfsr.options` writes it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _PLACES = {
     ("DistillOptions", "output_opt"): "loss",
     ("ValidationOptions", "metrics"): "metric",
 }
-"""Which kind of section stands under which word."""
+"""Kind of the section under each key."""
 
 
 def schema_text() -> str:
-    """The schema, as the committed file holds it. Types of other packages are allowed with any words."""
+    """Returns the text of the schema file. Types of other packages are allowed with any keys."""
     schema = TrainOptions.model_json_schema(mode="validation")
     definitions = schema["$defs"]
     models = {"TrainOptions": schema, **definitions}
@@ -44,7 +44,7 @@ def schema_text() -> str:
 
 
 def _point(node: Any, name: str) -> None:
-    """Turns every reference to a typed section under `node` into one to its kind, by name."""
+    """Replaces every reference to a typed section under `node` by one to its kind."""
     if isinstance(node, dict):
         if str(node.get("$ref", "")).endswith(("/Typed", f"/{DatasetOptions.__name__}")):
             node["$ref"] = f"#/$defs/{name}"
@@ -63,7 +63,7 @@ def _of_kind(kind: Kind, own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_ours(item: Any) -> bool:
-    """BasicSR's types are registered or not, as the day may be; the schema must not depend on it."""
+    """Returns True for types of hfsr and torch: the schema must not depend on registered types of BasicSR."""
     return getattr(item, "__module__", type(item).__module__).startswith(("hfsr.", "torch."))
 
 
@@ -75,7 +75,7 @@ def _of_type(kind: Kind, name: str, own: dict[str, Any]) -> dict[str, Any]:
         return {"properties": properties, "required": required}
     try:
         arguments = model.model_json_schema(mode="validation")
-    except PydanticInvalidForJsonSchema:  # an argument that only code can give
+    except PydanticInvalidForJsonSchema:  # an argument that YAML cannot express
         arguments = {"properties": {word: {} for word in model.model_fields}}
     properties |= arguments["properties"]
     if "degradation" in properties:

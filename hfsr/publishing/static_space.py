@@ -21,7 +21,7 @@ from .web_runtime import RUNTIME_FILES, find_runtime, pinned_runtime, unpack_run
 __all__ = ["FIRST_LOAD", "MODELS", "SITE", "bundled_page_models", "stage_static_space"]
 
 SITE = "site.json"
-"""File that the page reads first: version, models, folder of the runtime, and files to keep for offline use."""
+"""File that the page reads first: version, models, folder of the runtime, files to keep for offline use."""
 MODELS = ("hfsr-x2-photo", "hfsr-x2", "hfsr-denoise", "hfsr-x2-small", "hfsr-x4-photo", "hfsr-x4", "hfsr-x3")
 """Bundled models in the order of the page: those that the first visit loads come first."""
 FIRST_LOAD = 20_000_000

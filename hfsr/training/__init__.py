@@ -1,4 +1,4 @@
-"""Training: one engine on accelerate, a recipe per `model_type`.
+"""Training: one engine on accelerate, and a recipe per `model_type`.
 
 Importing this package registers the recipes.
 """

@@ -1,4 +1,4 @@
-"""`hfsr train --check`: everything is validated and a few iterations are timed; nothing is kept."""
+"""`hfsr train --check`: validates everything and times a few iterations; keeps nothing."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from .validation.validator import Validator
 __all__ = ["DryRunReport", "check_training"]
 
 _WARM_UP, _TIMED = 2, 5
-"""Iterations before and while the clock runs."""
+"""Untimed and timed iterations."""
 
 
 @dataclass(frozen=True)
 class DryRunReport:
-    """What a training run would take."""
+    """Predicted cost of a training run."""
 
     parameters: int
     images: int
-    """In the training set."""
+    """Images of the training set."""
     validation_images: int
     device: str
     precision: TrainingPrecision
     seconds_per_iteration: float
     peak_memory_bytes: int
-    """Of this process, or of the GPU where there is one."""
+    """Peak memory of the GPU, or of this process if it trains on a CPU."""
     iterations: int
-    """That the whole run has."""
+    """Iterations of the whole run."""
 
     def __str__(self) -> str:
         hours = self.seconds_per_iteration * self.iterations / 3600
@@ -53,10 +53,10 @@ class DryRunReport:
 
 
 def check_training(options: TrainOptions) -> DryRunReport:
-    """Reads all the data, builds everything, measures the largest images and times a few iterations.
+    """Reads all the data, builds everything, validates the largest images and times a few iterations.
 
     Raises:
-        HfsrError: whatever would stop the training at its start.
+        HfsrError: for any error that would stop the training at its start.
     """
     options = options.model_copy(
         update={"logger": options.logger.model_copy(update={"use_tb_logger": False})}
@@ -76,7 +76,7 @@ def check_training(options: TrainOptions) -> DryRunReport:
             losses, _ = engine.step(stream)
             peak = max(peak, psutil.Process().memory_info().rss)
         for value in losses.values():
-            value.item()  # waits for the device
+            value.item()  # waits until the device has finished
         seconds = (time.perf_counter() - begin) / _TIMED
     device = engine.accelerator.device
     return DryRunReport(

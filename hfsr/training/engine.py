@@ -1,4 +1,4 @@
-"""The training loop: one for every recipe, device and number of processes."""
+"""The training loop of every recipe, on any device and number of processes."""
 
 from __future__ import annotations
 
@@ -62,24 +62,24 @@ def train(
     auto_resume: bool = False,
     root: Path | None = None,
 ) -> Path:
-    """Trains what the options say.
+    """Runs the training that the options describe.
 
     Args:
-        options: from `load_options`.
-        option_file: copied into the run's folder.
-        overrides: changes that were made to it; the copy is then what was really trained, as it is in hfsr's
-            keys where the file has those of another program.
-        auto_resume: go on from the run's newest state where there is one.
-        root: directory of `experiments` and `tb_logger`; the current one where not given.
+        options: the result of `load_options`.
+        option_file: the file of the options, copied into the run's folder.
+        overrides: changes of the options; if there are any, the copy contains the changed options instead, as
+            it does in hfsr's keys if the file has those of another program.
+        auto_resume: True to resume from the run's newest state, if there is one.
+        root: directory of `experiments` and `tb_logger` (default: the current one).
 
     Returns:
         The folder of the run.
 
     Raises:
-        OptionsError: there is no `train` section or no training set.
-        DataError, ImageError: the images are missing, unreadable or do not pair.
-        HfsrError: another process trains this run, or a loss or a weight is no longer a number.
-        TrainingStopped: a signal asked to stop; the state is saved.
+        OptionsError: if there is no `train` section or no training set.
+        DataError, ImageError: if the images are missing, unreadable or do not pair.
+        HfsrError: if another process trains this run, or a loss or a weight is no longer finite.
+        TrainingStopped: when a signal has stopped the run; its state is saved.
     """
     engine = Engine(options, root or Path.cwd())
     copy_of_options = None
@@ -91,10 +91,10 @@ def train(
 
 
 class Engine:
-    """A run, from its options to its last checkpoint.
+    """One training run, from its options to its last checkpoint.
 
     Args:
-        options: what to train.
+        options: options of the run.
         root: directory of `experiments` and `tb_logger`.
     """
 
@@ -115,7 +115,7 @@ class Engine:
         for part in (*self.recipe.networks.values(), *(a.network for a in self.recipe.averages.values())):
             self.placement.network(part)
         average = self.recipe.averages.get("net_g")
-        # A copy that accelerate does not wrap: what is measured and published runs in float32.
+        # A copy that accelerate does not wrap: validation and publication use float32.
         self._published = average.network if average else copy.deepcopy(network).eval()
         if options.use_checkpointing:
             checkpoint_blocks(network)
@@ -123,15 +123,15 @@ class Engine:
 
     @property
     def iteration(self) -> int:
-        """Iterations done."""
+        """Number of finished iterations."""
         return self.progress.iteration
 
     def run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
         """Trains to the end and returns the run's folder.
 
         Args:
-            option_file: name and text of what is kept there of the options.
-            auto_resume: go on from the newest state.
+            option_file: name and text of the copy of the options in the run's folder.
+            auto_resume: True to resume from the newest state.
         """
         lock = RunLock(self.folders.experiment)
         in_main_process(self.accelerator, lock.acquire)
@@ -178,7 +178,7 @@ class Engine:
         return folder
 
     def step(self, stream: BatchPrefetcher) -> tuple[dict[str, Tensor], float]:
-        """One iteration; returns its losses and the seconds spent on waiting for data."""
+        """Runs one iteration; returns its losses and the seconds of waiting for data."""
         self.progress.iteration += 1
         seed = self.options.manual_seed
         _seed_all((seed * 1_000_003 + self.iteration) * 1009 + self.accelerator.process_index)
@@ -199,11 +199,11 @@ class Engine:
         return losses, data_time
 
     def published(self) -> nn.Module:
-        """The network as it is measured and published: averaged where there is an average."""
+        """Returns the network that is validated and published: the averaged one, if there is an average."""
         if "net_g" not in self.recipe.averages:
             self._published.load_state_dict(self.recipe.networks["net_g"].state_dict())
         if self.accelerator.num_processes > 1:
-            # Each process has statistics of its own; those of the main one are saved, so they are measured.
+            # Buffers differ between processes. Those of the main process are saved, so validation uses them.
             for buffer in self._published.buffers():
                 torch.distributed.broadcast(buffer, 0)
         return self._published
@@ -248,7 +248,7 @@ class Engine:
     def _stop(self, number: int) -> NoReturn:
         self.log.line(
             f"stopped by {signal.Signals(number).name} after iteration {self.iteration:,} of {self.total:,}; "
-            f"its state is saved in '{self.folders.states}': go on with --auto_resume"
+            f"its state is saved in '{self.folders.states}': resume with --auto_resume"
         )
         raise TrainingStopped(number)
 
@@ -261,7 +261,7 @@ class Engine:
 
     def _say_nothing_is_left(self) -> None:
         self.log.line(
-            f"nothing is left to do: the run has {self.iteration:,} iterations, train.total_iter is "
+            f"nothing is left to do: the run has {self.iteration:,} iterations, and train.total_iter is "
             f"{self.total:,}; the weights are in '{self.folders.models}'"
         )
         if self.publisher:
@@ -288,8 +288,8 @@ class Engine:
         self.accelerator.wait_for_everyone()
 
     def _resume(self, state: State | None, option_file: tuple[str, str] | None, *, auto_resume: bool) -> None:
-        """Goes back to an earlier state if there is one, makes the folders, and prepares the recipe."""
-        if state is not None:  # before anything is written: it may be refused
+        """Restores an earlier state if there is one, creates the folders, and prepares the recipe."""
+        if state is not None:  # before anything is written, because the state may be rejected
             self.progress = RunState.restored(state, self.recipe, network_g=self.options.network_g.type)
         unfinished = auto_resume and not self.folders.holds_work()
         self._make_folders(option_file, keep=state is not None or unfinished)
@@ -308,7 +308,7 @@ class Engine:
         self.accelerator.wait_for_everyone()
 
     def _start_trackers(self) -> None:
-        """Once the run's folder is there and it is known where the run begins."""
+        """Starts the trackers, which need the run's folder and its first iteration."""
         names = run_names(self.options, self.progress.trackers)
         self.progress.trackers = names
         root = self.folders.root
@@ -317,7 +317,7 @@ class Engine:
 
 
 def _seed_all(seed: int) -> None:
-    """Seeds every generator; done before each iteration, so a resumed run draws the same numbers."""
+    """Seeds every random number generator before each iteration: a resumed run draws the same numbers."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)

@@ -1,6 +1,6 @@
-"""Several processes on this machine, by torch's own elastic launcher; errors stay one line.
+"""Launches several processes on this machine with torch's elastic launcher; errors stay one line.
 
-`torchrun` and `python -m accelerate.commands.launch` start the same processes from outside.
+`torchrun` and `python -m accelerate.commands.launch` start equal processes from outside.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _LOGGERS = (
 
 
 def is_worker() -> bool:
-    """Whether this process was started by a launcher."""
+    """Returns True if a launcher started this process."""
     return "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def adopt_slurm() -> None:
-    """Tells torch what srun told this process: `--launcher slurm`.
+    """Sets torch's environment variables from those of srun: `--launcher slurm`.
 
     Raises:
-        OptionsError: srun did not start this process.
+        OptionsError: if srun did not start this process.
     """
     given = os.environ
     if "SLURM_PROCID" not in given:
@@ -60,22 +60,22 @@ def launch(work: Callable[..., int], arguments: tuple[Any, ...], *, processes: i
     """Runs `work(*arguments)` in several new processes that form one process group.
 
     Args:
-        work: importable; returns an exit code, having told the user what went wrong.
-        arguments: picklable.
-        processes: how many; threads are shared among them.
+        work: an importable function that returns an exit code and reports its own errors.
+        arguments: its arguments, which must be picklable.
+        processes: number of processes; they share the CPU threads.
 
     Returns:
-        0 when all of them did; 128 and the signal's number when a signal stopped them; else 1.
+        0 if all processes returned 0, 128 plus the number of a stopping signal, else 1.
 
     Raises:
-        HfsrError: a process was killed; the others are ended.
+        HfsrError: if a process was killed; the others are ended.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # the processes have told what went wrong
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # the processes report their own errors
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     os.environ.setdefault("OMP_NUM_THREADS", threads)
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")
@@ -91,7 +91,7 @@ def launch(work: Callable[..., int], arguments: tuple[Any, ...], *, processes: i
     )
     try:
         elastic_launch(config, _work)(work, *arguments)
-    except SignalException as stop:  # passed on to the processes, which have ended
+    except SignalException as stop:  # torch has passed it to the processes, which have ended
         return 128 + int(stop.sigval)
     except ChildFailedError as error:
         return _exit_code(error.failures)
@@ -99,29 +99,29 @@ def launch(work: Callable[..., int], arguments: tuple[Any, ...], *, processes: i
 
 
 def _exit_code(failures: Mapping[int, ProcessFailure]) -> int:
-    """What the command ends with when processes failed.
+    """Returns the exit code of the command after processes failed.
 
     Raises:
-        HfsrError: one was killed by a signal; those that then lost it have failed by that.
+        HfsrError: if a signal killed one of them; the failures of the others follow from that.
     """
     killed = {rank: failure for rank, failure in failures.items() if failure.exitcode < 0}
-    # The launcher ends the others by SIGTERM, so any other signal came first.
+    # The launcher ends the others by SIGTERM, so any other signal was the first.
     first = min(killed, key=lambda rank: (-killed[rank].exitcode == signal.SIGTERM, rank), default=None)
     if first is not None:
         failure = killed[first]
         name = signal.Signals(-failure.exitcode).name
-        reason = "; the system does that when memory ends: lower batch_size_per_gpu or --num_processes"
+        reason = ", as the system does if memory runs out: lower batch_size_per_gpu or --num_processes"
         raise HfsrError(
-            f"process {first} of the run (pid {failure.pid}) was ended by {name}"
-            f"{reason if name == 'SIGKILL' else ''}; go on with --auto_resume"
+            f"{name} ended process {first} of the run (pid {failure.pid})"
+            f"{reason if name == 'SIGKILL' else ''}; resume with --auto_resume"
         )
     codes = {failure.exitcode for failure in failures.values()}
     return codes.pop() if len(codes) == 1 and min(codes) > 128 else 1
 
 
 def _work(work: Callable[..., int], *arguments: Any) -> None:
-    """Turns an exit code into an exit, which is what the launcher sees."""
-    # tqdm's own lock is a semaphore, of which Python warns when this process is killed.
+    """Turns an exit code into SystemExit, which the launcher observes."""
+    # tqdm's default lock is a semaphore, which makes Python warn when this process is killed.
     tqdm.set_lock(threading.RLock())
     code = work(*arguments)
     if code:

@@ -1,4 +1,4 @@
-"""Modules of the user that register networks, losses, data sets, metrics and recipes."""
+"""Imports modules of the user that register networks, losses, data sets, metrics and recipes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ __all__ = ["import_modules"]
 def import_modules(names: Sequence[str]) -> None:
     """Imports modules from the current directory or the environment, each once per process.
 
-    BasicSR is made importable before, where it is installed: a module may register there or at hfsr.
+    If BasicSR is installed, it becomes importable first: a module may register in it or in hfsr.
 
     Raises:
-        OptionsError: one cannot be imported; with its name and the reason.
+        OptionsError: if a module cannot be imported; the message names it and the reason.
     """
     if not names:
         return
-    with contextlib.suppress(HfsrError):  # without BasicSR, a module that needs it says so
+    with contextlib.suppress(HfsrError):  # without BasicSR, a module that needs it reports that
         bridge.install()
     here = os.getcwd()
     if here not in sys.path:
-        sys.path.append(here)  # last: a file here must not hide an installed package
+        sys.path.append(here)  # last, so that a file here does not hide an installed package
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:  # whatever the user's code raises
+        except Exception as error:  # the user's code may raise anything
             reason = " ".join(str(error).split())
             raise OptionsError(
-                f"import: the module '{name}' cannot be imported ({type(error).__name__}: {reason}); it is "
-                f"looked for in '{here}' and among the installed packages"
+                f"import: the module '{name}' cannot be imported ({type(error).__name__}: {reason}); hfsr "
+                f"searches '{here}' and the installed packages"
             ) from error

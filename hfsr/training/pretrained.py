@@ -1,4 +1,4 @@
-"""Weights to start from: another run's, another scale's, the Hub's."""
+"""Initial weights from another run, from another scale or from the Hub."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ logger = logging.getLogger("hfsr")
 
 @dataclass(frozen=True)
 class Start:
-    """What a network started from."""
+    """Source of a network's initial weights."""
 
     name: str
-    """As the option file has it."""
+    """Name in the option file."""
     copied: int
-    """Tensors taken over."""
+    """Number of copied tensors."""
     fresh: tuple[str, ...] = ()
-    """Those left as initialized: they are missing there, or of another shape."""
+    """Tensors that stay as initialized: the source lacks them or has another shape."""
     unused: tuple[str, ...] = ()
-    """Tensors there that have no place here."""
+    """Tensors of the source that the network does not have."""
 
     def __str__(self) -> str:
         text = f"{self.copied} tensors start from '{self.name}'"
@@ -44,16 +44,17 @@ def load_pretrained(options: TrainOptions, network: nn.Module, key: str = "g") -
     """Copies the weights that `path.pretrain_network_<key>` names, if it names any.
 
     Args:
-        options: also `strict_load_<key>`, false to take what fits (of another scale), and `param_key_<key>`.
-        network: `network_<key>` with fresh weights.
+        options: the file, also with `strict_load_<key>` (false copies the tensors that fit, for example those
+            of another scale) and `param_key_<key>`.
+        network: `network_<key>` with newly initialized weights.
         key: `g`, `d` or `dual`.
 
     Returns:
-        What was copied and what was not.
+        A summary of the copied and the other tensors, or None without such weights.
 
     Raises:
-        CheckpointError, HubError: they cannot be found or read; do not fit while strictly loaded; or nothing
-            of them fits.
+        CheckpointError, HubError: if the weights cannot be found or read, do not fit while loaded strictly,
+            or none of them fits.
     """
     name = getattr(options.path, f"pretrain_network_{key}")
     if name is None:
@@ -76,7 +77,7 @@ def load_pretrained(options: TrainOptions, network: nn.Module, key: str = "g") -
 
 
 def _tensors(name: str, arch: str, entry: str | None) -> Mapping[str, Tensor]:
-    """The tensors that a name stands for, under the network's own keys."""
+    """Returns the tensors of a file or model, under the network's own keys."""
     path = Path(name).expanduser()
     if not path.is_file():
         return hub.from_pretrained(name).state_dict()

@@ -47,7 +47,7 @@ def check_push(options: TrainOptions) -> None:
     """Checks `logger.push_to_hub` before the training.
 
     Raises:
-        OptionsError: it is not an id on the Hub, or hfsr could not load the network from there.
+        OptionsError: if it is not an id on the Hub, or hfsr could not load the network from the Hub.
     """
     if options.logger.push_to_hub is None:
         return
@@ -55,7 +55,7 @@ def check_push(options: TrainOptions) -> None:
     if options.network_g.type not in ARCHS:
         raise OptionsError(
             f"logger.push_to_hub: {options.network_g.type} is another package's network, which hfsr cannot "
-            "load from the Hub; push its .pth by other means"
+            "load from the Hub; upload its .pth by other means"
         )
 
 
@@ -63,8 +63,8 @@ class Publisher:
     """Pushes a run's best weights after each improvement; of several waiting pushes only the last is made.
 
     Args:
-        folder: of the run; its `best.json` holds the reports for the card.
-        repository: `org/name`.
+        folder: folder of the run; its `best.json` contains the reports for the card.
+        repository: id of the repository, `org/name`.
     """
 
     def __init__(self, folder: Path, repository: str) -> None:
@@ -123,7 +123,7 @@ class Publisher:
     def _start(self) -> None:
         self._due = self._wanted = False
         command = [sys.executable, "-c", _PROGRAM, str(self.folder), self.repository, str(self.reports)]
-        # One thread, since it shares the processor with the training.
+        # One thread, because the training uses the same processor.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         self._child = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -154,4 +154,4 @@ class Publisher:
                 self.repository,
             )
         else:
-            logger.warning("not published yet: %s; training goes on, it is tried again", reason)
+            logger.warning("not published yet: %s; training continues, and hfsr will try again", reason)

@@ -1,4 +1,4 @@
-"""From options to the things that train: the accelerator, the network, the data."""
+"""Builds the accelerator, the networks and the data sets of an option file."""
 
 from __future__ import annotations
 
@@ -59,25 +59,25 @@ logger = logging.getLogger("hfsr")
 
 _ROOTS = ("dataroot_gt", "dataroot_lq")
 _SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
-"""What `accelerate launch` sets ACCELERATE_USE_... for."""
+"""Suffixes of the variables ACCELERATE_USE_... by which `accelerate launch` requests sharding."""
 
 
 def load_options(
     path: str | Path, overrides: Sequence[str] = (), modules: Sequence[str] = ()
 ) -> TrainOptions:
-    """Reads an option file; types that are not ours are looked for in BasicSR and its plugins.
+    """Reads an option file; unknown types are looked up in BasicSR and its plugins.
 
     Args:
         path: the file, or the name of a packaged one.
-        overrides: `a:b=c` each.
-        modules: imported beside those under the file's `import`.
+        overrides: changes of the form `a:b=c`.
+        modules: modules to import besides those under the file's `import`.
 
     Raises:
-        OptionsError: as `hfsr.options.read_options`.
+        OptionsError: as `hfsr.options.read_options` does.
     """
 
     def more_types() -> None:
-        with contextlib.suppress(HfsrError):  # without BasicSR the name stays unknown, which is then said
+        with contextlib.suppress(HfsrError):  # without BasicSR the name stays unknown, which is an error
             bridge.install()
 
     return read_options(
@@ -86,24 +86,24 @@ def load_options(
 
 
 def make_accelerator(options: TrainOptions) -> Accelerator:
-    """The device, the processes and the precision.
+    """Returns the accelerator for the device, the processes and the precision of the options.
 
     Args:
-        options: `num_gpu: 0` forces the CPU.
+        options: the option file; `num_gpu: 0` selects the CPU.
 
     Raises:
-        OptionsError: a sharding engine, or a precision that the device does not have.
+        OptionsError: if a sharding engine is requested, or a precision that the device does not support.
     """
     sharding = [name for name in _SHARDING if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"]
     if sharding:
         raise OptionsError(
-            f"accelerate is told to shard the network ({sharding[0]}); these networks fit on one device: "
+            f"accelerate is set to shard the network ({sharding[0]}); these networks fit on one device: "
             "launch with --multi_gpu instead, which trains with DDP"
         )
     cpu = options.num_gpu == 0 or not torch.cuda.is_available()
     device = torch.device("cpu") if cpu else torch.device("cuda", torch.cuda.current_device())
     precision = choose_precision(options, device)
-    AcceleratorState._reset_state()  # else one process could not train twice with different precisions
+    AcceleratorState._reset_state()  # otherwise one process could not train with two precisions
     return Accelerator(
         mixed_precision=precision.mixed,
         cpu=cpu,
@@ -114,9 +114,10 @@ def make_accelerator(options: TrainOptions) -> Accelerator:
 
 @contextlib.contextmanager
 def in_words_of_the_compiler(compiled: bool) -> Iterator[None]:
-    """
+    """Reports errors of torch.compile as errors of the option `use_compile`.
+
     Raises:
-        HfsrError: torch.compile cannot compile here, for want of a compiler for instance.
+        HfsrError: if torch.compile cannot compile here, for example without a C++ compiler.
     """
     if not compiled:
         yield
@@ -131,7 +132,7 @@ def in_words_of_the_compiler(compiled: bool) -> Iterator[None]:
 
 
 def without_effect(options: TrainOptions, source: PatchSource) -> list[str]:
-    """Words of the file that are accepted and change nothing, for BasicSR's sake."""
+    """Lists given keys of the file that are accepted for compatibility with BasicSR, without effect."""
     section, wandb = training_section(options), options.logger.wandb
     given = {
         "datasets.train.num_worker_per_gpu": section.num_worker_per_gpu and isinstance(source, ForeignSource),
@@ -145,10 +146,10 @@ def without_effect(options: TrainOptions, source: PatchSource) -> list[str]:
 
 
 def training_section(options: TrainOptions) -> DatasetOptions:
-    """The training set's section.
+    """Returns the section of the training set.
 
     Raises:
-        OptionsError: there is none, or no `train` section.
+        OptionsError: if it or the section `train` is missing.
     """
     if options.train is None or "train" not in options.datasets:
         raise OptionsError(
@@ -158,18 +159,18 @@ def training_section(options: TrainOptions) -> DatasetOptions:
 
 
 def build_network(options: TrainOptions) -> nn.Module:
-    """`network_g` with fresh weights; ours has the file's scale, those of others what their words say."""
+    """Builds `network_g`; its arguments include the file's scale, except for third-party networks."""
     return build_section(options.network_g, scale=options.scale)
 
 
 def build_section(section: Typed, **defaults: Any) -> nn.Module:
-    """The network of a section, with fresh weights; ours also knows `defaults`.
+    """Builds the network of a section with new weights; networks of hfsr also take `defaults`.
 
     Raises:
-        OptionsError: it cannot be built so, or has weights without elements.
+        OptionsError: if it cannot be built, or has weights without elements.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # said below
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # an error below
         if section.type in ARCHS:
             network = model_zoo.build(section.type, **{**defaults, **section.arguments})
         else:
@@ -184,11 +185,11 @@ _CHANNEL_KEYS = (
     *("num_in_ch", "in_chans", "inp_channels", "in_channels", "img_channel", "in_nc", "num_channels"),
     "n_colors",
 )
-"""What networks of other packages call the channels of their input."""
+"""Names of the argument for input channels in networks of other packages."""
 
 
 def channels_of(options: TrainOptions, network: nn.Module) -> int:
-    """Channels of the images that `network_g` takes; for a network of another package, as the file states."""
+    """Returns the channels that `network_g` takes; third-party networks state them in their arguments."""
     if options.network_g.type in ARCHS:
         return model_zoo.input_channels(network)
     arguments = options.network_g.arguments
@@ -196,9 +197,10 @@ def channels_of(options: TrainOptions, network: nn.Module) -> int:
 
 
 def check_channels(options: TrainOptions, network: nn.Module) -> None:
-    """
+    """Checks that data sets and networks have the same number of channels.
+
     Raises:
-        OptionsError: the data sets give images of other channels than the networks take.
+        OptionsError: if they have not.
     """
     channels, name = channels_of(options, network), options.network_g.type
     if channels not in (1, 3):
@@ -214,7 +216,7 @@ def check_channels(options: TrainOptions, network: nn.Module) -> None:
         color = section.arguments.get("color", "rgb")
         if channels == 1 and color != "y":
             raise OptionsError(
-                f"datasets.{key}.color: {name} takes images of one channel; write color: y, which gives it "
+                f"datasets.{key}.color: {name} takes images of one channel; write color: y, which provides "
                 "their luma"
             )
         if channels == 3 and color == "y":
@@ -231,11 +233,11 @@ def check_channels(options: TrainOptions, network: nn.Module) -> None:
 
 
 def build_dataset(options: TrainOptions, key: str) -> Any:
-    """The data set of `datasets.<key>`: ours with our words, or BasicSR's with its option dictionary.
+    """Builds the data set of `datasets.<key>`: one of hfsr, or one of BasicSR from its option dictionary.
 
     Raises:
-        DataError: images are missing or do not pair.
-        HubError: a folder of the Hub, `hf://datasets/owner/name/folder`, cannot be had.
+        DataError: if images are missing or do not pair.
+        HubError: if a folder of the Hub, `hf://datasets/owner/name/folder`, cannot be downloaded.
     """
     section = options.datasets[key]
     factory = DATASETS[section.type]
@@ -246,32 +248,32 @@ def build_dataset(options: TrainOptions, key: str) -> Any:
     theirs = {**section.model_dump(), **here, "phase": phase, "scale": options.scale}
     theirs.setdefault("io_backend", {"type": "disk"})
     try:
-        return factory(copy.deepcopy(theirs))  # BasicSR's take words out of the dictionary
+        return factory(copy.deepcopy(theirs))  # data sets of BasicSR remove keys from the dictionary
     except KeyError as error:
-        raise OptionsError(f"datasets.{key}: {section.type} needs the word {error}") from error
+        raise OptionsError(f"datasets.{key}: {section.type} needs the key {error}") from error
     except (AssertionError, AttributeError, TypeError, ValueError) as error:
-        raise OptionsError(f"datasets.{key}: {section.type} cannot be built so: {error}") from error
+        raise OptionsError(f"datasets.{key}: {section.type} cannot be built from it: {error}") from error
 
 
 def _on_this_machine(root: Any) -> Any:
-    """A `dataroot`, or each of several, with folders of the Hub brought here."""
+    """Returns a `dataroot`, or each of several; folders of the Hub are downloaded first."""
     if isinstance(root, list):
         return [_on_this_machine(one) for one in root]
     return str(local_folder(root)) if isinstance(root, str) and root.startswith(PREFIX) else root
 
 
 def patches_of(dataset: Any, seed: int, progress: Progress | None = None) -> PatchSource:
-    """What training draws from a data set; `progress` is told while images are read."""
+    """Returns the patches of a data set for training; `progress` is called while images are read."""
     if hasattr(dataset, "patches"):
         return cast(PatchSource, dataset.patches(seed, progress))
     return ForeignSource(dataset, seed=seed)
 
 
 def build_batches(options: TrainOptions, accelerator: Accelerator) -> Batches:
-    """The training batches of this process; reads the images.
+    """Reads the images and returns the training batches of this process.
 
     Raises:
-        DataError, ImageError: the images are missing, unreadable or do not pair.
+        DataError, ImageError: if the images are missing, unreadable or do not pair.
     """
     batches = _batches_of("train", build_dataset(options, "train"), options, accelerator)
     if "unpaired" not in options.datasets:
@@ -312,14 +314,14 @@ def _batches_of(key: str, dataset: Any, options: TrainOptions, accelerator: Acce
 
 
 def files_of(dataset: Any, key: str) -> list[PairedFile | StoredPair]:
-    """The images of a data set that is measured, or restored where it has no ground truth.
+    """Returns the images of a set for validation, or for restoration if it has no ground truth.
 
     Raises:
-        OptionsError: a type that gives patches but no files.
+        OptionsError: if the data set provides patches but no files.
     """
     files = getattr(dataset, "files", None) or getattr(dataset, "singles", None)
     if files is None:
         raise OptionsError(
-            f"datasets.{key}.type: {type(dataset).__name__} cannot be measured; use PairedImageDataset"
+            f"datasets.{key}.type: {type(dataset).__name__} cannot be validated; use PairedImageDataset"
         )
     return list(files)

@@ -30,16 +30,16 @@ def test(options: TrainOptions, *, root: Path | None = None) -> Tested:  # noqa:
 
     Sets without ground truth are restored, and measured by metrics that need no reference.
 
-    A train file tests its run's `net_g_best`, else the latest; a test file its `path.pretrain_network_g`.
+    A training file tests its run's `net_g_best`, else the latest; a test file its `path.pretrain_network_g`.
 
     Args:
-        options: from `load_options`.
-        root: directory of `experiments` and `results`; the current one where not given.
+        options: the result of `load_options`.
+        root: directory of `experiments` and `results` (default: the current one).
 
     Raises:
-        OptionsError: the file names no set to measure.
-        CheckpointError: there are no weights to test.
-        DataError, ImageError: the images are missing or unreadable.
+        OptionsError: if the file names no set to measure.
+        CheckpointError: if there are no weights to test.
+        DataError, ImageError: if the images are missing or unreadable.
     """
     folders = RunDirs(options.name, root or Path.cwd())
     validation = Validator(options)
@@ -76,7 +76,7 @@ def test(options: TrainOptions, *, root: Path | None = None) -> Tested:  # noqa:
 
 
 def _trained_network(options: TrainOptions, folders: RunDirs) -> tuple[nn.Module, str]:
-    """The network to test, and where its weights come from."""
+    """Returns the network to test, and the source of its weights."""
     for label in ("best", "latest") if options.train is not None else ():
         folder = folders.models / f"net_g_{label}"
         if folder.is_dir():
@@ -87,7 +87,7 @@ def _trained_network(options: TrainOptions, folders: RunDirs) -> tuple[nn.Module
             return network, str(path)
     if options.path.pretrain_network_g is None:
         raise CheckpointError(
-            f"there are no weights to test: '{folders.models}' holds no net_g_best or net_g_latest, and the "
+            f"there are no weights to test: '{folders.models}' has no net_g_best or net_g_latest, and the "
             "file names no path.pretrain_network_g; train first, or name a checkpoint there"
         )
     network = build_network(options)

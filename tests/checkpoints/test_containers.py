@@ -199,7 +199,7 @@ def test_conversion_says_what_was_left_out(tensors: dict[str, Tensor], tmp_path:
         warnings.simplefilter("ignore")
         assert main(["convert", str(tmp_path / "espcn_x2.pth"), str(tmp_path / "out")]) == 0
     assert "left out" in (out := capsys.readouterr().out)
-    assert "total_ops: no tensors of the network" in out
+    assert "total_ops: not tensors of the network" in out
 
 
 def test_a_folder_of_parts(tensors: dict[str, Tensor], tmp_path: Path) -> None:

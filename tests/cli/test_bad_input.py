@@ -194,8 +194,8 @@ PLACES: dict[str, tuple[int, str, Callable[[], list[str]]]] = {
     "a dash": (2, "unrecognized arguments: -a.png", lambda: ["-a.png"]),
     "a dash, escaped": (1, "'-a.png' is not there", lambda: ["--", "-a.png"]),
     "a file below a file": (1, "cannot be opened", lambda: [good() + "/b.png"]),
-    "result below a file": (1, "cannot be made", lambda: [good(), "-o", "a.png/deeper"]),
-    "result below a file, named": (1, "cannot be made", lambda: [good(), "-o", "a.png/b.png"]),
+    "result below a file": (1, "cannot be created", lambda: [good(), "-o", "a.png/deeper"]),
+    "result below a file, named": (1, "cannot be created", lambda: [good(), "-o", "a.png/b.png"]),
     "result is the input": (1, "would overwrite an input", lambda: [good(), "-o", "a.png"]),
     "result is the input by its name": (
         1,

@@ -45,7 +45,7 @@ def test_a_card_is_repeated(model: Path, sets: list[str], capsys: pytest.Capture
     assert cli.main(["evaluate", "--from-card", str(model), "--gt", sets[0]]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("One x2: PSNR (Y) ")
-    assert told[1] == "not repeated, as --gt names no folder of it: Two x2"
+    assert told[1] == "not repeated, because --gt names no folder for them: Two x2"
 
 
 def test_one_line_for_each_deviation(

@@ -73,7 +73,7 @@ def test_pairs(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["lr", "HR", "OUT", "-s", "1"], "--scale 1 makes no smaller image"),
+        (["lr", "HR", "OUT", "-s", "1"], "--scale 1 does not reduce the images"),
         (["pack", "HR", "OUT"], "must end with .pack"),
         (["subimages", "absent", "OUT"], "there is no folder 'absent'"),
         (["subimages", "HR", "OUT", "--size", "0"], "must be 1 or more"),

@@ -152,7 +152,7 @@ BAD = {
         ["inpaint", "clear.png", "--brush", "1,1,9,9", "--paste-back", "-o", "x.jpg"],
         "transparency",
     ),
-    "no folder": (["sr", "a.png", "-o", "b.png/out.png"], "cannot be made"),
+    "no folder": (["sr", "a.png", "-o", "b.png/out.png"], "cannot be created"),
 }
 
 
@@ -182,12 +182,12 @@ def test_bad_input_is_one_line_and_leaves_nothing(case, networks, capsys) -> Non
 WRONG = {
     "class name": (["sr", "a.png", "--class", "cat"], "--class 'cat'"),
     "no hole": (["inpaint", "a.png"], "--mask FILE or --brush"),
-    "two holes": (["inpaint", "a.png", "--brush", "1,1,2,2", "--mask", "b.png"], "one of them"),
+    "two holes": (["inpaint", "a.png", "--brush", "1,1,2,2", "--mask", "b.png"], "either --mask"),
     "mask of sr": (["sr", "a.png", "--mask", "b.png"], "--mask belongs to inpaint"),
     "bias of inpaint": (["colorize", "a.png", "--bias", "mse"], "--bias belongs to sr"),
     "count of sr": (["sr", "a.png", "--count", "2"], "--count belongs to jitter and morph"),
     "strength of morph": (["morph", "a.png", "b.png", "--strength", "0"], "--strength belongs to jitter"),
-    "morph": (["morph", "a.png"], "give two"),
+    "morph": (["morph", "a.png"], "needs two images"),
     "file of many": (["sr", "a.png", "b.png", "-o", "out.png"], "names a file"),
     "file of frames": (["jitter", "a.png", "-o", "out.png"], "names a file"),
     "task": (["cure", "a.png"], "cure"),

@@ -45,7 +45,7 @@ def test_a_dry_run_measures_and_writes_and_uploads_nothing(
     measured, written, last = captured.out.splitlines()
     assert measured.startswith("Set2 x2, 2 images: PSNR-Y ")
     assert written.startswith(f"{model}: ")
-    assert last == "nothing was uploaded; without --dry-run this goes to org/model"
+    assert last == "nothing was uploaded; without --dry-run, this folder goes to org/model"
     data = yaml.safe_load((model / "README.md").read_text().split("---\n")[1])
     result = data["model-index"][0]["results"][0]
     assert (data["license"], result["dataset"]["name"]) == ("mit", "Set2")

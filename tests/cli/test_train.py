@@ -58,7 +58,7 @@ def test_check_prints_and_trains_nothing(tmp_path, file, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--force_yml", "train:total_itr=3"], "train.total_itr: unknown word; did you mean 'total_iter'?"),
+        (["--force_yml", "train:total_itr=3"], "train.total_itr: unknown key; did you mean 'total_iter'?"),
         (["--force_yml", "datasets:train:dataroot_gt=absent"], "there is no folder 'absent'"),
         (["--force_yml", "datasets:val:dataroot_gt=absent"], "there is no folder 'absent'"),
         (["--num_processes", "0"], "--num_processes 0 is not allowed"),

@@ -99,7 +99,7 @@ def test_every_suffix_of_a_format_counts_in_a_folder_and_the_rest_is_counted(mod
     with Image.open("out/a_x2.jfif") as result:
         assert result.format == "JPEG"
     err = capsys.readouterr().err
-    skipped = "4 files were skipped, not being images that hfsr reads: .txt (2), .nef, no suffix"
+    skipped = "4 files were skipped, because hfsr does not read them: .txt (2), .nef, no suffix"
     assert err == f"hfsr upscale: {skipped}\n"
     assert cli.main(["upscale", "album/*", "-m", model, "--skip-existing", "-o", "out", "--json"]) == 0
     out, err = capsys.readouterr()
@@ -184,10 +184,10 @@ def test_skip_existing(model, photo, capsys):
     assert cli.main(command) == 0
     assert Path("results/photo_x2.png").read_bytes() == b"mine"
     assert size("results/other_x2.png") == (80, 60)
-    assert "results/photo_x2.png; the result is there already and was left alone" in capsys.readouterr().out
+    assert "results/photo_x2.png; the result exists already and was not replaced" in capsys.readouterr().out
     assert cli.main([*command, "--json"]) == 0
     for line in capsys.readouterr().out.splitlines():
-        assert json.loads(line)["notes"] == ["the result is there already and was left alone"]
+        assert json.loads(line)["notes"] == ["the result exists already and was not replaced"]
 
 
 def test_an_older_result_is_replaced(model, photo):

@@ -82,7 +82,7 @@ BAD = {
     "real scale": (["PHOTO", "-s", "1.5", "--kernel", "estimate"], "whole scale"),
     "noise": (["PHOTO", "--noise", "-2"], "noise -2"),
     "ending": (["PHOTO", "-o", "out.docx"], "docx"),
-    "folder": (["PHOTO", "-o", "half.txt/out.png"], "cannot be made"),
+    "folder": (["PHOTO", "-o", "half.txt/out.png"], "cannot be created"),
     "dtype": (["PHOTO", "--dtype", "fp16"], "fp16"),
     "device": (["PHOTO", "--device", "toaster"], "toaster"),
 }

@@ -90,7 +90,7 @@ def test_what_is_no_container_is_told_with_what_to_do(tmp_path):
     (tmp_path / "b.pack").write_bytes(b"")
     (tmp_path / "c.h5").write_bytes(b"nothing")
     for name in ("a.pack", "b.pack", "absent.pack", "c.h5", "d.lmdb"):
-        with pytest.raises(DataError, match=rf"{name}.*make one: hfsr prepare") as caught:
+        with pytest.raises(DataError, match=rf"{name}.*create one: hfsr prepare") as caught:
             open_container(tmp_path / name)
         assert "\n" not in str(caught.value)
     with writing_pack(tmp_path / "cut.pack", {}) as writer:
@@ -195,8 +195,8 @@ def test_scales_of_one_gt_size(gt_folder):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ({"scales": [2, 3]}, "give one of gt_size and lq_size"),
-        ({"scales": [0.5], "gt_size": 8}, r"scales: \[0.5\] is not possible"),
+        ({"scales": [2, 3]}, "give either gt_size or lq_size"),
+        ({"scales": [0.5], "gt_size": 8}, r"scales: \[0.5\] is not allowed"),
         ({"scales": [2], "degradation": {"type": "Jpeg"}}, "scales makes the LQ"),
     ],
 )

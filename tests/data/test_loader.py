@@ -55,7 +55,7 @@ class TestStages:
                 return 3
 
         with pytest.raises(
-            OptionsError, match=r"datasets.train.gt_sizes: this data set gives patches of one siz"
+            OptionsError, match=r"datasets.train.gt_sizes: this data set provides patches of one"
         ):
             Batches(Other(), batch_size=1, stages=Stages([1], [1], [8]))
 

@@ -169,7 +169,7 @@ def test_a_data_set_without_ground_truth_cannot_train():
         def __getitem__(self, index):
             return {"lq": torch.zeros(3, 2, 2)}
 
-    with pytest.raises(DataError, match="Single gives no 'gt'"):
+    with pytest.raises(DataError, match="Single returns no 'gt'"):
         ForeignSource(Single(), seed=0).batch(0, np.arange(2))
 
 
@@ -180,7 +180,7 @@ def test_folders_of_an_option_file(gt_folder, tmp_path):
     assert len(dataset.patches(0)) == 4
     with pytest.raises(OptionsError, match="gt_size"):
         PairedImageDataset(dataroot_gt=str(gt_folder), scale=2).patches(0)
-    with pytest.raises(OptionsError, match="'memcached' is not read; allowed: disk, lmdb, hdf5"):
+    with pytest.raises(OptionsError, match="'memcached' is not supported; allowed: disk, lmdb, hdf5"):
         PairedImageDataset(dataroot_gt=str(gt_folder), io_backend={"type": "memcached"})
 
 
@@ -197,7 +197,7 @@ def test_a_meta_information_file_chooses(gt_folder, tmp_path):
 def test_photographs_of_scikit_image_need_no_download():
     dataset = SampleImageDataset(names=["coffee.png"], gt_size=32, scale=2)
     assert dataset.patches(0).batch(0, np.arange(2))["gt"].shape == (2, 3, 32, 32)
-    with pytest.raises(DataError, match=r"does not ship 'cofee.png'; did you mean 'coffee.png'"):
+    with pytest.raises(DataError, match=r"has no image 'cofee.png'; did you mean 'coffee.png'"):
         SampleImageDataset(names=["cofee.png"])
 
 
@@ -229,7 +229,7 @@ def test_unrounded_noise_reaches_the_network_as_it_is(gt_folder):
 
 
 def test_lq_images_are_given_or_made(gt_folder):
-    with pytest.raises(OptionsError, match=r"datasets.train: dataroot_lq gives the LQ pictures"):
+    with pytest.raises(OptionsError, match=r"datasets.train: dataroot_lq names LQ images"):
         PairedImageDataset(
             dataroot_gt=str(gt_folder), dataroot_lq=str(gt_folder), degradation={"type": "Jpeg"}
         )

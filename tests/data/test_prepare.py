@@ -107,7 +107,7 @@ def test_lmdb_and_h5_hold_the_images(tmp_path, gt_folder):
             np.testing.assert_array_equal(container.read(name), pixels_of(path))
     root = str(tmp_path / "both.h5")
     assert len(PairedImageDataset(dataroot_gt=root, dataroot_lq=root, gt_size=16).patches(0)) == 3
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         to_lmdb(gt_folder, tmp_path / "gt.lmdb")
     with pytest.raises(DataError, match=r"must end with .lmdb"):
         to_lmdb(gt_folder, tmp_path / "gt")
@@ -194,7 +194,7 @@ def test_pairs_of_published_sets_are_found_and_what_is_missing_is_said(name, tmp
 def test_an_unknown_or_absent_set(tmp_path):
     with pytest.raises(OptionsError, match="did you mean 'RealSR'"):
         find_layout("realsrr", tmp_path)
-    with pytest.raises(DataError, match=r"holds no pair of LoL; it should hold: our485/high"):
+    with pytest.raises(DataError, match=r"contains no pair of LoL; expected files: our485/high"):
         find_layout("LoL", tmp_path)
     with pytest.raises(DataError, match="there is no folder"):
         find_layout("LoL", tmp_path / "absent")

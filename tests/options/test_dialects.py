@@ -230,10 +230,10 @@ def test_ignored_networks(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"gt_usm": True}, "gt_usm: unknown word"),
-        ({"train__use_grad_clp": True}, "train.use_grad_clp: unknown word"),
-        ({"val__grid": True}, "val.grid: unknown word"),
-        ({"train__use_grad_clip": 3}, "train.use_grad_clip: is true or false, not 3"),
+        ({"gt_usm": True}, "gt_usm: unknown key"),
+        ({"train__use_grad_clp": True}, "train.use_grad_clp: unknown key"),
+        ({"val__grid": True}, "val.grid: unknown key"),
+        ({"train__use_grad_clip": 3}, "train.use_grad_clip: must be true or false, not 3"),
         (
             {"train__use_grad_clip": True, "train__clip_grad_norm": 1.0},
             r"train.use_grad_clip: clips to 0.01; keep it or clip_grad_norm, not both",
@@ -241,9 +241,9 @@ def test_ignored_networks(tmp_path):
         ({"train__mixing_augs": {"mixup": True, "cutmix": True}}, "train.mixing_augs.cutmix: unknown key"),
         (
             {"datasets__train__use_flip": True, "datasets__train__use_hflip": False},
-            "datasets.train.use_flip: is given beside use_hflip, with another value",
+            "datasets.train.use_flip: has another value than use_hflip",
         ),
-        ({"datasets__train__iters": [10]}, "datasets.train: progressive training needs gt_sizes too"),
+        ({"datasets__train__iters": [10]}, "datasets.train: progressive training also needs gt_sizes"),
         (
             {
                 "datasets__train__iters": [10, 10],
@@ -252,7 +252,7 @@ def test_ignored_networks(tmp_path):
             },
             "must have one number for each stage",
         ),
-        ({"datasets__train__queue_size": 7}, "queue_size 7 is no multiple of batch_size_per_gpu 16"),
+        ({"datasets__train__queue_size": 7}, "queue_size 7 is not a multiple of batch_size_per_gpu 16"),
         ({"datasets__train__task": "CAR"}, "datasets.train.task: CAR reads images in gray"),
     ],
 )
@@ -349,11 +349,11 @@ class TestRealEsrgan:
         ("changes", "told"),
         [
             ({"gt_usm": ...}, "gt_usm: must be true or false"),
-            ({"l1_gt_usm": True}, "l1_gt_usm: is no key of RealESRNetModel, which takes gt_usm"),
-            ({"train": {"type": "PairedImageDataset"}}, "PairedImageDataset gives no images to degrade"),
+            ({"l1_gt_usm": True}, "l1_gt_usm: is not a key of RealESRNetModel, which takes gt_usm"),
+            ({"train": {"type": "PairedImageDataset"}}, "PairedImageDataset has no images to degrade"),
             ({"high_order_degradation": False}, "RealESRGANDataset has no LQ images"),
-            ({"train": {"sinc_prop": 1}}, "datasets.train.sinc_prop: unknown word"),
-            ({"resize_rang": [1, 2]}, "resize_rang: unknown word"),
+            ({"train": {"sinc_prop": 1}}, "datasets.train.sinc_prop: unknown key"),
+            ({"resize_rang": [1, 2]}, "resize_rang: unknown key"),
         ],
     )
     def test_what_cannot_be_is_one_line(self, tmp_path, changes, told):

@@ -149,7 +149,7 @@ def test_a_plugins_loss_and_metric_are_found(tmp_path, options):
     )
     folder = training.train(chosen, root=tmp_path)
     assert newest_state(folder / "training_states")["best"]["value"] == 5
-    with pytest.raises(OptionsError, match=r"train.pixel_opt.weigth: unknown word; did you mean 'weight'"):
+    with pytest.raises(OptionsError, match=r"train.pixel_opt.weigth: unknown key; did you mean 'weight'"):
         options("train:pixel_opt={type: TheirLoss, weigth: 2.0}")
 
 

@@ -293,5 +293,5 @@ def test_timms_optimizers_train(tmp_path, options):
         options("train:optim_g={type: lamb, lr: 1e-3}", "train:total_iter=2"), root=tmp_path
     )
     assert len(curve(folder)) == 3
-    with pytest.raises(OptionsError, match=r"train.optim_g.lrr: unknown word; did you mean 'lr'"):
+    with pytest.raises(OptionsError, match=r"train.optim_g.lrr: unknown key; did you mean 'lr'"):
         options("train:optim_g={type: lamb, lrr: 1e-3}")

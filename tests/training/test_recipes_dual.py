@@ -108,7 +108,7 @@ def test_images_alone_are_drawn_beside_the_pairs(dual, tmp_path, unpaired):
 @pytest.mark.parametrize(
     ("override", "error", "told"),
     [
-        ("network_dual=~", OptionsError, "network_dual: is missing; DualModel needs it"),
+        ("network_dual=~", OptionsError, "network_dual: is missing; DualModel requires it"),
         ("train:dual_opt=~", OptionsError, r"train\.dual_opt: is missing"),
         (
             "network_g={type: EDSR, num_feat: 4, num_block: 1}",

@@ -204,7 +204,7 @@ def test_a_glance_at_the_other_steps_leaves_no_trace_in_statistics(gan, tmp_path
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("network_d=~", r"network_d: is missing; ESRGANModel needs it"),
+        ("network_d=~", r"network_d: is missing; ESRGANModel requires it"),
         ("train:optim_d=~", r"train\.optim_d: is missing"),
         ("train:gan_opt=~", r"train\.gan_opt: is missing"),
         ("datasets:train:scales=[2]", r"datasets\.train\.scales: ESRGANModel trains at one scale"),

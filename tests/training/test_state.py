@@ -43,7 +43,7 @@ def test_an_older_state_is_gone_on_from_with_a_line(tmp_path, options, caplog):
     with caplog.at_level(logging.WARNING, logger="hfsr"):
         assert newest_state(folder / "training_states")["iter"] == 2
     assert [record.getMessage().partition("; ")[2] for record in caplog.records] == [
-        "going on from '2.state'"
+        "resuming from '2.state'"
     ] * 2
 
 
@@ -90,7 +90,7 @@ def test_a_broken_run_names_the_state_it_can_go_on_from(tmp_path, options):
     with pytest.raises(HfsrError, match="no longer a number") as caught:
         training.train(options(spoiled), root=tmp_path)
     newest = find_states(tmp_path / "experiments" / "tiny" / "training_states")[0]
-    assert f"go on from the last good state, '{newest}', with --auto_resume" in str(caught.value)
+    assert f"resume from the last good state, '{newest}', with --auto_resume" in str(caught.value)
     assert read_state(newest)["iter"] >= 2
 
 
@@ -110,6 +110,6 @@ def test_a_run_that_is_done_says_that_nothing_is_left(tmp_path, options, caplog,
         training.train(options(f"train:total_iter={total}"), auto_resume=True, root=tmp_path)
     lines = [record.getMessage() for record in caplog.records]
     (line,) = [line for line in lines if "iterations" in line or "resuming" in line]
-    expected = f"nothing is left to do: the run has 6 iterations, train.total_iter is {said}; the w"
+    expected = f"nothing is left to do: the run has 6 iterations, and train.total_iter is {said}; t"
     assert line.startswith(expected)
     assert {path: path.stat().st_mtime_ns for path in (folder / "models").rglob("*")} == before

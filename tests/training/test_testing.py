@@ -196,7 +196,7 @@ class TestWithoutGroundTruth:
     def test_memcached_is_one_line(self, tmp_path, options, lone):
         section = f"{{type: SingleImageDataset, dataroot_lq: {lone}, io_backend: {{type: memcached}}}}"
         with pytest.raises(
-            OptionsError, match="io_backend: 'memcached' is not read; allowed: disk, lmdb, hdf5"
+            OptionsError, match="io_backend: 'memcached' is not supported; allowed: disk, lmdb, hdf5"
         ):
             training.train(options(f"datasets:val={section}"), root=tmp_path)
 

@@ -136,14 +136,14 @@ def test_wandb_without_a_key_runs_offline_with_one_line(tmp_path, options, no_ke
     pytest.importorskip("wandb")
     with caplog.at_level("INFO", logger="hfsr"):  # other packages raise the level of the root logger
         training.train(options("logger:wandb={project: enlarging}", "train:total_iter=1"), root=tmp_path)
-    assert caplog.text.count("logger.wandb: there is no key to log in with, so curves are written to") == 1
+    assert caplog.text.count("logger.wandb: there is no API key, so curves are written to") == 1
     assert list((tmp_path / "wandb").glob("offline-run-*"))
 
 
 def test_wandb_online_without_a_key_is_refused_before_anything_is_read(tmp_path, options, no_key):
     pytest.importorskip("wandb")
     chosen = options("logger:wandb={project: a, mode: online}", "datasets:train:dataroot_gt=absent")
-    with pytest.raises(HfsrError, match="mode: online needs a key, and there is none; run: wandb login"):
+    with pytest.raises(HfsrError, match="mode: online needs an API key, and there is none; run: wandb login"):
         Engine(chosen, tmp_path)
     assert not (tmp_path / "experiments").exists()
 

@@ -40,7 +40,7 @@ def test_mixed_precision_on_a_gpu_resumes_to_the_same_losses(tmp_path, options, 
 @pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED"])
 def test_sharding_engines_are_refused_in_one_line(tmp_path, options, monkeypatch, engine):
     monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
-    with pytest.raises(OptionsError, match=rf"told to shard the network \({engine}\).*--multi_gpu"):
+    with pytest.raises(OptionsError, match=rf"set to shard the network \({engine}\).*--multi_gpu"):
         Engine(options(), tmp_path)
 
 
@@ -113,7 +113,7 @@ def test_checkpointed_blocks_give_the_same_weights_and_run_twice(tmp_path, optio
 
 
 def test_a_network_without_blocks_to_repeat_cannot_be_checkpointed(tmp_path, options):
-    with pytest.raises(OptionsError, match="use_checkpointing: SRCNN repeats no blocks"):
+    with pytest.raises(OptionsError, match="use_checkpointing: SRCNN has no repeated blocks"):
         Engine(options("network_g={type: SRCNN}", "use_checkpointing=true"), tmp_path)
 
 
@@ -169,9 +169,9 @@ def test_a_network_of_another_package_trains(tmp_path, options):
     assert not (folder / "models" / "net_g_latest").exists()
     training.train(options(network, "train:total_iter=8"), auto_resume=True, root=tmp_path)
     assert [m.set for m in training.test(options(network), root=tmp_path)] == ["held_out"]
-    with pytest.raises(OptionsError, match=r"network_g\.num_feet: unknown word; did you mean 'num_feat'"):
+    with pytest.raises(OptionsError, match=r"network_g\.num_feet: unknown key; did you mean 'num_feat'"):
         options("network_g={type: SRVGGNetCompact, num_feet: 4}")
-    with pytest.raises(OptionsError, match="SRVGGNetCompact is another package's network and is not cut"):
+    with pytest.raises(OptionsError, match="SRVGGNetCompact is another package's network and runs whole"):
         training.train(options(network, "val:tile_size=8"), root=tmp_path)
     with pytest.raises(OptionsError, match="push_to_hub: SRVGGNetCompact is another package's"):
         training.train(options(network, "logger:push_to_hub=org/x"), root=tmp_path)
@@ -189,12 +189,12 @@ def test_theirs_is_meant_by_its_suffix_where_the_name_is_ours_too(tmp_path, opti
     ("override", "told"),
     [
         ("network_g:num_feat=0", r"EDSR: conv_first\.weight has no elements; widths must be 1 or more"),
-        ("train:pixel_opt:reduction=none", "L1Loss: reduction none leaves no number to minimize"),
+        ("train:pixel_opt:reduction=none", "L1Loss: reduction none gives no scalar to minimize"),
         ("datasets:train:scales=[2, 3]", "EDSR has weights for one scale, x2; train it on that"),
         ("datasets:train:lq_size=8", "datasets.train: lq_size goes with scales"),
         (
             "datasets:train:type=RealESRGANDataset",
-            "datasets.train: RealESRGANDataset needs the word 'meta_info'",
+            "datasets.train: RealESRGANDataset needs the key 'meta_info'",
         ),
         ("datasets:train:dataroot_gt=[]", "datasets:train: dataroot_gt names no folder"),
         (

@@ -1,4 +1,4 @@
-"""Data sets made ready before training: sub-images, LR images, containers, and pairs of published sets."""
+"""Preparation of data sets: sub-images, LR images, containers, and pairs of published sets."""
 
 from .crops import pack_crops, subimages
 from .layouts import LAYOUTS, Found, find_layout, link_pairs

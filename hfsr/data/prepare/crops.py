@@ -1,4 +1,4 @@
-"""Crops of large images: all of them as files, or the richest ones in a pack."""
+"""Crops of large images: all of them as files, or the most detailed ones in a pack."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def subimages(
     thresh_size: int = 0,
     compression: int = 3,
 ) -> list[Task]:
-    """Crops of every image, on a grid and once more at the far edges; named `NAME_s001.png`, as BasicSR's.
+    """Makes tasks that crop every image on a grid and at the far edges; names are BasicSR's `NAME_s001.png`.
 
     Args:
         source: folder of images; NAMEx2 and the like become NAME, so that LR crops pair with HR crops.
-        folder: gets the crops.
+        folder: folder of the crops.
         size: side of a crop in px.
         step: px between crops; divide both by the scale for LR images.
-        thresh_size: px left over at the far edge above which there is one more crop.
-        compression: of the PNG files, 0 to 9.
+        thresh_size: number of remaining px at the far edge above which there is one more crop.
+        compression: compression level of the PNG files, 0 to 9.
 
     Raises:
-        DataError: the source is missing or empty.
-        ImageError: an image cannot be read.
-        OptionsError: a size or step below 1.
+        DataError: if the source is missing or empty.
+        ImageError: if an image cannot be read.
+        OptionsError: if size or step are below 1.
     """
     if size < 1 or step < 1:
         raise OptionsError(f"size {size} and step {step} must be 1 or more")
@@ -88,7 +88,7 @@ def _cut(
 
 @dataclass(frozen=True, order=True)
 class _Crop:
-    """A candidate: by its rank within its image, then the richest first."""
+    """A candidate, sorted by its rank within its image, then by decreasing detail."""
 
     rank: int
     poverty: float
@@ -105,26 +105,26 @@ def pack_crops(
     megabytes: float = 40.0,
     progress: Progress | None = None,
 ) -> int:
-    """The crops with the most to learn from, in one file: of each image the best, then the second, ...
+    """Writes the most detailed crops to one file: the best of each image, then the second of each, ...
 
-    How rich a crop is, the mean absolute difference of neighboring luma px says. The choice depends on the
-    images alone, and the pack on nothing else.
+    The detail of a crop is the mean absolute difference of neighboring luma px. The choice and the pack
+    depend on the images alone.
 
     Args:
         sources: folders of images.
-        target: the pack, replaced where it is there.
+        target: path of the pack; an existing file is replaced.
         size: side of a crop in px; crops do not overlap.
-        megabytes: size of the pack at most (10^6 bytes).
-        progress: told after each image, twice.
+        megabytes: maximum size of the pack (10^6 bytes).
+        progress: called after each image, twice.
 
     Returns:
-        How many crops it holds.
+        The number of crops in the pack.
 
     Raises:
-        DataError: a source is missing, no image is large enough, or not one crop fits.
-        ImageError: an image cannot be read, or the pack cannot be written.
+        DataError: if a source is missing, no image is large enough, or not one crop fits.
+        ImageError: if an image cannot be read, or the pack cannot be written.
     """
-    # 64 bytes of alignment and 200 of index for each crop, and of the head
+    # Each crop needs up to 64 bytes of alignment and 200 of index, and the header needs some.
     room = int((megabytes * 1e6 - 4096) // (3 * size * size + 264))
     images = _by_name(sources)
     candidates: list[_Crop] = []
@@ -137,7 +137,7 @@ def pack_crops(
         logger.warning("%d images of 16 bits are rounded to 8 bits in '%s'", deep, target)
     chosen = sorted(candidates)[: max(0, room)]
     if not chosen:
-        raise DataError(f"no crop of {size} px: the images are smaller, or {megabytes:g} MB are too few")
+        raise DataError(f"no crop of {size} px: the images are smaller, or {megabytes:g} MB are not enough")
     wanted: dict[str, list[_Crop]] = {}
     for crop in chosen:
         wanted.setdefault(crop.name, []).append(crop)
@@ -161,7 +161,7 @@ def _by_name(sources: Sequence[Path]) -> dict[str, Path]:
         prefix = f"{source.name}/" if len(sources) > 1 else ""
         named = {prefix + name: path for name, path in zip(names_in(source, images), images, strict=True)}
         if doubles := found.keys() & named.keys():
-            raise DataError(f"two sources hold '{min(doubles)}'; name folders of different names")
+            raise DataError(f"two sources contain '{min(doubles)}'; name folders of different names")
         found |= named
     return found
 

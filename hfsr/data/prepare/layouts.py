@@ -1,4 +1,4 @@
-"""Published data sets: where the pairs are in the folders as they are downloaded."""
+"""Layouts of published data sets: finds their pairs in the downloaded folders."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["LAYOUTS", "Found", "Layout", "Part", "find_layout", "link_pairs"]
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a set: patterns of its files, relative to its root; named groups make up a pair's name."""
+    """One part of a set: patterns of its files, relative to its root; named groups form a pair's name."""
 
     name: str
     gt: str
     lq: str
     count: int | None = None
-    """How many pairs the published set has."""
+    """Number of pairs of the published set."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found of one part."""
+    """Pairs and single images that were found of one part."""
 
     part: Part
     pairs: tuple[tuple[str, Path, Path], ...]
@@ -46,7 +46,7 @@ class Found:
 
     @property
     def missing(self) -> int:
-        """How many pairs of the published set are not here."""
+        """Number of pairs of the published set that were not found."""
         return max(0, (self.part.count or 0) - len(self.pairs))
 
 
@@ -112,29 +112,31 @@ LAYOUTS: Mapping[str, Layout] = {
 
 
 def find_layout(name: str, root: Path) -> list[Found]:
-    """The pairs of a published set.
+    """Finds the pairs of a published set.
 
     Args:
-        name: one of `LAYOUTS`, in any case.
-        root: the folder it was unpacked in.
+        name: one of `LAYOUTS`, in upper or lower case.
+        root: the folder of the unpacked set.
 
     Returns:
-        Every part, also those that are not there.
+        Every part, also those that were not found.
 
     Raises:
-        OptionsError: no such set is known.
-        DataError: the folder is missing, or holds nothing of this set.
+        OptionsError: if the set is unknown.
+        DataError: if the folder is missing, or contains nothing of this set.
     """
     layouts = {known.lower(): known for known in LAYOUTS}
     if name.lower() not in layouts:
-        raise OptionsError(f"no layout of '{name}' is known{suggest(name, LAYOUTS)}")
+        raise OptionsError(f"there is no layout '{name}'{suggest(name, LAYOUTS)}")
     layout = LAYOUTS[layouts[name.lower()]]
     if not root.is_dir():
         raise DataError(f"there is no folder '{root}'; unpack there: {layout.about}")
     files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
     found = [_find(part, root, files) for part in layout.parts]
     if not any(part.pairs for part in found):
-        raise DataError(f"'{root}' holds no pair of {layouts[name.lower()]}; it should hold: {layout.about}")
+        raise DataError(
+            f"'{root}' contains no pair of {layouts[name.lower()]}; expected files: {layout.about}"
+        )
     return found
 
 
@@ -150,15 +152,15 @@ def _named(pattern: str, root: Path, files: Sequence[str]) -> dict[str, Path]:
 
 
 def link_pairs(found: Found, folder: Path) -> tuple[Path, Path]:
-    """Gives a part the folders that option files read: `PART/groundtruth` and `PART/input`, same names.
+    """Creates the folders of a part that option files read: `PART/groundtruth` and `PART/input`, same names.
 
-    Links where the file system has them, copies elsewhere; what is there already is left alone.
+    They contain links if the file system supports them, otherwise copies; existing files are kept.
 
     Returns:
         Both folders.
 
     Raises:
-        DataError: they cannot be written.
+        DataError: if they cannot be written.
     """
     folders = folder / found.part.name / "groundtruth", folder / found.part.name / "input"
     try:

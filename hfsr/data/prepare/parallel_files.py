@@ -1,4 +1,4 @@
-"""Files made of files: several at a time, each written beside and renamed, those that exist left alone."""
+"""Makes files from files: in parallel, atomically, without replacing existing ones."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ __all__ = ["Outcome", "Task", "encode_png", "folder_for", "images_of", "names_in
 
 @dataclass(frozen=True)
 class Task:
-    """One image's share of the work."""
+    """The files to be made from one image."""
 
     source: Path
     targets: tuple[Path, ...]
     make: Callable[[], None]
-    """Writes the targets; run in a thread, in which Pillow and NumPy let others run."""
+    """Writes the targets; runs in a thread (Pillow and NumPy release the GIL)."""
 
 
 @dataclass
 class Outcome:
-    """What was done."""
+    """Result of a run."""
 
     made: int = 0
-    """Files written."""
+    """Number of written files."""
     kept: int = 0
-    """Files that were there already."""
+    """Number of files that existed already."""
     too_small: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
@@ -53,17 +53,17 @@ def run_tasks(
     skip_unreadable: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Makes what is missing; run again, it goes on where it was stopped.
+    """Makes missing files; a second run continues a stopped one.
 
     Args:
-        tasks: in any order.
-        threads: as many as there are processors where None.
-        overwrite: make also what is there.
-        skip_unreadable: leave out images that cannot be read; else the first one ends it.
-        progress: told after each task.
+        tasks: tasks in any order.
+        threads: number of threads (default: number of processors).
+        overwrite: True to replace existing files.
+        skip_unreadable: True to skip images that cannot be read; otherwise the first one stops the run.
+        progress: called after each task.
 
     Raises:
-        ImageError: an image cannot be read, or a file cannot be written.
+        ImageError: if an image cannot be read, or a file cannot be written.
     """
     outcome = Outcome(too_small=[task.source.name for task in tasks if not task.targets])
 
@@ -96,10 +96,10 @@ def run_tasks(
 
 
 def images_of(folder: Path) -> list[Path]:
-    """The images of a folder and its subfolders.
+    """Returns the images of a folder and its subfolders.
 
     Raises:
-        DataError: it is missing or empty.
+        DataError: if the folder is missing or empty.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder '{folder}'")
@@ -110,25 +110,25 @@ def images_of(folder: Path) -> list[Path]:
 
 
 def names_in(folder: Path, images: Sequence[Path]) -> list[str]:
-    """Paths relative to the folder, without ending, as they name things.
+    """Returns paths relative to the folder, without file type, as names of the images.
 
     Raises:
-        DataError: two images differ in their ending alone.
+        DataError: if two images differ in their file type alone.
     """
     names = [image.relative_to(folder).with_suffix("").as_posix() for image in images]
     doubles = (
         sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     )
     if doubles:
-        raise DataError(f"'{folder}' holds several images of one name: {doubles[0]}; keep one of each")
+        raise DataError(f"'{folder}' contains several images of one name: {doubles[0]}; keep one of each")
     return names
 
 
 def write_png(path: Path, pixels: NDArray, *, compression: int = 3) -> None:
-    """Writes a PNG of 8 or 16 bits beside and renames it; its folder is made.
+    """Writes a PNG of 8 or 16 bits atomically and creates its folder.
 
     Raises:
-        ImageError: it cannot be written.
+        ImageError: if it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
@@ -136,7 +136,7 @@ def write_png(path: Path, pixels: NDArray, *, compression: int = 3) -> None:
 
 
 def encode_png(pixels: NDArray, *, compression: int) -> bytes:
-    """A PNG of RGB pixels, uint8 or uint16 (H, W, 3); Pillow writes no colors of 16 bits."""
+    """Encodes RGB pixels, uint8 or uint16 (H, W, 3), as PNG; Pillow does not write 16-bit RGB."""
     encoded = io.BytesIO()
     if pixels.dtype == np.uint16:
         height, width = pixels.shape[:2]
@@ -150,15 +150,15 @@ def encode_png(pixels: NDArray, *, compression: int) -> bytes:
 
 @contextmanager
 def folder_for(path: Path) -> Iterator[Path]:
-    """A new folder beside `path`, which takes its place if the block ends well, or vanishes.
+    """Yields a new folder, which is renamed to `path` if the block succeeds, and removed otherwise.
 
     Raises:
-        DataError: there is something at `path`.
+        DataError: if `path` exists.
     """
     import shutil
 
     if path.exists():
-        raise DataError(f"'{path}' is there already; remove it, or name another place")
+        raise DataError(f"'{path}' exists already; remove it, or name another path")
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""LR images in folders, as DIV2K has them."""
+"""LR images in folders, in DIV2K's layout."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["lr_images"]
 
 
 def lr_images(source: Path, folder: Path, *, scales: Sequence[int], compression: int = 3) -> list[Task]:
-    """MATLAB's bicubic reduction of every image: `X2/NAMEx2.png`, `X3/NAMEx3.png`, ...
+    """Makes tasks for MATLAB's bicubic reduction of every image: `X2/NAMEx2.png`, `X3/NAMEx3.png`, ...
 
     Args:
-        source: folder of HR images; their right and bottom edges are cut to a multiple of the scale.
-        folder: gets one folder for each scale.
-        scales: whole numbers from 2 on.
-        compression: of the PNG files, 0 to 9.
+        source: folder of HR images, which are cropped at the right and bottom to a multiple of the scale.
+        folder: folder that receives one folder for each scale.
+        scales: integers from 2.
+        compression: compression level of the PNG files, 0 to 9.
 
     Raises:
-        DataError: the source is missing or empty.
+        DataError: if the source is missing or empty.
     """
     images = images_of(source)
     tasks = []

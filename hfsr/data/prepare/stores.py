@@ -1,4 +1,4 @@
-"""Lists of images, and images in LMDB and HDF5."""
+"""Writes lists of images, and images in LMDB and HDF5."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _COMMIT = 500  # images
 
 
 def write_meta_info(source: Path, target: Path, *, progress: Progress | None = None) -> int:
-    """BasicSR's list of a folder: `NAME.png (height,width,channels)`, one line for each image.
+    """Writes BasicSR's list of a folder: `NAME.png (height,width,channels)`, one line for each image.
 
     Returns:
-        How many there are.
+        The number of images.
 
     Raises:
-        DataError: the source is missing or empty.
-        ImageError: an image cannot be read, or the list cannot be written.
+        DataError: if the source is missing or empty.
+        ImageError: if an image cannot be read, or the list cannot be written.
     """
     images = images_of(source)
     lines = []
@@ -41,27 +41,27 @@ def write_meta_info(source: Path, target: Path, *, progress: Progress | None = N
 
 
 def to_lmdb(source: Path, target: Path, *, compression: int = 1, progress: Progress | None = None) -> int:
-    """A folder `*.lmdb` as BasicSR's scripts make it: PNG images by their names, and `meta_info.txt`.
+    """Writes a folder `*.lmdb` as BasicSR's scripts do: PNG images by their names, and `meta_info.txt`.
 
     Returns:
-        How many images it holds.
+        The number of images in the folder.
 
     Raises:
-        DataError: the source is missing or empty, or there is something at the target.
-        ImageError: an image cannot be read.
-        MissingDependencyError: lmdb is not installed.
+        DataError: if the source is missing or empty, or the target exists.
+        ImageError: if an image cannot be read.
+        MissingDependencyError: if lmdb is not installed.
     """
     try:
         import lmdb
     except ImportError as error:
         raise MissingDependencyError("lmdb", extra="train", purpose="writing LMDB") from error
     if target.suffix != ".lmdb":
-        raise DataError(f"'{target}' must end with .lmdb, as BasicSR wants it")
+        raise DataError(f"'{target}' must end with .lmdb, as BasicSR requires")
     images = images_of(source)
     names = names_in(source, images)
     lines = []
     with folder_for(target) as part:
-        # Decoded size bounds the encoded one; the file grows to what is used only.
+        # The decoded size limits the encoded one; the file grows only to the used size.
         room = max(1 << 24, 2 * sum(8 * _pixels(image) for image in images))
         with lmdb.open(str(part), map_size=room) as database:
             transaction = database.begin(write=True)
@@ -81,20 +81,20 @@ def to_lmdb(source: Path, target: Path, *, compression: int = 1, progress: Progr
 
 
 def to_h5(sources: Mapping[str, Path], target: Path, *, progress: Progress | None = None) -> int:
-    """An HDF5 file: one group for each source, in it every image under its name, uint8 or uint16, RGB.
+    """Writes an HDF5 file: one group for each source with every image under its name, uint8 or uint16, RGB.
 
     Args:
         sources: folders by the name of their group, for example gt and lq.
-        target: the file, replaced where it is there.
-        progress: told after each image.
+        target: path of the file; an existing file is replaced.
+        progress: called after each image.
 
     Returns:
-        How many images it holds.
+        The number of images in the file.
 
     Raises:
-        DataError: a source is missing or empty.
-        ImageError: an image cannot be read, or the file cannot be written.
-        MissingDependencyError: h5py is not installed.
+        DataError: if a source is missing or empty.
+        ImageError: if an image cannot be read, or the file cannot be written.
+        MissingDependencyError: if h5py is not installed.
     """
     try:
         import h5py

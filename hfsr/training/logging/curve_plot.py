@@ -1,4 +1,4 @@
-"""The training curve as an image: one panel for the losses, one for each metric of validation."""
+"""The training curve as an image: one panel for the losses, and one for each metric of validation."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Series = dict[str, list[tuple[float, float]]]
 _INCHES, _DPI = (12.0, 4.2), 100
 """Size of a panel."""
 _SETTLED = 0.1
-"""Share of the run after which values count for the axes' limits; the first ones would flatten the rest."""
+"""Share of the run after which values determine the axis limits: the first values would flatten the rest."""
 _MARGIN = 0.06
 _FEW_POINTS = 60
-"""Up to so many points get a marker."""
+"""Curves with at most this number of points get markers."""
 _NO_LOSS = frozenset({"iter", "lr", "it_per_s"})
 
 
@@ -31,14 +31,14 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, *, title: str) -> 
     """Draws the rows of `training_curve.csv` as a PNG.
 
     Args:
-        rows: `iter`, losses, and `<set>/<metric>`.
+        rows: rows with `iter`, losses, and `<set>/<metric>`.
         path: path of the PNG; no file is written if there are no values.
         title: title of the panels.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        CheckpointError: if the file cannot be written.
     """
-    from matplotlib.figure import Figure  # half a second that a run without validation need not spend
+    from matplotlib.figure import Figure  # takes half a second; runs without validation do not need it
 
     losses, measured = _series(rows)
     panels = [("losses", losses)] if losses else []
@@ -56,7 +56,7 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, *, title: str) -> 
 
 
 def _series(rows: Sequence[Mapping[str, str]]) -> tuple[Series, dict[str, Series]]:
-    """Losses, and by metric the sets that it was measured on."""
+    """Returns the points of the losses, and for each metric those of every set."""
     losses: Series = {}
     measured: dict[str, Series] = {}
     for row in rows:
@@ -89,7 +89,7 @@ def _draw_panel(axes: Axes, series: Series, *, last: float, logarithmic: bool) -
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """Smallest and largest value with a margin, also where they are equal."""
+    """Returns the smallest and the largest value with a margin, even if they are equal."""
     low, high = min(values), max(values)
     margin = _MARGIN * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin

@@ -1,4 +1,4 @@
-"""Images for the trackers: LQ, SR and GT side by side, a row each."""
+"""Images for the trackers: LQ, SR and GT side by side, one row per image."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["ImageGrid"]
 Pixels = NDArray[np.uint8]
 
 _SIDE = 320
-"""Largest side of an image in px; of larger ones the middle is shown."""
+"""Largest side of an image in px; larger images are cropped to their center."""
 _GAP = 4
 """White px between images."""
 
 
 class ImageGrid:
-    """Collects images, up to a number.
+    """Collects a limited number of images.
 
     Args:
-        rows: how many.
+        rows: maximum number of rows.
     """
 
     def __init__(self, rows: int) -> None:
@@ -28,7 +28,7 @@ class ImageGrid:
         self._rows: list[list[Pixels]] = []
 
     def add(self, lq: Pixels, sr: Pixels, gt: Pixels) -> None:
-        """Adds a row while there is room: RGB, (h, w, 3), (H, W, 3) and (H, W, 3)."""
+        """Adds a row, up to the maximum: RGB of shapes (h, w, 3), (H, W, 3) and (H, W, 3)."""
         if self._left < 1:
             return
         self._left -= 1
@@ -37,7 +37,7 @@ class ImageGrid:
         self._rows.append([_middle(image) for image in (np.asarray(large), sr, gt)])
 
     def image(self) -> Pixels | None:
-        """The rows below each other, on white; None where there are none."""
+        """Returns the rows one below another on white, or None if there are none."""
         if not self._rows:
             return None
         strips = [np.concatenate([_framed(image) for image in row], axis=1) for row in self._rows]

@@ -1,4 +1,4 @@
-"""What a run says of itself, line by line."""
+"""Lines of the training log."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["LogMessages", "shown"]
 
 
 class LogMessages:
-    """Makes the lines of the log.
+    """Formats the lines of the log.
 
     Args:
-        options: what is trained.
-        accelerator: where.
-        batches: on what.
-        recipe: what learns.
+        options: options of the run.
+        accelerator: its device and processes.
+        batches: its data.
+        recipe: its networks and optimizers.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class LogMessages:
         self.total = options.train.total_iter if options.train else 0
 
     def introduction(self, start: Start | None, iteration: int) -> Iterator[str]:
-        """Network, device, data; where weights come from; what goes on after `iteration`."""
+        """Yields lines about network, device and data, about the initial weights, and about resuming."""
         parameters = list(self.recipe.networks["net_g"].parameters())
         frozen = sum(p.numel() for p in parameters if not p.requires_grad)
         source, accelerator = self.batches.source, self.accelerator
@@ -58,18 +58,18 @@ class LogMessages:
                 "validation rounds to 8 bits, as its metrics are defined"
             )
         if words := without_effect(self.options, source):
-            yield f"accepted from BasicSR's files, without effect here: {', '.join(words)}"
+            yield f"accepted for compatibility with BasicSR, without effect: {', '.join(words)}"
         if start and not iteration:
             yield f"net_g: {start}"
         if iteration:
             yield f"resuming after iteration {iteration:,} of {self.total:,}"
 
     def rate(self) -> float:
-        """The largest learning rate of `net_g`."""
+        """Returns the largest learning rate of `net_g`."""
         return max(group["lr"] for group in self.recipe.optimizers["net_g"].param_groups)
 
     def report(self, progress: RunState, losses: Mapping[str, float], meter: ThroughputMeter) -> str:
-        """Epoch, iteration, rate, losses, speed, share of data, time left."""
+        """Returns a line with epoch, iteration, learning rate, losses, speed, share of data, time left."""
         iteration, epoch = progress.iteration, self.batches.epoch_of(progress.seen)
         left = duration((self.total - iteration) / meter.speed())
         return (
@@ -79,5 +79,5 @@ class LogMessages:
 
 
 def shown(losses: Mapping[str, float]) -> str:
-    """Losses in a few letters."""
+    """Formats losses briefly."""
     return ", ".join(f"{name} {value:.4e}" for name, value in losses.items())

@@ -1,4 +1,4 @@
-"""What a run tells: a log file, lines and a progress bar in the terminal, a curve as CSV, trackers."""
+"""Output of a run: log file, lines and progress bar in the terminal, curve as CSV, trackers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ logger = logging.getLogger("hfsr")
 
 
 class Curve:
-    """`training_curve.csv`: a row per report, columns as they turn up.
+    """`training_curve.csv`: one row per report; new values add columns.
 
     Args:
-        path: the file; rows that a stopped run left after iteration `upto` are dropped.
-        upto: iterations done.
+        path: the file; rows after iteration `upto`, which a stopped run wrote, are dropped.
+        upto: number of finished iterations.
     """
 
     def __init__(self, path: Path, *, upto: int) -> None:
@@ -39,7 +39,7 @@ class Curve:
             self.rows = [row for row in rows if row.get("iter", "").isdigit() and int(row["iter"]) <= upto]
 
     def add(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Adds values to the row of an iteration and writes the file anew."""
+        """Adds values to the row of an iteration and rewrites the file."""
         shown = {key: f"{value:.9g}" for key, value in values.items()}
         if self.rows and self.rows[-1]["iter"] == str(iteration):
             self.rows[-1].update(shown)
@@ -53,14 +53,14 @@ class Curve:
 
 
 class RunLogger:
-    """Everything a run tells; only the main process tells anything.
+    """Log, progress bar, curve and trackers of a run; only the main process writes.
 
     Args:
-        accelerator: says which process this is, and holds the trackers.
-        folder: where the log file and the curve lie.
-        name: of the run.
-        start: iterations done.
-        total: iterations in all.
+        accelerator: determines the main process, and has the trackers.
+        folder: folder of the log file and of the curve.
+        name: name of the run.
+        start: number of finished iterations.
+        total: total number of iterations.
     """
 
     def __init__(self, accelerator: Accelerator, folder: Path, *, name: str, start: int, total: int) -> None:
@@ -103,11 +103,11 @@ class RunLogger:
             logger.info(text)
 
     def step(self) -> None:
-        """Moves the bar by one iteration."""
+        """Advances the progress bar by one iteration."""
         self._bar.update()
 
     def beside_the_bar(self, text: str) -> None:
-        """Shows what stands beside it."""
+        """Shows a text at the end of the progress bar."""
         self._bar.set_postfix_str(text)
 
     def values(self, iteration: int, values: Mapping[str, float]) -> None:
@@ -117,13 +117,13 @@ class RunLogger:
             self.accelerator.log(dict(values), step=iteration)
 
     def draw_curve(self) -> None:
-        """Draws the curve so far as `training_curve.png`."""
+        """Draws the curve up to now as `training_curve.png`."""
         if self.main:
             draw_curve(self.curve.rows, self.folder / "training_curve.png", title=self.name)
 
 
 class _LogFile(logging.FileHandler):
-    """A log that stops growing when the disk is full, where the training itself may go on."""
+    """A log file that ignores a full disk, so that the training can continue."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
         if isinstance(sys.exc_info()[1], OSError):
@@ -133,14 +133,14 @@ class _LogFile(logging.FileHandler):
 
 
 class _AboveTheBar(logging.StreamHandler[Any]):
-    """Lines in the terminal that leave the progress bar whole."""
+    """Writes lines to the terminal above the progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
 
 
 def duration(seconds: float) -> str:
-    """As 1:02:03."""
+    """Formats a duration like 1:02:03."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,4 +1,4 @@
-"""Access that trackers need: keys, tokens and servers, looked for before anything is read."""
+"""Keys, tokens and servers that trackers need; checked before the data is read."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from hfsr.options.models import VisdomOptions, WandbOptions
 __all__ = ["check_visdom_server", "has_wandb_key", "wandb_mode"]
 
 _SECONDS = 3.0
-"""To wait for an answer of a server."""
+"""Timeout of a server."""
 
 
 def wandb_mode(section: WandbOptions) -> tuple[str | None, str | None]:
-    """The mode that wandb runs in, and a line that says why it is not the default.
+    """Returns the mode of wandb, and a line that explains a mode other than the default.
 
     Returns:
-        `mode` of the option file, or None for what WANDB_MODE says; "offline" where neither is given and
-        there is no key to log in with.
+        `mode` of the option file, or None, which leaves it to WANDB_MODE; "offline" if neither is given and
+        there is no API key.
 
     Raises:
-        HfsrError: the option file asks for "online" and there is no key.
+        HfsrError: if the option file asks for "online" and there is no key.
     """
     if section.mode == "offline" or os.environ.get("WANDB_MODE") or has_wandb_key():
         return section.mode, None
     if section.mode == "online":
         raise HfsrError(
-            "logger.wandb.mode: online needs a key, and there is none; run: wandb login, or set "
+            "logger.wandb.mode: online needs an API key, and there is none; run: wandb login, or set "
             "WANDB_API_KEY, or use mode: offline"
         )
     return "offline", (
-        "logger.wandb: there is no key to log in with, so curves are written to 'wandb/' on this machine; "
+        "logger.wandb: there is no API key, so curves are written to 'wandb/' on this machine; "
         "send them later with: wandb sync (after wandb login)"
     )
 
 
 def has_wandb_key() -> bool:
-    """True if wandb finds a key without asking: in the environment, or where `wandb login` writes it."""
+    """Returns True if wandb finds a key in the environment or in the file of `wandb login`."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
@@ -52,15 +52,16 @@ def has_wandb_key() -> bool:
         try:
             if host in netrc.netrc(path).hosts:
                 return True
-        except (OSError, netrc.NetrcParseError):  # none there, or none that wandb could read
+        except (OSError, netrc.NetrcParseError):  # missing, or unreadable for wandb too
             continue
     return False
 
 
 def check_visdom_server(section: VisdomOptions) -> None:
-    """
+    """Checks that a visdom server is running.
+
     Raises:
-        HfsrError: nobody listens at its address.
+        HfsrError: if no server answers at the address.
     """
     host = urlsplit(section.server if "//" in section.server else f"//{section.server}").hostname
     try:

@@ -1,4 +1,4 @@
-"""Where curves and images are shown: accelerate's trackers, as `logger` chooses; visdom's is ours."""
+"""Trackers for curves and images: those of accelerate that `logger` selects, and one for visdom."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ __all__ = ["VisdomTracker", "build_trackers", "check_trackers", "run_names", "sh
 logger = logging.getLogger("hfsr")
 
 RunNames = dict[str, str]
-"""By tracker: what it calls this run, so that a resumed run goes on there."""
+"""Name of this run for each tracker, with which a resumed run continues."""
 
 
 def check_trackers(options: TrainOptions) -> None:
-    """
+    """Checks that the selected trackers can run.
+
     Raises:
-        MissingDependencyError, HfsrError: a tracker that was chosen is not installed, or lacks a key, a token
-            or a server.
+        MissingDependencyError, HfsrError: if one of them is not installed, or lacks a key, a token or a
+            server.
     """
     chosen = options.logger
     for package, wanted in (("wandb", _project(options)), ("trackio", chosen.trackio)):
@@ -59,14 +60,14 @@ def check_trackers(options: TrainOptions) -> None:
         )
     if chosen.wandb is not None and chosen.wandb.project:
         _, note = wandb_mode(chosen.wandb)
-        if note and os.environ.get("RANK", "0") == "0":  # once, of several processes
+        if note and os.environ.get("RANK", "0") == "0":  # in one of the processes
             logger.warning("%s", note)
     if chosen.trackio is not None and chosen.trackio.space_id:
         _check_hub_token(chosen.trackio.space_id)
 
 
 def run_names(options: TrainOptions, earlier: Mapping[str, str]) -> RunNames:
-    """Names for the trackers that give each run one: those of the resumed run, else new ones."""
+    """Returns names for the trackers that give each run one: those of the resumed run, else new ones."""
     section = options.logger.wandb
     given = {"wandb": section.resume_id} if section and section.resume_id else {}
     fresh = uuid.uuid4().hex[:8]
@@ -75,18 +76,18 @@ def run_names(options: TrainOptions, earlier: Mapping[str, str]) -> RunNames:
 
 
 def build_trackers(options: TrainOptions, root: Path, *, names: RunNames, start: int) -> list[GeneralTracker]:
-    """The trackers that `logger` names; accelerate starts them.
+    """Builds the trackers that `logger` selects; accelerate starts them.
 
     Args:
-        options: their sections.
+        options: the options of the run.
         root: directory of `tb_logger` and `wandb`.
-        names: from `run_names`.
-        start: iterations done; what tensorboard holds of later ones is dropped.
+        names: the result of `run_names`.
+        start: number of finished iterations; tensorboard drops later values.
     """
     chosen = options.logger
     trackers: list[GeneralTracker] = []
     if chosen.use_tb_logger:
-        # As an object: by name accelerate looks for the package tensorboard, which here is tb-nightly.
+        # An object, since accelerate finds the name only with the package tensorboard, not tb-nightly.
         purge = start + 1 if start else None
         trackers.append(TensorBoardTracker(options.name, str(root / "tb_logger"), purge_step=purge))
     if chosen.wandb is not None and (project := _project(options)):
@@ -115,13 +116,13 @@ def build_trackers(options: TrainOptions, root: Path, *, names: RunNames, start:
 
 
 def show_image(accelerator: Accelerator, name: str, pixels: NDArray[np.uint8], iteration: int) -> None:
-    """Gives an image to every tracker.
+    """Sends an image to every tracker.
 
     Args:
-        accelerator: holds them.
-        name: of the image, the same each time.
+        accelerator: has the trackers.
+        name: name of the image, the same each time.
         pixels: RGB, (H, W, 3).
-        iteration: of the weights that made it.
+        iteration: iteration of the weights that made it.
     """
     for tracker in accelerator.trackers:
         if isinstance(tracker, TensorBoardTracker):
@@ -136,8 +137,8 @@ class VisdomTracker(GeneralTracker):
     """Curves and images on a visdom server.
 
     Args:
-        section: where it is.
-        run: name of the run: the environment, unless the section names one.
+        section: address of the server.
+        run: name of the run, used as the environment unless the section names one.
     """
 
     name = "visdom"
@@ -149,13 +150,15 @@ class VisdomTracker(GeneralTracker):
 
     @property
     def tracker(self) -> Any:
+        """Client of the visdom server."""
         return self.client
 
     @on_main_process
     def start(self) -> None:
-        """
+        """Connects to the server.
+
         Raises:
-            HfsrError: nobody answers there.
+            HfsrError: if no server answers.
         """
         where = f"{self.section.server}:{self.section.port}"
         visdom = importlib.import_module("visdom")
@@ -177,6 +180,7 @@ class VisdomTracker(GeneralTracker):
 
     @on_main_process
     def log_images(self, values: dict[str, list[NDArray[np.uint8]]], step: int | None = None) -> None:
+        """Shows images, RGB (H, W, 3), in windows of their names."""
         for name, images in values.items():
             for number, pixels in enumerate(images):
                 title = {"title": f"{name}, iteration {step}"}

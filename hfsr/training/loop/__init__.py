@@ -1,1 +1,1 @@
-"""Parts of the training loop: prefetched batches, averages, precision, devices, signals and checks."""
+"""Parts of the training loop: prefetching, averaging, precision, devices, signals and checks."""

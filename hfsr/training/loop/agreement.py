@@ -1,4 +1,4 @@
-"""Actions of the main process whose failure all processes of a run must know."""
+"""Actions of the main process whose failure is reported to all processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["in_main_process"]
 
 
 def in_main_process(accelerator: Accelerator, action: Callable[[], object]) -> None:
-    """Runs an action in the main process; the others wait for its end.
+    """Runs an action in the main process; the other processes wait for its end.
 
     Raises:
-        HfsrError: it failed; raised in every process, so that none waits for another.
+        HfsrError: if it failed; raised in every process, so that none waits forever.
     """
     failure: HfsrError | None = None
     if accelerator.is_main_process:

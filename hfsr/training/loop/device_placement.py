@@ -1,4 +1,4 @@
-"""Where networks and batches lie: on the device, in the memory order that was asked for."""
+"""Moves networks and batches to the device, in the memory format of the options."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ __all__ = ["DevicePlacement"]
 
 @dataclass(frozen=True)
 class DevicePlacement:
-    """Of everything that a run computes with."""
+    """Device and memory format of the networks and batches of a run."""
 
     device: torch.device
     memory_format: torch.memory_format
     pin_memory: bool
-    """Page-locked batches on a GPU."""
+    """True to copy batches to the GPU from page-locked memory."""
 
     @classmethod
     def of(cls, options: TrainOptions, device: torch.device) -> DevicePlacement:
-        """What the options say, on this device."""
+        """Returns the placement that the options request, on this device."""
         order = torch.channels_last if options.use_channels_last else torch.contiguous_format
         return cls(device, order, training_section(options).pin_memory and device.type == "cuda")
 
     def network(self, network: nn.Module) -> nn.Module:
-        """A network, placed; its parameters stay the same objects."""
+        """Moves a network; its parameters stay the same objects."""
         return network.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def batch(self, batch: Batch) -> Batch:
-        """A batch, placed; what is no image keeps its order."""
+        """Moves a batch; the memory format applies to images only."""
         if self.pin_memory:
             batch = {key: value.pin_memory() for key, value in batch.items()}
         return {

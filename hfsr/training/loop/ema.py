@@ -1,4 +1,4 @@
-"""Averaged weights."""
+"""Averaged weights (exponential moving average)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Ema:
     """Exponential moving average of parameters and floating-point buffers; other buffers are copied.
 
     Args:
-        network: the network that learns.
-        decay: share of the old average that an update keeps; less in the first updates, so that the random
-            start does not linger (`(1 + n) / (10 + n)` at update n, while that is smaller).
+        network: the network that is trained.
+        decay: share of the old average that an update keeps. It is smaller in the first updates, so that the
+            random initialization does not linger (`(1 + n) / (10 + n)` at update n, while that is smaller).
     """
 
     network: nn.Module
@@ -32,9 +32,9 @@ class Ema:
         """Moves the average towards the network.
 
         Args:
-            number: of this update, from 1 on.
+            number: number of this update, from 1.
         """
-        # Looked up each time: moving a network between devices or memory orders replaces its tensors.
+        # Looked up each time: moving a network between devices or memory formats replaces its tensors.
         pairs = list(zip(_tensors(self.network), _tensors(self._source), strict=True))
         moving = [(ours, theirs) for ours, theirs in pairs if ours.is_floating_point()]
         if moving:

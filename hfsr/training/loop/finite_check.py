@@ -1,4 +1,4 @@
-"""Stops a run whose numbers are no longer numbers, before anything of it is saved."""
+"""Stops a run with infinite or NaN values before they are saved."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ __all__ = ["FiniteCheck"]
 
 
 class FiniteCheck:
-    """Both checks give the same verdict in every process.
+    """Checks losses and weights; both checks give the same result in every process.
 
     Args:
-        states: folder of the run's states, of which the message names the newest.
+        states: folder of the run's states; the message names the newest one.
     """
 
     def __init__(self, states: Path) -> None:
         self._states = states
 
     def check_losses(self, losses: Mapping[str, float], iteration: int) -> None:
-        """
+        """Checks the losses.
+
         Raises:
-            HfsrError: one is infinite or not a number.
+            HfsrError: if one of them is infinite or not a number.
         """
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise self._broken(f"the loss {name}", iteration)
 
     def check_weights(self, recipe: Recipe, iteration: int) -> None:
-        """A last step can spoil weights, statistics or averages while the losses before it were numbers.
+        """Checks weights, buffers and averages: the last update can spoil them while the losses are finite.
 
         Raises:
-            HfsrError: one is infinite or not a number.
+            HfsrError: if one of them is infinite or not a number.
         """
         averages = {f"{name} (averaged)": average.network for name, average in recipe.averages.items()}
         for name, network in {**recipe.networks, **averages}.items():
@@ -49,7 +50,7 @@ class FiniteCheck:
         advice = "lower train.optim_g.lr or set train.clip_grad_norm"
         states = find_states(self._states)
         if states:
-            advice += f", and go on from the last good state, '{states[0]}', with --auto_resume"
+            advice += f", and resume from the last good state, '{states[0]}', with --auto_resume"
         else:
             advice += "; no training state was saved before, so the run starts from the beginning"
         return HfsrError(f"{what} is no longer a number at iteration {iteration}; {advice}")

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: the repeated blocks of a network are computed again in the backward pass."""
+"""Gradient checkpointing: the backward pass recomputes the repeated blocks of a network."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ __all__ = ["checkpoint_blocks"]
 
 
 def checkpoint_blocks(network: nn.Module) -> int:
-    """Makes the outermost repeated blocks of a network keep their inputs only; its values stay the same.
+    """Makes the outermost repeated blocks of a network store their inputs only; the results stay the same.
 
-    A repeated block is a module whose class stands at least twice in one container, and holds parameters.
-    Blocks with batch statistics are left as they are: computed twice, those would be updated twice.
+    A repeated block is a module with parameters whose class occurs at least twice in one container.
+    Blocks with batch statistics are left out: the recomputation would update the statistics twice.
 
     Returns:
-        How many blocks.
+        The number of blocks.
 
     Raises:
-        OptionsError: the network repeats nothing that could be computed again.
+        OptionsError: if the network has no such block.
     """
     blocks = [block for block in _repeated(network) if not _has_statistics(block)]
     if not blocks:
         raise OptionsError(
-            f"use_checkpointing: {type(network).__name__} repeats no blocks without batch statistics; "
+            f"use_checkpointing: {type(network).__name__} has no repeated blocks without batch statistics; "
             "set it to false"
         )
     for block in blocks:
-        # On the instance, which copies made before (averaged weights) do not share.
+        # On the instance: copies made before (averaged weights) keep their own method.
         block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
     return len(blocks)
 

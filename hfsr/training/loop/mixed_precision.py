@@ -1,4 +1,4 @@
-"""The number format of a training run: mixed precision where it makes training faster."""
+"""The number format of a training run: mixed precision, if it makes training faster."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["TrainingPrecision", "choose_precision"]
 
 @dataclass(frozen=True)
 class TrainingPrecision:
-    """What `use_amp` and `amp_bf16` come to on a device."""
+    """The number format that `use_amp` and `amp_bf16` select on a device."""
 
     mixed: str
     """accelerate's name: "no", "bf16" or "fp16"."""
     note: str | None = None
-    """Says why this is not what the option file asks for."""
+    """Reason for which this is not the precision that the option file requests."""
 
     @property
     def name(self) -> str:
@@ -29,12 +29,12 @@ class TrainingPrecision:
 
 
 def choose_precision(options: TrainOptions, device: torch.device) -> TrainingPrecision:
-    """The precision of a run on a device; bf16 only where the device computes in it natively.
+    """Returns the precision of a run on a device; bf16 only if the device computes in it natively.
 
-    Elsewhere bf16 is emulated, which on CPUs takes about ten times as long as fp32.
+    Other devices emulate bf16, which on CPUs takes about ten times as long as fp32.
 
     Raises:
-        OptionsError: float16 on a CPU.
+        OptionsError: if float16 is requested on a CPU.
     """
     if not options.use_amp:
         return TrainingPrecision("no")

@@ -1,4 +1,4 @@
-"""Batches cut by threads while the network computes."""
+"""Prepares batches in threads while the network computes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["BatchPrefetcher"]
 
 
 class BatchPrefetcher:
-    """The batches of a run in their order, some of them prepared ahead; which they are does not depend on it.
+    """Yields the batches of a run in their order and prepares some ahead, which does not change them.
 
     Args:
-        batches: a function of what was seen alone, so threads may ask it in any order.
-        threads: `num_worker_per_gpu`; with 0 a batch is cut when it is asked for. Data sets of other packages
-            draw from the process's random numbers and are always read in step.
+        batches: the batches as a function of the drawn patches, so that threads may request any of them.
+        threads: `num_worker_per_gpu`; 0 prepares a batch when it is requested. Data sets of other packages
+            draw from the process's random numbers, so their batches are never prepared ahead.
     """
 
     def __init__(self, batches: Batches, threads: int) -> None:
@@ -26,7 +26,7 @@ class BatchPrefetcher:
         self._ready: deque[tuple[int, Future[Batch]]] = deque()
 
     def at(self, seen: int) -> Batch:
-        """The batch of this process when all of them have drawn `seen` patches."""
+        """Returns the batch of this process after all processes together have drawn `seen` patches."""
         if self._pool is None:
             return self.batches.at(seen)
         if self._ready and self._ready[0][0] != seen:

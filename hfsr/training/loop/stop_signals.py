@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: the iteration is finished and a state saved before the process ends."""
+"""Signals that stop a run: the iteration is finished and a state saved before the process ends."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from accelerate import Accelerator
 __all__ = ["StopSignals", "TrainingStopped"]
 
 _NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")
-"""What Slurm and spot machines send, Ctrl-C, and what `sbatch --signal` is usually told to send."""
+"""Signals of Slurm and of preemptible machines, of Ctrl-C, and the usual one of `sbatch --signal`."""
 _REPEAT_SECONDS = 0.5
-"""Launchers pass on what a terminal has sent already; only a later signal is a second one."""
+"""Launchers repeat a signal that the terminal has already sent; only a later one counts as the second."""
 _GPU_INTERVAL = 8
-"""Iterations between two agreements on GPUs, which wait for the device."""
+"""Iterations between two agreements on GPUs, because an agreement waits for the device."""
 
 
 class TrainingStopped(KeyboardInterrupt):
-    """A run has saved its state because a signal asked it to stop.
+    """Raised when a signal has stopped a run and its state is saved.
 
     Args:
-        number: of the signal; a command ends with 128 more than that.
+        number: number of the signal; the exit code of a command is 128 plus this number.
     """
 
     is_reported = True
-    """The run's log says it already."""
+    """True: the log of the run reports it already."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -39,10 +39,10 @@ class TrainingStopped(KeyboardInterrupt):
 
 
 class StopSignals:
-    """Remembers within its context that a signal asked to stop; a second one ends the process at once.
+    """Records a signal within its context; a second signal ends the process at once.
 
     Args:
-        accelerator: its processes agree on the iteration after which they stop.
+        accelerator: the processes, which agree on the iteration after which they stop.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -51,9 +51,9 @@ class StopSignals:
         self._before: Mapping[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():  # only there can signals be received
+        if threading.current_thread() is threading.main_thread():  # only this one receives signals
             numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-            # What a shell made this process ignore, as SIGINT in the background, stays ignored.
+            # A signal that the shell made this process ignore, as SIGINT in the background, stays ignored.
             self._before = {
                 number: signal.signal(number, self._receive)
                 for number in numbers
@@ -66,7 +66,7 @@ class StopSignals:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def agreed(self, iteration: int) -> int:
-        """The signal after which all processes stop now, or 0; called by all of them in each iteration."""
+        """Returns the signal after which all processes stop now, or 0; each calls it in every iteration."""
         if self._accelerator.num_processes == 1:
             return self._received
         device = self._accelerator.device

@@ -13,7 +13,7 @@ __all__ = ["ThroughputMeter"]
 
 
 class ThroughputMeter:
-    """Sums over iterations; losses stay on the device until they are asked for."""
+    """Sums losses and times over iterations; losses stay on the device until they are read."""
 
     def __init__(self) -> None:
         self.clear()
@@ -26,7 +26,7 @@ class ThroughputMeter:
         self._begin = time.perf_counter()
 
     def add(self, losses: dict[str, Tensor], data_time: float) -> None:
-        """Counts one iteration, of which `data_time` seconds went into its batches."""
+        """Counts one iteration, which waited `data_time` seconds for its batches."""
         for name, value in losses.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
@@ -34,22 +34,22 @@ class ThroughputMeter:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Time that does not count as training."""
+        """Excludes the time of its context from the training time."""
         begin = time.perf_counter()
         yield
         self._idle += time.perf_counter() - begin
 
     def losses(self, accelerator: Accelerator) -> dict[str, float]:
-        """The mean of each loss over the iterations and all processes."""
+        """Returns the mean of each loss over the iterations and all processes."""
         reduced = {name: accelerator.reduce(value, "mean") for name, value in self._sums.items()}
         return {name: float(value) / self._count for name, value in reduced.items()}
 
     def speed(self) -> float:
-        """Iterations per second."""
+        """Returns iterations per second."""
         return self._count / self._seconds()
 
     def data_share(self) -> float:
-        """Share of the time spent on making batches, 0 to 1."""
+        """Returns the share of the time spent on waiting for batches, 0 to 1."""
         return self._data / self._seconds()
 
     def _seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""What a `model_type` trains and how: one file per kind. Importing this package registers them."""
+"""Recipes: the training procedure of each `model_type`. Importing this package registers them."""
 
 from .base import Recipe, restore, state_of
 from .dual import DualRecipe

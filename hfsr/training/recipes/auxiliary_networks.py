@@ -1,4 +1,4 @@
-"""The networks that learn beside `network_g`."""
+"""Networks that are trained beside `network_g`."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ __all__ = ["build_partner", "needed"]
 
 
 def needed(section: Typed | None, word: str, options: TrainOptions, example: str) -> Typed:
-    """A section that a recipe cannot do without.
+    """Returns a section that a recipe requires.
 
     Raises:
-        OptionsError: it is missing.
+        OptionsError: if it is missing.
     """
     if section is None:
         raise OptionsError(
-            f"{word}: is missing; {options.model_type} needs it, for example {word}: {example}"
+            f"{word}: is missing; {options.model_type} requires it, for example {word}: {example}"
         )
     return section
 
 
 def build_partner(options: TrainOptions, key: str, example: str, *, like: nn.Module) -> nn.Module:
-    """`network_<key>` with fresh weights, or those that `path.pretrain_network_<key>` names.
+    """Builds `network_<key>` with new weights, or with those that `path.pretrain_network_<key>` names.
 
     Args:
-        options: the file.
+        options: the option file.
         key: `d` or `dual`.
-        example: of such a section, for the error.
-        like: a network on the device where this one goes.
+        example: example of such a section, for the error message.
+        like: a network on the device of the new one.
 
     Raises:
-        OptionsError: there is no such section, or it cannot be built.
-        CheckpointError, HubError: its weights cannot be found or read, or do not fit.
+        OptionsError: if there is no such section, or the network cannot be built.
+        CheckpointError, HubError: if its weights cannot be found or read, or do not fit.
     """
     section = needed(getattr(options, f"network_{key}"), f"network_{key}", options, example)
     network = build_section(section)

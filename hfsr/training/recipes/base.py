@@ -1,4 +1,4 @@
-"""The contract between the engine and a recipe."""
+"""Base class of the recipes: the interface between the engine and a recipe."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ __all__ = ["Recipe", "restore", "state_of"]
 
 
 class Recipe(ABC):
-    """The networks that learn, by name, and what one iteration does with a batch.
+    """The networks that are trained, by name, and the steps of one iteration.
 
     The engine saves and restores every learner, sets the learning rates before each step and updates the
-    averages after it. `net_g` is the network that is validated and published. Nothing that changes lives
-    outside the learners: what depends on time is a function of the iteration's number.
+    averages after it. `net_g` is the network that is validated and published. The learners hold all the
+    state of a recipe: anything else that changes is a function of the iteration's number.
     """
 
     learners: dict[str, TrainableNetwork]
-    """By BasicSR's names: `net_g`, and `net_d`, `net_dual`, ... where there are such."""
+    """Learners by BasicSR's names: `net_g`, and in some recipes `net_d`, `net_dual`, ..."""
     criteria: Sequence[nn.Module] = ()
-    """Losses with tensors of their own."""
+    """Losses with tensors, which move to the device."""
     find_unused_parameters = False
-    """Parameters of a network may stay without a gradient in some iterations; set by the engine."""
+    """True if parameters may have no gradient in some iterations; set by the engine."""
 
     @abstractmethod
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
-        """Builds losses, further networks and learners as the options say; `net_g` is on its device."""
+        """Builds losses, further networks and learners from the options; `net_g` is on its device."""
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """As built: training runs through wrappers of them."""
+        """The networks without the wrappers that training uses."""
         return {name: learner.network for name, learner in self.learners.items()}
 
     @property
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """One for each network; as accelerate wraps them, once prepared."""
+        """One optimizer for each network; after `prepare` as accelerate wraps it."""
         return {name: learner.optimizer for name, learner in self.learners.items()}
 
     @property
     def schedules(self) -> dict[str, LRSchedule]:
-        """Factor on the learning rates of the optimizer of the same name."""
+        """Factors on the learning rates of the optimizer of the same name."""
         return {name: learner.schedule for name, learner in self.learners.items()}
 
     @property
     def averages(self) -> dict[str, Ema]:
-        """Averaged weights by network; those of `net_g` are validated where there are any."""
+        """Averaged weights by network; validation uses those of `net_g`, if there are any."""
         return {name: each.average for name, each in self.learners.items() if each.average is not None}
 
     def prepare(self, accelerator: Accelerator) -> None:
-        """Hands networks and optimizers to accelerate; called once, with the networks on their device."""
+        """Passes networks and optimizers to accelerate; called once, with the networks on their device."""
         self.accelerator = accelerator
         for learner in self.learners.values():
             learner.prepare(accelerator, find_unused=self.find_unused_parameters)
@@ -71,22 +71,22 @@ class Recipe(ABC):
 
     @abstractmethod
     def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
-        """One iteration: forward, backward and update.
+        """Runs one iteration: forward pass, backward pass and update.
 
         Args:
-            batches: one per accumulation step, on the device. Beside `lq` and `gt` a batch may hold `scale`
-                (one number, where batches differ in it) and `unpaired` (LQ patches without GT, from
-                `datasets.unpaired`).
-            iteration: its number, from 1 on.
+            batches: one per accumulation step, on the device. Besides `lq` and `gt`, a batch may contain
+                `scale` (one number, if the batches differ in scale) and `unpaired` (LQ patches without GT,
+                from `datasets.unpaired`).
+            iteration: number of the iteration, from 1.
 
         Returns:
-            Detached scalars by BasicSR's names (`l_pix`), each the mean over the batches; the same names in
-            every iteration and process.
+            Detached scalars by BasicSR's names (`l_pix`), each the mean over the batches; every iteration
+            and process returns the same names.
         """
 
 
 def state_of(recipe: Recipe) -> dict[str, Any]:
-    """Tensors and plain values from which `restore` makes the recipe go on exactly."""
+    """Returns tensors and plain values from which `restore` continues the recipe exactly."""
     return {
         "networks": {name: network.state_dict() for name, network in recipe.networks.items()},
         "averages": {name: average.network.state_dict() for name, average in recipe.averages.items()},
@@ -98,18 +98,18 @@ def state_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def restore(recipe: Recipe, state: Mapping[str, Any], *, source: str) -> None:
-    """Puts a saved state into a recipe that is built but not prepared.
+    """Loads a saved state into a recipe before `prepare`.
 
-    Hyperparameters are not part of the state: a lower learning rate in the option file counts, also of a
-    group of parameters. Which parameters learn is: what an optimizer knows of one cannot be made up.
+    The state contains no hyperparameters: a lower learning rate in the option file takes effect, also for a
+    group of parameters. It contains the trained parameters, because an optimizer state cannot be invented.
 
     Args:
-        recipe: built from options of the same networks.
-        state: from `state_of`.
-        source: where it comes from, to begin an error message.
+        recipe: a recipe for the same networks.
+        state: the result of `state_of`.
+        source: description of the state, for the start of an error message.
 
     Raises:
-        CheckpointError: the state is of other networks, or other parameters of them learned.
+        CheckpointError: if the state is of other networks, or of other trained parameters.
     """
     if recipe.networks.keys() != state["networks"].keys():
         raise CheckpointError(
@@ -121,7 +121,7 @@ def restore(recipe: Recipe, state: Mapping[str, Any], *, source: str) -> None:
     for name, average in recipe.averages.items():
         load_weights(average.network, state["averages"].get(name, state["networks"][name]), source=source)
     for name, learner in recipe.learners.items():
-        learned = state.get("learning", {}).get(name, learner.learning)  # the first states have no names
+        learned = state.get("learning", {}).get(name, learner.learning)  # missing in old states
         _check_learning(name, learner, learned, source)
         counted = {before: learner.learning.index(parameter) for before, parameter in enumerate(learned)}
         moments = {counted[before]: values for before, values in state["optimizers"][name].items()}

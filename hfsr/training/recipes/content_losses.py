@@ -1,4 +1,4 @@
-"""What an output costs beside its ground truth."""
+"""Content losses between output and ground truth: pixel, luma, spectral, perceptual, texture."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ __all__ = ["Content", "build_loss", "check_sharpening", "pixel_loss", "refuse_se
 
 
 def training_of(options: TrainOptions) -> TrainingOptions:
-    """The section `train`.
+    """Returns the section `train`.
 
     Raises:
-        OptionsError: there is none.
+        OptionsError: if it is missing.
     """
     if options.train is None:
-        raise OptionsError("train: is missing; it says how the network learns")
+        raise OptionsError("train: is missing; this section configures the training")
     return options.train
 
 
 def build_loss(section: Typed) -> Any:
-    """The loss of a section.
+    """Builds the loss of a section.
 
     Raises:
-        OptionsError: it would not be one number.
+        OptionsError: if the loss would not be a scalar.
     """
     if section.arguments.get("reduction") == "none":
-        raise OptionsError(f"{section.type}: reduction none leaves no number to minimize; use mean or sum")
+        raise OptionsError(f"{section.type}: reduction none gives no scalar to minimize; use mean or sum")
     return LOSSES[section.type](**section.arguments)
 
 
 def pixel_loss(train: TrainingOptions, section: Typed) -> nn.Module:
-    """The loss of `section`, between RGB images; of their lumas where `train.pixel_y_channel` says so."""
+    """Builds the loss of `section` between RGB images, or their lumas with `train.pixel_y_channel`."""
     loss = build_loss(section)
     return _OfLuma(loss) if train.pixel_y_channel else loss
 
 
 class _OfLuma(nn.Module):
-    """What a loss says of the lumas of two images."""
+    """Applies a loss to the lumas of two images."""
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
@@ -58,11 +58,11 @@ class Content(nn.Module):
     """Distances in pixels, luma, spectra, features and texture: `pixel_opt`, `luma_opt`, `fft_opt` and so on.
 
     Args:
-        train: where they stand; each may be absent.
-        prefix: of their names in logs, `l_` or BasicSR's `l_g_` beside a discriminator.
+        train: the section with these losses; each of them is optional.
+        prefix: prefix of their names in logs: `l_`, or BasicSR's `l_g_` with a discriminator.
 
     Raises:
-        OptionsError: none of them is there.
+        OptionsError: if none of them is given.
     """
 
     def __init__(self, train: TrainingOptions, prefix: str = "l_") -> None:
@@ -85,7 +85,7 @@ class Content(nn.Module):
         Args:
             sr: RGB in [0, 1], (B, 3, H, W).
             gt: same shape.
-            gt_usm: the sharpened ground truth, for the losses that `train.usm` names.
+            gt_usm: the sharpened ground truth, for the losses that `train.usm` selects.
 
         Returns:
             Scalars by BasicSR's names.
@@ -101,7 +101,7 @@ class Content(nn.Module):
             found["luma"] = self.luma(sr, of_pixels)
         if self.spectral is not None:
             found["fft"] = self.spectral(sr, of_pixels)
-        if sr.shape[1] == 1:  # networks of features take RGB
+        if sr.shape[1] == 1:  # feature extractors take RGB
             sr, of_features = (x.expand(-1, 3, -1, -1) for x in (sr, of_features))
         if self.perceptual is not None:
             found["percep"], found["style"] = self.perceptual(sr, of_features)
@@ -111,9 +111,10 @@ class Content(nn.Module):
 
 
 def refuse_sections(options: TrainOptions, *keys: str) -> None:
-    """
+    """Rejects keys of `train` that the recipe does not use.
+
     Raises:
-        OptionsError: one of these keys of `train` is given, which the recipe does not use.
+        OptionsError: if one of these keys is given.
     """
     given = [key for key in keys if getattr(options.train, key, None) is not None]
     if given:
@@ -121,9 +122,10 @@ def refuse_sections(options: TrainOptions, *keys: str) -> None:
 
 
 def check_sharpening(options: TrainOptions) -> None:
-    """
+    """Checks that the data set provides the sharpened images that the losses need.
+
     Raises:
-        OptionsError: losses are to compare with sharpened images that the data set does not give.
+        OptionsError: if it does not.
     """
     train = options.train
     given = "train" in options.datasets and options.datasets["train"].arguments.get("sharpen_gt")

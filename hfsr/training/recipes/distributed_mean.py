@@ -1,4 +1,4 @@
-"""Means over all processes that gradients pass through."""
+"""Differentiable means over all processes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["global_mean", "mean_of_processes"]
 
 
 def global_mean(x: Tensor) -> Tensor:
-    """The mean of `x` over its elements and all processes, which hold as many each."""
+    """Returns the mean of `x` over its elements and all processes, which have equal numbers of elements."""
     return mean_of_processes(x.mean())
 
 
 def mean_of_processes(x: Tensor) -> Tensor:
-    """The mean over the processes of each element.
+    """Returns the mean of each element over the processes.
 
-    Its gradient is right where gradients of parameters are averaged over the processes, as DDP does: what a
-    process's `x` changes in the losses of the others comes back to it.
+    Its gradient is correct if the gradients of parameters are averaged over the processes, as DDP does: the
+    effect of a process's `x` on the losses of the others returns to that process.
     """
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         x = _MeanOfProcesses.apply(x)
@@ -28,11 +28,11 @@ def mean_of_processes(x: Tensor) -> Tensor:
 
 
 class _MeanOfProcesses(torch.autograd.Function):
-    """Averages over the processes, and averages gradients likewise.
+    """Averages values over the processes, and gradients likewise.
 
-    With N processes, the loss is the mean of the losses L_p, and m the mean of the x_q. DDP divides by N what
-    process q computes, so that q must compute d(sum of L_p)/dx_q = 1/N * sum over p of dL_p/dm: the mean of
-    the gradients that arrive here.
+    With N processes, the loss is the mean of the losses L_p, and m the mean of the x_q. DDP divides the
+    gradient of process q by N, so that q must compute d(sum of L_p)/dx_q = 1/N * sum over p of dL_p/dm: the
+    mean of the gradients that arrive here.
     """
 
     @staticmethod

@@ -1,16 +1,16 @@
 """DualModel: DRN in a closed loop with its dual networks (Guo et al., CVPR 2020).
 
 Paper: https://arxiv.org/abs/2003.07018. The primal network makes an image at every scale; each dual network
-leads one of them back to the scale before.
+reduces one of them to the scale before.
 
-Adaptation to images without ground truth (`datasets.unpaired`) is the paper's too, but not in the authors'
-code: the primal loss is switched off for them, and what the dual networks make of the output must be the
-input again. The input is known at its own size only, so every output is led back to it link by link; the
-paper leaves this open.
+Adaptation to images without ground truth (`datasets.unpaired`) is in the paper, but not in the authors' code:
+such images have no primal loss, and the dual networks must reduce the output to the input again. The input
+exists at its own size only, so every output is reduced to it by one dual network after another; the paper
+leaves this open.
 
-That keeps outputs consistent with inputs of a new kind; it cannot tell which kernel reduced them, as bicubic
-reduction leads back to any of them. With `train.adapt`, beyond the paper, that kernel is sought
-(`_degradation`), pairs are made by it, and it takes the place of the dual networks for images alone.
+That keeps outputs consistent with inputs of a new kind. It cannot find the kernel that reduced them, because
+bicubic reduction leads back to any of them. With `train.adapt`, beyond the paper, that kernel is estimated
+(`kernel_estimation`), makes pairs, and replaces the dual networks for images without ground truth.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ __all__ = ["DualRecipe"]
 
 
 class DualRecipe(Recipe):
-    """Minimizes `pixel_opt` of all outputs and `dual_opt` of what the dual networks make of them, together.
+    """Minimizes `pixel_opt` of all outputs and `dual_opt` of their reductions by the dual networks, together.
 
-    One optimizer serves all dual networks: Adam treats every weight by itself, so it is one for each.
+    One optimizer serves all dual networks: Adam treats every weight separately, so that is equal to one each.
     """
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
@@ -93,7 +93,7 @@ class DualRecipe(Recipe):
         lq, gt, alone = batch["lq"], batch["gt"], batch.get("unpaired")
         made = None if self.adapt is None else self._made(gt)
         inputs = [x for x in (lq, alone, made) if x is not None]
-        # One pass for all, as what wraps a network for several processes wants it.
+        # One pass for all inputs: DDP expects one forward pass per backward pass.
         pyramid = self.learners["net_g"](torch.cat(inputs))
         outputs, *others = zip(*(image.split([len(x) for x in inputs]) for image in pyramid), strict=True)
         scales = [image.shape[-1] // lq.shape[-1] for image in pyramid]
@@ -115,25 +115,26 @@ class DualRecipe(Recipe):
 
     @torch.no_grad()
     def _made(self, gt: Tensor) -> Tensor:
-        """The ground truth as the kernel found so far reduces it, to 8 bit."""
+        """Reduces the ground truth with the kernel estimated up to now, to 8 bit."""
         return eight_bit(self.learners["net_kernel"].network(gt))
 
 
 class _Loop(nn.Module):
-    """Runs the dual networks on all outputs: one link for pairs, the whole way back for images alone."""
+    """Runs the dual networks on all outputs: one step for pairs, all steps down for images without GT."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, paired: Sequence[Tensor], alone: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """
+        """Reduces the outputs.
+
         Args:
-            paired: outputs at scales 1, 2, ..., those of pairs.
-            alone: likewise, of images without ground truth; may be empty.
+            paired: outputs at scales 1, 2, ..., of pairs.
+            alone: outputs likewise, of images without ground truth; may be empty.
 
         Returns:
-            Of pairs the images at scales 1, 2, ..., one less; of images alone as many, all at scale 1.
+            For pairs, images at scales 1, 2, ..., one fewer; for the others the same number, all at scale 1.
         """
         nets: Any = self.network.nets
         led_back = []

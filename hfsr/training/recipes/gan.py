@@ -1,10 +1,10 @@
-"""Adversarial training: a discriminator learns to tell outputs from ground truth, and the network to pass.
+"""Adversarial training: a discriminator learns to distinguish outputs from ground truth.
 
 SRGANModel: SRGAN (Ledig et al., CVPR 2017, https://arxiv.org/abs/1609.04802); with `texture_opt` EnhanceNet
 (Sajjadi et al., ICCV 2017, https://arxiv.org/abs/1612.07919).
-ESRGANModel: ESRGAN (Wang et al., ECCVW 2018, https://arxiv.org/abs/1809.00219), whose discriminator says
+ESRGANModel: ESRGAN (Wang et al., ECCVW 2018, https://arxiv.org/abs/1809.00219), whose discriminator predicts
 by how much an image is more real than the mean of the other kind.
-Words and names in logs are BasicSR's.
+Keys of options and names in logs are BasicSR's.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ __all__ = ["EsrganRecipe", "GanRecipe", "SrganRecipe"]
 
 Scores = dict[str, Tensor]
 Logits = tuple[Tensor, Tensor]
-"""Of ground truth, and of outputs."""
+"""Logits of ground truth and of outputs."""
 
 
 class GanRecipe(Recipe):
-    """One step of the network, one of the discriminator, each over all batches of the iteration."""
+    """One step of the network and one of the discriminator, each over all batches of the iteration."""
 
     compares = False
-    """Whether what an image costs depends on the logits of the others in its batch."""
+    """True if the loss of an image depends on the logits of the other images in its batch."""
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         self.train = train = training_of(options)
@@ -70,13 +70,13 @@ class GanRecipe(Recipe):
 
     @abstractmethod
     def generator_loss(self, sr: Tensor, gt: Tensor, others: Sequence[Logits] = ()) -> Tensor:
-        """What the discriminator's view of the outputs costs; `others` as `_others` has them."""
+        """Returns the adversarial loss of the outputs; `others` is a result of `_others`."""
 
     @abstractmethod
     def discriminator_losses(
         self, real: Tensor, fake: Tensor, others: Sequence[Logits] = ()
     ) -> tuple[Tensor, Tensor]:
-        """What its logits of real and of fake images cost the discriminator; `others` likewise."""
+        """Returns the discriminator's losses on logits of real and of fake images; `others` likewise."""
 
     def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
         train = self.train
@@ -87,7 +87,7 @@ class GanRecipe(Recipe):
         return total
 
     def _step_of_network(self, batches: Sequence[Batch], total: Scores, *, learns: bool) -> list[Tensor]:
-        """Returns its outputs."""
+        """Runs the network's step and returns its outputs."""
         net_g, outputs = self.learners["net_g"], []
         others = self._others(
             ((self._real(batch), net_g.forward_no_grad(batch["lq"])) for batch in batches), len(batches)
@@ -108,7 +108,7 @@ class GanRecipe(Recipe):
         return outputs
 
     def _real(self, batch: Batch) -> Tensor:
-        """The ground truth that the discriminator sees."""
+        """Returns the ground truth that the discriminator receives."""
         sharp = self.train.usm is not None and self.train.usm.gan
         return batch["gt_usm"] if sharp else batch["gt"]
 
@@ -138,11 +138,13 @@ class GanRecipe(Recipe):
         net_d.update()
 
     def _others(self, pairs: Iterable[tuple[Tensor, Tensor]], steps: int) -> Sequence[Sequence[Logits]]:
-        """For each accumulation step the logits of all others, where a loss compares them; no gradients.
+        """Returns, for each accumulation step, the logits of the other steps if a loss compares them.
+
+        The logits have no gradients.
 
         Args:
-            pairs: ground truth and output of each step; not asked for where nothing is compared.
-            steps: how many.
+            pairs: ground truth and output of each step; not consumed if no loss compares logits.
+            steps: number of steps.
         """
         if steps == 1 or not self.compares:
             return [()] * steps
@@ -151,7 +153,7 @@ class GanRecipe(Recipe):
 
 
 class _OnBoth(nn.Module):
-    """Runs a discriminator on two batches, each with statistics of its own, in one pass of what wraps it."""
+    """Runs a discriminator on two batches with separate batch statistics, in one call of its DDP wrapper."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -162,7 +164,7 @@ class _OnBoth(nn.Module):
 
 
 class SrganRecipe(GanRecipe):
-    """The discriminator judges each image by itself."""
+    """SRGAN: the discriminator classifies each image separately."""
 
     def generator_loss(self, sr: Tensor, gt: Tensor, others: Sequence[Logits] = ()) -> Tensor:
         return self.adversarial(self.learners["net_d"].forward_frozen(sr), True)
@@ -174,12 +176,12 @@ class SrganRecipe(GanRecipe):
 
 
 class EsrganRecipe(GanRecipe):
-    """The discriminator judges each image beside the mean of the other kind.
+    """ESRGAN: the discriminator compares each image with the mean of the other kind.
 
-    `ragan: sum` is the paper: both terms count, and the discriminator's gradient goes through the means too.
-    `ragan: half` is BasicSR: half of each, and the discriminator takes the means as given. A mean is over the
-    whole batch of an iteration: of all processes, and of all steps where gradients are accumulated. Those
-    steps then take one more pass of both networks, which tells each step the logits of the others.
+    `ragan: sum` is the paper: both terms count, and the discriminator's gradient flows through the means too.
+    `ragan: half` is BasicSR: half of each term, and the discriminator takes the means as constants. A mean is
+    over the whole batch of an iteration: over all processes, and over all gradient accumulation steps. With
+    accumulation, one more pass of both networks provides the logits of the other steps to each step.
     """
 
     compares = True
@@ -209,10 +211,10 @@ class EsrganRecipe(GanRecipe):
 
 
 def _together(own: Logits, others: Sequence[Logits]) -> Logits:
-    """The logits of all accumulation steps.
+    """Returns the logits of all accumulation steps.
 
-    Each step so has the loss of all of them, and `step` divides it by their number: that the gradients add up
-    to those of the one loss, each step's own logits count that many times in it.
+    Each step computes the loss of all of them, and `step` divides it by their number. The gradient of a
+    step's own logits therefore counts that many times: the gradients add up to those of the one loss.
     """
     if not others:
         return own

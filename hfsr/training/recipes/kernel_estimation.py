@@ -1,9 +1,9 @@
-"""How images came about whose ground truth nobody has, found from other images' ground truth.
+"""Estimates the reduction kernel of images without ground truth, from the ground truth of other images.
 
-Two sets of photographs differ in what they show, hardly in how neighboring px depend on each other; where
-they do, they were reduced differently. So a kernel is sought by which ground truth, reduced, gets the
-statistics of the images at hand. The dual loss of DRN alone cannot tell one kernel from another: an output
-that bicubic reduction leads back to the input satisfies it, however the input was made.
+Two sets of photographs differ in their content, but hardly in the correlation of neighboring px; if they do,
+different kernels reduced them. The estimated kernel is the one that gives reduced ground truth the statistics
+of the images without ground truth. The dual loss of DRN alone cannot distinguish kernels: any output that
+bicubic reduction leads back to the input satisfies it, for any kernel of the input.
 """
 
 from __future__ import annotations
@@ -17,37 +17,38 @@ from .distributed_mean import mean_of_processes
 __all__ = ["Degradation", "Matching", "autocorrelation"]
 
 _LAGS = 5
-"""px across and down, from 0 on, over which neighbors are compared."""
+"""Number of offsets across and down, from 0, at which neighbors are correlated."""
 _MEMORY = 1000
-"""Batches over which their statistics are averaged."""
+"""Number of batches over which the statistics are averaged."""
 
 
 class Degradation(nn.Module):
-    """A Gaussian of any width and direction, centerd on what an LR px stands for; then every scale-th px.
+    """A Gaussian of any width and direction, centered on an LR px, followed by subsampling.
 
-    Never negative and sums to 1, as what a lens and a sensor do. Statistics do not show a shift: it has none.
+    It is never negative and sums to 1, like the blur of lens and sensor. It has no shift, because the
+    statistics do not depend on one.
 
     Args:
-        scale: GT px per LR px.
+        scale: GT px per LR px along one side.
     """
 
     statistics: Tensor
-    """Of the images at hand, the mean over the batches so far."""
+    """Statistics of the images without ground truth: the mean over the batches."""
     batches: Tensor
-    """How many these were."""
+    """Number of these batches."""
 
     def __init__(self, scale: int) -> None:
         super().__init__()
         self.scale = scale
         self.log_widths = nn.Parameter(torch.full((2,), 0.4 * scale).log())
-        """Of the Gaussian's principal factor, in GT px: across and down."""
+        """Logarithms of the widths across and down of the Gaussian's principal factor, in GT px."""
         self.slant = nn.Parameter(torch.zeros(()))
-        """Whether it leans."""
+        """Shear of the Gaussian; 0 aligns it with the axes."""
         self.register_buffer("statistics", torch.zeros(2 * (_LAGS**2 - 1)))
         self.register_buffer("batches", torch.zeros(()))
 
     def kernel(self) -> Tensor:
-        """Weights over GT px, (4 * scale + 2, the same), or one px more or less."""
+        """Returns weights over GT px: a square with sides of 4 * scale + 2 px, or one px more or less."""
         reach = 2 * self.scale + (2 if self.scale % 2 == 0 else 1.5)
         places = torch.arange(-reach + 0.5, reach, device=self.slant.device)
         across, down = self.log_widths.exp()
@@ -66,10 +67,10 @@ class Degradation(nn.Module):
 
 
 class Matching(nn.Module):
-    """How far ground truth, reduced, is from the images at hand in its statistics.
+    """Distance in statistics between reduced ground truth and images without ground truth.
 
     Args:
-        degradation: what is sought; shared, not copied.
+        degradation: the estimated kernel; shared, not copied.
     """
 
     def __init__(self, degradation: Degradation) -> None:
@@ -77,26 +78,26 @@ class Matching(nn.Module):
         self.degradation = degradation
 
     def forward(self, gt: Tensor, lq: Tensor) -> Tensor:
-        """Args: gt: of some images. lq: others, reduced, (B, 3, h, w). Returns: a squared distance."""
+        """Args: gt: (B, 3, H, W). lq: other images, reduced, (B, 3, h, w). Returns: a squared distance."""
         found = self.degradation
         with torch.no_grad():
             share = 1 / min(found.batches.item() + 1, _MEMORY)
             found.statistics.lerp_(autocorrelation(lq), share)
             found.batches += 1
-        # Of the ground truth this batch alone: a mean would lag behind the kernel, which then swings.
+        # Ground truth of this batch only: a running mean would lag behind the kernel, which then oscillates.
         return (autocorrelation(found(gt)) - found.statistics).square().sum()
 
 
 def autocorrelation(x: Tensor) -> Tensor:
-    """How much neighboring px of an image's two derivatives have in common, over distances below `_LAGS`.
+    """Returns the correlations of neighboring px of an image's two derivatives, at offsets below `_LAGS`.
 
-    Of the batches of all processes together.
+    The mean is over the batches of all processes.
 
     Args:
         x: (B, C, H, W), sides above `_LAGS`.
 
     Returns:
-        One number for each derivative and distance, at most 1; contrast and brightness do not matter.
+        One number for each derivative and offset, at most 1, independent of contrast and brightness.
     """
     parts: list[Tensor] = []
     for g in (x[:, :, :, 1:] - x[:, :, :, :-1], x[:, :, 1:] - x[:, :, :-1]):

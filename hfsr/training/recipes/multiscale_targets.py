@@ -1,4 +1,4 @@
-"""The ground truth at smaller scales, for losses at several."""
+"""Ground truth at smaller scales, for losses at several scales."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["at_scales", "eight_bit"]
 
 
 def at_scales(gt: Tensor, scales: list[int], of: int) -> list[Tensor]:
-    """Reduces the ground truth by MATLAB's bicubic, to 8 bit, as images on a disk would be.
+    """Reduces the ground truth by MATLAB's bicubic, to 8 bit like image files.
 
     Args:
         gt: RGB in [0, 1], (B, 3, H, W), sides multiples of `of`.
-        scales: those wanted, at most `of`.
+        scales: the requested scales, at most `of`.
         of: the scale of `gt`.
 
     Returns:
@@ -33,5 +33,5 @@ def _reduction(scale: int, of: int) -> Bicubic:
 
 
 def eight_bit(x: Tensor) -> Tensor:
-    """Images in [0, 1] as a file of 8 bit holds them."""
+    """Rounds images in [0, 1] to the values of 8-bit files."""
     return (x.clamp(0, 1) * 255).round() / 255

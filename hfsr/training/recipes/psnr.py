@@ -1,4 +1,4 @@
-"""SRModel: one network, losses against the ground truth. What the PSNR-oriented networks are trained with."""
+"""SRModel: one network and losses against the ground truth, as PSNR-oriented networks are trained."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["PsnrRecipe", "SingleRecipe", "scale_of"]
 
 
 class SingleRecipe(Recipe):
-    """One network that descends on the sum of some losses; a subclass says which.
+    """One network that minimizes the sum of losses that a subclass defines.
 
-    Where batches have a scale each, the network runs at that scale.
+    If batches have a scale each, the network runs at that scale.
 
     Args:
-        options: `train.optim_g` and what is around it.
+        options: `train.optim_g` and the keys for it.
         net_g: the network.
-        method: what of it is run.
+        method: name of the network's method that is run.
     """
 
     def __init__(self, options: TrainOptions, net_g: nn.Module, method: str = "forward") -> None:
@@ -49,7 +49,7 @@ class SingleRecipe(Recipe):
 
     @abstractmethod
     def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        """Scalars whose sum is minimized, by name."""
+        """Returns the scalars whose sum is minimized, by name."""
 
     def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, Tensor]:
         net_g = self.learners["net_g"]
@@ -65,9 +65,9 @@ class SingleRecipe(Recipe):
 
 
 class PsnrRecipe(SingleRecipe):
-    """Minimizes `train.pixel_opt`, `luma_opt`, `fft_opt`, `perceptual_opt` and `texture_opt`, where given.
+    """Minimizes `train.pixel_opt`, `luma_opt`, `fft_opt`, `perceptual_opt` and `texture_opt`, if given.
 
-    `train.mixup` blends the pairs of a batch before; `train.distill_opt` adds the losses of a teacher.
+    `train.mixup` blends the pairs of a batch first; `train.distill_opt` adds the losses of a teacher.
     """
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
@@ -94,10 +94,10 @@ class PsnrRecipe(SingleRecipe):
 
 
 def scale_of(batch: Batch) -> float | None:
-    """The scale of a batch, where batches differ in it."""
+    """Returns the scale of a batch if batches differ in it, else None."""
     if "scale" not in batch:
         return None
-    scale = round(float(batch["scale"].flatten()[0]), 4)  # 1.1 is a little more in float32
+    scale = round(float(batch["scale"].flatten()[0]), 4)  # 1.1 is slightly more in float32
     return int(scale) if scale.is_integer() else scale
 
 
@@ -105,8 +105,8 @@ def mixed_up(images: Sequence[Tensor], alpha: float) -> list[Tensor]:
     """Blends each pair with another one of the batch, with a share drawn from Beta(alpha, alpha) (MixUp).
 
     Args:
-        images: the batches of LQ, GT and what else belongs to them.
-        alpha: of the distribution.
+        images: batches of LQ, of GT and of images that belong to them.
+        alpha: parameter of the distribution.
     """
     share = torch.distributions.Beta(alpha, alpha).sample().item()
     order = torch.randperm(len(images[0]), device=images[0].device)

@@ -1,4 +1,4 @@
-"""How a network runs in training: by any of its methods, at any of its scales."""
+"""Runs any method of a network in training, at any of its scales."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ __all__ = ["ScaleAdapter", "check_scales", "leaves_some_idle"]
 
 
 class ScaleAdapter(nn.Module):
-    """Runs a method of a network, at the scale it was built for or at another, by a call.
+    """Runs a method of a network as a call, at the network's scale or at another.
 
-    What wraps a network for training (DDP, mixed precision) wraps its `forward`, so everything goes through
-    this one. The networks of other scales share the parameters of the given one; there are such for networks
-    whose weights serve every scale (VDSR, MDSR, MS-LapSRN), unless `forward` takes the scale (Meta-RDN).
+    DDP and mixed precision wrap the `forward` of a module, so every call goes through that of this class.
+    The networks of other scales share the parameters of the given one. They exist for networks whose weights
+    serve every scale (VDSR, MDSR, MS-LapSRN), unless `forward` takes the scale (Meta-RDN).
 
     Args:
-        network: shared, not copied.
+        network: the network; shared, not copied.
         method: name of a method that takes a batch of images.
     """
 
     def __init__(self, network: nn.Module, method: str = "forward") -> None:
         super().__init__()
         self.network, self.method = network, method
-        self._others: dict[float, nn.Module] = {}  # in a dict: not to be found as parts of this one
+        self._others: dict[float, nn.Module] = {}  # in a dict, so that they are not submodules
 
     def check(self, scale: float) -> None:
-        """
+        """Checks that the network can run at a scale.
+
         Raises:
-            OptionsError: the network cannot run at this scale.
+            OptionsError: if it cannot.
         """
         name = type(self.network).__name__
         if scale == self.network.scale or self._takes_scale():
@@ -46,7 +47,7 @@ class ScaleAdapter(nn.Module):
             raise OptionsError(f"{name} has weights for one scale, x{self.network.scale:g}; train it on that")
 
     def forward(self, x: Any, scale: float | None = None) -> Any:
-        """Args: x: what the method takes. scale: another scale than the network's own."""
+        """Args: x: argument of the method. scale: a scale other than the network's own."""
         if scale is None or scale == getattr(self.network, "scale", scale):
             return getattr(self.network, self.method)(x)
         if self._takes_scale():
@@ -71,14 +72,14 @@ class ScaleAdapter(nn.Module):
 
 
 def check_scales(options: TrainOptions, running: ScaleAdapter | None = None) -> None:
-    """Refuses `datasets.train.scales` that cannot be trained, before the first batch has one of them.
+    """Rejects `datasets.train.scales` that cannot be trained, before the first batch uses one of them.
 
     Args:
-        options: the file.
-        running: the network; None for recipes of one scale.
+        options: the option file.
+        running: the network; None for recipes with one scale.
 
     Raises:
-        OptionsError: the network has weights for one scale, or the recipe.
+        OptionsError: if the network has weights for one scale, or the recipe trains at one scale.
     """
     scales = options.datasets["train"].arguments.get("scales") if "train" in options.datasets else None
     if scales and running is None:
@@ -88,7 +89,7 @@ def check_scales(options: TrainOptions, running: ScaleAdapter | None = None) -> 
 
 
 def leaves_some_idle(running: ScaleAdapter) -> bool:
-    """Whether one pass leaves parameters without a gradient, as MDSR's for other scales: DDP must be told."""
+    """Returns True if one pass leaves parameters without gradients, as in MDSR; DDP must know that."""
     network = running.network
     if type(network).__name__ not in ARCHS or not ARCHS[type(network).__name__].multi_scale:
         return False

@@ -1,4 +1,4 @@
-"""Losses on every image that a network makes on its way, not on the last one alone.
+"""Losses on every intermediate image of a network, not on the last one alone.
 
 PyramidModel: LapSRN and MS-LapSRN (Lai et al., CVPR 2017, https://arxiv.org/abs/1704.03915).
 RecursiveModel: DRCN (Kim, Lee, Lee, CVPR 2016, https://arxiv.org/abs/1511.04491).
@@ -30,7 +30,7 @@ class _EveryImage(SingleRecipe):
         if not hasattr(net_g, self.method):
             raise OptionsError(
                 f"model_type {options.model_type} needs a network with a method '{self.method}', which "
-                f"{type(net_g).__name__} has not; use SRModel"
+                f"{type(net_g).__name__} does not have; use SRModel"
             )
         refuse_sections(options, "distill_opt", "fft_opt", "ldl_opt", "usm")
         super().__init__(options, net_g, self.method)
@@ -41,7 +41,7 @@ class _EveryImage(SingleRecipe):
 
 
 class PyramidRecipe(_EveryImage):
-    """Minimizes the sum of `train.pixel_opt` over the levels, each against the ground truth reduced to it."""
+    """Minimizes the sum of `train.pixel_opt` over the levels, each against ground truth of its size."""
 
     method = "pyramid"
 
@@ -58,7 +58,7 @@ class PyramidRecipe(_EveryImage):
 class RecursiveRecipe(_EveryImage):
     """Minimizes `alpha * mean over recursions + (1 - alpha) * final`, both of `train.pixel_opt`.
 
-    alpha sinks from `train.recursion.alpha` to 0 in a straight line; the paper says only that it sinks.
+    alpha decreases linearly from `train.recursion.alpha` to 0; the paper states only that it decreases.
     """
 
     method = "predictions"

@@ -1,4 +1,4 @@
-"""A network that learns, with all that its learning takes."""
+"""A network in training, with its optimizer, schedule and average."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ __all__ = ["TrainableNetwork"]
 
 
 class TrainableNetwork:
-    """One network, its optimizer, its schedule, its average and the limits of its gradients.
+    """One network, its optimizer, its schedule, its average and its gradient clipping.
 
     Args:
-        network: on its device; frozen parameters are left as they are.
-        optim: the optimizer's section.
-        train: schedule, warm-up and clipping.
-        groups: parameters with a rate of their own, or frozen.
-        ema_decay: of the averaged weights; 0 for none.
-        runs: what is called in training, where it is not the network itself.
+        network: the network on its device; frozen parameters stay frozen.
+        optim: section of the optimizer.
+        train: section with schedule, warm-up and clipping.
+        groups: parameters with a learning rate of their own, or frozen.
+        ema_decay: decay of the averaged weights; 0 for no average.
+        runs: the module that training calls, if it is not the network itself.
     """
 
     network: nn.Module
-    """As built: what is saved. Training calls the learner itself."""
+    """The network without wrappers, which is saved. Training calls this object instead."""
     optimizer: torch.optim.Optimizer
     learning: list[str]
-    """Names of the parameters that learn, in the order in which the optimizer counts them."""
+    """Names of the trained parameters, in the order of the optimizer's indices."""
     schedule: LRSchedule
     """Factor on the learning rate, by iteration."""
     average: Ema | None
@@ -68,11 +68,11 @@ class TrainableNetwork:
         self.clip_grad_norm, self.clip_grad_step = train.clip_grad_norm, train.clip_grad_step
 
     def prepare(self, accelerator: Accelerator, *, find_unused: bool = False) -> None:
-        """Hands network and optimizer to accelerate.
+        """Passes network and optimizer to accelerate.
 
         Args:
-            accelerator: of the processes.
-            find_unused: parameters may stay without a gradient in some iterations.
+            accelerator: accelerator of the processes.
+            find_unused: True if parameters may have no gradient in some iterations.
         """
         self._accelerator = accelerator
         if accelerator.ddp_handler is not None and accelerator.num_processes > 1:
@@ -80,8 +80,8 @@ class TrainableNetwork:
             accelerator.ddp_handler.find_unused_parameters = idle or find_unused
         self._runs, self.optimizer = accelerator.prepare(self._runs, self.optimizer)
         if isinstance(self._runs, DistributedDataParallel):
-            # Every process updates its own buffers and the main one's are saved; sending them round at each
-            # step costs time, and fails for a lone buffer in channels-last order.
+            # Every process updates its own buffers, and those of the main one are saved. Broadcasting them in
+            # each step takes time, and fails for a single buffer in channels-last format.
             self._runs.broadcast_buffers = False
 
     def __call__(self, *inputs: Any) -> Any:
@@ -89,7 +89,7 @@ class TrainableNetwork:
         return self._runs(*inputs)
 
     def forward_frozen(self, *inputs: Tensor) -> Any:
-        """Runs the network as it is: gradients go through it to its inputs and none to its parameters."""
+        """Runs the network with frozen weights: gradients reach its inputs but not its parameters."""
         learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         for parameter in learning:
             parameter.requires_grad_(False)
@@ -101,7 +101,7 @@ class TrainableNetwork:
 
     @torch.no_grad()
     def forward_no_grad(self, *inputs: Tensor) -> Any:
-        """What training would get now: no gradients, and statistics of batches stay as they were."""
+        """Runs a training forward pass without gradients; BatchNorm buffers are restored."""
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
         try:
             return self._runs(*inputs)
@@ -110,12 +110,12 @@ class TrainableNetwork:
                 buffer.copy_(before)
 
     def synchronized(self, yes: bool) -> contextlib.AbstractContextManager[Any]:
-        """Whether a backward pass in this context averages the gradients over the processes."""
+        """Returns a context whose backward pass averages the gradients over the processes if `yes`."""
         return contextlib.nullcontext() if yes else self._accelerator.no_sync(self._runs)
 
     @torch.no_grad()
     def update(self) -> None:
-        """Limits the gradients, moves the weights, and clears the gradients."""
+        """Clips the gradients, updates the weights, and clears the gradients."""
         groups = self.optimizer.param_groups
         if self.clip_grad_norm is not None or self.clip_grad_step is not None:
             self._accelerator.unscale_gradients(self.optimizer)

@@ -1,4 +1,4 @@
-"""The weights that a run leaves: BasicSR's `.pth`, and model folders beside them."""
+"""Writes the weights of a run: BasicSR's `.pth`, and model folders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CheckpointWriter:
         self.options, self.folders, self.recipe = options, folders, recipe
 
     def save(self, iteration: int, published: nn.Module, state: State) -> None:
-        """Saves every network under its iteration and as `latest`, then the state, whose weights so exist."""
+        """Saves every network under its iteration and as `latest`, then the state that refers to them."""
         for name in self.recipe.networks:
             self._write_pth(name, str(iteration))
             if name != "net_g":
@@ -34,9 +34,9 @@ class CheckpointWriter:
         self._remove_old()
 
     def save_network(self, label: str, published: nn.Module) -> None:
-        """Saves `net_g` under a label: `.pth`, and a model folder with the weights that are published.
+        """Saves `net_g` under a label: `.pth`, and a model folder with the published weights.
 
-        Networks of other packages have no model folder: nobody could build them from it.
+        Networks of other packages have no model folder, because hfsr could not build them from it.
         """
         self._write_pth("net_g", label)
         if self.options.network_g.type in ARCHS:
@@ -53,7 +53,7 @@ class CheckpointWriter:
         save_atomically(self.folders.models / f"{name}_{label}.pth", content)
 
     def _remove_old(self) -> None:
-        """Numbered weights go with their states."""
+        """Removes numbered weights whose state was removed."""
         kept = {path.stem for path in find_states(self.folders.states)}
         for name in self.recipe.networks:
             for path in self.folders.models.glob(f"{name}_*.pth"):

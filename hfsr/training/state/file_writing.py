@@ -1,4 +1,4 @@
-"""Atomic writing of training files, by the project's one mechanism (`hfsr.atomic`)."""
+"""Atomic writing of training files (`hfsr.atomic`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Calls `write` on a temporary file beside `path`, which then replaces `path`.
 
     Raises:
-        CheckpointError: the file cannot be written; an earlier file at `path` stays.
+        CheckpointError: if the file cannot be written; an earlier file at `path` stays.
     """
     kept = "the earlier file is kept; " if path.exists() else ""
     advice = f"{kept}free space, then run the command again with --auto_resume"
@@ -34,6 +34,6 @@ def save_atomically(path: Path, content: Any) -> None:
     """Saves tensors and plain values by `torch.save`.
 
     Raises:
-        CheckpointError: the file cannot be written; an earlier file at `path` stays.
+        CheckpointError: if the file cannot be written; an earlier file at `path` stays.
     """
     write_atomically(path, lambda stream: torch.save(content, stream))

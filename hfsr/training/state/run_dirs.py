@@ -1,4 +1,4 @@
-"""The folders of a run, as BasicSR lays them out under the current directory."""
+"""Folders of a run, in BasicSR's layout under the current directory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["RunDirs"]
 
 @dataclass(frozen=True)
 class RunDirs:
-    """Where a run's files are.
+    """Paths of a run's folders.
 
     Args:
         name: name of the run.
-        root: directory that holds `experiments`, `results` and `tb_logger`.
+        root: directory of `experiments`, `results` and `tb_logger`.
     """
 
     name: str
@@ -27,33 +27,39 @@ class RunDirs:
 
     @property
     def experiment(self) -> Path:
+        """Folder of the run."""
         return self.root / "experiments" / self.name
 
     @property
     def models(self) -> Path:
+        """Folder of the weights."""
         return self.experiment / "models"
 
     @property
     def states(self) -> Path:
+        """Folder of the training states."""
         return self.experiment / "training_states"
 
     @property
     def visualization(self) -> Path:
+        """Folder of the images restored in validation."""
         return self.experiment / "visualization"
 
     @property
     def results(self) -> Path:
+        """Folder of the results of `hfsr test`."""
         return self.root / "results" / self.name
 
     @property
     def tb_logger(self) -> Path:
+        """Folder of the tensorboard logs of all runs."""
         return self.root / "tb_logger"
 
     def prepare(self, *, keep: bool) -> Path | None:
-        """Makes the folders; an earlier run of this name is moved away first unless it is kept to go on with.
+        """Creates the folders; moves an earlier run of this name away unless `keep` is true.
 
         Returns:
-            Where an earlier run was moved to.
+            The new folder of an earlier run, or None.
         """
         archived = None
         if not keep and self.experiment.exists():
@@ -67,7 +73,7 @@ class RunDirs:
         return archived
 
     def holds_work(self) -> bool:
-        """True when an earlier run of this name has saved anything."""
+        """Returns True if an earlier run of this name has saved a state or weights."""
         return bool(find_states(self.states)) or any(self.models.glob("net_*"))
 
 

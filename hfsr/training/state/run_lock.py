@@ -1,10 +1,10 @@
-"""The lock of a run's folder: one process trains a run of a name at a time.
+"""Lock of a run's folder: only one process at a time trains the run of a name.
 
-The lock is a POSIX record lock on `experiments/.<name>.lock`, which the system releases when its owner dies,
-however that happens; child processes do not inherit it, and it works over NFS. The file says who the owner
-is. It is removed at the end, so a file without a lock is left by a process that was killed. Some network
-file systems do not pass locks on to other machines: therefore the owner also touches the file every few
-seconds, and a process on another host waits and looks before it takes the lock over.
+The lock is a POSIX record lock on `experiments/.<name>.lock`, which the system releases when its owner ends
+in any way; child processes do not inherit it, and it works over NFS. The file describes the owner, which
+removes it at the end; a file without a lock therefore remains from a killed process. Some network file
+systems do not pass locks on to other machines. Therefore the owner also touches the file every few seconds,
+and a process on another host observes the file for a while before it takes the lock over.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = ["LockOwner", "RunLock"]
 logger = logging.getLogger("hfsr")
 
 _TOUCH_SECONDS = 4.0
-"""Between two signs of life of the owner."""
+"""Seconds between two touches of the file by the owner."""
 _WATCH_SECONDS = 10.0
-"""How long another host looks for them; more than two of the above."""
+"""Seconds for which another host observes the file; more than two intervals of the owner."""
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""Errors of file systems that have no locks."""
+"""Errors of file systems without locks."""
 
 
 @dataclass(frozen=True)
@@ -51,33 +51,33 @@ class LockOwner:
     host: str
     pid: int
     created: float
-    """Start of the process, seconds since 1970: process ids are used again."""
+    """Start of the process in seconds since 1970, because the system reuses process ids."""
     since: str
-    """Start of the run, local time, for messages."""
+    """Start of the run in local time, for messages."""
     token: str
-    """Differs between all owners."""
+    """A random value that identifies the owner."""
 
     @classmethod
     def current(cls) -> LockOwner:
-        """This process."""
+        """Returns this process as an owner."""
         created = psutil.Process().create_time()
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         return cls(socket.gethostname(), os.getpid(), created, since, secrets.token_hex(8))
 
     @classmethod
     def read(cls, path: Path) -> LockOwner | None:
-        """The owner that a lock file names; None if the file is missing, empty or damaged."""
+        """Returns the owner in a lock file, or None if the file is missing, empty or damaged."""
         try:
             return _parse(path.read_bytes())
         except OSError:
             return None
 
     def is_here(self) -> bool:
-        """True for a process on this host."""
+        """Returns True if the process is on this host."""
         return self.host == socket.gethostname()
 
     def is_running(self) -> bool:
-        """True while that process lives; only meaningful on its own host."""
+        """Returns True if the process is running; valid on its own host only."""
         try:
             return abs(psutil.Process(self.pid).create_time() - self.created) < 1
         except psutil.NoSuchProcess:
@@ -88,13 +88,13 @@ class LockOwner:
 
 
 class RunLock:
-    """Holds the name of a run from `acquire` to `release`.
+    """Reserves the name of a run from `acquire` to `release`.
 
     Args:
-        folder: the run's folder; it is not touched, and the lock stays valid when it is moved.
+        folder: the run's folder; the lock does not touch it and stays valid when it is moved.
     """
 
-    _held: dict[Path, LockOwner] = {}  # noqa: RUF012  of this process, in which record locks do not conflict
+    _held: dict[Path, LockOwner] = {}  # noqa: RUF012  record locks do not conflict within one process
     _guard = threading.Lock()
 
     def __init__(self, folder: Path) -> None:
@@ -105,10 +105,10 @@ class RunLock:
         self._stop = threading.Event()
 
     def acquire(self) -> None:
-        """Takes the lock; one that a killed process left is taken over, which is said in the log.
+        """Takes the lock; takes over that of a killed process with a warning in the log.
 
         Raises:
-            HfsrError: another process holds it, or the lock file cannot be written.
+            HfsrError: if another process holds it, or the lock file cannot be written.
         """
         self.path = self.path.absolute()
         owner = LockOwner.current()
@@ -131,33 +131,33 @@ class RunLock:
         self._touching.start()
 
     def release(self) -> None:
-        """Gives the name back; does nothing if the lock is not held.
+        """Releases the name; does nothing if the lock is not held.
 
-        The lock's folder is removed if it was made for it and holds nothing: then the run was refused.
+        Removes the lock's folder if the lock created it and it is empty: the run did not start.
         """
         if self._file is None:
             return
         self._stop.set()
         self._touching.join()
         owner = self._held.pop(self.path)
-        # Read from the open file: closing another one of it would give the record lock away. Where there
-        # are no locks, it may by now be another owner's.
+        # Read from the open file: closing another descriptor of it would release the record lock. On systems
+        # without locks, the file may belong to another owner by now.
         found = _parse(os.pread(self._file, 4096, 0))
         if found is not None and found.token == owner.token and _is_same_file(self._file, self.path):
             self.path.unlink(missing_ok=True)
         os.close(self._file)
         self._file = None
         if self._has_made_folder:
-            with suppress(OSError):  # it holds the run
+            with suppress(OSError):  # it contains the run
                 self.path.parent.rmdir()
 
     def _take(self, owner: LockOwner) -> int:
-        """The open lock file, locked and with this owner in it."""
+        """Opens the lock file, locks it and writes this owner into it."""
         while True:
             file = self._open()
             try:
                 is_locked = self._lock(file)
-                if not _is_same_file(file, self.path):  # the owner before removed it in between
+                if not _is_same_file(file, self.path):  # the previous owner removed it meanwhile
                     os.close(file)
                     continue
                 if self._take_over(file, has_locks=is_locked):
@@ -174,7 +174,7 @@ class RunLock:
             return file
 
     def _open(self) -> int:
-        """Opens the lock file, which is made where missing, as is its folder."""
+        """Opens the lock file; creates it and its folder if they are missing."""
         if not self.path.parent.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._has_made_folder = True
@@ -183,13 +183,13 @@ class RunLock:
         except FileNotFoundError:
             if self.path.parent.exists():
                 raise
-            return self._open()  # an owner that was refused removed the folder in between
+            return self._open()  # an owner whose run did not start removed the folder meanwhile
 
     def _lock(self, file: int) -> bool:
-        """Locks an open file; False where the system or the file system has no locks.
+        """Locks an open file; returns False if the system or the file system has no locks.
 
         Raises:
-            HfsrError: another process has locked it.
+            HfsrError: if another process has locked it.
         """
         if fcntl is None:
             return False
@@ -204,19 +204,19 @@ class RunLock:
         return True
 
     def _take_over(self, file: int, *, has_locks: bool) -> bool:
-        """Makes sure that the owner named in an unlocked file has ended.
+        """Checks that the owner in an unlocked file has ended.
 
         Returns:
-            True if the file was opened and closed for that, which gives a record lock away.
+            True if the check opened and closed the file, which releases a record lock.
 
         Raises:
-            HfsrError: it has not.
+            HfsrError: if the owner has not ended.
         """
         owner = _parse(os.pread(file, 4096, 0))
         if owner is None:
             return False
         if owner.is_here():
-            # The lock is free, so the process is gone, or is this one and released it without removing it.
+            # The lock is free, so the process has ended, or it is this one and left the file behind.
             if not has_locks and owner.pid != os.getpid() and owner.is_running():
                 raise self._refusal(owner)
         elif self._shows_life():
@@ -225,7 +225,7 @@ class RunLock:
         return not owner.is_here()
 
     def _shows_life(self) -> bool:
-        """Watches the lock file, opened anew each time so that network file systems look at the server."""
+        """Returns True if the lock file changes; opens it each time so that NFS asks the server."""
         first = _looked_at(self.path)
         deadline = time.monotonic() + _WATCH_SECONDS
         while time.monotonic() < deadline:
@@ -235,10 +235,10 @@ class RunLock:
         return False
 
     def _confirm(self, owner: LockOwner) -> None:
-        """Without locks two processes may write at the same time: the last one is the owner.
+        """Checks who owns the file: without locks, the last of several simultaneous writers is the owner.
 
         Raises:
-            HfsrError: it is not this one.
+            HfsrError: if it is another process.
         """
         time.sleep(min(1.0, _WATCH_SECONDS / 4))
         found = LockOwner.read(self.path)
@@ -246,7 +246,7 @@ class RunLock:
             raise self._refusal(found)
 
     def _wait_for_owner(self) -> LockOwner | None:
-        """Who holds a locked file: it may have been locked a moment ago and still be empty."""
+        """Returns the owner of a locked file; waits while the file is still empty after locking."""
         for _ in range(20):
             if (owner := LockOwner.read(self.path)) is not None:
                 return owner
@@ -255,7 +255,7 @@ class RunLock:
 
     def _touch(self, file: int) -> None:
         while not self._stop.wait(_TOUCH_SECONDS):
-            with suppress(OSError):  # a network file system may be away for a while
+            with suppress(OSError):  # a network file system may be unavailable for a while
                 os.utime(file if os.utime in os.supports_fd else self.path)
 
     def _refusal(self, owner: LockOwner | None) -> HfsrError:
@@ -281,7 +281,7 @@ def _is_same_file(file: int, path: Path) -> bool:
 
 
 def _looked_at(path: Path) -> tuple[int, bytes] | None:
-    """Time and content of a file; None if it is gone."""
+    """Returns modification time and content of a file, or None if it is missing."""
     try:
         with path.open("rb") as stream:
             return os.fstat(stream.fileno()).st_mtime_ns, stream.read(4096)

@@ -1,4 +1,4 @@
-"""How far a run has come: what its training state holds beside tensors."""
+"""Progress of a run: the part of its training state that is not in the learners."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ __all__ = ["RunState"]
 
 @dataclass
 class RunState:
-    """What changes while a run goes on, the learners apart."""
+    """Values that change during a run, except those of the learners."""
 
     iteration: int = 0
-    """Iterations done."""
+    """Number of finished iterations."""
     seen: int = 0
-    """Patches drawn by all processes: the sampler's position."""
+    """Patches drawn by all processes, which is the position of the sampler."""
     best: Best | None = None
     landmarks: dict[str, float] = field(default_factory=dict)
     """PSNR-Y of the first set in dB: `bicubic`, at the `start`, at the `end`."""
     trackers: dict[str, str] = field(default_factory=dict)
-    """What trackers call this run."""
+    """Names of this run by tracker."""
 
     def note(self, report: Report) -> None:
-        """Remembers what was measured on the first set."""
+        """Records the results on the first set."""
         self.landmarks |= {"bicubic": report.bicubic_psnr_y, "end": report.psnr_y}
         self.landmarks.setdefault("start", report.psnr_y)
 
     def summary(self, sets: Iterable[str]) -> str | None:
-        """Start, end and bicubic in one line; None where nothing was measured."""
+        """Returns one line with start, end and bicubic, or None without validation."""
         if not self.landmarks:
             return None
         start, end, bicubic = (self.landmarks[key] for key in ("start", "end", "bicubic"))
@@ -46,13 +46,13 @@ class RunState:
         )
 
     def state(self, recipe: Recipe, *, network_g: str, epoch: int, scaler: Any) -> State:
-        """Everything that a run needs to go on.
+        """Returns the complete state from which the run can resume.
 
         Args:
-            recipe: its learners.
+            recipe: recipe of the run.
             network_g: type of the network.
-            epoch: for those who look into the file.
-            scaler: of float16 gradients, or None.
+            epoch: epoch, for readers of the file.
+            scaler: gradient scaler of float16, or None.
         """
         return {
             "iter": self.iteration,
@@ -68,10 +68,10 @@ class RunState:
 
     @classmethod
     def restored(cls, state: State, recipe: Recipe, *, network_g: str) -> RunState:
-        """Puts a state back into a recipe that is not prepared yet; accelerate's scaler is made later.
+        """Loads a state into a recipe before `prepare`; the engine restores accelerate's scaler later.
 
         Raises:
-            CheckpointError: the state is another network's.
+            CheckpointError: if the state is of another network.
         """
         source = f"the training state of iteration {state['iter']:,}"
         if state["network_g"] != network_g:

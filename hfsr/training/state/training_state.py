@@ -1,7 +1,7 @@
-"""Training states: everything a run needs to go on as if it had never stopped.
+"""Training states: everything that a run needs to resume exactly.
 
-A state holds tensors and plain values only, so it is read with `weights_only=True`. Random number generators
-are not among them: the engine seeds them anew each iteration from (seed, iteration, process).
+A state contains tensors and plain values only, so it is read with `weights_only=True`. It contains no state
+of random number generators: the engine seeds them before each iteration from (seed, iteration, process).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["FORMAT", "State", "earlier_state", "find_states", "newest_state", "r
 
 FORMAT = 1
 _BASICSR_KEYS = frozenset({"iter", "optimizers", "schedulers"})
-"""At the top of BasicSR's states, which have no format."""
+"""Top-level keys of BasicSR's states, which have no format number."""
 
 State = dict[str, Any]
 logger = logging.getLogger("hfsr")
@@ -43,7 +43,7 @@ def write_state(folder: Path, state: State, *, keep: int) -> Path:
 
 
 def find_states(folder: Path) -> list[Path]:
-    """The states of a run, newest first."""
+    """Returns the states of a run, newest first."""
     found = [path for path in folder.glob("*.state") if path.stem.isdigit()]
     return sorted(found, key=lambda path: int(path.stem), reverse=True)
 
@@ -52,7 +52,7 @@ def read_state(path: Path) -> State:
     """Reads one state on the CPU.
 
     Raises:
-        CheckpointError: missing, damaged, or written by something else.
+        CheckpointError: if the file is missing, damaged, or no training state of hfsr.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -75,10 +75,10 @@ def read_state(path: Path) -> State:
 
 
 def earlier_state(options: TrainOptions, folders: RunDirs, *, auto_resume: bool) -> State | None:
-    """The state from which a run goes on: `path.resume_state`, or with `auto_resume` its newest one.
+    """Returns the state from which a run resumes: `path.resume_state`, or with `auto_resume` its newest one.
 
     Raises:
-        CheckpointError: the state, or each of them, cannot be read.
+        CheckpointError: if the state, or each of them, cannot be read.
     """
     if options.path.resume_state is not None:
         return read_state(Path(options.path.resume_state).expanduser())
@@ -86,14 +86,14 @@ def earlier_state(options: TrainOptions, folders: RunDirs, *, auto_resume: bool)
 
 
 def newest_state(folder: Path) -> State | None:
-    """The newest state that can be read; each one passed over is said in the log.
+    """Returns the newest readable state; logs each unreadable one.
 
     Returns:
-        The state, or None where none was saved.
+        The state, or None if none was saved.
 
     Raises:
-        CheckpointError: there are states, but none can be read. Training from the beginning would move them
-            away, which must be asked for.
+        CheckpointError: if there are states, but none can be read. Training from the beginning would move
+            them away, which the user must request.
     """
     failures = []
     for path in find_states(folder):
@@ -103,7 +103,7 @@ def newest_state(folder: Path) -> State | None:
             failures.append(str(error))
         else:
             for failure in failures:
-                logger.warning("%s; going on from '%s'", failure, path.name)
+                logger.warning("%s; resuming from '%s'", failure, path.name)
             return state
     if failures:
         raise CheckpointError(
@@ -114,17 +114,17 @@ def newest_state(folder: Path) -> State | None:
 
 
 def _of_basicsr(path: Path) -> CheckpointError:
-    """Says what can be done with a state of BasicSR, and names the weights that belong to it."""
+    """Returns the error for a state of BasicSR, which names the weights that belong to it."""
     weights = path.absolute().parent.parent / "models" / f"net_g_{path.stem}.pth"
     named = f"'{weights}'" if weights.is_file() else "the net_g_*.pth of its run"
     return CheckpointError(
-        f"'{path}' is a training state of BasicSR, which hfsr cannot go on from; start from its weights: "
+        f"'{path}' is a training state of BasicSR, from which hfsr cannot resume; start from its weights: "
         f"path.pretrain_network_g: {named}"
     )
 
 
 def _strings(path: Path) -> set[str]:
-    """The strings in a file of torch.save, found without building its objects; empty if it is none."""
+    """Returns the strings in a file of torch.save without building its objects; none for other files."""
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(name for name in archive.namelist() if name.endswith("data.pkl"))

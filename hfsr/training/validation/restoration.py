@@ -1,4 +1,4 @@
-"""Test and validation sets without ground truth: images are restored, and measured without a reference."""
+"""Restores test and validation sets without ground truth, and measures them without a reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Restoration", "needs_reference"]
 
 @dataclass(frozen=True)
 class Restoration:
-    """One set without ground truth, restored."""
+    """Results on one set without ground truth."""
 
     set: str
     images: int
@@ -23,7 +23,7 @@ class Restoration:
     left_out: tuple[str, ...]
     """Metrics that need a reference."""
     folder: str | None
-    """Where the images were written."""
+    """Folder of the written images."""
 
     def __str__(self) -> str:
         text = f"{self.set}: {self.images} images without ground truth restored"
@@ -34,5 +34,5 @@ class Restoration:
 
 
 def needs_reference(metric: Typed) -> bool:
-    """Returns True for a metric that compares with the ground truth: it takes `img2`."""
+    """Returns True if a metric compares with the ground truth, that is, takes `img2`."""
     return "img2" in inspect.signature(METRICS[metric.type]).parameters

@@ -1,4 +1,4 @@
-"""Image sizes that networks of other packages take: whole images are padded to their size multiple."""
+"""Pads whole images for third-party networks whose image sides must be multiples of a number of px."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ __all__ = ["SizePadding", "find_size_multiple"]
 
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 _LEAST_SIDE = 24
-"""px: side of the image on which a multiple is tried, at least."""
+"""Minimum side in px of the images on which a multiple is tried."""
 _SIZE_ERRORS = (RuntimeError, AssertionError, ValueError, IndexError)
-"""What networks raise for a size they do not take."""
+"""Errors that networks raise for a size that they do not take."""
 
 
 def find_size_multiple(network: nn.Module, window: Any = None) -> int:
-    """The smallest multiple of px that both sides of an image must have, found by running small images.
+    """Finds the smallest number of px of which both image sides must be multiples, by running small images.
 
     Args:
-        network: in evaluation mode, on its device.
-        window: its window size, where the option file states one: tried after "any size".
+        network: the network in evaluation mode, on its device.
+        window: window size in the option file, if stated; tried after "any size".
 
     Raises:
-        HfsrError: the network runs at none of them.
+        HfsrError: if the network runs at none of them.
     """
     parameter = next(network.parameters(), torch.empty(0))
     stated = [window] if isinstance(window, int) and window > 1 else []
     failure: Exception | None = None
     for multiple in (1, *stated, *_MULTIPLES[1:]):
         side = multiple * -(-_LEAST_SIDE // multiple)
-        if side % (2 * multiple) == 0:  # or a multiple of twice as many px would pass for this one
+        if side % (2 * multiple) == 0:  # otherwise a network that needs twice the multiple would pass
             side += multiple
-        # Not square: some networks only take the sides they were built for.
+        # Not square: some networks only take the image size that they were built for.
         image = torch.zeros(1, 3, side, side + 2 * multiple, device=parameter.device, dtype=parameter.dtype)
         try:
             with torch.no_grad():
@@ -49,7 +49,7 @@ def find_size_multiple(network: nn.Module, window: Any = None) -> int:
             return multiple
     reason = " ".join(str(failure).split())
     raise HfsrError(
-        f"{type(network).__name__} does not restore whole images, of any size up to multiples of "
+        f"{type(network).__name__} does not restore whole images with sides of any multiple up to "
         f"{_MULTIPLES[-1]} px ({reason}); check network_g, or train without validation sets"
     ) from failure
 
@@ -58,8 +58,8 @@ class SizePadding:
     """Runs a network on images of any size: pads at the right and bottom, and crops the result.
 
     Args:
-        network: takes and gives (1, C, H, W).
-        multiple: of its sides; 1 pads nothing.
+        network: takes and returns (1, C, H, W).
+        multiple: number of px of which the sides must be multiples; 1 pads nothing.
     """
 
     def __init__(self, network: nn.Module, multiple: int) -> None:
@@ -71,7 +71,7 @@ class SizePadding:
         if not (bottom or right):
             result: Tensor = self._network(lq)
             return result
-        # Mirrored, as BasicSR's SwinIRModel does; an image with fewer px than that repeats its edge.
+        # Mirrored, as BasicSR's SwinIRModel does; edges of images with fewer px are repeated.
         mode = "reflect" if bottom < height and right < width else "replicate"
         padded = F.pad(lq, (0, right, 0, bottom), mode=mode)
         result = self._network(padded)

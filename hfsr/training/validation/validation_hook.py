@@ -1,4 +1,4 @@
-"""Validation while a run goes on: measured, told and shown; the best weights are kept and published."""
+"""Validation during a run: measures, logs and shows results; saves and publishes the best weights."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = ["ValidationHook"]
 
 
 class ValidationHook:
-    """All processes measure their share; the main one tells, and keeps the best weights.
+    """Validates in all processes; the main one logs, and saves the best weights.
 
     Args:
-        options: what is measured and shown.
-        accelerator: of the processes, and of the trackers.
-        folders: where restored images go.
-        validation: the sets.
+        options: options of the run.
+        accelerator: has the processes and the trackers.
+        folders: folders of the run, for restored images.
+        validation: the validation sets.
         checkpoints: saves the best weights.
-        publisher: sends them to the Hub, where that is asked for.
-        log: told what was measured.
+        publisher: uploads them to the Hub, if requested.
+        log: receives the results.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class ValidationHook:
         self.publisher, self.log = publisher, log
 
     def measure(self, network: nn.Module, progress: RunState) -> None:
-        """Measures the network as it is after `progress.iteration`, where there is anything to measure it on.
+        """Measures the network after `progress.iteration` iterations, if there are validation sets.
 
-        What was measured, and whether it is the best so far, is noted in `progress`.
+        Records the results, and the best value up to now, in `progress`.
         """
         self._restore_sets_without_gt(network, progress.iteration)
         if not self.validation.sets:
@@ -96,7 +96,7 @@ class ValidationHook:
         several = len(self.validation.sets) + len(self.validation.sets_without_gt) > 1
 
         def image_file(set_name: str, name: str) -> Path:
-            """BasicSR's place; under the set's name where there are several, which may share image names."""
+            """Returns BasicSR's path; if there are several sets, in a folder of the set's name."""
             folder = self.folders.visualization / set_name if several else self.folders.visualization
             return folder / name / f"{Path(name).name}_{iteration}.png"
 

@@ -37,32 +37,32 @@ __all__ = ["Best", "Measurement", "Validator"]
 
 Pixels = NDArray[np.uint8]
 Show = Callable[[Pixels, Pixels, Pixels], None]
-"""Takes LQ, SR and GT of an image: RGB, (H, W, 3)."""
+"""Receives LQ, SR and GT of an image: RGB, (H, W, 3)."""
 SaveTo = Callable[[str, str], Path]
-"""The file for the restored image, from the names of set and image; its folder is made if needed.
+"""Returns the file for a restored image, from the names of set and image; its folder is created if needed.
 
 The name of an image may contain folders."""
 
 _LOWER_IS_BETTER = frozenset({"calculate_niqe", "calculate_fid"})
-"""Among BasicSR's metrics, which do not say so."""
+"""Those of BasicSR's metrics that do not declare it."""
 _UNCHANGED = Seeded(Chain([]))
 """The degradation of images that are given as they are."""
 _TRIAL = 208
-"""px: side of the image that metrics are tried on; enough for MS-SSIM and NIQE with a border cut off."""
+"""Side in px of the image on which metrics are tried; enough for MS-SSIM and NIQE with a cropped border."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One validation set, measured."""
+    """Results on one validation set."""
 
     set: str
     report: Report
-    """The protocol's numbers."""
+    """Results of the evaluation protocol."""
     metrics: Mapping[str, float]
     """Means of `val.metrics`, by their names in the file."""
 
     def values(self) -> dict[str, float]:
-        """For curves: `<set>/<metric>`."""
+        """Returns the values for curves, by `<set>/<metric>`."""
         numbers = {"psnr_y": self.report.psnr_y, "ssim_y": self.report.ssim_y, **self.metrics}
         return {f"{self.set}/{name}": value for name, value in numbers.items()}
 
@@ -74,7 +74,7 @@ class Measurement:
 
 @dataclass
 class Best:
-    """The best value so far of what decides: the first of `val.metrics` on the first set, else PSNR-Y."""
+    """Best value of the deciding metric: the first of `val.metrics` on the first set, else PSNR-Y."""
 
     value: float
     iteration: int
@@ -90,12 +90,12 @@ class Validator:
 
     Args:
         options: `datasets` other than `train`, and `val`.
-        accelerator: the images are shared among its processes; this one measures all of them when None.
+        accelerator: distributes the images over its processes; None measures all of them in this one.
 
     Raises:
-        DataError: a folder is missing or its images do not pair.
-        OptionsError: two sets have one name, or pieces are asked for, of a network that cannot be cut.
-        HfsrError: a metric cannot be measured here.
+        DataError: if a folder is missing or its images do not pair.
+        OptionsError: if two sets have the same name, or tiles are requested for a third-party network.
+        HfsrError: if a metric cannot be measured here.
     """
 
     def __init__(self, options: TrainOptions, accelerator: Accelerator | None = None) -> None:
@@ -105,7 +105,7 @@ class Validator:
         self._processes = accelerator.num_processes if accelerator else 1
         self.sets: dict[str, list[Pair]] = {}
         self.sets_without_gt: dict[str, list[Pair]] = {}
-        """LQ images, in the place of GT, of sets that are only restored."""
+        """LQ images of sets without ground truth, stored in place of GT."""
         self._degradations: dict[str, Seeded | None] = {}
         self._largest: dict[str, Pair] = {}
         self._multiple: int | None = None
@@ -123,7 +123,7 @@ class Validator:
             self._degradations[name] = getattr(dataset, "degradation", None)
         if options.val.tile_size and options.network_g.type not in ARCHS:
             raise OptionsError(
-                f"val.tile_size: {options.network_g.type} is another package's network and is not cut; use 0"
+                f"val.tile_size: {options.network_g.type} is another package's network and runs whole; use 0"
             )
         self.metrics_without_reference = {
             name: metric for name, metric in self.metrics.items() if not needs_reference(metric)
@@ -132,13 +132,13 @@ class Validator:
             _try_out(self.metrics if self.sets else self.metrics_without_reference)
 
     def read(self) -> int:
-        """Reads every image of every set once, as measuring will.
+        """Reads every image of every set once, as validation does.
 
         Returns:
-            How many there are.
+            The number of images.
 
         Raises:
-            ImageError, DataError: one cannot be read, or LQ and GT do not match.
+            ImageError, DataError: if one cannot be read, or LQ and GT do not match.
         """
         scale = self.options.scale
         for name, pairs in self.sets.items():
@@ -159,12 +159,12 @@ class Validator:
     def measure(
         self, network: nn.Module, *, save: SaveTo | None = None, show: Show | None = None
     ) -> list[Measurement]:
-        """Restores and measures every image, in float32; all processes get the same answer.
+        """Restores and measures every image in float32; all processes return the same results.
 
         Args:
-            network: in evaluation mode.
-            save: gives the files for restored images, where they are to be written.
-            show: told every image of the first set that this process measures.
+            network: the network in evaluation mode.
+            save: returns the files for restored images; None writes none.
+            show: receives every image of the first set that this process measures.
         """
         first = next(iter(self.sets), None)
         return [
@@ -179,11 +179,11 @@ class Validator:
         ]
 
     def restore(self, network: nn.Module, *, save: SaveTo | None = None) -> list[Restoration]:
-        """Restores the images of the sets without ground truth; all processes get the same answer.
+        """Restores the images of the sets without ground truth; all processes return the same results.
 
         Args:
-            network: in evaluation mode.
-            save: gives the files for restored images, where they are to be written.
+            network: the network in evaluation mode.
+            save: returns the files for restored images; None writes none.
         """
         return [
             self._restore_set(network, name, pairs[self._rank :: self._processes], save)
@@ -191,7 +191,7 @@ class Validator:
         ]
 
     def decide(self, measured: list[Measurement], iteration: int, best: Best | None) -> Best | None:
-        """The new best, or None when the old one stands."""
+        """Returns the new best, or None if the old one remains."""
         if not measured:
             return None
         first = measured[0]
@@ -203,10 +203,10 @@ class Validator:
         return None
 
     def try_largest(self, network: nn.Module) -> None:
-        """Restores and measures the largest image of each set, after `read`; all others need less.
+        """Restores and measures the largest image of each set, after `read`; all others need less memory.
 
         Raises:
-            HfsrError: the network or a metric cannot do that.
+            HfsrError: if the network or a metric fails.
         """
         for name, pair in self._largest.items():
             if name in self.sets:
@@ -215,13 +215,13 @@ class Validator:
                 self._restore_set(network, name, [pair], None)
 
     def _restorer_of_rgb(self, network: nn.Module) -> nn.Module:
-        """The network, or one that runs a one-channel network of another package on luma."""
+        """Returns the network, or an adapter that runs a third-party one-channel network on luma."""
         if spec_of(network) is None and channels_of(self.options, network) == 1:
             return LumaRestorer(network, self.options.scale)
         return network
 
     def _size_multiple(self, network: nn.Module) -> int:
-        """What the sides of an image must be multiples of; our networks take any size."""
+        """Returns the number of px of which image sides must be multiples; 1 for networks of hfsr."""
         section, window = self.options.network_g, self.options.val.window_size
         if section.type in ARCHS or not (self.sets or self.sets_without_gt):
             return 1
@@ -311,16 +311,16 @@ def _rgb(pixels: NDArray) -> NDArray:
 
 
 def _interleaved(shares: list[list[Any]]) -> list[Any]:
-    """Every n-th image went to the same process; here they are in their order again."""
+    """Restores the order of images that were distributed over the processes in turn."""
     longest = max(len(share) for share in shares)
     return [share[place] for place in range(longest) for share in shares if place < len(share)]
 
 
 def _measured(metric: Typed, sr: Pixels, gt: Pixels | None) -> float:
-    """One of `val.metrics`, which take BGR uint8 images as BasicSR's do; without GT, one that needs none.
+    """Computes one of `val.metrics`, which take BGR uint8 images as BasicSR's do; without GT, one without it.
 
     Raises:
-        HfsrError: it cannot measure such images.
+        HfsrError: if it cannot measure such images.
     """
     arguments = {key: value for key, value in metric.arguments.items() if key != "better"}
     try:
@@ -329,12 +329,12 @@ def _measured(metric: Typed, sr: Pixels, gt: Pixels | None) -> float:
     except HfsrError:
         raise
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        size = f"{sr.shape[1]}x{sr.shape[0]} px"  # of others, who check less
+        size = f"{sr.shape[1]}x{sr.shape[0]} px"  # third-party metrics check less
         raise HfsrError(f"the metric {metric.type} cannot measure an image of {size}: {error}") from error
 
 
 def _lower_is_better(metric: Typed) -> bool:
-    """As the file says, else as the metric's own default does."""
+    """Returns True if lower values are better, from the file or else from the metric's own default."""
     parameter = inspect.signature(METRICS[metric.type]).parameters.get("better")
     default = parameter.default if parameter else None
     if default is None and metric.type in _LOWER_IS_BETTER:
@@ -343,7 +343,7 @@ def _lower_is_better(metric: Typed) -> bool:
 
 
 def _try_out(metrics: Mapping[str, Typed]) -> None:
-    """Measures an image made up here, so that what is missing is said before training and not after."""
+    """Measures a synthetic image, so that missing dependencies are reported before the training."""
     y, x = np.mgrid[:_TRIAL, :_TRIAL]
     noise = (x * 37 + y * 101 + (x * y) % 53 * 17) % 64
     gray = (96 + 48 * np.sin(x / 9) * np.cos(y / 7) + noise).astype(np.uint8)
@@ -353,7 +353,7 @@ def _try_out(metrics: Mapping[str, Typed]) -> None:
 
 
 class CapturingModel:
-    """The network on one image; keeps what went in and what came out."""
+    """Runs the network on one image and keeps its input and output."""
 
     lq: Tensor
     result: Tensor
