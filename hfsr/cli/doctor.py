@@ -15,6 +15,8 @@ EXTRAS = {
     "train": ("basicsr", "accelerate", "timm", "pydantic"),
     "demo": ("gradio",),
     "spandrel": ("spandrel",),
+    "formats": ("imagecodecs",),
+    "heic": ("pillow-heif",),
 }
 TOLERANCE = 1e-5
 """Largest difference in float32, relative to the range of the result."""

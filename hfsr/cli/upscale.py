@@ -289,7 +289,7 @@ def _process(models: _Models, job: Job, args: argparse.Namespace, report: dict[s
         report["notes"] = ["the result exists already and was not replaced"]
         return
     else:
-        report |= _upscale(up, image, job.target, result, args)
+        report |= _upscale(up, image, job.target, size, result, models.wanted, args)
     if choice.note is not None:
         report["notes"] = [*report["notes"], choice.note]
 
@@ -300,8 +300,22 @@ def _scale(wanted: WantedSize, up: Upscaler, image: Size, result: Size) -> float
     return round(result.width / image.width, 4) if wanted.is_set else up.scale
 
 
+def _sides(wanted: WantedSize, image: Size) -> tuple[int | None, int | None] | None:
+    """The size that was asked for, as an `Upscaler` takes it."""
+    if wanted.max_side is not None:
+        is_wide = image.width >= image.height
+        return (wanted.max_side, None) if is_wide else (None, wanted.max_side)
+    return (wanted.width, wanted.height) if wanted.width or wanted.height else None
+
+
 def _upscale(
-    up: Upscaler, image: EncodedImage, target: Path, result: Size, args: argparse.Namespace
+    up: Upscaler,
+    image: EncodedImage,
+    target: Path,
+    size: Size,
+    result: Size,
+    wanted: WantedSize,
+    args: argparse.Namespace,
 ) -> dict[str, Any]:
     from hfsr.inference.runtime.memory import peak_memory
 
@@ -313,7 +327,8 @@ def _upscale(
             jpeg_quality=args.jpeg_quality,
             max_pixels=args.max_pixels,
             truncated=args.truncated,
-            size=(result.width, result.height),
+            scale=wanted.scale,
+            size=_sides(wanted, size),
         )
         with closing(steps):
             name = image.name if image.path is None else image.path.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -37,11 +38,13 @@ class ImagePipeline:
         runners: run the networks, in this order.
         self_ensemble: average the results of the eight flips and transposes, for each network.
         target: size to which the result is reduced; None keeps it.
+        scales: px of the reduced result per px of the image, down and across; None: those of the sizes.
     """
 
     runners: tuple[Runner, ...]
     self_ensemble: bool = False
     target: Size | None = None
+    scales: tuple[float, float] | None = None
 
     def image(self, image: images.LoadedImage) -> Generator[Progress, None, images.LoadedImage]:
         """Returns the result of an image."""
@@ -156,9 +159,16 @@ class ImagePipeline:
         transfer = ResultTransfer(runner.device, sink)
         last: ImageSink = transfer
         if size is not None and self.target is not None and self.target != size:
-            last = ResamplingSink(transfer, size, self.target)
+            last = ResamplingSink(transfer, size, self.target, self._factors())
         yield from self._run_views(runner, source, last)
         transfer.finish()
+
+    def _factors(self) -> tuple[float, float] | None:
+        """Px of the reduced result per px of the result of the networks."""
+        if self.scales is None:
+            return None
+        scale = math.prod(runner.scale for runner in self.runners)
+        return self.scales[0] / scale, self.scales[1] / scale
 
     def _run_views(self, runner: Runner, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
         if not self.self_ensemble:

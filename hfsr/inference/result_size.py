@@ -62,11 +62,9 @@ class WantedSize:
             return cls(scale=scale)
         if scale is not None:
             raise OptionsError("scale and size exclude each other; give one")
-        if not isinstance(size, (tuple, list)) or len(size) != 2:
-            raise OptionsError(f"size {size!r} is not allowed; use (width, height) in px")
+        if not isinstance(size, (tuple, list)) or len(size) != 2 or tuple(size) == (None, None):
+            raise OptionsError(f"size {size!r} is not allowed; use (width, height) in px, one may be None")
         width, height = size
-        if width is None or height is None:
-            raise OptionsError(f"size {size!r} is not allowed; use (width, height) in px")
         return cls(width=width, height=height)
 
     @property
@@ -89,6 +87,19 @@ class WantedSize:
         assert wide is not None
         assert high is not None
         return Size(int(high), int(wide))
+
+    def scales(self, image: Size) -> tuple[float, float] | None:
+        """Px of the result per px of an image, down and across, before rounding to whole px."""
+        if self.scale is not None:
+            return self.scale, self.scale
+        if self.max_side is not None:
+            return self.max_side / max(image), self.max_side / max(image)
+        if self.width is None and self.height is None:
+            return None
+        across = None if self.width is None else self.width / image.width
+        down = None if self.height is None else self.height / image.height
+        both = down or across or 1.0
+        return down or both, across or both
 
     def scale_of(self, image: Size) -> float | None:
         """Scale that a model needs for an image; None if nothing is asked for.

@@ -89,6 +89,11 @@ class Runner:
             self._overlapping = self._overlapping_tiles(spec)
             self._is_exact = spec.tiling == "traced" and is_exact(model)
 
+    @property
+    def scale(self) -> int | float:
+        """Px of the result per px of the image."""
+        return _scale(self.model)
+
     def result_size(self, size: Size) -> Size:
         """Size of the result of an image."""
         return Size(*(enlarged_length(side, _scale(self.model)) for side in size))

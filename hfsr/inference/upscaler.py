@@ -163,7 +163,7 @@ class Upscaler:
         progress: Callable[[Progress], None] | None = None,
         *,
         scale: float | None = None,
-        size: tuple[int, int] | None = None,
+        size: tuple[int | None, int | None] | None = None,
     ) -> Image.Image: ...
 
     @overload
@@ -173,7 +173,7 @@ class Upscaler:
         progress: Callable[[Progress], None] | None = None,
         *,
         scale: float | None = None,
-        size: tuple[int, int] | None = None,
+        size: tuple[int | None, int | None] | None = None,
     ) -> NDArray: ...
 
     @overload
@@ -183,7 +183,7 @@ class Upscaler:
         progress: Callable[[Progress], None] | None = None,
         *,
         scale: float | None = None,
-        size: tuple[int, int] | None = None,
+        size: tuple[int | None, int | None] | None = None,
     ) -> list[Image.Image | NDArray]: ...
 
     def __call__(
@@ -198,7 +198,7 @@ class Upscaler:
         progress: Callable[[Progress], None] | None = None,
         *,
         scale: float | None = None,
-        size: tuple[int, int] | None = None,
+        size: tuple[int | None, int | None] | None = None,
     ) -> Image.Image | NDArray | list[Image.Image | NDArray]:
         """Upscales one image, or each image of a list.
 
@@ -209,7 +209,8 @@ class Upscaler:
             progress: called after each part.
             scale: a number from 1 to that of the model: its result is reduced in float by an antialiased
                 bicubic filter to floor(side * scale) px, then rounded.
-            size: (width, height) of the result in px, reached in the same way; not with `scale`.
+            size: (width, height) of the result in px, reached in the same way; not with `scale`. Where one of
+                them is None, it follows in proportion.
 
         Raises:
             ImageError: it is not an image, or contains NaN.
@@ -224,7 +225,7 @@ class Upscaler:
         progress: Callable[[Progress], None] | None = None,
         *,
         scale: float | None = None,
-        size: tuple[int, int] | None = None,
+        size: tuple[int | None, int | None] | None = None,
     ) -> Tensor:
         """Upscales images given as a tensor, one after another.
 
@@ -253,7 +254,7 @@ class Upscaler:
         max_pixels: int | None = None,
         truncated: bool = False,
         scale: float | None = None,
-        size: tuple[int, int] | None = None,
+        size: tuple[int | None, int | None] | None = None,
     ) -> None:
         """Upscales an image file to an image file; see `steps`."""
         steps = self.steps(
@@ -277,7 +278,7 @@ class Upscaler:
         max_pixels: int | None = None,
         truncated: bool = False,
         scale: float | None = None,
-        size: tuple[int, int] | None = None,
+        size: tuple[int | None, int | None] | None = None,
     ) -> Generator[Progress, None, None]:
         """Upscales an image file to an image file, yielding after each part.
 
@@ -420,7 +421,7 @@ class Upscaler:
         for runner in self._chain:
             runner.notes = ()
         target = wanted.within(size, self.result_size(size), self.scale) if wanted.is_set else None
-        return ImagePipeline(self._chain, self.self_ensemble, target)
+        return ImagePipeline(self._chain, self.self_ensemble, target, wanted.scales(size))
 
     def _pipeline_for(self, image: images.LoadedImage, wanted: WantedSize) -> ImagePipeline:
         """The image pipeline for an image; collects its notes."""

@@ -57,7 +57,7 @@ def measure(folder: str, scale: float, quality: int | None, dtype: str) -> list[
         scores["bicubic"].append(psnr(bicubic_up(lq, scale)[: size[1], : size[0]], gt, crop=border))
         for name, up in ups.items():
             started = time.perf_counter()
-            result = up(lq, size=size)
+            result = up(lq, scale=scale)[: size[1], : size[0]]
             seconds[name] += time.perf_counter() - started
             scores[name].append(psnr(result, gt, crop=border))
     return [(name, float(np.mean(row)), seconds[name] / len(pairs)) for name, row in scores.items()]

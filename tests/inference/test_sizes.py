@@ -71,16 +71,16 @@ class TestWantedSize:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("gray", [False, True])
-@pytest.mark.parametrize("words", [{"scale": 1.5}, {"size": (40, 30)}])
+@pytest.mark.parametrize("words", [{"scale": 1.5}, {"size": (42, 30)}, {"size": (42, None)}])
 def test_an_array_is_reduced_in_float_and_rounded_once(up, dtype, gray, words):
     peak = 1 if dtype == np.float32 else np.iinfo(dtype).max
-    values = np.random.default_rng(0).random((20, 27, 3)) * 0.8 + 0.1
+    values = np.random.default_rng(0).random((20, 28, 3)) * 0.8 + 0.1
     array = (values[..., 0] if gray else values) * peak
     array = array.astype(dtype)
     result = up(array, **words)
-    size = (40, 30)
+    size = (42, 30)
     assert result.dtype == dtype
-    assert result.shape == (30, 40) + (() if gray else (3,))
+    assert result.shape == (30, 42) + (() if gray else (3,))
     rgb = np.repeat(array[..., None], 3, -1) if gray else array
     x = torch.from_numpy((rgb / peak).astype(np.float32)).permute(2, 0, 1)[None]
     expected = reduced(up.tensor(x), size)[0].permute(1, 2, 0).numpy()
@@ -118,6 +118,20 @@ def test_tiles_and_rows_give_the_same(up, tile):
     expected = reduced(up.model(image), (200, 211))
     result = Upscaler(up.model, tile=tile, dtype="fp32").tensor(image, size=(200, 211))
     torch.testing.assert_close(result[..., 3:-3, 3:-3], expected[..., 3:-3, 3:-3], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("words", [{"scale": 1.77}, {"size": (47, None)}, {"size": (None, 36)}])
+def test_a_size_that_was_rounded_is_in_place(words):
+    """Px `j` of the result lies at (j + 0.5) / scale - 0.5 of the image: nothing is stretched to whole px."""
+    torch.manual_seed(0)
+    up = Upscaler(hfsr.create_model("espcn_tiny").eval(), device="cpu", dtype="fp32")
+    ramp = torch.arange(27.0).expand(1, 3, 21, 27) / 27
+    native, result = up.tensor(ramp)[0, 0, 20], up.tensor(ramp, **words)
+    width, height = words.get("size", (None, None))
+    scale = words.get("scale") or (width / 27 if width else height / 21)
+    centers = ((np.arange(result.shape[-1]) + 0.5) / scale * 2 - 0.5)[6:-6]
+    expected = np.interp(centers, np.arange(54), native.numpy())
+    assert np.abs(result[0, 0, 18, 6:-6].numpy() - expected).max() < 0.004
 
 
 def test_the_size_of_the_model_is_not_resampled(up, pixels):
@@ -233,7 +247,7 @@ REFUSED = [
     ({"size": (26, 40)}, "26x40 px are less than the 27x20 px of the image"),
     ({"size": 40}, "size 40 is not allowed; use (width, height) in px"),
     ({"size": (40,)}, "use (width, height) in px"),
-    ({"size": (40, None)}, "use (width, height) in px"),
+    ({"size": (None, None)}, "use (width, height) in px"),
     ({"size": (40.5, 30)}, "width 40.5 is not allowed; use a whole number of px"),
     ({"size": (0, 30)}, "width 0 is not allowed"),
     ({"size": (40, 30), "scale": 1.5}, "scale and size exclude each other"),

@@ -22,22 +22,27 @@ _BAND = 1 << 19
 class ResamplingSink:
     """Image sink that resamples a result to another size and passes on its rows from top to bottom.
 
-    Bicubic (Keys, a = -1/2), with the kernel widened by the reduction, as MATLAB's `imresize` to a size: the
-    borders of both sizes coincide. Each part adds its share to the rows that it reaches, in float32 on its
+    Bicubic (Keys, a = -1/2), with the kernel widened by the reduction, as MATLAB's `imresize`: the upper left
+    corners of both sizes coincide. Each part adds its share to the rows that it reaches, in float32 on its
     device; rows go on as soon as nothing can be added to them.
 
     Args:
         sink: receives bands of whole rows.
         source: size of the result that is written to this sink.
         target: size of what `sink` receives.
+        factors: px of the target per px of the source, down and across; None: those of the two sizes. For a
+            target that was rounded to whole px: it would be stretched by a part of a px without them.
     """
 
-    def __init__(self, sink: ImageSink, source: Size, target: Size) -> None:
+    def __init__(
+        self, sink: ImageSink, source: Size, target: Size, factors: tuple[float, float] | None = None
+    ) -> None:
+        down, across = factors or (target.height / source.height, target.width / source.width)
         self._sink = sink
         self._source = source
         self._target = target
-        self._rows = _Taps.between(source.height, target.height)
-        self._columns = _Taps.between(source.width, target.width)
+        self._rows = _Taps.between(source.height, target.height, down)
+        self._columns = _Taps.between(source.width, target.width, across)
         self._row_ends = self._rows.ends()
         self._filled = np.zeros(source.height, np.int64)  # px that have arrived of each row
         self._complete = 0  # rows of the source from the top
@@ -102,9 +107,8 @@ class _Taps:
     weights: np.ndarray
 
     @classmethod
-    def between(cls, size: int, length: int) -> _Taps:
-        """Taps of resampling `size` px to `length` px."""
-        factor = length / size
+    def between(cls, size: int, length: int, factor: float) -> _Taps:
+        """Taps of resampling `size` px to `length` px, `factor` px for each."""
         centers = (np.arange(length) + 0.5) / factor - 0.5
         return cls(*cubic_taps(centers, size, min(factor, 1.0)))
 
