@@ -36,7 +36,7 @@ class CheckpointWriter:
     def save_network(self, label: str, published: nn.Module) -> None:
         """Saves `net_g` under a label: `.pth`, and a model folder with the weights that are published.
 
-        Networks of other packages have no model folder: hfsr reads their `.pth` with the option file beside it.
+        Networks of other packages have no model folder: their `.pth` is read with the run's option file.
         """
         self._write_pth("net_g", label)
         if self.options.network_g.type in ARCHS:
