@@ -120,8 +120,8 @@ def _check_ours(api: HfApi, repo_id: str, commit: str) -> None:
 
 def _check_card(api: HfApi, repo_id: str, info: ModelInfo, card: ModelCard) -> None:
     """Raises HubError if the card on the Hub has measurements that the new one lacks."""
-    if README not in {file.rfilename for file in info.siblings or ()}:
-        return
+    if not (info.model_index or (info.card_data and info.card_data.get("eval_results"))):
+        return  # nothing was measured there
     path = Path(api.hf_hub_download(repo_id, README, revision=str(info.sha)))
     there, here = (
         {

@@ -47,15 +47,15 @@ def check_push(options: TrainOptions) -> None:
     """Checks `logger.push_to_hub` before the training.
 
     Raises:
-        OptionsError: if it is not an id on the Hub, or hfsr could not load the network from the Hub.
+        OptionsError: if it is not an id on the Hub, or if the network is another package's.
     """
     if options.logger.push_to_hub is None:
         return
     check_repo_id(options.logger.push_to_hub)
     if options.network_g.type not in ARCHS:
         raise OptionsError(
-            f"logger.push_to_hub: {options.network_g.type} is another package's network, which hfsr cannot "
-            "load from the Hub; upload its .pth by other means"
+            f"logger.push_to_hub: {options.network_g.type} is another package's network, which is not "
+            "pushed while it trains; leave this out and push the finished run with 'hfsr push'"
         )
 
 

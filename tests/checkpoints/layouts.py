@@ -182,3 +182,8 @@ def torchsr_rdn(model: nn.Module) -> dict[str, Tensor]:
         (r"^UPNet\.", "upscale."),
     ]
     return renamed(model.state_dict(), rules)
+
+
+def in_mmagic(model: nn.Module) -> dict[str, Tensor]:
+    """The keys that mmagic's trainer puts before those of the network."""
+    return {f"generator.{key}": tensor for key, tensor in model.state_dict().items()}

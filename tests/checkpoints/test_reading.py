@@ -411,3 +411,11 @@ def test_a_network_of_one_channel_subtracts_no_mean(tmp_path: Path) -> None:
     found = read({"params": model.state_dict()}, tmp_path / "gray.pth")
     assert found.model_args["rgb_mean"] == [0.0]
     assert difference(found, model) == 0
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_mmagic_s_msrresnet_in_its_trainer(scale: int, tmp_path: Path) -> None:
+    model = fresh("MMagicMSRResNet", num_feat=8, num_block=2, upscale=scale)
+    tensors = layouts.in_mmagic(model) | {"discriminator.conv.weight": torch.ones(2)}
+    tensors |= {f"generator_ema.{key}": tensor for key, tensor in model.state_dict().items()}
+    assert difference(read({"state_dict": tensors}, tmp_path / "srresnet.pth"), model) == 0

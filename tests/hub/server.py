@@ -13,13 +13,15 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
+
+import yaml
 
 from .repos import Blob, Repo, card_errors, file_entry, is_large
 from .wire import Answer, Call, Handler, Request
@@ -237,6 +239,7 @@ class HubServer:
                 "gated": gated,
                 "siblings": siblings,
                 "tags": [],
+                "model-index": _model_index(repo.commits[oid]),
             },
         )
 
@@ -434,3 +437,15 @@ ROUTES = [
     (1, "PUT", "/objects/(?P<oid>[0-9a-f]{64})", "put_object"),
     (1, "GET", "/objects/(?P<oid>[0-9a-f]{64})", "get_object"),
 ]
+
+
+def _model_index(files: Mapping[str, Any]) -> Any:
+    """The measurements in the front matter of a card, which the Hub tells of each model."""
+    text = files["README.md"].data.decode(errors="replace") if "README.md" in files else ""
+    if not text.startswith("---\n"):
+        return None
+    try:
+        front = yaml.safe_load(text.split("---\n")[1])
+    except yaml.YAMLError:
+        return None
+    return front.get("model-index") if isinstance(front, dict) else None

@@ -36,7 +36,7 @@ class CheckpointWriter:
     def save_network(self, label: str, published: nn.Module) -> None:
         """Saves `net_g` under a label: `.pth`, and a model folder with the published weights.
 
-        Networks of other packages have no model folder, because hfsr could not build them from it.
+        Networks of other packages have no model folder: their `.pth` is read with the run's option file.
         """
         self._write_pth("net_g", label)
         if self.options.network_g.type in ARCHS:
