@@ -68,7 +68,7 @@ function fillKinds() {
   const { models } = chosenTask();
   const options = models.map((model) => new Option(kindLabel(model, models), model.name));
   if (chooseModel(models, { isLossy: true, quality: null, format: "" }).reason !== null) {
-    options.unshift(new Option("Automatic: by the file", ""));
+    options.unshift(new Option("Automatic (by file type)", ""));
   }
   element("kind").replaceChildren(...options);
   element("kind-field").hidden = options.length < 2;
@@ -222,6 +222,7 @@ async function runItem(item, prefix) {
       runtime: new URL(catalog.site.runtime, document.baseURI).href,
       threads: self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS) : 1,
       wantsGpu: element("gpu").checked,
+      isSmallDevice: matchMedia("(pointer: coarse)").matches || (navigator.deviceMemory ?? 8) < 4,
     });
     const result = await promise;
     if (item.resultUrl) URL.revokeObjectURL(item.resultUrl);
