@@ -100,7 +100,7 @@ def visit(chromium, url):
     yield open_page
     for context in contexts:
         context.close()
-    assert requested
+    assert requested or not contexts
     hosts = ("http://127.0.0.1:", "data:", "blob:http://127.0.0.1:")
     assert [address for address in requested if not address.startswith(hosts)] == []
     assert errors == []
@@ -433,7 +433,7 @@ def test_the_page_works_offline_after_the_first_visit(visit, site, models, tmp_p
 
 
 @pytest.mark.slow
-def test_2k_becomes_4k_in_tiles_within_the_memory_of_a_tab(visit, models, tmp_path, record_property):
+def test_2k_becomes_4k_in_tiles_within_the_memory_of_a_tab(visit, models, tmp_path):
     Image.fromarray(sample(2048, 1152)).save(tmp_path / "large.png")
     page = visit()
     give(page, tmp_path / "large.png")
@@ -444,11 +444,8 @@ def test_2k_becomes_4k_in_tiles_within_the_memory_of_a_tab(visit, models, tmp_pa
         renderers = [p for p in psutil.Process().children(recursive=True) if "--type=renderer" in p.cmdline()]
         peak = max([peak, *(process.memory_info().rss for process in renderers)])
     assert peak < 1.5 * 2**30
-    tiles = page.locator("#facts").text_content()
-    assert "with a halo of 8 pixels" in tiles
+    assert "with a halo of 8 pixels" in page.locator("#facts").text_content()
     assert_same(download(page, tmp_path), by_command(tmp_path / "large.png", models["quick"], tmp_path))
-    record_property("peak_memory_mib", peak >> 20)
-    record_property("facts", tiles)
 
 
 def test_webgpu_passes_its_check_and_gives_the_same(chromium, url, models, tmp_path):
