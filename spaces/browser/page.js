@@ -31,12 +31,18 @@ let shown = null;
 
 showExample();
 try {
+  if (typeof CompressionStream === "undefined" || typeof OffscreenCanvas === "undefined") {
+    throw new UserError("This browser is too old for this page. Update it, or try another one.");
+  }
   catalog = await loadCatalog();
   fillTasks();
   offerGpu();
   keepOffline();
 } catch (error) {
-  tellAlert("The models could not be loaded. Check the connection and reload the page.");
+  const isForVisitor = error instanceof UserError;
+  tellAlert(
+    isForVisitor ? error.message : "The models could not be loaded. Check the connection and reload the page.",
+  );
   console.error(error);
 }
 listen();

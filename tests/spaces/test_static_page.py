@@ -294,6 +294,30 @@ def test_a_display_p3_jpeg_keeps_its_values_and_its_profile(visit, models, tmp_p
     assert np.abs(values(saved) - values(own)).mean() < 1
 
 
+def test_a_webp_keeps_its_straight_alpha(visit, models, tmp_path):
+    rgb = sample(61, 40)
+    alpha = np.clip(np.arange(61) * 5 - 20, 1, 255).astype(np.uint8)[None].repeat(40, 0)
+    Image.fromarray(np.dstack([rgb, alpha])).save(tmp_path / "alpha.webp", lossless=True, exact=True)
+    page = visit()
+    give(page, tmp_path / "alpha.webp")
+    start(page)
+    finish(page)
+    saved, own = download(page, tmp_path), by_command(tmp_path / "alpha.webp", models["quick"], tmp_path)
+    assert_same(saved, own)
+
+
+def test_without_what_the_page_needs_it_says_so(chromium, url):
+    context = chromium.new_context()
+    context.add_init_script("delete window.CompressionStream")
+    page = context.new_page()
+    page.goto(url)
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    assert alert.text_content() == "This browser is too old for this page. Update it, or try another one."
+    assert page.locator("#start").is_disabled()
+    context.close()
+
+
 def test_exif_orientation_of_a_jpeg_is_applied(visit, models, tmp_path):
     exif = Image.Exif()
     exif[0x112] = 8
