@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,12 @@ def cached_web_model(name: str, folder: Path) -> dict[str, Any]:
 
 
 def web_name(name: str) -> str:
-    """The name of a model on the page: the last part of its id or path, without an ending."""
+    """The name of a model on the page: the last part of its id or path, as an address can hold it."""
     last = name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
-    return Path(last).stem if Path(name).is_file() else last
+    last = Path(last).stem if Path(name).is_file() else last
+    if last in ("", ".", ".."):
+        last = Path(name).resolve().name
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", last)
 
 
 def cache_folder() -> Path:

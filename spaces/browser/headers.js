@@ -15,11 +15,20 @@ const ANIMATED = "Animated images are not supported. Save one frame as an image.
  *
  * @param {Uint8Array} bytes the whole file
  * @returns {{format: string, isLossy: boolean, quality: number | null, profile: Uint8Array | null,
- *   components: number | null, hasAlpha: boolean}} `quality` and `components`: of a JPEG
+ *   components: number | null, hasAlpha: boolean, orientation: number}} `quality` and `components`: of a JPEG;
+ *   `orientation`: of a WebP, the only format here for which it matters
  * @throws {UserError} it is no image that browsers open
  */
 export function readHeader(bytes) {
-  const found = { format: "", isLossy: false, quality: null, profile: null, components: null, hasAlpha: false };
+  const found = {
+    format: "",
+    isLossy: false,
+    quality: null,
+    profile: null,
+    components: null,
+    hasAlpha: false,
+    orientation: 1,
+  };
   if (bytes.length === 0) throw new UserError("The file is empty.");
   if (text(bytes, 1, 4) === "PNG" && bytes[0] === 0x89) return { ...found, format: "PNG" };
   if (bytes[0] === 0xff && bytes[1] === 0xd8) return { ...found, ...readJpeg(bytes) };
@@ -102,13 +111,17 @@ function tableSum(quality) {
 
 function readWebp(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const found = { format: "WebP", isLossy: true, profile: null, hasAlpha: false };
+  const found = { format: "WebP", isLossy: true, profile: null, hasAlpha: false, orientation: 1 };
   for (let at = 12; at + 8 <= bytes.length; ) {
     const name = text(bytes, at, at + 4);
     const length = view.getUint32(at + 4, true);
     if (name === "ANIM" || name === "ANMF") throw new UserError(ANIMATED);
     if (name === "VP8X") found.hasAlpha = (bytes[at + 8] & 0x10) !== 0;
     if (name === "ICCP") found.profile = bytes.slice(at + 8, at + 8 + length);
+    if (name === "EXIF") {
+      const exif = bytes.subarray(at + 8, at + 8 + length);
+      found.orientation = readOrientation(text(exif, 0, 4) === "Exif" ? exif.subarray(6) : exif);
+    }
     if (name === "VP8L") {
       found.isLossy = false;
       found.hasAlpha = true;

@@ -6,6 +6,8 @@ import { readPng, tooLarge } from "./png_reader.js";
 import { profileChunk } from "./png_writer.js";
 
 const BAND_PIXELS = 1 << 20;
+/** Formats with alpha whose stored values are kept. */
+const STRAIGHT_TYPES = { WebP: "image/webp", GIF: "image/gif" };
 
 /**
  * Reads an image file.
@@ -51,7 +53,9 @@ async function readByBrowser(blob, header, maxPixels) {
   }
   const { width, height } = bitmap;
   if (width * height > maxPixels) throw tooLarge(width, height, maxPixels);
-  const exact = header.hasAlpha ? await decodeStraight(blob, width, height) : null;
+  const type = STRAIGHT_TYPES[header.format];
+  const exact = header.hasAlpha && type && header.orientation === 1
+    ? await decodeStraight(blob, type, width, height) : null; // prettier-ignore
   const rgba = exact ?? drawnSamples(bitmap);
   bitmap.close();
   const { pixels, alpha } = splitSamples(rgba, width * height, header.components === 1);
@@ -80,13 +84,13 @@ function drawnSamples(bitmap) {
  * RGBA with straight alpha, by WebCodecs; null where that is not possible. A canvas multiplies colors by alpha
  * and rounds.
  */
-async function decodeStraight(blob, width, height) {
+async function decodeStraight(blob, type, width, height) {
   if (typeof ImageDecoder === "undefined") return null;
   let decoder;
   let frame;
   try {
-    decoder = new ImageDecoder({ type: blob.type || "image/webp", data: await blob.arrayBuffer(),
-      colorSpaceConversion: "none", premultiplyAlpha: "none" }); // prettier-ignore
+    const data = await blob.arrayBuffer();
+    decoder = new ImageDecoder({ type, data, colorSpaceConversion: "none", premultiplyAlpha: "none" });
     frame = (await decoder.decode()).image;
     const isPlain = ["RGBA", "BGRA"].includes(frame.format);
     if (!isPlain || frame.codedWidth !== width || frame.codedHeight !== height) return null;

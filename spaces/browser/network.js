@@ -7,11 +7,13 @@ const WEBGPU_TOLERANCE = 1 / 255 / 2;
 
 /** A loaded network. */
 export class Network {
-  constructor(ort, session, manifest, device) {
+  /** `memory`: bytes of feature maps that it can hold at once. */
+  constructor(ort, session, manifest, device, memory = Infinity) {
     this.ort = ort;
     this.session = session;
     this.manifest = manifest;
     this.device = device;
+    this.memory = memory;
   }
 
   /**
@@ -34,7 +36,10 @@ export class Network {
     const speed = await cpu.check();
     if (!wantsGpu) return { network: cpu, notes, speed };
     try {
-      const gpu = new Network(ort, await createSession(ort, bytes, "webgpu"), manifest, "webgpu");
+      // A feature map is one buffer, and the largest one takes less than all that are held.
+      const { limits } = await navigator.gpu.requestAdapter();
+      const memory = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+      const gpu = new Network(ort, await createSession(ort, bytes, "webgpu"), manifest, "webgpu", memory);
       await gpu.compare(cpu);
       const gpuSpeed = await gpu.check();
       await cpu.session.release();

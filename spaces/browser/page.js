@@ -31,12 +31,18 @@ let shown = null;
 
 showExample();
 try {
+  if (typeof CompressionStream === "undefined" || typeof OffscreenCanvas === "undefined") {
+    throw new UserError("This browser is too old for this page. Update it, or try another one.");
+  }
   catalog = await loadCatalog();
   fillTasks();
   offerGpu();
   keepOffline();
 } catch (error) {
-  tellAlert("The models could not be loaded. Check the connection and reload the page.");
+  const isForVisitor = error instanceof UserError;
+  tellAlert(
+    isForVisitor ? error.message : "The models could not be loaded. Check the connection and reload the page.",
+  );
   console.error(error);
 }
 listen();
@@ -68,7 +74,7 @@ function fillKinds() {
   const { models } = chosenTask();
   const options = models.map((model) => new Option(kindLabel(model, models), model.name));
   if (chooseModel(models, { isLossy: true, quality: null, format: "" }).reason !== null) {
-    options.unshift(new Option("Automatic: by the file", ""));
+    options.unshift(new Option("Automatic (by file type)", ""));
   }
   element("kind").replaceChildren(...options);
   element("kind-field").hidden = options.length < 2;
@@ -222,6 +228,7 @@ async function runItem(item, prefix) {
       runtime: new URL(catalog.site.runtime, document.baseURI).href,
       threads: self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS) : 1,
       wantsGpu: element("gpu").checked,
+      isSmallDevice: matchMedia("(pointer: coarse)").matches || (navigator.deviceMemory ?? 8) < 4,
     });
     const result = await promise;
     if (item.resultUrl) URL.revokeObjectURL(item.resultUrl);

@@ -21,13 +21,29 @@ self.onmessage = async ({ data }) => {
   }
 };
 
-async function run({ file, manifest, modelUrl, runtime, threads, wantsGpu }) {
+async function run(job) {
   const started = performance.now();
   tell("Reading the image");
-  const maxPixels = Math.min(MAX_PIXELS, MAX_RESULT_PIXELS / manifest.scale ** 2);
-  const image = await readImage(file, maxPixels);
-  const { network, notes, speed } = await openNetwork({ manifest, modelUrl, runtime, threads, wantsGpu });
-  const memory = (navigator.deviceMemory ?? 4) >= 4 ? 448 * MEBIBYTE : 256 * MEBIBYTE;
+  const maxPixels = Math.min(MAX_PIXELS, MAX_RESULT_PIXELS / job.manifest.scale ** 2);
+  const image = await readImage(job.file, maxPixels);
+  let result;
+  try {
+    result = await runImage(image, job);
+  } catch (error) {
+    if (!job.wantsGpu || error instanceof UserError) throw error;
+    // Graphics processors fail in many ways on large tiles; the processor does not.
+    console.warn(error);
+    loaded = null;
+    result = await runImage(image, { ...job, wantsGpu: false });
+    result.notes.push("the graphics processor failed, and the processor did the work");
+  }
+  return { ...result, seconds: (performance.now() - started) / 1000 };
+}
+
+async function runImage(image, job) {
+  const { manifest } = job;
+  const { network, notes, speed } = await openNetwork(job);
+  const memory = Math.min((job.isSmallDevice ? 256 : 448) * MEBIBYTE, network.memory);
   let total = 0;
   let done = 0;
   const computing = performance.now();
@@ -54,10 +70,9 @@ async function run({ file, manifest, modelUrl, runtime, threads, wantsGpu }) {
     inputHeight: image.height,
     bits: image.bits,
     notes: [...image.notes, ...notes],
-    seconds: (now - started) / 1000,
     gflops: (total * manifest.flops_per_pixel) / 1e9 / ((now - computing) / 1000),
     device: network.device,
-    threads: network.device === "wasm" ? threads : 0,
+    threads: network.device === "wasm" ? job.threads : 0,
   };
 }
 

@@ -100,6 +100,14 @@ def test_modules_and_files_that_the_page_names_are_there():
             assert (folder / name[1]).is_file(), (path, name)
 
 
+def test_the_readme_lists_every_file():
+    folder = _resources.path("spaces", "browser")
+    listed = set(re.findall(r"`([a-z_]+\.(?:js|html|css|svg))`", (folder / "README.md").read_text()))
+    assert listed == {
+        path.name for path in folder.iterdir() if path.suffix in (".js", ".html", ".css", ".svg")
+    }
+
+
 def test_bundled_models_are_the_default_and_first_loads_come_first():
     names = bundled_page_models()
     assert sorted(names) == sorted(_resources.bundled_models())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -76,7 +77,14 @@ def test_the_cache_serves_the_same_weights_alone(model, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("hfsr-x2", "hfsr-x2"), ("org/edsr.x2", "edsr.x2"), ("runs/best/", "best")]
+    ("name", "expected"),
+    [
+        ("hfsr-x2", "hfsr-x2"),
+        ("org/edsr.x2", "edsr.x2"),
+        ("runs/best/", "best"),
+        ("my runs/no 1?#", "no-1--"),
+        ("runs/..", Path.cwd().name),
+    ],
 )
 def test_names_on_the_page(name, expected):
     assert web_name(name) == expected

@@ -15,13 +15,19 @@ import torch
 from PIL import Image
 
 import hfsr
-from hfsr import cli
+from hfsr import _resources, cli
 from hfsr.checkpoints import write_model_folder
 from hfsr.publishing.static_space import stage_static_space
 from hfsr.publishing.web_model import MANIFEST
 
 from .static_site import runtime_file, served_folder
 from .test_page import CHROMIUM, FLAGS, TIMEOUT_MS
+
+GPU_FLAGS = (
+    "--headless --no-sandbox --enable-unsafe-webgpu --use-webgpu-adapter=swiftshader --disable-sync "
+    "--enable-features=Vulkan --use-vulkan=swiftshader --disable-vulkan-surface --disable-quic "
+    "--no-first-run --disable-background-networking --disable-component-update"
+)
 
 pytestmark = [
     pytest.mark.browser,
@@ -57,6 +63,13 @@ def url(site):
 
 
 @pytest.fixture(scope="module")
+def modules_url():
+    """The page's modules without models and runtime."""
+    with served_folder(_resources.path("spaces", "browser")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
 def chromium():
     reason = "playwright is not installed: pip install 'hfsr[test]'"
     api = pytest.importorskip("playwright.sync_api", reason=reason)
@@ -87,7 +100,7 @@ def visit(chromium, url):
     yield open_page
     for context in contexts:
         context.close()
-    assert requested
+    assert requested or not contexts
     hosts = ("http://127.0.0.1:", "data:", "blob:http://127.0.0.1:")
     assert [address for address in requested if not address.startswith(hosts)] == []
     assert errors == []
@@ -281,6 +294,30 @@ def test_a_display_p3_jpeg_keeps_its_values_and_its_profile(visit, models, tmp_p
     assert np.abs(values(saved) - values(own)).mean() < 1
 
 
+def test_a_webp_keeps_its_straight_alpha(visit, models, tmp_path):
+    rgb = sample(61, 40)
+    alpha = np.clip(np.arange(61) * 5 - 20, 1, 255).astype(np.uint8)[None].repeat(40, 0)
+    Image.fromarray(np.dstack([rgb, alpha])).save(tmp_path / "alpha.webp", lossless=True, exact=True)
+    page = visit()
+    give(page, tmp_path / "alpha.webp")
+    start(page)
+    finish(page)
+    saved, own = download(page, tmp_path), by_command(tmp_path / "alpha.webp", models["quick"], tmp_path)
+    assert_same(saved, own)
+
+
+def test_without_what_the_page_needs_it_says_so(chromium, url):
+    context = chromium.new_context()
+    context.add_init_script("delete window.CompressionStream")
+    page = context.new_page()
+    page.goto(url)
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    assert alert.text_content() == "This browser is too old for this page. Update it, or try another one."
+    assert page.locator("#start").is_disabled()
+    context.close()
+
+
 def test_exif_orientation_of_a_jpeg_is_applied(visit, models, tmp_path):
     exif = Image.Exif()
     exif[0x112] = 8
@@ -420,7 +457,7 @@ def test_the_page_works_offline_after_the_first_visit(visit, site, models, tmp_p
 
 
 @pytest.mark.slow
-def test_2k_becomes_4k_in_tiles_within_the_memory_of_a_tab(visit, models, tmp_path, record_property):
+def test_2k_becomes_4k_in_tiles_within_the_memory_of_a_tab(visit, models, tmp_path):
     Image.fromarray(sample(2048, 1152)).save(tmp_path / "large.png")
     page = visit()
     give(page, tmp_path / "large.png")
@@ -431,8 +468,62 @@ def test_2k_becomes_4k_in_tiles_within_the_memory_of_a_tab(visit, models, tmp_pa
         renderers = [p for p in psutil.Process().children(recursive=True) if "--type=renderer" in p.cmdline()]
         peak = max([peak, *(process.memory_info().rss for process in renderers)])
     assert peak < 1.5 * 2**30
-    tiles = page.locator("#facts").text_content()
-    assert "with a halo of 8 pixels" in tiles
+    assert "with a halo of 8 pixels" in page.locator("#facts").text_content()
     assert_same(download(page, tmp_path), by_command(tmp_path / "large.png", models["quick"], tmp_path))
-    record_property("peak_memory_mib", peak >> 20)
-    record_property("facts", tiles)
+
+
+def test_webgpu_passes_its_check_and_gives_the_same(chromium, url, models, tmp_path):
+    """By SwiftShader, which computes what a graphics processor would, on the processor."""
+    browser = chromium.browser_type.launch(executable_path=CHROMIUM, args=GPU_FLAGS.split())
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(TIMEOUT_MS)
+        page.goto(url)
+        page.locator("#tasks:not([disabled])").wait_for()
+        if not page.evaluate("() => navigator.gpu?.requestAdapter().then((adapter) => adapter !== null)"):
+            pytest.skip("this Chromium has no WebGPU, not even by SwiftShader")
+        Image.fromarray(sample(61, 40)).save(tmp_path / "small.png")
+        page.get_by_text("More settings").click()
+        page.get_by_label("Use the graphics processor").check()
+        give(page, tmp_path / "small.png")
+        start(page)
+        finish(page)
+        facts = page.locator("#facts").text_content()
+        own = by_command(tmp_path / "small.png", models["quick"], tmp_path)
+        assert "graphics processor (WebGPU)" in facts, facts
+        assert_same(download(page, tmp_path), own, share=1e-3)
+    finally:
+        browser.close()
+
+
+def test_webgpu_that_computes_something_else_is_not_used(modules_url, chromium):
+    """The comparison with the processor's results, with networks that differ."""
+    page = chromium.new_page()
+    page.goto(modules_url)
+    script = """async ([module, error]) => {
+        const {Network} = await import(module);
+        const fake = (shift) => Object.assign(Object.create(Network.prototype),
+            {run: async (planes) => planes.map((value) => value + shift)});
+        return fake(error).compare(fake(0)).then(() => "same", (caught) => caught.message);
+    }"""
+    module = f"{modules_url}/network.js"
+    assert page.evaluate(script, [module, 1e-4]) == "same"
+    assert page.evaluate(script, [module, 0.01]) == "its results differ from those of the processor"
+    assert page.evaluate(script, [module, float("nan")]) == "its results differ from those of the processor"
+    page.close()
+
+
+def test_a_browser_that_computes_wrong_colors_is_told(modules_url, chromium):
+    page = chromium.new_page()
+    page.goto(modules_url)
+    script = """async ([module, error]) => {
+        const {Network} = await import(module);
+        const flat_check = {side: 4, colors: [[0.2, 0.4, 0.6]], outputs: [[0.2, 0.4, 0.6]], tolerance: 5e-4};
+        const network = Object.assign(Object.create(Network.prototype),
+            {manifest: {scale: 1, flat_check}, run: async (planes) => planes.map((value) => value + error)});
+        return network.check().then(() => "right", (caught) => caught.message);
+    }"""
+    module = f"{modules_url}/network.js"
+    assert page.evaluate(script, [module, 1e-4]) == "right"
+    assert page.evaluate(script, [module, 1e-3]).startswith("This browser computes wrong results")
+    page.close()
