@@ -15,6 +15,7 @@ from hfsr.registry import ARCHS
 
 __all__ = [
     "build",
+    "check_takes_rgb",
     "create_model",
     "default_task",
     "input_channels",
@@ -96,6 +97,16 @@ def input_channels(model: nn.Module) -> int:
     finally:
         model.train(was_training)
     return 3
+
+
+def check_takes_rgb(model: nn.Module) -> None:
+    """
+    Raises:
+        OptionsError: the network takes other images than RGB, and so cannot be converted.
+    """
+    if (channels := input_channels(model)) != 3:
+        name = type(model).__name__
+        raise OptionsError(f"this {name} takes {channels} channel(s); only networks of RGB are converted")
 
 
 def restorer_of_rgb(model: nn.Module) -> nn.Module:

@@ -45,6 +45,9 @@ def with_luma(rgb: Tensor, y: Tensor) -> Tensor:
     return add_to_luma(rgb, y - luma(rgb))
 
 
+_RGB = {"num_in_ch": 3, "num_out_ch": 3}
+
+
 class LumaRestorer(nn.Module):
     """Restores RGB by a network of one channel: it makes the luma, bicubic interpolation the chroma.
 
@@ -58,7 +61,7 @@ class LumaRestorer(nn.Module):
         super().__init__()
         self.network, self.scale = network, scale
         self.enlarge = Bicubic(scale) if scale > 1 else None
-        self.model_args: dict[str, Any] = {**vars(network).get("model_args", {}), "num_in_ch": 3}
+        self.model_args: dict[str, Any] = {**vars(network).get("model_args", {}), **_RGB}
         self.spec = spec
         if spec is not None:
             radius = spec.radius

@@ -80,6 +80,13 @@ def test_validation_and_test_measure_its_luma_as_basicsr_does(tmp_path, options,
     assert "Y is the network's own" in measured.report.protocol["channel"]
 
 
+def test_validation_in_tiles_is_that_of_the_whole_image(tmp_path, options):
+    training.train(options(GRAY, *COLOR), root=tmp_path)
+    (whole,) = testing.test(options(GRAY, *COLOR), root=tmp_path)
+    (tiled,) = testing.test(options(GRAY, *COLOR, "val:tile_size=16"), root=tmp_path)
+    assert tiled.report.psnr_y == pytest.approx(whole.report.psnr_y, abs=1e-4)
+
+
 def test_metrics_of_one_channel_are_basicsrs():
     bridge.import_basicsr()
     from basicsr.metrics import calculate_psnr, calculate_ssim
@@ -168,6 +175,17 @@ def test_what_does_not_fit_is_one_line(tmp_path, options, overrides, told):
     ):
         with pytest.raises(OptionsError, match=told):
             run()
+
+
+def test_it_is_published_and_says_what_it_takes(tmp_path, options, images, capsys):
+    folder = training.train(options(GRAY, *COLOR, "train:total_iter=1"), root=tmp_path)
+    assert main(["push", str(folder), "me/gray", "--dry-run", "--no-example", "--license", "mit"]) == 0
+    card = (folder / "hub" / "README.md").read_text()
+    assert "MATLAB's luma, of [0, 1], (B, 1, H, W) to (B, 1, H*2, W*2)" in card
+    for command in (["export"], ["quantize", "--calibration", str(images)]):
+        asked = [command[0], str(folder / "models" / "net_g_best"), str(tmp_path / "out.onnx"), *command[1:]]
+        assert main(asked) == 1
+        assert "only networks of RGB are converted" in capsys.readouterr().err
 
 
 def test_basicsrs_ecbsr_trains_on_luma(tmp_path, options):

@@ -17,7 +17,7 @@ from hfsr.archs import input_ranges
 from hfsr.checkpoints import ONNX_CONFIG, ONNX_KEYS, config_of
 from hfsr.checkpoints.files import replacing
 from hfsr.errors import MissingDependencyError, OptionsError, PlanError
-from hfsr.model_zoo import spec_of
+from hfsr.model_zoo import check_takes_rgb, spec_of
 
 __all__ = ["TOLERANCE", "export_onnx"]
 
@@ -57,6 +57,7 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
         raise OptionsError(f"'{path}' must end in .onnx")
     if input_ranges(model):
         raise OptionsError("a quantized model is not exported; export the original")
+    check_takes_rgb(model)
     _require("onnx", "onnxscript", "onnxruntime")
     config, spec = config_of(model), spec_of(model)
     if spec is not None and spec.tiling in _UNSUPPORTED:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from hfsr.archs import QuantisedConv2d, input_ranges, quantize_layers
 from hfsr.errors import MissingDependencyError, OptionsError
+from hfsr.model_zoo import check_takes_rgb
 
 from ..backends.openvino import load_openvino, preserve_root_logger, telemetry_disabled
 from ..program.dtype_lowering import lower
@@ -57,6 +58,7 @@ def quantize_model(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
     """
     if input_ranges(model):
         raise OptionsError("this model is quantized already; quantize the original")
+    check_takes_rgb(model)
     if not samples:
         raise OptionsError("no images for calibration; name a folder that contains some")
     ov, nncf = load_openvino(), _load_nncf()
