@@ -14,6 +14,8 @@ from hfsr.degradations import bicubic_down, bicubic_up
 from hfsr.errors import OptionsError
 from hfsr.evaluation import eight_bit_luma, network_input
 from hfsr.images import read_image
+from hfsr.inference.conversion.onnx_export import export_onnx
+from hfsr.inference.conversion.quantization import quantize_model
 from hfsr.metrics import psnr, ssim
 from hfsr.training import testing
 from hfsr.training.recipes.psnr import PsnrRecipe
@@ -177,15 +179,17 @@ def test_what_does_not_fit_is_one_line(tmp_path, options, overrides, told):
             run()
 
 
-def test_it_is_published_and_says_what_it_takes(tmp_path, options, images, capsys):
+def test_it_is_published_and_says_what_it_takes(tmp_path, options):
     folder = training.train(options(GRAY, *COLOR, "train:total_iter=1"), root=tmp_path)
     assert main(["push", str(folder), "me/gray", "--dry-run", "--no-example", "--license", "mit"]) == 0
     card = (folder / "hub" / "README.md").read_text()
     assert "MATLAB's luma, of [0, 1], (B, 1, H, W) to (B, 1, H*2, W*2)" in card
-    for command in (["export"], ["quantize", "--calibration", str(images)]):
-        asked = [command[0], str(folder / "models" / "net_g_best"), str(tmp_path / "out.onnx"), *command[1:]]
-        assert main(asked) == 1
-        assert "only networks of RGB are converted" in capsys.readouterr().err
+    network = gray_network()
+    for convert in (lambda: export_onnx(network, tmp_path / "out.onnx"), lambda: quantize_model(network, [])):
+        with pytest.raises(
+            OptionsError, match=r"MSRResNet takes 1 channel\(s\); only networks of RGB are conv"
+        ):
+            convert()
 
 
 def test_basicsrs_ecbsr_trains_on_luma(tmp_path, options):
