@@ -60,8 +60,8 @@ def test_a_container_trains_as_its_folder_does(container, gt_folder):
     )
     assert torch.equal(first["gt"], second["gt"])
     assert torch.equal(first["lq"], second["lq"])
-    with pytest.raises(OptionsError, match="measured must be files"):
-        PairedImageDataset(dataroot_gt=str(container), phase="val")
+    measured = PairedImageDataset(dataroot_gt=str(container), scale=2, phase="val").files
+    assert [file.name for file in measured] == ["00", "01", "02"]
 
 
 def test_a_container_pairs_with_a_folder_by_name(container, gt_folder):

@@ -80,6 +80,13 @@ def test_validation_and_test_measure_its_luma_as_basicsr_does(tmp_path, options,
     assert "Y is the network's own" in measured.report.protocol["channel"]
 
 
+def test_validation_in_tiles_is_that_of_the_whole_image(tmp_path, options):
+    training.train(options(GRAY, *COLOR), root=tmp_path)
+    (whole,) = testing.test(options(GRAY, *COLOR), root=tmp_path)
+    (tiled,) = testing.test(options(GRAY, *COLOR, "val:tile_size=16"), root=tmp_path)
+    assert tiled.report.psnr_y == pytest.approx(whole.report.psnr_y, abs=1e-4)
+
+
 def test_metrics_of_one_channel_are_basicsrs():
     bridge.import_basicsr()
     from basicsr.metrics import calculate_psnr, calculate_ssim
