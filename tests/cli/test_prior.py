@@ -146,7 +146,6 @@ BAD = {
     "brush": (["inpaint", "a.png", "--brush", "50,0,20,5"], "brush 50,0,20,5"),
     "resolution": (["sr", "a.png", "--discriminator", "D256.safetensors"], "discriminator of 256"),
     "restorer": (["sr", "a.png", "--generator", "hfsr-x2"], "is not a BigGAN generator"),
-    "clash": (["sr", "a.png", "folder/a.png"], "would both become 'results/a_sr.png'"),
     "own": (["sr", "a.png", "-o", "a.png"], "overwrite an input"),
     "alpha": (
         ["inpaint", "clear.png", "--brush", "1,1,9,9", "--paste-back", "-o", "x.jpg"],

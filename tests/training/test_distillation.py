@@ -93,7 +93,7 @@ def test_nothing_of_the_teacher_is_saved(tmp_path, options, teacher):
             ["train:distill_opt:output_opt={type: L2Loss}"],
             r"train.distill_opt.output_opt.type: no loss named 'L2Loss'",
         ),
-        (["train:distill_opt:lairs={}"], "train.distill_opt.lairs: unknown word; did you mean 'layers'"),
+        (["train:distill_opt:lairs={}"], "train.distill_opt.lairs: unknown key; did you mean 'layers'"),
         (
             ["model_type=PyramidModel", "network_g={type: LapSRN}"],
             "distill_opt: PyramidModel does not use it",

@@ -11,6 +11,7 @@ import torch
 from hfsr import training
 from hfsr.checkpoints import load_checkpoint, read_model_folder, read_state_dict
 from hfsr.errors import CheckpointError, HfsrError, OptionsError
+from hfsr.inference.runtime.precision import is_native_bf16
 from hfsr.training.engine import Engine
 
 
@@ -216,7 +217,8 @@ def test_mixed_precision_and_channels_last(tmp_path, options):
     rows = curve(folder)
     plain = curve(training.train(options("name=plain"), root=tmp_path))
     assert float(rows[1]["l_pix"]) == pytest.approx(float(plain[1]["l_pix"]), rel=0.05)
-    assert rows[1]["l_pix"] != plain[1]["l_pix"]
+    if is_native_bf16(torch.device("cpu")):  # elsewhere training stays in fp32
+        assert rows[1]["l_pix"] != plain[1]["l_pix"]
 
 
 def test_images_are_saved_when_asked_for(tmp_path, options):

@@ -145,7 +145,10 @@ class TestUpscaling:
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        ([GRAY], r"datasets.train.color: MSRResNet takes images of one channel; write color: y, which gives"),
+        (
+            [GRAY],
+            r"datasets.train.color: MSRResNet takes images of one channel; write color: y, which provides",
+        ),
         ([GRAY, COLOR[0]], r"datasets.val.color: MSRResNet takes images of one channel; write color: y"),
         ([COLOR[0]], r"datasets.train.color: y gives images of one channel, EDSR takes 3"),
         (
