@@ -84,6 +84,7 @@ def _native(name: str, path: Path, side: int, threads: int) -> dict[str, Callabl
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     model, x = hfsr.from_pretrained(name), torch.full((1, 3, side, side), 0.5)
+    inputs = {session.get_inputs()[0].name: x.numpy()}
 
     def timed(run: Callable[[], object]) -> float:
         started = time.perf_counter()
@@ -92,7 +93,7 @@ def _native(name: str, path: Path, side: int, threads: int) -> dict[str, Callabl
         return time.perf_counter() - started
 
     return {
-        f"onnxruntime, {threads} thread(s)": lambda: timed(lambda: session.run(None, {"lq": x.numpy()})),
+        f"onnxruntime, {threads} thread(s)": lambda: timed(lambda: session.run(None, inputs)),
         f"torch, {threads} thread(s)": lambda: timed(lambda: model(x)),
     }
 

@@ -28,7 +28,7 @@ def trained(preset: str, *, in_half: bool = True) -> torch.nn.Module:
 
 def run(path, x):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(["sr"], {"lq": x.numpy()})[0]
+    return session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
 
 
 def test_a_local_network_runs_in_tiles_with_its_halo_and_not_with_less(tmp_path):
