@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hfsr.archs import ArchSpec
+from hfsr.archs import ArchSpec, Evidence
 from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
 from hfsr.model_zoo import build, create_model, presets
 from hfsr.registry import ARCHS
@@ -242,8 +242,11 @@ def test_tensors_tell_the_network(preset: str, scale: int) -> None:
     model = create_model(preset, scale=scale)
     spec, arguments, renamed = identify(model.state_dict())
     assert spec is presets()[preset]
-    recorded, told = (json.loads(json.dumps(args)) for args in (model.model_args, arguments))
-    assert {name: recorded[name] for name in told} == told
+    readings = [reading.arguments for reading in spec.readings(model.state_dict(), arguments, Evidence())]
+    assert arguments == {**arguments, **readings[0]}
+    recorded = json.loads(json.dumps(model.model_args))
+    found = [json.loads(json.dumps({**arguments, **reading})) for reading in readings]
+    assert any({name: recorded[name] for name in told} == told for told in found)
     assert renamed.keys() == model.state_dict().keys()
 
 

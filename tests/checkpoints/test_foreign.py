@@ -332,7 +332,7 @@ def test_the_tensors_of_a_registered_network_in_a_run_of_another_package(tmp_pat
 
 @pytest.mark.parametrize(
     ("family", "kind", "told"),
-    [("Compact", "local", "pieces of 24 px"), ("SwinIR", "windowed", "an approximation")],
+    [("Compact", "local", "tiles of 24 px"), ("SwinIR", "windowed", "an approximation")],
 )
 def test_info_and_doctor(family: str, kind: str, told: str, saved, capsys) -> None:
     path = str(saved(family))

@@ -170,7 +170,7 @@ def test_one_failure_stops_nothing_and_sets_the_exit_code(model, photo, capsys):
     assert sorted(os.listdir("results")) == ["a_x2.png", "c_x2.png"]
     assert len(out.splitlines()) == 2
     assert [line.split(": ")[1][:14] for line in err.splitlines()] == [
-        "'b.png' is no ",
+        "'b.png' is not",
         "no images in '",
         "2 of 4 inputs ",
     ]

@@ -197,7 +197,7 @@ def test_the_command_uploads_it(hub: HubServer, publisher: Client, model: str, c
         outcome = publisher.run(PUSH, root=ROOT, cache=str(cache), words=[*words, "--dry-run"])
     assert outcome.result == 0, outcome.stderr
     assert calls == []
-    assert "nothing was uploaded; without --dry-run this goes to org/still" in outcome.stdout
+    assert "nothing was uploaded; without --dry-run, this folder goes to org/still" in outcome.stdout
     outcome = publisher.run(PUSH, root=ROOT, cache=str(cache), words=words)
     assert outcome.result == 0, outcome.stderr
     assert outcome.stdout.endswith(f"{hub.url}/spaces/org/still\n")
@@ -215,7 +215,7 @@ def test_the_command_uploads_it(hub: HubServer, publisher: Client, model: str, c
         (["org/still", "--static", "--hardware", "t4-small"], "has no hardware"),
         (["org/still", "--runtime", "runtime.tgz"], "--runtime is for a static Space; add --static"),
         (["org/still"], "a Space needs a model to offer; name one with --model, or add --static"),
-        (["still", "--static"], "is no id on the Hub"),
+        (["still", "--static"], "is not an id on the Hub"),
         (
             ["org/still", "--static", "--runtime", "runtime.tgz", "--model", "missing.pth"],
             "no checkpoint file 'missing.pth'",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -225,7 +227,8 @@ def test_gradients_are_clipped_as_there(tmp_path, options, monkeypatch):
 
 
 def test_what_has_no_effect_is_said(tmp_path, options, caplog):
-    training.train(options("val:grids=true", "val:use_image=false", "train:total_iter=1"), root=tmp_path)
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        training.train(options("val:grids=true", "val:use_image=false", "train:total_iter=1"), root=tmp_path)
     (told,) = (r.getMessage() for r in caplog.records if "without effect" in r.getMessage())
     assert told.endswith(
         "val.grids (images are restored whole), val.use_image (metrics are measured on images of 8 bit)"

@@ -50,7 +50,7 @@ def test_a_stated_window_is_tried_though_it_is_no_power_of_two():
 
 def test_a_network_that_runs_at_no_size_says_why():
     with pytest.raises(
-        HfsrError, match=r"Windows does not restore whole images, .* \(shape '\[1, 3\]' is inva"
+        HfsrError, match=r"Windows does not restore whole images with .* \(shape '\[1, 3\]' is inva"
     ):
         find_size_multiple(Windows(10**6))
 
