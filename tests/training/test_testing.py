@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 import torch
@@ -174,6 +175,7 @@ class TestWithoutGroundTruth:
             testing.test(options(f"datasets:val={self.section(lone)}"), root=tmp_path)
 
     def test_training_writes_its_images_and_measures_nothing(self, tmp_path, options, lone, caplog):
+        caplog.set_level(logging.INFO, logger="hfsr")
         chosen = options(f"datasets:val={self.section(lone)}", "val:save_img=true", "train:total_iter=3")
         folder = training.train(chosen, root=tmp_path)
         names = sorted(path.name for path in (folder / "visualization").rglob("*.png"))
