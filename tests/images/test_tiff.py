@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -110,3 +111,16 @@ def test_past_the_format_s_four_gibibytes(rng, monkeypatch):
     monkeypatch.setattr(tiff_writer, "_STRIP", 100)
     with pytest.raises(ImageError, match=r"at most 4 GiB.*choose .png"):
         encode(rng.integers(0, 65536, (40, 40, 3), np.uint16))
+
+
+def test_tiles_larger_than_the_limit_are_refused(tmp_path):
+    """A decoder allocates whole tiles: a file of some bytes could ask for gigabytes."""
+    path = tmp_path / "t.tif"
+    Image.new("RGB", (64, 48)).save(path, compression="tiff_adobe_deflate", tiffinfo={322: 64, 323: 48})
+    data = bytearray(path.read_bytes())
+    for tag in (322, 323):
+        at = next(data.find(entry) for kind in (3, 4) if (entry := struct.pack("<HHI", tag, kind, 1)) in data)
+        data[at : at + 12] = struct.pack("<HHII", tag, 4, 1, 1 << 16)
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"has tiles of 4,294,967,296 px, over the limit of .*--max-pixels"):
+        read_image(path)

@@ -22,7 +22,7 @@ from hfsr.images.decoding.extra_codecs import is_heic, open_heic
 from hfsr.images.decoding.high_bit_depth import TIFF_LAYOUTS
 from hfsr.images.decoding.jxl_header import JxlHeader, read_jxl_header
 from hfsr.images.decoding.png_chunks import PngChunks, read_png_chunks
-from hfsr.images.decoding.tiff_layout import TiffLayout, read_tiff_layout
+from hfsr.images.decoding.tiff_layout import TILE_HEIGHT, TILE_WIDTH, TiffLayout, read_tiff_layout
 from hfsr.images.decoding.tiff_samples import check_own_decoding, needs_own_decoding
 from hfsr.images.formats import FORMATS
 
@@ -152,6 +152,14 @@ def check_size(path: EncodedImage, source: OpenedImage, max_pixels: int) -> None
             f"'{path}' has {image.width}x{image.height} = {pixels:,} px, over the limit of {max_pixels:,}; "
             "raise the limit (--max-pixels) if you trust the file"
         )
+    if source.tiff is not None:
+        # The decoder allocates a whole tile, however small the image is.
+        tile = source.tiff.value(TILE_WIDTH, 0) * source.tiff.value(TILE_HEIGHT, 0)
+        if tile > max_pixels:
+            raise ImageError(
+                f"'{path}' has tiles of {tile:,} px, over the limit of {max_pixels:,}; raise the limit "
+                "(--max-pixels) if you trust the file"
+            )
     if source.jxl is not None and source.jxl.is_animation:
         raise ImageError(f"'{path}' is an animation, which is not supported; extract the frames first")
     count = source.pages
