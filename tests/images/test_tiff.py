@@ -14,6 +14,8 @@ from hfsr.images import read_image
 from hfsr.images.encoding import tiff_writer
 from hfsr.images.encoding.tiff_writer import TiffWriter
 
+from . import tiff_files
+
 
 def encode(samples: np.ndarray, *, band: int = 7, **options) -> bytes:
     height, width, channels = samples.shape
@@ -115,12 +117,11 @@ def test_past_the_format_s_four_gibibytes(rng, monkeypatch):
 
 def test_tiles_larger_than_the_limit_are_refused(tmp_path):
     """A decoder allocates whole tiles: a file of some bytes could ask for gigabytes."""
-    path = tmp_path / "t.tif"
-    Image.new("RGB", (64, 48)).save(path, compression="tiff_adobe_deflate", tiffinfo={322: 64, 323: 48})
-    data = bytearray(path.read_bytes())
+    data = bytearray(tiff_files.encode(np.zeros((48, 64, 3), np.uint8), 8, tile=(16, 16)))
     for tag in (322, 323):
         at = next(data.find(entry) for kind in (3, 4) if (entry := struct.pack("<HHI", tag, kind, 1)) in data)
         data[at : at + 12] = struct.pack("<HHII", tag, 4, 1, 1 << 16)
+    path = tmp_path / "t.tif"
     path.write_bytes(data)
     with pytest.raises(ImageError, match=r"has tiles of 4,294,967,296 px, over the limit of .*--max-pixels"):
         read_image(path)
