@@ -152,23 +152,21 @@ def check_restorer(model: nn.Module) -> None:
 def input_channels(model: nn.Module) -> int:
     """Returns the channels of the images that a network takes: 3 for RGB, 1 for luma, or another number.
 
-    Networks that always compute luma alone (VDSR, FSRCNN) take RGB.
+    Some networks that compute luma alone take RGB all the same: VDSR, FSRCNN, PyramidAttentionNet.
     """
-    if has_one_channel(model):
-        return 1
-    stated = vars(model).get("model_args", {}).get("num_in_ch", 3)
+    stated = int(vars(model).get("model_args", {}).get("num_in_ch", 3))
     if stated == 3:
         return 3
     parameter = next(model.parameters())
     was_training = model.training
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, 8, 8, device=parameter.device, dtype=parameter.dtype))
+            model.eval()(torch.zeros(1, stated, 8, 8, device=parameter.device, dtype=parameter.dtype))
     except RuntimeError:  # as torch says that a convolution expects other channels
-        return int(stated)
+        return 3
     finally:
         model.train(was_training)
-    return 3
+    return stated
 
 
 def build(arch: str, /, **arguments: Any) -> nn.Module:

@@ -29,6 +29,13 @@ def test_counts(preset: str, parameters: int, giga: float) -> None:
     assert facts.multiply_adds / 1e9 == pytest.approx(giga, abs=0.01)
 
 
+@pytest.mark.parametrize("preset", ["msrresnet_tiny", "panet_tiny"])  # the first takes luma, the other RGB
+def test_networks_of_one_channel_are_counted(preset: str) -> None:
+    one = {"num_in_ch": 1} if preset == "panet_tiny" else {"num_in_ch": 1, "num_out_ch": 1}
+    gray, color = (inspect_model(create_model(preset, **told)).multiply_adds for told in (one, {}))
+    assert 0 < gray < color
+
+
 def test_facts_are_the_specs() -> None:
     facts = inspect_model(create_model("edsr_tiny"), task="denoising")
     assert (facts.architecture, facts.scale, facts.tiling, facts.task) == ("EDSR", 2, "local", "denoising")

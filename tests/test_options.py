@@ -16,7 +16,7 @@ from hfsr.errors import OptionsError
 from hfsr.options import find_option_file, read_options
 from hfsr.options.schema import schema_text
 from hfsr.registry import ARCHS
-from hfsr.training.setup import build_network
+from hfsr.training.setup import build_network, check_channels
 
 from .training.conftest import tiny_options, write_images
 
@@ -35,6 +35,7 @@ class TestShipped:
         assert options.name == file.stem
         with torch.device("meta"):
             network = build_network(options)
+            check_channels(options, network)
         assert network.scale == options.scale
 
     def test_opens_with_what_a_reader_needs(self, file):

@@ -131,6 +131,11 @@ class TestUpscaling:
         )
         assert read_image(tmp_path / "out.png").pixels.shape == (72, 80, 3)
 
+    def test_networks_that_take_rgb_whatever_they_compute_are_left_alone(self):
+        attentive = create_model("PyramidAttentionNet", num_in_ch=1, num_feat=4, num_block=2)
+        for network in (create_model("espcn_tiny"), create_model("edsr_tiny"), attentive):
+            assert model_zoo.input_channels(network) == 3
+
     def test_another_number_of_channels_is_one_line(self):
         network = create_model("MSRResNet", num_in_ch=4, num_out_ch=4, num_feat=4, num_block=1, upscale=2)
         with pytest.raises(OptionsError, match="MSRResNet network from 4 to 4 channels; hfsr runs RGB"):
