@@ -25,7 +25,7 @@ from .evidence import CONFIG_NAME, named_scale
 from .files import first_line
 from .identity import Claim, claim, load_weights, settle_scale
 from .model_args import check_model_args
-from .restoration_check import can_be_checked, flat_error, is_better, is_unfit, restoration_error
+from .restoration_check import UNFIT, WORSE, can_be_checked, flat_error, is_better, restoration_error
 
 __all__ = ["build_network", "check_config", "network_of"]
 
@@ -232,8 +232,7 @@ def _choose(
         other_error = restoration_error(other)
         if is_better(other_error, best, candidate.margin):
             chosen, best, fitting = candidate, other_error, other
-    flat = flat_error(fitting)
-    if is_unfit(flat, best):
+    if best > WORSE and (flat := flat_error(fitting)) > UNFIT:  # else one pass through the network suffices
         _warn(f"{source}: {_unfit(flat, chosen, candidates)}")
     if chosen is first:
         return model, _told(first)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from hfsr import model_zoo
 
-__all__ = ["can_be_checked", "flat_error", "is_better", "is_unfit", "restoration_error"]
+__all__ = ["UNFIT", "WORSE", "can_be_checked", "flat_error", "is_better", "restoration_error"]
 
 UNFIT = 0.008
 """Error of flat images above which weights may be unfit. Bundled and released models reach a third of it."""
@@ -119,11 +119,6 @@ def is_better(error: float, other: float, margin: float) -> bool:
         margin: share of the other error that it must be below.
     """
     return error < min(IMPLAUSIBLE, margin * other)
-
-
-def is_unfit(flat: float, restoration: float) -> bool:
-    """Returns True if no reading explains the weights: flat images change and others are restored badly."""
-    return flat > UNFIT and restoration > WORSE
 
 
 def _multiple(model: nn.Module) -> int:
