@@ -22,17 +22,19 @@ def replacing(
     error: type[HfsrError] = HfsrError,
     also: tuple[type[Exception], ...] = (),
     advice: str = "check permissions and free space",
+    sync: bool = True,
 ) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which replaces `path` if the block ends without an exception.
 
-    The temporary file is flushed to the disk before it is renamed, and removed if the block fails; a file
-    that was at `path` before then stays as it was.
+    The temporary file is removed if the block fails; a file that was at `path` before then stays as it was.
 
     Args:
         path: the file to write; its folder must exist.
         error: type of the exception raised if the file cannot be written.
         also: exceptions other than OSError by which a library reports a failed write.
         advice: end of the error message.
+        sync: flushes the file to the disk before it is renamed, so that it survives a power cut. Takes
+            milliseconds, which is too much for one of thousands of small images.
 
     Raises:
         HfsrError: of type `error`, if the file cannot be written.
@@ -46,17 +48,19 @@ def replacing(
         mode = partial.stat().st_mode  # from the umask; safetensors removes the read permission of others
         yield partial
         partial.chmod(mode)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())  # without it a power cut could leave the new name without the new content
+        if sync:
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())  # else a power cut could leave the new name without the new content
         os.replace(partial, path)
-        _sync_folder(path.parent)
+        if sync:
+            _sync_folder(path.parent)
     except HfsrError:
         raise  # among them HubError, which is an OSError too
     except Exception as caught:
         if not isinstance(caught, (OSError, *also)):
             raise
         reason = getattr(caught, "strerror", None) or " ".join(str(caught).split()) or type(caught).__name__
-        raise error(f"cannot write '{path}' ({reason[:200]}); {advice}") from caught
+        raise error(f"'{path}' cannot be written ({reason[:200]}); {advice}") from caught
     finally:
         partial.unlink(missing_ok=True)
 

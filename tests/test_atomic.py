@@ -48,9 +48,11 @@ def test_the_old_file_stays_if_the_block_fails(tmp_path: Path, stop: BaseExcepti
 
 
 def test_a_failed_write_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"cannot write '.*a\.bin' \(No such file or directory\); make"):
+    with pytest.raises(
+        CheckpointError, match=r"'.*a\.bin' cannot be written \(No such file or directory\); make"
+    ):
         write_half(tmp_path / "no" / "a.bin", ValueError("is not reached"))
-    with pytest.raises(CheckpointError, match=r"cannot write '.*a\.bin' \(disk full\); make room$"):
+    with pytest.raises(CheckpointError, match=r"'.*a\.bin' cannot be written \(disk full\); make room$"):
         write_half(tmp_path / "a.bin", RuntimeError("disk\nfull"))
     assert list(tmp_path.iterdir()) == []
 

@@ -35,7 +35,7 @@ from ._evidence import ARGUMENT, Evidence, Reading, SavedBy, stated_arguments
 from ._luma import LumaRestorer, has_one_channel, luma, with_luma
 from ._padding import pad_to_multiple, padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
-from ._quantized import QuantisedConv2d, input_ranges, quantize_layers
+from ._quantized import QuantizedConv2d, input_ranges, quantize_layers
 from ._resize import Bicubic, Enlargement
 from ._spec import ArchSpec, records_arguments
 
@@ -48,7 +48,7 @@ __all__ = [
     "Evidence",
     "LumaRestorer",
     "PositionalEnlargement",
-    "QuantisedConv2d",
+    "QuantizedConv2d",
     "Reading",
     "SavedBy",
     "a2n",

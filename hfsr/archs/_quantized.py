@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from hfsr.errors import OptionsError
 
-__all__ = ["QuantisedConv2d", "input_ranges", "quantize_layers"]
+__all__ = ["QuantizedConv2d", "input_ranges", "quantize_layers"]
 
 
-class QuantisedConv2d(nn.Module):
+class QuantizedConv2d(nn.Module):
     """Convolution with an input of 256 levels and weights of 255 levels.
 
     Args:
@@ -60,7 +60,7 @@ class QuantisedConv2d(nn.Module):
 
 
 def quantize_layers(model: nn.Module, ranges: Mapping[str, Sequence[float]]) -> None:
-    """Replaces each named convolution by a `QuantisedConv2d` whose weights are still to be loaded.
+    """Replaces each named convolution by a `QuantizedConv2d` whose weights are still to be loaded.
 
     Args:
         model: changed in place.
@@ -81,7 +81,7 @@ def quantize_layers(model: nn.Module, ranges: Mapping[str, Sequence[float]]) -> 
                 f"quantized layer '{name}' with scale {scale:g} and zero point {zero_point} is not possible; "
                 "it must be a convolution with a scale above 0 and a zero point of 0 to 255"
             )
-        setattr(model.get_submodule(parent), attribute, QuantisedConv2d(conv, scale, zero_point))
+        setattr(model.get_submodule(parent), attribute, QuantizedConv2d(conv, scale, zero_point))
 
 
 def input_ranges(model: nn.Module) -> dict[str, list[float]]:
@@ -89,5 +89,5 @@ def input_ranges(model: nn.Module) -> dict[str, list[float]]:
     return {
         name: [module.scale, module.zero_point]
         for name, module in model.named_modules()
-        if isinstance(module, QuantisedConv2d)
+        if isinstance(module, QuantizedConv2d)
     }

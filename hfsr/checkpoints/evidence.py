@@ -50,7 +50,7 @@ def scales_in_name(name: str) -> set[int]:
 def named_scale(allowed: Iterable[int], names: Iterable[str]) -> int | None:
     """Returns the allowed scale in the first name with any; None if it has several, or no name has any."""
     for name in names:
-        told = scales_in_name(name) & set(allowed)
-        if told:
-            return told.pop() if len(told) == 1 else None
+        named = scales_in_name(name) & set(allowed)
+        if named:
+            return named.pop() if len(named) == 1 else None
     return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hfsr import atomic
+from hfsr.atomic import replacing
 from hfsr.errors import CheckpointError, some_of
 
 from .containers import open_containers, own_keys
@@ -30,7 +29,6 @@ __all__ = [
     "parse_config",
     "read_state_dict",
     "read_weight_map",
-    "replacing",
     "write_safetensors",
 ]
 
@@ -247,7 +245,7 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path, *, config: Mapp
         key: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for key, tensor in tensors.items()
     }
-    with replacing(path) as partial:
+    with replacing(path, error=CheckpointError, also=(SafetensorError,)) as partial:
         save_file(copies, partial, metadata={"format": "pt", _CONFIG_KEY: json.dumps(config)})
         _sort_metadata(partial)
 
@@ -262,17 +260,6 @@ def _sort_metadata(path: Path) -> None:
         if len(text) <= size:  # the same text in another order; spaces fill the padding of the library
             file.seek(8)
             file.write(text.ljust(size))
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which replaces `path` if the block ends without an exception.
-
-    Raises:
-        CheckpointError: the file cannot be written.
-    """
-    with atomic.replacing(path, error=CheckpointError, also=(SafetensorError,)) as partial:
-        yield partial
 
 
 def first_line(error: Exception) -> str:

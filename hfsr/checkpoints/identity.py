@@ -166,10 +166,10 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], *, source: 
     }
     if not any(problems.values()):
         problems["values that are not finite floats"] = [k for k in own if not _is_usable(given[k], own[k])]
-    told = [f"{what} {some_of(keys)}" for what, keys in problems.items() if keys]
-    if told:
+    found = [f"{what} {some_of(keys)}" for what, keys in problems.items() if keys]
+    if found:
         raise CheckpointError(
-            f"{source} does not fit this {type(model).__name__}: {'; '.join(told)}; "
+            f"{source} does not fit this {type(model).__name__}: {'; '.join(found)}; "
             "check the network, its arguments and the scale"
         )
     model.load_state_dict(given, strict=True)

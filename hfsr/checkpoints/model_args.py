@@ -35,7 +35,7 @@ def check_model_args(
         if name not in parameters:
             raise OptionsError(f"{source}: {spec.name} has no argument '{name}'{suggest(name, parameters)}")
         if not _is_a(value, hints.get(name, Any)):
-            wanted = _in_words(hints[name])
+            wanted = _describe_type(hints[name])
             raise OptionsError(f"{source}: {name}={value!r} is of the wrong type: {spec.name} takes {wanted}")
         if name in fixed and _plain(fixed[name]) != _plain(value):
             raise OptionsError(
@@ -63,7 +63,7 @@ def _is_a(value: Any, hint: Any) -> bool:
     return isinstance(hint, type) and isinstance(value, hint)
 
 
-def _in_words(hint: Any) -> str:
+def _describe_type(hint: Any) -> str:
     names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))

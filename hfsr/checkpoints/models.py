@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from hfsr import __version__, model_zoo
 from hfsr.archs import Evidence, input_ranges, quantize_layers
 from hfsr.argument_checks import check_mapping, check_path, check_positive
+from hfsr.atomic import replacing
 from hfsr.errors import CheckpointError, HfsrError, OptionsError, some_of
 from hfsr.registry import ARCHS
 
 from .evidence import CONFIG_NAME, evidence_of_file
-from .files import first_line, parse_config, read_state_dict, replacing, write_safetensors
+from .files import first_line, parse_config, read_state_dict, write_safetensors
 from .foreign import FOREIGN, ForeignNetwork, family_of_config, load_foreign
 from .identity import UnclaimedError, claim, load_weights
 from .model_args import check_model_args
@@ -285,7 +286,7 @@ def save_pth(model: nn.Module, path: str | Path) -> None:
     Raises:
         CheckpointError: the file cannot be written.
     """
-    with replacing(Path(path)) as partial:
+    with replacing(path, error=CheckpointError, also=(RuntimeError,)) as partial:
         torch.save({"params": model.state_dict()}, partial)
 
 
@@ -302,7 +303,7 @@ def write_model_folder(model: nn.Module, folder: str | Path, *, task: str | None
     except OSError as error:
         raise CheckpointError(f"cannot create the folder '{folder}': {first_line(error)}") from error
     write_safetensors(tensors, folder / WEIGHTS_NAME, config=config)
-    with replacing(folder / CONFIG_NAME) as partial:
+    with replacing(folder / CONFIG_NAME, error=CheckpointError) as partial:
         partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

@@ -151,9 +151,9 @@ def _configured(
         rule = writer[1]
         return rule.arguments(evidence.config), f"the {CONFIG_NAME} that {rule.library} wrote"
     known = inspect.signature(spec.cls).parameters
-    words = {"scale": "upscale"} if "upscale" in known else {}
-    told = {words.get(word, word): value for word, value in evidence.config.items()}
-    return {word: value for word, value in told.items() if word in known}, f"the {CONFIG_NAME} beside it"
+    renames = {"scale": "upscale"} if "upscale" in known else {}
+    config = {renames.get(name, name): value for name, value in evidence.config.items()}
+    return {name: value for name, value in config.items() if name in known}, f"the {CONFIG_NAME} beside it"
 
 
 def _scale_of_writer(spec: ArchSpec, evidence: Evidence, scale: float | None) -> float | None:
@@ -224,7 +224,7 @@ def _choose(
     first = candidates[0]
     model = build(first)
     if not can_be_checked(model, task):
-        return model, _told(first)
+        return model, _with_values(first)
     error = restoration_error(model)
     chosen, best, fitting = first, error, model
     for candidate in candidates[1:]:
@@ -235,14 +235,14 @@ def _choose(
     if best > WORSE and (flat := flat_error(fitting)) > UNFIT:  # else one pass through the network suffices
         _warn(f"{source}: {_unfit(flat, chosen, candidates)}")
     if chosen is first:
-        return model, _told(first)
+        return model, _with_values(first)
     checked = f"test images are restored with it (error {best:.3f} of bicubic's, {error:.3f} otherwise)"
     changed = {name for name in chosen.reasons if chosen.arguments[name] != first.arguments.get(name)}
     reasons = {name: checked if name in changed else first.reasons[name] for name in chosen.reasons}
-    return fitting, _told(_Candidate(chosen.arguments, reasons))
+    return fitting, _with_values(_Candidate(chosen.arguments, reasons))
 
 
-def _told(candidate: _Candidate) -> Reasons:
+def _with_values(candidate: _Candidate) -> Reasons:
     return {
         name: f"{_value(candidate.arguments[name])}: {reason}" for name, reason in candidate.reasons.items()
     }

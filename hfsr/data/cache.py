@@ -41,10 +41,10 @@ class ImageCache:
     limit: int
     """Maximum size of all packs together in bytes."""
 
-    def key(self, sources: Sequence[Path], words: dict[str, Any]) -> str:
+    def key(self, sources: Sequence[Path], settings: dict[str, Any]) -> str:
         """Returns a name for a set, from its files (path, size, time) and from their processing."""
         facts = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in sources]
-        return hashlib.sha256(json.dumps([facts, words], sort_keys=True).encode()).hexdigest()[:24]
+        return hashlib.sha256(json.dumps([facts, settings], sort_keys=True).encode()).hexdigest()[:24]
 
     def load(self, key: str, count: int) -> Pairs | None:
         """Returns the pairs of a set, memory-mapped, or None if the cache does not have them."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import DataError
-from hfsr.images import replacing
+from hfsr.images import open_new
 
 __all__ = ["Pack", "PackWriter", "writing_pack"]
 
@@ -121,7 +121,7 @@ def writing_pack(path: Path, made: Mapping[str, Any]) -> Iterator[PackWriter]:
     Raises:
         ImageError: if the pack cannot be written.
     """
-    with replacing(path) as file:
+    with open_new(path) as file:
         writer = PackWriter(file)
         yield writer
         writer.finish(made)

@@ -7,7 +7,7 @@ package registers the steps.
 from .base import Chain, Seeded, Step, build_chain, seed_of
 from .blur import GaussianBlur, KernelBlur, UnsharpMask
 from .compression import Jpeg, jpeg
-from .describe import in_words
+from .describe import describe_degradation
 from .kernels import blurred, gaussian_kernel, read_kernels, sinc_kernel
 from .mosaic import Mosaic
 from .noise import ChromaNoise, GaussianNoise, PoissonNoise, gaussian_noise, poisson_noise
@@ -40,9 +40,9 @@ __all__ = [
     "blurred",
     "build_chain",
     "cubic_taps",
+    "describe_degradation",
     "gaussian_kernel",
     "gaussian_noise",
-    "in_words",
     "jpeg",
     "kernel_centers",
     "kernel_down",

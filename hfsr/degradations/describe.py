@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["in_words"]
+__all__ = ["describe_degradation"]
 
 
-def in_words(protocol: Mapping[str, Any]) -> str:
+def describe_degradation(protocol: Mapping[str, Any]) -> str:
     """Describes a protocol's degradation: "Gaussian noise of sigma 25 (clamped and rounded to 8 bit)".
 
     Args:

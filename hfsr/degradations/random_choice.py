@@ -62,12 +62,13 @@ class RandomChoice(Step):
         return self.chains[int(rng.choice(len(self.chains), p=self.prob))](pixels, rng)
 
     def protocol(self) -> Words:
-        from .describe import in_words
+        from .describe import describe_degradation
 
         chains = zip(self.prob.tolist(), self.chains, strict=True)
         return {
             "random_choice": " / ".join(
-                f"{100 * share:.3g} %: {in_words(chain.protocol()) or 'unchanged'}" for share, chain in chains
+                f"{100 * share:.3g} %: {describe_degradation(chain.protocol()) or 'unchanged'}"
+                for share, chain in chains
             )
         }
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hfsr.degradations import Bicubic, Seeded, bicubic_up, in_words, modcrop
+from hfsr.degradations import Bicubic, Seeded, bicubic_up, describe_degradation, modcrop
 from hfsr.images import eight_bit, from_rgb_float, read_image
 
 from .benchmark import Restore
@@ -69,7 +69,7 @@ def make_example_image(
     file = io.BytesIO()
     Image.fromarray(strip).save(file, "WEBP", lossless=True, method=6)
     unchanged = is_lq or degradation is None
-    first = "the image as it was given" if unchanged else f"with {in_words(degrade.protocol())}"
+    first = "the image as it was given" if unchanged else f"with {describe_degradation(degrade.protocol())}"
     first = f"enlarged {scale:g} times by bicubic" if scale > 1 else first
     parts = ["this model", *([] if is_lq else ["the original"])]
     return file.getvalue(), f"From left to right, px by px: {first}, {', '.join(parts)}"

@@ -2,7 +2,7 @@
 
 from hfsr.images.alpha_bleed import underlaid
 from hfsr.images.encoding.fitting import fitted
-from hfsr.images.encoding.target_file import replacing
+from hfsr.images.encoding.target_file import open_new
 from hfsr.images.encoding.writing import (
     check_target,
     image_to_pil,
@@ -39,11 +39,11 @@ __all__ = [
     "levels",
     "list_images",
     "open_image",
+    "open_new",
     "open_rows",
     "output_format",
     "quantize",
     "read_image",
-    "replacing",
     "result_suffix",
     "takes_rows",
     "to_rgb_float",

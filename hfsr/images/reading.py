@@ -238,9 +238,9 @@ def _color(source: OpenedImage, icc: bytes | None) -> tuple[tuple[bytes, bytes],
     if source.png is not None:
         return color_chunks(source.png.color, has_profile=icc is not None)
     info, found = source.image.info, {}
-    told = source.jxl if source.avif is None else source.avif
-    if told is not None and told.color is not None and icc is None:
-        found[b"cICP"] = told.color
+    container = source.jxl if source.avif is None else source.avif
+    if container is not None and container.color is not None and icc is None:
+        found[b"cICP"] = container.color
     if isinstance(gamma := info.get("gamma"), (int, float)) and 0 < gamma < 1000:
         found[b"gAMA"] = struct.pack(">I", round(gamma * 100_000))
     points = info.get("chromaticity")
@@ -276,19 +276,19 @@ def _assemble(
 ) -> LoadedImage:
     """Rotates the pixels upright and adds the metadata of the image."""
     image = source.image
-    told = read_metadata(source)
+    metadata = read_metadata(source)
     return LoadedImage(
-        pixels=turned(pixels, told.orientation),
-        alpha=None if alpha is None else turned(alpha, told.orientation),
+        pixels=turned(pixels, metadata.orientation),
+        alpha=None if alpha is None else turned(alpha, metadata.orientation),
         icc=icc,
-        exif=told.exif,
-        xmp=told.xmp,
-        iptc=told.iptc,
-        dpi=told.dpi,
+        exif=metadata.exif,
+        xmp=metadata.xmp,
+        iptc=metadata.iptc,
+        dpi=metadata.dpi,
         color=_color(source, icc),
         texts=() if source.png is None else tuple(source.png.texts),
         format="JPEG" if image.format == "MPO" else image.format or "",
-        notes=(*notes, *notes_of_source(source, has_profile=icc is not None), *told.notes),
+        notes=(*notes, *notes_of_source(source, has_profile=icc is not None), *metadata.notes),
     )
 
 

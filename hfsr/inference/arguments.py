@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from numbers import Integral
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from hfsr.argument_checks import check_path
 from hfsr.errors import ImageError, OptionsError
 from hfsr.model_zoo import check_restorer
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from .progress import Progress
 
 __all__ = [
+    "check_file_arguments",
     "check_flag",
     "check_models",
-    "check_paths",
     "check_progress",
     "check_size",
     "check_tensor",
@@ -110,14 +110,13 @@ def check_progress(progress: Any) -> Callable[[Progress], None] | None:
     raise OptionsError(f"progress {progress!r} is not allowed; use a function of one argument, or None")
 
 
-def check_paths(target: Any, jpeg_quality: Any, max_pixels: Any) -> None:
+def check_file_arguments(target: Any, jpeg_quality: Any, max_pixels: Any) -> None:
     """Checks the arguments of a run from file to file.
 
     Raises:
         OptionsError: the target is no path, or a number is not allowed.
     """
-    if not isinstance(target, (str, os.PathLike)):
-        raise OptionsError(f"the target is of type {type(target).__name__}; use a path")
+    check_path("the target", target)
     if not _is_integer(jpeg_quality) or not 1 <= jpeg_quality <= 100:
         raise OptionsError(f"jpeg_quality {jpeg_quality!r} is not allowed; use 1 to 100")
     if max_pixels is not None and (not _is_integer(max_pixels) or max_pixels < 1):

@@ -20,9 +20,9 @@ from hfsr.images.decoding.encoded_image import ImageFile
 
 from .approximate.overlapping_tiles import OverlapPlan
 from .arguments import (
+    check_file_arguments,
     check_flag,
     check_models,
-    check_paths,
     check_progress,
     check_size,
     check_tensor,
@@ -297,7 +297,7 @@ class Upscaler:
                 possible.
             OptionsError: an argument of the wrong type, or a scale or size that the model does not reach.
         """
-        check_paths(target, jpeg_quality, max_pixels)
+        check_file_arguments(target, jpeg_quality, max_pixels)
         wanted, target = WantedSize.parse(scale, size), Path(target)
         format_name = images.output_format(target)
         limit = images.MAX_PIXELS if max_pixels is None else max_pixels

@@ -107,7 +107,7 @@ class TypedSection:
         name = self.section.get("type")
         return not isinstance(name, str) or name in self.kind.items
 
-    def words(self) -> list[str]:
+    def keys(self) -> list[str]:
         """Returns the keys that are known in this section."""
         name = self.section.get("type")
         model = self.kind.arguments(name) if isinstance(name, str) and name in self.kind.items else None

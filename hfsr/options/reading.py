@@ -121,7 +121,7 @@ def read_options(
     if more_types is not None and not all(section.is_known() for section in sections):
         more_types()
     for section in sections:
-        problems += [(place, _message(item, section.words())) for place, item in section.problems()]
+        problems += [(place, _message(item, section.keys())) for place, item in section.problems()]
     problems += [(place, _message(item, ())) for place, item in recipe_problem(raw)]
     if problems or options is None:
         listed = "; ".join(f"{'.'.join(place)}: {text}" if place else text for place, text in problems)
@@ -132,11 +132,11 @@ def read_options(
 
 def written_options(options: TrainOptions, overrides: Sequence[str]) -> str:
     """Returns the text of an option file with these options, and their overrides as a comment."""
-    told = "# In hfsr's keys; the file was written for another program.\n" if options.is_translated else ""
+    header = "# In hfsr's keys; the file was written for another program.\n" if options.is_translated else ""
     if overrides:
-        told += "# With --force_yml:\n" + "".join(f"#   {override}\n" for override in overrides)
+        header += "# With --force_yml:\n" + "".join(f"#   {override}\n" for override in overrides)
     content = options.model_dump(mode="json", exclude_unset=True, by_alias=True)
-    return f"{told}{yaml.safe_dump(content, sort_keys=False)}"
+    return f"{header}{yaml.safe_dump(content, sort_keys=False)}"
 
 
 def _read_mapping(file: Path) -> dict[str, Any]:
@@ -184,13 +184,13 @@ def _validate(raw: dict[str, Any]) -> tuple[TrainOptions | None, list[tuple[tupl
         problems = []
         for item in error.errors():
             place = tuple(str(part) for part in item["loc"])
-            problems.append((place, _message(item, _words_at(place[:-1]))))
+            problems.append((place, _message(item, _keys_at(place[:-1]))))
         return None, problems
 
 
-def _message(item: Problem, words: Sequence[str]) -> str:
+def _message(item: Problem, known: Sequence[str]) -> str:
     if item["type"] == "extra_forbidden":
-        return f"unknown key{suggest(str(item['loc'][-1]), words)}"
+        return f"unknown key{suggest(str(item['loc'][-1]), known)}"
     if item["type"] == "missing":
         return "is missing"
     message = item["msg"].removeprefix("Value error, ")
@@ -200,7 +200,7 @@ def _message(item: Problem, words: Sequence[str]) -> str:
     return f"{message[0].lower()}{message[1:]}, not {got}"
 
 
-def _words_at(place: Sequence[str]) -> list[str]:
+def _keys_at(place: Sequence[str]) -> list[str]:
     """Returns the keys that the models know at a place of the file."""
     current: Any = TrainOptions
     for part in place:

@@ -37,9 +37,9 @@ from .setup import (
     build_batches,
     build_network,
     check_channels,
-    in_words_of_the_compiler,
     make_accelerator,
     training_section,
+    translate_compiler_errors,
 )
 from .state.checkpoint_writer import CheckpointWriter
 from .state.run_dirs import RunDirs
@@ -192,7 +192,7 @@ class Engine:
             parts.append(self.placement.batch(stream.at(self.progress.seen)))
             self.progress.seen += stream.batches.global_batch
         data_time = time.perf_counter() - begin
-        with in_words_of_the_compiler(self.options.use_compile):
+        with translate_compiler_errors(self.options.use_compile):
             losses = self.recipe.step(parts, self.iteration)
         for average in self.recipe.averages.values():
             average.update(self.iteration)

@@ -47,11 +47,11 @@ __all__ = [
     "channels_of",
     "check_channels",
     "files_of",
-    "in_words_of_the_compiler",
     "load_options",
     "make_accelerator",
     "patches_of",
     "training_section",
+    "translate_compiler_errors",
     "without_effect",
 ]
 
@@ -113,7 +113,7 @@ def make_accelerator(options: TrainOptions) -> Accelerator:
 
 
 @contextlib.contextmanager
-def in_words_of_the_compiler(compiled: bool) -> Iterator[None]:
+def translate_compiler_errors(compiled: bool) -> Iterator[None]:
     """Reports errors of torch.compile as errors of the option `use_compile`.
 
     Raises:

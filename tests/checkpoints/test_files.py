@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import save_file
 
 from hfsr.checkpoints import load_checkpoint, read_state_dict, save_checkpoint
-from hfsr.checkpoints.files import replacing
 from hfsr.errors import CheckpointError
 
 TENSORS = {"conv.weight": torch.arange(6.0).view(2, 3), "conv.bias": torch.ones(2)}
@@ -179,26 +178,6 @@ def test_config_is_repeated_in_the_metadata(tmp_path, edsr) -> None:
     config = json.loads(stored["hfsr_config"])
     assert config == read_state_dict(tmp_path / "net.safetensors")[1]["config"]
     assert (config["architecture"], config["task"]) == ("EDSR", "denoising")
-
-
-def test_replacing_keeps_the_old_file_and_leaves_no_other_when_it_fails(tmp_path) -> None:
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def fail_halfway() -> None:
-        with replacing(path) as partial:
-            partial.write_text("half")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail_halfway()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_replacing_says_what_cannot_be_written(tmp_path, refused) -> None:
-    with refused("cannot write '.*gone.file'"), replacing(tmp_path / "gone" / "file"):
-        raise AssertionError("the block must not be entered")
 
 
 def test_written_files_are_as_readable_as_any_other(tmp_path, edsr) -> None:

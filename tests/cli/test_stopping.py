@@ -46,7 +46,7 @@ def test_half_a_result_goes_away(tmp_path, number):
         while not (tmp_path / "half-way").exists():
             assert run.poll() is None, run.stderr.read()
             time.sleep(0.02)
-        assert [path.suffix for path in tmp_path.rglob(".*")] == [".part"]
+        assert [path.suffix for path in tmp_path.rglob(".*")] == [".partial"]
         run.send_signal(number)
         _, err = run.communicate(timeout=60)
     assert run.returncode == 128 + number

@@ -66,7 +66,7 @@ def test_lr_images_are_matlabs_and_a_second_run_makes_what_is_missing(tmp_path, 
     assert (again.made, again.kept) == (2, 4)
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert run_tasks(tasks, overwrite=True).made == 6
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.part*"))
 
 
 def test_what_cannot_be_read_or_is_too_small(tmp_path, gt_folder):

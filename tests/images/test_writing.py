@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, features
 
 from hfsr.errors import ImageError
-from hfsr.images import LoadedImage, image_to_pil, output_format, read_image, replacing, write_image
+from hfsr.images import LoadedImage, image_to_pil, open_new, output_format, read_image, write_image
 
 from . import profiles
 
@@ -134,7 +134,7 @@ def test_an_older_file_stays_until_the_new_one_is_complete(tmp_path):
     path.write_bytes(b"old")
 
     def fail_half_way() -> None:
-        with replacing(path) as file:
+        with open_new(path) as file:
             file.write(b"half")
             assert path.read_bytes() == b"old"
             raise KeyError
@@ -143,7 +143,7 @@ def test_an_older_file_stays_until_the_new_one_is_complete(tmp_path):
         fail_half_way()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
-    with replacing(path) as file:
+    with open_new(path) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["a.bin"]
@@ -153,7 +153,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     path = tmp_path / "a.png"
     with (
         pytest.raises(ImageError, match=r"cannot be written \(No space left on device\); check"),
-        replacing(path),
+        open_new(path),
     ):
         raise OSError(28, "No space left on device")
     assert os.listdir(tmp_path) == []

@@ -270,7 +270,7 @@ def test_what_is_not_allowed(up, pixels, words, message):
         ({"max_pixels": 0}, "max_pixels 0 is not allowed"),
         ({"max_pixels": 1.5}, "max_pixels 1.5 is not allowed"),
         ({"truncated": "no"}, "truncated 'no' is not allowed; use True or False"),
-        ({"target": 3}, "the target is of type int; use a path"),
+        ({"target": 3}, "the target is of type int; use a text or a path"),
     ],
 )
 def test_arguments_of_files(up, pixels, tmp_path, words, message):

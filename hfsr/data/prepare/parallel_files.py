@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hfsr.errors import DataError, ImageError
-from hfsr.images import SUFFIXES, replacing
+from hfsr.images import SUFFIXES, open_new
 from hfsr.images.encoding.png_writer import PngWriter
 
 from ..decoded_images import Progress
@@ -131,7 +131,7 @@ def write_png(path: Path, pixels: NDArray, *, compression: int = 3) -> None:
         ImageError: if it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
+    with open_new(path) as file:
         file.write(encode_png(pixels, compression=compression))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hfsr.errors import DataError, MissingDependencyError
-from hfsr.images import image_size, replacing
+from hfsr.images import image_size, open_new
 
 from ..decoded_images import Progress
 from ..file_lists import read_rgb
@@ -35,7 +35,7 @@ def write_meta_info(source: Path, target: Path, *, progress: Progress | None = N
         if progress:
             progress(done, len(images))
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as file:
+    with open_new(target) as file:
         file.write("".join(lines).encode())
     return len(lines)
 
@@ -107,7 +107,7 @@ def to_h5(sources: Mapping[str, Path], target: Path, *, progress: Progress | Non
         for name, image in zip(names_in(folder, images), images, strict=True)
     ]
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as file, h5py.File(file, "w") as store:
+    with open_new(target) as file, h5py.File(file, "w") as store:
         for done, (group, name, image) in enumerate(listed, 1):
             store[f"{group}/{name}"] = read_rgb(image)
             if progress:

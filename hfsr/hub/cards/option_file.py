@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from hfsr.degradations import Seeded, build_chain, in_words
+from hfsr.degradations import Seeded, build_chain, describe_degradation
 from hfsr.errors import CheckpointError
 from hfsr.hub.download.datasets import ADDRESS
 from hfsr.hub.download.resolve import FILES, HUB_ID
@@ -102,7 +102,7 @@ class OptionFile:
             return None
         if not data.get("degradation"):
             return f"MATLAB bicubic reduction by {self.scale}" if self.scale > 1 else None
-        return in_words(build_chain(data["degradation"], self.scale).protocol())
+        return describe_degradation(build_chain(data["degradation"], self.scale).protocol())
 
     def _section(self, *names: str) -> dict[str, Any]:
         """A nested mapping; empty if it is missing."""

@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from hfsr.atomic import replacing
 from hfsr.errors import ImageError
 
-__all__ = ["check_place", "replacing"]
+__all__ = ["check_place", "open_new"]
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Yields a new file in the folder of `path`, which replaces `path` on success, else is removed.
+def open_new(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Yields a new file, which replaces `path` if the block ends without an exception, else is removed.
 
     Raises:
         ImageError: the path cannot be written (no such folder, a folder, no permission, disk full).
     """
     path = Path(path)
     check_place(path)
-    # a unique name, so that two runs with one target do not collide; short, because the length is limited
-    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        os.replace(part, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ImageError(
-            f"'{path}' cannot be written ({reason}); check permissions and free space"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path, error=ImageError, sync=False) as partial, partial.open("w+b") as file:
+        yield file
 
 
 def check_place(path: Path) -> None:

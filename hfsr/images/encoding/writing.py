@@ -17,7 +17,7 @@ from hfsr.errors import ImageError
 from hfsr.images.encoding.fitting import fitted
 from hfsr.images.encoding.png_writer import PngWriter
 from hfsr.images.encoding.row_writers import RowWriter
-from hfsr.images.encoding.target_file import check_place, replacing
+from hfsr.images.encoding.target_file import check_place, open_new
 from hfsr.images.encoding.tiff_writer import TiffWriter
 from hfsr.images.formats import FORMATS, WRITE_SUFFIXES, format_of_suffix
 from hfsr.images.linear_light import as_integers
@@ -67,7 +67,7 @@ def write_image(image: LoadedImage, path: str | os.PathLike[str], *, jpeg_qualit
         with open_rows(path, like=image, width=image.width, height=image.height) as writer:
             _write_rows(image, writer)
         return
-    with replacing(path) as file:
+    with open_new(path) as file:
         _write_by_pillow(image, file, kind, jpeg_quality, path)
 
 
@@ -92,7 +92,7 @@ def open_rows(
         ImageError: the path cannot be written, or rows are missing at the end.
     """
     path = Path(path)
-    with replacing(path) as file:
+    with open_new(path) as file:
         writer = _ROW_WRITERS[output_format(path)](
             file,
             width,

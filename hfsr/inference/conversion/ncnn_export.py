@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from hfsr.archs import has_one_channel, input_ranges
-from hfsr.checkpoints.files import replacing
-from hfsr.errors import MissingDependencyError, OptionsError, PlanError
+from hfsr.atomic import replacing
+from hfsr.errors import CheckpointError, MissingDependencyError, OptionsError, PlanError
 from hfsr.model_zoo import check_restorer, spec_of
 
 from .ncnn_graph import INPUT, OUTPUT, NcnnGraph
@@ -77,7 +77,10 @@ def export_ncnn(model: nn.Module, path: str | Path, *, half: bool = False) -> Nc
     folded = _with_unit_range(_plain_copy(model))
     graph, output, module = _build(folded, name=_name(model))
     expected = _expected(model)
-    with replacing(path) as param, replacing(path.with_suffix(".bin")) as weights:
+    with (
+        replacing(path, error=CheckpointError) as param,
+        replacing(path.with_suffix(".bin"), error=CheckpointError) as weights,
+    ):
         differences = {}
         for stored_half in (not half, half):  # the last one stays
             graph.write(param, weights, output=output, half=stored_half)

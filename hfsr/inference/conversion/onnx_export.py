@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hfsr.archs import input_ranges
+from hfsr.atomic import replacing
 from hfsr.checkpoints import ONNX_CONFIG, ONNX_KEYS, config_of
-from hfsr.checkpoints.files import replacing
-from hfsr.errors import MissingDependencyError, OptionsError, PlanError
+from hfsr.errors import CheckpointError, MissingDependencyError, OptionsError, PlanError
 from hfsr.model_zoo import check_restorer, spec_of
 
 __all__ = ["TOLERANCE", "difference_to_torch", "export_onnx"]
@@ -66,7 +66,7 @@ def export_onnx(model: nn.Module, path: str | Path) -> float:
         raise PlanError(f"{spec.name} {_UNSUPPORTED[spec.tiling]}: it cannot be an ONNX file; use torch")
     multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
     model = model.eval()
-    with replacing(path) as partial:
+    with replacing(path, error=CheckpointError) as partial:
         program = _export(_PaddedModel(model, multiple))
         _rename_weights(program, model, config)
         program.save(partial)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hfsr.archs import QuantisedConv2d, input_ranges, quantize_layers
+from hfsr.archs import QuantizedConv2d, input_ranges, quantize_layers
 from hfsr.errors import MissingDependencyError, OptionsError
 
 from ..backends.openvino import load_openvino, preserve_root_logger, telemetry_disabled
@@ -150,7 +150,7 @@ def _fill(layer: nn.Module, op: Any) -> None:
     values = scaled.input_value(0).get_node().input_value(0).get_node().data
     reader = next(iter(op.output(0).get_target_inputs())).get_node()
     bias = reader.input_value(1).get_node() if reader.get_type_name() == "Add" else None
-    assert isinstance(layer, QuantisedConv2d)
+    assert isinstance(layer, QuantizedConv2d)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(values.copy()))
         layer.weight_scale.copy_(torch.from_numpy(scaled.input_value(1).get_node().data.reshape(-1).copy()))

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hfsr.checkpoints.files import replacing
-from hfsr.errors import PlanError
+from hfsr.atomic import replacing
+from hfsr.errors import CheckpointError, PlanError
 from hfsr.model_zoo import spec_of
 
 from ..planning.cost_model import live_bytes, tile_cost
@@ -110,7 +110,7 @@ def export_web(model: nn.Module, path: str | Path) -> WebFacts:
     scale = float(getattr(model, "scale", 1))
     if scale != int(scale):
         raise PlanError(f"the page enlarges by whole numbers, and this model by {scale:g}; use torch")
-    with replacing(path) as partial:
+    with replacing(path, error=CheckpointError) as partial:
         whole = partial.with_suffix(".onnx")
         try:
             export_onnx(model, whole)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from hfsr.archs import BlurPool, Enlargement, PositionalEnlargement, QuantisedConv2d
+from hfsr.archs import BlurPool, Enlargement, PositionalEnlargement, QuantizedConv2d
 from hfsr.errors import PlanError
 
 from .geometry import CropAxis, InterpolateAxis, UpscaleAxis
@@ -153,7 +153,7 @@ _LEAF_MODULES: dict[type[nn.Module], Builder] = {
     BlurPool: Blur,
     Enlargement: _enlargement,
     PositionalEnlargement: PositionalUpsampling,
-    QuantisedConv2d: Convolution,
+    QuantizedConv2d: Convolution,
 }
 LEAF_MODULES = tuple(_LEAF_MODULES)
 """Modules of `archs` that are one node of a graph, subclasses included."""

@@ -57,8 +57,8 @@ class LogMessages:
                 f"{source.deep} of the images have 16 bits per channel and train with all of them; "
                 "validation rounds to 8 bits, as its metrics are defined"
             )
-        if words := without_effect(self.options, source):
-            yield f"accepted for compatibility with BasicSR, without effect: {', '.join(words)}"
+        if unused := without_effect(self.options, source):
+            yield f"accepted for compatibility with BasicSR, without effect: {', '.join(unused)}"
         if start and not iteration:
             yield f"net_g: {start}"
         if iteration:

@@ -25,9 +25,9 @@ def in_main_process(accelerator: Accelerator, action: Callable[[], object]) -> N
         except HfsrError as error:
             failure = error
     if accelerator.num_processes > 1:
-        told = [None if failure is None else str(failure)]
-        broadcast_object_list(told, from_process=0)
-        if failure is None and told[0] is not None:
-            failure = HfsrError(told[0])
+        message = [None if failure is None else str(failure)]
+        broadcast_object_list(message, from_process=0)
+        if failure is None and message[0] is not None:
+            failure = HfsrError(message[0])
     if failure is not None:
         raise failure

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from hfsr.archs import BlurPool, QuantisedConv2d
+from hfsr.archs import BlurPool, QuantizedConv2d
 from hfsr.errors import PlanError
 
 from ..geometry import Region, TransposedAxis, WindowAxis
@@ -18,7 +18,7 @@ __all__ = ["Blur", "Convolution", "TransposedConvolution"]
 class Convolution(Operator):
     """nn.Conv2d with zero padding."""
 
-    def __init__(self, node: fx.Node, sources: list[fx.Node], conv: nn.Conv2d | QuantisedConv2d) -> None:
+    def __init__(self, node: fx.Node, sources: list[fx.Node], conv: nn.Conv2d | QuantizedConv2d) -> None:
         if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
             raise PlanError(f"'{node.name}': only convolutions with a numeric zero padding can be tiled")
         self.conv = conv
@@ -39,7 +39,7 @@ class Convolution(Operator):
 
     def cast_input(self, x: Tensor) -> Tensor:
         """Casts the input to the compute dtype, or rounds it to the quantization levels."""
-        if isinstance(self.conv, QuantisedConv2d):
+        if isinstance(self.conv, QuantizedConv2d):
             x = self.conv.rounded(x)
         return x.to(self.weight.dtype)
 
@@ -117,8 +117,8 @@ class Blur(Operator):
 
 
 def _weights(
-    conv: nn.Conv2d | nn.ConvTranspose2d | QuantisedConv2d, device: torch.device, dtype: torch.dtype | None
+    conv: nn.Conv2d | nn.ConvTranspose2d | QuantizedConv2d, device: torch.device, dtype: torch.dtype | None
 ) -> tuple[Tensor, Tensor | None]:
-    values = conv.dequantized() if isinstance(conv, QuantisedConv2d) else conv.weight.detach()
+    values = conv.dequantized() if isinstance(conv, QuantizedConv2d) else conv.weight.detach()
     weight = values.to(device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
     return weight, None if conv.bias is None else conv.bias.detach().to(device=device, dtype=dtype)
