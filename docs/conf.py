@@ -31,6 +31,8 @@ default_role = "code"
 html_theme = "furo"
 html_title = "hfsr"
 html_show_sphinx = False
+html_static_path = ["static"]
+html_css_files = ["figures.css"]
 
 
 def setup(app: object) -> None:

@@ -178,7 +178,10 @@ def networks() -> str:
                 model = create_model(preset)
             count = sum(parameter.numel() for parameter in model.parameters())
             rows.append((f"`{preset}`", f"x{model.scale:g}", f"{count:,}"))
-        facts = f"[{spec.title}]({spec.paper}). Reference: {spec.reference}. Tiling: {spec.tiling}."
+        facts = (
+            f"[{spec.title}]({spec.paper}). [Reference]({spec.reference}) (license: {spec.license}). "
+            f"Tiling: `{spec.tiling}`."
+        )
         parts.append(f"## {name}\n\n{facts}\n\n{_table(('preset', 'scale', 'parameters'), rows)}")
     return "\n\n".join(parts)
 
