@@ -1,9 +1,10 @@
-"""Fixtures that every room uses; the network is out of reach for every test but the loopback address."""
+"""Fixtures of all tests; tests can connect to the loopback address only."""
 
 from __future__ import annotations
 
 import os
 import socket
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -25,6 +26,19 @@ def _connect_to_loopback_only(self: socket.socket, address: object) -> None:
 
 @pytest.fixture(autouse=True)
 def _hermetic(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test starts from the same seed and may connect to this machine only."""
+    """Every test starts from the same seed and can connect to this machine only."""
     monkeypatch.setattr(socket.socket, "connect", _connect_to_loopback_only)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def with_curve() -> None:
+    """Tests that use it draw the training curve."""
+
+
+@pytest.fixture(autouse=True)
+def _without_curve(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of a few iterations draw no training curve, which would take longer than the training."""
+    logger = sys.modules.get("hfsr.training.logging.run_logger")
+    if logger is not None and "with_curve" not in request.fixturenames:
+        monkeypatch.setattr(logger, "draw_curve", lambda *_args, **_settings: None)

@@ -52,6 +52,7 @@ def test_models(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
     assert json.loads(capsys.readouterr().out)[0]["folder"] == str(tmp_path / "small")
 
 
+@pytest.mark.slow
 def test_bundled_models_show_their_cards_numbers_and_their_speed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

@@ -42,6 +42,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_every_page_is_built(built):
     pages = {path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")}
     assert pages == {
@@ -51,6 +52,7 @@ def test_every_page_is_built(built):
     }
 
 
+@pytest.mark.slow
 def test_local_links_lead_somewhere(built):
     missing = []
     for page in built.rglob("*.html"):

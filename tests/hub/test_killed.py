@@ -26,7 +26,7 @@ STEPS = {
 """By Xet or not -> what is under way, and the call that never gets its answer."""
 
 
-@pytest.mark.parametrize("xet", [False, True], ids=["lfs", "xet"])
+@pytest.mark.parametrize("xet", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["lfs", "xet"])
 def test_killed_at_every_step(hub: HubServer, tmp_path: Path, xet: bool) -> None:
     number = next(NUMBERS)
     torch.manual_seed(number)

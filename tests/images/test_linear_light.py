@@ -92,7 +92,7 @@ def test_negative_samples_are_noted_and_nan_is_refused(rng):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_the_network_sees_srgb_and_the_result_is_linear(rng, tmp_path, channels):
     torch.manual_seed(1)
-    up = Upscaler(hfsr.create_model("edsr_tiny").eval(), device="cpu")
+    up = Upscaler(hfsr.create_model("edsr_tiny").eval(), device="cpu", dtype="fp32")
     brightest = 2.5
     samples = (rng.random((*SHAPE, channels)) * brightest).astype(np.float32)
     colors = samples[..., : 1 if channels < 3 else 3]

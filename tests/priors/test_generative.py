@@ -87,6 +87,7 @@ def test_inpaint_fills_the_hole(filled, gt) -> None:
     assert len(filled.stages) == 5
 
 
+@pytest.mark.slow
 def test_unfreezing_beats_frozen_weights(prior, filled, gt) -> None:
     damaged, hole = without_hole(gt)
     schedule = quick("inpaint", depth=(0,) * 5, optimize_class=False, instance_norm=False)
@@ -95,6 +96,7 @@ def test_unfreezing_beats_frozen_weights(prior, filled, gt) -> None:
     assert psnr(free[hole], gt.pixels[hole]) >= psnr(fixed[hole], gt.pixels[hole]) + 3
 
 
+@pytest.mark.slow
 def test_sr_upscales_by_4(prior, gt) -> None:
     small = LoadedImage(gt.pixels.reshape(32, 4, 32, 4, 3).mean((1, 3)).round().astype(np.uint8))
     result = drain(prior.sr(small, schedule=quick("sr"), class_number=1), None)
@@ -102,6 +104,7 @@ def test_sr_upscales_by_4(prior, gt) -> None:
     assert psnr(result.images[0].pixels, gt.pixels) >= 25
 
 
+@pytest.mark.slow
 def test_colorize_keeps_lightness(prior, gt) -> None:
     schedule = replace(quick("colorize"), lr_g=find_schedule("colorize", 128).lr_g)
     gray = LoadedImage(from_rgb_float(grayscale(images.to_rgb_float(gt.pixels)), gray=True))

@@ -92,6 +92,7 @@ def test_real_mode_with_unknown_kernel_and_noise() -> None:
     assert psnr(sr, PINES, crop=2) >= psnr(bicubic_up(lq, 2), PINES, crop=2) + 0.4
 
 
+@pytest.mark.slow
 def test_gradual_beats_a_single_step() -> None:
     lq, config = bicubic_down(PYLONS, 2), ZeroShotConfig(iterations=50, crop=48)
     once, gradually = (hfsr.ZeroShot(gradual=g, config=config)(lq) for g in (False, True))

@@ -41,6 +41,7 @@ def test_validation_measures_what_evaluate_measures(options, images):
     assert other.report.psnr_rgb != measured.report.psnr_rgb
 
 
+@pytest.mark.slow
 def test_a_run_against_noise_repeats_itself(options, tmp_path):
     runs = [training.train(options(*NOISY, f"name=n{k}"), root=tmp_path) for k in range(2)]
     first, second = ((run / "models" / "net_g_latest" / "model.safetensors").read_bytes() for run in runs)

@@ -65,6 +65,7 @@ def test_the_student_comes_closer_to_its_teacher(tmp_path, options, teacher):
     assert float(rows[-1]["l_distill"]) < 0.5 * float(rows[0]["l_distill"])
 
 
+@pytest.mark.slow
 def test_a_distilled_run_resumes_to_the_same_losses(tmp_path, options, teacher):
     _, named = teacher
     layers = "train:distill_opt:layers={body.0: body.1}"

@@ -20,6 +20,7 @@ def curve(folder):
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.usefixtures("with_curve")
 def test_a_run_leaves_what_basicsr_leaves(tmp_path, options, option_file):
     folder = training.train(options(), option_file=option_file, root=tmp_path)
     assert folder == tmp_path / "experiments" / "tiny"

@@ -102,9 +102,9 @@ class TestUpscaling:
     def test_the_network_makes_the_luma_and_bicubic_interpolation_the_chroma(self, tmp_path):
         network = gray_network()
         pixels = read_image(write_images(tmp_path, count=1) / "0.png").pixels
-        result = torch.from_numpy(Upscaler(network, tile=0)(pixels.astype(np.float32) / 255)).permute(
-            2, 0, 1
-        )[None]
+        result = torch.from_numpy(
+            Upscaler(network, tile=0, dtype="fp32")(pixels.astype(np.float32) / 255)
+        ).permute(2, 0, 1)[None]
         with torch.no_grad():
             expected = network(luma(network_input(pixels)))
         assert torch.allclose(luma(result), expected, atol=1e-5)

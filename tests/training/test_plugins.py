@@ -90,6 +90,7 @@ def test_a_package_that_the_file_names_trains_and_tests(folder):
     assert "own 42.0000" in tested.stdout
 
 
+@pytest.mark.slow
 def test_the_argument_does_the_same_in_every_process_and_is_kept_in_the_copy(folder):
     done = hfsr(folder, "train", "-opt", "tiny.yml", "--import", "own_package", "--num_processes", "2")
     assert done.returncode == 0, done.stderr

@@ -63,6 +63,7 @@ def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(tmp_path, o
     assert measured == one_process[1], "three images, shared by two processes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher",
     [

@@ -85,6 +85,7 @@ def test_each_new_best_arrives_with_its_numbers_while_training_goes_on(hub, publ
     assert str(tmp_path) not in card
 
 
+@pytest.mark.slow
 def test_a_hub_that_refuses_once_gets_the_last_push_at_the_end(hub, publisher, file, tmp_path):
     with hub.fault("POST", "/api/repos/create", "402", times=1) as fault:
         outcome = train(publisher, file, "org/late", "val:val_freq=6", wait_at=4)
@@ -103,6 +104,7 @@ def test_what_could_not_be_pushed_is_said_with_the_command_that_does_it(hub, pub
     assert (folder / "training_states" / "6.state").is_file()
 
 
+@pytest.mark.slow
 def test_without_a_token_it_is_said_at_the_start_and_pushed_when_the_run_is_resumed(
     hub, publisher, file, tmp_path
 ):

@@ -233,9 +233,10 @@ class Adaptation:
         return folder, measured[-1] - measured[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "gain", "beyond"),
-    [(120, 120, 0.3, 0.08), pytest.param(300, 400, 0.4, 0.3, marks=pytest.mark.slow)],
+    [(120, 120, 0.3, 0.08), (300, 400, 0.4, 0.3)],
 )
 def test_adaptation_to_another_kernel_gains(dual, tmp_path, before, after, gain, beyond):
     task = Adaptation(tmp_path)

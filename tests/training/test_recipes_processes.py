@@ -28,6 +28,7 @@ def train(folder, option_file, *arguments):
     return done.stderr
 
 
+@pytest.mark.slow
 def test_pairs_images_alone_and_the_kernel_sought(tmp_path):
     """Every learner of the closed loop, batches beside each other, means over processes in the loss."""
     option_file = tmp_path / "tiny.yml"

@@ -49,7 +49,7 @@ def weights(root: Path) -> bytes:
     return (root / "experiments/tiny/models/net_g_latest/model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize(("kills", "total"), [(3, 60), pytest.param(20, 120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "total"), [(2, 30), pytest.param(20, 120, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path, option_file, server, kills, total):
     def start(root: Path) -> ForkServerProcess:
         run = server.Process(target=train, args=(option_file, root, total))

@@ -155,6 +155,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path, options):
     process.stdout.close()
 
 
+@pytest.mark.slow
 def test_two_processes_stop_in_agreement_when_one_is_told(long_run):
     folder, words = long_run
     run = Run(folder, "--num_processes", "2", *words)

@@ -55,6 +55,7 @@ def test_a_compiled_network_learns_the_same(tmp_path, options):
     assert not any("_orig_mod" in key for key in saved)
 
 
+@pytest.mark.slow
 def test_where_torch_cannot_compile_it_is_one_line(tmp_path, option_file):
     command = [sys.executable, "-m", "hfsr", "train", "-opt", str(option_file)]
     # In a process of its own: torch looks for its compiler once.
