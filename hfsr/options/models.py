@@ -302,6 +302,11 @@ class LoggerOptions(Section):
     """Write curves for tensorboard under `tb_logger/<name>`."""
     push_to_hub: str | None = None
     """`org/name` on the Hub that receives weights and card at each new best, during the training."""
+    json_lines: bool = Field(False, alias="json")
+    """Write `train_log.jsonl` in the run's folder: losses, learning rate, speed and metrics, a line for each
+    report."""
+    license: str | None = None
+    """License of the weights, for their card ("apache-2.0"); `~` takes that of `path.pretrain_network_g`."""
     wandb: WandbOptions | None = None
     """Curves for Weights & Biases."""
     trackio: TrackioOptions | None = None

@@ -152,7 +152,12 @@ class Engine:
         with (
             closing(BatchPrefetcher(batches, self.section.num_worker_per_gpu)) as stream,
             RunLogger(
-                self.accelerator, folder, name=name, start=self.iteration, total=self.total
+                self.accelerator,
+                folder,
+                name=name,
+                start=self.iteration,
+                total=self.total,
+                json_lines=self.options.logger.json_lines,
             ) as self.log,
         ):
             self.measuring = ValidationHook(
@@ -218,6 +223,7 @@ class Engine:
             self.log.line(line)
         if self.iteration == 0:
             self.measuring.measure(self.published(), self.progress)
+            self.log.end_report()
         meter, guard = ThroughputMeter(), FiniteCheck(self.folders.states)
         while self.iteration < self.total:
             meter.add(*self.step(stream))
@@ -237,6 +243,7 @@ class Engine:
                 with meter.paused():
                     if measure:
                         self.measuring.measure(self.published(), self.progress)
+                    self.log.end_report()  # before the state: a resumed run does not repeat this iteration
                     if save:
                         self._save(stream.batches)
                 if report:
@@ -253,7 +260,7 @@ class Engine:
         raise TrainingStopped(number)
 
     def _report(self, telling: LogMessages, losses: dict[str, float], meter: ThroughputMeter) -> None:
-        self.log.values(self.iteration, {**losses, "lr": telling.rate(), "it_per_s": meter.speed()})
+        self.log.report(self.iteration, losses, lr=telling.rate(), it_per_s=meter.speed())
         self.log.line(telling.report(self.progress, losses, meter))
         self.log.beside_the_bar(shown(losses))
         if self.publisher:
