@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hfsr.data import Batches
-from hfsr.options import TrainOptions, written_options
+from hfsr.options import TrainOptions, flat_options, written_options
 from hfsr.registry import RECIPES
 
 from .logging.log_messages import LogMessages, shown
@@ -41,6 +41,7 @@ from .setup import (
     make_accelerator,
     training_section,
 )
+from .state.changed_options import check_changes
 from .state.checkpoint_writer import CheckpointWriter
 from .state.run_dirs import RunDirs
 from .state.run_lock import RunLock
@@ -120,6 +121,7 @@ class Engine:
         if options.use_checkpointing:
             checkpoint_blocks(network)
         self.progress = RunState()
+        self._changes: list[str] = []
 
     @property
     def iteration(self) -> int:
@@ -221,6 +223,8 @@ class Engine:
         telling = LogMessages(self.options, self.accelerator, stream.batches, self.recipe)
         for line in telling.introduction(self.start, self.iteration):
             self.log.line(line)
+        if self._changes:
+            self.log.line(f"resuming under changed options: {'; '.join(self._changes)}")
         if self.iteration == 0:
             self.measuring.measure(self.published(), self.progress)
             self.log.end_report()
@@ -290,6 +294,7 @@ class Engine:
                 network_g=self.options.network_g.type,
                 epoch=batches.epoch_of(self.progress.seen),
                 scaler=self.accelerator.scaler,
+                options=flat_options(self.options),
             )
             self.checkpoints.save(self.iteration, network, state)
         self.accelerator.wait_for_everyone()
@@ -298,6 +303,9 @@ class Engine:
         """Restores an earlier state if there is one, creates the folders, and prepares the recipe."""
         if state is not None:  # before anything is written, because the state may be rejected
             self.progress = RunState.restored(state, self.recipe, network_g=self.options.network_g.type)
+            source = f"the training state of iteration {self.iteration:,}"
+            now = flat_options(self.options)
+            self._changes = check_changes(state.get("options", {}), now, source=source)
         unfinished = auto_resume and not self.folders.holds_work()
         self._make_folders(option_file, keep=state is not None or unfinished)
         self.recipe.prepare(self.accelerator)
