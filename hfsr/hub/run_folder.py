@@ -25,7 +25,7 @@ from .cards.option_file import OptionFile, read_option_file
 from .download.repo_formats import CONFIG
 from .download.resolve import task_in
 
-__all__ = ["RunModel", "option_file_of_run", "read_run", "task_of_run"]
+__all__ = ["RunModel", "checkpoint_of_run", "option_file_of_run", "read_run", "task_of_run"]
 
 LABELS = ("best", "latest")
 """Labels of a run's checkpoints, in order of preference; numbered checkpoints come after them."""
@@ -73,6 +73,13 @@ def task_of_run(folder: Path) -> str | None:
         return option_file.task
     weights = _best_weights(folder)
     return task_in(weights) if weights.is_dir() else None
+
+
+def checkpoint_of_run(folder: Path) -> Path | None:
+    """Returns the `.pth` of a run's preferred weights, which has `params` and `params_ema`, if it exists."""
+    weights = _best_weights(folder)
+    checkpoint = weights if weights.is_file() else weights.with_name(f"{weights.name}.pth")
+    return checkpoint if checkpoint.is_file() else None
 
 
 def _best_weights(folder: Path) -> Path:

@@ -97,9 +97,11 @@ class PathOptions(Section):
     """Initial weights."""
 
     pretrain_network_g: str | None = None
-    """Initial weights: a checkpoint, a model folder, a bundled name or a Hub id."""
+    """Initial weights: a checkpoint, a run (`experiments/NAME`), a model folder, a bundled name or an
+    id on the Hub."""
     param_key_g: str | None = None
-    """Entry of a `.pth`: `params` or `params_ema`; `~` reads `params_ema` if it exists."""
+    """Entry of a `.pth` or a run: `params`, or the averaged `params_ema`; `~` reads the latter if it
+    exists."""
     strict_load_g: bool = True
     """False copies the tensors that fit and lists the others, for weights of another scale."""
     pretrain_network_d: str | None = None
