@@ -140,6 +140,20 @@ class MixupOptions(Section):
     """Share of the batches that are blended."""
 
 
+Augmentation = Literal["blend", "rgb", "mixup", "cutmix", "cutmixup", "cutblur"]
+
+
+class MixtureOptions(Section):
+    """Mixture of augmentations with CutBlur (Yoo et al. 2020): one is drawn for each batch."""
+
+    augs: dict[Augmentation, Annotated[float, Field(ge=0)]] = {}
+    """Relative frequencies by name; equal ones if empty, of all that fit. `cutblur` is for scale 1 only."""
+    start_iter: int = Field(0, ge=0)
+    """Iterations before it starts."""
+    prob: float = Field(1.0, ge=0, le=1)
+    """Share of the batches that are augmented."""
+
+
 class SharpeningOptions(Section):
     """Losses that compare with the sharpened GT of `datasets.train.sharpen_gt` (Real-ESRGAN)."""
 
@@ -228,7 +242,9 @@ class TrainingOptions(Section):
     ragan: Literal["half", "sum"] = "half"
     """ESRGANModel: weight of both adversarial terms, half as in BasicSR or full (`sum`) as in the paper."""
     mixup: MixupOptions | None = None
-    """Blend pairs of a batch with each other (MIRNet)."""
+    """SRModel: blend pairs of a batch with each other (MIRNet)."""
+    mixture: MixtureOptions | None = None
+    """SRModel: augment batches by CutBlur, CutMix, MixUp and the like; `{}` for all of them."""
     adapt: AdaptOptions | None = None
     """DualModel with `datasets.unpaired`: beyond the paper, estimate the reduction kernel of those images."""
     recursion: RecursionOptions = RecursionOptions()

@@ -54,6 +54,9 @@ __all__ = ["Engine", "train"]
 
 logger = logging.getLogger("hfsr")
 
+_POLL_SECONDS = 5.0
+"""Seconds between two attempts to take the lock of a run."""
+
 
 def train(
     options: TrainOptions,
@@ -61,6 +64,7 @@ def train(
     option_file: Path | None = None,
     overrides: Sequence[str] = (),
     auto_resume: bool = False,
+    wait: bool = False,
     root: Path | None = None,
 ) -> Path:
     """Runs the training that the options describe.
@@ -71,6 +75,7 @@ def train(
         overrides: changes of the options; if there are any, the copy contains the changed options instead, as
             it does in hfsr's keys if the file has those of another program.
         auto_resume: True to resume from the run's newest state, if there is one.
+        wait: True to wait while another process trains this run, instead of raising an error.
         root: directory of `experiments` and `tb_logger` (default: the current one).
 
     Returns:
@@ -88,7 +93,7 @@ def train(
         rewritten = bool(overrides) or options.is_translated
         text = written_options(options, overrides) if rewritten else option_file.read_text(encoding="utf-8")
         copy_of_options = (option_file.name, text)
-    return engine.run(copy_of_options, auto_resume=auto_resume)
+    return engine.run(copy_of_options, auto_resume=auto_resume, wait=wait)
 
 
 class Engine:
@@ -128,19 +133,32 @@ class Engine:
         """Number of finished iterations."""
         return self.progress.iteration
 
-    def run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
+    def run(self, option_file: tuple[str, str] | None, *, auto_resume: bool, wait: bool = False) -> Path:
         """Trains to the end and returns the run's folder.
 
         Args:
             option_file: name and text of the copy of the options in the run's folder.
             auto_resume: True to resume from the newest state.
+            wait: True to wait until no other process trains this run.
         """
         lock = RunLock(self.folders.experiment)
-        in_main_process(self.accelerator, lock.acquire)
+        if wait:
+            self._wait_for(lock)
+        else:
+            in_main_process(self.accelerator, lock.acquire)
         try:
             return self._run(option_file, auto_resume=auto_resume)
         finally:
             lock.release()
+
+    def _wait_for(self, lock: RunLock) -> None:
+        """Takes the lock as soon as it is free."""
+        is_reported = False
+        while (holder := in_main_process(self.accelerator, lock.try_acquire)) is not None:
+            if self.accelerator.is_main_process and not is_reported:
+                logger.warning("waiting for the run '%s', which is trained by %s", lock.name, holder)
+            is_reported = True
+            time.sleep(_POLL_SECONDS)
 
     def _run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
         state = earlier_state(self.options, self.folders, auto_resume=auto_resume)
