@@ -38,6 +38,7 @@ COMMANDS = {
     "push": ("push", "publish a model on the Hub"),
     "push-space": ("push_space", "publish a Space that offers models in a browser"),
     "prepare": ("prepare", "prepare data sets: crops, LR images, containers, pairs of published sets"),
+    "finetune": ("finetune", "fine-tune a model on a folder of photos, and measure the gain"),
     "train": ("train", "train from an option file"),
     "test": ("test", "repeat the validation of a run"),
     "demo": ("demo", "start the Space in a browser"),

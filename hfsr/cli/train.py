@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-opt", "--opt", required=True, metavar="FILE", help="option file, or the name of a packaged one")
     add("--auto_resume", action="store_true", help="resume from the newest training state of this run")
+    add("--wait", action="store_true", help="wait while another process trains this run, instead of failing")
     add("--force_yml", nargs="+", default=[], metavar="A:B=C", help="change values of the file (YAML)")
     add_import_argument(parser)
     add("--debug", action="store_true", help="run as debug_<name>; log, validate and save often")
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         option_file=training.find_option_file(args.opt),
         overrides=[*args.force_yml, *(f"import={name}" for name in args.modules)],
         auto_resume=args.auto_resume,
+        wait=args.wait,
     )
     return 0
 

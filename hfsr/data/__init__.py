@@ -5,7 +5,7 @@ Importing this package registers the data set types.
 
 from .datasets import PairedImageDataset, SampleImageDataset
 from .decoded_images import Imagestore, Progress
-from .file_lists import PairedFile, StoredPair, read_rgb, read_rgb_8bit
+from .file_lists import PairedFile, StoredPair, images_below, read_rgb, read_rgb_8bit
 from .loader import Batches, PairPool, Stages
 from .map_dataset import ForeignSource, MapDataset
 from .pairing import pair_folders
@@ -29,6 +29,7 @@ __all__ = [
     "SingleImageDataset",
     "Stages",
     "StoredPair",
+    "images_below",
     "pair_folders",
     "read_rgb",
     "read_rgb_8bit",

@@ -14,7 +14,16 @@ from hfsr.images import SUFFIXES, eight_bit, read_image
 
 from .containers import Entry
 
-__all__ = ["PairedFile", "Place", "StoredPair", "as_folders", "find_images", "read_rgb", "read_rgb_8bit"]
+__all__ = [
+    "PairedFile",
+    "Place",
+    "StoredPair",
+    "as_folders",
+    "find_images",
+    "images_below",
+    "read_rgb",
+    "read_rgb_8bit",
+]
 
 Place = Path | Entry
 """Location of an image: a file, or an entry of a container."""
@@ -70,10 +79,15 @@ def find_images(folder: Path, place: str) -> list[Path]:
     hint = f"put there {wanted}; or name another folder: --force_yml {place}=PATH"
     if not folder.is_dir():
         raise DataError(f"{place}: there is no folder '{folder}' in {Path.cwd()}; {hint}")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    found = images_below(folder)
     if not found:
         raise DataError(f"{place}: the folder '{folder}' holds no images; {hint}")
     return found
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Returns the images of a folder and its subfolders, sorted by path; hidden files are left out."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
 
 
 def read_rgb(path: Place) -> NDArray:

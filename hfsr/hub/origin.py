@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +18,15 @@ from .cards.card import check_card
 from .cards.option_file import OptionFile, read_option_file, read_text
 from .cards.schema import CURVE, EXAMPLE, OPTION_FILE, TrainingInfo
 from .download.repo_formats import README
-from .download.resolve import Origin, find_local, from_pretrained, read_card, task_of
+from .download.resolve import Origin, find_local, from_pretrained, is_run_folder, read_card, task_of
+from .run_folder import option_file_of_run
 
 __all__ = [
     "KnownCard",
     "bundled_card",
     "bundled_option_file",
     "card_of_origin",
+    "option_file_of",
     "start_of_origin",
     "task_of_origin",
 ]
@@ -114,6 +117,34 @@ def bundled_option_file(name: str) -> OptionFile | None:
     card_file = _resources.folder("model_cards") / f"{name}.md"
     link = OPTION_LINK.search(read_text(card_file)) if card_file.is_file() else None
     return read_option_file(_resources.path("options", link[1])) if link else None
+
+
+def option_file_of(name: str) -> OptionFile | None:
+    """Returns the option file that a model was trained by.
+
+    Args:
+        name: a bundled name, a training run, a model folder or an id on the Hub.
+
+    Returns:
+        None if the model has none, or the Hub cannot be reached.
+    """
+    if name in _resources.bundled_models():
+        return bundled_option_file(name)
+    local = find_local(name)
+    if local is None:
+        from .download.fetch import fetch_files  # not at the top: local models need no client
+
+        try:
+            content = fetch_files(name, [OPTION_FILE])[OPTION_FILE]
+        except HfsrError:  # it has none
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / OPTION_FILE).write_bytes(content)
+            return read_option_file(Path(folder) / OPTION_FILE)
+    if is_run_folder(local):
+        return option_file_of_run(local)
+    path = local / OPTION_FILE if local.is_dir() else None
+    return read_option_file(path) if path is not None and path.is_file() else None
 
 
 def _card_in_folder(folder: Path) -> KnownCard | None:

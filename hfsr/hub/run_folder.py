@@ -25,7 +25,7 @@ from .cards.option_file import OptionFile, read_option_file
 from .download.repo_formats import CONFIG
 from .download.resolve import task_in
 
-__all__ = ["RunModel", "read_run", "task_of_run"]
+__all__ = ["RunModel", "checkpoint_of_run", "option_file_of_run", "read_run", "task_of_run"]
 
 LABELS = ("best", "latest")
 """Labels of a run's checkpoints, in order of preference; numbered checkpoints come after them."""
@@ -55,8 +55,7 @@ def read_run(folder: Path) -> RunModel:
         CheckpointError: there are no weights, or they do not fit the network of the option file.
         MissingDependencyError: the network is not one of hfsr's, and spandrel is not installed.
     """
-    weights, copy = _best_weights(folder), _newest_option_file(folder)
-    option_file = read_option_file(copy) if copy else None
+    weights, option_file = _best_weights(folder), option_file_of_run(folder)
     network = option_file.options.get("network_g") if option_file else None
     if weights.is_dir():
         model = read_model_folder(weights)
@@ -69,11 +68,18 @@ def read_run(folder: Path) -> RunModel:
 
 def task_of_run(folder: Path) -> str | None:
     """Returns the task that a run's option file determines, else that of its model folder; else None."""
-    copy = _newest_option_file(folder)
-    if copy and (task := read_option_file(copy).task):
-        return task
+    option_file = option_file_of_run(folder)
+    if option_file and option_file.task:
+        return option_file.task
     weights = _best_weights(folder)
     return task_in(weights) if weights.is_dir() else None
+
+
+def checkpoint_of_run(folder: Path) -> Path | None:
+    """Returns the `.pth` of a run's preferred weights, which has `params` and `params_ema`, if it exists."""
+    weights = _best_weights(folder)
+    checkpoint = weights if weights.is_file() else weights.with_name(f"{weights.name}.pth")
+    return checkpoint if checkpoint.is_file() else None
 
 
 def _best_weights(folder: Path) -> Path:
@@ -95,11 +101,11 @@ def _best_weights(folder: Path) -> Path:
     raise CheckpointError(f"'{models}' holds no net_g_best, net_g_latest or net_g_<iteration>: train first")
 
 
-def _newest_option_file(folder: Path) -> Path | None:
-    """Returns the copy of the option file in a run's folder; the newest if there are several."""
-    return max(
-        [*folder.glob("*.yml"), *folder.glob("*.yaml")], key=lambda path: path.stat().st_mtime, default=None
-    )
+def option_file_of_run(folder: Path) -> OptionFile | None:
+    """Returns the copy of the option file in a run's folder: the newest one, or None if there is none."""
+    copies = [*folder.glob("*.yml"), *folder.glob("*.yaml")]
+    newest = max(copies, key=lambda path: path.stat().st_mtime, default=None)
+    return read_option_file(newest) if newest else None
 
 
 def _load_network(network: Mapping[str, Any], weights: Path, *, scale: int | None) -> nn.Module:

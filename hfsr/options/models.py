@@ -97,9 +97,11 @@ class PathOptions(Section):
     """Initial weights."""
 
     pretrain_network_g: str | None = None
-    """Initial weights: a checkpoint, a model folder, a bundled name or a Hub id."""
+    """Initial weights: a checkpoint, a run (`experiments/NAME`), a model folder, a bundled name or an
+    id on the Hub."""
     param_key_g: str | None = None
-    """Entry of a `.pth`: `params` or `params_ema`; `~` reads `params_ema` if it exists."""
+    """Entry of a `.pth` or a run: `params`, or the averaged `params_ema`; `~` reads the latter if it
+    exists."""
     strict_load_g: bool = True
     """False copies the tensors that fit and lists the others, for weights of another scale."""
     pretrain_network_d: str | None = None
@@ -136,6 +138,20 @@ class MixupOptions(Section):
     """Iterations before it starts."""
     prob: float = Field(1.0, ge=0, le=1)
     """Share of the batches that are blended."""
+
+
+Augmentation = Literal["blend", "rgb", "mixup", "cutmix", "cutmixup", "cutblur"]
+
+
+class MixtureOptions(Section):
+    """Mixture of augmentations with CutBlur (Yoo et al. 2020): one is drawn for each batch."""
+
+    augs: dict[Augmentation, Annotated[float, Field(ge=0)]] = {}
+    """Relative frequencies by name; equal ones if empty, of all that fit. `cutblur` is for scale 1 only."""
+    start_iter: int = Field(0, ge=0)
+    """Iterations before it starts."""
+    prob: float = Field(1.0, ge=0, le=1)
+    """Share of the batches that are augmented."""
 
 
 class SharpeningOptions(Section):
@@ -226,7 +242,9 @@ class TrainingOptions(Section):
     ragan: Literal["half", "sum"] = "half"
     """ESRGANModel: weight of both adversarial terms, half as in BasicSR or full (`sum`) as in the paper."""
     mixup: MixupOptions | None = None
-    """Blend pairs of a batch with each other (MIRNet)."""
+    """SRModel: blend pairs of a batch with each other (MIRNet)."""
+    mixture: MixtureOptions | None = None
+    """SRModel: augment batches by CutBlur, CutMix, MixUp and the like; `{}` for all of them."""
     adapt: AdaptOptions | None = None
     """DualModel with `datasets.unpaired`: beyond the paper, estimate the reduction kernel of those images."""
     recursion: RecursionOptions = RecursionOptions()
@@ -302,6 +320,11 @@ class LoggerOptions(Section):
     """Write curves for tensorboard under `tb_logger/<name>`."""
     push_to_hub: str | None = None
     """`org/name` on the Hub that receives weights and card at each new best, during the training."""
+    json_lines: bool = Field(False, alias="json")
+    """Write `train_log.jsonl` in the run's folder: losses, learning rate, speed and metrics, a line for each
+    report."""
+    license: str | None = None
+    """License of the weights, for their card ("apache-2.0"); `~` takes that of `path.pretrain_network_g`."""
     wandb: WandbOptions | None = None
     """Curves for Weights & Biases."""
     trackio: TrackioOptions | None = None

@@ -44,7 +44,7 @@ class PublishableModel:
         option_file: of the training.
         provenance: of converted weights.
         start: what a network's card says of the model that it was loaded from and that it differs from.
-        license: of that model.
+        license: of the weights, as the option file states it, or of the model that a network was loaded from.
     """
 
     name: str
@@ -152,6 +152,7 @@ def _open_experiment(folder: Path, name: str) -> PublishableModel:
         curve=curve if curve.is_file() else None,
         task=(run.option_file and run.option_file.task) or task_in(run.weights),
         option_file=run.option_file,
+        license=run.option_file.license if run.option_file else None,
     )
 
 

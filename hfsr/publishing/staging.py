@@ -82,7 +82,7 @@ def stage_model(
         write_model_folder(model.model, model.folder, task=model.task)
         if earlier and card is None:
             card = earlier if sha256_of(model.folder / WEIGHTS) == before else None
-            license = license or check_card(earlier).data.get("license")
+            license = license or model.license or check_card(earlier).data.get("license")
     if card is None:
         license = license or model.license or _license_of_start(model)
         card = make_card(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hfsr.data import Batches
-from hfsr.options import TrainOptions, written_options
+from hfsr.options import TrainOptions, flat_options, written_options
 from hfsr.registry import RECIPES
 
 from .logging.log_messages import LogMessages, shown
@@ -41,6 +41,7 @@ from .setup import (
     training_section,
     translate_compiler_errors,
 )
+from .state.changed_options import check_changes
 from .state.checkpoint_writer import CheckpointWriter
 from .state.run_dirs import RunDirs
 from .state.run_lock import RunLock
@@ -53,6 +54,9 @@ __all__ = ["Engine", "train"]
 
 logger = logging.getLogger("hfsr")
 
+_POLL_SECONDS = 5.0
+"""Seconds between two attempts to take the lock of a run."""
+
 
 def train(
     options: TrainOptions,
@@ -60,6 +64,7 @@ def train(
     option_file: Path | None = None,
     overrides: Sequence[str] = (),
     auto_resume: bool = False,
+    wait: bool = False,
     root: Path | None = None,
 ) -> Path:
     """Runs the training that the options describe.
@@ -70,6 +75,7 @@ def train(
         overrides: changes of the options; if there are any, the copy contains the changed options instead, as
             it does in hfsr's keys if the file has those of another program.
         auto_resume: True to resume from the run's newest state, if there is one.
+        wait: True to wait while another process trains this run, instead of raising an error.
         root: directory of `experiments` and `tb_logger` (default: the current one).
 
     Returns:
@@ -87,7 +93,7 @@ def train(
         rewritten = bool(overrides) or options.is_translated
         text = written_options(options, overrides) if rewritten else option_file.read_text(encoding="utf-8")
         copy_of_options = (option_file.name, text)
-    return engine.run(copy_of_options, auto_resume=auto_resume)
+    return engine.run(copy_of_options, auto_resume=auto_resume, wait=wait)
 
 
 class Engine:
@@ -120,25 +126,39 @@ class Engine:
         if options.use_checkpointing:
             checkpoint_blocks(network)
         self.progress = RunState()
+        self._changes: list[str] = []
 
     @property
     def iteration(self) -> int:
         """Number of finished iterations."""
         return self.progress.iteration
 
-    def run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
+    def run(self, option_file: tuple[str, str] | None, *, auto_resume: bool, wait: bool = False) -> Path:
         """Trains to the end and returns the run's folder.
 
         Args:
             option_file: name and text of the copy of the options in the run's folder.
             auto_resume: True to resume from the newest state.
+            wait: True to wait until no other process trains this run.
         """
         lock = RunLock(self.folders.experiment)
-        in_main_process(self.accelerator, lock.acquire)
+        if wait:
+            self._wait_for(lock)
+        else:
+            in_main_process(self.accelerator, lock.acquire)
         try:
             return self._run(option_file, auto_resume=auto_resume)
         finally:
             lock.release()
+
+    def _wait_for(self, lock: RunLock) -> None:
+        """Takes the lock as soon as it is free."""
+        is_reported = False
+        while (holder := in_main_process(self.accelerator, lock.try_acquire)) is not None:
+            if self.accelerator.is_main_process and not is_reported:
+                logger.warning("waiting for the run '%s', which is trained by %s", lock.name, holder)
+            is_reported = True
+            time.sleep(_POLL_SECONDS)
 
     def _run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
         state = earlier_state(self.options, self.folders, auto_resume=auto_resume)
@@ -152,7 +172,12 @@ class Engine:
         with (
             closing(BatchPrefetcher(batches, self.section.num_worker_per_gpu)) as stream,
             RunLogger(
-                self.accelerator, folder, name=name, start=self.iteration, total=self.total
+                self.accelerator,
+                folder,
+                name=name,
+                start=self.iteration,
+                total=self.total,
+                json_lines=self.options.logger.json_lines,
             ) as self.log,
         ):
             self.measuring = ValidationHook(
@@ -216,8 +241,11 @@ class Engine:
         telling = LogMessages(self.options, self.accelerator, stream.batches, self.recipe)
         for line in telling.introduction(self.start, self.iteration):
             self.log.line(line)
+        if self._changes:
+            self.log.line(f"resuming under changed options: {'; '.join(self._changes)}")
         if self.iteration == 0:
             self.measuring.measure(self.published(), self.progress)
+            self.log.end_report()
         meter, guard = ThroughputMeter(), FiniteCheck(self.folders.states)
         while self.iteration < self.total:
             meter.add(*self.step(stream))
@@ -237,6 +265,7 @@ class Engine:
                 with meter.paused():
                     if measure:
                         self.measuring.measure(self.published(), self.progress)
+                    self.log.end_report()  # before the state: a resumed run does not repeat this iteration
                     if save:
                         self._save(stream.batches)
                 if report:
@@ -253,7 +282,7 @@ class Engine:
         raise TrainingStopped(number)
 
     def _report(self, telling: LogMessages, losses: dict[str, float], meter: ThroughputMeter) -> None:
-        self.log.values(self.iteration, {**losses, "lr": telling.rate(), "it_per_s": meter.speed()})
+        self.log.report(self.iteration, losses, lr=telling.rate(), it_per_s=meter.speed())
         self.log.line(telling.report(self.progress, losses, meter))
         self.log.beside_the_bar(shown(losses))
         if self.publisher:
@@ -283,6 +312,7 @@ class Engine:
                 network_g=self.options.network_g.type,
                 epoch=batches.epoch_of(self.progress.seen),
                 scaler=self.accelerator.scaler,
+                options=flat_options(self.options),
             )
             self.checkpoints.save(self.iteration, network, state)
         self.accelerator.wait_for_everyone()
@@ -291,6 +321,9 @@ class Engine:
         """Restores an earlier state if there is one, creates the folders, and prepares the recipe."""
         if state is not None:  # before anything is written, because the state may be rejected
             self.progress = RunState.restored(state, self.recipe, network_g=self.options.network_g.type)
+            source = f"the training state of iteration {self.iteration:,}"
+            now = flat_options(self.options)
+            self._changes = check_changes(state.get("options", {}), now, source=source)
         unfinished = auto_resume and not self.folders.holds_work()
         self._make_folders(option_file, keep=state is not None or unfinished)
         self.recipe.prepare(self.accelerator)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from hfsr import hub
 from hfsr.checkpoints import load_weights, read_state_dict
 from hfsr.errors import CheckpointError, some_of
+from hfsr.hub.download.resolve import is_run_folder
+from hfsr.hub.run_folder import checkpoint_of_run
 from hfsr.options import TrainOptions
 from hfsr.registry import ARCHS
 
@@ -79,7 +81,11 @@ def load_pretrained(options: TrainOptions, network: nn.Module, key: str = "g") -
 def _tensors(name: str, arch: str, entry: str | None) -> Mapping[str, Tensor]:
     """Returns the tensors of a file or model, under the network's own keys."""
     path = Path(name).expanduser()
+    if entry and path.is_dir() and is_run_folder(path):
+        path = checkpoint_of_run(path) or path
     if not path.is_file():
+        if entry:
+            logger.warning("'%s' holds one set of weights, the published one; '%s' is not used", name, entry)
         return hub.from_pretrained(name).state_dict()
     tensors, found = read_state_dict(path, entry=entry)
     if entry and found["weights"] not in (None, entry):

@@ -19,6 +19,7 @@ import pytest
 from hfsr import training
 from hfsr.atomic import remove_partial_files
 from hfsr.errors import HfsrError
+from hfsr.training import engine
 from hfsr.training.state import run_lock
 from hfsr.training.state.run_lock import LockOwner, RunLock
 
@@ -95,7 +96,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_name(tmp_path, holde
     said = (
         f"the run 'tiny' is being trained by process {holder.process.pid} on {owner.host} since {owner.since}"
     )
-    assert str(caught.value).startswith(f"{said}; wait for it, stop it, or train under another name")
+    assert str(caught.value).startswith(f"{said}; wait for it (--wait), stop it, or train under another")
 
 
 def test_it_is_free_again_after_release_and_leaves_no_file(tmp_path, holder):
@@ -272,6 +273,31 @@ def test_a_run_whose_name_is_held_is_left_untouched(tmp_path, options, auto_resu
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     training.train(options("train:total_iter=4"), auto_resume=True, root=tmp_path)
     assert (folder / "training_states" / "4.state").is_file()
+
+
+def test_a_run_waits_for_the_one_that_holds_its_name(tmp_path, options, monkeypatch, caplog):
+    monkeypatch.setattr(engine, "_POLL_SECONDS", 0.05)
+    holder = Holder(tmp_path / "experiments" / "tiny")
+    assert holder.acquire() == "held"
+    waiting = threading.Thread(
+        target=training.train, args=[options("train:total_iter=1")], kwargs={"wait": True, "root": tmp_path}
+    )
+    waiting.start()
+    try:
+        deadline = time.monotonic() + 60
+        while "waiting for the run 'tiny'" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        assert waiting.is_alive()
+        assert not (tmp_path / "experiments" / "tiny" / "models").exists()
+    finally:
+        holder.close()
+        waiting.join(120)
+    assert (tmp_path / "experiments" / "tiny" / "models" / "net_g_latest.pth").is_file()
+    assert (
+        caplog.text.count(f"waiting for the run 'tiny', which is trained by process {holder.process.pid} on")
+        == 1
+    )
 
 
 def test_a_failed_run_gives_its_name_back(tmp_path, options):

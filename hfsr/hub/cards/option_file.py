@@ -78,6 +78,12 @@ class OptionFile:
         return start if isinstance(start, str) and start else None
 
     @property
+    def license(self) -> str | None:
+        """The license of the trained weights, if the file states one."""
+        license = self._section("logger").get("license")
+        return license if isinstance(license, str) and license else None
+
+    @property
     def task(self) -> str | None:
         """Task of the trained network if its scale is 1 and the degradation determines it."""
         return task_of_degradation(self._section("datasets", "train").get("degradation"), self.scale)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ..state.file_writing import write_atomically
 from .curve_plot import draw_curve
+from .json_lines import JsonLines
 
 __all__ = ["Curve", "RunLogger", "duration"]
 
@@ -61,12 +62,24 @@ class RunLogger:
         name: name of the run.
         start: number of finished iterations.
         total: total number of iterations.
+        json_lines: True to write `train_log.jsonl` too.
     """
 
-    def __init__(self, accelerator: Accelerator, folder: Path, *, name: str, start: int, total: int) -> None:
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        folder: Path,
+        *,
+        name: str,
+        start: int,
+        total: int,
+        json_lines: bool = False,
+    ) -> None:
         self.accelerator, self.main = accelerator, accelerator.is_main_process
         self.folder, self.name, self.start, self.total = folder, name, start, total
         self._handlers: list[logging.Handler] = []
+        self._writes_json = json_lines
+        self._json: JsonLines | None = None
 
     def __enter__(self) -> RunLogger:
         self._level = logger.level
@@ -80,6 +93,8 @@ class RunLogger:
                 logger.addHandler(handler)
             logger.setLevel(logging.INFO)
             self.curve = Curve(self.folder / "training_curve.csv", upto=self.start)
+            if self._writes_json:
+                self._json = JsonLines(self.folder / "train_log.jsonl", upto=self.start)
         self._bar = tqdm(
             total=self.total,
             initial=self.start,
@@ -91,6 +106,7 @@ class RunLogger:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end_report()
         self._bar.close()
         for handler in self._handlers:
             logger.removeHandler(handler)
@@ -110,11 +126,26 @@ class RunLogger:
         """Shows a text at the end of the progress bar."""
         self._bar.set_postfix_str(text)
 
-    def values(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Adds values to the curve and to the trackers."""
+    def report(self, iteration: int, losses: Mapping[str, float], *, lr: float, it_per_s: float) -> None:
+        """Adds losses, learning rate and speed to the curve, the trackers and the JSON line."""
+        others = {"lr": lr, "it_per_s": it_per_s}
+        self._add(iteration, {**losses, **others}, {"losses": dict(losses), **others})
+
+    def metrics(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Adds the metrics of a set, by `<set>/<metric>`, likewise."""
+        self._add(iteration, values, {"metrics": dict(values)})
+
+    def end_report(self) -> None:
+        """Writes the JSON line of the iteration, if it has one."""
+        if self._json:
+            self._json.write()
+
+    def _add(self, iteration: int, values: Mapping[str, float], grouped: Mapping[str, Any]) -> None:
         if self.main:
             self.curve.add(iteration, values)
             self.accelerator.log(dict(values), step=iteration)
+        if self._json:
+            self._json.add(iteration, grouped)
 
     def draw_curve(self) -> None:
         """Draws the curve up to now as `training_curve.png`."""

@@ -48,7 +48,7 @@ class GanRecipe(Recipe):
         optim_d = needed(train.optim_d, "train.optim_d", options, "{type: Adam, lr: 1e-4}")
         net_d = build_partner(options, "d", "{type: VGGStyleDiscriminator}", like=net_g)
         check_sharpening(options)
-        refuse_sections(options, "distill_opt")
+        refuse_sections(options, "distill_opt", "mixture", "mixup")
         self.content, self.adversarial = Content(train, "l_g_"), build_loss(section)
         self.artifacts = build_loss(train.ldl_opt) if train.ldl_opt else None
         if self.artifacts is not None and not train.ema_decay:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from hfsr.data import Batch
+from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
 from .base import Recipe
 from .content_losses import Content, check_sharpening, refuse_sections, training_of
 from .distillation import Distillation
+from .patch_mixing import Mixture, mixed_up
 from .scale_adapter import ScaleAdapter, check_scales
 from .trainable_network import TrainableNetwork
 
@@ -67,13 +69,19 @@ class SingleRecipe(Recipe):
 class PsnrRecipe(SingleRecipe):
     """Minimizes `train.pixel_opt`, `luma_opt`, `fft_opt`, `perceptual_opt` and `texture_opt`, if given.
 
-    `train.mixup` blends the pairs of a batch first; `train.distill_opt` adds the losses of a teacher.
+    `train.mixup` or `train.mixture` mixes the pairs of a batch first; `train.distill_opt` adds the losses of
+    a teacher.
     """
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         super().__init__(options, net_g)
         check_sharpening(options)
         refuse_sections(options, "ldl_opt")
+        if self.train.mixup is not None and self.train.mixture is not None:
+            raise OptionsError(
+                "train.mixture: its mixup takes the place of train.mixup; leave train.mixup out"
+            )
+        self.mixture = Mixture(options, self.train.mixture) if self.train.mixture else None
         self.content = Content(self.train)
         self.distillation = Distillation(options, net_g) if self.train.distill_opt else None
         self.criteria = [self.content, *([self.distillation] if self.distillation else [])]
@@ -87,6 +95,8 @@ class PsnrRecipe(SingleRecipe):
             and (mixup.prob == 1 or torch.rand(()) < mixup.prob)
         ):
             images = mixed_up(images, mixup.alpha)
+        if self.mixture is not None:
+            images = self.mixture(images, iteration)
         lq, *targets = images
         run = partial(self.learners["net_g"], lq, scale_of(batch))
         sr, taught = self.distillation(lq, run) if self.distillation else (run(), {})
@@ -99,18 +109,6 @@ def scale_of(batch: Batch) -> float | None:
         return None
     scale = round(float(batch["scale"].flatten()[0]), 4)  # 1.1 is slightly more in float32
     return int(scale) if scale.is_integer() else scale
-
-
-def mixed_up(images: Sequence[Tensor], alpha: float) -> list[Tensor]:
-    """Blends each pair with another one of the batch, with a share drawn from Beta(alpha, alpha) (MixUp).
-
-    Args:
-        images: batches of LQ, of GT and of images that belong to them.
-        alpha: parameter of the distribution.
-    """
-    share = torch.distributions.Beta(alpha, alpha).sample().item()
-    order = torch.randperm(len(images[0]), device=images[0].device)
-    return [share * batch + (1 - share) * batch[order] for batch in images]
 
 
 RECIPES.register(PsnrRecipe, name="SRModel")

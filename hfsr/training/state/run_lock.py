@@ -32,7 +32,7 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None
 
-__all__ = ["LockOwner", "RunLock"]
+__all__ = ["LockOwner", "RunLock", "RunLockedError"]
 
 logger = logging.getLogger("hfsr")
 
@@ -87,6 +87,21 @@ class LockOwner:
         return f"process {self.pid} on {self.host} since {self.since}"
 
 
+class RunLockedError(HfsrError):
+    """The name of a run is reserved by another process.
+
+    Attributes:
+        holder: description of that process.
+    """
+
+    def __init__(self, name: str, holder: str) -> None:
+        super().__init__(
+            f"the run '{name}' is being trained by {holder}; wait for it (--wait), stop it, or train under "
+            "another name: --force_yml name=NAME"
+        )
+        self.holder = holder
+
+
 class RunLock:
     """Reserves the name of a run from `acquire` to `release`.
 
@@ -104,11 +119,24 @@ class RunLock:
         self._has_made_folder = False
         self._stop = threading.Event()
 
+    def try_acquire(self) -> str | None:
+        """Takes the lock, as `acquire` does, if it is free; else returns a description of its holder.
+
+        Raises:
+            HfsrError: if the lock file cannot be written.
+        """
+        try:
+            self.acquire()
+        except RunLockedError as error:
+            return error.holder
+        return None
+
     def acquire(self) -> None:
         """Takes the lock; takes over that of a killed process with a warning in the log.
 
         Raises:
-            HfsrError: if another process holds it, or the lock file cannot be written.
+            RunLockedError: if another process holds it.
+            HfsrError: if the lock file cannot be written.
         """
         self.path = self.path.absolute()
         owner = LockOwner.current()
@@ -189,7 +217,7 @@ class RunLock:
         """Locks an open file; returns False if the system or the file system has no locks.
 
         Raises:
-            HfsrError: if another process has locked it.
+            RunLockedError: if another process has locked it.
         """
         if fcntl is None:
             return False
@@ -210,7 +238,7 @@ class RunLock:
             True if the check opened and closed the file, which releases a record lock.
 
         Raises:
-            HfsrError: if the owner has not ended.
+            RunLockedError: if the owner has not ended.
         """
         owner = _parse(os.pread(file, 4096, 0))
         if owner is None:
@@ -238,7 +266,7 @@ class RunLock:
         """Checks who owns the file: without locks, the last of several simultaneous writers is the owner.
 
         Raises:
-            HfsrError: if it is another process.
+            RunLockedError: if it is another process.
         """
         time.sleep(min(1.0, _WATCH_SECONDS / 4))
         found = LockOwner.read(self.path)
@@ -258,12 +286,8 @@ class RunLock:
             with suppress(OSError):  # a network file system may be unavailable for a while
                 os.utime(file if os.utime in os.supports_fd else self.path)
 
-    def _refusal(self, owner: LockOwner | None) -> HfsrError:
-        holder = "another process" if owner is None else str(owner)
-        return HfsrError(
-            f"the run '{self.name}' is being trained by {holder}; wait for it, stop it, or train under "
-            "another name: --force_yml name=NAME"
-        )
+    def _refusal(self, owner: LockOwner | None) -> RunLockedError:
+        return RunLockedError(self.name, "another process" if owner is None else str(owner))
 
 
 def _parse(content: bytes) -> LockOwner | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -45,7 +45,9 @@ class RunState:
             f"end {end:.2f} dB ({end - bicubic:+.2f} dB to bicubic); {self.best}"
         )
 
-    def state(self, recipe: Recipe, *, network_g: str, epoch: int, scaler: Any) -> State:
+    def state(
+        self, recipe: Recipe, *, network_g: str, epoch: int, scaler: Any, options: Mapping[str, Any]
+    ) -> State:
         """Returns the complete state from which the run can resume.
 
         Args:
@@ -53,12 +55,14 @@ class RunState:
             network_g: type of the network.
             epoch: epoch, for readers of the file.
             scaler: gradient scaler of float16, or None.
+            options: values of the options, as `flat_options` returns them.
         """
         return {
             "iter": self.iteration,
             "epoch": epoch,
             "seen": self.seen,
             "network_g": network_g,
+            "options": dict(options),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "best": asdict(self.best) if self.best else None,
             "landmarks": self.landmarks,

@@ -64,7 +64,7 @@ class ValidationHook:
         where = f"iter {iteration:,}" if iteration else "before training"
         for measurement in measured:
             self.log.line(f"{where}: {measurement}")
-            self.log.values(iteration, measurement.values())
+            self.log.metrics(iteration, measurement.values())
         if main and (image := grid.image()) is not None:
             show_image(self.accelerator, f"{measured[0].set}: lq, sr, gt", image, iteration)
         progress.note(measured[0].report)
@@ -87,7 +87,7 @@ class ValidationHook:
         where = f"iter {iteration:,}" if iteration else "before training"
         for restored in validation.restore(network, save=self._image_file(iteration)):
             self.log.line(f"{where}: {restored}")
-            self.log.values(iteration, {f"{restored.set}/{k}": v for k, v in restored.metrics.items()})
+            self.log.metrics(iteration, {f"{restored.set}/{k}": v for k, v in restored.metrics.items()})
 
     def _image_file(self, iteration: int) -> Callable[[str, str], Path] | None:
         if not self.options.val.save_img:
