@@ -1,4 +1,4 @@
-"""Progress bar of an image, and cleanup of a run that a signal stops."""
+"""Progress bars of an image and of a folder, and cleanup of a run that a signal stops."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hfsr.inference import Progress
 
-__all__ = ["Terminated", "show_progress", "stoppable"]
+__all__ = ["FolderProgress", "Terminated", "folder_progress", "show_progress", "stoppable"]
 
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} pieces{postfix}"
 
@@ -52,6 +52,48 @@ def show_progress(steps: Iterator[Progress], *, name: str, pixels: int, quiet: b
             bar.update(step.done - bar.n)
             if step.done == step.total:
                 bar.refresh()  # visible while the result is written
+
+
+class FolderProgress:
+    """Progress bar that counts images.
+
+    Args:
+        bar: the bar of tqdm.
+    """
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+        self._started = time.monotonic()
+        self._pixels = 0
+
+    def add(self, pixels: int) -> None:
+        """Counts an image of so many px."""
+        self._pixels += pixels
+        speed = self._pixels / 1e6 / max(time.monotonic() - self._started, 1e-9)
+        self._bar.set_postfix_str(f"{speed:.2f} MP/s of input", refresh=False)
+        self._bar.update()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Removes the bar from the terminal while the block prints."""
+        with self._bar.external_write_mode(file=sys.stderr):
+            yield
+
+
+@contextmanager
+def folder_progress(count: int, *, quiet: bool) -> Iterator[FolderProgress]:
+    """Shows a progress bar that counts images.
+
+    Args:
+        count: number of images.
+        quiet: True to show no bar.
+    """
+    from tqdm import tqdm
+
+    hidden = quiet or not sys.stderr.isatty()
+    form = "{n_fmt}/{total_fmt} images|{bar}|{postfix}, {remaining} left"
+    with tqdm(total=count, bar_format=form, disable=hidden, leave=False) as bar:
+        yield FolderProgress(bar)
 
 
 def _left(seconds: float | None) -> str:

@@ -23,7 +23,7 @@ from hfsr.images.formats import (
     result_suffix,
 )
 
-__all__ = ["STDIN", "Job", "Skipped", "find_jobs", "folder_of", "names_a_file"]
+__all__ = ["STDIN", "Job", "Skipped", "find_jobs", "folder_of", "names_a_file", "search_roots"]
 
 STDIN = "-"
 """The input or output that means a standard stream."""
@@ -175,6 +175,28 @@ def folder_of(target: Path) -> Iterator[None]:
                     each.rmdir()
 
 
+def search_roots(inputs: Sequence[str]) -> list[tuple[str, bool]]:
+    """Returns the real path of each folder that a search starts from, and if a "**" searches all below it.
+
+    A search of a folder leaves out that of the results, a pattern does not.
+
+    Args:
+        inputs: images, folders and globs, as typed.
+    """
+    roots = []
+    for text in inputs:
+        if os.path.isdir(text):
+            roots.append((os.path.realpath(text), False))
+        elif _is_glob(text):
+            roots.append((os.path.realpath(_fixed_part(text)), "**" in text))
+    return roots
+
+
+def _fixed_part(pattern: str) -> Path:
+    """Returns the folders of a pattern before its first wildcard."""
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1]))
+
+
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -199,8 +221,7 @@ def _expand(text: str, output: Path, skipped: Skipped) -> Iterator[tuple[Path, P
         for image in _walk(path, output, skipped):
             yield image, image.relative_to(path)
     elif _is_glob(text):
-        fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
-        root = Path(*fixed)
+        root = _fixed_part(text)
         for name in sorted(glob.glob(text, recursive=True)):
             found = Path(name)
             if is_image_name(found) and found.is_file():

@@ -2,7 +2,7 @@
 
 from hfsr.images.alpha_bleed import underlaid
 from hfsr.images.encoding.fitting import fitted
-from hfsr.images.encoding.target_file import replacing
+from hfsr.images.encoding.target_file import remove_abandoned, replacing
 from hfsr.images.encoding.writing import (
     check_target,
     image_to_pil,
@@ -43,6 +43,7 @@ __all__ = [
     "output_format",
     "quantize",
     "read_image",
+    "remove_abandoned",
     "replacing",
     "result_suffix",
     "takes_rows",

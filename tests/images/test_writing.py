@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image, features
 
 from hfsr.errors import ImageError
-from hfsr.images import LoadedImage, image_to_pil, output_format, read_image, replacing, write_image
+from hfsr.images import (
+    LoadedImage,
+    image_to_pil,
+    output_format,
+    read_image,
+    remove_abandoned,
+    replacing,
+    write_image,
+)
 
 from . import profiles
 
@@ -181,3 +191,16 @@ def test_to_pillow(rng):
     deep = _image(rng, gray=True, dtype=np.uint16)
     assert image_to_pil(deep).mode == "L"
     assert image_to_pil(_image(rng, gray=True, alpha=True)).mode == "LA"
+
+
+def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
+    code = "import os, sys; from hfsr.images import replacing\nwith replacing(sys.argv[1]): os._exit(9)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], check=False)
+    (abandoned,) = tmp_path.iterdir()
+    elsewhere = tmp_path / ".b.png.01234567.another-1.part"  # of another machine, whose processes are unknown
+    elsewhere.touch()
+    with replacing(tmp_path / "c.png") as file:
+        remove_abandoned(tmp_path)
+        assert not abandoned.exists()
+        file.write(b"c")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [elsewhere.name, "c.png"]

@@ -229,7 +229,7 @@ def test_live_maps_spill_to_files_that_disappear(tmp_path, monkeypatch):
 def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
     sized, cpu = lower_on_cpu(model, Size(1080, 2048)), torch.device("cpu")
     roomy = planner.make_plan(sized, cpu)
-    monkeypatch.setattr(planner, "free_memory", lambda _: 10 << 20)
+    monkeypatch.setattr(planner, "planned_memory", lambda _: 10 << 20)
     tight = planner.make_plan(sized, cpu)
     assert tight.rows < roomy.rows
     assert tight.part_bytes <= 6 << 20 < roomy.part_bytes
@@ -237,7 +237,7 @@ def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
 
 def test_auto_takes_pieces_where_not_even_one_row_fits(model, monkeypatch):
     sized = lower_on_cpu(model, Size(64, 100_000))
-    monkeypatch.setattr(planner, "free_memory", lambda _: 20 << 20)
+    monkeypatch.setattr(planner, "planned_memory", lambda _: 20 << 20)
     wide = planner.make_plan(sized, torch.device("cpu"))
     assert wide.rows is None
     assert wide.part_bytes <= 12 << 20
@@ -245,7 +245,7 @@ def test_auto_takes_pieces_where_not_even_one_row_fits(model, monkeypatch):
 
 def test_neither_memory_nor_disk_for_the_live_maps_is_an_error(monkeypatch):
     sized = lower_on_cpu(hfsr.create_model("rcan_tiny").eval(), Size(1080, 2048))
-    monkeypatch.setattr(planner, "free_memory", lambda _: 1 << 20)
+    monkeypatch.setattr(planner, "planned_memory", lambda _: 1 << 20)
     monkeypatch.setattr(planner.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1 << 20})())
     with pytest.raises(PlanError, match="GiB of disk"):
         planner.make_plan(sized, torch.device("cpu"))

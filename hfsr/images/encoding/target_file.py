@@ -1,8 +1,10 @@
-"""Target path of a new file: check that it can be written, and atomic writing."""
+"""Target path of a new file: check that it can be written, atomic writing, and files of killed processes."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import secrets
 import stat
 from collections.abc import Iterator
@@ -12,7 +14,9 @@ from typing import BinaryIO
 
 from hfsr.errors import ImageError
 
-__all__ = ["check_place", "replacing"]
+__all__ = ["check_place", "remove_abandoned", "replacing"]
+
+_SUFFIX = ".part"
 
 
 @contextmanager
@@ -25,7 +29,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     path = Path(path)
     check_place(path)
     # a unique name, so that two runs with one target do not collide; short, because the length is limited
-    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.{_machine()}-{os.getpid()}{_SUFFIX}")
     try:
         with part.open("xb") as file:
             yield file
@@ -37,6 +41,37 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Removes the unfinished files of killed processes in a folder, as far as these ran on this machine.
+
+    Files of living processes stay, and those in subfolders.
+    """
+    for part in folder.glob(f".*.{_machine()}-*{_SUFFIX}"):
+        if not _is_being_written(part):
+            part.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    """Returns a short name of this machine: a folder may be shared, and numbers of processes repeat."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
+def _is_being_written(part: Path) -> bool:
+    """Returns True if the process that a file is named after is alive and older than the file."""
+    import psutil  # not at the top, because writing does not need it
+
+    owner = part.name.removesuffix(_SUFFIX).rpartition("-")[2]
+    if not owner.isdigit():
+        return True
+    try:
+        process = psutil.Process(int(owner))
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() < part.stat().st_mtime + 1
+    except (psutil.NoSuchProcess, FileNotFoundError, OverflowError):
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def check_place(path: Path) -> None:
