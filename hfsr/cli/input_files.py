@@ -9,7 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from hfsr.images.formats import (
     result_suffix,
 )
 
-__all__ = ["STDIN", "Job", "Skipped", "find_jobs", "folder_of", "names_a_file", "search_roots"]
+__all__ = ["STDIN", "Job", "MadeFolders", "Skipped", "find_jobs", "folder_of", "names_a_file", "search_roots"]
 
 STDIN = "-"
 """The input or output that means a standard stream."""
@@ -173,6 +173,32 @@ def folder_of(target: Path) -> Iterator[None]:
             for each in made:
                 with contextlib.suppress(OSError):  # never created, or no longer empty
                     each.rmdir()
+
+
+class MadeFolders(AbstractContextManager["MadeFolders"]):
+    """Creates folders of results; at the end of its block those without a result are removed again.
+
+    Args:
+        keep: True to remove none, where other processes may be about to write there.
+    """
+
+    def __init__(self, *, keep: bool = False) -> None:
+        self._keep = keep
+        self._made: set[Path] = set()
+
+    def make(self, folder: Path) -> None:
+        """Creates a folder and those above it.
+
+        Raises:
+            ImageError: it cannot be created.
+        """
+        self._made |= {each for each in (folder, *folder.parents) if not os.path.lexists(each)}
+        _make(folder)
+
+    def __exit__(self, *error: object) -> None:
+        for folder in () if self._keep else sorted(self._made, reverse=True):  # the innermost first
+            with contextlib.suppress(OSError):  # never created, or not empty
+                folder.rmdir()
 
 
 def search_roots(inputs: Sequence[str]) -> list[tuple[str, bool]]:

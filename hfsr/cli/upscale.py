@@ -16,7 +16,8 @@ from typing import Any
 from hfsr.cli.argument_types import positive
 from hfsr.cli.image_progress import stoppable
 from hfsr.cli.input_files import STDIN, Job, Skipped, find_jobs
-from hfsr.cli.upscale_job import Models, run_jobs
+from hfsr.cli.job_pipeline import run_jobs
+from hfsr.cli.upscale_models import Models
 from hfsr.cli.upscale_processes import run_in_processes, use_device_of
 from hfsr.cli.work_share import Share, check_outside, divide, find_share, parse_shard
 from hfsr.errors import UsageError
@@ -103,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         args.inputs = [*args.inputs, str(SAMPLE)]
     if not args.inputs:
         raise UsageError("nothing to upscale; name images or folders, or try --sample")
-    args.quiet, args.local_processes = args.json, 1
+    args.quiet, args.local_processes, args.is_shared = args.json, 1, False
     if args.num_processes > 1 and STDIN in (*args.inputs, args.output):
         raise UsageError("- is for one process; leave out --num_processes")
     if args.model is not None and args.purpose is not None:
@@ -158,7 +159,7 @@ def _share_of(jobs: list[Job], share: Share, args: argparse.Namespace) -> list[J
         which = f"share {share.index + 1} of {share.count} ({share.source})"
         print(f"hfsr {args.command}: {which}: {len(mine)} of {len(jobs)} images", file=sys.stderr, flush=True)
     args.quiet |= share.index > 0  # one progress bar on a terminal that all share
-    args.local_processes = share.local_count
+    args.local_processes, args.is_shared = share.local_count, True
     use_device_of(share, args)
     return mine
 

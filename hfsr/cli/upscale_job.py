@@ -1,38 +1,38 @@
-"""One image of `hfsr upscale`: its models, its run, and the report about it."""
+"""One image of `hfsr upscale`: decoding, arithmetic and encoding, and the report about it."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import getpass
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from hfsr.cli.image_progress import show_progress
-from hfsr.cli.input_files import STDIN, Job, folder_of
-from hfsr.errors import HfsrError, ImageError, OptionsError, UsageError
+from hfsr.cli.input_files import STDIN, Job, MadeFolders
+from hfsr.cli.upscale_models import Models
+from hfsr.errors import HfsrError, ImageError, OptionsError
 from hfsr.images.formats import SUFFIXES
-from hfsr.model_choice import ModelChoice, choose_models
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from hfsr.images.decoding.encoded_image import EncodedImage, ImageFile
+    from hfsr.images import LoadedImage
+    from hfsr.images.decoding.encoded_image import EncodedImage
     from hfsr.inference import Upscaler
     from hfsr.inference.program.geometry import Size
     from hfsr.inference.result_size import WantedSize
+    from hfsr.model_choice import ModelChoice
 
-__all__ = ["KEYS", "Models", "failed_report", "run_jobs"]
+__all__ = ["KEYS", "JobRun", "Report", "failed_report"]
 
-_SCALE = 2
-"""Default scale."""
-_LIGHT = 128 * 128
-"""Px up to which an image takes little memory in any network."""
+P = ParamSpec("P")
+Report = dict[str, Any]
 KEYS = (
     *("input", "output", "width", "height", "scale", "reduced_from", "model", "model_reason", "tile"),
     *("dtype", "backend", "device", "seconds", "peak_memory_bytes", "notes", "error"),
@@ -40,115 +40,18 @@ KEYS = (
 """Keys of the JSON object of an image, in this order; a value without meaning is null."""
 _RESULT = ("width", "height", "scale", "reduced_from")
 """Keys that have no meaning without a result."""
+_LIGHT = 128 * 128
+"""Px up to which an image takes little memory in any network."""
+_DECODED_AHEAD = 1 << 24
+"""Px up to which an image is decoded while another one is computed: larger ones take long anyway."""
 
 
-class Models:
-    """The models of one command, loaded when the first image needs them."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        from hfsr.inference.result_size import WantedSize
-
-        self._args = args
-        self._networks: dict[str, nn.Module] = {}
-        self._loaded: dict[tuple[str, ...], Upscaler] = {}
-        try:
-            self.wanted = WantedSize(args.scale, args.width, args.height, args.max_side)
-        except OptionsError as error:
-            raise UsageError(str(error)) from error
-
-    def suffix(self) -> str:
-        """Returns the suffix of the results' names: the scale or size that the arguments request."""
-        args, wanted = self._args, self.wanted
-        if wanted.width and wanted.height:
-            return f"_{wanted.width}x{wanted.height}"
-        for letter, side in (("w", wanted.width), ("h", wanted.height), ("max", wanted.max_side)):
-            if side:
-                return f"_{letter}{side}"
-        if wanted.scale is not None:
-            scale = wanted.scale
-        elif args.model is not None:
-            scale = self.get((args.model,)).scale
-        else:
-            scale = 1 if args.command == "restore" else _SCALE
-        return f"_x{scale:g}" if scale > 1 else "_restored"
-
-    def choice(self, image: ImageFile, size: tuple[int, int] | None) -> ModelChoice:
-        """Returns the model that the arguments name, or the bundled ones for an image.
-
-        Args:
-            image: file of the image.
-            size: width and height, or None if they cannot be read.
-        """
-        from hfsr.inference.program.geometry import Size
-
-        args = self._args
-        if args.model is not None:
-            return ModelChoice((str(args.model),))
-        scale = self.wanted.scale
-        if scale is None and size is not None:
-            scale = self.wanted.scale_of(Size(size[1], size[0]))
-        if args.command == "restore" and (scale is None or scale == 1):
-            return ModelChoice(("hfsr-denoise",))
-        return choose_models(image, scale=_SCALE if scale is None else scale, purpose=args.purpose)
-
-    def get(self, names: tuple[str, ...]) -> Upscaler:
-        """Returns the cached upscaler of one model, or of several that run one after another."""
-        from hfsr.inference import Upscaler
-
-        args = self._args
-        if names not in self._loaded:
-            self._loaded[names] = Upscaler(
-                [self._network(name) for name in names],
-                tile=args.tile,
-                dtype=args.dtype,
-                backend=args.backend,
-                device=args.device,
-                self_ensemble=args.self_ensemble,
-            )
-        return self._loaded[names]
-
-    def fetch(self) -> None:
-        """Loads the model that the arguments name: from the Hub, before several processes need it at once."""
-        if self._args.model is not None:
-            self._network(self._args.model)
-
-    def _network(self, name: str) -> nn.Module:
-        from hfsr import hub
-        from hfsr.hub.download.resolve import load_for_scale
-
-        if name not in self._networks:
-            asked = self.wanted.scale if name == self._args.model else None
-            self._networks[name] = hub.from_pretrained(name) if asked is None else load_for_scale(name, asked)
-        return self._networks[name]
-
-
-# --- one image ---
-
-
-def run_jobs(
-    models: Models,
-    jobs: Iterable[tuple[int, Job]],
-    args: argparse.Namespace,
-    report: Callable[[int, dict[str, Any]], None],
-) -> None:
-    """Runs jobs one after another.
-
-    Args:
-        models: the models of the command.
-        jobs: position and job each; the next one is taken when it is needed.
-        args: arguments of the command.
-        report: receives position and report of each job, as it ends.
-    """
-    for position, job in jobs:
-        report(position, _run_job(models, job, args))
-
-
-def failed_report(job: Job, error: str) -> dict[str, Any]:
+def failed_report(job: Job, error: str) -> Report:
     """Returns the report about a job that failed."""
     return _new_report(job) | {"error": error}
 
 
-def _new_report(job: Job, *, to_stdout: bool = False) -> dict[str, Any]:
+def _new_report(job: Job, *, to_stdout: bool = False) -> Report:
     return dict.fromkeys(KEYS) | {
         "input": STDIN if job.is_stdin else str(job.source),
         "output": STDIN if to_stdout else job.target and str(job.target),
@@ -156,64 +59,184 @@ def _new_report(job: Job, *, to_stdout: bool = False) -> dict[str, Any]:
     }
 
 
-def _run_job(models: Models, job: Job, args: argparse.Namespace) -> dict[str, Any]:
-    """Runs one image; returns the report about it, with the reason if it failed."""
-    report = _new_report(job, to_stdout=args.to_stdout)
-    try:
+def _records_errors(step: Callable[Concatenate[JobRun, P], None]) -> Callable[Concatenate[JobRun, P], None]:
+    """Makes a step of a job put its error into the report, and do nothing if the job is over."""
+
+    @functools.wraps(step)
+    def run(self: JobRun, *args: P.args, **named: P.kwargs) -> None:
+        if self.is_over:
+            return
+        try:
+            step(self, *args, **named)
+        except HfsrError as error:
+            self.fail(error)
+        except OSError as error:  # a path that the system rejects
+            self.fail(f"'{self.job.source}': {error.strerror or error}; check the path")
+        except MemoryError:
+            self.fail(f"'{self.job.source}': not enough memory; close other programs or split the image")
+
+    return run
+
+
+class JobRun:
+    """Run of one job: `prepare`, `load`, `compute`, `finish`, in this order.
+
+    An error ends the job, not the others: the steps after it do nothing. Steps of different jobs may run at
+    the same time, in different threads.
+
+    Args:
+        models: the models of the command.
+        job: the image and the path of its result.
+        args: arguments of the command.
+
+    Attributes:
+        report: what is known about the result so far; complete after `finish`.
+        written: future of the result, after `compute`; None without a result.
+        is_over: True after an error, or if there is nothing to do.
+    """
+
+    def __init__(self, models: Models, job: Job, args: argparse.Namespace) -> None:
+        self.report = _new_report(job, to_stdout=args.to_stdout)
+        self._models = models
+        self.job = job
+        self._args = args
+        self.is_over = False
+        self._image: EncodedImage
+        self._size: tuple[int, int]
+        self._choice: ModelChoice
+        self._loaded: LoadedImage | None = None
+        self._upscaler: Upscaler
+        self._started = 0.0
+        self.written: Future[None] | None = None
+
+    @_records_errors
+    def prepare(self) -> None:
+        """Reads the size of the image, chooses its models, and decodes it if it is not large."""
+        from hfsr.images import MAX_PIXELS, image_size, read_image
+        from hfsr.images.decoding.encoded_image import EncodedImage
+
+        job, args = self.job, self._args
         if job.error is not None:
             raise OptionsError(job.error)
         if job.target is None:
-            raise ImageError(f"no images in '{job.source}'; allowed endings: {', '.join(sorted(SUFFIXES))}")
-        _process(models, job, args, report)
-    except HfsrError as error:
+            endings = ", ".join(sorted(SUFFIXES))
+            raise ImageError(f"no images in '{job.source}'; allowed endings: {endings}")
+        self._image = EncodedImage.of(job.source)
+        if job.is_stdin:
+            self._image = EncodedImage(None, sys.stdin.buffer.read(), "<stdin>")
+        limit = args.max_pixels or MAX_PIXELS
+        try:
+            self._size = image_size(self._image, max_pixels=limit)
+        except ImageError:
+            self.report["model"] = self._models.choice(self._image, None).name
+            raise
+        self._choice = self._models.choice(self._image, self._size)
+        self.report |= {"model": self._choice.name, "model_reason": self._choice.reason}
+        if args.skip_existing and not args.dry_run and os.path.exists(job.target):
+            self.report["notes"] = ["the result exists already and was not replaced"]
+            self.is_over = True
+        elif not args.dry_run and self._size[0] * self._size[1] <= _DECODED_AHEAD:
+            self._loaded = read_image(self._image, max_pixels=limit, truncated=args.truncated, floats=True)
+
+    @_records_errors
+    def load(self) -> None:
+        """Loads the models, if no image before has."""
+        self._started = time.monotonic()
+        self._upscaler = self._models.get(self._choice.names)
+
+    @_records_errors
+    def compute(self, encoder: Executor, folders: MadeFolders, between: Callable[[], None]) -> None:
+        """Runs the image, or predicts its run.
+
+        Args:
+            encoder: one thread, which encodes the result.
+            folders: makes the folder of the result.
+            between: called after each part of the image.
+        """
+        from hfsr.inference.program.geometry import Size
+
+        up, wanted = self._upscaler, self._models.wanted
+        size = Size(self._size[1], self._size[0])
+        native = up.result_size(size)
+        result = wanted.within(size, native, up.scale)
+        self.report |= {
+            "width": result.width,
+            "height": result.height,
+            "scale": _scale(wanted, up, size, result),
+            "reduced_from": None if result == native else [native.width, native.height],
+        }
+        if self._args.dry_run:
+            self.report |= _predict(up, self._image, size, result)
+        else:
+            self._upscale(size, result, encoder, folders, between)
+        if self._choice.note is not None:
+            self.report["notes"] = [*self.report["notes"], self._choice.note]
+
+    @property
+    def is_written(self) -> bool:
+        """True if `finish` would not wait."""
+        return self.written is None or self.written.done()
+
+    def finish(self) -> Report:
+        """Waits until the result is written; returns the report."""
+        self._wait()
+        if self.report["error"] is not None:
+            self.report |= dict.fromkeys(_RESULT)
+        return self.report
+
+    def fail(self, error: HfsrError | str) -> None:
+        """Ends the job with an error."""
         text = " ".join(str(error).split())
-        named = isinstance(error, OptionsError) and job.error is None and models.wanted.is_set
-        report["error"] = f"'{report['input']}': {text}" if named else text
-    except OSError as error:  # a path that the system rejects
-        report["error"] = f"'{job.source}': {error.strerror or error}; check the path"
-    except MemoryError:
-        report["error"] = f"'{job.source}': not enough memory; close other programs or split the image"
-    if report["error"] is not None:
-        report |= dict.fromkeys(_RESULT)
-    return report
+        is_named = isinstance(error, OptionsError) and self.job.error is None and self._models.wanted.is_set
+        self.report["error"] = f"'{self.report['input']}': {text}" if is_named else text
+        self.is_over = True
 
+    @_records_errors
+    def _wait(self) -> None:
+        if self.written is not None:
+            self.written.result()
+            self.report["seconds"] = round(time.monotonic() - self._started, 3)
 
-def _process(models: Models, job: Job, args: argparse.Namespace, report: dict[str, Any]) -> None:
-    """Chooses the models, and runs the image or predicts its run; completes the report."""
-    from hfsr.images import MAX_PIXELS, image_size
-    from hfsr.images.decoding.encoded_image import EncodedImage
-    from hfsr.inference.program.geometry import Size
+    def _upscale(
+        self,
+        size: Size,
+        result: Size,
+        encoder: Executor,
+        folders: MadeFolders,
+        between: Callable[[], None],
+    ) -> None:
+        from hfsr.inference.runtime.memory import peak_memory
 
-    assert job.target is not None
-    image = EncodedImage.of(job.source)
-    if job.is_stdin:
-        image = EncodedImage(None, sys.stdin.buffer.read(), "<stdin>")
-    try:
-        width, height = image_size(image, max_pixels=args.max_pixels or MAX_PIXELS)
-    except ImageError:
-        report["model"] = models.choice(image, None).name
-        raise
-    choice = models.choice(image, (width, height))
-    report |= {"model": choice.name, "model_reason": choice.reason}
-    up, size = models.get(choice.names), Size(height, width)
-    native = up.result_size(size)
-    result = models.wanted.within(size, native, up.scale)
-    report |= {
-        "width": result.width,
-        "height": result.height,
-        "scale": _scale(models.wanted, up, size, result),
-        "reduced_from": None if result == native else [native.width, native.height],
-    }
-    if args.dry_run:
-        report |= _predict(up, image, size, result)
-    elif args.skip_existing and os.path.exists(job.target):
-        report |= dict.fromkeys(_RESULT)
-        report["notes"] = ["the result exists already and was not replaced"]
-        return
-    else:
-        report |= _upscale(up, image, job.target, size, result, models.wanted, args)
-    if choice.note is not None:
-        report["notes"] = [*report["notes"], choice.note]
+        up, args, wanted = self._upscaler, self._args, self._models.wanted
+        assert self.job.target is not None
+        folders.make(self.job.target.parent)
+        with _memory_turn(up, self._image, size, args.local_processes):
+            steps = up.steps(
+                self._image if self._loaded is None else self._loaded,
+                self.job.target,
+                jpeg_quality=args.jpeg_quality,
+                max_pixels=args.max_pixels,
+                truncated=args.truncated,
+                scale=wanted.scale,
+                size=_sides(wanted, size),
+                encoder=encoder,
+            )
+            self._loaded = None  # the steps hold it as long as they need it
+            with closing(steps):
+                name = self._image.name if self._image.path is None else self._image.path.name
+                self.written = show_progress(
+                    steps,
+                    name=name,
+                    pixels=result.width * result.height,
+                    quiet=args.quiet,
+                    between=between,
+                )
+        self.report |= {
+            **_how(up),
+            "seconds": round(time.monotonic() - self._started, 3),
+            "peak_memory_bytes": peak_memory(up.device),
+            "notes": list(up.notes),
+        }
 
 
 def _scale(wanted: WantedSize, up: Upscaler, image: Size, result: Size) -> float:
@@ -228,39 +251,6 @@ def _sides(wanted: WantedSize, image: Size) -> tuple[int | None, int | None] | N
         is_wide = image.width >= image.height
         return (wanted.max_side, None) if is_wide else (None, wanted.max_side)
     return (wanted.width, wanted.height) if wanted.width or wanted.height else None
-
-
-def _upscale(
-    up: Upscaler,
-    image: EncodedImage,
-    target: Path,
-    size: Size,
-    result: Size,
-    wanted: WantedSize,
-    args: argparse.Namespace,
-) -> dict[str, Any]:
-    from hfsr.inference.runtime.memory import peak_memory
-
-    started = time.monotonic()
-    with folder_of(target), _memory_turn(up, image, size, args.local_processes):
-        steps = up.steps(
-            image,
-            target,
-            jpeg_quality=args.jpeg_quality,
-            max_pixels=args.max_pixels,
-            truncated=args.truncated,
-            scale=wanted.scale,
-            size=_sides(wanted, size),
-        )
-        with closing(steps):
-            name = image.name if image.path is None else image.path.name
-            show_progress(steps, name=name, pixels=result.width * result.height, quiet=args.quiet)
-    return {
-        **_how(up),
-        "seconds": round(time.monotonic() - started, 3),
-        "peak_memory_bytes": peak_memory(up.device),
-        "notes": list(up.notes),
-    }
 
 
 def _memory_turn(

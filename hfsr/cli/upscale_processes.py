@@ -16,15 +16,16 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from hfsr.cli.image_progress import Terminated, folder_progress, stoppable
+from hfsr.cli.image_progress import Terminated, folder_progress, printing, stoppable
 from hfsr.cli.input_files import Job
-from hfsr.cli.upscale_job import Models, failed_report, run_jobs
+from hfsr.cli.job_pipeline import run_jobs
+from hfsr.cli.upscale_job import Report, failed_report
+from hfsr.cli.upscale_models import Models
 from hfsr.cli.work_share import Share, largest_first
 from hfsr.errors import HfsrWarning, UsageError
 
 __all__ = ["devices_of", "run_in_processes", "threads_each", "use_device_of"]
 
-Report = dict[str, Any]
 Placed = tuple[int, Job]
 """A job and its position in the list of all jobs."""
 
@@ -103,7 +104,7 @@ def run_in_processes(
     pool = _Pool(setting, deque((position, jobs[position]) for position, _ in order), devices)
     with folder_progress(len(jobs), quiet=args.quiet) as progress, pool.running():
         for position, found in pool.reports():
-            with progress.paused():
+            with printing():
                 report(found)
             progress.add(pixels[position])
 
@@ -169,6 +170,7 @@ class _Pool:
         except BaseException:
             for worker in self._workers:
                 worker.process.terminate()  # as Ctrl-C: it removes its partial file
+                worker.connection.close()  # on which a thread of it may wait
             raise
         finally:
             for worker in self._workers:
@@ -275,6 +277,51 @@ def _reason(code: int | None) -> str:
 # --- in the worker ---
 
 
+class _Parent:
+    """The connection of a worker to its parent, for several threads.
+
+    Args:
+        connection: to the parent.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, *message: Any) -> None:
+        with self._lock:
+            self._connection.send(message)
+
+    def jobs(self) -> Iterator[Placed]:
+        """Asks for one job after another; one thread at a time."""
+        while True:
+            self.send("ask")
+            placed = self._connection.recv()
+            if placed is None:
+                return
+            yield placed
+
+    def report(self, position: int, report: Report) -> None:
+        self.send("report", position, report)
+
+    @contextmanager
+    def warned(self) -> Iterator[None]:
+        """Sends the text of each `HfsrWarning` in the block, which the parent prints once."""
+        show = warnings.showwarning
+
+        def send(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
+            if issubclass(category, HfsrWarning):
+                self.send("warning", str(message))
+            else:
+                show(message, category, *rest, **options)
+
+        warnings.showwarning = send
+        try:
+            yield
+        finally:
+            warnings.showwarning = show
+
+
 def _work(connection: Connection, setting: _Setting, device: str | None) -> None:
     """Main function of a worker: asks for jobs, runs them, sends their reports."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # the parent has downloaded the model: all run the same revision
@@ -284,40 +331,13 @@ def _work(connection: Connection, setting: _Setting, device: str | None) -> None
 
     torch.set_num_threads(setting.threads)
     fix_planned_memory(setting.memory)
-    changes = {"device": device, "local_processes": setting.processes, "quiet": True}
+    changes = {"device": device, "local_processes": setting.processes, "quiet": True, "is_shared": True}
     args = argparse.Namespace(**{**vars(setting.args), **changes})
+    parent = _Parent(connection)
     try:
-        with stoppable(), _warnings_sent(connection):
-            run_jobs(Models(args), _asked(connection), args, lambda i, r: connection.send(("report", i, r)))
+        with stoppable(), parent.warned():
+            run_jobs(Models(args), parent.jobs(), args, parent.report)
     except Terminated as stop:
         sys.exit(128 + stop.signal)
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the parent was killed
         sys.exit(1)
-
-
-def _asked(connection: Connection) -> Iterator[Placed]:
-    """Asks for one job after another."""
-    while True:
-        connection.send(("ask",))
-        placed = connection.recv()
-        if placed is None:
-            return
-        yield placed
-
-
-@contextmanager
-def _warnings_sent(connection: Connection) -> Iterator[None]:
-    """Sends the text of each `HfsrWarning` to the parent, which prints each once."""
-    show = warnings.showwarning
-
-    def send(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
-        if issubclass(category, HfsrWarning):
-            connection.send(("warning", str(message)))
-        else:
-            show(message, category, *rest, **options)
-
-    warnings.showwarning = send
-    try:
-        yield
-    finally:
-        warnings.showwarning = show

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,22 @@ def test_progress_of_alpha_and_color_is_one_count(model):
     Upscaler(model, tile=12)(image, progress=steps.append)
     assert [s.done for s in steps] == list(range(1, 9))
     assert {s.total for s in steps} == {8}
+
+
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_an_encoder_and_a_decoded_image_change_nothing(model, pixels, tmp_path, ending):
+    up, source = Upscaler(model), tmp_path / "in.png"
+    Image.fromarray(pixels).save(source)
+    up.file(source, tmp_path / f"a.{ending}")
+    with ThreadPoolExecutor(1) as encoder:
+        steps = up.steps(images.read_image(source), tmp_path / f"b.{ending}", encoder=encoder)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                end.value.result()
+                break
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 
 
 def test_closing_the_steps_leaves_nothing(model, pixels, tmp_path):
