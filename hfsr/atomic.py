@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,8 @@ from hfsr.errors import HfsrError
 __all__ = ["PARTIAL_SUFFIX", "remove_partial_files", "replacing"]
 
 PARTIAL_SUFFIX = ".partial"
+_OWNER = re.compile(r"\.(?:([0-9a-f]{6})-)?([0-9]+)\.partial$")
+"""Machine (missing in files of hfsr 0.1) and process that end the name of a temporary file."""
 
 
 @contextmanager
@@ -40,9 +45,10 @@ def replacing(
         HfsrError: of type `error`, if the file cannot be written.
     """
     path = Path(path)
-    # Random, since two threads may write the same target; short, since names have a maximum length. The
-    # process is named last: a training run that cleans its folder spares the files of living processes.
-    partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.{os.getpid()}{PARTIAL_SUFFIX}")
+    # Random, since two threads may write the same target; short, since names have a maximum length. It ends
+    # with the machine and the process, so that cleaning a folder spares the files of living processes.
+    owner = f"{_machine()}-{os.getpid()}"
+    partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.{owner}{PARTIAL_SUFFIX}")
     try:
         partial.touch()
         mode = partial.stat().st_mode  # from the umask; safetensors removes the read permission of others
@@ -65,27 +71,41 @@ def replacing(
         partial.unlink(missing_ok=True)
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Removes the temporary files that killed processes left in a folder and its subfolders.
+def remove_partial_files(folder: Path, *, recursive: bool = True) -> None:
+    """Removes the temporary files that killed processes of this machine left in a folder.
 
-    Files of other processes that live on this machine stay: `hfsr push` may be writing there.
+    Files of living processes and of other machines stay: `hfsr push` may be writing there.
+
+    Args:
+        folder: the folder.
+        recursive: True to clean its subfolders too.
     """
-    for partial in folder.rglob(f".*{PARTIAL_SUFFIX}"):
+    for partial in (folder.rglob if recursive else folder.glob)(f".*{PARTIAL_SUFFIX}"):
         if not _is_being_written(partial):
             partial.unlink(missing_ok=True)
 
 
+def _machine() -> str:
+    """Returns a short name of this machine: a folder may be shared, and numbers of processes repeat."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
 def _is_being_written(partial: Path) -> bool:
-    """Returns True if the process that a file is named after is alive and older than the file."""
+    """Returns False if no process is named, or one of this machine that has ended."""
     import psutil  # not at the top, because writing does not need it
 
-    owner = partial.name.removesuffix(PARTIAL_SUFFIX).rpartition(".")[2]
-    if not owner.isdigit() or int(owner) == os.getpid():
+    owner = _OWNER.search(partial.name)
+    if owner is None:
         return False
+    if owner[1] not in (None, _machine()):
+        return True
     try:
-        return psutil.Process(int(owner)).create_time() < partial.stat().st_mtime
+        process = psutil.Process(int(owner[2]))
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() < partial.stat().st_mtime
     except (psutil.NoSuchProcess, FileNotFoundError, OverflowError):
         return False
+    except psutil.AccessDenied:
+        return True
 
 
 def _sync_folder(folder: Path) -> None:

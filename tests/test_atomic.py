@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,11 +66,20 @@ def test_a_long_name_has_room_for_the_temporary_one(tmp_path: Path) -> None:
     assert target.read_bytes() == b"new"
 
 
-def test_leftovers_are_removed(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    with replacing(tmp_path / "in" / "a.bin") as partial:
-        partial.write_bytes(b"new")
-        killed = partial.with_name(partial.name + "x").with_suffix(partial.suffix)
-        killed.touch()
-    remove_partial_files(tmp_path)
-    assert list((tmp_path / "in").iterdir()) == [tmp_path / "in" / "a.bin"]
+def test_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    code = "import os, sys; from hfsr.atomic import replacing\nwith replacing(sys.argv[1]): os._exit(9)"
+    subprocess.run([sys.executable, "-c", code, str(folder / "a.bin")], check=False)
+    (abandoned,) = folder.iterdir()
+    elsewhere = (
+        folder / ".b.bin.01234567.another-1.partial"
+    )  # of another machine, whose processes are unknown
+    elsewhere.touch()
+    with replacing(folder / "c.bin") as partial:
+        remove_partial_files(tmp_path, recursive=False)
+        assert abandoned.exists()
+        remove_partial_files(tmp_path)
+        assert not abandoned.exists()
+        partial.write_bytes(b"c")
+    assert sorted(path.name for path in folder.iterdir()) == [elsewhere.name, "c.bin"]

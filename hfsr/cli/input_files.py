@@ -9,7 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from hfsr.images.formats import (
     result_suffix,
 )
 
-__all__ = ["STDIN", "Job", "Skipped", "find_jobs", "folder_of", "names_a_file"]
+__all__ = ["STDIN", "Job", "MadeFolders", "Skipped", "find_jobs", "folder_of", "names_a_file", "search_roots"]
 
 STDIN = "-"
 """The input or output that means a standard stream."""
@@ -175,6 +175,54 @@ def folder_of(target: Path) -> Iterator[None]:
                     each.rmdir()
 
 
+class MadeFolders(AbstractContextManager["MadeFolders"]):
+    """Creates folders of results; at the end of its block those without a result are removed again.
+
+    Args:
+        keep: True to remove none, where other processes may be about to write there.
+    """
+
+    def __init__(self, *, keep: bool = False) -> None:
+        self._keep = keep
+        self._made: set[Path] = set()
+
+    def make(self, folder: Path) -> None:
+        """Creates a folder and those above it.
+
+        Raises:
+            ImageError: it cannot be created.
+        """
+        self._made |= {each for each in (folder, *folder.parents) if not os.path.lexists(each)}
+        _make(folder)
+
+    def __exit__(self, *error: object) -> None:
+        for folder in () if self._keep else sorted(self._made, reverse=True):  # the innermost first
+            with contextlib.suppress(OSError):  # never created, or not empty
+                folder.rmdir()
+
+
+def search_roots(inputs: Sequence[str]) -> list[tuple[str, bool]]:
+    """Returns the real path of each folder that a search starts from, and if a "**" searches all below it.
+
+    A search of a folder leaves out that of the results, a pattern does not.
+
+    Args:
+        inputs: images, folders and globs, as typed.
+    """
+    roots = []
+    for text in inputs:
+        if os.path.isdir(text):
+            roots.append((os.path.realpath(text), False))
+        elif _is_glob(text):
+            roots.append((os.path.realpath(_fixed_part(text)), "**" in text))
+    return roots
+
+
+def _fixed_part(pattern: str) -> Path:
+    """Returns the folders of a pattern before its first wildcard."""
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1]))
+
+
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -199,8 +247,7 @@ def _expand(text: str, output: Path, skipped: Skipped) -> Iterator[tuple[Path, P
         for image in _walk(path, output, skipped):
             yield image, image.relative_to(path)
     elif _is_glob(text):
-        fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
-        root = Path(*fixed)
+        root = _fixed_part(text)
         for name in sorted(glob.glob(text, recursive=True)):
             found = Path(name)
             if is_image_name(found) and found.is_file():

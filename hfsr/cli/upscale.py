@@ -7,41 +7,27 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hfsr.cli.argument_types import positive
-from hfsr.cli.image_progress import show_progress, stoppable
-from hfsr.cli.input_files import STDIN, Job, Skipped, find_jobs, folder_of
-from hfsr.errors import HfsrError, ImageError, OptionsError, UsageError
-from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES
-from hfsr.model_choice import PURPOSES, ModelChoice, choose_models
+from hfsr.cli.image_progress import stoppable
+from hfsr.cli.input_files import STDIN, Job, Skipped, find_jobs
+from hfsr.cli.job_pipeline import run_jobs
+from hfsr.cli.upscale_models import Models
+from hfsr.cli.upscale_processes import run_in_processes, use_device_of
+from hfsr.cli.work_share import Share, check_outside, divide, find_share, parse_shard
+from hfsr.errors import UsageError
+from hfsr.images.formats import WRITE_SUFFIXES
+from hfsr.model_choice import PURPOSES
 from hfsr.samples import SAMPLE
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from hfsr.images.decoding.encoded_image import EncodedImage, ImageFile
-    from hfsr.inference import Upscaler
-    from hfsr.inference.program.geometry import Size
-    from hfsr.inference.result_size import WantedSize
-
 RESULTS = Path("results")
-_SCALE = 2
-"""Default scale."""
 _LONGEST_SUFFIX = 200  # bytes; a file name has 255 on most systems
 DTYPES = "default auto: bf16 where it is native and the network allows it, fp32 for images of 16 bit"
-KEYS = (
-    *("input", "output", "width", "height", "scale", "reduced_from", "model", "model_reason", "tile"),
-    *("dtype", "backend", "device", "seconds", "peak_memory_bytes", "notes", "error"),
-)
-"""Keys of the JSON object of an image, in this order; a value without meaning is null."""
-_RESULT = ("width", "height", "scale", "reduced_from")
-"""Keys that have no meaning without a result."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +80,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="refuse images with more px (default 268 million)",
     )
     add("--truncated", action="store_true", help="decode the intact part of a truncated JPEG")
+    add(
+        "--num_processes",
+        type=positive(int),
+        default=1,
+        metavar="N",
+        help="share the images among N processes: one on each GPU, or N on the CPU (default 1)",
+    )
+    add(
+        "--shard",
+        type=parse_shard,
+        metavar="I/N",
+        help="run part I of N of the images, I from 1 to N, for job arrays (default: that of the rank under "
+        "torchrun, accelerate launch and srun)",
+    )
     add("--dry-run", action="store_true", help="print time and memory for each image; write nothing")
     add("--sample", action="store_true", help="upscale the sample image that comes with hfsr")
     add("--json", action="store_true", help="one JSON object per image on stdout, nothing else")
@@ -104,6 +104,9 @@ def run(args: argparse.Namespace) -> int:
         args.inputs = [*args.inputs, str(SAMPLE)]
     if not args.inputs:
         raise UsageError("nothing to upscale; name images or folders, or try --sample")
+    args.quiet, args.local_processes, args.is_shared = args.json, 1, False
+    if args.num_processes > 1 and STDIN in (*args.inputs, args.output):
+        raise UsageError("- is for one process; leave out --num_processes")
     if args.model is not None and args.purpose is not None:
         raise UsageError("-m names the model and --for chooses it; leave one out")
     with _standard_output(args) as output:
@@ -111,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, output: Path | None) -> int:
-    models = _Models(args)
+    models = Models(args)
     skipped = Skipped()
     jobs = find_jobs(
         args.inputs,
@@ -121,13 +124,52 @@ def _run(args: argparse.Namespace, output: Path | None) -> int:
         ext=args.ext,
         skipped=skipped,
     )
+    share = find_share(args.shard, os.environ)
+    if share is not None:
+        jobs = _share_of(jobs, share, args)
+    if args.skip_existing and not args.dry_run:
+        _remove_abandoned(jobs)
+    failed = 0
+
+    def report(found: dict[str, Any]) -> None:
+        nonlocal failed
+        failed += found["error"] is not None
+        _tell(found, args)
+
     with stoppable():
-        failed = sum([not _do(models, job, args) for job in jobs])
-    for line in skipped.lines:
+        if args.num_processes > 1 and not args.dry_run and jobs:
+            models.fetch()
+            run_in_processes(args, jobs, args.num_processes, report)
+        else:
+            run_jobs(models, enumerate(jobs), args, lambda _, found: report(found))
+    for line in skipped.lines if share is None or share.index == 0 else ():
         print(f"hfsr {args.command}: {line}", file=sys.stderr)
     if failed and len(jobs) > 1 and not args.json:
         print(f"hfsr {args.command}: {failed} of {len(jobs)} inputs failed", file=sys.stderr)
     return 1 if failed or skipped.folders else 0
+
+
+def _share_of(jobs: list[Job], share: Share, args: argparse.Namespace) -> list[Job]:
+    """Returns the jobs of this process, and says so; sets its device and threads."""
+    if STDIN in args.inputs or args.to_stdout:
+        raise UsageError(f"- is for one process, and {share.source} says that {share.count} share the images")
+    check_outside(jobs, args.inputs)
+    mine = divide(jobs, share)
+    if not args.json:
+        which = f"share {share.index + 1} of {share.count} ({share.source})"
+        print(f"hfsr {args.command}: {which}: {len(mine)} of {len(jobs)} images", file=sys.stderr, flush=True)
+    args.quiet |= share.index > 0  # one progress bar on a terminal that all share
+    args.local_processes, args.is_shared = share.local_count, True
+    use_device_of(share, args)
+    return mine
+
+
+def _remove_abandoned(jobs: list[Job]) -> None:
+    """Removes unfinished results that a killed run left."""
+    from hfsr.atomic import remove_partial_files
+
+    for folder in {job.target.parent for job in jobs if job.target is not None}:
+        remove_partial_files(folder, recursive=False)
 
 
 @contextmanager
@@ -148,221 +190,6 @@ def _standard_output(args: argparse.Namespace) -> Iterator[Path | None]:
             with target.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
-
-
-class _Models:
-    """The models of one command, loaded when the first image needs them."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        from hfsr.inference.result_size import WantedSize
-
-        self._args = args
-        self._networks: dict[str, nn.Module] = {}
-        self._loaded: dict[tuple[str, ...], Upscaler] = {}
-        try:
-            self.wanted = WantedSize(args.scale, args.width, args.height, args.max_side)
-        except OptionsError as error:
-            raise UsageError(str(error)) from error
-
-    def suffix(self) -> str:
-        """Returns the suffix of the results' names: the scale or size that the arguments request."""
-        args, wanted = self._args, self.wanted
-        if wanted.width and wanted.height:
-            return f"_{wanted.width}x{wanted.height}"
-        for letter, side in (("w", wanted.width), ("h", wanted.height), ("max", wanted.max_side)):
-            if side:
-                return f"_{letter}{side}"
-        if wanted.scale is not None:
-            scale = wanted.scale
-        elif args.model is not None:
-            scale = self.get((args.model,)).scale
-        else:
-            scale = 1 if args.command == "restore" else _SCALE
-        return f"_x{scale:g}" if scale > 1 else "_restored"
-
-    def choice(self, image: ImageFile, size: tuple[int, int] | None) -> ModelChoice:
-        """Returns the model that the arguments name, or the bundled ones for an image.
-
-        Args:
-            image: file of the image.
-            size: width and height, or None if they cannot be read.
-        """
-        from hfsr.inference.program.geometry import Size
-
-        args = self._args
-        if args.model is not None:
-            return ModelChoice((str(args.model),))
-        scale = self.wanted.scale
-        if scale is None and size is not None:
-            scale = self.wanted.scale_of(Size(size[1], size[0]))
-        if args.command == "restore" and (scale is None or scale == 1):
-            return ModelChoice(("hfsr-denoise",))
-        return choose_models(image, scale=_SCALE if scale is None else scale, purpose=args.purpose)
-
-    def get(self, names: tuple[str, ...]) -> Upscaler:
-        """Returns the cached upscaler of one model, or of several that run one after another."""
-        from hfsr.inference import Upscaler
-
-        args = self._args
-        if names not in self._loaded:
-            self._loaded[names] = Upscaler(
-                [self._network(name) for name in names],
-                tile=args.tile,
-                dtype=args.dtype,
-                backend=args.backend,
-                device=args.device,
-                self_ensemble=args.self_ensemble,
-            )
-        return self._loaded[names]
-
-    def _network(self, name: str) -> nn.Module:
-        from hfsr import hub
-        from hfsr.hub.download.resolve import load_for_scale
-
-        if name not in self._networks:
-            asked = self.wanted.scale if name == self._args.model else None
-            self._networks[name] = hub.from_pretrained(name) if asked is None else load_for_scale(name, asked)
-        return self._networks[name]
-
-
-# --- one image ---
-
-
-def _do(models: _Models, job: Job, args: argparse.Namespace) -> bool:
-    """Runs one image and reports the result; returns True if it succeeded."""
-    report: dict[str, Any] = dict.fromkeys(KEYS)
-    report |= {
-        "input": STDIN if job.is_stdin else str(job.source),
-        "output": STDIN if args.to_stdout else job.target and str(job.target),
-        "notes": [],
-    }
-    try:
-        if job.error is not None:
-            raise OptionsError(job.error)
-        if job.target is None:
-            raise ImageError(f"no images in '{job.source}'; allowed endings: {', '.join(sorted(SUFFIXES))}")
-        _process(models, job, args, report)
-    except HfsrError as error:
-        text = " ".join(str(error).split())
-        named = isinstance(error, OptionsError) and job.error is None and models.wanted.is_set
-        report["error"] = f"'{report['input']}': {text}" if named else text
-    except OSError as error:  # a path that the system rejects
-        report["error"] = f"'{job.source}': {error.strerror or error}; check the path"
-    except MemoryError:
-        report["error"] = f"'{job.source}': not enough memory; close other programs or split the image"
-    if report["error"] is not None:
-        report |= dict.fromkeys(_RESULT)
-    _tell(report, args)
-    return report["error"] is None
-
-
-def _process(models: _Models, job: Job, args: argparse.Namespace, report: dict[str, Any]) -> None:
-    """Chooses the models, and runs the image or predicts its run; completes the report."""
-    from hfsr.images import MAX_PIXELS, image_size
-    from hfsr.images.decoding.encoded_image import EncodedImage
-    from hfsr.inference.program.geometry import Size
-
-    assert job.target is not None
-    image = EncodedImage.of(job.source)
-    if job.is_stdin:
-        image = EncodedImage(None, sys.stdin.buffer.read(), "<stdin>")
-    try:
-        width, height = image_size(image, max_pixels=args.max_pixels or MAX_PIXELS)
-    except ImageError:
-        report["model"] = models.choice(image, None).name
-        raise
-    choice = models.choice(image, (width, height))
-    report |= {"model": choice.name, "model_reason": choice.reason}
-    up, size = models.get(choice.names), Size(height, width)
-    native = up.result_size(size)
-    result = models.wanted.within(size, native, up.scale)
-    report |= {
-        "width": result.width,
-        "height": result.height,
-        "scale": _scale(models.wanted, up, size, result),
-        "reduced_from": None if result == native else [native.width, native.height],
-    }
-    if args.dry_run:
-        report |= _predict(up, image, size, result)
-    elif args.skip_existing and os.path.exists(job.target):
-        report |= dict.fromkeys(_RESULT)
-        report["notes"] = ["the result exists already and was not replaced"]
-        return
-    else:
-        report |= _upscale(up, image, job.target, size, result, models.wanted, args)
-    if choice.note is not None:
-        report["notes"] = [*report["notes"], choice.note]
-
-
-def _scale(wanted: WantedSize, up: Upscaler, image: Size, result: Size) -> float:
-    if wanted.scale is not None:
-        return wanted.scale
-    return round(result.width / image.width, 4) if wanted.is_set else up.scale
-
-
-def _sides(wanted: WantedSize, image: Size) -> tuple[int | None, int | None] | None:
-    """The size that was asked for, as an `Upscaler` takes it."""
-    if wanted.max_side is not None:
-        is_wide = image.width >= image.height
-        return (wanted.max_side, None) if is_wide else (None, wanted.max_side)
-    return (wanted.width, wanted.height) if wanted.width or wanted.height else None
-
-
-def _upscale(
-    up: Upscaler,
-    image: EncodedImage,
-    target: Path,
-    size: Size,
-    result: Size,
-    wanted: WantedSize,
-    args: argparse.Namespace,
-) -> dict[str, Any]:
-    from hfsr.inference.runtime.memory import peak_memory
-
-    started = time.monotonic()
-    with folder_of(target):
-        steps = up.steps(
-            image,
-            target,
-            jpeg_quality=args.jpeg_quality,
-            max_pixels=args.max_pixels,
-            truncated=args.truncated,
-            scale=wanted.scale,
-            size=_sides(wanted, size),
-        )
-        with closing(steps):
-            name = image.name if image.path is None else image.path.name
-            show_progress(steps, name=name, pixels=result.width * result.height, quiet=args.json)
-    return {
-        **_how(up),
-        "seconds": round(time.monotonic() - started, 3),
-        "peak_memory_bytes": peak_memory(up.device),
-        "notes": list(up.notes),
-    }
-
-
-def _predict(up: Upscaler, image: EncodedImage, size: Size, result: Size) -> dict[str, Any]:
-    from hfsr.images import image_bits
-
-    bits = image_bits(image)
-    plan = up.plan(size.width, size.height, bits)
-    forecast = up.forecast(size.width, size.height, bits, result=(result.width, result.height))
-    return {
-        **_how(up),
-        "tile": plan.parts,
-        "predicted_bytes": forecast.peak_bytes,
-        "predicted_seconds": round(forecast.seconds, 1),
-        "gflops": round(forecast.flops / 1e9, 1),
-    }
-
-
-def _how(up: Upscaler) -> dict[str, Any]:
-    return {
-        "tile": up.used_tile,
-        "dtype": up.dtype_name,
-        "backend": up.backend,
-        "device": str(up.device),
-    }
 
 
 def _tell(report: dict[str, Any], args: argparse.Namespace) -> None:

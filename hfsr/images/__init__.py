@@ -1,6 +1,7 @@
 """Images: reading from files and Pillow, writing to files, and conversion to and from network tensors."""
 
 from hfsr.images.alpha_bleed import underlaid
+from hfsr.images.encoding.background import BackgroundRows
 from hfsr.images.encoding.fitting import fitted
 from hfsr.images.encoding.target_file import open_new
 from hfsr.images.encoding.writing import (
@@ -27,6 +28,7 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "WRITE_SUFFIXES",
+    "BackgroundRows",
     "LoadedImage",
     "check_target",
     "eight_bit",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, overload
 
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from hfsr import images
 from hfsr.errors import ImageError, OptionsError
 from hfsr.images.decoding.encoded_image import ImageFile
+from hfsr.images.encoding.row_writers import RowWriter
 
 from .approximate.overlapping_tiles import OverlapPlan
 from .arguments import (
@@ -271,7 +274,7 @@ class Upscaler:
 
     def steps(
         self,
-        source: ImageFile,
+        source: ImageFile | images.LoadedImage,
         target: str | Path,
         *,
         jpeg_quality: int = 95,
@@ -279,18 +282,22 @@ class Upscaler:
         truncated: bool = False,
         scale: float | None = None,
         size: tuple[int | None, int | None] | None = None,
-    ) -> Generator[Progress, None, None]:
+        encoder: Executor | None = None,
+    ) -> Generator[Progress, None, Future[None] | None]:
         """Upscales an image file to an image file, yielding after each part.
 
         The target appears when the last part is done; closing the generator before leaves nothing behind.
 
         Args:
-            source: a path, the bytes of an image file, or an open binary file.
+            source: a path, the bytes of an image file, an open binary file, or the result of
+                `hfsr.images.read_image(..., floats=True)`.
             target: a path whose suffix is that of a format which hfsr writes.
             jpeg_quality: 1 to 100, for JPEG and AVIF.
             max_pixels: width times height above which nothing is decoded.
             truncated: read what a JPEG that was cut short still holds.
             scale, size: as for an image.
+            encoder: one thread that encodes, while this one computes. The generator then returns a future,
+                whose end is that of the file, and another image can be computed in the meantime.
 
         Raises:
             ImageError: the source cannot be read, or the target cannot be written; raised before the work if
@@ -300,22 +307,26 @@ class Upscaler:
         check_file_arguments(target, jpeg_quality, max_pixels)
         wanted, target = WantedSize.parse(scale, size), Path(target)
         format_name = images.output_format(target)
-        limit = images.MAX_PIXELS if max_pixels is None else max_pixels
-        loaded = images.read_image(
-            source, max_pixels=limit, truncated=check_flag("truncated", truncated), floats=True
-        )
-        image = images.fitted(loaded, format_name)
+        if not isinstance(source, images.LoadedImage):
+            limit = images.MAX_PIXELS if max_pixels is None else max_pixels
+            source = images.read_image(
+                source, max_pixels=limit, truncated=check_flag("truncated", truncated), floats=True
+            )
+        image = images.fitted(source, format_name)
+        del source
         pipeline = self._pipeline_for(image, wanted)
         height, width = pipeline.result_size(Size(image.height, image.width))
         images.check_target(
             target, width=width, height=height, alpha=image.alpha is not None, jpeg_quality=jpeg_quality
         )
         if images.takes_rows(target):
-            with images.open_rows(target, like=image, width=width, height=height) as writer:
-                yield from pipeline.rows(image, writer.write)
-            return
+            file = images.open_rows(target, like=image, width=width, height=height)
+            return (yield from _write_rows(pipeline, image, file, encoder))
         result = yield from pipeline.image(image)
+        if encoder is not None:
+            return encoder.submit(images.write_image, result, target, jpeg_quality=jpeg_quality)
         images.write_image(result, target, jpeg_quality=jpeg_quality)
+        return None
 
     def _call_steps(self, image: Any, wanted: WantedSize) -> Generator[Progress, None, Any]:
         """Runs what a caller gave; returns its result."""
@@ -430,6 +441,26 @@ class Upscaler:
         if image.bits > 8 and self.dtype != torch.float32:
             self._notes += (f"computed in {self.dtype_name}, which is coarser than 16 bit; fp32 is not",)
         return pipeline
+
+
+def _write_rows(
+    pipeline: ImagePipeline,
+    image: images.LoadedImage,
+    file: AbstractContextManager[RowWriter],
+    encoder: Executor | None,
+) -> Generator[Progress, None, Future[None] | None]:
+    """Runs an image and writes the rows of its result; returns the future of the file of an encoder."""
+    if encoder is None:
+        with file as writer:
+            yield from pipeline.rows(image, writer.write)
+        return None
+    rows = images.BackgroundRows(encoder, file)
+    try:
+        yield from pipeline.rows(image, rows.write)
+    except BaseException as error:
+        rows.abort(error)
+        raise
+    return rows.finish()
 
 
 def _each_of(pipeline: ImagePipeline, x: Tensor) -> Generator[Progress, None, Tensor]:

@@ -19,13 +19,13 @@ SCRIPT = """
 import signal, sys, time
 from pathlib import Path
 from hfsr import cli
-from hfsr.images.encoding.png_writer import PngWriter
+from hfsr.images import BackgroundRows
 
-def wait(self):
+def wait(self, rows):
     Path("half-way").touch()
     time.sleep(60)
 
-PngWriter.close = wait
+BackgroundRows.write = wait
 signal.signal(signal.SIGINT, signal.default_int_handler)  # runs in the background inherit that it is ignored
 sys.exit(cli.main(sys.argv[1:]))
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,22 @@ def test_progress_of_alpha_and_color_is_one_count(model):
     Upscaler(model, tile=12)(image, progress=steps.append)
     assert [s.done for s in steps] == list(range(1, 9))
     assert {s.total for s in steps} == {8}
+
+
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_an_encoder_and_a_decoded_image_change_nothing(model, pixels, tmp_path, ending):
+    up, source = Upscaler(model), tmp_path / "in.png"
+    Image.fromarray(pixels).save(source)
+    up.file(source, tmp_path / f"a.{ending}")
+    with ThreadPoolExecutor(1) as encoder:
+        steps = up.steps(images.read_image(source), tmp_path / f"b.{ending}", encoder=encoder)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                end.value.result()
+                break
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 
 
 def test_closing_the_steps_leaves_nothing(model, pixels, tmp_path):
@@ -229,7 +247,7 @@ def test_live_maps_spill_to_files_that_disappear(tmp_path, monkeypatch):
 def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
     sized, cpu = lower_on_cpu(model, Size(1080, 2048)), torch.device("cpu")
     roomy = planner.make_plan(sized, cpu)
-    monkeypatch.setattr(planner, "free_memory", lambda _: 10 << 20)
+    monkeypatch.setattr(planner, "planned_memory", lambda _: 10 << 20)
     tight = planner.make_plan(sized, cpu)
     assert tight.rows < roomy.rows
     assert tight.part_bytes <= 6 << 20 < roomy.part_bytes
@@ -237,7 +255,7 @@ def test_auto_takes_smaller_pieces_where_memory_is_short(model, monkeypatch):
 
 def test_auto_takes_pieces_where_not_even_one_row_fits(model, monkeypatch):
     sized = lower_on_cpu(model, Size(64, 100_000))
-    monkeypatch.setattr(planner, "free_memory", lambda _: 20 << 20)
+    monkeypatch.setattr(planner, "planned_memory", lambda _: 20 << 20)
     wide = planner.make_plan(sized, torch.device("cpu"))
     assert wide.rows is None
     assert wide.part_bytes <= 12 << 20
@@ -245,7 +263,7 @@ def test_auto_takes_pieces_where_not_even_one_row_fits(model, monkeypatch):
 
 def test_neither_memory_nor_disk_for_the_live_maps_is_an_error(monkeypatch):
     sized = lower_on_cpu(hfsr.create_model("rcan_tiny").eval(), Size(1080, 2048))
-    monkeypatch.setattr(planner, "free_memory", lambda _: 1 << 20)
+    monkeypatch.setattr(planner, "planned_memory", lambda _: 1 << 20)
     monkeypatch.setattr(planner.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1 << 20})())
     with pytest.raises(PlanError, match="GiB of disk"):
         planner.make_plan(sized, torch.device("cpu"))

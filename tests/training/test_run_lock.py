@@ -316,7 +316,7 @@ def test_half_written_files_of_living_processes_stay(tmp_path, holder):
     for path in (alive, gone, own, foreign):
         path.touch()
     remove_partial_files(tmp_path)
-    assert [path.exists() for path in (alive, gone, own, foreign)] == [True, False, False, False]
+    assert [path.exists() for path in (alive, gone, own, foreign)] == [True, False, True, False]
 
 
 def test_a_number_that_another_process_has_by_now_keeps_nothing(tmp_path, holder):

@@ -19,7 +19,7 @@ from hfsr.errors import PlanError
 from ..execution.executor import ExecutionStep
 from ..image_io.endpoints import ImageSink, ImageSource
 from ..program.geometry import Region, Size
-from ..runtime.memory import free_memory, is_out_of_memory
+from ..runtime.memory import is_out_of_memory, planned_memory
 from ..runtime.precision import run_with_autocast
 from .blend_weights import BlendWindow, blend_windows
 from .profiler import NetworkProfiler
@@ -136,7 +136,7 @@ class OverlappingTiles:
         area = size.height * size.width
         if area <= self.window**2:
             return 0
-        affordable = free_memory(self.device) // 2 // self.profiler.bytes_per_px
+        affordable = planned_memory(self.device) // 2 // self.profiler.bytes_per_px
         if area <= min(_WHOLE_WINDOWS * self.window**2, affordable):
             return 0
         chosen = self.default_tile

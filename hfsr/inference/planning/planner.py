@@ -13,7 +13,7 @@ from hfsr.errors import PlanError
 
 from ..program.geometry import Size
 from ..program.sized_program import SizedProgram
-from ..runtime.memory import free_memory
+from ..runtime.memory import planned_memory
 from ..scheduling.band_heights import BandHeights, choose_band_heights
 from .cost_model import live_bytes, row_peak_bytes, tile_cost
 
@@ -67,7 +67,7 @@ class Plan:
 
 def usable_memory(device: torch.device) -> int:
     """Returns the bytes of the free memory that a run may take."""
-    return int(free_memory(device) * _USABLE)
+    return int(planned_memory(device) * _USABLE)
 
 
 def make_plan(sized: SizedProgram, device: torch.device, tile: int | None = None) -> Plan:

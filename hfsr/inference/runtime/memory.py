@@ -8,7 +8,14 @@ from pathlib import Path
 import psutil
 import torch
 
-__all__ = ["free_memory", "is_out_of_memory", "peak_memory", "resident_memory"]
+__all__ = [
+    "fix_planned_memory",
+    "free_memory",
+    "is_out_of_memory",
+    "peak_memory",
+    "planned_memory",
+    "resident_memory",
+]
 
 _OUT_OF_MEMORY = (
     "out of memory",
@@ -63,6 +70,23 @@ def free_memory(device: torch.device) -> int:
         return int(free + cached)
     limits = [int(psutil.virtual_memory().available), *_cgroup_limits(), *_address_space()]
     return max(0, min(limits))
+
+
+_planned: int | None = None
+
+
+def fix_planned_memory(count: int | None) -> None:
+    """Fixes the bytes that this process plans with on the CPU; None measures them for each image.
+
+    Processes that share a folder plan with one number, so that an image has the same bands in each of them.
+    """
+    global _planned
+    _planned = count
+
+
+def planned_memory(device: torch.device) -> int:
+    """Returns the bytes that band heights and tile sizes are chosen for: those free, or a fixed number."""
+    return _planned if _planned is not None and device.type == "cpu" else free_memory(device)
 
 
 def _address_space() -> list[int]:

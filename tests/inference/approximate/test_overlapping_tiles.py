@@ -180,15 +180,15 @@ def test_the_default_window_is_the_networks_own() -> None:
 def test_memory_decides_too(monkeypatch) -> None:
     image = torch.rand(1, 3, 60, 60)
     needed = 60 * 60 * runner(Global()).profiler.bytes_per_px
-    monkeypatch.setattr(overlapping_tiles, "free_memory", lambda _: 2 * needed)
+    monkeypatch.setattr(overlapping_tiles, "planned_memory", lambda _: 2 * needed)
     assert restored(runner(Global()), image, None)[1][0].tile == 0
-    monkeypatch.setattr(overlapping_tiles, "free_memory", lambda _: 2 * needed - 2)
+    monkeypatch.setattr(overlapping_tiles, "planned_memory", lambda _: 2 * needed - 2)
     assert restored(runner(Global()), image, None)[1][0].tile == 16
 
 
 def test_the_default_tile_shrinks_where_memory_is_short(monkeypatch) -> None:
     run = runner(Global(), window=80)
-    monkeypatch.setattr(overlapping_tiles, "free_memory", lambda _: 2 * 50**2 * run.profiler.bytes_per_px)
+    monkeypatch.setattr(overlapping_tiles, "planned_memory", lambda _: 2 * 50**2 * run.profiler.bytes_per_px)
     assert restored(run, torch.rand(1, 3, 300, 300), None)[1][0].tile == 32
 
 
