@@ -72,9 +72,7 @@ def test_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     code = "import os, sys; from hfsr.atomic import replacing\nwith replacing(sys.argv[1]): os._exit(9)"
     subprocess.run([sys.executable, "-c", code, str(folder / "a.bin")], check=False)
     (abandoned,) = folder.iterdir()
-    elsewhere = (
-        folder / ".b.bin.01234567.another-1.partial"
-    )  # of another machine, whose processes are unknown
+    elsewhere = folder / ".b.bin.01234567.000000-1.partial"  # of another machine: is its process alive?
     elsewhere.touch()
     with replacing(folder / "c.bin") as partial:
         remove_partial_files(tmp_path, recursive=False)
