@@ -24,6 +24,7 @@ from hfsr.cli import build_parser, run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
+CARDS = sorted((ROOT / "model_cards").glob("*.md"))
 MAX_SKIPPED = 10
 _FENCE = re.compile(r"^```(sh|python)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -99,6 +100,20 @@ def test_slow_blocks_run(page, desk):
     for block in blocks_of(page):
         if block.mark in ("", "slow"):
             run_block(block, desk)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("card", CARDS, ids=_name)
+def test_blocks_of_cards_run(card, desk):
+    with Image.open("photo.jpg") as photo:
+        photo.save("photo.png")
+    text = card.read_text(encoding="utf-8")
+    blocks = blocks_of(card)
+    assert blocks
+    commands = re.findall(r"In a shell: `([^`]+)`", text)
+    assert commands
+    for block in [*blocks, Block("sh", "", "\n".join(commands))]:
+        run_block(block, desk)
 
 
 def test_few_blocks_are_skipped_and_their_commands_exist():
