@@ -99,7 +99,8 @@ class LpipsNetwork(_Frozen):
 
     def __init__(self, net: LpipsNet, features: nn.Sequential) -> None:
         super().__init__()
-        self.features, self.layers = features[: _LAYERS[net][-1] + 1], _LAYERS[net]
+        self.layers = _LAYERS[net]
+        self.features = nn.Sequential(*list(features)[: self.layers[-1] + 1])
         self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1), persistent=False)
         for number, weight in enumerate(_packaged_weights(f"lpips_models/{net}.pth").values()):
@@ -140,7 +141,7 @@ class DistsNetwork(_Frozen):
 
     def __init__(self, features: nn.Sequential) -> None:
         super().__init__()
-        self.features = features[: _LAYERS["vgg"][-1] + 1]
+        self.features = nn.Sequential(*list(features)[: _LAYERS["vgg"][-1] + 1])
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
         side = np.hanning(5)[1:-1]

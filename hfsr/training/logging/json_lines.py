@@ -41,8 +41,9 @@ class JsonLines:
         self._pending["iter"] = iteration
         for key, value in values.items():
             earlier = self._pending.get(key)
-            merges = isinstance(earlier, Mapping) and isinstance(value, Mapping)
-            self._pending[key] = {**earlier, **value} if merges else value
+            if isinstance(earlier, Mapping) and isinstance(value, Mapping):
+                value = {**earlier, **value}
+            self._pending[key] = value
 
     def write(self) -> None:
         """Appends the line, if there are values."""

@@ -37,7 +37,8 @@ class Mixture:
 
     def __init__(self, options: TrainOptions, section: MixtureOptions) -> None:
         self.section = section
-        weights = section.augs or {name: 1.0 for name in _AUGMENTATIONS if _fits(name, options)}
+        weights: dict[str, float] = {**section.augs}
+        weights = weights or {name: 1.0 for name in _AUGMENTATIONS if _fits(name, options)}
         for name in weights:
             if not _fits(name, options):
                 need = (
