@@ -120,9 +120,7 @@ class Upscaler:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Changes and losses of the last image in reading, computing and writing, for example "only the first
-        of 3 pages was read".
-        """
+        """Changes and losses of the last image, for example "only the first of 3 pages was read"."""
         return (*self._notes, *(note for runner in self._chain for note in runner.notes))
 
     @property
@@ -137,8 +135,10 @@ class Upscaler:
 
     @property
     def used_tile(self) -> int | str:
-        """Side of a tile in px, 0 for whole, "rows:32" for bands of 32 rows, "windowed:64" for overlapping
-        tiles of 64 px, which approximate the whole image.
+        """Side of a tile in px, 0 for the whole image, or a name.
+
+        "rows:32" are bands of 32 rows, "windowed:64" overlapping tiles of 64 px, which approximate the whole
+        image.
         """
         return self._runner.used_tile
 
@@ -235,7 +235,8 @@ class Upscaler:
         Args:
             x: RGB in [0, 1], float, (B, 3, H, W), on any device.
             progress: called after each part.
-            scale, size: as for an image.
+            scale: as for an image.
+            size: as for an image.
 
         Returns:
             RGB, nominally [0, 1], not clamped, float32, (B, 3, H*scale, W*scale), on the CPU.
@@ -295,7 +296,8 @@ class Upscaler:
             jpeg_quality: 1 to 100, for JPEG and AVIF.
             max_pixels: width times height above which nothing is decoded.
             truncated: read what a JPEG that was cut short still holds.
-            scale, size: as for an image.
+            scale: as for an image.
+            size: as for an image.
             encoder: one thread that encodes, while this one computes. The generator then returns a future,
                 whose end is that of the file, and another image can be computed in the meantime.
 
@@ -378,7 +380,8 @@ class Upscaler:
         The first call for a size takes a second or a few: every distinct operator runs on a band.
 
         Args:
-            width, height: of the image, px.
+            width: of the image, px.
+            height: of the image, px.
             bits: per channel.
             result: (width, height) if the result is reduced to a size.
 

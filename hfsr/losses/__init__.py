@@ -9,15 +9,18 @@ import pkgutil
 
 from .adversarial import GANLoss
 from .perceptual import PerceptualLoss, TextureLoss
+from .perceptual_metrics import DISTSLoss, LPIPSLoss
 from .pixel import CharbonnierLoss, L1Loss, MSELoss
 from .structural import FFTLoss, MSSSIML1Loss, PSNRLoss, SmoothL1Loss, artifact_map
 from .vgg_features import VGGFeatures
 
 __all__ = [
     "CharbonnierLoss",
+    "DISTSLoss",
     "FFTLoss",
     "GANLoss",
     "L1Loss",
+    "LPIPSLoss",
     "MSELoss",
     "MSSSIML1Loss",
     "PSNRLoss",

@@ -1,4 +1,4 @@
-"""Perceptual metrics of torchmetrics: LPIPS and DISTS.
+"""Perceptual metrics: LPIPS and DISTS.
 
 Images are RGB uint8 or float in [0, 255], (H, W, 3), or gray (H, W). torchvision downloads the weights of the
 networks on first use.
@@ -12,24 +12,21 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TypeVar
 
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from hfsr._compat import import_torchvision
-from hfsr.errors import HfsrError, MissingDependencyError
+from hfsr.errors import HfsrError
 
 from .fidelity import PEAK, cropped_channels
+from .perceptual_networks import BACKBONES, MIN_SIDE, DistsNetwork, LpipsNet, LpipsNetwork, backbone
 
 __all__ = ["LpipsNet", "dists", "lpips"]
 
-LpipsNet = Literal["alex", "squeeze", "vgg"]
-
-_MIN_SIDE = 32
-"""Minimum side of an image in px; the deepest layers of the networks need it."""
-_WEIGHTS = {"alex": "AlexNet", "dists": "VGG16", "squeeze": "SqueezeNet1_1", "vgg": "VGG16"}
-"""Name of torchvision's weights for each network."""
+N = TypeVar("N", bound=nn.Module)
 
 
 def lpips(sr: NDArray, gt: NDArray, *, crop: int = 0, net: LpipsNet = "alex") -> float:
@@ -63,41 +60,28 @@ def dists(sr: NDArray, gt: NDArray, *, crop: int = 0) -> float:
     return _distance(_dists_network(), sr, gt, crop)
 
 
-def _distance(network: Any, sr: NDArray, gt: NDArray, crop: int) -> float:
-    pair = cropped_channels(sr, gt, crop=crop, channel="rgb", need=_MIN_SIDE)
+def _distance(network: nn.Module, sr: NDArray, gt: NDArray, crop: int) -> float:
+    pair = cropped_channels(sr, gt, crop=crop, channel="rgb", need=MIN_SIDE)
     a, b = (torch.from_numpy(x / PEAK).float().permute(2, 0, 1)[None].expand(-1, 3, -1, -1) for x in pair)
     with torch.inference_mode():
         return float(network(a, b))
 
 
 @functools.cache
-def _lpips_network(net: str) -> Any:
-    package = _import_torchmetrics("torchmetrics.image.lpip")
-    return _build_with_weights(
-        net, lambda: package.LearnedPerceptualImagePatchSimilarity(net_type=net, normalize=True)
-    )
+def _lpips_network(net: LpipsNet) -> LpipsNetwork:
+    return _build_with_weights(net, "LPIPS", lambda: LpipsNetwork(net, backbone(net, pretrained=True)))
 
 
 @functools.cache
-def _dists_network() -> Any:
-    package = _import_torchmetrics("torchmetrics.functional.image.dists")
-    return _build_with_weights("dists", lambda: package.DISTSNetwork().eval())
+def _dists_network() -> DistsNetwork:
+    return _build_with_weights("vgg", "DISTS", lambda: DistsNetwork(backbone("vgg", pretrained=True)))
 
 
-def _import_torchmetrics(name: str) -> Any:
-    import_torchvision()
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            error.name or "torchmetrics", extra="train", purpose="this metric"
-        ) from error
-
-
-def _build_with_weights(measure: str, build: Callable[[], Any]) -> Any:
+def _build_with_weights(net: str, name: str, build: Callable[[], N]) -> N:
     """Builds a network; if its weights cannot be downloaded, the error says where to put them."""
+    import_torchvision()
     models = importlib.import_module("torchvision.models")
-    url = getattr(models, f"{_WEIGHTS[measure]}_Weights").DEFAULT.url
+    url = getattr(models, f"{BACKBONES[net][1]}_Weights").DEFAULT.url
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     state = torch.random.get_rng_state()
     try:
@@ -106,7 +90,6 @@ def _build_with_weights(measure: str, build: Callable[[], Any]) -> Any:
             return build()
     except (OSError, RuntimeError) as error:  # no connection, or an incomplete file
         reason = " ".join(str(error).split())[:120]
-        name = "DISTS" if measure == "dists" else "LPIPS"
         raise HfsrError(
             f"the metric {name} needs the weights {os.path.basename(url)}, which are missing or "
             f"incomplete in '{folder}' and cannot be downloaded ({reason}); put {url} there, or remove the "

@@ -33,6 +33,8 @@ LOSS_WORDS = (
 """Sections of `train` for an optimizer, and those for a loss."""
 _CALLED_OTHERWISE = {"GANLoss": "gan_opt", "PerceptualLoss": "perceptual_opt"}
 """Losses that do not map two images to a scalar, and the section that calls each of them correctly."""
+_SCALAR_FEATURE_LOSSES = frozenset({"DISTSLoss", "LPIPSLoss"})
+"""Losses between features of two images that give a scalar, also in `perceptual_opt`."""
 _ROLES = {"network_g": "restorer", "network_d": "discriminator"}
 """Roles that networks of hfsr must have in a section."""
 
@@ -145,7 +147,8 @@ class TypedSection:
         for loss, section in _CALLED_OTHERWISE.items() if self.kind.title == "loss" else ():
             if name == loss and word != section:
                 return f"{loss} belongs to train.{section}; for {word} use L1Loss, MSELoss or CharbonnierLoss"
-            if name != loss and word == section and item.__module__.startswith("hfsr."):
+            fits = name == loss or name in _SCALAR_FEATURE_LOSSES
+            if not fits and word == section and item.__module__.startswith("hfsr."):
                 return f"{name} does not fit this section; use {loss}"
         return None
 

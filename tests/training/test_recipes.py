@@ -295,3 +295,16 @@ def test_timms_optimizers_train(tmp_path, options):
     assert len(curve(folder)) == 3
     with pytest.raises(OptionsError, match=r"train.optim_g.lrr: unknown key; did you mean 'lr'"):
         options("train:optim_g={type: lamb, lrr: 1e-3}")
+
+
+def test_lpips_is_a_perceptual_loss(tmp_path, options):
+    chosen = options(
+        "train:perceptual_opt={type: LPIPSLoss, net: squeeze, pretrained: false, loss_weight: 0.1}",
+        "datasets:train:gt_size=32",
+        "train:total_iter=1",
+    )
+    row = curve(training.train(chosen, root=tmp_path))[-1]
+    assert float(row["l_percep"]) > 0
+    assert "l_style" not in row
+    with pytest.raises(OptionsError, match="CharbonnierLoss does not fit this section; use PerceptualLoss"):
+        options("train:perceptual_opt={type: CharbonnierLoss}")

@@ -23,6 +23,7 @@ def to_device(part: NDArray, device: torch.device) -> Tensor:
 
     Args:
         part: uint8, uint16 or float32, any shape.
+        device: the device of the result.
     """
     if device.type != "cuda":
         return torch.from_numpy(part.astype(np.float32))

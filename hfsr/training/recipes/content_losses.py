@@ -104,7 +104,8 @@ class Content(nn.Module):
         if sr.shape[1] == 1:  # feature extractors take RGB
             sr, of_features = (x.expand(-1, 3, -1, -1) for x in (sr, of_features))
         if self.perceptual is not None:
-            found["percep"], found["style"] = self.perceptual(sr, of_features)
+            distance = self.perceptual(sr, of_features)
+            found["percep"], found["style"] = distance if isinstance(distance, tuple) else (distance, None)
         if self.texture is not None:
             found["texture"] = self.texture(sr, of_features)
         return {f"{self.prefix}{name}": value for name, value in found.items() if value is not None}
