@@ -32,6 +32,27 @@ from hfsr.priors.zeroshot import ZeroShotConfig; ZeroShotConfig.__init__.__kwdef
 """
 
 
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+TIMEOUT_MS = 200_000  # long enough for a busy machine
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser of all tests; each test opens pages in its own context."""
+    if not CHROMIUM.exists():
+        pytest.skip("no Chromium: apt-get install chromium")
+    reason = "playwright is not installed: pip install 'hfsr[test]'"
+    api = pytest.importorskip("playwright.sync_api", reason=reason)
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
 @dataclass(frozen=True)
 class Served:
     """A running Space whose catalog has two tasks.

@@ -13,30 +13,13 @@ from PIL import Image
 import hfsr
 from hfsr import cli
 
-from .conftest import eventually
+from .conftest import TIMEOUT_MS, eventually
 from .http_client import HttpClient
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
-TIMEOUT_MS = 200_000  # long enough for a busy machine
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium: apt-get install chromium"),
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    reason = "playwright is not installed: pip install 'hfsr[test]'"
-    api = pytest.importorskip("playwright.sync_api", reason=reason)
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
