@@ -2,27 +2,60 @@
 
 const KEY_STEPS = { ArrowLeft: -5, ArrowRight: 5, ArrowDown: -5, ArrowUp: 5, PageDown: -20, PageUp: 20 };
 
-/** The comparison in an element of the page. */
+const ZOOMS = [["fit", "Fit"], ["1", "1:1"], ["2", "2:1"]];
+const FRAME = `
+  <div class="frame">
+    <div class="pane" role="group" aria-label="Before and after; scroll to see other parts" tabindex="0">
+      <div class="stage">
+        <img class="before" alt="" draggable="false" />
+        <img class="after" alt="" draggable="false" />
+      </div>
+    </div>
+    <div class="handle" role="slider" tabindex="0" aria-label="Comparison: before on the left, after on the right"
+      aria-orientation="horizontal" aria-valuemin="0" aria-valuemax="100">
+      <span class="grip" aria-hidden="true"></span>
+    </div>
+    <span class="tag tag-before" aria-hidden="true">Before</span>
+    <span class="tag tag-after" aria-hidden="true">After</span>
+  </div>
+  <p class="pan-hint" hidden>Drag the image to see other parts of it.</p>`;
+
+/** The comparison of two images, in elements of the page that it fills. */
 export class Comparison {
-  constructor(root) {
+  /**
+   * @param {HTMLElement} root holds the images
+   * @param {HTMLElement} zoom holds the buttons Fit, 1:1 and 2:1
+   */
+  constructor(root, zoom) {
+    root.classList.add("comparison");
+    root.innerHTML = FRAME;
     this.root = root;
     this.pane = root.querySelector(".pane");
     this.stage = root.querySelector(".stage");
     this.before = root.querySelector(".before");
     this.after = root.querySelector(".after");
     this.handle = root.querySelector(".handle");
-    this.zoomButtons = [...root.querySelectorAll("[data-zoom]")];
+    this.hint = root.querySelector(".pan-hint");
+    this.zoomButtons = ZOOMS.map(([value, text]) => this.zoomButton(value, text));
+    zoom.classList.add("zoom");
+    zoom.setAttribute("role", "group");
+    zoom.setAttribute("aria-label", "Zoom");
+    zoom.replaceChildren(...this.zoomButtons);
     this.at = 50; // percent of the frame
     this.zoom = "1";
     this.size = [1, 1];
     this.handle.addEventListener("keydown", (event) => this.onKey(event));
     this.pane.addEventListener("scroll", () => this.draw());
     new ResizeObserver(() => this.layout()).observe(root);
-    for (const button of this.zoomButtons) {
-      button.addEventListener("click", () => this.setZoom(button.dataset.zoom));
-    }
     this.dragHandle();
     this.dragPane();
+  }
+
+  zoomButton(value, text) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: text });
+    button.dataset.zoom = value;
+    button.addEventListener("click", () => this.setZoom(value));
+    return button;
   }
 
   /**
@@ -73,6 +106,7 @@ export class Comparison {
     this.stage.style.height = `${height * factor}px`;
     this.root.style.setProperty("--frame", `${Math.min(available, width * factor)}px`);
     this.after.classList.toggle("pixelated", factor * devicePixelRatio > 1);
+    this.hint.hidden = width * factor <= available + 1 && this.pane.scrollHeight <= this.pane.clientHeight + 1;
     this.draw();
   }
 
@@ -80,7 +114,9 @@ export class Comparison {
     const x = (this.at / 100) * this.pane.clientWidth;
     this.after.style.clipPath = `inset(0 0 0 ${this.pane.scrollLeft + x}px)`;
     this.handle.style.left = `${x}px`;
-    this.handle.setAttribute("aria-valuenow", String(Math.round(this.at)));
+    const percent = Math.round(this.at);
+    this.handle.setAttribute("aria-valuenow", String(percent));
+    this.handle.setAttribute("aria-valuetext", `${percent} percent before, ${100 - percent} percent after`);
   }
 
   moveTo(percent) {

@@ -20,7 +20,7 @@ const EXAMPLE = {
 };
 
 const element = (id) => document.getElementById(id);
-const comparison = new Comparison(element("comparison"));
+const comparison = new Comparison(element("comparison"), element("zoom"));
 const items = []; // chosen images: {file, header, thumbnail, state, message, result, resultUrl, row}
 let catalog = null;
 let worker = null;

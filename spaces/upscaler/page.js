@@ -1,119 +1,165 @@
-// Adds to Gradio's page: names for screen readers, keyboard control of the comparison slider, scrolling to the
-// progress and the result, and keyboard focus that survives a disabled button.
-() => {
-    const FINE = 1, COARSE = 5, PAGE = 20;  // percent of the image's width
+// Adds to Gradio's page: the results, a bar that moves between two reports of the server, scrolling and keyboard
+// focus that follow a job, an announcement of its end, and pasting of images.
 
-    // Position of the image on the screen; it is centered in its box and keeps its aspect ratio.
-    const imagePosition = (slider) => {
-        const image = slider.parentElement.querySelector("img:last-of-type");
-        const box = image.parentElement.getBoundingClientRect();
-        const width = Math.min(box.width, box.height * image.naturalWidth / image.naturalHeight) || 1;
-        return {left: box.left + (box.width - width) / 2, width};
-    };
+import { Viewer } from "./viewer.js";
 
-    // Position of the handle in percent of the image; Gradio moves it by a CSS transform.
-    const handlePosition = (slider) => {
-        const {left, width} = imagePosition(slider);
-        const x = new DOMMatrix(getComputedStyle(slider).transform).m41;
-        const start = slider.parentElement.getBoundingClientRect().left;
-        return Math.max(0, Math.min(100, 100 * (start + x - left) / width));
-    };
+const TICK = 200; // ms
+const viewers = new Map(); // section -> Viewer
+const fresh = new Set(); // sections with results of the running job
+const bars = new Map(); // report -> what its bar shows
+const announcer = Object.assign(document.createElement("p"), { className: "announcer", role: "status" });
+document.body.append(announcer);
 
-    // Gradio's handle reacts to the mouse only, so mouse events are dispatched to it.
-    const move = (slider, percent) => {
-        const {left, width} = imagePosition(slider);
-        const middle = slider.getBoundingClientRect();
-        const event = {
-            clientX: left + width * Math.max(0, Math.min(100, percent)) / 100,
-            clientY: middle.top + middle.height / 2,
-            bubbles: true, cancelable: true, view: window,
-        };
-        slider.dispatchEvent(new MouseEvent("mousedown", event));
-        window.dispatchEvent(new MouseEvent("mouseup", event));
-    };
-
-    const KEYS = {
-        ArrowLeft: (at, step) => at - step, ArrowDown: (at, step) => at - step,
-        ArrowRight: (at, step) => at + step, ArrowUp: (at, step) => at + step,
-        PageDown: (at) => at - PAGE, PageUp: (at) => at + PAGE, Home: () => 0, End: () => 100,
-    };
-
-    const makeOperable = (slider) => {
-        Object.assign(slider, {
-            tabIndex: 0, role: "slider", ariaLabel: "Comparison: before on the left, after on the right",
-            ariaValueMin: 0, ariaValueMax: 100, ariaOrientation: "horizontal",
-        });
-        const updateValue = () => {
-            const before = Math.round(handlePosition(slider));
-            slider.ariaValueNow = before;
-            slider.ariaValueText = `${before} percent before, ${100 - before} percent after`;
-        };
-        new MutationObserver(updateValue).observe(slider, {attributes: true, attributeFilter: ["style"]});
-        slider.addEventListener("keydown", (event) => {
-            const target = KEYS[event.key];
-            if (!target || event.ctrlKey || event.metaKey || event.altKey) return;
-            event.preventDefault();
-            move(slider, target(handlePosition(slider), event.shiftKey ? FINE : COARSE));
-        });
-        updateValue();
-    };
-
-    // Scrolls to what a visitor waits for; on a phone the report is below the visible part of the page.
-    const scrollTo = (element, block) => {
-        const isReduced = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-        element.scrollIntoView({behavior: isReduced ? "auto" : "smooth", block});
-    };
-
-    // Scrolls to the report when a job starts, and to the comparison when it is there.
-    const followJob = (report) => {
-        const isBusy = report.querySelector("progress") !== null;
-        const wasBusy = report.dataset.busy === "true";
-        if (isBusy && !wasBusy) scrollTo(report, "nearest");
-        report.dataset.busy = isBusy;
-        if (wasBusy && !isBusy && !report.querySelector(".idle")) report.dataset.done = "true";
-        const comparison = report.closest(".column")?.querySelector(".comparison");
-        if (report.dataset.done === "true" && comparison?.offsetHeight > 0) {
-            report.dataset.done = "false";
-            // The comparison has its final height when its images are loaded and laid out.
-            const images = [...comparison.querySelectorAll("img")].map((image) => image.decode().catch(() => {}));
-            Promise.all(images).then(() => setTimeout(() => scrollTo(comparison, "nearest"), 200));
-        }
-    };
-
-    // Disabling a focused button moves the focus to the body; moves it on to the button that can be used.
-    const keepFocus = (row) => {
-        const [start, stop] = row.querySelectorAll("button");
-        if (!start || !stop) return;
-        if (!row.dataset.watched) {
-            row.dataset.watched = "true";
-            for (const button of [start, stop])
-                button.addEventListener("click", () => { row.dataset.focus = "true"; });
-        }
-        const isLost = document.activeElement === document.body;
-        if (row.dataset.focus !== "true" || !isLost) return;
-        if (start.disabled && !stop.disabled) stop.focus({preventScroll: true});
-        else if (!start.disabled && stop.disabled) {
-            start.focus({preventScroll: true});
-            row.dataset.focus = "false";
-        }
-    };
-
-    const addNames = () => {
-        for (const list of document.querySelectorAll("[id$=-examples]"))
-            list.querySelectorAll("button").forEach((button, index) => button.ariaLabel = `Example image ${index + 1}`);
-        for (const slider of document.querySelectorAll(".comparison [data-testid=slider]:not([tabindex])"))
-            makeOperable(slider);
-        for (const pair of document.querySelectorAll(".comparison .content"))
-            pair.querySelectorAll("img").forEach((image, index) => image.alt = ["Before", "After"][index]);
-        for (const report of document.querySelectorAll(".report.prose")) {
-            report.role = "status";
-            report.ariaBusy = report.querySelector("progress") !== null;  // announce the end, not every tile
-            followJob(report);
-        }
-        document.querySelectorAll(".buttons").forEach(keepFocus);
-    };
-    new MutationObserver(addNames).observe(
-        document.body, {childList: true, subtree: true, attributes: true, attributeFilter: ["disabled"]},
-    );
-    addNames();
+function announce(message) {
+  announcer.textContent = message;
 }
+
+function scrollTo(element, block) {
+  const isReduced = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ behavior: isReduced ? "auto" : "smooth", block });
+}
+
+/** True if no control has the focus: a button that was disabled or removed has lost it. */
+function isFocusLost() {
+  const { activeElement } = document;
+  return !activeElement || activeElement === document.body || activeElement.disabled;
+}
+
+const tabOf = (element) => element.closest("[role=tabpanel]") ?? document.body;
+const isVisible = (element) => element.offsetParent !== null;
+
+// --- results ---
+
+function showResults() {
+  for (const data of document.querySelectorAll(".results")) {
+    const section = tabOf(data).querySelector(".viewer");
+    if (!section) continue;
+    if (!viewers.has(section)) viewers.set(section, new Viewer(section));
+    const content = viewers.get(section).update(data.dataset.results);
+    if (content && !content.example) fresh.add(section);
+  }
+}
+
+/** Scrolls to a new result; the focus follows unless the visitor has moved it elsewhere. */
+function goTo(viewer) {
+  const tab = tabOf(viewer.root);
+  scrollTo(viewer.root, "start");
+  if (isFocusLost() || tab.querySelector(".buttons")?.contains(document.activeElement)) {
+    viewer.title.focus({ preventScroll: true });
+  }
+}
+
+// --- progress ---
+
+function followProgress() {
+  for (const report of document.querySelectorAll(".report:not(.block)")) {
+    const bar = report.querySelector("progress");
+    const former = bars.get(report);
+    // Gradio changes the attributes of the bar that is there; the browser itself changes its value.
+    const news = bar && JSON.stringify(bar.dataset);
+    if (bar && (bar !== former?.bar || news !== former.news)) startBar(report, bar, news, former);
+    else if (!bar && former) endBar(report);
+  }
+}
+
+function startBar(report, bar, news, former) {
+  const { fraction, left, end } = bar.dataset;
+  const reported = fraction === undefined ? null : Number(fraction);
+  const state = {
+    bar,
+    news,
+    from: reported === null ? null : Math.max(reported, former?.value ?? 0),
+    end: Number(end),
+    left: left === undefined ? null : Number(left),
+    at: performance.now(),
+    text: report.querySelector(".left"),
+  };
+  state.value = state.from ?? 0;
+  bars.set(report, state);
+  drawBar(state);
+  if (!former) scrollTo(report, "nearest");
+}
+
+function endBar(report) {
+  bars.delete(report);
+  const section = tabOf(report).querySelector(".viewer");
+  if (report.querySelector(".canceled")) announce("Canceled.");
+  else if (fresh.has(section)) {
+    announce(`Done: ${section.querySelector(".line").textContent}.`);
+    goTo(viewers.get(section));
+  }
+  fresh.delete(section);
+}
+
+/** Moves a bar by the expected time, up to 95 % of what the server has not reported yet. */
+function drawBar(state) {
+  const { bar, from, end, left, at, text } = state;
+  if (from === null) return;
+  const passed = (performance.now() - at) / 1000;
+  const share = left === null ? 0 : 0.95 * Math.min(1, passed / Math.max(left, 0.1));
+  state.value = Math.max(state.value, from + (end - from) * share);
+  bar.value = state.value;
+  if (left !== null && text) text.textContent = `, about ${seconds(Math.max(left - passed, 1))} left`;
+}
+
+function seconds(number) {
+  if (number >= 100) return `${Math.round(number / 60)} minutes`;
+  return number < 1.5 ? "1 second" : `${Math.round(number)} seconds`;
+}
+
+setInterval(() => bars.forEach(drawBar), TICK);
+
+// --- focus ---
+
+/** Disabling or removing a focused button moves the focus to the body; moves it on to what is next. */
+function keepFocus() {
+  if (document.activeElement && document.activeElement !== document.body) return;
+  for (const row of document.querySelectorAll(".buttons")) {
+    const [start, stop] = row.querySelectorAll("button");
+    if (!start || !stop || row.dataset.active !== "true") continue;
+    if (start.disabled && !stop.disabled) stop.focus({ preventScroll: true });
+    else if (!start.disabled) start.focus({ preventScroll: true });
+  }
+}
+
+document.addEventListener("click", ({ target }) => {
+  for (const row of document.querySelectorAll(".buttons")) {
+    const isHere = tabOf(row).contains(target) && target.closest?.(".buttons, .examples, .image-input");
+    row.dataset.active = String(Boolean(isHere));
+  }
+});
+
+// --- input ---
+
+/** Gives files to the upload of the tab that is open. */
+function upload(files) {
+  const inputs = [...document.querySelectorAll(".image-input input[type=file]")];
+  const input = inputs.find((each) => isVisible(each.closest(".image-input")));
+  if (!input) return false;
+  const transfer = new DataTransfer();
+  for (const file of input.multiple ? files : files.slice(0, 1)) transfer.items.add(file);
+  input.files = transfer.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+  return true;
+}
+
+document.addEventListener("paste", (event) => {
+  const files = [...(event.clipboardData?.files ?? [])];
+  if (files.length && upload(files)) event.preventDefault();
+});
+
+// --- Gradio's page changes ---
+
+function update() {
+  showResults();
+  followProgress();
+  keepFocus();
+}
+
+new MutationObserver(update).observe(document.body, {
+  childList: true,
+  subtree: true,
+  attributes: true,
+  attributeFilter: ["disabled", "data-results", "data-fraction", "data-left"],
+});
+update();

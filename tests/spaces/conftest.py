@@ -32,9 +32,30 @@ from hfsr.priors.zeroshot import ZeroShotConfig; ZeroShotConfig.__init__.__kwdef
 """
 
 
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+TIMEOUT_MS = 90_000
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser of all tests; each test opens pages in its own context."""
+    if not CHROMIUM.exists():
+        pytest.skip("no Chromium: apt-get install chromium")
+    reason = "playwright is not installed: pip install 'hfsr[test]'"
+    api = pytest.importorskip("playwright.sync_api", reason=reason)
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
 @dataclass(frozen=True)
 class Served:
-    """A running Space whose catalog has two tasks.
+    """A running Space whose catalog has three tasks; the third one offers the bundled models by kind.
 
     Attributes:
         url: URL of the page.
@@ -100,6 +121,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     catalog = {
         "Enlarge": {"quickly": models["quick"], "slowly": models["slow"]},
         "Clean": {"of grain": {"model": models["strong"], "mild": models["mild"]}},
+        "By kind": {"Automatic": "auto", "Photo from the web": "photo", "Clean image": "clean"},
     }
     (space / "models.yml").write_text(yaml.safe_dump(catalog, sort_keys=False))
     (folder / "tmp").mkdir()

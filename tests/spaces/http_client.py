@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 
 PATIENCE = 280.0
+UPSCALE = ("auto", "auto", False, 1, 0, 0, "png")
+"""Arguments of `/upscale` after image and model: tile, dtype, ensemble, strength, scale, width, format."""
 FILE = {"meta": {"_type": "gradio.FileData"}}
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
-import threading
 import time
 import warnings
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -32,16 +33,17 @@ SPACE = _resources.path("spaces", "upscaler")
 def space():
     """The modules of the Space's package."""
     load_app()
-    from hfsr_space import catalog, jobs, messages, page
+    from hfsr_space import catalog, choices, jobs, messages, page, results, uploads, widgets
 
-    return type("Space", (), {"jobs": jobs, "catalog": catalog, "page": page, "messages": messages})
+    modules = (catalog, choices, jobs, messages, page, results, uploads, widgets)
+    return type("Space", (), {module.__name__.rpartition(".")[2]: module for module in modules})
 
 
 @pytest.fixture(scope="module")
 def page(space):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # Gradio does not close its event loops
-        page = space.page.build({"twice": "hfsr-x2"})
+        page = space.page.build()
         gc.collect()
     return page
 
@@ -56,61 +58,65 @@ def front_matter():
 
 def test_page_widgets(page):
     labels = {block.label for block in page.blocks.values() if getattr(block, "label", None)}
-    assert {"Your image", "What to do", "Model", "Before | after"} <= labels
-    assert {
-        "Tile size",
-        "Arithmetic",
-        "Self-ensemble",
-        "Strength",
-        "Times larger",
-        "The image is",
-    } <= labels
+    assert {"What to do", "Kind of image", "Size", "File format", "Tile size", "Arithmetic"} <= labels
+    assert {"Self-ensemble", "Strength", "Times larger", "The image is"} <= labels
+    choices = [label for block in page.blocks.values() for label, _ in getattr(block, "choices", None) or ()]
+    assert {"Automatic", "Photo from the web or a phone", "Clean image", "Remove noise"} <= set(choices)
+    assert {"2×", "3×", "4×", "Fit to a width", "PNG", "JPEG", "WebP"} <= set(choices)
     assert not page.is_running
 
 
 def test_api_endpoints_and_defaults(page):
     endpoints = page.get_api_info()["named_endpoints"]
     arguments = {
-        name: {p["parameter_name"]: p["parameter_default"] for p in endpoint["parameters"]}
+        name: {p["parameter_name"]: p.get("parameter_default") for p in endpoint["parameters"]}
         for name, endpoint in endpoints.items()
     }
     advanced = {"tile": "auto", "dtype": "auto", "self_ensemble": False, "strength": 1}
+    size = {"scale": 0, "width": 0, "format": "png"}
     assert arguments == {
-        "/upscale": {"image": None, "model": "hfsr-x2", **advanced},
+        "/upscale": {"image": None, "model": "auto", **advanced, **size},
         "/zeroshot": {"image": None, "scale": 2, "kind": "bicubic"},
     }
+    for endpoint in endpoints.values():
+        assert [p["parameter_name"] for p in endpoint["parameters"] if not p["parameter_has_default"]] == [
+            "image"
+        ]
+        assert all(p["type"] for p in endpoint["parameters"])
 
 
-def test_api_announces_what_it_accepts(space):
-    """Each announced choice passes the checks, and fails only because no image was uploaded."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        page = space.page.build()
-        gc.collect()
+def test_api_accepts_what_it_announces(space, page, photo, tmp_path, monkeypatch):
+    """Each announced choice, with an image: the job begins."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    begun = []
+    for name in ("upscale", "zeroshot"):
+        monkeypatch.setattr(
+            space.jobs, name, lambda *values, **named: begun.append((values, named)) or iter(())
+        )
+    shutil.copy(photo, tmp_path / "photo.png")
+    image = {"path": str(tmp_path / "photo.png")}
     functions = {fn.api_name: fn.fn for fn in page.fns.values() if fn.api_name in ("upscale", "zeroshot")}
+    tried = 0
     for name, endpoint in page.get_api_info()["named_endpoints"].items():
         parameters = endpoint["parameters"]
-        defaults = [parameter["parameter_default"] for parameter in parameters]
+        defaults = [image, *(parameter["parameter_default"] for parameter in parameters[1:])]
         for index, parameter in enumerate(parameters):
             for choice in parameter["type"].get("enum", []):
                 arguments = [*defaults[:index], choice, *defaults[index + 1 :]]
-                with pytest.raises(gradio.Error) as caught:
-                    next(functions[name.removeprefix("/")](*arguments))
-                assert caught.value.message == "Drop an image first.", (name, choice)
+                assert list(functions[name.removeprefix("/")](*arguments)) == []
+                tried += 1
+                assert len(begun) == tried
     (model,) = (
         p
         for p in page.get_api_info()["named_endpoints"]["/upscale"]["parameters"]
         if p["parameter_name"] == "model"
     )
-    assert model["type"]["enum"] == list(space.catalog.ModelCatalog.read().by_model)
+    assert model["type"]["enum"] == space.catalog.ModelCatalog.read().names
+    assert set(_resources.bundled_models()) < set(model["type"]["enum"])
 
 
-def test_examples_are_sorted_by_size(page):
-    (first, *_) = (block for block in page.blocks.values() if type(block).__name__ == "Dataset")
-    sizes = []
-    for (path,) in first.samples:
-        with Image.open(path["path"] if isinstance(path, dict) else path) as image:
-            sizes.append(image.width * image.height)
+def test_examples_are_sorted_by_size(space):
+    sizes = [space.widgets.pixel_count(path) for path in space.widgets.samples()]
     assert len(sizes) == 3
     assert sizes == sorted(sizes)
 
@@ -122,9 +128,10 @@ def test_upload_limit_is_a_whole_number_of_megabytes(space, page):
 
 
 def test_all_jobs_share_one_queue(page):
-    queues = {fn.api_name: fn.concurrency_id for fn in page.fns.values() if fn.queue and fn.fn}
-    assert queues == {"upscale": "work", "zeroshot": "work"}
-    assert {fn.concurrency_limit for fn in page.fns.values() if fn.concurrency_id == "work"} == {1}
+    queued = [fn for fn in page.fns.values() if fn.queue and fn.fn]
+    assert sorted(fn.fn.__name__ for fn in queued) == ["enhance", "learn", "upscale", "zeroshot"]
+    assert {(fn.concurrency_id, fn.concurrency_limit) for fn in queued} == {("work", 1)}
+    assert all(fn.validator is not None for fn in queued)
     assert page._queue.max_size == 8
 
 
@@ -147,7 +154,7 @@ def test_front_matter_lists_the_hub_models(space, front_matter):
 
 def test_requirements():
     lines = (SPACE / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if not line.startswith("#")] == ["hfsr[demo]>=0.1"]
+    assert [line for line in lines if not line.startswith("#")] == ["hfsr[demo]>=0.2"]
 
 
 def test_modules_are_short_and_import_only_requirements():
@@ -162,7 +169,9 @@ def test_modules_are_short_and_import_only_requirements():
             for line in text.splitlines()
             if line.startswith(("import ", "from "))
         }
-        assert roots - {""} <= {"hfsr", "gradio", "starlette", "yaml", *sys.stdlib_module_names}, module.name
+        assert roots - {""} <= {"hfsr", "gradio", "PIL", "starlette", "yaml", *sys.stdlib_module_names}, (
+            module.name
+        )
 
 
 # Catalog
@@ -186,9 +195,58 @@ def test_empty_catalog_or_duplicate_model(space, tmp_path, text):
         space.catalog.ModelCatalog.read(tmp_path / "models.yml")
 
 
-def test_catalog_lists_all_bundled_models(space):
-    local = {name for name in space.catalog.ModelCatalog.read().by_model if "/" not in name}
-    assert local == set(_resources.bundled_models())
+def test_catalog_offers_bundled_models_only(space):
+    catalog = space.catalog.ModelCatalog.read()
+    assert set(catalog.by_model) - space.catalog.PURPOSES.keys() <= set(_resources.bundled_models())
+    assert catalog.tasks == ["Enlarge", "Remove noise"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "models", "is_photo", "reason", "suffix"),
+    [
+        ("a.png", {"model": "auto"}, ("hfsr-x2",), False, "lossless PNG", "_x2"),
+        ("a.jpg", {"model": "auto"}, ("hfsr-x2-photo",), True, "JPEG of quality 60", "_x2"),
+        ("a.jpg", {"model": "auto", "scale": 4}, ("hfsr-x4-photo",), True, "JPEG of quality 60", "_x4"),
+        ("a.jpg", {"model": "clean", "scale": 3}, ("hfsr-x3",), False, None, "_x3"),
+        ("a.png", {"model": "photo", "width": 70}, ("hfsr-x4-photo",), True, None, "_w70"),
+        ("a.png", {"model": "hfsr-denoise"}, ("hfsr-denoise",), None, None, "_restored"),
+        ("a.png", {"model": "hfsr-x2-small", "width": 45}, ("hfsr-x2-small",), None, None, "_w45"),
+    ],
+)
+def test_choice_of_models(space, tmp_path, name, settings, models, is_photo, reason, suffix):
+    Image.new("RGB", (30, 20), (90, 40, 200)).save(tmp_path / name, quality=60)
+    catalog = space.catalog.ModelCatalog.read()
+    choice = space.choices.choose(catalog, tmp_path / name, space.choices.Settings(**settings))
+    assert (choice.models, choice.is_photo, choice.reason) == (models, is_photo, reason)
+    assert choice.suffix == suffix
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "hfsr-x2-small", "scale": 4}, "more than the model's x2"),
+        ({"model": "auto", "width": 20}, "hfsr enlarges: ask for more"),
+        ({"model": "auto", "strength": 0.5}, "'Automatic' has only one strength; leave it at 1"),
+    ],
+)
+def test_choice_that_is_not_possible(space, photo, settings, message):
+    catalog = space.catalog.ModelCatalog.read()
+    with pytest.raises(OptionsError, match=message):
+        space.choices.choose(catalog, photo, space.choices.Settings(**settings))
+
+
+def test_a_job_corrects_the_expected_time(space, tmp_path):
+    hfsr.save_pretrained(hfsr.create_model("edsr_tiny"), tmp_path / "a")
+    models, size = (str(tmp_path / "a"),), space.choices.Size(300, 400)
+    assert space.choices.expected_seconds(models, size) > 0
+    space.choices.record_seconds(models, size, 12.0, self_ensemble=False)
+    assert space.choices.expected_seconds(models, size) == pytest.approx(12)
+    assert space.choices.expected_seconds(models, size, self_ensemble=True) == pytest.approx(96)
+    space.choices.record_seconds(
+        models, space.choices.Size(9, 9), 5.0, self_ensemble=False
+    )  # too small to tell
+    assert space.choices.expected_seconds(models, size) == pytest.approx(12)
+    assert space.choices.expected_seconds((str(tmp_path / "nothing"),), size) is None
 
 
 def test_models_are_cached(space, tmp_path):
@@ -201,57 +259,81 @@ def test_models_are_cached(space, tmp_path):
     assert catalog.load(str(tmp_path / "a"), 0.5) is not catalog.load(str(tmp_path / "a"))
 
 
-def test_preload_loads_the_first_model(space, monkeypatch):
+def test_preload_loads_the_models_of_the_first_choice(space, photo, monkeypatch):
     loaded = []
-    catalog = space.catalog.ModelCatalog([space.catalog.CatalogEntry("Enlarge", "a", "first")])
-    monkeypatch.setattr(space.catalog, "load", loaded.append)
-    catalog.preload()
-    for thread in threading.enumerate():
-        if thread.name == "preload":
-            thread.join()
-    assert loaded == ["first"]
+    monkeypatch.setattr(space.choices, "load", loaded.append)
+    monkeypatch.setattr(space.choices, "expected_seconds", lambda *_: 1.0)
+    space.choices.preload(space.catalog.ModelCatalog.read(), photo).join()
+    assert loaded == ["hfsr-x2", "hfsr-x2-photo"]
 
 
-# Jobs
+# Uploads and results
 
 
-def test_comparison_has_images_of_one_size(space, photo, tmp_path):
-    png = tmp_path / "photo_x2.png"
-    Image.new("RGB", (600, 400)).save(png)
-    before, after, sizes = space.jobs.make_comparison(photo, png, 2, "Enlarge")
-    with Image.open(before) as shown, Image.open(photo) as given:
-        assert np.array_equal(
-            np.asarray(shown), np.asarray(given.resize((600, 400), Image.Resampling.BICUBIC))
-        )
-    assert after == png
-    assert sizes == "300 × 200 px became 600 × 400 px."
+def test_rows_of_chosen_images(space, photo):
+    row = space.uploads.rows([photo])
+    assert f"<strong>{photo.name}</strong><br>300 × 200, " in row
+    assert 'src="data:image/webp;base64,' in row
+    assert space.uploads.rows([]) == ""
 
 
-def test_report_of_an_image_that_keeps_its_size(space, photo):
-    *_, sizes = space.jobs.make_comparison(photo, photo.with_name("photo_x1.png"), 1, "Remove noise")
-    assert sizes == "Remove noise: done. The image still has 300 × 200 px."
+def test_too_large_or_damaged_images_are_refused_when_they_are_chosen(space, photo, tmp_path):
+    Image.new("1", (20_000, 1_000)).save(tmp_path / "wide.png")
+    with pytest.raises(gradio.Error, match="over the limit of 16,000,000 px"):
+        space.uploads.check_image(tmp_path / "wide.png")
+    (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:5000])
+    with pytest.raises(gradio.Error, match=r"^\"?'cut.png'"):
+        space.uploads.check_image(tmp_path / "cut.png")
+
+
+def test_comparison_shows_the_files_themselves(space, photo, tmp_path):
+    target = tmp_path / "photo_x2.png"
+    Image.new("RGB", (600, 400)).save(target)
+    result = space.results.describe(photo, target, seconds=6.2, details=[("Model", "m")])
+    assert (result.before, result.after, result.file) == (str(photo), str(target), str(target))
+    assert (result.width, result.height) == (600, 400)
+    assert result.line == f"600 × 400, {space.messages.format_bytes(target.stat().st_size)}, 6 seconds"
+    assert result.report == f"{result.line}\nModel: m"
+
+
+def test_line_of_an_image_that_keeps_its_size(space, photo):
+    result = space.results.describe(photo, photo, seconds=1, task="Remove noise")
+    assert result.line.startswith("Remove noise: 300 × 200, ")
 
 
 def test_large_comparison_is_reduced(space, photo, tmp_path, monkeypatch):
-    monkeypatch.setattr(space.jobs.limits, "MAX_SHOWN", 60_000)
-    png = tmp_path / "photo_x2.png"
-    Image.new("RGB", (600, 400)).save(png)
-    before, after, sizes = space.jobs.make_comparison(photo, png, 2, "Enlarge")
-    with Image.open(before) as shown, Image.open(after) as result, Image.open(png) as whole:
-        assert shown.size == result.size == (300, 200)
-        assert whole.size == (600, 400)
-    assert sizes.endswith("The comparison is reduced, the download is not.")
+    monkeypatch.setattr(space.results.limits, "MAX_SHOWN", 60_000)
+    target = tmp_path / "photo_x2.png"
+    Image.new("RGB", (600, 400)).save(target)
+    result = space.results.describe(photo, target, seconds=1)
+    assert (result.width, result.height) == (300, 200)
+    with Image.open(result.after) as shown, Image.open(target) as whole:
+        assert (shown.size, whole.size) == ((300, 200), (600, 400))
+    assert ("Comparison", "reduced to 300 × 200; the download is not") in result.details
 
 
-def test_comparison_applies_exif_orientation(space, tmp_path):
-    rotated = tmp_path / "rotated.jpg"
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_image_before_is_upright_in_every_browser(space, tmp_path, suffix):
+    source = tmp_path / f"rotated{suffix}"
     exif = Image.Exif()
     exif[274] = 6  # rotate by 90 degrees for display
-    Image.new("RGB", (30, 20)).save(rotated, exif=exif)
-    before, _, sizes = space.jobs.make_comparison(rotated, tmp_path / "rotated_x3.png", 3, "Enlarge")
-    assert sizes == "20 × 30 px became 60 × 90 px."
-    with Image.open(before) as shown:
-        assert shown.size == (60, 90)
+    Image.new("RGB", (30, 20)).save(source, exif=exif)
+    Image.new("RGB", (60, 90)).save(tmp_path / "rotated_x3.png")
+    result = space.results.describe(source, tmp_path / "rotated_x3.png", seconds=1)
+    with Image.open(result.before) as shown:
+        assert (shown.format, shown.size) == ("PNG", (20, 30))
+
+
+def test_zip_numbers_equal_names(space, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.png").write_text(folder)
+    archive = space.results.make_zip([tmp_path / "a/x.png", tmp_path / "b/x.png"], tmp_path / "all.zip")
+    with zipfile.ZipFile(archive) as files:
+        assert [(name, files.read(name)) for name in files.namelist()] == [("x.png", b"a"), ("x_2.png", b"b")]
+
+
+# Jobs
 
 
 def test_zeroshot_job_matches_the_class(space, photo, tmp_path, monkeypatch):
@@ -261,22 +343,25 @@ def test_zeroshot_job_matches_the_class(space, photo, tmp_path, monkeypatch):
     small = tmp_path / "small.png"
     with Image.open(photo) as image:
         image.crop((0, 0, 24, 20)).save(small)
-    reports = []
-    for shown, png, report in space.jobs.zeroshot(small, scale=3, kind="real"):
-        reports.append(report)
-        if png is not None:
-            assert png.name == "small_zeroshot_x3.png"
-            assert shown[1] == png
-            with Image.open(png) as image:
-                result = np.asarray(image)
+    steps = space.jobs.zeroshot(small, scale=3, kind="real")
+    texts = []
+    for step in steps:
+        if isinstance(step, space.results.Result):
+            with Image.open(step.file) as image:
+                found = np.asarray(image)
+            result = step
+        else:
+            texts.append(str(step))
     quick(scale=3, real=True).file(small, tmp_path / "own.png")
     with Image.open(tmp_path / "own.png") as image:
-        assert np.array_equal(result, np.asarray(image))
-    assert "Learning takes" in reports[1]
-    assert any("step 10 of at most 20, loss 0." in report for report in reports)
-    assert "24 × 20 px became 72 × 60 px." in reports[-1]
-    assert "ZSSR x3, learned in 20 steps" in reports[-1]
-    assert not png.exists()
+        assert np.array_equal(found, np.asarray(image))
+    assert texts[0] == "Getting ready"
+    assert texts[1].startswith("Learning, often in less time, about")
+    assert any("step 10 of at most 20, loss 0." in text for text in texts)
+    assert result.name == "small_zeroshot_x3.png"
+    assert result.line.startswith("72 × 60, ")
+    assert "ZSSR x3, learned in 20 steps" in result.details[0][1]
+    assert not Path(result.file).exists()
 
 
 def test_delete_partial_uploads(space, tmp_path, monkeypatch):
@@ -306,17 +391,25 @@ def test_format_seconds(space, seconds, text):
 
 
 def test_training_progress(space):
-    def html(done, total, seconds, stage, loss=None, losses=()):
-        return space.messages.training_progress(
-            FitProgress(done, total, seconds, stage=stage, loss=loss), losses
-        )
+    def progress(done, total, seconds, stage, loss=None, losses=()):
+        step = FitProgress(done, total, seconds, stage=stage, loss=loss)
+        return space.messages.training_progress(step, losses)
 
-    assert "<p>Estimating the kernel</p>" in html(0, 1, None, "estimating the kernel")
-    assert "<p>Enlarging</p>" in html(4, 8, 2.0, "enlarging")
-    assert 'value="0.500"' in html(4, 8, 2.0, "enlarging")
-    learning = html(100, 400, 30.0, "learning", 0.02, [0.5 - 0.01 * i for i in range(40)])
-    assert "<p>Learning: step 100 of at most 400, loss 0.0200, 30 seconds left at most</p>" in learning
-    assert 'aria-label="Loss so far: from 0.4900 to ' in learning
+    assert str(progress(0, 1, None, "estimating the kernel")) == "Estimating the kernel"
+    assert progress(4, 8, 2.0, "enlarging").fraction == 0.5
+    learning = progress(100, 400, 30.0, "learning", 0.02, [0.5 - 0.01 * i for i in range(40)])
+    assert str(learning) == "Learning: step 100 of at most 400, loss 0.0200, about 30 seconds left"
+    assert 'aria-label="Loss so far: from 0.4900 to ' in space.messages.progress_bar(learning)
+
+
+def test_progress_bar_of_one_of_several_images(space):
+    progress = space.messages.JobProgress("<working>", 0.5, 8.0)
+    html = space.messages.progress_bar(progress, index=1, count=4)
+    assert 'data-fraction="0.375"' in html
+    assert 'data-end="0.500"' in html
+    assert 'data-left="8.0"' in html
+    assert "<p>2 of 4: &lt;working&gt;<span" in html
+    assert "data-fraction" not in space.messages.progress_bar(space.messages.JobProgress("Getting ready"))
 
 
 def test_loss_curve_decreases_with_the_loss(space):

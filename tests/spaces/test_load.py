@@ -16,7 +16,7 @@ from hfsr.cli.demo import load_app
 pytest.importorskip("gradio", reason="gradio is not installed: pip install 'hfsr[demo]'")
 
 from .conftest import eventually
-from .http_client import HttpClient
+from .http_client import UPSCALE, HttpClient
 
 VISITORS = 20
 EXTRA_BYTES = 200 << 20
@@ -59,15 +59,17 @@ def test_twenty_visitors_at_once(served, large_photo, tmp_path):
     def visit(number, wait=answered.wait):
         """Returns "busy", or True if the PNG is correct."""
         with HttpClient(served.url) as client:
-            answer = client.join("upscale", client.upload(large_photo), served.quick, "256", "fp32", False, 1)
+            answer = client.join(
+                "upscale", client.upload(large_photo), served.quick, "256", "fp32", *UPSCALE[2:]
+            )
             wait()
             if answer.status_code == 503:
                 assert answer.json()["detail"].startswith("Queue is full. Max size is 8")
                 return "busy"
             answer.raise_for_status()
-            good, (_, png, report) = client.outcome()
+            good, (png, report) = client.outcome()
             assert good
-            assert "3000 × 2000 px" in report
+            assert report.startswith("3000 × 2000, ")
             (tmp_path / f"{number}.png").write_bytes(client.fetch(png["path"]).content)
         with Image.open(tmp_path / f"{number}.png") as image:
             return np.array_equal(np.asarray(image), own)
@@ -79,7 +81,7 @@ def test_twenty_visitors_at_once(served, large_photo, tmp_path):
         ThreadPoolExecutor(VISITORS) as visitors,
         HttpClient(served.url) as first,
     ):
-        held = (served.slow, "64", "fp32", False, 1)  # runs until all visitors have joined
+        held = (served.slow, "64", "fp32", *UPSCALE[2:])  # runs until all visitors have joined
         event = first.join("upscale", first.upload(large_photo), *held).json()["event_id"]
         assert eventually(served.jobs)
         outcomes = [visitors.submit(visit, number) for number in range(VISITORS)]

@@ -15,7 +15,7 @@ pytest.importorskip("gradio", reason="gradio is not installed: pip install 'hfsr
 
 from hfsr.cli.demo import load_app
 
-from .http_client import FILE, HttpClient
+from .http_client import FILE, UPSCALE, HttpClient
 
 
 @pytest.fixture
@@ -66,13 +66,13 @@ def middleware():
 
 
 @pytest.mark.parametrize("named", [{}, FILE])
-@pytest.mark.parametrize("job", [("upscale", "auto", "auto", False, 1), ("zeroshot", 2, "bicubic")])
+@pytest.mark.parametrize("job", [("upscale", *UPSCALE), ("zeroshot", 2, "bicubic")])
 def test_server_path_is_rejected_as_image(served, client, photo, named, job):
     name, *rest = job
     data = [{"path": str(photo), **named}, *([served.quick] if name == "upscale" else []), *rest]
     assert client.join(name, *data).status_code == (400 if named else 200)
     if not named:
-        assert client.outcome() == (False, "Drop an image first.")
+        assert client.outcome() == (False, "Choose an image first.")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_upload_cannot_leave_its_folder(served, client, photo):
 def test_no_url_is_downloaded_for_any_input(served, client, other_server):
     address, requested = other_server
     image = {"path": f"{address}/a.png", "url": f"{address}/a.png", **FILE}
-    inputs = [{"path": ""}, served.quick, "auto", "auto", False, 1]
+    inputs = [{"path": ""}, served.quick, *UPSCALE]
     for place in range(len(inputs)):
         answer = client.join("upscale", *inputs[:place], image, *inputs[place + 1 :])
         assert answer.status_code == 422
@@ -140,7 +140,7 @@ def test_gradio_client_gets_the_message(served, other_server):
 
 @pytest.mark.parametrize("way", ["run", "api"])
 def test_queue_cannot_be_bypassed(served, client, photo, way):
-    data = {"data": [client.upload(photo), served.quick, "auto", "auto", False, 1]}
+    data = {"data": [client.upload(photo), served.quick, *UPSCALE]}
     assert client.http.post(f"/{way}/upscale", json=data).status_code == 404
 
 

@@ -20,8 +20,8 @@ from hfsr.checkpoints import write_model_folder
 from hfsr.publishing.static_space import stage_static_space
 from hfsr.publishing.web_model import MANIFEST
 
+from .conftest import CHROMIUM, TIMEOUT_MS
 from .static_site import runtime_file, served_folder
-from .test_page import CHROMIUM, FLAGS, TIMEOUT_MS
 
 GPU_FLAGS = (
     "--headless --no-sandbox --enable-unsafe-webgpu --use-webgpu-adapter=swiftshader --disable-sync "
@@ -32,7 +32,6 @@ GPU_FLAGS = (
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium: apt-get install chromium"),
 ]
 
 
@@ -67,16 +66,6 @@ def modules_url():
     """The page's modules without models and runtime."""
     with served_folder(_resources.path("spaces", "browser")) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    reason = "playwright is not installed: pip install 'hfsr[test]'"
-    api = pytest.importorskip("playwright.sync_api", reason=reason)
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

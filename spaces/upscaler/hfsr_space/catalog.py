@@ -1,4 +1,4 @@
-"""Catalog of the models that the page offers for each task, and model loading."""
+"""Catalog of the choices that the page offers for each task, and model loading."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import yaml
 
 import hfsr
+from hfsr import _resources
 from hfsr.checkpoints import interpolate
 from hfsr.errors import OptionsError
 
+PURPOSES = {"auto": None, "photo": "photo", "clean": "clean"}
+"""Choices that are no models: the bundled models for an image are chosen by `hfsr.model_choice`."""
 SPACE_DIR = Path(__file__).resolve().parent.parent
 """Folder of the Space."""
 
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One model of the catalog.
+    """One choice of the catalog.
 
     Attributes:
-        task: task under which the model is listed.
+        task: task under which the choice is listed.
         label: text that the visitor sees.
-        model: bundled name or Hub id; on a local machine, anything that `from_pretrained` accepts.
+        model: one of `PURPOSES`, a bundled name or a Hub id; on a local machine, anything that
+            `from_pretrained` accepts.
         mild: model with the same network and milder training; the strength interpolates between both.
     """
 
@@ -74,37 +77,43 @@ class ModelCatalog:
         """Tasks in the order of the page."""
         return list(dict.fromkeys(entry.task for entry in self.by_model.values()))
 
+    @property
+    def names(self) -> list[str]:
+        """Choices of programs: those of the page, and the bundled models where these are chosen from."""
+        bundled = _resources.bundled_models() if PURPOSES.keys() & self.by_model.keys() else []
+        return list(dict.fromkeys([*self.by_model, *bundled]))
+
     def of_task(self, task: str) -> list[tuple[str, str]]:
         """Returns the (label, model) pairs of one task."""
         return [(entry.label, entry.model) for entry in self.by_model.values() if entry.task == task]
 
-    def preload(self) -> None:
-        """Loads the first model in the background, so that the first visitor does not wait for it.
+    def label_of(self, model: str) -> str:
+        """Returns the text that the visitor sees for a choice."""
+        return self.by_model[model].label if model in self.by_model else model
 
-        Errors are ignored here; the visitor who selects the model gets them.
-        """
-
-        def load_first() -> None:
+    def scale_of(self, model: str) -> float | None:
+        """Returns the scale of a model; None for a purpose, or if the model cannot be loaded."""
+        if model not in PURPOSES:
             with suppress(hfsr.HfsrError):
-                self.load(self.first.model)
-
-        Thread(target=load_first, name="preload", daemon=True).start()
+                return float(load(model).scale)
+        return None
 
     def load(self, model: str, strength: float = 1.0) -> Any:
         """Loads a model; a strength below 1 interpolates to its milder training.
 
         Raises:
-            OptionsError: the strength is out of range, or the model has no milder training.
+            OptionsError: the model has no milder training.
         """
-        entry = self.by_model[model]
         if strength == 1:
             return load(model)
-        if entry.mild is None:
-            raise OptionsError(f"'{model}' has only one strength; leave it at 1")
-        return load_interpolated(entry.mild, model, round(strength, 2))
+        mild = self.by_model[model].mild if model in self.by_model else None
+        if mild is None:
+            name = self.label_of(model)
+            raise OptionsError(f"'{name}' has only one strength; leave it at 1")
+        return load_interpolated(mild, model, round(strength, 2))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def load(model: str) -> Any:
     """Loads a model and keeps it in memory, so that only the first visitor waits for it."""
     return hfsr.from_pretrained(model)

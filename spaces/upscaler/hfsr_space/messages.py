@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -41,23 +43,43 @@ def visitor_error(message: str) -> gr.Error:
     return gr.Error(message, duration=None, print_exception=False)
 
 
-def tile_progress(progress: hfsr.Progress) -> str:
-    """Formats the progress of an upscaling job."""
+@dataclass(frozen=True)
+class JobProgress:
+    """Progress of a job.
+
+    Attributes:
+        text: the stage, for people.
+        fraction: of the work that is done, 0 to 1; None if it is unknown.
+        seconds_left: expected time; None if it is unknown.
+        drawing: SVG below the bar.
+    """
+
+    text: str
+    fraction: float | None = None
+    seconds_left: float | None = None
+    drawing: str = ""
+
+    def __str__(self) -> str:
+        left = f", about {format_seconds(self.seconds_left)} left" if self.seconds_left else ""
+        return self.text + left
+
+
+def tile_progress(progress: hfsr.Progress) -> JobProgress:
+    """Returns the progress of an upscaling job."""
     if progress.done == progress.total:
-        return progress_bar("Writing the PNG", 1)
-    left = f", about {format_seconds(progress.seconds_left)} left" if progress.seconds_left else ""
-    return progress_bar(f"{progress.done} of {progress.total} tiles{left}", progress.done / progress.total)
+        return JobProgress("Writing the file", 1)
+    text = f"{progress.done} of {progress.total} parts" if progress.total > 1 else "Working"
+    return JobProgress(text, progress.done / progress.total, progress.seconds_left)
 
 
-def training_progress(step: FitProgress, losses: Sequence[float]) -> str:
-    """Formats the progress of a zero-shot job: stage, time left, and the loss as a number and a curve."""
+def training_progress(step: FitProgress, losses: Sequence[float]) -> JobProgress:
+    """Returns the progress of a zero-shot job: stage, time left, and the loss as a number and a curve."""
     if step.loss is None:
         if step.done == step.total:
-            return progress_bar("Writing the PNG", 1)
-        return progress_bar(step.stage.capitalize(), step.done / step.total if step.done else None)
-    left = f", {format_seconds(step.seconds_left)} left at most" if step.seconds_left else ""
-    text = f"Learning: step {step.done} of at most {step.total}, loss {step.loss:.4f}{left}"
-    return progress_bar(text, step.done / step.total) + loss_curve(losses)
+            return JobProgress("Writing the file", 1)
+        return JobProgress(step.stage.capitalize(), step.done / step.total if step.done else None)
+    text = f"Learning: step {step.done} of at most {step.total}, loss {step.loss:.4f}"
+    return JobProgress(text, step.done / step.total, step.seconds_left, loss_curve(losses))
 
 
 def loss_curve(losses: Sequence[float]) -> str:
@@ -79,10 +101,29 @@ def loss_curve(losses: Sequence[float]) -> str:
     )
 
 
-def progress_bar(text: str, fraction: float | None = None) -> str:
-    """Returns a progress bar with a text; without a fraction (0 to 1) the bar is indeterminate."""
-    value = "" if fraction is None else f' value="{fraction:.3f}"'
-    return f'<progress{value} aria-label="Progress"></progress><p>{text}</p>'
+def progress_bar(progress: JobProgress, *, index: int = 0, count: int = 1) -> str:
+    """Returns a progress bar with a text, which page.js moves on between two updates.
+
+    Args:
+        progress: of one image.
+        index: number of the image, from 0.
+        count: number of all images of the job.
+    """
+    data = [f'data-end="{(index + 1) / count:.3f}"']
+    if progress.fraction is not None:
+        data.append(f'data-fraction="{(index + progress.fraction) / count:.3f}"')
+    if progress.seconds_left is not None:
+        data.append(f'data-left="{progress.seconds_left:.1f}"')
+    number = f"{index + 1} of {count}: " if count > 1 else ""
+    bar = f'<progress {" ".join(data)} aria-label="Progress"></progress>'
+    text = f"<p>{number}{html.escape(progress.text)}<span class='left'></span></p>"
+    return bar + text + progress.drawing
+
+
+def problem(*messages: str) -> str:
+    """Returns errors as HTML that screen readers announce."""
+    lines = "".join(f"<p>{html.escape(message)}</p>" for message in messages)
+    return f'<div class="problem" role="alert">{lines}</div>'
 
 
 def format_bytes(size: int) -> str:
@@ -95,3 +136,8 @@ def format_seconds(seconds: float) -> str:
     if seconds >= 100:
         return f"{round(seconds / 60)} minutes"
     return "1 second" if seconds < 1.5 else f"{round(seconds)} seconds"
+
+
+def format_size(width: int, height: int) -> str:
+    """Formats the size of an image in px."""
+    return f"{width} × {height}"

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from . import limits, upscale_tab, zeroshot_tab
-from .catalog import SPACE_DIR, CatalogEntry, ModelCatalog
-from .middleware import RequestFilter
+from hfsr import _resources
+from hfsr.samples import SAMPLE
 
-TITLE = """# Larger and sharper images
-Drop an image, press one button, compare, download."""
+from . import api, limits, upscale_tab, zeroshot_tab
+from .catalog import SPACE_DIR, CatalogEntry, ModelCatalog
+from .choices import Settings, choose, expected_seconds, preload
+from .messages import format_seconds
+from .middleware import RequestFilter
+from .widgets import NAMES, PAGE_EVENT, TabWidgets, samples
+
+TITLE = """# Larger and cleaner images
+Drop images, press one button, compare, download."""
+SHARED = _resources.path("spaces", "browser")
+"""Files of the static Space, whose comparison this page uses too."""
+_PRELOAD_SECONDS = 60
 
 
 def build(models: dict[str, str] | None = None) -> gr.Blocks:
@@ -34,17 +45,42 @@ def read_catalog(models: dict[str, str] | None = None) -> ModelCatalog:
     return ModelCatalog.read()
 
 
-def build_page(catalog: ModelCatalog) -> gr.Blocks:
-    """Builds the page for a catalog."""
+def build_page(catalog: ModelCatalog, preloading: Thread | None = None) -> gr.Blocks:
+    """Builds the page for a catalog.
+
+    Args:
+        catalog: the choices of the page.
+        preloading: thread that loads the first models; the expected times of the examples wait for it.
+    """
     cache = (limits.KEEP_SECONDS, limits.KEEP_SECONDS)
     with gr.Blocks(title="hfsr upscaler", analytics_enabled=False, delete_cache=cache) as page:
         gr.Markdown(TITLE, elem_id="title")
         with gr.Tab("Enhance", id="enhance", elem_id="enhance"):
-            upscale_tab.build_tab(page, catalog)
+            enhance = upscale_tab.build_tab(page, catalog)
         with gr.Tab("Experiments", id="experiments", elem_id="experiments"):
             zeroshot_tab.build_tab(page)
+        api.add_endpoints(page, catalog)
+        if preloading is not None:
+            show_times(page, enhance, catalog, preloading)
     # api_open=False makes programs wait in the queue too; otherwise they could bypass it.
     return page.queue(max_size=limits.MAX_WAITING, default_concurrency_limit=1, api_open=False)
+
+
+def show_times(page: gr.Blocks, tab: TabWidgets, catalog: ModelCatalog, preloading: Thread) -> None:
+    """Adds the expected times to the names of the example images when the page is opened."""
+    settings = Settings(catalog.first.model)
+
+    def names() -> list[gr.Button]:
+        preloading.join(_PRELOAD_SECONDS)
+        buttons = []
+        for path in samples():
+            choice = choose(catalog, path, settings)
+            seconds = expected_seconds(choice.models, choice.image)
+            time = f", about {format_seconds(seconds)}" if seconds else ""
+            buttons.append(gr.Button(f"{NAMES.get(path.stem, path.stem)}{time}"))
+        return buttons
+
+    page.load(names, None, list(tab.source.examples.values()), **PAGE_EVENT)
 
 
 def launch(
@@ -60,8 +96,7 @@ def launch(
     with TemporaryDirectory(prefix="hfsr_space_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         catalog = read_catalog(models)
-        catalog.preload()
-        page = build_page(catalog)
+        page = build_page(catalog, preload(catalog, SAMPLE))
         page.launch(server_name=host, server_port=port, inbrowser=browser, **server_settings(page))
 
 
@@ -76,9 +111,16 @@ def server_settings(page: gr.Blocks) -> dict[str, Any]:
         "ssr_mode": False,
         "footer_links": ["api", "gradio", "settings"],
         "theme": theme(),
-        "css_paths": SPACE_DIR / "style.css",
-        "js": (SPACE_DIR / "page.js").read_text(encoding="utf-8"),
+        "css_paths": [SHARED / "comparison.css", SPACE_DIR / "style.css"],
+        "head": f'<script type="module">{page_script()}</script>',
     }
+
+
+def page_script() -> str:
+    """Returns the page's JavaScript modules as one; Gradio serves no files of the Space."""
+    modules = [SHARED / "comparison.js", SPACE_DIR / "viewer.js", SPACE_DIR / "page.js"]
+    script = "\n".join(module.read_text(encoding="utf-8") for module in modules)
+    return re.sub(r"^import .*;\n|^export (?=class |function |const )", "", script, flags=re.MULTILINE)
 
 
 def theme() -> gr.themes.Base:

@@ -1,8 +1,8 @@
-"""Widgets of both tabs: image input, buttons and result, and the events that connect them to a job."""
+"""Widgets of both tabs: image input, buttons, progress and result, and the events between them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,58 @@ import gradio as gr
 from hfsr import images
 from hfsr.samples import SAMPLE
 
+from . import limits
 from .catalog import SPACE_DIR
-from .messages import visitor_error
+from .messages import JobProgress, problem, progress_bar, visitor_error
 from .sessions import BUSY, WORK_QUEUE, has_job, mark_canceled, one_job_validator
+from .uploads import check_image, rows, uploaded_file
+from .viewer import Viewer, bare_html, keep
 
 PAGE_EVENT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Arguments of events that only update the page."""
+FILE_TYPES = ["image", *sorted(images.SUFFIXES)]
+NAMES = {"cat": "Cat", "coffee": "Coffee", "sample": "Drawing"}
+"""Names of the example images."""
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """Widgets with which a visitor chooses images.
+
+    Attributes:
+        chosen: paths of the chosen images.
+        drop: area for dropping files, while nothing is chosen.
+        rows: list of the chosen images.
+        again: button for other images.
+        note: errors about files that were refused.
+        examples: buttons, by the path of their image in Gradio's folder.
+        start_area: widgets that are shown while nothing is chosen.
+    """
+
+    chosen: gr.State
+    drop: gr.File
+    rows: gr.HTML
+    again: gr.UploadButton
+    note: gr.HTML
+    examples: dict[Path, gr.Button]
+    start_area: gr.Column
+
+    @property
+    def updated(self) -> list[Any]:
+        """Components that `show` updates."""
+        return [self.chosen, self.drop, self.again, self.rows, self.note, self.start_area]
+
+    def show(self, sources: Sequence[Path], refused: Sequence[str] = ()) -> list[Any]:
+        """Returns the updates that show these images as chosen."""
+        is_empty = not sources
+        return [
+            [str(source) for source in sources],
+            gr.File(value=None),
+            gr.UploadButton(value=None, visible=not is_empty),
+            rows(sources),
+            problem(*refused) if refused else "",
+            gr.Column(visible=is_empty),
+        ]
 
 
 @dataclass(frozen=True)
@@ -25,47 +71,66 @@ class TabWidgets:
     """Widgets of one tab that `connect_job` uses.
 
     Attributes:
-        image: input image.
+        source: image input.
         start, stop: buttons.
-        comparison, download, report: result.
-        idle: text of the report while there is no result.
+        report: progress and errors.
+        viewer: results.
     """
 
-    image: gr.Image
+    source: ImageInput
     start: gr.Button
     stop: gr.Button
-    comparison: gr.ImageSlider
-    download: gr.DownloadButton
     report: gr.HTML
-    idle: str
+    viewer: Viewer
 
 
-def image_input(name: str) -> gr.Image:
-    """Adds the image input and the examples; Gradio passes the uploaded file on unchanged."""
-    sources: list[Any] = ["upload", "clipboard"]
-    image = gr.Image(
-        label="Your image",
-        type="filepath",
-        format="png",
-        image_mode=None,
-        sources=sources,
-        height=320,
-        buttons=["fullscreen"],
-        placeholder="Drop an image here\nor click to choose one",
-        alt_text="Your image",
-    )
-    # Small images first: they take the least time.
-    samples = sorted([SAMPLE, *(SPACE_DIR / "examples").glob("*.png")], key=pixel_count)
-    gr.Examples(
-        [[str(path)] for path in samples], image, label="Or try one of these", elem_id=f"{name}-examples"
-    )
-    return image
+def samples() -> list[Path]:
+    """Returns the example images; small ones, which take the least time, come first."""
+    return sorted([SAMPLE, *(SPACE_DIR / "examples").glob("*.png")], key=pixel_count)
 
 
 def pixel_count(path: Path) -> int:
     """Returns the number of px of an image file."""
     width, height = images.image_size(path)
     return width * height
+
+
+def image_input(name: str, *, several: bool) -> ImageInput:
+    """Adds the image input and the examples.
+
+    Args:
+        name: prefix of the ids on the page.
+        several: more than one image may be chosen.
+    """
+    count: Any = "multiple" if several else "single"
+    noun = "images" if several else "an image"
+    with gr.Column(elem_id=f"{name}-input", elem_classes="image-input"):
+        with gr.Column() as start_area:
+            drop = gr.File(
+                label=f"Drop {noun} here, paste or choose",
+                file_count=count,
+                file_types=FILE_TYPES,
+                height=180,
+                elem_classes="drop",
+            )
+            bare_html("<p>Or try one of these</p>", "examples-title")
+            with gr.Row(elem_classes="examples"):
+                copies = [Path(keep(drop, path)) for path in samples()]
+                examples = {
+                    path: gr.Button(NAMES.get(path.stem, path.stem), icon=str(path), min_width=90)
+                    for path in copies
+                }
+        listed = bare_html("", "chosen")
+        again = gr.UploadButton(
+            f"Other {noun}" if several else "Another image",
+            file_count=count,
+            file_types=FILE_TYPES,
+            visible=False,
+            size="md",
+            elem_classes="again",
+        )
+        note = bare_html("", "refused")
+    return ImageInput(gr.State([]), drop, listed, again, note, examples, start_area)
 
 
 def job_buttons(start: str) -> tuple[gr.Button, gr.Button]:
@@ -77,78 +142,98 @@ def job_buttons(start: str) -> tuple[gr.Button, gr.Button]:
         )
 
 
-def result_widgets(idle: str) -> tuple[gr.ImageSlider, gr.DownloadButton, gr.HTML]:
-    """Adds the widgets of the result: comparison, report and download."""
-    comparison = gr.ImageSlider(
-        label="Before | after",
-        format="png",
-        buttons=["fullscreen"],
-        max_height=520,
-        elem_classes="comparison",
-        visible=False,
-    )
-    report = gr.HTML(idle, label="Report", elem_classes="report", container=True, padding=True)
-    download = gr.DownloadButton("Download PNG", variant="primary", size="lg", visible=False)
-    return comparison, download, report
+def job_report() -> gr.HTML:
+    """Adds the place for progress and errors."""
+    return bare_html("", "report")
 
 
-def connect_job(
-    page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], inputs: list[Any], *, api_name: str
-) -> None:
-    """Connects the buttons of a tab to a job; requests of programs run the same function.
+def connect_input(widgets: TabWidgets) -> list[Any]:
+    """Connects the image input: new images replace the former ones and their results.
+
+    Returns:
+        The events, to which others can be chained.
+    """
+    source, viewer = widgets.source, widgets.viewer
+    updated = [*source.updated, widgets.report, viewer.data]
+
+    def choose(files: Any) -> list[Any]:
+        good, refused = [], []
+        for file in (files if isinstance(files, list) else [files])[: limits.MAX_IMAGES]:
+            try:
+                path = uploaded_file(file)
+                check_image(path)
+                good.append(path)
+            except gr.Error as error:
+                refused.append(str(error.message))
+        if isinstance(files, list) and len(files) > limits.MAX_IMAGES:
+            refused.append(f"Only the first {limits.MAX_IMAGES} images were taken.")
+        return [*source.show(good, refused), "", viewer.example]
+
+    def choose_example(path: Path) -> Callable[[], list[Any]]:
+        return lambda: choose(str(path))
+
+    uploads = [
+        widget.upload(choose, widget, updated, preprocess=False, **PAGE_EVENT)
+        for widget in (source.drop, source.again)
+    ]
+    clicks = [
+        button.click(choose_example(path), None, updated, **PAGE_EVENT)
+        for path, button in source.examples.items()
+    ]
+    return uploads + clicks
+
+
+def connect_job(page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], inputs: list[Any]) -> None:
+    """Connects the buttons of a tab to a job.
 
     Args:
         page: page whose queue the job waits in.
         widgets: widgets of the tab.
-        job: generator function that yields (comparison, PNG, report).
-        inputs: components of its arguments, in order.
-        api_name: name of the API endpoint.
+        job: generator function of (paths of the images, values of `inputs`); yields (results or a skip,
+            report).
+        inputs: components of its further arguments, in order.
     """
-    updated = [widgets.start, widgets.stop, widgets.comparison, widgets.download]
-    result = [widgets.comparison, widgets.download, widgets.report]
+    buttons = [widgets.start, widgets.stop]
 
-    def update(*, busy: bool, done: bool = False) -> list[Any]:
-        return [
-            gr.Button(interactive=not busy),
-            gr.Button(interactive=busy),
-            gr.ImageSlider(visible=done),
-            gr.DownloadButton(visible=done),
-        ]
+    def update(*, busy: bool) -> list[Any]:
+        return [gr.Button(interactive=not busy), gr.Button(interactive=busy)]
 
-    def begin(request: gr.Request) -> list[Any]:
+    def begin(request: gr.Request, chosen: list[str]) -> list[Any]:
         if has_job(page, request):
             raise visitor_error(BUSY)
-        return update(busy=True)
+        if not chosen:
+            raise visitor_error("Choose an image first.")
+        return [*update(busy=True), progress_bar(JobProgress("Starting"))]
+
+    def refuse(request: gr.Request, chosen: list[str]) -> str:
+        return problem("Choose an image first." if chosen == [] else BUSY)
 
     def reset(request: gr.Request) -> list[Any]:
         mark_canceled(page, request)
-        return [*update(busy=False), widgets.idle]
+        return [*update(busy=False), "<p class='canceled'>Canceled.</p>"]
 
-    def clear() -> list[Any]:
-        """Removes a finished result, which belongs to the previous image."""
-        return [gr.ImageSlider(visible=False), gr.DownloadButton(visible=False), widgets.idle]
+    def fail(request: gr.Request) -> list[Any]:
+        mark_canceled(page, request)
+        return [*update(busy=False), ""]
 
-    widgets.image.change(clear, None, result, **PAGE_EVENT)
-    begun = widgets.start.click(begin, None, updated, **PAGE_EVENT)
-    # Gradio does not show errors of events outside the queue; programs get the validator's message.
-    begun.failure(
-        lambda: f"<p><strong>Not started</strong></p><p>{BUSY}</p>", None, widgets.report, **PAGE_EVENT
-    )
+    shown = [*buttons, widgets.report]
+    begun = widgets.start.click(begin, widgets.source.chosen, shown, **PAGE_EVENT)
+    # Gradio does not show errors of events outside the queue.
+    begun.failure(refuse, widgets.source.chosen, widgets.report, **PAGE_EVENT)
     running = begun.success(
         job,
-        inputs,
-        result,
-        api_name=api_name,
+        [widgets.source.chosen, *inputs],
+        [widgets.viewer.data, widgets.report],
+        api_visibility="private",
         concurrency_id=WORK_QUEUE,
         concurrency_limit=1,
         validator=one_job_validator(page),
-        preprocess=False,  # pass the uploaded file on; hfsr's errors about invalid files are clearer
         show_progress="minimal",
         show_progress_on=widgets.report,
     )
-    running.success(lambda: update(busy=False, done=True), None, updated, **PAGE_EVENT)
-    running.failure(reset, None, [*updated, widgets.report], **PAGE_EVENT)
-    widgets.stop.click(reset, None, [*updated, widgets.report], cancels=running, **PAGE_EVENT)
+    running.success(lambda: update(busy=False), None, buttons, **PAGE_EVENT)
+    running.failure(fail, None, shown, **PAGE_EVENT)
+    widgets.stop.click(reset, None, shown, cancels=running, **PAGE_EVENT)
 
 
 def check_choices(**chosen: tuple[Any, list[Any]]) -> None:
