@@ -20,6 +20,7 @@ from hfsr.checkpoints import write_model_folder
 from hfsr.publishing.static_space import stage_static_space
 from hfsr.publishing.web_model import MANIFEST
 
+from .axe import VIEWS, serious_violations
 from .conftest import CHROMIUM, TIMEOUT_MS
 from .static_site import runtime_file, served_folder
 
@@ -293,6 +294,19 @@ def test_a_webp_keeps_its_straight_alpha(visit, models, tmp_path):
     finish(page)
     saved, own = download(page, tmp_path), by_command(tmp_path / "alpha.webp", models["quick"], tmp_path)
     assert_same(saved, own)
+
+
+@pytest.mark.parametrize(("width", "dark"), VIEWS)
+def test_axe_finds_nothing_serious(visit, tmp_path, width, dark):
+    for name in ("first", "second"):
+        Image.fromarray(sample(40, 30)).save(tmp_path / f"{name}.png")
+    page = visit(width=width, dark=dark)
+    give(page, tmp_path / "first.png", tmp_path / "second.png")
+    start(page)
+    finish(page, 2)
+    for name in ("More settings", "Details"):
+        page.get_by_text(name).click()
+    assert serious_violations(page) == []
 
 
 def test_without_what_the_page_needs_it_says_so(chromium, url):

@@ -127,8 +127,14 @@ def theme() -> gr.themes.Base:
     """Returns the colors and fonts; the font is part of Gradio, so the page requests no other server."""
     font: list[Any] = [gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"]
     base = gr.themes.Default(primary_hue="indigo", secondary_hue="indigo", font=font, radius_size="lg")
-    return base.set(  # the default gray has too little contrast on white
+    return base.set(  # the default gray and indigo have too little contrast
         body_background_fill="*neutral_50",
         body_text_color_subdued="*neutral_600",
         block_info_text_color="*neutral_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_700",
+        link_text_color_dark="*primary_400",
+        link_text_color_hover_dark="*primary_300",
     )
