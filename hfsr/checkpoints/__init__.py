@@ -25,12 +25,13 @@ from .models import (
     save_pth,
     write_model_folder,
 )
-from .onnx_file import ONNX_CONFIG, ONNX_KEYS
+from .onnx_file import ONNX_CONFIG, ONNX_DTYPE, ONNX_KEYS
 from .repo_files import choose_weights
 
 __all__ = [
     "CONFIG_NAME",
     "ONNX_CONFIG",
+    "ONNX_DTYPE",
     "ONNX_KEYS",
     "WEIGHTS_NAME",
     "at_scale",

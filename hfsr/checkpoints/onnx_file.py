@@ -11,10 +11,12 @@ from torch import Tensor
 
 from hfsr.errors import CheckpointError, MissingDependencyError
 
-__all__ = ["ONNX_CONFIG", "ONNX_KEYS", "read_onnx"]
+__all__ = ["ONNX_CONFIG", "ONNX_DTYPE", "ONNX_KEYS", "read_onnx"]
 
 ONNX_CONFIG = "hfsr_config"
 """Metadata entry of the file: the content of config.json."""
+ONNX_DTYPE = "hfsr_dtype"
+"""Metadata key of the dtype of a small file; a float32 file does not have it."""
 ONNX_KEYS = "hfsr_keys"
 """Metadata entry of the file: the names of the initializers that are the network's weights, a JSON list."""
 
@@ -37,6 +39,11 @@ def read_onnx(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (DecodeError, OSError, ValueError) as error:
         raise CheckpointError(f"'{path}' is not an intact ONNX file; export the model again") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if ONNX_DTYPE in metadata:
+        raise CheckpointError(
+            f"'{path}' is of {metadata[ONNX_DTYPE]}, made for onnxruntime, and holds no weights to load; "
+            "name the model that it was exported from"
+        )
     try:
         keys, config = json.loads(metadata[ONNX_KEYS]), json.loads(metadata[ONNX_CONFIG])
     except (KeyError, json.JSONDecodeError) as error:

@@ -12,6 +12,9 @@ from hfsr.errors import UsageError
 if TYPE_CHECKING:
     from torch import nn
 
+MEASURED_IMAGES = 8
+"""Images on which the loss of int8 is measured."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -25,9 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--dtype",
-        choices=["fp32", "fp16"],
+        choices=["fp32", "fp16", "int8"],
         default="fp32",
-        help="how the weights of an ncnn network are stored; fp16 halves the file (default fp32)",
+        help="fp16 halves the file; int8, for ONNX, is the smallest and fastest and needs --calibration "
+        "(default fp32)",
+    )
+    add(
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="for int8: images like those to be processed; the samples are crops of them, reduced by the "
+        "model's scale",
     )
     add("--web", action="store_true", help="for the static Space: a folder with model.onnx and manifest.json")
 
@@ -40,7 +51,7 @@ def _export_web(args: argparse.Namespace) -> int:
     from hfsr.publishing.web_model import write_web_model
 
     if args.dtype != "fp32":
-        raise UsageError("--dtype is for ncnn; a model for the browser is float32")
+        raise UsageError("--dtype is for ONNX and ncnn; a model for the browser is float32")
     manifest = write_web_model(args.model, args.file)
     if manifest["tiling"] == "local":
         size = f"any, in tiles with {manifest['halo']} px of halo"
@@ -64,11 +75,15 @@ def _export(args: argparse.Namespace) -> int:
 
     if args.file.suffix not in (".onnx", ".param"):
         raise UsageError(f"'{args.file}' must end in .onnx, or in .param for ncnn")
-    if args.file.suffix == ".onnx" and args.dtype != "fp32":
-        raise UsageError("--dtype fp16 is for ncnn; an ONNX file is float32")
+    if args.file.suffix == ".param" and args.dtype == "int8":
+        raise UsageError("--dtype int8 is for ONNX; use fp16 for ncnn")
+    if (args.dtype == "int8") != (args.calibration is not None):
+        raise UsageError("--dtype int8 and --calibration DIR belong together; give both or none")
     model = hub.from_pretrained(args.model)
     if args.file.suffix == ".param":
         return _export_ncnn(model, args)
+    if args.dtype != "fp32":
+        return _export_reduced(model, args)
     difference = export_onnx(model, args.file)
     print_pairs(
         [
@@ -79,6 +94,31 @@ def _export(args: argparse.Namespace) -> int:
             ("file", f"{args.file}, {args.file.stat().st_size:,} bytes"),
         ]
     )
+    return 0
+
+
+def _export_reduced(model: nn.Module, args: argparse.Namespace) -> int:
+    from hfsr.evaluation import calibration_samples, evaluate, find_pairs
+    from hfsr.inference import Upscaler
+    from hfsr.inference.conversion.onnx_reduced import export_onnx_reduced, onnx_function
+
+    scale = float(model.scale)  # type: ignore[arg-type]
+    pairs = [] if args.calibration is None else find_pairs(args.calibration, scale=scale)
+    samples = calibration_samples(pairs, scale) if pairs else []
+    psnr = export_onnx_reduced(model, args.file, args.dtype, samples)
+    rows = [
+        ("network", type(model).__name__),
+        ("input", "lq: RGB in [0, 1], float32, (batch, 3, height, width)"),
+        ("output", f"sr: the same, height and width times {model.scale:g}"),
+        ("checked", f"onnxruntime has {psnr:.1f} dB to torch"),
+    ]
+    if pairs:
+        measured = pairs[:: -(-len(pairs) // MEASURED_IMAGES)]
+        runs = (Upscaler(model, dtype="fp32", device="cpu").tensor, onnx_function(args.file))
+        before, after = (evaluate(run, measured, scale=scale).psnr_y for run in runs)
+        images = f"{len(measured)} of the images of '{args.calibration}'"
+        rows.append(("PSNR-Y", f"{after:.3f} dB, {before - after:.3f} dB less than fp32, on {images}"))
+    print_pairs([*rows, ("file", f"{args.file}, {args.file.stat().st_size:,} bytes")])
     return 0
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
+from machine import processor
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -48,18 +47,6 @@ def image_of(width: int, height: int, seed: int = 0) -> NDArray:
     slow = np.linspace(40, 200, width, dtype=np.float32)[None, :, None]
     grain = generator.standard_normal((height, width, 3), dtype=np.float32) * 3
     return (slow + grain).astype(np.uint8)
-
-
-def processor() -> str:
-    """Name of the CPU, and the instruction sets that matter here."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    name = next(
-        (line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor()
-    )
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    shown = [each for each in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if each in flags]
-    return f"{name} ({' '.join(shown)}), {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 # --- folder ---

@@ -27,7 +27,7 @@ from ..program.dtype_lowering import lower
 from ..program.operators import Convolution
 from ..program.tracing import trace
 
-__all__ = ["quantize_model"]
+__all__ = ["inner_convolutions", "quantize_model"]
 
 _TRANSPARENT = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
 """Operations that move values without changing them: quantized inputs give quantized outputs."""
@@ -60,7 +60,7 @@ def quantize_model(model: nn.Module, samples: Sequence[Tensor]) -> nn.Module:
     if not samples:
         raise OptionsError("no images for calibration; name a folder that contains some")
     ov, nncf = load_openvino(), _load_nncf()
-    inner = _inner_convolutions(model)
+    inner = inner_convolutions(model)
     if not inner:
         raise OptionsError(f"{type(model).__name__} has no inner convolutions to quantize; run it in bf16")
     with warnings.catch_warnings():
@@ -92,8 +92,8 @@ def _load_nncf() -> Any:
     return nncf
 
 
-def _inner_convolutions(model: nn.Module) -> list[str]:
-    """Names of the convolutions of feature maps, with one group, between the first and the last."""
+def inner_convolutions(model: nn.Module) -> list[str]:
+    """Returns the convolutions of feature maps, with one group, between the first and the last, by name."""
     # Lowering keeps the first and last convolutions in float32.
     program = lower(trace(model), torch.device("cpu"), torch.bfloat16)
     convs = [(node, op) for node, op in program.operators.items() if isinstance(op, Convolution)]

@@ -187,8 +187,8 @@ def test_the_command(tmp_path, capsys) -> None:
     assert lines[0] == "7767517"
     assert lines[1].split()[0] == str(len(lines) - 2)
     assert main(["export", "hfsr-x2-small", str(tmp_path / "x2.txt")]) == 2
-    assert main(["export", "hfsr-x2-small", str(tmp_path / "x2.onnx"), "--dtype", "fp16"]) == 2
-    assert "--dtype fp16 is for ncnn" in capsys.readouterr().err
+    assert main(["export", "hfsr-x2-small", str(tmp_path / "x2.param"), "--dtype", "int8"]) == 2
+    assert "--dtype int8 is for ONNX" in capsys.readouterr().err
 
 
 def test_what_is_said_before_any_work(tmp_path, monkeypatch) -> None:
