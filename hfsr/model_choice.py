@@ -9,7 +9,7 @@ from hfsr import _resources
 from hfsr.errors import ImageError, OptionsError
 from hfsr.images.decoding.encoded_image import ImageFile
 
-__all__ = ["PURPOSES", "ModelChoice", "choose_models"]
+__all__ = ["PURPOSES", "Interpolated", "ModelChoice", "choose_models"]
 
 Purpose = Literal["photo", "clean"]
 PURPOSES: tuple[Purpose, ...] = ("photo", "clean")
@@ -41,10 +41,28 @@ _CLEAN_FROM_QUALITY = {"hfsr-x2-photo": 95, "hfsr-x4-photo": 91}
 
 
 @dataclass(frozen=True)
+class Interpolated:
+    """A network between two bundled ones, of which one was trained from the other.
+
+    Attributes:
+        clean: name of the model for clean images.
+        photo: name of the model for compressed photos.
+        strength: share of the second one, between 0 and 1.
+    """
+
+    clean: str
+    photo: str
+    strength: float
+
+    def __str__(self) -> str:
+        return f"{self.clean} to {self.photo} at {self.strength:g}"
+
+
+@dataclass(frozen=True)
 class ModelChoice:
     """Models that run one after another, and the reason for them."""
 
-    names: tuple[str, ...]
+    names: tuple[str | Interpolated, ...]
     reason: str | None = None
     """None where there was nothing to choose."""
     note: str | None = None
@@ -53,23 +71,29 @@ class ModelChoice:
     @property
     def name(self) -> str:
         """The names of all models."""
-        return " + ".join(self.names)
+        return " + ".join(map(str, self.names))
 
 
-def choose_models(file: ImageFile, *, scale: float, purpose: Purpose | None = None) -> ModelChoice:
+def choose_models(
+    file: ImageFile, *, scale: float, purpose: Purpose | None = None, strength: float | None = None
+) -> ModelChoice:
     """Chooses the bundled models for one image: the smallest that reach the scale.
 
     Args:
         file: the image. One that cannot be read gets the clean models; reading it tells the error.
         scale: from 1 to 16; the models enlarge by at least this.
         purpose: "photo" or "clean"; None leaves the choice to the compression of the file.
+        strength: from 0, the clean model, to 1, the photo model of the scale; values between interpolate
+            their weights. Not together with `purpose`.
 
     Raises:
-        OptionsError: no bundled models reach the scale.
+        OptionsError: no bundled models reach the scale, or the strength is not between 0 and 1.
     """
     clean, photo = _chain("clean", scale), _chain("photo", scale)
     if clean is None:
         raise OptionsError(f"scale {scale:g} is not reached by the bundled models; use 1 to {_largest():g}")
+    if strength is not None:
+        return ModelChoice(_interpolated(photo, scale, strength), f"--strength {strength:g}")
     if photo is None:
         asked = f"no photo model for x{scale:g} is bundled" if purpose == "photo" else None
         return ModelChoice(clean, asked)
@@ -81,6 +105,21 @@ def choose_models(file: ImageFile, *, scale: float, purpose: Purpose | None = No
 def _chain(purpose: Purpose, scale: float) -> tuple[str, ...] | None:
     names = next((names for limit, names in _CHAINS[purpose] if scale <= limit), None)
     return names if names and set(names) <= set(_resources.bundled_models()) else None
+
+
+def _interpolated(
+    photo: tuple[str, ...] | None, scale: float, strength: float
+) -> tuple[str | Interpolated, ...]:
+    """Returns the photo models of a scale, the first one interpolated with its clean counterpart."""
+    if not 0 <= strength <= 1:
+        raise OptionsError(f"strength {strength:g} is not between 0 (clean images) and 1 (compressed photos)")
+    if photo is None:
+        raise OptionsError(f"no photo model for x{scale:g} is bundled; leave --strength out")
+    first, *others = photo
+    clean = first.removesuffix("-photo")
+    if 0 < strength < 1:
+        return (Interpolated(clean, first, strength), *others)
+    return (first if strength else clean, *others)
 
 
 def _largest() -> float:

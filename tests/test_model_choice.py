@@ -12,8 +12,9 @@ from PIL import Image
 
 import hfsr
 from hfsr import cli, model_choice
+from hfsr.checkpoints import interpolate
 from hfsr.errors import OptionsError
-from hfsr.model_choice import ModelChoice, choose_models
+from hfsr.model_choice import Interpolated, ModelChoice, choose_models
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8))
 
@@ -29,10 +30,10 @@ def bundled(monkeypatch):
     monkeypatch.setattr(model_choice._resources, "bundled_models", lambda: names)
 
 
-def choose(name, *, scale=2, purpose=None, **options):
+def choose(name, *, scale=2, purpose=None, strength=None, **options):
     if not Path(name).exists():
         IMAGE.save(name, **options)
-    return choose_models(Path(name), scale=scale, purpose=purpose)
+    return choose_models(Path(name), scale=scale, purpose=purpose, strength=strength)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,40 @@ def test_a_named_model_and_a_purpose_do_not_go_together(capsys):
     IMAGE.save("a.png")
     assert cli.main(["upscale", "a.png", "-m", "hfsr-x2", "--for", "photo"]) == 2
     assert "-m names the model and --for chooses it; leave one out" in capsys.readouterr().err
+
+
+class TestStrength:
+    def test_the_ends_are_the_two_models(self):
+        assert choose("a.jpg", strength=0) == ModelChoice(("hfsr-x2",), "--strength 0")
+        assert choose("a.jpg", strength=1) == ModelChoice(("hfsr-x2-photo",), "--strength 1")
+        assert choose("a.jpg", scale=6, strength=1).names == ("hfsr-x2-photo", "hfsr-x3")
+
+    def test_values_between_are_a_network_of_their_own(self):
+        found = choose("a.png", scale=3, strength=0.25)
+        assert found.names == (Interpolated("hfsr-x4", "hfsr-x4-photo", 0.25),)
+        assert found.name == "hfsr-x4 to hfsr-x4-photo at 0.25"
+
+    def test_the_network_between_is_the_interpolated_one(self):
+        IMAGE.save("a.png")
+        assert cli.main(["upscale", "a.png", "--strength", "0.5", "--dtype", "fp32", "-o", "b.png"]) == 0
+        models = [hfsr.from_pretrained(name) for name in ("hfsr-x2", "hfsr-x2-photo")]
+        expected = hfsr.Upscaler(interpolate(*models, 0.5), dtype="fp32")(Path("a.png"))
+        with Image.open("b.png") as found:
+            np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+
+    def test_what_is_not_allowed_is_one_line(self, bundled, capsys):
+        with pytest.raises(OptionsError, match=r"strength 1\.5 is not between 0"):
+            choose("a.png", strength=1.5)
+        with pytest.raises(OptionsError, match="no photo model for x3 is bundled; leave --strength out"):
+            choose("a.png", scale=3, strength=0.5)
+        for words, reason in (
+            (["upscale", "a.png", "--strength", "2"], "use 0 (clean) to 1 (photo)"),
+            (["upscale", "a.png", "--strength", "1", "-m", "hfsr-x2"], "use one of them"),
+            (["upscale", "a.png", "--strength", "1", "--for", "photo"], "use one of them"),
+            (["restore", "a.png", "--strength", "1"], "--strength needs a scale"),
+        ):
+            assert cli.main(words) == 2
+            assert reason in capsys.readouterr().err
 
 
 def test_the_summary_line_and_json_say_which_model_and_why(capsys):

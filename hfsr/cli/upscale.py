@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "JPEG, lossy WebP and AVIF files, clean for lossless ones)",
     )
     add(
+        "--strength",
+        type=float,
+        metavar="S",
+        help="without -m: a model between the one for clean images (0) and the one for photos (1)",
+    )
+    add(
         "-o", "--output", help="a file for one image, - for standard output, else a folder (default results/)"
     )
     add(
@@ -109,8 +115,20 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("- is for one process; leave out --num_processes")
     if args.model is not None and args.purpose is not None:
         raise UsageError("-m names the model and --for chooses it; leave one out")
+    if args.strength is not None:
+        _check_strength(args)
     with _standard_output(args) as output:
         return _run(args, output)
+
+
+def _check_strength(args: argparse.Namespace) -> None:
+    """Raises UsageError if the strength is not between 0 and 1, or if another argument chooses the model."""
+    if not 0 <= args.strength <= 1:
+        raise UsageError(f"--strength {args.strength:g} is not allowed; use 0 (clean) to 1 (photo)")
+    if args.model is not None or args.purpose is not None:
+        raise UsageError("--strength chooses the model, as -m and --for do; use one of them")
+    if args.command == "restore" and args.scale in (None, 1):
+        raise UsageError("--strength needs a scale: of the models that keep the size, one is bundled")
 
 
 def _run(args: argparse.Namespace, output: Path | None) -> int:

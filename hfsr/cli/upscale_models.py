@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from hfsr.errors import OptionsError, UsageError
-from hfsr.model_choice import ModelChoice, choose_models
+from hfsr.model_choice import Interpolated, ModelChoice, choose_models
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ class Models:
 
         self._args = args
         self._networks: dict[str, nn.Module] = {}
-        self._loaded: dict[tuple[str, ...], Upscaler] = {}
+        self._loaded: dict[tuple[str | Interpolated, ...], Upscaler] = {}
         try:
             self.wanted = WantedSize(args.scale, args.width, args.height, args.max_side)
         except OptionsError as error:
@@ -67,9 +67,11 @@ class Models:
             scale = self.wanted.scale_of(Size(size[1], size[0]))
         if args.command == "restore" and (scale is None or scale == 1):
             return ModelChoice(("hfsr-denoise",))
-        return choose_models(image, scale=_SCALE if scale is None else scale, purpose=args.purpose)
+        return choose_models(
+            image, scale=_SCALE if scale is None else scale, purpose=args.purpose, strength=args.strength
+        )
 
-    def get(self, names: tuple[str, ...]) -> Upscaler:
+    def get(self, names: tuple[str | Interpolated, ...]) -> Upscaler:
         """Returns the cached upscaler of one model, or of several that run one after another."""
         from hfsr.inference import Upscaler
 
@@ -90,10 +92,13 @@ class Models:
         if self._args.model is not None:
             self._network(self._args.model)
 
-    def _network(self, name: str) -> nn.Module:
+    def _network(self, name: str | Interpolated) -> nn.Module:
         from hfsr import hub
+        from hfsr.checkpoints import interpolate
         from hfsr.hub.download.resolve import load_for_scale
 
+        if isinstance(name, Interpolated):
+            return interpolate(self._network(name.clean), self._network(name.photo), name.strength)
         if name not in self._networks:
             asked = self.wanted.scale if name == self._args.model else None
             self._networks[name] = hub.from_pretrained(name) if asked is None else load_for_scale(name, asked)
