@@ -14,6 +14,7 @@ BASE = ("torch", "numpy", "pillow", "safetensors", "huggingface-hub")
 EXTRAS = {
     "train": ("basicsr", "accelerate", "timm", "pydantic"),
     "demo": ("gradio",),
+    "mcp": ("mcp",),
     "spandrel": ("spandrel",),
     "formats": ("imagecodecs",),
     "heic": ("pillow-heif",),

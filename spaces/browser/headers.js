@@ -1,6 +1,7 @@
 // What the first bytes of an image file say: format, compression, orientation, color profile.
 
 import { UserError } from "./errors.js";
+import { readOrientation } from "./exif.js";
 
 /** Luma quantization table of the JPEG standard, annex K; libjpeg scales it by the quality. */
 const LUMA = [
@@ -15,8 +16,9 @@ const ANIMATED = "Animated images are not supported. Save one frame as an image.
  *
  * @param {Uint8Array} bytes the whole file
  * @returns {{format: string, isLossy: boolean, quality: number | null, profile: Uint8Array | null,
- *   components: number | null, hasAlpha: boolean, orientation: number}} `quality` and `components`: of a JPEG;
- *   `orientation`: of a WebP, the only format here for which it matters
+ *   components: number | null, hasAlpha: boolean, orientation: number, exif: Uint8Array | null}} `quality`
+ *   and `components`: of a JPEG; `orientation`: of a WebP, the only format here for which it matters; `exif`: of a
+ *   JPEG or WebP, without its "Exif" prefix
  * @throws {UserError} it is no image that browsers open
  */
 export function readHeader(bytes) {
@@ -28,6 +30,7 @@ export function readHeader(bytes) {
     components: null,
     hasAlpha: false,
     orientation: 1,
+    exif: null,
   };
   if (bytes.length === 0) throw new UserError("The file is empty.");
   if (text(bytes, 1, 4) === "PNG" && bytes[0] === 0x89) return { ...found, format: "PNG" };
@@ -47,29 +50,11 @@ export function readHeader(bytes) {
   throw new UserError("This is not an image. Choose a PNG, JPEG, WebP, AVIF or GIF file.");
 }
 
-/** Orientation, 1 to 8, in a block of EXIF without its "Exif" prefix; 1 if there is none. */
-export function readOrientation(exif) {
-  const view = new DataView(exif.buffer, exif.byteOffset, exif.byteLength);
-  if (exif.length < 8) return 1;
-  const isLittle = text(exif, 0, 2) === "II";
-  const directory = view.getUint32(4, isLittle);
-  if (directory + 2 > exif.length) return 1;
-  const count = view.getUint16(directory, isLittle);
-  for (let index = 0; index < count; index += 1) {
-    const entry = directory + 2 + 12 * index;
-    if (entry + 12 > exif.length) return 1;
-    if (view.getUint16(entry, isLittle) === 0x112) {
-      const value = view.getUint16(entry + 8, isLittle);
-      return value >= 1 && value <= 8 ? value : 1;
-    }
-  }
-  return 1;
-}
-
 function readJpeg(bytes) {
   const profiles = [];
   let quality = null;
   let components = null;
+  let exif = null;
   for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff; ) {
     const marker = bytes[at + 1];
     if (marker === 0xff) {
@@ -80,6 +65,7 @@ function readJpeg(bytes) {
     const length = (bytes[at + 2] << 8) | bytes[at + 3];
     const body = bytes.subarray(at + 4, at + 2 + length);
     if (marker === 0xe2 && text(body, 0, 11) === "ICC_PROFILE") profiles.push([body[12], body.subarray(14)]);
+    if (marker === 0xe1 && text(body, 0, 4) === "Exif") exif ??= body.slice(6);
     if (marker === 0xdb && quality === null) quality = readQuality(body);
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame) components = body[5];
@@ -87,7 +73,7 @@ function readJpeg(bytes) {
   }
   profiles.sort(([first], [second]) => first - second);
   const profile = profiles.length ? concat(profiles.map(([, data]) => data)) : null;
-  return { format: "JPEG", isLossy: true, quality, components, profile };
+  return { format: "JPEG", isLossy: true, quality, components, profile, exif };
 }
 
 /** The quality at which libjpeg's luma table is nearest to the file's first table. */
@@ -111,7 +97,7 @@ function tableSum(quality) {
 
 function readWebp(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const found = { format: "WebP", isLossy: true, profile: null, hasAlpha: false, orientation: 1 };
+  const found = { format: "WebP", isLossy: true, profile: null, hasAlpha: false, orientation: 1, exif: null };
   for (let at = 12; at + 8 <= bytes.length; ) {
     const name = text(bytes, at, at + 4);
     const length = view.getUint32(at + 4, true);
@@ -119,8 +105,9 @@ function readWebp(bytes) {
     if (name === "VP8X") found.hasAlpha = (bytes[at + 8] & 0x10) !== 0;
     if (name === "ICCP") found.profile = bytes.slice(at + 8, at + 8 + length);
     if (name === "EXIF") {
-      const exif = bytes.subarray(at + 8, at + 8 + length);
-      found.orientation = readOrientation(text(exif, 0, 4) === "Exif" ? exif.subarray(6) : exif);
+      const exif = bytes.slice(at + 8, at + 8 + length);
+      found.exif = text(exif, 0, 4) === "Exif" ? exif.slice(6) : exif;
+      found.orientation = readOrientation(found.exif);
     }
     if (name === "VP8L") {
       found.isLossy = false;

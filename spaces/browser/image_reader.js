@@ -1,6 +1,7 @@
 // Image files as pixels: upright, straight alpha, color values as stored, with the profile that explains them.
 
 import { UserError } from "./errors.js";
+import { uprightExif } from "./exif.js";
 import { readHeader } from "./headers.js";
 import { readPng, tooLarge } from "./png_reader.js";
 import { profileChunk } from "./png_writer.js";
@@ -16,7 +17,7 @@ const STRAIGHT_TYPES = { WebP: "image/webp", GIF: "image/gif" };
  * @param {number} maxPixels above which nothing is decoded
  * @returns {Promise<{width: number, height: number, bits: 8 | 16, isGray: boolean,
  *   pixels: Uint8Array | Uint16Array, alpha: Uint8Array | Uint16Array | null,
- *   colorChunks: {name: string, data: Uint8Array}[], notes: string[]}>} `pixels`: RGB or gray, interleaved;
+ *   colorChunks: {name: string, data: Uint8Array}[], exif: Uint8Array | null, notes: string[]}>} `pixels`: RGB or gray, interleaved;
  *   `colorChunks`: chunks of a PNG that say how the values are to be shown; `notes`: what was changed
  * @throws {UserError} it is no image, damaged, animated or too large
  */
@@ -25,9 +26,16 @@ export async function readImage(blob, maxPixels) {
   const header = readHeader(bytes);
   if (header.format === "PNG") {
     const image = await readPng(bytes, maxPixels);
-    return turnUpright(image, image.orientation);
+    return withUprightExif(turnUpright(image, image.orientation), image.exif);
   }
-  return readByBrowser(blob, header, maxPixels);
+  return withUprightExif(await readByBrowser(blob, header, maxPixels), header.exif);
+}
+
+/** Adds the EXIF of the file, as it applies to the upright image. */
+function withUprightExif(image, exif) {
+  const upright = exif ? uprightExif(exif) : null;
+  if (exif && !upright) image.notes.push("its EXIF is damaged and was left out");
+  return { ...image, exif: upright };
 }
 
 async function readByBrowser(blob, header, maxPixels) {

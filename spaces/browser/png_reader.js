@@ -1,9 +1,9 @@
 // PNG decoded exactly: 1 to 16 bits, straight alpha, colors as they are stored. A canvas would convert colors
 // and multiply them by alpha.
 
-import { paeth } from "./png_writer.js";
-import { readOrientation } from "./headers.js";
 import { UserError } from "./errors.js";
+import { readOrientation } from "./exif.js";
+import { paeth } from "./png_writer.js";
 
 const CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const DEPTHS = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] };
@@ -180,6 +180,7 @@ function finish(samples, { width, height, depth, colorType }, chunks) {
     bits,
     colorChunks: colorChunks.map(({ name, data }) => ({ name, data: data.slice() })),
     orientation: exif ? readOrientation(exif) : 1,
+    exif: exif ? exif.slice() : null,
     notes: [],
   };
   if (colorType === 3) return { ...common, isGray: false, ...resolvePalette(samples, find("PLTE"), transparency) };

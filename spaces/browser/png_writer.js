@@ -8,10 +8,10 @@ const CRC_TABLE = crcTable();
 export class PngWriter {
   /**
    * @param {{width: number, height: number, channels: 1 | 2 | 3 | 4, bits: 8 | 16,
-   *   colorChunks?: {name: string, data: Uint8Array}[]}} options `colorChunks`: iCCP, cICP, gAMA, cHRM or
-   *   sRGB, written before the pixels
+   *   colorChunks?: {name: string, data: Uint8Array}[], exif?: Uint8Array | null}} options `colorChunks`: iCCP,
+   *   cICP, gAMA, cHRM or sRGB, written before the pixels; `exif`: without its "Exif" prefix
    */
-  constructor({ width, height, channels, bits, colorChunks = [] }) {
+  constructor({ width, height, channels, bits, colorChunks = [], exif = null }) {
     this.height = height;
     this.rowBytes = (width * channels * bits) / 8;
     this.pixelBytes = (channels * bits) / 8;
@@ -19,6 +19,7 @@ export class PngWriter {
     this.rowsWritten = 0;
     this.parts = [SIGNATURE, chunk("IHDR", header(width, height, bits, COLOR_TYPES[channels]))];
     for (const { name, data } of colorChunks) this.parts.push(chunk(name, data));
+    if (exif) this.parts.push(chunk("eXIf", exif));
     const deflate = new CompressionStream("deflate");
     this.input = deflate.writable.getWriter();
     this.collected = this.collect(deflate.readable.getReader());

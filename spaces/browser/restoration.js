@@ -41,6 +41,7 @@ export async function restore(image, network, manifest, { memory, onPlan, onTile
     channels: colors + (alpha ? 1 : 0),
     bits,
     colorChunks: image.colorChunks,
+    exif: image.exif,
   });
   let written = 0;
   await run({ pixels, isGray, width, height, bits }, async (rows) => {

@@ -364,15 +364,16 @@ def test_zeroshot_job_matches_the_class(space, photo, tmp_path, monkeypatch):
     assert not Path(result.file).exists()
 
 
-def test_delete_partial_uploads(space, tmp_path, monkeypatch):
+def test_delete_leftovers(space, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     (tmp_path / "0a1b").mkdir()
-    for name in ("tmpold", "tmpnew", "0a1b/tmpold"):
+    (tmp_path / "mcp/2c").mkdir(parents=True)
+    for name in ("tmpold", "tmpnew", "0a1b/tmpold", "mcp/2c/tmpold"):
         (tmp_path / name).touch()
     hours_ago = time.time() - 2 * 3600
-    for name in ("tmpold", "0a1b/tmpold", "0a1b"):
+    for name in ("tmpold", "0a1b/tmpold", "0a1b", "mcp/2c/tmpold"):
         os.utime(tmp_path / name, (hours_ago, hours_ago))
-    space.jobs.delete_partial_uploads()
+    space.uploads.delete_leftovers()
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("tmp*")) == [
         "0a1b/tmpold",
         "tmpnew",

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from hfsr import _resources
+from hfsr.images import read_image
 from hfsr.images.alpha_bleed import underlaid
 from hfsr.images.compression import read_compression
 
@@ -274,3 +275,42 @@ def test_a_zip_holds_the_files(node, modules):
             "a.png": b"one",
             "a (2).png": b"two",
         }
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_of_an_upright_image_is_that_of_the_command_line(node, order, tmp_path):
+    """Descriptive tags stay, those of the former file go, as `hfsr upscale` writes them."""
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x10F] = "A maker"
+    exif[0x112] = 6
+    exif[0x11A], exif[0x11B] = 300.0, 72.0  # resolution across and down
+    exif[0x100], exif[0x201] = 640, 77  # of the layout
+    exif.get_ifd(0x8769).update({0x829A: 0.02, 0xA002: 640, 0xA003: 480, 0x9003: "2026:01:02 03:04:05"})
+    exif.get_ifd(0x8825).update({1: "N", 3: "E"})
+    Image.new("RGB", (6, 4)).save(tmp_path / "source.jpg", exif=exif)
+    block = exif.tobytes().removeprefix(b"Exif\0\0")
+    script = """import {uprightExif, readOrientation} from './exif.js';
+    ---
+    const given = Uint8Array.from(block);
+    const changed = uprightExif(given);
+    console.log(JSON.stringify([[...changed], readOrientation(given), readOrientation(changed)]));"""
+    changed, before, after = node(script, block=[*block])
+    assert (before, after) == (6, 1)
+    found, own = Image.Exif(), Image.Exif()
+    found.load(bytes(changed))
+    own.load(read_image(tmp_path / "source.jpg").exif)
+    assert dict(found.get_ifd(0x8769)) == dict(own.get_ifd(0x8769))
+    assert dict(found.get_ifd(0x8825)) == dict(own.get_ifd(0x8825))
+    main = {tag: value for tag, value in found.items() if tag not in (0x8769, 0x8825)}
+    assert main == {tag: value for tag, value in own.items() if tag not in (0x8769, 0x8825)}
+    assert (main[0x10F], main[0x11A], main[0x11B]) == ("A maker", 72, 300)
+    assert 0x100 not in main
+
+
+@pytest.mark.parametrize("block", [b"", b"II", b"II*\0\x08\0\0\0\xff\xff", b"XX*\0\x08\0\0\0\0\0"])
+def test_damaged_exif_is_left_out(node, block):
+    script = """import {uprightExif} from './exif.js';
+    ---
+    console.log(JSON.stringify(uprightExif(Uint8Array.from(block))));"""
+    assert node(script, block=[*block]) is None

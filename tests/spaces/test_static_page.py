@@ -324,6 +324,7 @@ def test_without_what_the_page_needs_it_says_so(chromium, url):
 def test_exif_orientation_of_a_jpeg_is_applied(visit, models, tmp_path):
     exif = Image.Exif()
     exif[0x112] = 8
+    exif[0x10F] = "A maker"
     Image.fromarray(sample(64, 32)).save(tmp_path / "turned.jpg", quality=98, subsampling=0, exif=exif)
     page = visit()
     give(page, tmp_path / "turned.jpg")
@@ -331,6 +332,8 @@ def test_exif_orientation_of_a_jpeg_is_applied(visit, models, tmp_path):
     finish(page)
     saved, own = download(page, tmp_path), by_command(tmp_path / "turned.jpg", models["quick"], tmp_path)
     assert values(saved).shape == (128, 64, 3)
+    with Image.open(saved) as found, Image.open(own) as expected:
+        assert dict(found.getexif()) == dict(expected.getexif()) == {0x112: 1, 0x10F: "A maker"}
     assert np.abs(values(saved) - values(own)).mean() < 1
 
 

@@ -54,7 +54,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Choice:
-    """What one image needs.
+    """The models and the size for one image.
 
     Attributes:
         models: names of the models that run one after another.

@@ -12,8 +12,6 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gradio.utils import get_upload_folder
-
 import hfsr
 from hfsr import images
 
@@ -29,7 +27,7 @@ from .messages import (
     visitor_error,
 )
 from .results import Result, describe
-from .uploads import check_pixels
+from .uploads import check_pixels, delete_leftovers
 
 Details = Sequence[tuple[str, str]]
 JobSteps = Generator[tuple[JobProgress, Details], None, None]
@@ -100,7 +98,7 @@ def run_job(
 ) -> Iterator[JobProgress | Result]:
     """Runs `work` in a temporary folder, which is deleted with the generator, and describes its result."""
     started = time.monotonic()
-    delete_partial_uploads()
+    delete_leftovers()
     with TemporaryDirectory(prefix="hfsr-") as folder:
         target = Path(folder, name)
         details: Details = ()
@@ -159,13 +157,6 @@ def run_zeroshot(source: Path, target: Path, scale: int, kind: str) -> JobSteps:
                 trained_steps = step.done
             computed = f"ZSSR x{scale}, learned in {trained_steps} steps, {hardware}"
             yield training_progress(step, losses), [("Computed by", computed)]
-
-
-def delete_partial_uploads() -> None:
-    """Deletes old files of interrupted uploads; Gradio deletes complete uploads, which have own folders."""
-    for path in Path(get_upload_folder()).glob("tmp*"):
-        if path.is_file() and time.time() - path.stat().st_mtime > limits.KEEP_SECONDS:
-            path.unlink(missing_ok=True)
 
 
 def _name(choice: Choice) -> str:

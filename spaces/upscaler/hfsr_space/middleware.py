@@ -1,9 +1,10 @@
 """ASGI middleware that filters requests before they reach Gradio.
 
 Gradio downloads an image that is given by its URL, for any input of any event, and serves the download at
-`/file=URL`. This Space must download nothing but models, so such requests are rejected. Requests that are too
-large are rejected too, because Gradio has no limit for them, and calls of endpoints that do not exist, which
-make Gradio drop the connection.
+`/file=URL`. This Space must download nothing but models, so such requests are rejected, except for URLs of
+uploads to this Space, which are replaced by their paths: MCP clients name files by URLs. Requests that are
+too large are rejected too, because Gradio has no limit for them, and calls of endpoints that do not exist,
+which make Gradio drop the connection.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from http.cookies import SimpleCookie
 from typing import Any
+from urllib.parse import unquote
 
 from . import limits
 from .sessions import COOKIE
@@ -23,6 +25,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 URLS_NOT_ALLOWED = "this page downloads nothing from the web; save the image and send the file itself"
+_MCP = re.compile(r"/gradio_api/mcp(/http)?/?$")
+_OWN_FILE = "/gradio_api/file="
 _CALL = re.compile(r"/call/(?:v2/)?([^/]+)/?$")
 UPLOAD_OVERHEAD = 100_000
 """Bytes of an upload request besides the file."""
@@ -30,6 +34,10 @@ UPLOAD_OVERHEAD = 100_000
 
 class RequestTooLargeError(Exception):
     """Raised inside the middleware if a request exceeds its size limit; never leaves the middleware."""
+
+
+class UrlError(Exception):
+    """Raised inside the middleware if a request names a file on another server; never leaves it."""
 
 
 class RequestFilter:
@@ -63,13 +71,20 @@ class RequestFilter:
             send = _add_cookie(scope, send)
         is_upload = path.rstrip("/").endswith("/upload")
         max_bytes = limits.MAX_UPLOAD + UPLOAD_OVERHEAD if is_upload else limits.MAX_REQUEST
+        if _MCP.search(path):  # with a file in base64
+            max_bytes = limits.MAX_UPLOAD * 4 // 3 + UPLOAD_OVERHEAD
         limited = _limit_body(receive, max_bytes)
         try:
             if method == "POST" and not is_upload:
-                body = await _read_body(limited)
-                if _contains_url(body):
+                try:
+                    body = _without_urls(await _read_body(limited))
+                except UrlError:
                     await _respond(send, 422, _validation_error(URLS_NOT_ALLOWED))
                     return
+                scope["headers"] = [
+                    (name, str(len(body)).encode() if name == b"content-length" else value)
+                    for name, value in scope["headers"]
+                ]
                 limited = _replay_body(body, receive)
             await self.app(scope, limited, send)
         except RequestTooLargeError:
@@ -115,22 +130,32 @@ def _replay_body(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _contains_url(body: bytes) -> bool:
-    """Returns True if a JSON body gives a file by a URL anywhere, by the same rule as Gradio."""
+def _without_urls(body: bytes) -> bytes:
+    """Returns a JSON body with paths instead of URLs of own uploads; finds files by the rule of Gradio.
+
+    Raises:
+        UrlError: the body gives a file by another URL anywhere.
+    """
     try:
-        pending = [json.loads(body)]
+        content = json.loads(body)
     except (ValueError, RecursionError):
-        return False  # Gradio rejects invalid JSON
+        return body  # Gradio rejects invalid JSON
+    pending, is_changed = [content], False
     while pending:
         value = pending.pop()
         if isinstance(value, dict):
             path = value.get("path")
             if isinstance(path, str) and path.startswith(("http://", "https://")):
-                return True
+                _, is_own, file = path.partition(_OWN_FILE)
+                if not is_own or file.startswith(("http:", "https:")):
+                    raise UrlError
+                # Gradio and the job check that the path is that of an upload.
+                value |= {"path": unquote(file), "url": None}
+                is_changed = True
             pending.extend(value.values())
         elif isinstance(value, list):
             pending.extend(value)
-    return False
+    return json.dumps(content).encode() if is_changed else body
 
 
 def _add_cookie(scope: Message, send: Send) -> Send:

@@ -20,6 +20,7 @@ from .catalog import SPACE_DIR, CatalogEntry, ModelCatalog
 from .choices import Settings, choose, expected_seconds, preload
 from .messages import format_seconds
 from .middleware import RequestFilter
+from .tools import prepare_tools
 from .widgets import NAMES, PAGE_EVENT, TabWidgets, samples
 
 TITLE = """# Larger and cleaner images
@@ -97,7 +98,13 @@ def launch(
         os.environ["GRADIO_TEMP_DIR"] = folder
         catalog = read_catalog(models)
         page = build_page(catalog, preload(catalog, SAMPLE))
-        page.launch(server_name=host, server_port=port, inbrowser=browser, **server_settings(page))
+        page.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=browser,
+            mcp_server=prepare_tools(),
+            **server_settings(page),
+        )
 
 
 def server_settings(page: gr.Blocks) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Result:
         file: the result.
         before, after: images of the comparison, which every browser can show.
         width, height: of the comparison, px.
-        line: size, file size and time in plain words.
+        line: size, file size and time, for people.
         details: technical facts, (name, value).
     """
 

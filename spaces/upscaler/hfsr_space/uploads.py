@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import sys
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -38,6 +39,19 @@ def uploaded_file(image: Any) -> Path:
     if not source.is_file():
         raise visitor_error("The image was deleted, as all are after an hour; choose it again.")
     return source
+
+
+def mcp_folder() -> Path:
+    """Returns the folder for images in MCP requests, from where Gradio uploads them to itself."""
+    return Path(get_upload_folder(), "mcp")
+
+
+def delete_leftovers() -> None:
+    """Deletes old files that Gradio forgets: of interrupted uploads, and of MCP requests."""
+    uploads = Path(get_upload_folder())
+    for path in [*uploads.glob("tmp*"), *mcp_folder().glob("*/*")]:
+        if path.is_file() and time.time() - path.stat().st_mtime > limits.KEEP_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def check_image(source: Path) -> None:
