@@ -38,8 +38,7 @@ class Mixture:
     def __init__(self, options: TrainOptions, section: MixtureOptions) -> None:
         self.section = section
         weights: dict[str, float] = {str(name): weight for name, weight in section.augs.items()}
-        if not weights:
-            weights = {name: 1.0 for name in _AUGMENTATIONS if _fits(name, options)}
+        weights = weights or {name: 1.0 for name in _AUGMENTATIONS if _fits(name, options)}
         for name in weights:
             if not _fits(name, options):
                 need = (
