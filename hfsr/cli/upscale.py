@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help=DTYPES)
     add("--backend", default="torch", help="torch (default), openvino or auto: the faster one installed")
-    add("--device", help="cpu, cuda or cuda:N (default: cuda if available)")
+    add("--device", help="cpu, cuda, cuda:N, mps or xpu (default: cuda if available)")
     add("--self-ensemble", action="store_true", help="average over eight flips: better, eight times the work")
     add("--suffix", type=_suffix, help="text after the name of each result (default _x2 and the like)")
     add("--ext", type=_ending, help=f"format of the results: {_formats()} (default: that of the input)")

@@ -65,7 +65,8 @@ class Upscaler:
         backend: "torch"; "openvino", which compiles for each image size (local and pooled networks on a CPU,
             needs hfsr[openvino]); "auto" uses it for local networks, if it is installed and the image is
             large enough.
-        device: "cpu", "cuda", "cuda:N"; None uses CUDA if available.
+        device: "cpu", "cuda", "cuda:N", "mps" or "xpu"; None uses CUDA if available. MPS and XPU are
+            untested.
         self_ensemble: average the results of the eight flips and transposes, in float: eight times the work,
             and one float32 copy of the result in memory (or in a file).
 
