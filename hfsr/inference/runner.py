@@ -106,7 +106,7 @@ class Runner:
             sink: receives the result.
 
         Raises:
-            PlanError: not enough memory, an operator that the device lacks, or a network that cannot be tiled.
+            PlanError: not enough memory, a missing operator of the device, or a network that cannot be tiled.
             ImageError: the result holds NaN or infinity, in float32 too.
         """
         try:
