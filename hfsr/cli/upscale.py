@@ -210,14 +210,16 @@ def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
     size = f"{report['width']}x{report['height']} px by {report['model']}{reason}"
     if report["reduced_from"]:
         size += ", reduced from {}x{} px".format(*report["reduced_from"])
+    backend = f", {report['backend']}: {report['backend_reason']}" if report["backend_reason"] else ""
     if args.dry_run:
         return (
             f"{report['input']} -> {size}: {report['tile']}, {report['dtype']}, {report['gflops']} GFLOP, "
             f"about {report['predicted_seconds']:.1f} s, {report['predicted_bytes'] / 2**20:.0f} MiB in all"
+            f"{backend}"
         )
     return (
         f"{report['output']}: {size} in {report['seconds']:.1f} s (tile {report['tile']}, {report['dtype']}, "
-        f"{report['device']}, peak memory {report['peak_memory_bytes'] / 2**20:.0f} MiB)"
+        f"{report['device']}, peak memory {report['peak_memory_bytes'] / 2**20:.0f} MiB{backend})"
     )
 
 
