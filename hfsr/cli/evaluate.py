@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_degradation_arguments(parser)
     add("--dtype", default="fp32", help="fp32 (default), bf16, fp16 or auto")
     add("--tile", default="0", help="side of a tile in input px; 0 runs the image whole (default 0)")
-    add("--device", help="cpu, cuda or cuda:N (default: cuda if available)")
+    add("--device", help="cpu, cuda, cuda:N, mps or xpu (default: cuda if available)")
     add("--self-ensemble", action="store_true", help="average over eight flips")
     add(
         "--from-card",

@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="random latent vectors from which the start is chosen (default 500)",
     )
     add("--seed", type=int, default=0, help="seed of the latent vectors (default 0)")
-    add("--device", help="cpu, cuda or cuda:N (default: cuda if available)")
+    add("--device", help="cpu, cuda, cuda:N, mps or xpu (default: cuda if available)")
     add("--dry-run", action="store_true", help="run a few steps, print time and memory; write nothing")
     add("--json", action="store_true", help="one JSON object per result on stdout, nothing else")
 

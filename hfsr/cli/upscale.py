@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help=DTYPES)
     add("--backend", default="torch", help="torch (default), openvino or auto: the faster one installed")
-    add("--device", help="cpu, cuda or cuda:N (default: cuda if available)")
+    add("--device", help="cpu, cuda, cuda:N, mps or xpu (default: cuda if available)")
     add("--self-ensemble", action="store_true", help="average over eight flips: better, eight times the work")
     add("--suffix", type=_suffix, help="text after the name of each result (default _x2 and the like)")
     add("--ext", type=_ending, help=f"format of the results: {_formats()} (default: that of the input)")
@@ -228,14 +228,16 @@ def _summary(report: dict[str, Any], args: argparse.Namespace) -> str:
     size = f"{report['width']}x{report['height']} px by {report['model']}{reason}"
     if report["reduced_from"]:
         size += ", reduced from {}x{} px".format(*report["reduced_from"])
+    backend = f", {report['backend']}: {report['backend_reason']}" if report["backend_reason"] else ""
     if args.dry_run:
         return (
             f"{report['input']} -> {size}: {report['tile']}, {report['dtype']}, {report['gflops']} GFLOP, "
             f"about {report['predicted_seconds']:.1f} s, {report['predicted_bytes'] / 2**20:.0f} MiB in all"
+            f"{backend}"
         )
     return (
         f"{report['output']}: {size} in {report['seconds']:.1f} s (tile {report['tile']}, {report['dtype']}, "
-        f"{report['device']}, peak memory {report['peak_memory_bytes'] / 2**20:.0f} MiB)"
+        f"{report['device']}, peak memory {report['peak_memory_bytes'] / 2**20:.0f} MiB{backend})"
     )
 
 

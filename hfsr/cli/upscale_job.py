@@ -35,7 +35,7 @@ P = ParamSpec("P")
 Report = dict[str, Any]
 KEYS = (
     *("input", "output", "width", "height", "scale", "reduced_from", "model", "model_reason", "tile"),
-    *("dtype", "backend", "device", "seconds", "peak_memory_bytes", "notes", "error"),
+    *("dtype", "backend", "backend_reason", "device", "seconds", "peak_memory_bytes", "notes", "error"),
 )
 """Keys of the JSON object of an image, in this order; a value without meaning is null."""
 _RESULT = ("width", "height", "scale", "reduced_from")
@@ -294,5 +294,6 @@ def _how(up: Upscaler) -> dict[str, Any]:
         "tile": up.used_tile,
         "dtype": up.dtype_name,
         "backend": up.backend,
+        "backend_reason": up.backend_reason,
         "device": str(up.device),
     }

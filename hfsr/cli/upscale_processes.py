@@ -36,6 +36,7 @@ def devices_of(count: int, device: str | None) -> list[str | None]:
     Raises:
         UsageError: there are fewer GPUs than processes, or the device has an index.
     """
+    from hfsr.inference.runtime.accelerator import device_module
     from hfsr.inference.runtime.precision import choose_device
 
     chosen = choose_device(device)
@@ -43,9 +44,7 @@ def devices_of(count: int, device: str | None) -> list[str | None]:
         return ["cpu"] * count
     if device is not None and ":" in device:
         raise UsageError(f"--num_processes gives each process a GPU of its own; use --device {chosen.type}")
-    import torch
-
-    found = torch.get_device_module(chosen).device_count()
+    found = device_module(chosen).device_count()
     if count > found:
         raise UsageError(
             f"--num_processes {count}, but this machine has {found} GPUs; one process runs on each"
@@ -61,12 +60,13 @@ def use_device_of(share: Share, args: argparse.Namespace) -> None:
     """
     import torch
 
+    from hfsr.inference.runtime.accelerator import device_module
     from hfsr.inference.runtime.precision import choose_device
 
     device = choose_device(args.device)
     if device.type != "cpu":
         if args.device is None or ":" not in args.device:
-            count = torch.get_device_module(device).device_count()
+            count = device_module(device).device_count()
             args.device = f"{device.type}:{share.local_index % count}"
     elif "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() >= (os.cpu_count() or 1) // 2:
         torch.set_num_threads(threads_each(share.local_count))

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, default=0, help="seed of weights and augmentations (default 0)")
     add("--dtype", default="auto", help="auto, fp32 or bf16 (default auto)")
-    add("--device", help="cpu, cuda or cuda:N (default: cuda if available)")
+    add("--device", help="cpu, cuda, cuda:N, mps or xpu (default: cuda if available)")
     add("--jpeg-quality", type=int, default=95, metavar="Q", help="1 to 100 (default 95)")
     add("--dry-run", action="store_true", help="run a few steps, print time and memory; write nothing")
     add("--json", action="store_true", help="one JSON object on stdout, nothing else")

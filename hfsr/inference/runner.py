@@ -106,11 +106,18 @@ class Runner:
             sink: receives the result.
 
         Raises:
-            PlanError: there is not enough memory, or the network cannot be tiled.
+            PlanError: not enough memory, a missing operator of the device, or a network that cannot be tiled.
             ImageError: the result holds NaN or infinity, in float32 too.
         """
         try:
             yield from self._run_finite(source, sink)
+        except NotImplementedError as error:  # an operator that torch lacks on this device
+            if self.device.type == "cpu":
+                raise
+            lines = str(error).strip().splitlines() or ["an operator is missing"]
+            raise PlanError(
+                f"{self.device} cannot run {network_name(self.model)} ({lines[0][:160]}); use --device cpu"
+            ) from error
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

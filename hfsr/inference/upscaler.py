@@ -31,7 +31,7 @@ from .arguments import (
     check_tensor,
     parse_tile,
 )
-from .backends import choose_backend
+from .backends import choose_backend, reason_for_torch
 from .image_io.pixel_source import check_array
 from .image_io.self_ensemble import VIEWS
 from .image_pipeline import ImagePipeline
@@ -65,7 +65,8 @@ class Upscaler:
         backend: "torch"; "openvino", which compiles for each image size (local and pooled networks on a CPU,
             needs hfsr[openvino]); "auto" uses it for local networks, if it is installed and the image is
             large enough.
-        device: "cpu", "cuda", "cuda:N"; None uses CUDA if available.
+        device: "cpu", "cuda", "cuda:N", "mps" or "xpu"; None uses CUDA if available. MPS and XPU are
+            untested.
         self_ensemble: average the results of the eight flips and transposes, in float: eight times the work,
             and one float32 copy of the result in memory (or in a file).
 
@@ -146,6 +147,17 @@ class Upscaler:
     def backend(self) -> str:
         """Backend: torch or openvino."""
         return self._runner.backend
+
+    @property
+    def backend_reason(self) -> str | None:
+        """Reason for the backend of the last image if "auto" chose it, else None."""
+        if self._forced_backend != "auto":
+            return None
+        if (reason := reason_for_torch(self.model, self.device)) is not None:
+            return reason
+        if self.backend == "torch":
+            return "the image is small: compiling the network would take longer than it saves"
+        return "the network is local and the image large enough to compile it"
 
     @property
     def name(self) -> str:

@@ -129,7 +129,7 @@ def test_a_format_that_is_not_written_is_no_folder(model, photo, capsys, name):
 
 JSON_KEYS = [
     *("input", "output", "width", "height", "scale", "reduced_from", "model", "model_reason", "tile"),
-    *("dtype", "backend", "device", "seconds", "peak_memory_bytes", "notes", "error"),
+    *("dtype", "backend", "backend_reason", "device", "seconds", "peak_memory_bytes", "notes", "error"),
 ]
 
 
@@ -149,6 +149,19 @@ def test_json_is_one_object_per_image_and_nothing_else(model, photo, capsys):
     assert (fine["input"], fine["output"], fine["model"]) == (str(photo), "results/photo_x2.png", model)
     assert (fine["backend"], fine["device"], fine["notes"], fine["error"]) == ("torch", "cpu", [], None)
     assert fine["peak_memory_bytes"] > 10 << 20
+
+
+def test_auto_explains_its_backend(model, photo, capsys):
+    command = ["upscale", str(photo), "-m", model, "--json"]
+    assert cli.main([*command, "--backend", "auto"]) == 0
+    assert cli.main(command) == 0
+    auto, torch_alone = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    reason = "the image is small: compiling the network would take longer than it saves"
+    assert (auto["backend"], auto["backend_reason"]) == ("torch", reason)
+    assert (torch_alone["backend"], torch_alone["backend_reason"]) == ("torch", None)
+    for more in ([], ["--dry-run"]):
+        assert cli.main([*command[:-1], "--backend", "auto", *more]) == 0
+        assert f", torch: {reason}" in capsys.readouterr().out
 
 
 def test_notes_are_told(model, capsys):

@@ -19,6 +19,7 @@ from hfsr.errors import PlanError
 from ..execution.executor import ExecutionStep
 from ..image_io.endpoints import ImageSink, ImageSource
 from ..program.geometry import Region, Size
+from ..runtime.accelerator import empty_cache
 from ..runtime.memory import is_out_of_memory, planned_memory
 from ..runtime.precision import run_with_autocast
 from .blend_weights import BlendWindow, blend_windows
@@ -178,8 +179,7 @@ class OverlapExecutor:
                 what = f"a tile of {self._tile} px" if self._tile else f"{width}x{height} px whole"
                 raise PlanError(f"not enough memory for {what}; use a smaller tile or free some")
             self._tile = smaller
-            if self._network.device.type == "cuda":
-                torch.cuda.empty_cache()
+            empty_cache(self._network.device)
 
     def _run(self, source: ImageSource, sink: ImageSink) -> Iterator[ExecutionStep]:
         rows, columns = self._network.windows(source.size, self._tile)

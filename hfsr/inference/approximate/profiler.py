@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..program.geometry import Size
+from ..runtime.accelerator import synchronize
 from ..runtime.precision import run_with_autocast
 
 __all__ = ["NetworkProfiler"]
@@ -79,8 +80,7 @@ class NetworkProfiler:
         run_with_autocast(self._model, image, self._dtype)
 
     def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        synchronize(self._device)
 
     @functools.cached_property
     def _measured(self) -> tuple[int, float]:

@@ -10,7 +10,7 @@ from torch import nn
 from hfsr.errors import MissingDependencyError, OptionsError, suggest
 from hfsr.model_zoo import spec_of
 
-__all__ = ["BACKENDS", "choose_backend"]
+__all__ = ["BACKENDS", "choose_backend", "reason_for_torch"]
 
 BACKENDS = ("torch", "openvino")
 _COMPILABLE = ("local", "pooled")
@@ -38,12 +38,10 @@ def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
         raise OptionsError(f"backend '{name}' is unknown{suggest(name, [*BACKENDS, 'auto'])}")
     if name == "torch":
         return name
-    spec = spec_of(model)
-    tiling = "local" if spec is None else spec.tiling
-    installed = importlib.util.find_spec("openvino") is not None
     if name == "auto":
-        return "openvino" if installed and device.type == "cpu" and tiling == "local" else "torch"
-    if not installed:
+        return "openvino" if reason_for_torch(model, device) is None else "torch"
+    tiling = _tiling(model)
+    if not _is_installed():
         raise MissingDependencyError("openvino", extra="openvino", purpose="the backend openvino")
     if device.type != "cpu":
         raise OptionsError(f"backend openvino runs on the CPU, not on {device}; use --device cpu, or torch")
@@ -52,3 +50,24 @@ def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
             f"backend openvino runs local and pooled networks; {type(model).__name__} is {tiling}: use torch"
         )
     return name
+
+
+def reason_for_torch(model: nn.Module, device: torch.device) -> str | None:
+    """Returns the reason for which "auto" runs a network by torch; None if OpenVINO is as fast or faster."""
+    if device.type != "cpu":
+        return f"openvino runs on the CPU, not on {device}"
+    if not _is_installed():
+        return "openvino is not installed"
+    tiling = _tiling(model)
+    if tiling == "pooled":
+        return "the network pools over the image, and openvino would be slower on its many stages"
+    return None if tiling == "local" else f"openvino runs local and pooled networks, and this one is {tiling}"
+
+
+def _tiling(model: nn.Module) -> str:
+    spec = spec_of(model)
+    return "local" if spec is None else spec.tiling
+
+
+def _is_installed() -> bool:
+    return importlib.util.find_spec("openvino") is not None

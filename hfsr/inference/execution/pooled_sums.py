@@ -19,6 +19,7 @@ class PooledSums:
 
     def __init__(self) -> None:
         self._sums: dict[fx.Node, Tensor] = {}
+        self._device = torch.device("cpu")
 
     def clear(self) -> None:
         """Removes all sums, before the next stage."""
@@ -26,12 +27,13 @@ class PooledSums:
 
     def add(self, pool: fx.Node, part: Tensor) -> None:
         """Adds a part of the pooled feature map, (1, C, height, width)."""
+        self._device = part.device
         total = _sum(part)
         self._sums[pool] = self._sums[pool] + total if pool in self._sums else total
 
     def mean(self, pool: fx.Node, size: Size) -> Tensor:
         """Returns the output of a pool over a feature map of `size`: (1, C, 1, 1) or (1, C), float32."""
-        mean = (self._sums[pool] / (size.height * size.width)).float()
+        mean = (self._sums[pool] / (size.height * size.width)).float().to(self._device)
         return mean[..., None, None] if pool_keeps_dims(pool) else mean
 
 
@@ -39,4 +41,5 @@ def _sum(part: Tensor) -> Tensor:
     """Returns the sum over height and width, (1, C): float32 over a few rows, float64 over these sums."""
     rows = max(1, _SUMMED_AT_ONCE // (part.shape[1] * part.shape[3]))
     sums = [band.sum((2, 3), dtype=torch.float32) for band in part.split(rows, 2)]
-    return torch.stack(sums).double().sum(0)
+    stacked = torch.stack(sums)
+    return (stacked.cpu() if part.device.type == "mps" else stacked).double().sum(0)  # MPS has no float64

@@ -22,6 +22,7 @@ from ..program.geometry import Region
 from ..program.operators import Pointwise
 from ..program.program import Stage
 from ..program.sized_program import SizedProgram
+from ..runtime.accelerator import empty_cache
 from ..runtime.memory import is_out_of_memory
 from ..scheduling.band_heights import BandHeights
 from ..scheduling.buffer_reuse import reusable_buffers, stays_in_row_buffer
@@ -80,8 +81,8 @@ class RowExecutor(StagedExecutor):
                 raise PlanError(
                     f"not enough memory for a row of {sized.image.width} px; give a tile size or free some"
                 )
-            elif self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            else:
+                empty_cache(self.device)
         context.end_stage(stage)
 
 

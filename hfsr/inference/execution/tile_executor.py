@@ -19,6 +19,7 @@ from ..image_io.endpoints import ImageSink
 from ..program.geometry import Region, split_in_half, tile_grid
 from ..program.program import Stage
 from ..program.sized_program import SizedProgram
+from ..runtime.accelerator import empty_cache
 from ..runtime.memory import is_out_of_memory
 from .context import ExecutionContext
 from .executor import StagedExecutor
@@ -90,8 +91,7 @@ class TileExecutor(StagedExecutor):
             raise PlanError(
                 f"not enough memory for a tile of {tile.width}x{tile.height} px; free some, or use a CPU"
             )
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        empty_cache(self.device)
         for half in split_in_half(tile):
             self._run_tile(context, stage, half, last_uses, sink)
 

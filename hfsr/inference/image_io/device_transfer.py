@@ -19,14 +19,14 @@ _TRANSFER_DTYPE = {"uint8": torch.uint8, "uint16": torch.int32, "float32": torch
 
 
 def to_device(part: NDArray, device: torch.device) -> Tensor:
-    """Copies a part of an array to the device as float32; on a GPU the conversion happens there.
+    """Copies a part of an array to the device as float32; under CUDA the conversion happens there.
 
     Args:
         part: uint8, uint16 or float32, any shape.
         device: the device of the result.
     """
     if device.type != "cuda":
-        return torch.from_numpy(part.astype(np.float32))
+        return torch.from_numpy(part.astype(np.float32)).to(device)
     host = _pinned(part.shape, _TRANSFER_DTYPE[part.dtype.name])
     np.copyto(host.numpy(), part)
     return host.to(device, non_blocking=True).float()

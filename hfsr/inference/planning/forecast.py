@@ -23,6 +23,7 @@ from ..program.geometry import Region, Size
 from ..program.operators import Convolution, TransposedConvolution
 from ..program.program import Stage
 from ..program.sized_program import SizedProgram
+from ..runtime.accelerator import synchronize
 from ..scheduling.band_heights import BandHeights, choose_band_heights, wide_nodes
 from .planner import Plan
 
@@ -170,8 +171,7 @@ class _OperatorTimer:
             self._flushed.add_(1)
 
     def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        synchronize(self._device)
 
     def _kind(self, node: fx.Node) -> tuple[object, ...]:
         """Returns a key that is equal for operators that take the same time on a band of the same size."""

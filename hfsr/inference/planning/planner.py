@@ -20,7 +20,7 @@ from .cost_model import live_bytes, row_peak_bytes, tile_cost
 __all__ = ["Plan", "make_plan", "spill_place", "usable_memory"]
 
 _TILES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
-_BAND_BYTES = {"cpu": 10 << 20, "cuda": 256 << 20}
+_BAND_BYTES = {"cpu": 10 << 20, "cuda": 256 << 20, "mps": 256 << 20, "xpu": 256 << 20}
 """Bytes of a band of one feature map: larger bands gain nothing, and overflow the caches of a CPU."""
 _USABLE = 0.6
 """Share of the free memory that a run may take."""
@@ -129,7 +129,7 @@ def spill_place(live: int, device: torch.device, free: int) -> Path | str:
     Raises:
         PlanError: they do not fit there either.
     """
-    if device.type == "cuda" and live <= usable_memory(torch.device("cpu")):
+    if device.type in ("cuda", "xpu") and live <= usable_memory(torch.device("cpu")):
         return "host"
     folder = Path(tempfile.gettempdir())
     disk = shutil.disk_usage(folder).free

@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from .accelerator import device_module
+
 __all__ = [
     "fix_planned_memory",
     "free_memory",
@@ -41,8 +43,13 @@ def resident_memory() -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Returns the peak bytes so far: allocated on a CUDA device, else occupied by this process."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_of_process()
+    """Returns the peak bytes so far: allocated on a GPU, else occupied by this process.
+
+    MPS shares the memory of the process and has no peak of its own.
+    """
+    if device.type in ("cuda", "xpu"):
+        return int(device_module(device).max_memory_allocated(device))
+    return _peak_of_process()
 
 
 def _peak_of_process() -> int:
@@ -64,10 +71,13 @@ def _peak_of_process() -> int:
 
 def free_memory(device: torch.device) -> int:
     """Returns the bytes free for this process on the device; on the CPU within ulimit and control groups."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(free + cached)
+    if device.type in ("cuda", "xpu"):
+        module = device_module(device)
+        free, _ = module.mem_get_info(device)
+        return int(free + module.memory_reserved(device) - module.memory_allocated(device))
+    if device.type == "mps":
+        left = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return max(0, min(int(left), int(psutil.virtual_memory().available)))
     limits = [int(psutil.virtual_memory().available), *_cgroup_limits(), *_address_space()]
     return max(0, min(limits))
 

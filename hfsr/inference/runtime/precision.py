@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError, suggest
 from hfsr.model_zoo import spec_of
 
+from .accelerator import ACCELERATORS, device_module, is_available
+
 __all__ = [
     "DTYPES",
     "choose_device",
@@ -29,6 +31,7 @@ _ISA_WITHOUT_BF16 = frozenset(
 )
 _ISA_WITHOUT_AMX = frozenset({"AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10_1_512"})
 """Values of ONEDNN_MAX_CPU_ISA."""
+_ALLOWED = "cpu, cuda, mps or xpu, with an index as in cuda:1"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -43,24 +46,29 @@ def choose_device(name: str | torch.device | None) -> torch.device:
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise OptionsError(f"device '{name}' is unknown; use cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise OptionsError(f"device '{name}' is not available: this torch sees no CUDA device; use cpu")
-    if device.type not in ("cpu", "cuda"):
-        raise OptionsError(f"device '{name}' is not supported; use cpu, cuda or cuda:N")
+        raise OptionsError(f"device '{name}' is unknown; use {_ALLOWED}") from error
+    if device.type not in ("cpu", *ACCELERATORS):
+        raise OptionsError(f"device '{name}' is not supported; use {_ALLOWED}")
+    if device.type != "cpu" and not is_available(device.type):
+        others = [kind for kind in ACCELERATORS if is_available(kind)]
+        kind, advice = device.type.upper(), " or ".join([*others, "cpu"])
+        raise OptionsError(
+            f"device '{name}' is not available: this torch sees no {kind} device; use {advice}"
+        )
     return _with_index(device)
 
 
 def _with_index(device: torch.device) -> torch.device:
     """Returns the device with its index, as tensors report it: "cuda" becomes "cuda:0"."""
-    if device.type != "cuda":
+    if device.type == "cpu":
         return device
-    index = torch.cuda.current_device() if device.index is None else device.index
-    if index >= torch.cuda.device_count():
-        raise OptionsError(
-            f"device '{device}' does not exist; the last is cuda:{torch.cuda.device_count() - 1}"
-        )
-    return torch.device("cuda", index)
+    count = device_module(device).device_count()
+    index = device.index
+    if index is None:
+        index = 0 if device.type == "mps" else device_module(device).current_device()
+    if index >= count:
+        raise OptionsError(f"device '{device}' does not exist; the last is {device.type}:{count - 1}")
+    return torch.device(device.type, index)
 
 
 def choose_dtype(name: str | torch.dtype, model: nn.Module, device: torch.device) -> torch.dtype:
@@ -97,6 +105,8 @@ def is_native_bf16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":  # Apple's older chips emulate it, and torch does not tell which
+        return device.type == "xpu" and bool(getattr(torch.xpu, "is_bf16_supported", lambda: False)())
     limit = (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "").upper()
     if limit in _ISA_WITHOUT_BF16:
         return False

@@ -159,6 +159,27 @@ def test_what_cannot_run_is_one_line(name, network, device, message):
         backends.choose_backend(name, create_model(network), torch.device(device))
 
 
+def test_auto_tells_why_it_runs_torch(monkeypatch):
+    cpu, edsr = torch.device("cpu"), create_model("edsr_tiny")
+    assert selection.reason_for_torch(edsr, cpu) is None
+    assert "not on cuda:0" in selection.reason_for_torch(edsr, torch.device("cuda", 0))
+    assert "pools over the image" in selection.reason_for_torch(create_model("rcan_tiny"), cpu)
+    assert "is windowed" in selection.reason_for_torch(create_model("csnln_tiny"), cpu)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert selection.reason_for_torch(edsr, cpu) == "openvino is not installed"
+
+
+def test_auto_tells_why_it_compiles(monkeypatch):
+    monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1.0)
+    up = Upscaler(create_model("edsr_tiny").eval(), backend="auto", dtype="fp32", tile=32)
+    up.tensor(torch.rand(1, 3, 40, 40))
+    assert (up.backend, up.backend_reason) == (
+        "openvino",
+        "the network is local and the image large enough to compile it",
+    )
+    assert Upscaler(up.model, backend="openvino").backend_reason is None
+
+
 def test_a_window_never_leaves_the_image():
     shape, image = window_executor.Size(8, 8), window_executor.Size(10, 30)
     window = window_executor._shift_inside(window_executor.Region(4, 10, 26, 30), shape, image)
