@@ -65,14 +65,17 @@ def dialects() -> str:
 
 
 def commands() -> str:
-    """Every command with its options."""
-    return "\n\n".join(_command(name) for name in _command_names())
-
-
-def _command_names() -> Iterator[str]:
+    """Every command with its options; another name of a command has none of its own."""
     from hfsr.cli import COMMANDS
 
-    yield from COMMANDS
+    parts, first = [], {}
+    for name, (module, summary) in COMMANDS.items():
+        if module in first:
+            parts.append(f"## hfsr {name}\n\n{summary[:1].upper()}{summary[1:]}: see `hfsr {first[module]}`.")
+        else:
+            parts.append(_command(name))
+        first.setdefault(module, name)
+    return "\n\n".join(parts)
 
 
 def _command(name: str) -> str:
@@ -90,12 +93,15 @@ def _usage(parser: argparse.ArgumentParser) -> list[str]:
     for action in parser._actions:
         if isinstance(action, (argparse._HelpAction, argparse._SubParsersAction)):
             continue
+        if action.help is argparse.SUPPRESS:
+            continue
         names = (
             ", ".join(f"`{option}`" for option in action.option_strings)
             or f"`{action.metavar or action.dest}`"
         )
         values = "" if action.nargs == 0 or not action.option_strings else f" `{_placeholder(action)}`"
-        rows.append((names + values, action.help or ""))
+        text = (action.help or "") % {"default": action.default, "prog": parser.prog}
+        rows.append((names + values, text))
     usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
     return [f"```text\n{usage}\n```", *([_table(("argument", "meaning"), rows)] if rows else [])]
 
@@ -178,33 +184,52 @@ def networks() -> str:
                 model = create_model(preset)
             count = sum(parameter.numel() for parameter in model.parameters())
             rows.append((f"`{preset}`", f"x{model.scale:g}", f"{count:,}"))
+        has_link = spec.reference.startswith("https://")
+        reference = f"[Reference]({spec.reference})" if has_link else f"Reference: {spec.reference}"
         facts = (
-            f"[{spec.title}]({spec.paper}). [Reference]({spec.reference}) (license: {spec.license}). "
-            f"Tiling: `{spec.tiling}`."
+            f"[{spec.title}]({spec.paper}). {reference} (license: {spec.license}). Tiling: `{spec.tiling}`."
         )
-        parts.append(f"## {name}\n\n{facts}\n\n{_table(('preset', 'scale', 'parameters'), rows)}")
+        parts.append(f"## {name}\n\n{facts} Tiling: `{spec.tiling}`.\n\n{_table(('preset', 'scale', 'parameters'), rows)}")
     return "\n\n".join(parts)
 
 
+_TYPES = {
+    "network": "Networks",
+    "loss": "Losses",
+    "metric": "Metrics",
+    "dataset": "Data sets",
+    "degradation": "Degradations",
+    "optimizer": "Optimizers",
+    "scheduler": "Schedulers",
+}
+"""Definition in the schema -> heading."""
+
+
 def registered() -> str:
-    """Names that option files can use, by kind."""
-
-    import hfsr.degradations
-    import hfsr.losses
-    import hfsr.metrics.option_metrics
+    """Every `type` of an option file with its arguments, and the recipes."""
     import hfsr.training.recipes  # noqa: F401  registers the recipes
-    from hfsr import registry
+    from hfsr.registry import RECIPES
 
-    kinds = {
-        "network_g.type": registry.ARCHS,
-        "losses": registry.LOSSES,
-        "metrics": registry.METRICS,
-        "datasets.*.type": registry.DATASETS,
-        "degradations": registry.DEGRADATIONS,
-        "model_type": registry.RECIPES,
-    }
-    rows = [(kind, ", ".join(f"`{name}`" for name in sorted(items.own()))) for kind, items in kinds.items()]
-    return _table(("where", "names"), rows)
+    schema = json.loads(_resources.path("options", "schema.json").read_text(encoding="utf-8"))
+    parts = [f"`model_type`: {', '.join(f'`{name}`' for name in sorted(RECIPES.own()))}"]
+    for name, heading in _TYPES.items():
+        rows = [
+            (f"`{branch['properties']['type']['const']}`", _arguments(branch))
+            for branch in schema["$defs"][name]["anyOf"]
+            if "const" in branch["properties"]["type"]
+        ]
+        parts.append(f"## {heading}\n\n{_table(('type', 'arguments and defaults'), rows)}")
+    return "\n\n".join(parts)
+
+
+def _arguments(branch: dict[str, Any]) -> str:
+    """Arguments of one type, those without a default first."""
+    others = {key: value for key, value in branch["properties"].items() if key != "type"}
+    required = [f"`{key}`" for key, value in others.items() if "default" not in value]
+    optional = [
+        f"`{key}: {json.dumps(value['default'])}`" for key, value in others.items() if "default" in value
+    ]
+    return ", ".join([*required, *optional])
 
 
 def bundled() -> str:
