@@ -189,7 +189,7 @@ def networks() -> str:
         facts = (
             f"[{spec.title}]({spec.paper}). {reference} (license: {spec.license}). Tiling: `{spec.tiling}`."
         )
-        parts.append(f"## {name}\n\n{facts} Tiling: `{spec.tiling}`.\n\n{_table(('preset', 'scale', 'parameters'), rows)}")
+        parts.append(f"## {name}\n\n{facts}\n\n{_table(('preset', 'scale', 'parameters'), rows)}")
     return "\n\n".join(parts)
 
 
