@@ -16,6 +16,9 @@ EXTRAS = {
     "demo": ("gradio",),
     "mcp": ("mcp",),
     "spandrel": ("spandrel",),
+    "openvino": ("openvino", "nncf"),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
+    "ncnn": ("ncnn",),
     "formats": ("imagecodecs",),
     "heic": ("pillow-heif",),
 }
