@@ -263,7 +263,9 @@ def test_preload_loads_the_models_of_the_first_choice(space, photo, monkeypatch)
     loaded = []
     monkeypatch.setattr(space.choices, "load", loaded.append)
     monkeypatch.setattr(space.choices, "expected_seconds", lambda *_: 1.0)
-    space.choices.preload(space.catalog.ModelCatalog.read(), photo).join()
+    preloading = space.choices.Preload(space.catalog.ModelCatalog.read(), photo)
+    preloading.start()
+    preloading.join()
     assert loaded == ["hfsr-x2", "hfsr-x2-photo"]
 
 

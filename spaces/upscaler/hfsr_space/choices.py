@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import hfsr
 from hfsr import images
@@ -139,8 +139,8 @@ def _work(image: Size, self_ensemble: bool) -> int:
     return image.width * image.height * (8 if self_ensemble else 1)
 
 
-def preload(catalog: ModelCatalog, sample: Path) -> Thread:
-    """Loads the models of the first choice in the background and measures their speed.
+class Preload(Thread):
+    """Thread that loads the models of the first choice and measures their speed.
 
     So the first visitor does not wait for it. Errors are ignored here; the visitor who selects the model gets
     them.
@@ -149,19 +149,28 @@ def preload(catalog: ModelCatalog, sample: Path) -> Thread:
         catalog: its first choice is preloaded.
         sample: an image.
     """
-    first = catalog.first.model
 
-    def load_first() -> None:
+    def __init__(self, catalog: ModelCatalog, sample: Path) -> None:
+        super().__init__(name="preload", daemon=True)
+        self._catalog, self._sample = catalog, sample
+        self._is_stopped = Event()
+
+    def run(self) -> None:
+        """Loads and measures the models one after another."""
+        first = self._catalog.first.model
         for model in ("clean", "photo") if first in PURPOSES else (first,):
             with suppress(hfsr.HfsrError):
-                choice = choose(catalog, sample, Settings(model))
+                choice = choose(self._catalog, self._sample, Settings(model))
                 for name in choice.models:
-                    load(name)
-                expected_seconds(choice.models, choice.image)
+                    if not self._is_stopped.is_set():
+                        load(name)
+                if not self._is_stopped.is_set():
+                    expected_seconds(choice.models, choice.image)
 
-    thread = Thread(target=load_first, name="preload", daemon=True)
-    thread.start()
-    return thread
+    def stop(self) -> None:
+        """Ends after the step that runs: an interpreter that exits during one would abort."""
+        self._is_stopped.set()
+        self.join()
 
 
 def _enlarged(size: Size, scale: float) -> Size:

@@ -17,7 +17,7 @@ from hfsr.samples import SAMPLE
 
 from . import api, limits, upscale_tab, zeroshot_tab
 from .catalog import SPACE_DIR, CatalogEntry, ModelCatalog
-from .choices import Settings, choose, expected_seconds, preload
+from .choices import Preload, Settings, choose, expected_seconds
 from .messages import format_seconds
 from .middleware import RequestFilter
 from .tools import prepare_tools
@@ -97,14 +97,19 @@ def launch(
     with TemporaryDirectory(prefix="hfsr_space_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         catalog = read_catalog(models)
-        page = build_page(catalog, preload(catalog, SAMPLE))
-        page.launch(
-            server_name=host,
-            server_port=port,
-            inbrowser=browser,
-            mcp_server=prepare_tools(),
-            **server_settings(page),
-        )
+        preloading = Preload(catalog, SAMPLE)
+        preloading.start()
+        try:
+            page = build_page(catalog, preloading)
+            page.launch(
+                server_name=host,
+                server_port=port,
+                inbrowser=browser,
+                mcp_server=prepare_tools(),
+                **server_settings(page),
+            )
+        finally:
+            preloading.stop()
 
 
 def server_settings(page: gr.Blocks) -> dict[str, Any]:
@@ -142,6 +147,8 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_hover_dark="*primary_700",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
         link_text_color_dark="*primary_400",
         link_text_color_hover_dark="*primary_300",
     )
