@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hfsr.inference.result_size import WantedSize
     from hfsr.model_choice import ModelChoice
 
-__all__ = ["KEYS", "JobRun", "Report", "failed_report"]
+__all__ = ["KEYS", "JobRun", "Report", "failed_report", "memory_turn"]
 
 P = ParamSpec("P")
 Report = dict[str, Any]
@@ -210,7 +210,7 @@ class JobRun:
         up, args, wanted = self._upscaler, self._args, self._models.wanted
         assert self.job.target is not None
         folders.make(self.job.target.parent)
-        with _memory_turn(up, self._image, size, args.local_processes):
+        with memory_turn(up, self._image, size, args.local_processes):
             steps = up.steps(
                 self._image if self._loaded is None else self._loaded,
                 self.job.target,
@@ -253,10 +253,8 @@ def _sides(wanted: WantedSize, image: Size) -> tuple[int | None, int | None] | N
     return (wanted.width, wanted.height) if wanted.width or wanted.height else None
 
 
-def _memory_turn(
-    up: Upscaler, image: EncodedImage, size: Size, processes: int
-) -> AbstractContextManager[Any]:
-    """Lock for images that take much of the memory of the CPU: the processes run them one at a time.
+def memory_turn(up: Upscaler, image: EncodedImage, size: Size, processes: int) -> AbstractContextManager[Any]:
+    """Returns a lock for an image that takes much of the memory: the processes run such images one at a time.
 
     Each process plans as if it were alone, so that the bands do not depend on their number. The lock is one
     of the file system, which is released when its process is killed.

@@ -9,13 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 import hfsr
 from hfsr import cli
 from hfsr.checkpoints import write_model_folder
-from hfsr.cli.upscale_job import JobRun
+from hfsr.cli.upscale_job import JobRun, memory_turn
+from hfsr.images.decoding.encoded_image import EncodedImage
 from hfsr.images.encoding.png_writer import PngWriter
+from hfsr.inference import Upscaler
+from hfsr.inference.program.geometry import Size
+from hfsr.inference.runtime import memory
 
 PATIENCE = 30
 """Seconds after which a step that should have begun is missing."""
@@ -103,3 +108,19 @@ def test_folders_without_a_result_are_removed(album, monkeypatch):
     monkeypatch.setattr(PngWriter, "close", refuse)
     assert cli.main([*album, "-o", "new/folder"]) == 1
     assert not Path("new").exists()
+
+
+def test_images_that_take_much_memory_wait_for_each_other(album, monkeypatch):
+    up, image = Upscaler(hfsr.create_model("edsr_tiny"), device="cpu"), EncodedImage.of("a.png")
+    size = Size(200, 200)
+
+    def waits(processes: int, free: int) -> bool:
+        monkeypatch.setattr(memory, "_planned", free)
+        return isinstance(memory_turn(up, image, size, processes), FileLock)
+
+    needed = up.plan(200, 200).memory_bytes
+    assert waits(2, 7 * needed)
+    assert not waits(2, 9 * needed)
+    assert not waits(1, 7 * needed)  # alone
+    size = Size(100, 100)
+    assert not waits(2, 1)  # small

@@ -178,5 +178,5 @@ def test_a_terminated_command_leaves_no_partial_file(album):
         run.send_signal(signal.SIGTERM)
         _, err = run.communicate(timeout=60)
     assert run.returncode == 128 + signal.SIGTERM
-    assert err.splitlines()[-1] == "hfsr upscale: interrupted"
+    assert err == "hfsr upscale: interrupted\n"
     assert not list(Path("results").rglob("*.partial"))
