@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hfsr.errors import CheckpointError, OptionsError
 
-from ._evidence import Reading, argument_key, mean_shift_readings, range_of_mean
+from ._readings import Reading, argument_key, mean_shift_readings, range_of_mean
 from ._spec import StateDict
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
 
-from ._evidence import Evidence, Reading, SavedBy
+from ._readings import Evidence, Reading, SavedBy
 
 __all__ = ["ArchSpec", "Arguments", "StateDict", "no_rename", "records_arguments"]
 

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._evidence import Evidence, Reading, SavedBy, range_readings
 from ._layers import count_indices, has_convolutions
 from ._luma import supports_one_channel
+from ._readings import Evidence, Reading, SavedBy, range_readings
 from ._resize import Bilinear
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 

@@ -22,7 +22,6 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._attention import drop_floor, embedding, full_precision, patch_attention
-from ._evidence import Evidence, Reading
 from ._layers import (
     DIV2K_MEAN,
     MeanShift,
@@ -34,6 +33,7 @@ from ._layers import (
 )
 from ._luma import supports_one_channel
 from ._padding import pad_to_multiple
+from ._readings import Evidence, Reading
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["CSNLN", "SPEC"]

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._evidence import Evidence, Reading
 from ._layers import has_convolutions
 from ._luma import supports_one_channel
+from ._readings import Evidence, Reading
 from ._resize import Bicubic
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._evidence import Evidence, Reading, range_argument, range_readings
 from ._layers import DIV2K_MEAN, Upsampler, count_indices, has_convolutions, rename_keys, shift_layer
+from ._readings import Evidence, Reading, range_argument, range_readings
 from ._resize import reach_of_enlarged
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 

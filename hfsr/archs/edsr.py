@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from hfsr.registry import ARCHS
 
-from ._evidence import Evidence, Reading, SavedBy
 from ._layers import (
     DIV2K_MEAN,
     NO_MEAN,
@@ -32,6 +31,7 @@ from ._layers import (
     scale_of_upsampler,
 )
 from ._luma import supports_one_channel
+from ._readings import Evidence, Reading, SavedBy
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["EDSR", "SPEC"]

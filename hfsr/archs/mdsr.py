@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._evidence import Evidence, Reading
 from ._layers import (
     DIV2K_MEAN,
     MeanShift,
@@ -32,6 +31,7 @@ from ._layers import (
     res_scale_readings,
 )
 from ._luma import supports_one_channel
+from ._readings import Evidence, Reading
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["MDSR", "SPEC"]

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._evidence import Evidence, Reading, range_argument, range_readings
 from ._layers import DIV2K_MEAN, shift_layer
 from ._positional import EPSILON, PositionalEnlargement
+from ._readings import Evidence, Reading, range_argument, range_readings
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 from .rdn import ResidualDenseTrunk, infer_trunk
 

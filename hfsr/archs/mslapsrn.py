@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._evidence import Evidence, Reading
 from ._layers import count_indices, has_convolutions
 from ._luma import luma, with_luma
+from ._readings import Evidence, Reading
 from ._resize import Bicubic
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 from .lapsrn import (

@@ -19,7 +19,6 @@ from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
 from ._attention import drop_floor
-from ._evidence import Evidence, Reading
 from ._layers import (
     DIV2K_MEAN,
     MeanShift,
@@ -40,6 +39,7 @@ from ._pyramid import (
     infer_trunk,
     trunk_rules,
 )
+from ._readings import Evidence, Reading
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["PAEDSR", "SPEC"]

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from hfsr.errors import OptionsError
 from hfsr.registry import ARCHS
 
-from ._evidence import Evidence, Reading, mean_shift_readings
 from ._layers import (
     DIV2K_MEAN,
     NO_MEAN,
@@ -30,6 +29,7 @@ from ._layers import (
     rename_keys,
 )
 from ._luma import supports_one_channel
+from ._readings import Evidence, Reading, mean_shift_readings
 from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["RDN", "SPEC", "ResidualDenseTrunk", "infer_trunk"]

@@ -9,7 +9,7 @@ module of this package names a network. Loading is strict, and pickles never run
 from __future__ import annotations
 
 from .files import read_state_dict
-from .identity import identify, load_weights
+from .identification import identify, load_weights
 from .interpolation import interpolate
 from .models import (
     CONFIG_NAME,

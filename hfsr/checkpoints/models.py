@@ -19,13 +19,13 @@ from hfsr.atomic import replacing
 from hfsr.errors import CheckpointError, HfsrError, OptionsError, some_of
 from hfsr.registry import ARCHS
 
-from .evidence import CONFIG_NAME, evidence_of_file
+from .file_evidence import CONFIG_NAME, evidence_of_file
 from .files import first_line, parse_config, read_state_dict, write_safetensors
-from .foreign import FOREIGN, ForeignNetwork, family_of_config, load_foreign
-from .identity import UnclaimedError, claim, load_weights
+from .identification import UnclaimedError, claim, load_weights
 from .model_args import check_model_args
 from .reading import build_network, network_of
 from .repo_files import SHARDS, choose_weights
+from .spandrel_networks import FOREIGN, ForeignNetwork, family_of_config, load_foreign
 
 __all__ = [
     "CONFIG_NAME",

@@ -21,9 +21,9 @@ from hfsr.archs import ArchSpec, Evidence, SavedBy
 from hfsr.errors import CheckpointError, HfsrError, HfsrWarning, OptionsError
 from hfsr.registry import ARCHS
 
-from .evidence import CONFIG_NAME, named_scale
+from .file_evidence import CONFIG_NAME, named_scale
 from .files import first_line
-from .identity import Claim, claim, load_weights, settle_scale
+from .identification import Claim, claim, load_weights, settle_scale
 from .model_args import check_model_args
 from .restoration_check import UNFIT, WORSE, can_be_checked, flat_error, is_better, restoration_error
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hfsr.errors import CheckpointError, some_of
 
-from .evidence import scales_in_name
+from .file_evidence import scales_in_name
 
 __all__ = ["SHARDS", "choose_weights"]
 

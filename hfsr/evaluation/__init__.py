@@ -6,8 +6,8 @@ unless it is given, the result clamped and rounded to 8 bit, MATLAB luma, `scale
 
 from hfsr.evaluation.benchmark import eight_bit_luma, evaluate, evaluate_folder, score_image
 from hfsr.evaluation.calibration import calibration_samples
+from hfsr.evaluation.card_example import device_name, make_example_image, measure_seconds
 from hfsr.evaluation.degradation_spec import DegradationSpec
-from hfsr.evaluation.example import device_name, make_example_image, measure_seconds
 from hfsr.evaluation.pairs import Pair, find_pairs, name_of_set
 from hfsr.evaluation.protocol import network_input
 from hfsr.evaluation.report import Report, Scores, summarize

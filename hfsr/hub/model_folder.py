@@ -15,7 +15,7 @@ from .cards.card import make_card
 from .cards.edit import rename_card
 from .cards.schema import CURVE, EXAMPLE, OPTION_FILE
 from .download.repo_formats import CONFIG, README, WEIGHTS
-from .origin import card_of_origin, start_of_origin, task_of_origin
+from .model_origin import card_of_origin, start_of_origin, task_of_origin
 
 __all__ = ["published_files", "save_pretrained", "write_card", "write_if_changed"]
 

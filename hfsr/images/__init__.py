@@ -2,7 +2,7 @@
 
 from hfsr.images.alpha_bleed import underlaid
 from hfsr.images.encoding.background import BackgroundRows
-from hfsr.images.encoding.fitting import fitted
+from hfsr.images.encoding.format_adaptation import fitted
 from hfsr.images.encoding.target_file import open_new
 from hfsr.images.encoding.writing import (
     check_target,

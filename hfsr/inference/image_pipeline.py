@@ -16,12 +16,12 @@ from torch import Tensor
 from hfsr import images
 
 from .image_io.device_transfer import HostSink, ResultTransfer
-from .image_io.endpoints import ImageSink, ImageSource, TensorSink, TensorSource
-from .image_io.intermediate import intermediate
+from .image_io.intermediate_image import intermediate
 from .image_io.pixel_source import PixelSink, PixelSource, source_of
 from .image_io.resampling import ResamplingSink
 from .image_io.result_array import ArrayWriter, RegionWriter, RowAssembler, allocate_result
 from .image_io.self_ensemble import VIEWS, ViewMean, ViewSource
+from .image_io.sources_and_sinks import ImageSink, ImageSource, TensorSink, TensorSource
 from .program.geometry import Size
 from .progress import Progress, one_pass
 from .runner import Runner

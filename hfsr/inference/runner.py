@@ -18,9 +18,9 @@ from .execution.executor import Executor
 from .execution.row_executor import RowExecutor
 from .execution.tile_executor import TileExecutor
 from .execution.whole_executor import WholeExecutor
-from .image_io.endpoints import ImageSink, ImageSource
 from .image_io.finite_sink import FiniteSink, NonFiniteError, RemainingSink
 from .image_io.padding import CroppedSink, PaddedSource, padded_size
+from .image_io.sources_and_sinks import ImageSink, ImageSource
 from .planning.forecast import predict_run_seconds
 from .planning.planner import Plan, make_plan
 from .program.dtype_lowering import lower

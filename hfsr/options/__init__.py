@@ -1,8 +1,8 @@
 """Option files with BasicSR's keys, checked completely before the training."""
 
 from .comparison import flat_options
-from .models import DatasetOptions, TrainOptions, Typed
 from .reading import find_option_file, read_options, written_options
+from .sections import DatasetOptions, TrainOptions, Typed
 
 __all__ = [
     "DatasetOptions",

@@ -18,7 +18,7 @@ from hfsr.optim import OPTIMIZERS, SCHEDULERS
 from hfsr.registry import ARCHS, DATASETS, DEGRADATIONS, FOREIGN_ARCHS, LOSSES, METRICS, RECIPES
 
 from .dialects import MODEL_TYPES
-from .models import DatasetOptions
+from .sections import DatasetOptions
 
 __all__ = ["Kind", "Problem", "TypedSection", "arguments_model", "kinds", "recipe_problem", "typed_sections"]
 

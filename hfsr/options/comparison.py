@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .binding import TypedSection, typed_sections
-from .models import TrainOptions
+from .sections import TrainOptions
 
 __all__ = ["flat_options"]
 

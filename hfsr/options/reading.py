@@ -15,7 +15,7 @@ from hfsr.errors import HfsrError, OptionsError, suggest
 
 from .binding import Problem, recipe_problem, typed_sections
 from .dialects import translate
-from .models import TrainOptions
+from .sections import TrainOptions
 
 __all__ = ["find_option_file", "parse_value", "read_options", "written_options"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from .binding import LOSS_WORDS, OPTIMIZER_WORDS, Kind, kinds
-from .models import DatasetOptions, TrainOptions
+from .sections import DatasetOptions, TrainOptions
 
 __all__ = ["schema_text"]
 

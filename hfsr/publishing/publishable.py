@@ -18,7 +18,7 @@ from hfsr.hub.cards.schema import CURVE, OPTION_FILE, Provenance, TrainingInfo
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
 from hfsr.hub.download.resolve import task_in
-from hfsr.hub.origin import bundled_card, bundled_option_file
+from hfsr.hub.model_origin import bundled_card, bundled_option_file
 from hfsr.hub.run_folder import read_run
 
 __all__ = ["PublishableModel", "open_publishable", "read_provenance"]

@@ -15,7 +15,7 @@ from hfsr.errors import HubError
 from hfsr.hub.cards.results import ReportJson
 from hfsr.hub.client import check_repo_id
 from hfsr.hub.model_folder import published_files
-from hfsr.hub.origin import card_of_origin, start_of_origin, task_of_origin
+from hfsr.hub.model_origin import card_of_origin, start_of_origin, task_of_origin
 from hfsr.hub.upload import UploadResult, upload_model_folder
 
 from .measure import BenchmarkSets, make_example_for_card, measure_for_card

@@ -23,10 +23,10 @@ from hfsr.registry import RECIPES
 from .logging.log_messages import LogMessages, shown
 from .logging.run_logger import RunLogger
 from .logging.trackers import build_trackers, check_trackers, run_names
-from .loop.agreement import in_main_process
 from .loop.device_placement import DevicePlacement
 from .loop.finite_check import FiniteCheck
 from .loop.grad_checkpointing import checkpoint_blocks
+from .loop.main_process import in_main_process
 from .loop.prefetch import BatchPrefetcher
 from .loop.stop_signals import StopSignals, TrainingStopped
 from .loop.throughput import ThroughputMeter

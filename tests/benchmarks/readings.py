@@ -26,7 +26,7 @@ import hfsr
 from hfsr.archs import ArchSpec, Evidence
 from hfsr.archs._layers import DIV2K_MEAN
 from hfsr.checkpoints import load_checkpoint
-from hfsr.checkpoints.identity import claim
+from hfsr.checkpoints.identification import claim
 from hfsr.checkpoints.restoration_check import flat_error, restoration_error
 from hfsr.errors import HfsrWarning
 from hfsr.model_zoo import create_model

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import hfsr
 from hfsr.checkpoints import config_of, load_checkpoint
-from hfsr.checkpoints.evidence import named_scale, scales_in_name
+from hfsr.checkpoints.file_evidence import named_scale, scales_in_name
 from hfsr.checkpoints.restoration_check import UNFIT, flat_error
 from hfsr.errors import HfsrWarning, OptionsError
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hfsr.archs._padding import pad_to_multiple
 from hfsr.inference.execution.row_executor import RowExecutor
-from hfsr.inference.image_io.endpoints import TensorSink, TensorSource
+from hfsr.inference.image_io.sources_and_sinks import TensorSink, TensorSource
 from hfsr.inference.program.dtype_lowering import lower
 from hfsr.inference.program.geometry import Size
 from hfsr.inference.program.sized_program import SizedProgram

@@ -8,8 +8,8 @@ from torch import nn
 
 import hfsr
 from hfsr.errors import ImageError
-from hfsr.inference.image_io.endpoints import TensorSink, TensorSource
 from hfsr.inference.image_io.finite_sink import RemainingSink
+from hfsr.inference.image_io.sources_and_sinks import TensorSink, TensorSource
 from hfsr.inference.program.geometry import Region, Size
 from hfsr.inference.runner import Runner
 

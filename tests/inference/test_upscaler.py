@@ -16,7 +16,7 @@ from hfsr.errors import ImageError, OptionsError, PlanError
 from hfsr.inference import Upscaler, runner
 from hfsr.inference.execution import allocator
 from hfsr.inference.execution.tile_executor import TileExecutor
-from hfsr.inference.image_io.endpoints import TensorSink, TensorSource
+from hfsr.inference.image_io.sources_and_sinks import TensorSink, TensorSource
 from hfsr.inference.planning import planner
 from hfsr.inference.program.dtype_lowering import lower
 from hfsr.inference.program.geometry import Size

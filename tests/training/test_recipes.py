@@ -15,7 +15,7 @@ from hfsr.archs import Bicubic, luma
 from hfsr.checkpoints import read_state_dict
 from hfsr.errors import CheckpointError, OptionsError
 from hfsr.options import Typed
-from hfsr.options.models import ParameterGroup, TrainingOptions
+from hfsr.options.sections import ParameterGroup, TrainingOptions
 from hfsr.training.engine import Engine
 from hfsr.training.recipes import TrainableNetwork, restore
 from hfsr.training.recipes.multiscale_targets import at_scales

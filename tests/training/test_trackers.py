@@ -12,7 +12,7 @@ import pytest
 
 from hfsr import training
 from hfsr.errors import HfsrError, MissingDependencyError
-from hfsr.options.models import WandbOptions
+from hfsr.options.sections import WandbOptions
 from hfsr.training.engine import Engine
 from hfsr.training.logging import tracker_access, trackers
 from hfsr.training.logging.image_grid import ImageGrid

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, features
 
 from hfsr.errors import ImageError
-from hfsr.images.encoding.fitting import fitted
+from hfsr.images.encoding.format_adaptation import fitted
 from hfsr.images.encoding.png_writer import PngWriter
 from hfsr.images.encoding.row_writers import RowWriter
 from hfsr.images.encoding.target_file import check_place, open_new

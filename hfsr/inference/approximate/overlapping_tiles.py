@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hfsr.errors import PlanError
 
 from ..execution.executor import ExecutionStep
-from ..image_io.endpoints import ImageSink, ImageSource
+from ..image_io.sources_and_sinks import ImageSink, ImageSource
 from ..program.geometry import Region, Size
 from ..runtime.accelerator import empty_cache
 from ..runtime.memory import is_out_of_memory, planned_memory

@@ -17,9 +17,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, fx
 
-from ..execution.context import ExecutionContext
 from ..execution.executor import StagedExecutor
-from ..image_io.endpoints import ImageSink
+from ..execution.run_context import ExecutionContext
+from ..image_io.sources_and_sinks import ImageSink
 from ..program.geometry import Region, Size, tile_grid
 from ..program.program import Program, Stage
 from ..program.sized_program import SizedProgram

@@ -14,10 +14,10 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from ..image_io.endpoints import ImageSink, ImageSource
+from ..image_io.sources_and_sinks import ImageSink, ImageSource
 from ..program.geometry import Region
 from ..program.sized_program import SizedProgram
-from .context import ExecutionContext
+from .run_context import ExecutionContext
 
 __all__ = ["ExecutionStep", "Executor", "StagedExecutor"]
 

@@ -17,7 +17,7 @@ from torch import Tensor, fx
 
 from hfsr.errors import PlanError
 
-from ..image_io.endpoints import ImageSink
+from ..image_io.sources_and_sinks import ImageSink
 from ..program.geometry import Region
 from ..program.operators import Pointwise
 from ..program.program import Stage
@@ -27,10 +27,10 @@ from ..runtime.memory import is_out_of_memory
 from ..scheduling.band_heights import BandHeights
 from ..scheduling.buffer_reuse import reusable_buffers, stays_in_row_buffer
 from ..scheduling.row_schedule import Band, RowSchedule, RowStep
-from .context import ExecutionContext
 from .executor import StagedExecutor
 from .feature_store import read_region
 from .row_buffer import RowBuffer
+from .run_context import ExecutionContext
 
 __all__ = ["RowExecutor"]
 

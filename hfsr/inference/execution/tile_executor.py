@@ -15,14 +15,14 @@ from torch import fx
 
 from hfsr.errors import PlanError
 
-from ..image_io.endpoints import ImageSink
+from ..image_io.sources_and_sinks import ImageSink
 from ..program.geometry import Region, split_in_half, tile_grid
 from ..program.program import Stage
 from ..program.sized_program import SizedProgram
 from ..runtime.accelerator import empty_cache
 from ..runtime.memory import is_out_of_memory
-from .context import ExecutionContext
 from .executor import StagedExecutor
+from .run_context import ExecutionContext
 
 __all__ = ["TileExecutor"]
 

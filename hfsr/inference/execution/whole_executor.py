@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from ..image_io.endpoints import ImageSink, ImageSource
+from ..image_io.sources_and_sinks import ImageSink, ImageSource
 from ..program.geometry import Region, Size
 from .executor import ExecutionStep
 

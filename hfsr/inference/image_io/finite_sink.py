@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ..program.geometry import Region, Size
-from .endpoints import ImageSink
+from .sources_and_sinks import ImageSink
 
 __all__ = ["FiniteSink", "NonFiniteError", "RemainingSink"]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from hfsr.archs import padded_indices
 
 from ..program.geometry import Region, Size
-from .endpoints import ImageSink, ImageSource
+from .sources_and_sinks import ImageSink, ImageSource
 
 __all__ = ["CroppedSink", "PaddedSource", "padded_size"]
 

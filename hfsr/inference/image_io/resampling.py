@@ -11,7 +11,7 @@ from torch import Tensor
 from hfsr.degradations import cubic_taps
 
 from ..program.geometry import Region, Size
-from .endpoints import ImageSink
+from .sources_and_sinks import ImageSink
 
 __all__ = ["ResamplingSink"]
 

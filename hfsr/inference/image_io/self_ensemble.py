@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..program.geometry import Region, Size
 from ..runtime.memory import free_memory
-from .endpoints import ImageSink, ImageSource
+from .sources_and_sinks import ImageSink, ImageSource
 
 __all__ = ["VIEWS", "View", "ViewMean", "ViewSource"]
 

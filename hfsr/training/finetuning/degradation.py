@@ -12,7 +12,7 @@ from torch import nn
 from hfsr.errors import OptionsError
 from hfsr.hub.cards.option_file import DATASETS_WITH_DEGRADATION, OptionFile
 from hfsr.hub.download.resolve import task_of
-from hfsr.hub.origin import option_file_of
+from hfsr.hub.model_origin import option_file_of
 
 __all__ = ["PhotoDegradation", "choose_degradation"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hfsr.errors import HfsrError
-from hfsr.options.models import VisdomOptions, WandbOptions
+from hfsr.options.sections import VisdomOptions, WandbOptions
 
 __all__ = ["check_visdom_server", "has_wandb_key", "wandb_mode"]
 

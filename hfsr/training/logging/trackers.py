@@ -26,7 +26,7 @@ from hfsr.errors import HfsrError, HubError, MissingDependencyError
 from hfsr.hub.client import LOG_IN
 from hfsr.hub.upload import require_token
 from hfsr.options import TrainOptions
-from hfsr.options.models import VisdomOptions
+from hfsr.options.sections import VisdomOptions
 
 from .tracker_access import check_visdom_server, wandb_mode
 

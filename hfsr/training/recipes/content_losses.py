@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hfsr.archs import luma
 from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions, Typed
-from hfsr.options.models import TrainingOptions
+from hfsr.options.sections import TrainingOptions
 from hfsr.registry import LOSSES
 
 __all__ = ["Content", "build_loss", "check_sharpening", "pixel_loss", "refuse_sections", "training_of"]

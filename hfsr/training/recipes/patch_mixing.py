@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions
-from hfsr.options.models import MixtureOptions
+from hfsr.options.sections import MixtureOptions
 
 __all__ = ["Mixture", "mixed_up"]
 

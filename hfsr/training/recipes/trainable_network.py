@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hfsr.optim import LRSchedule, build_optimizer, build_schedule, parameter_groups
-from hfsr.options.models import ParameterGroup, TrainingOptions, Typed
+from hfsr.options.sections import ParameterGroup, TrainingOptions, Typed
 
 from ..loop.ema import Ema
 from .scale_adapter import ScaleAdapter, leaves_some_idle

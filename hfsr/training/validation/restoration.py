@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hfsr.options.models import Typed
+from hfsr.options.sections import Typed
 from hfsr.registry import METRICS
 
 __all__ = ["Restoration", "needs_reference"]

@@ -26,7 +26,7 @@ from hfsr.images import LoadedImage, from_rgb_float, quantize, write_image
 from hfsr.inference import Upscaler
 from hfsr.model_zoo import is_luma_network, spec_of
 from hfsr.options import TrainOptions
-from hfsr.options.models import Typed
+from hfsr.options.sections import Typed
 from hfsr.registry import ARCHS, METRICS
 
 from ..setup import build_dataset, channels_of, files_of

@@ -18,7 +18,7 @@ from hfsr.inference import Upscaler
 from hfsr.inference.approximate import overlapping_tiles
 from hfsr.inference.approximate.blend_weights import blend_windows
 from hfsr.inference.approximate.overlapping_tiles import OverlappingTiles
-from hfsr.inference.image_io.endpoints import TensorSink, TensorSource
+from hfsr.inference.image_io.sources_and_sinks import TensorSink, TensorSource
 from hfsr.inference.program.geometry import Region, Size
 
 from ..conftest import independent_tiles, loud, uneven_image

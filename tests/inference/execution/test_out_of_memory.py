@@ -44,7 +44,7 @@ def test_a_whole_image_that_does_not_fit_is_an_error_of_one_line(tile, hint, mon
 
     monkeypatch.setattr(runner, "_SMALL", 0)
     monkeypatch.setattr(type(model), "forward", never)
-    monkeypatch.setattr("hfsr.inference.execution.context.ExecutionContext.begin_stage", never)
+    monkeypatch.setattr("hfsr.inference.execution.run_context.ExecutionContext.begin_stage", never)
     with pytest.raises(PlanError, match=rf"not enough memory for 40x30 px; .*{hint}"):
         Upscaler(model, dtype="fp32", tile=tile).tensor(torch.rand(1, 3, 30, 40))
 

@@ -11,7 +11,7 @@ from hfsr import images
 from hfsr.errors import OptionsError
 from hfsr.inference import Upscaler
 from hfsr.inference.image_io import self_ensemble
-from hfsr.inference.image_io.endpoints import TensorSource
+from hfsr.inference.image_io.sources_and_sinks import TensorSource
 from hfsr.inference.program.geometry import Region, Size
 
 from ..conftest import loud, uneven_image

@@ -8,7 +8,7 @@ import torch
 import hfsr
 from hfsr.inference.approximate.profiler import PeakMemoryMode
 from hfsr.inference.execution.row_executor import RowExecutor
-from hfsr.inference.image_io.endpoints import TensorSource
+from hfsr.inference.image_io.sources_and_sinks import TensorSource
 from hfsr.inference.planning.cost_model import row_peak_bytes
 from hfsr.inference.program.geometry import Region, Size
 from hfsr.inference.scheduling.band_heights import BandHeights

@@ -9,7 +9,7 @@ import hfsr
 from hfsr.cli import main
 from hfsr.errors import OptionsError, PlanError
 from hfsr.inference import Upscaler
-from hfsr.inference.image_io.endpoints import TensorSink, TensorSource
+from hfsr.inference.image_io.sources_and_sinks import TensorSink, TensorSource
 from hfsr.inference.runtime import accelerator, memory
 from hfsr.inference.runtime.precision import choose_device, is_native_bf16
 from hfsr.samples import SAMPLE

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, fx
 
-from ..image_io.endpoints import ImageSink, ImageSource
+from ..image_io.sources_and_sinks import ImageSink, ImageSource
 from ..program.geometry import Region, Size
 from ..program.program import Stage
 from ..program.sized_program import SizedProgram
@@ -17,8 +17,8 @@ from ..scheduling.virtual_concat import concat_inputs
 from .allocator import Allocator
 from .feature_store import FeatureStore, read_region
 from .pooled_sums import PooledSums
+from .pooled_vectors import Vectors
 from .row_buffer import RowBuffer
-from .vectors import Vectors
 
 __all__ = ["ExecutionContext"]
 

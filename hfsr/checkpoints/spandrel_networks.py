@@ -13,9 +13,9 @@ from hfsr._compat import import_torchvision
 from hfsr.archs import ArchSpec, Bicubic, luma, with_luma
 from hfsr.errors import CheckpointError, HfsrError, HfsrWarning, MissingDependencyError, some_of
 
-from .evidence import named_scale
-from .foreign_values import check_values
+from .file_evidence import named_scale
 from .other_networks import kind_of_network
+from .spandrel_value_check import check_values
 
 __all__ = ["FOREIGN", "ForeignNetwork", "family_of_config", "load_foreign"]
 

@@ -14,7 +14,7 @@ from hfsr.archs import ARGUMENT, ArchSpec, Evidence, stated_arguments
 from hfsr.errors import CheckpointError, some_of
 from hfsr.registry import ARCHS
 
-from .evidence import named_scale
+from .file_evidence import named_scale
 
 __all__ = ["Claim", "UnclaimedError", "claim", "identify", "load_weights", "settle_scale"]
 

@@ -12,7 +12,7 @@ from hfsr.hub.cards.card import check_card
 from hfsr.hub.cards.results import reports_from_card
 from hfsr.hub.download.resolve import task_in
 from hfsr.hub.model_folder import published_files
-from hfsr.hub.origin import bundled_card
+from hfsr.hub.model_origin import bundled_card
 from hfsr.model_zoo import create_model
 
 from .client import Client

@@ -21,8 +21,8 @@ import hfsr
 from hfsr._compat import import_torchvision
 from hfsr.archs import Bicubic, luma
 from hfsr.checkpoints import load_run_checkpoint
-from hfsr.checkpoints.foreign import ForeignNetwork
-from hfsr.checkpoints.foreign_values import check_values
+from hfsr.checkpoints.spandrel_networks import ForeignNetwork
+from hfsr.checkpoints.spandrel_value_check import check_values
 from hfsr.cli import main
 from hfsr.errors import HfsrWarning, MissingDependencyError, OptionsError, install_command
 from hfsr.inference import Upscaler

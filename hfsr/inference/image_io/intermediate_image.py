@@ -7,9 +7,9 @@ import torch
 
 from ..program.geometry import Size
 from .device_transfer import HostSink
-from .endpoints import ImageSource, TensorSink, TensorSource
 from .pixel_source import PixelSink, PixelSource
 from .result_array import ArrayWriter, allocate_result
+from .sources_and_sinks import ImageSource, TensorSink, TensorSource
 
 __all__ = ["intermediate"]
 
