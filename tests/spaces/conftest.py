@@ -40,9 +40,9 @@ FLAGS = (
 TIMEOUT_MS = 90_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must end before tests that run one of their own
 def chromium():
-    """The browser of all tests; each test opens pages in its own context."""
+    """The browser of a module's tests; each test opens pages in its own context."""
     if not CHROMIUM.exists():
         pytest.skip("no Chromium: apt-get install chromium")
     reason = "playwright is not installed: pip install 'hfsr[test]'"

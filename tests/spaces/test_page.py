@@ -224,6 +224,8 @@ def test_settings_are_used(visit, served, photo, tmp_path):
     strength = page.get_by_label("number input for Strength")
     assert strength.count() == 0
     page.get_by_label("Clean", exact=True).check()
+    strength.wait_for()
+    page.wait_for_timeout(1000)  # the answer that shows the field sets it too, maybe twice
     strength.fill("0")
     strength.press("Tab")
     page.get_by_label("PNG").check()

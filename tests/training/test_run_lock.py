@@ -277,6 +277,7 @@ def test_a_run_whose_name_is_held_is_left_untouched(tmp_path, options, auto_resu
 
 def test_a_run_waits_for_the_one_that_holds_its_name(tmp_path, options, monkeypatch, caplog):
     monkeypatch.setattr(engine, "_POLL_SECONDS", 0.05)
+    caplog.set_level(logging.INFO, logger="hfsr")
     holder = Holder(tmp_path / "experiments" / "tiny")
     assert holder.acquire() == "held"
     waiting = threading.Thread(
