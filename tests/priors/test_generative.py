@@ -59,6 +59,14 @@ def prior(pair) -> GenerativePrior:
     return GenerativePrior(*pair, candidates=20, device="cpu")
 
 
+@pytest.fixture(scope="module")
+def untrained() -> tuple[BigGANGenerator, BigGANDiscriminator]:
+    """The networks of `pair` with fresh weights, for tests that need no images of theirs."""
+    torch.manual_seed(0)
+    generator = BigGANGenerator(num_feat=8, z_chunk=2, shared_dim=8, num_class=2).eval()
+    return generator, BigGANDiscriminator(num_feat=8, num_class=2).eval()
+
+
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2)))
 
@@ -79,6 +87,7 @@ def filled(prior, gt) -> PriorResult:
     return drain(prior.inpaint(damaged, hole, schedule=quick("inpaint")), None)
 
 
+@pytest.mark.slow
 def test_inpaint_fills_the_hole(filled, gt) -> None:
     hole = hole_from_rectangle(gt, HOLE)
     found = filled.images[0].pixels
@@ -116,6 +125,7 @@ def test_colorize_keeps_lightness(prior, gt) -> None:
     assert np.abs(light).mean() < 1
 
 
+@pytest.mark.slow
 def test_jitter_and_morph(prior, gt) -> None:
     schedule = quick("jitter", 2)
     varied = drain(prior.jitter(gt, count=2, schedule=schedule, to_class=0), None).images
@@ -128,6 +138,7 @@ def test_jitter_and_morph(prior, gt) -> None:
     assert all(psnr(frames[1], frame) > ends for frame in (frames[0], frames[2]))
 
 
+@pytest.mark.slow
 def test_given_networks_are_not_modified(pair, prior, filled) -> None:
     for ours, theirs in zip((prior.fitter.generator, prior.fitter.discriminator), pair, strict=True):
         assert all(
@@ -136,21 +147,21 @@ def test_given_networks_are_not_modified(pair, prior, filled) -> None:
         )
 
 
-def test_only_unfrozen_groups_are_trained(pair) -> None:
+def test_only_unfrozen_groups_are_trained(untrained) -> None:
     target = draw(Z, torch.tensor([0]))
     schedule = FitSchedule(
         iterations=(1,), depth=(2,), lr_g=(1e-3,), lr_z=(1e-2,), weight_d=(1,), weight_mse=(1,)
     )
     fit = drain(
-        GeneratorFitter(*pair, candidates=2).steps(target, downsample_and_upsample, schedule, 0), None
+        GeneratorFitter(*untrained, candidates=2).steps(target, downsample_and_upsample, schedule, 0), None
     )
-    before, after = pair[0].state_dict(), fit.generator.state_dict()
+    before, after = untrained[0].state_dict(), fit.generator.state_dict()
     moved = {".".join(k.split(".")[:2]) for k in before if not torch.equal(before[k], after[k])}
     assert {name.split(".")[0] for name in moved} == {"linear", "blocks"}
     assert [name for name in sorted(moved) if name.startswith("blocks")] == ["blocks.0"]
     assert not any(p.requires_grad for p in fit.generator.parameters())
-    named = {id(p) for group in weight_groups(pair[0]) for p in group}
-    assert {n for n, p in pair[0].named_parameters() if id(p) not in named} == {
+    named = {id(p) for group in weight_groups(untrained[0]) for p in group}
+    assert {n for n, p in untrained[0].named_parameters() if id(p) not in named} == {
         "shared.weight",
         *(f"output_layer.{name}" for name in ("0.gain", "0.bias", "2.weight", "2.bias")),
     }
@@ -159,16 +170,16 @@ def test_only_unfrozen_groups_are_trained(pair) -> None:
 # Components
 
 
-def test_freeze_norms_preserves_the_output(pair) -> None:
+def test_freeze_norms_preserves_the_output(untrained) -> None:
     import copy
 
-    generator = copy.deepcopy(pair[0])
+    generator = copy.deepcopy(untrained[0])
     z, embedding = torch.randn(1, generator.dim_z), generator.shared.weight[:1].detach()
     with torch.no_grad():
         before = generator(z, embedding)
         freeze_norms(generator, z, embedding)
         torch.testing.assert_close(generator(z, embedding), before, rtol=0, atol=1e-4)
-        assert (generator(z + 1, embedding) - pair[0](z + 1, embedding)).abs().max() > 1e-3
+        assert (generator(z + 1, embedding) - untrained[0](z + 1, embedding)).abs().max() > 1e-3
     assert sum(isinstance(m, FrozenInstanceNorm) for m in generator.modules()) == 10
 
 
@@ -266,10 +277,10 @@ def _some() -> LoadedImage:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_invalid_input_raises_one_line_error(case, prior) -> None:
+def test_invalid_input_raises_one_line_error(case, untrained) -> None:
     call, message = BAD[case]
     with pytest.raises(HfsrError, match=message) as caught:
-        drain(call(prior), None)
+        drain(call(GenerativePrior(*untrained, candidates=20, device="cpu")), None)
     assert "\n" not in str(caught.value)
 
 
@@ -289,15 +300,15 @@ def test_invalid_masks() -> None:
         find_square(image, hole_from_rectangle(image, (0, 0, 40, 2)))
 
 
-def test_invalid_network_pairs(pair) -> None:
+def test_invalid_network_pairs(untrained) -> None:
     other = BigGANDiscriminator(resolution=256, num_feat=8, num_class=2)
     with pytest.raises(HfsrError, match="resolution of 128 px and the discriminator of 256 px"):
-        GenerativePrior(pair[0], other)
+        GenerativePrior(untrained[0], other)
     with pytest.raises(HfsrError, match="BigGANDiscriminator is not a BigGAN generator"):
-        GenerativePrior(pair[1], pair[0])
+        GenerativePrior(untrained[1], untrained[0])
     with pytest.raises(HfsrError, match="BigGANGenerator is not a BigGAN discriminator"):
-        GenerativePrior(pair[0], pair[0])
+        GenerativePrior(untrained[0], untrained[0])
     with pytest.raises(HfsrError, match="0 candidates"):
-        GenerativePrior(*pair, candidates=0)
+        GenerativePrior(*untrained, candidates=0)
     with pytest.raises(HfsrError, match="do not agree"):
         FitSchedule(iterations=(1, 2), depth=(1,), lr_g=(1,), lr_z=(1,), weight_d=(1,), weight_mse=(1,))

@@ -103,6 +103,7 @@ def read_options_of(path: Path) -> list[str]:
     return yaml.safe_load(path.read_text())["import"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("basicsr") is None, reason="basicsr is not installed")
 def test_what_a_module_registers_at_basicsr_is_found(folder):
     words = (

@@ -95,6 +95,7 @@ def test_a_hub_that_refuses_once_gets_the_last_push_at_the_end(hub, publisher, f
     assert hub.repos["org/late"].files()["model.safetensors"].data == best
 
 
+@pytest.mark.slow
 def test_what_could_not_be_pushed_is_said_with_the_command_that_does_it(hub, publisher, file, tmp_path):
     outcome = train(publisher, file, "somebody/else", "val:val_freq=6")
     folder = tmp_path / "experiments" / "tiny"

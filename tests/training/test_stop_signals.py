@@ -184,6 +184,7 @@ def test_a_killed_process_is_named_and_leaves_no_orphan(long_run):
             os.kill(worker, 0)
 
 
+@pytest.mark.slow
 def test_a_name_that_is_held_is_said_once_by_two_processes(long_run):
     folder, words = long_run
     first = Run(folder, *words)
