@@ -266,6 +266,8 @@ def test_preload_loads_the_models_of_the_first_choice(space, photo, monkeypatch)
     preloading = space.choices.Preload(space.catalog.ModelCatalog.read(), photo)
     preloading.start()
     preloading.join()
+    preloading.stop()
+    assert not preloading.is_alive()
     assert loaded == ["hfsr-x2", "hfsr-x2-photo"]
 
 

@@ -153,7 +153,7 @@ class Preload(Thread):
     def __init__(self, catalog: ModelCatalog, sample: Path) -> None:
         super().__init__(name="preload", daemon=True)
         self._catalog, self._sample = catalog, sample
-        self._is_stopped = Event()
+        self._stop_requested = Event()
 
     def run(self) -> None:
         """Loads and measures the models one after another."""
@@ -162,14 +162,14 @@ class Preload(Thread):
             with suppress(hfsr.HfsrError):
                 choice = choose(self._catalog, self._sample, Settings(model))
                 for name in choice.models:
-                    if not self._is_stopped.is_set():
+                    if not self._stop_requested.is_set():
                         load(name)
-                if not self._is_stopped.is_set():
+                if not self._stop_requested.is_set():
                     expected_seconds(choice.models, choice.image)
 
     def stop(self) -> None:
         """Ends after the step that runs: an interpreter that exits during one would abort."""
-        self._is_stopped.set()
+        self._stop_requested.set()
         self.join()
 
 
