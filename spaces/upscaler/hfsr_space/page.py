@@ -147,6 +147,7 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_hover_dark="*primary_700",
+        color_accent="*primary_600",
         checkbox_border_color="*neutral_500",
         checkbox_border_color_dark="*neutral_400",
         link_text_color_dark="*primary_400",
