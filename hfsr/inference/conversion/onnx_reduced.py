@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hfsr.atomic import replacing
 from hfsr.checkpoints import ONNX_CONFIG, ONNX_DTYPE, ONNX_KEYS
-from hfsr.checkpoints.files import replacing
-from hfsr.errors import OptionsError, PlanError
+from hfsr.errors import CheckpointError, OptionsError, PlanError
 
 from .onnx_export import difference_to_torch, export_onnx
 from .quantization import inner_convolutions
@@ -75,7 +75,10 @@ def export_onnx_reduced(
         raise OptionsError("no images for calibration; name a folder that contains some")
     if path.suffix != ".onnx":
         raise OptionsError(f"'{path}' must end in .onnx")
-    with TemporaryDirectory(prefix="hfsr-") as folder, replacing(path) as partial:
+    with (
+        TemporaryDirectory(prefix="hfsr-") as folder,
+        replacing(path, error=CheckpointError) as partial,
+    ):
         whole = Path(folder, "float32.onnx")
         export_onnx(model, whole)
         if dtype == "fp16":

@@ -123,6 +123,11 @@ def test_arguments(model, tmp_path):
         export_onnx_reduced(model, tmp_path / "a.onnx", "int8")
 
 
+def test_a_path_that_cannot_be_written_is_one_line(model, tmp_path):
+    with pytest.raises(CheckpointError, match=r"'.*gone.x\.onnx' cannot be written"):
+        export_onnx_reduced(model, tmp_path / "gone" / "x.onnx", "fp16")
+
+
 def test_the_command(model, tmp_path, capsys):
     hfsr.save_pretrained(model, tmp_path / "model")
     command = ["export", str(tmp_path / "model"), str(tmp_path / "a.onnx")]
