@@ -96,6 +96,13 @@ def test_a_gpu_for_each_process(monkeypatch):
         devices_of(2, "cuda:1")
 
 
+def with_large_image(side: int) -> None:
+    """Adds an image that takes long, and removes the broken one, which would be reported too."""
+    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
+    Image.fromarray(pixels).save("album/large.png")
+    Path("album/broken.png").unlink()
+
+
 def killed_writer(folder: Path, kills: list[str]) -> None:
     """Kills the first process that writes a result of `large.png`, once some other results exist."""
     for _ in range(4000):
@@ -110,9 +117,7 @@ def killed_writer(folder: Path, kills: list[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_killed_process_fails_its_images_alone(album, capfd):
-    pixels = np.random.default_rng(1).integers(0, 256, (700, 700, 3), np.uint8)
-    Image.fromarray(pixels).save("album/large.png")
-    Path("album/broken.png").unlink()
+    with_large_image(700)
     assert upscale("-o", "one") == 0
     capfd.readouterr()
     kills: list[str] = []
@@ -136,9 +141,7 @@ def test_a_killed_process_fails_its_images_alone(album, capfd):
 @pytest.mark.timeout(120)
 def test_a_killed_command_goes_on(album):
     """All processes are killed at once; another command finishes the folder."""
-    pixels = np.random.default_rng(1).integers(0, 256, (700, 700, 3), np.uint8)
-    Image.fromarray(pixels).save("album/large.png")
-    Path("album/broken.png").unlink()
+    with_large_image(700)
     assert upscale("-o", "one") == 0
     command = [sys.executable, "-m", "hfsr", "upscale", "album", "-m", "model", "-o", "two"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as run:
@@ -168,8 +171,7 @@ def test_torchrun(album):
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_terminated_command_leaves_no_partial_file(album):
-    pixels = np.random.default_rng(1).integers(0, 256, (1500, 1500, 3), np.uint8)
-    Image.fromarray(pixels).save("album/large.png")
+    with_large_image(1500)
     command = [sys.executable, "-m", "hfsr", "upscale", "album", "-m", "model", "--num_processes", "2"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
         while not list(Path("results").rglob(".large_x2.png.*.partial")):
