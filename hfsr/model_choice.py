@@ -9,7 +9,7 @@ from hfsr import _resources
 from hfsr.errors import ImageError, OptionsError
 from hfsr.images.decoding.encoded_image import ImageFile
 
-__all__ = ["PURPOSES", "Interpolated", "ModelChoice", "choose_models"]
+__all__ = ["PURPOSES", "Interpolated", "ModelChoice", "Purpose", "choose_models"]
 
 Purpose = Literal["photo", "clean"]
 PURPOSES: tuple[Purpose, ...] = ("photo", "clean")

@@ -8,7 +8,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,17 @@ from hfsr.images.formats import (
     result_suffix,
 )
 
-__all__ = ["STDIN", "Job", "MadeFolders", "Skipped", "find_jobs", "folder_of", "names_a_file", "search_roots"]
+__all__ = [
+    "STDIN",
+    "Job",
+    "MadeFolders",
+    "Skipped",
+    "find_jobs",
+    "folder_of",
+    "names_a_file",
+    "remove_unfinished",
+    "search_roots",
+]
 
 STDIN = "-"
 """The input or output that means a standard stream."""
@@ -311,6 +321,14 @@ def _key(name: Path | None) -> str | None:
 def _numbered(name: Path) -> Iterator[Path]:
     yield name
     yield from (name.with_stem(f"{name.stem}_{number}") for number in itertools.count(2))
+
+
+def remove_unfinished(jobs: Iterable[Job]) -> None:
+    """Removes the unfinished results that killed processes left in the folders of the jobs' results."""
+    from hfsr.atomic import remove_partial_files
+
+    for folder in {job.target.parent for job in jobs if job.target is not None}:
+        remove_partial_files(folder, recursive=False)
 
 
 def _result_name(found: _Found, suffix: str, ext: str | None, *, tells_source: bool = False) -> Path | None:

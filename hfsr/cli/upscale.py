@@ -15,7 +15,7 @@ from typing import Any
 
 from hfsr.cli.argument_types import positive
 from hfsr.cli.image_progress import stoppable
-from hfsr.cli.input_files import STDIN, Job, Skipped, find_jobs
+from hfsr.cli.input_files import STDIN, Job, Skipped, find_jobs, remove_unfinished
 from hfsr.cli.job_pipeline import run_jobs
 from hfsr.cli.upscale_models import Models
 from hfsr.cli.upscale_processes import run_in_processes, use_device_of
@@ -146,7 +146,7 @@ def _run(args: argparse.Namespace, output: Path | None) -> int:
     if share is not None:
         jobs = _share_of(jobs, share, args)
     if args.skip_existing and not args.dry_run:
-        _remove_abandoned(jobs)
+        remove_unfinished(jobs)
     failed = 0
 
     def report(found: dict[str, Any]) -> None:
@@ -180,14 +180,6 @@ def _share_of(jobs: list[Job], share: Share, args: argparse.Namespace) -> list[J
     args.local_processes, args.is_shared = share.local_count, True
     use_device_of(share, args)
     return mine
-
-
-def _remove_abandoned(jobs: list[Job]) -> None:
-    """Removes unfinished results that a killed run left."""
-    from hfsr.atomic import remove_partial_files
-
-    for folder in {job.target.parent for job in jobs if job.target is not None}:
-        remove_partial_files(folder, recursive=False)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from hfsr.cli.image_progress import Terminated, folder_progress, printing, stoppable
-from hfsr.cli.input_files import Job
+from hfsr.cli.input_files import Job, remove_unfinished
 from hfsr.cli.job_pipeline import run_jobs
 from hfsr.cli.upscale_job import Report, failed_report
 from hfsr.cli.upscale_models import Models
@@ -232,14 +232,11 @@ class _Pool:
 
     def _lose(self, worker: _Worker) -> Iterator[tuple[int, Report]]:
         """Fails the jobs of a lost worker, and starts another one if this one had started."""
-        from hfsr.atomic import remove_partial_files
-
         worker.process.join()
         worker.connection.close()
         self._workers.remove(worker)
         held = list(worker.held.items())
-        for folder in {job.target.parent for _, job in held if job.target is not None}:
-            remove_partial_files(folder, recursive=False)
+        remove_unfinished(job for _, job in held)
         yield from self._fail(held, f"its process was lost ({_reason(worker.process.exitcode)})")
         if worker.is_ready and self._queue:
             self._start(worker.device)

@@ -14,12 +14,13 @@ from hfsr import _compat
 from hfsr.checkpoints import read_state_dict
 from hfsr.errors import CheckpointError, DataError, HubError, MissingDependencyError, OptionsError, some_of
 from hfsr.metrics.perceptual_networks import (
-    BACKBONES,
     MIN_SIDE,
     DistsNetwork,
     LpipsNet,
     LpipsNetwork,
     backbone,
+    classifier_name,
+    classifier_weights,
     feature_weights,
 )
 from hfsr.registry import LOSSES
@@ -109,11 +110,9 @@ def _features(net: str, weights: str | None, *, pretrained: bool, loss: str) -> 
     if not pretrained:
         return features
     torch.random.set_rng_state(state)  # the random weights are replaced
-    title = BACKBONES[net][1]
-    models = importlib.import_module("torchvision.models")
-    url = getattr(models, f"{title}_Weights").DEFAULT.url
+    title = classifier_name(net)
     if weights is None:
-        known = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+        url, known = classifier_weights(net)
         if not known.is_file():
             hub = " or weights: timm/vgg16.tv_in1k, which is downloaded," if net == "vgg" else ""
             raise OptionsError(

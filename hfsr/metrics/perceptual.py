@@ -7,26 +7,18 @@ networks on first use.
 from __future__ import annotations
 
 import functools
-import importlib
-import os
 import warnings
-from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
 
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from hfsr._compat import import_torchvision
 from hfsr.errors import HfsrError
 
 from .fidelity import PEAK, cropped_channels
-from .perceptual_networks import BACKBONES, MIN_SIDE, DistsNetwork, LpipsNet, LpipsNetwork, backbone
+from .perceptual_networks import MIN_SIDE, DistsNetwork, LpipsNet, LpipsNetwork, backbone, classifier_weights
 
 __all__ = ["LpipsNet", "dists", "lpips"]
-
-N = TypeVar("N", bound=nn.Module)
 
 
 def lpips(sr: NDArray, gt: NDArray, *, crop: int = 0, net: LpipsNet = "alex") -> float:
@@ -69,31 +61,28 @@ def _distance(network: nn.Module, sr: NDArray, gt: NDArray, crop: int) -> float:
 
 @functools.cache
 def _lpips_network(net: LpipsNet) -> LpipsNetwork:
-    return _build_with_weights(net, "LPIPS", lambda: LpipsNetwork(net, backbone(net, pretrained=True)))
+    return LpipsNetwork(net, _pretrained(net, "LPIPS"))
 
 
 @functools.cache
 def _dists_network() -> DistsNetwork:
-    return _build_with_weights("vgg", "DISTS", lambda: DistsNetwork(backbone("vgg", pretrained=True)))
+    return DistsNetwork(_pretrained("vgg", "DISTS"))
 
 
-def _build_with_weights(net: str, name: str, build: Callable[[], N]) -> N:
-    """Builds a network; if its weights cannot be downloaded, the error says where to put them."""
-    import_torchvision()
-    models = importlib.import_module("torchvision.models")
-    url = getattr(models, f"{BACKBONES[net][1]}_Weights").DEFAULT.url
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
+def _pretrained(net: str, metric: str) -> nn.Sequential:
+    """Builds a classifier; if its weights cannot be downloaded, the error says where to put them."""
+    url, file = classifier_weights(net)
     state = torch.random.get_rng_state()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return build()
+            return backbone(net, pretrained=True)
     except (OSError, RuntimeError) as error:  # no connection, or an incomplete file
         reason = " ".join(str(error).split())[:120]
         raise HfsrError(
-            f"the metric {name} needs the weights {os.path.basename(url)}, which are missing or "
-            f"incomplete in '{folder}' and cannot be downloaded ({reason}); put {url} there, or remove the "
-            "metric"
+            f"the metric {metric} needs the weights {file.name}, which are missing or "
+            f"incomplete in '{file.parent}' and cannot be downloaded ({reason}); put {url} there, or remove "
+            "the metric"
         ) from error
     finally:
         # torchvision draws random weights before it loads the pretrained ones.

@@ -22,12 +22,21 @@ from torch.nn import functional as F
 from hfsr._compat import import_torchvision
 from hfsr.errors import MissingDependencyError
 
-__all__ = ["BACKBONES", "MIN_SIDE", "DistsNetwork", "LpipsNet", "LpipsNetwork", "backbone", "feature_weights"]
+__all__ = [
+    "MIN_SIDE",
+    "DistsNetwork",
+    "LpipsNet",
+    "LpipsNetwork",
+    "backbone",
+    "classifier_name",
+    "classifier_weights",
+    "feature_weights",
+]
 
 LpipsNet = Literal["alex", "squeeze", "vgg"]
 MIN_SIDE = 32
 """Minimum side of an image in px; the deepest layers of the networks need it."""
-BACKBONES: Mapping[str, tuple[str, str]] = {
+_CLASSIFIERS: Mapping[str, tuple[str, str]] = {
     "alex": ("alexnet", "AlexNet"),
     "squeeze": ("squeezenet1_1", "SqueezeNet1_1"),
     "vgg": ("vgg16", "VGG16"),
@@ -54,7 +63,7 @@ def backbone(net: str, *, pretrained: bool) -> nn.Sequential:
     """
     import_torchvision()
     models = importlib.import_module("torchvision.models")
-    function, title = BACKBONES[net]
+    function, title = _CLASSIFIERS[net]
     features: nn.Sequential
     if pretrained:
         features = getattr(models, function)(weights=getattr(models, f"{title}_Weights").DEFAULT).features
@@ -66,6 +75,19 @@ def backbone(net: str, *, pretrained: bool) -> nn.Sequential:
         if isinstance(module, nn.Conv2d):
             module.reset_parameters()
     return features
+
+
+def classifier_name(net: str) -> str:
+    """Returns torchvision's name of the classifier whose layers `backbone` builds."""
+    return _CLASSIFIERS[net][1]
+
+
+def classifier_weights(net: str) -> tuple[str, Path]:
+    """Returns the address of torchvision's weights of a classifier, and the path of their download."""
+    import_torchvision()
+    models = importlib.import_module("torchvision.models")
+    url: str = getattr(models, f"{classifier_name(net)}_Weights").DEFAULT.url
+    return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
 def feature_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

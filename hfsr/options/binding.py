@@ -109,10 +109,14 @@ class TypedSection:
         name = self.section.get("type")
         return not isinstance(name, str) or name in self.kind.items
 
+    def arguments(self) -> type[BaseModel] | None:
+        """Returns the model of its type's arguments; None if the type is unknown or accepts any."""
+        name = self.section.get("type")
+        return self.kind.arguments(name) if isinstance(name, str) and name in self.kind.items else None
+
     def keys(self) -> list[str]:
         """Returns the keys that are known in this section."""
-        name = self.section.get("type")
-        model = self.kind.arguments(name) if isinstance(name, str) and name in self.kind.items else None
+        model = self.arguments()
         return [*self.kind.own, *(model.model_fields if model else ())]
 
     def problems(self) -> Iterator[Located]:
@@ -126,7 +130,7 @@ class TypedSection:
         if not isinstance(name, str) or name not in self.kind.items:
             return
         arguments = {key: value for key, value in self.section.items() if key not in self.kind.own}
-        model = self.kind.arguments(name)
+        model = self.arguments()
         try:
             if model is not None:
                 model.model_validate(arguments)

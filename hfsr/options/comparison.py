@@ -31,8 +31,7 @@ def flat_options(options: TrainOptions) -> dict[str, Any]:
 
 def _defaults(section: TypedSection) -> dict[str, Any]:
     """Returns the defaults of the arguments of a type; none for types that accept any."""
-    name = section.section.get("type")
-    model = section.kind.arguments(name) if isinstance(name, str) and name in section.kind.items else None
+    model = section.arguments()
     if model is None:
         return {}
     values = {key: field.default for key, field in model.model_fields.items() if not field.is_required()}

@@ -19,6 +19,7 @@ from hfsr.images import SUFFIXES, open_new
 from hfsr.images.encoding.png_writer import PngWriter
 
 from ..decoded_images import Progress
+from ..file_lists import images_below
 
 __all__ = ["Outcome", "Task", "encode_png", "folder_for", "images_of", "names_in", "run_tasks", "write_png"]
 
@@ -103,7 +104,7 @@ def images_of(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder '{folder}'")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    found = images_below(folder)
     if not found:
         raise DataError(f"the folder '{folder}' holds no images ({', '.join(sorted(SUFFIXES))})")
     return found

@@ -70,17 +70,14 @@ class NetworkProfiler:
         side = 2 * _PROBE + -_PROBE % self._multiple
         image = torch.zeros(1, 3, side, side, device=self._device)
         self._run(image)
-        self._wait()
+        synchronize(self._device)
         started = time.perf_counter()
         self._run(image)
-        self._wait()
+        synchronize(self._device)
         return (time.perf_counter() - started) / max(1.0, self.flops(Size(side, side)))
 
     def _run(self, image: Tensor) -> None:
         run_with_autocast(self._model, image, self._dtype)
-
-    def _wait(self) -> None:
-        synchronize(self._device)
 
     @functools.cached_property
     def _measured(self) -> tuple[int, float]:

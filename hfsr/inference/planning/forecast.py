@@ -159,19 +159,16 @@ class _OperatorTimer:
         results: list[Tensor] = []  # held, because each output of a run has memory of its own
         while len(found) < _REPEATS and sum(found) < _ENOUGH:
             self._flush_caches()
-            self._wait()
+            synchronize(self._device)
             started = time.perf_counter()
             results.append(run())
-            self._wait()
+            synchronize(self._device)
             found.append(time.perf_counter() - started)
         return statistics.median(found)
 
     def _flush_caches(self) -> None:
         if self._device.type == "cpu":
             self._flushed.add_(1)
-
-    def _wait(self) -> None:
-        synchronize(self._device)
 
     def _kind(self, node: fx.Node) -> tuple[object, ...]:
         """Returns a key that is equal for operators that take the same time on a band of the same size."""

@@ -1,4 +1,4 @@
-"""Accelerators: CUDA, MPS and XPU by one set of functions. CUDA has been run; MPS and XPU are untested."""
+"""Accelerators: CUDA, MPS and XPU by one set of functions. MPS and XPU are untested."""
 
 from __future__ import annotations
 

@@ -120,9 +120,9 @@ def plan_finetuning(settings: FinetuneSettings, folder: Path) -> FinetunePlan:
         raise OptionsError(f"'{name}' is the run that the model comes from; choose another name: -o NAME")
     makes_lq = photos.lq is None or (validation is not None and validation.lq is None)
     made = choose_degradation(settings.model, network, settings.degradation) if makes_lq else None
-    options = _options(name, settings, network, scale, made)
+    options = _options(name, settings, network, scale)
     lists = {"train": folder / f"{name}_train.txt", "val": folder / f"{name}_held_out.txt"}
-    lq_pixels = _fill_data(options, photos, validation or photos, split, lists)
+    lq_pixels = _fill_data(options, photos, validation or photos, split, lists, made)
     learning = options["train"]
     learning["total_iter"] = total = settings.iterations or min(
         _MOST, max(_FEWEST, _ITERATIONS_PER_PHOTO * len(split.train))
@@ -177,9 +177,7 @@ def write_plan(plan: FinetunePlan, folder: Path, *, root: Path = Path()) -> Path
     return root / path
 
 
-def _options(
-    name: str, settings: FinetuneSettings, network: nn.Module, scale: int, made: PhotoDegradation | None
-) -> dict[str, Any]:
+def _options(name: str, settings: FinetuneSettings, network: nn.Module, scale: int) -> dict[str, Any]:
     """Returns the content of the option file that depends on the model alone."""
     spec = spec_of(network)
     assert spec is not None  # _trainable_scale checks it
@@ -187,11 +185,6 @@ def _options(
     common: dict[str, Any] = {"type": "PairedImageDataset"}
     if input_channels(network) == 1:
         common["color"] = "y"
-    train: dict[str, Any] = dict(common)
-    val: dict[str, Any] = {"name": "held_out", **common}
-    if made is not None:
-        train |= {"degradation": made.train} if made.train else {}
-        val |= {"degradation": made.validation, "seed": 0} if made.validation else {}
     parameters = sum(parameter.numel() for parameter in network.parameters())
     rate = next((rate for most, rate in _RATES if parameters <= most), _LOWEST_RATE)
     options: dict[str, Any] = {
@@ -203,7 +196,7 @@ def _options(
         "use_amp": spec.bf16,
         "amp_bf16": True,
         "use_channels_last": True,
-        "datasets": {"train": train, "val": val},
+        "datasets": {"train": dict(common), "val": {"name": "held_out", **common}},
         "network_g": {"type": spec.name, **arguments},
         "path": {"pretrain_network_g": settings.model},
         "train": {
@@ -228,17 +221,20 @@ def _fill_data(
     measured: PhotoFolder,
     split: Split,
     lists: Mapping[str, Path],
+    made: PhotoDegradation | None,
 ) -> list[int]:
-    """Adds folders, lists and patch size to the data sets; returns the LQ pixels of each held-out photo."""
+    """Adds folders, degradations, lists and patch size; returns the LQ pixels of each held-out photo."""
     sections, scale = options["datasets"], options["scale"]
     for key, folder in (("train", photos), ("val", measured)):
+        if made is not None and folder.lq is None:
+            steps = made.train if key == "train" else made.validation
+            if steps:
+                sections[key] |= {"degradation": steps, **({"seed": 0} if key == "val" else {})}
         sections[key]["dataroot_gt"] = folder.gt
         if folder.lq is not None:
             if key == "train":
                 sections[key]["name"] = Path(folder.folder).name
             sections[key]["dataroot_lq"] = folder.lq
-            sections[key].pop("degradation", None)
-            sections[key].pop("seed", None)
         sections[key]["meta_info_file"] = lists[key].as_posix()
     spec = ARCHS[options["network_g"]["type"]]
     arguments = {key: value for key, value in options["network_g"].items() if key != "type"}

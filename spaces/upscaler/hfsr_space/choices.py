@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Event, Thread
 
@@ -13,7 +14,7 @@ from hfsr import images
 from hfsr.errors import OptionsError
 from hfsr.inference.program.geometry import Size
 from hfsr.inference.result_size import WantedSize
-from hfsr.model_choice import choose_models
+from hfsr.model_choice import ModelChoice, Purpose, choose_models
 
 from .catalog import PURPOSES, ModelCatalog, load
 
@@ -102,7 +103,7 @@ def choose(catalog: ModelCatalog, source: Path, settings: Settings) -> Choice:
     if not wanted.is_set:
         wanted = WantedSize(scale=DEFAULT_SCALE)
     purpose = PURPOSES[settings.model]
-    chosen = choose_models(source, scale=wanted.scale_of(size) or DEFAULT_SCALE, purpose=purpose)
+    chosen = _models_of_file(source, wanted.scale_of(size) or DEFAULT_SCALE, purpose)
     result = wanted.of(size)
     assert result is not None
     is_photo = any(name.endswith("-photo") for name in chosen.names)
@@ -111,6 +112,12 @@ def choose(catalog: ModelCatalog, source: Path, settings: Settings) -> Choice:
         note = f"it looks as if it had been a JPEG before; if so, choose “{catalog.label_of('photo')}”"
     reason = chosen.reason if purpose is None else None
     return Choice(chosen.names, size, result, wanted, is_photo, reason, note)
+
+
+@lru_cache(maxsize=128)
+def _models_of_file(source: Path, scale: float, purpose: Purpose | None) -> ModelChoice:
+    """Chooses the bundled models for a file; remembered, because a lossless one is decoded for it."""
+    return choose_models(source, scale=scale, purpose=purpose)
 
 
 def expected_seconds(models: tuple[str, ...], image: Size, *, self_ensemble: bool = False) -> float | None:
