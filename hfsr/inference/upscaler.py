@@ -63,8 +63,8 @@ class Upscaler:
             the network allows it, but fp32 for images and arrays of 16 bit: bf16 has 8 significant bits, and
             its error, invisible in 8 bit, is hundreds of levels of 16 bit. Floats count as 8 bit.
         backend: "torch"; "openvino", which compiles for each image size (local and pooled networks on a CPU,
-            needs hfsr[openvino]); "auto" uses it for local networks, if it is installed and the image is
-            large enough.
+            needs hfsr[openvino], bf16 only where the CPU has it); "auto" uses it for local networks, if it
+            is installed and the image is large enough.
         device: "cpu", "cuda", "cuda:N", "mps" or "xpu"; None uses CUDA if available. MPS and XPU are
             untested.
         self_ensemble: average the results of the eight flips and transposes, in float: eight times the work,
@@ -95,7 +95,10 @@ class Upscaler:
         backend = "torch" if backend is None else backend
         self._chosen_dtypes = [choose_dtype(dtype, each, self.device) for each in models]
         self._is_auto_dtype = dtype == "auto"
-        self._chosen_backends = [choose_backend(backend, each, self.device) for each in models]
+        self._chosen_backends = [
+            choose_backend(backend, each, self.device, chosen)
+            for each, chosen in zip(models, self._chosen_dtypes, strict=True)
+        ]
         self._forced_backend = backend
         self.models = tuple(_ready(each, self.device) for each in models)
         self.scale: int | float = math.prod(_scale(each) for each in models)
@@ -153,7 +156,7 @@ class Upscaler:
         """Reason for the backend of the last image if "auto" chose it, else None."""
         if self._forced_backend != "auto":
             return None
-        if (reason := reason_for_torch(self.model, self.device)) is not None:
+        if (reason := reason_for_torch(self.model, self.device, self.dtype)) is not None:
             return reason
         if self.backend == "torch":
             return "the image is small: compiling the network would take longer than it saves"

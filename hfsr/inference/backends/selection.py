@@ -10,14 +10,17 @@ from torch import nn
 from hfsr.errors import MissingDependencyError, OptionsError, suggest
 from hfsr.model_zoo import spec_of
 
+from ..runtime.precision import is_native_bf16
+
 __all__ = ["BACKENDS", "choose_backend", "reason_for_torch"]
 
 BACKENDS = ("torch", "openvino")
 _COMPILABLE = ("local", "pooled")
 """Tiling kinds whose stages can be compiled for one window shape."""
+_NO_BF16 = "computes in bf16 only on a CPU that has it natively, and this one does not"
 
 
-def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
+def choose_backend(name: str, model: nn.Module, device: torch.device, dtype: torch.dtype) -> str:
     """Returns the named backend; "auto" is OpenVINO if installed and the network is local, else torch.
 
     A pooled network has a stage between any two pools. Compiled separately, with their feature maps copied
@@ -27,9 +30,10 @@ def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
         name: "torch", "openvino" or "auto".
         model: a restorer.
         device: device of the run.
+        dtype: dtype of the arithmetic.
 
     Raises:
-        OptionsError: the name is unknown, or the backend does not run this network or device.
+        OptionsError: the name is unknown, or the backend does not run this network, device or dtype.
         MissingDependencyError: OpenVINO was requested and is not installed.
     """
     if not isinstance(name, str):
@@ -39,7 +43,7 @@ def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
     if name == "torch":
         return name
     if name == "auto":
-        return "openvino" if reason_for_torch(model, device) is None else "torch"
+        return "openvino" if reason_for_torch(model, device, dtype) is None else "torch"
     tiling = _tiling(model)
     if not _is_installed():
         raise MissingDependencyError("openvino", extra="openvino", purpose="the backend openvino")
@@ -49,15 +53,19 @@ def choose_backend(name: str, model: nn.Module, device: torch.device) -> str:
         raise OptionsError(
             f"backend openvino runs local and pooled networks; {type(model).__name__} is {tiling}: use torch"
         )
+    if _lacks(dtype, device):
+        raise OptionsError(f"backend openvino {_NO_BF16}; use dtype fp32, or the backend torch")
     return name
 
 
-def reason_for_torch(model: nn.Module, device: torch.device) -> str | None:
+def reason_for_torch(model: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
     """Returns the reason for which "auto" runs a network by torch; None if OpenVINO is as fast or faster."""
     if device.type != "cpu":
         return f"openvino runs on the CPU, not on {device}"
     if not _is_installed():
         return "openvino is not installed"
+    if _lacks(dtype, device):
+        return f"openvino {_NO_BF16}"
     tiling = _tiling(model)
     if tiling == "pooled":
         return "the network pools over the image, and openvino would be slower on its many stages"
@@ -67,6 +75,11 @@ def reason_for_torch(model: nn.Module, device: torch.device) -> str | None:
 def _tiling(model: nn.Module) -> str:
     spec = spec_of(model)
     return "local" if spec is None else spec.tiling
+
+
+def _lacks(dtype: torch.dtype, device: torch.device) -> bool:
+    """Returns True where torch emulates bfloat16, and OpenVINO fails or silently computes in float32."""
+    return dtype == torch.bfloat16 and not is_native_bf16(device)
 
 
 def _is_installed() -> bool:

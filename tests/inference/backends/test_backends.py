@@ -17,6 +17,7 @@ from hfsr.errors import MissingDependencyError, OptionsError
 from hfsr.inference import Upscaler, backends
 from hfsr.inference.backends import compiled, selection, window_executor
 from hfsr.inference.backends.openvino import OpenVinoEngine, OpenVinoStage, preserve_root_logger
+from hfsr.inference.runtime.precision import is_native_bf16
 from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
 
@@ -63,10 +64,24 @@ def test_any_size_and_tile(size, tile):
 
 
 def test_bf16_is_near_fp32():
+    if not is_native_bf16(torch.device("cpu")):
+        pytest.skip("this CPU has no bf16")
     model, x = create_model("edsr_tiny").eval(), uneven_image(*SIZE)
     found = Upscaler(model, backend="openvino", tile=16, dtype="bf16").tensor(x)
     error = float(((found - model(x)) ** 2).mean())
     assert 10 * np.log10(1 / error) >= 50
+
+
+def test_bf16_is_left_to_torch_where_the_cpu_lacks_it(monkeypatch):
+    model, x = create_model("edsr_tiny").eval(), uneven_image(*SIZE)
+    monkeypatch.setattr(selection, "is_native_bf16", lambda device: False)
+    with pytest.raises(OptionsError, match=r"computes in bf16 only on a CPU that has it.*use dtype fp32, or"):
+        Upscaler(model, backend="openvino", dtype="bf16")
+    upscaler = Upscaler(model, backend="auto", dtype="bf16")
+    upscaler.tensor(x)
+    assert upscaler.backend == "torch"
+    assert "openvino computes in bf16 only" in upscaler.backend_reason
+    assert Upscaler(model, backend="openvino", dtype="fp32").backend == "openvino"
 
 
 def test_what_a_request_points_at_lives_as_long_as_it(monkeypatch):
@@ -156,17 +171,17 @@ def test_without_openvino_auto_is_torch_and_the_name_is_one_line(monkeypatch):
 )
 def test_what_cannot_run_is_one_line(name, network, device, message):
     with pytest.raises(OptionsError, match=message):
-        backends.choose_backend(name, create_model(network), torch.device(device))
+        backends.choose_backend(name, create_model(network), torch.device(device), torch.float32)
 
 
 def test_auto_tells_why_it_runs_torch(monkeypatch):
     cpu, edsr = torch.device("cpu"), create_model("edsr_tiny")
-    assert selection.reason_for_torch(edsr, cpu) is None
-    assert "not on cuda:0" in selection.reason_for_torch(edsr, torch.device("cuda", 0))
-    assert "pools over the image" in selection.reason_for_torch(create_model("rcan_tiny"), cpu)
-    assert "is windowed" in selection.reason_for_torch(create_model("csnln_tiny"), cpu)
+    assert selection.reason_for_torch(edsr, cpu, torch.float32) is None
+    assert "not on cuda:0" in selection.reason_for_torch(edsr, torch.device("cuda", 0), torch.float32)
+    assert "pools over the image" in selection.reason_for_torch(create_model("rcan_tiny"), cpu, torch.float32)
+    assert "is windowed" in selection.reason_for_torch(create_model("csnln_tiny"), cpu, torch.float32)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert selection.reason_for_torch(edsr, cpu) == "openvino is not installed"
+    assert selection.reason_for_torch(edsr, cpu, torch.float32) == "openvino is not installed"
 
 
 def test_auto_tells_why_it_compiles(monkeypatch):
