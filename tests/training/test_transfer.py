@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from hfsr import hub, model_zoo, training
 from hfsr.checkpoints import save_checkpoint, write_model_folder
 from hfsr.cli import main
 from hfsr.errors import CheckpointError
+from hfsr.samples.draw import draw
 from hfsr.training.engine import Engine
 from hfsr.training.setup import build_batches, make_accelerator
 
-from .conftest import write_images
+from .conftest import Options, write_images
 
 
 def started(options, source, *overrides):
@@ -49,6 +52,39 @@ def test_a2n_x2_starts_x4_and_the_log_lists_what_is_new(tmp_path, options, a2n, 
     assert all(key in told for key in fresh)
     (log,) = folder.glob("*.log")
     assert told in log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a2n_learns_x4_better_from_x2_than_from_nothing(tmp_path: Path, options: Options) -> None:
+    """700 iterations in either case: 600 at x2 and 100 at x4, or all of them at x4."""
+    scene = draw()
+    for number in range(20):  # of the lower half, which is not as smooth as the sky
+        left, top = number % 10 * 104, 300 + number // 10 * 144
+        folder = tmp_path / ("val" if number % 5 == 4 else "gt")
+        folder.mkdir(exist_ok=True)
+        scene.crop((left, top, left + 104, top + 144)).save(folder / f"{number:02}.png")
+    network = "{type: A2N, num_feat: 16, num_block: 4, num_feat_up: 12}"
+
+    def trained(name: str, scale: int, iterations: int, *overrides: str) -> float:
+        """Returns the PSNR on Y of the averaged weights at the end."""
+        chosen = options(
+            *(f"name={name}", f"scale={scale}", f"network_g={network}", f"train:total_iter={iterations}"),
+            *(f"datasets:train:dataroot_gt={tmp_path / 'gt'}", "datasets:train:gt_size=64"),
+            f"datasets:val:dataroot_gt={tmp_path / 'val'}",
+            *("train:optim_g:lr=1e-3", "train:scheduler:milestones=[100000]", "train:ema_decay=0.98"),
+            *(f"val:val_freq={iterations}", "logger:save_checkpoint_freq=100000"),
+            *overrides,
+        )
+        folder = training.train(chosen, root=tmp_path)
+        found = re.findall(r"PSNR-Y ([0-9.]+) dB", next(folder.glob("*.log")).read_text())
+        return float(found[-1])
+
+    trained("x2", 2, 600)
+    start = f"path:pretrain_network_g={tmp_path}/experiments/x2/models/net_g_latest"
+    transferred = trained("x4", 4, 100, start, "path:strict_load_g=false")
+    fresh = trained("x4_from_nothing", 4, 700)
+    assert transferred >= fresh + 0.1, (transferred, fresh)
 
 
 def test_edsr_keeps_its_body_and_renews_its_enlargement(tmp_path, options):
