@@ -82,7 +82,8 @@ FACTS = {
     "hfsr-dejpeg": Facts(
         option_file="hfsr_dejpeg.yml",
         limits=(SMALL,),
-        data=PHOTO_DATA.format(start="hfsr-denoise"),
+        data="82 photos",
+        data_license="CC0, Unsplash and Pexels",
         degradation="JPEG compression (quality 5 to 100, once or twice, 4:2:0 to 4:4:4, on any grid)",
     ),
     "hfsr-denoise": Facts(

@@ -72,8 +72,9 @@ def test_a2n_learns_x4_better_from_x2_than_from_nothing(tmp_path: Path, options:
             *(f"name={name}", f"scale={scale}", f"network_g={network}", f"train:total_iter={iterations}"),
             *(f"datasets:train:dataroot_gt={tmp_path / 'gt'}", "datasets:train:gt_size=64"),
             f"datasets:val:dataroot_gt={tmp_path / 'val'}",
-            *("train:optim_g:lr=1e-3", "train:scheduler:milestones=[100000]", "train:ema_decay=0.98"),
-            *(f"val:val_freq={iterations}", "logger:save_checkpoint_freq=100000"),
+            *("datasets:train:use_hflip=true", "datasets:train:use_rot=true", "train:ema_decay=0.98"),
+            *("train:pixel_opt:type=CharbonnierLoss", "train:scheduler:milestones=[100000]"),
+            *(f"val:val_freq={iterations}", "logger:save_checkpoint_freq=100000", "manual_seed=0"),
             *overrides,
         )
         folder = training.train(chosen, root=tmp_path)
