@@ -29,12 +29,14 @@ __all__ = ["SPEC", "MSRResNet"]
 class MSRResNet(nn.Module):
     """Residual blocks at LR size and sub-pixel upsampling, added to the bilinearly upscaled input.
 
+    At scale 1 nothing is upsampled: the network restores, and what it computes is added to its input.
+
     Args:
         num_in_ch: channels of the input.
         num_out_ch: channels of the output.
         num_feat: width.
         num_block: residual blocks.
-        upscale: 2, 3 or 4; x4 upsamples in two stages of 2.
+        upscale: 1, 2, 3 or 4; x4 upsamples in two stages of 2.
 
     Raises:
         OptionsError: If the scale is not supported.
@@ -50,16 +52,17 @@ class MSRResNet(nn.Module):
         upscale: int = 4,
     ) -> None:
         super().__init__()
-        if upscale not in (2, 3, 4):
-            raise OptionsError(f"scale {upscale} is not supported by MSRResNet: use 2, 3 or 4")
+        if upscale not in (1, 2, 3, 4):
+            raise OptionsError(f"scale {upscale} is not supported by MSRResNet: use 1, 2, 3 or 4")
         self.scale = upscale
         stage = 2 if upscale == 4 else upscale
         self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(num_feat) for _ in range(num_block)))
-        self.upconv1 = nn.Conv2d(num_feat, num_feat * stage * stage, 3, padding=1)
+        if upscale > 1:
+            self.upconv1 = nn.Conv2d(num_feat, num_feat * stage * stage, 3, padding=1)
+            self.pixel_shuffle = nn.PixelShuffle(stage)
         if upscale == 4:
             self.upconv2 = nn.Conv2d(num_feat, num_feat * stage * stage, 3, padding=1)
-        self.pixel_shuffle = nn.PixelShuffle(stage)
         self.conv_hr = nn.Conv2d(num_feat, num_feat, 3, padding=1)
         self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, padding=1)
         self.lrelu = nn.LeakyReLU(0.1, inplace=True)
@@ -67,10 +70,13 @@ class MSRResNet(nn.Module):
 
     def core(self, x: Tensor) -> Tensor:
         features = self.body(self.lrelu(self.conv_first(x)))
-        features = self.lrelu(self.pixel_shuffle(self.upconv1(features)))
+        if self.scale > 1:
+            features = self.lrelu(self.pixel_shuffle(self.upconv1(features)))
         if self.scale == 4:
             features = self.lrelu(self.pixel_shuffle(self.upconv2(features)))
         residual = self.conv_last(self.lrelu(self.conv_hr(features)))
+        if self.scale == 1:
+            return residual + x
         return residual + F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,23 +85,22 @@ class MSRResNet(nn.Module):
 
 
 def infer(state_dict: StateDict) -> dict[str, Any] | None:
-    needed = (
-        "conv_first.weight",
-        "body.0.conv1.weight",
-        "upconv1.weight",
-        "conv_hr.weight",
-        "conv_last.weight",
-    )
+    needed = ("conv_first.weight", "body.0.conv1.weight", "conv_hr.weight", "conv_last.weight")
     if not has_convolutions(state_dict, needed):
         return None
     num_feat, num_in_ch = state_dict["conv_first.weight"].shape[:2]
-    stage = round((state_dict["upconv1.weight"].shape[0] / num_feat) ** 0.5)
+    if has_convolutions(state_dict, ("upconv1.weight",)):
+        upscale = round((state_dict["upconv1.weight"].shape[0] / num_feat) ** 0.5)
+    elif {key.partition(".")[0] for key in state_dict} == {"conv_first", "body", "conv_hr", "conv_last"}:
+        upscale = 1
+    else:  # EnhanceNet, for one, has other layers that enlarge
+        return None
     return {
         "num_in_ch": num_in_ch,
         "num_out_ch": state_dict["conv_last.weight"].shape[0],
         "num_feat": num_feat,
         "num_block": count_indices(state_dict, "body"),
-        "upscale": 4 if "upconv2.weight" in state_dict else stage,
+        "upscale": 4 if "upconv2.weight" in state_dict else upscale,
     }
 
 
@@ -114,7 +119,7 @@ SPEC = ARCHS.register(
         paper="https://arxiv.org/abs/1609.04802",
         reference="https://github.com/XPixelGroup/BasicSR",
         license="Apache-2.0",
-        scales=(2, 3, 4),
+        scales=(1, 2, 3, 4),
         presets={
             **{f"msrresnet_x{s}": {"num_feat": 64, "num_block": 16, "upscale": s} for s in (2, 3, 4)},
             "msrresnet_tiny": {"num_feat": 8, "num_block": 2, "upscale": 2},

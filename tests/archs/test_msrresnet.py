@@ -22,7 +22,15 @@ def test_parity_with_basicsr(basicsr_archs, scale: int) -> None:
     assert_same_function(MSRResNet(**size), theirs(**size))
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_parity_with_basicsr_s_forward_at_scale_1(basicsr_archs) -> None:
+    theirs = basicsr_archs.srresnet_arch.MSRResNet(num_feat=12, num_block=3, upscale=2)
+    # Its forward knows scale 1, but its constructor initializes an upconv1 that is missing there.
+    del theirs.upconv1
+    theirs.upscale = 1
+    assert_same_function(MSRResNet(num_feat=12, num_block=3, upscale=1), theirs)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_zero_weights_leave_the_bilinear_image(scale: int) -> None:
     model = MSRResNet(num_feat=8, num_block=1, upscale=scale)
     nn.init.zeros_(model.conv_last.weight)
@@ -42,11 +50,12 @@ def test_it_starts_small() -> None:
 
 def test_radius_grows_with_depth() -> None:
     assert_radius("msrresnet_tiny", num_block=4, scale=4)
+    assert_radius("msrresnet_tiny", num_block=3, scale=1)
 
 
-@pytest.mark.parametrize("scale", [1, 5, 8])
+@pytest.mark.parametrize("scale", [0, 5, 8])
 def test_other_scales_are_refused(scale: int) -> None:
-    with pytest.raises(OptionsError, match="use 2, 3 or 4"):
+    with pytest.raises(OptionsError, match="use 1, 2, 3 or 4"):
         MSRResNet(upscale=scale)
 
 
