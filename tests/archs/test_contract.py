@@ -92,7 +92,6 @@ COUNTS = {
     "mmagic_msrresnet_x2": 1_369_859,
     "mmagic_msrresnet_x3": 1_554_499,
     "mmagic_msrresnet_x4": 1_517_571,
-    "mmagic_msrresnet_tiny": 5_699,
     "msrresnet_x2": 1_369_859,
     "msrresnet_x3": 1_554_499,
     "msrresnet_x4": 1_517_571,
