@@ -19,6 +19,16 @@ from ..checkpoints.layouts import MMAGIC_MSRRESNET, difference, fresh, renamed
 from .graphs import assert_radius
 from .parity import assert_same_constructor, assert_same_function, shake
 
+PARAMETERS = {
+    "msrresnet_x2": 1_369_859,
+    "msrresnet_x3": 1_554_499,
+    "msrresnet_x4": 1_517_571,
+    "mmagic_msrresnet_x2": 1_369_859,
+    "mmagic_msrresnet_x3": 1_554_499,
+    "mmagic_msrresnet_x4": 1_517_571,
+    "msrresnet_tiny": 5_699,
+}
+
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_parity_with_basicsr(basicsr_archs, scale: int) -> None:
