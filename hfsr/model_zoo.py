@@ -177,7 +177,7 @@ def build(arch: str, /, **arguments: Any) -> nn.Module:
         OptionsError: the constructor does not have an argument, or rejects a value.
     """
     spec = ARCHS[arch]
-    return _construct(spec, _constructor_arguments(spec, arguments))
+    return _construct(spec, _constructor_arguments(spec, {**spec.former_names.get(arch, {}), **arguments}))
 
 
 def create_model(name: str, /, **arguments: Any) -> nn.Module:

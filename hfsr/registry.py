@@ -45,10 +45,13 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._items: dict[str, T] = {}
+        self._former_names: dict[str, str] = {}
         self._borrowed: list[Mapping[str, T]] = []
 
     def register(self, item: T, *, name: str | None = None) -> T:
         """Adds `item` under `name` (default: its `__name__` or `name`); returns it, for use as a decorator.
+
+        If the item has `former_names`, lookups find it under these names too.
 
         Raises:
             ValueError: the name is taken by another registered item; borrowed items do not count.
@@ -60,6 +63,7 @@ class Registry(Mapping[str, T], Generic[T]):
         if key in self._items and self._items[key] is not item:
             raise ValueError(f"a {self.kind} named '{key}' is already registered; choose another name")
         self._items[key] = item
+        self._former_names |= dict.fromkeys(getattr(item, "former_names", ()), key)
         return item
 
     def borrow(self, source: Mapping[str, T]) -> None:
@@ -96,10 +100,11 @@ class Registry(Mapping[str, T], Generic[T]):
         return len(set(self._items).union(*self._borrowed))
 
     def _lookups(self, name: Any) -> Iterator[tuple[Any, Mapping[str, T]]]:
-        """Yields the (name, mapping) pairs to try: own items, own items by BasicSR name, borrowed items."""
+        """Yields the (name, mapping) pairs to try: own items, also by other names, then borrowed items."""
         yield name, self._items
         if isinstance(name, str):
             yield name.removesuffix(SUFFIX), self._items
+            yield self._former_names.get(name), self._items
         for source in self._borrowed:
             yield name, source
 

@@ -101,3 +101,14 @@ def test_borrowed_items_are_live_and_own_items_take_precedence(losses):
 def test_own_is_a_copy(losses):
     losses.own()["l1"] = "changed"
     assert "l1" not in losses
+
+
+def test_former_names_are_looked_up_and_not_listed(losses):
+    item = Named("charbonnier")
+    item.former_names = {"smooth": {}}
+    losses.register(item)
+    assert losses["smooth"] is item
+    assert "smooth" in losses
+    assert list(losses) == list(losses.own()) == ["charbonnier"]
+    with pytest.raises(UnknownNameError, match="no loss named 'smoth'"):
+        losses["smoth"]

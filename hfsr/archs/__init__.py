@@ -1,35 +1,12 @@
-"""Network architectures: one file per network, ending with its `ArchSpec`. Importing registers them all."""
+"""Network architectures: one file per network, ending with its `ArchSpec`. Importing registers them all.
 
-from . import (
-    a2n,
-    biggan,
-    csnln,
-    dbpn,
-    discriminators,
-    drcn,
-    drn,
-    edsr,
-    enhancenet,
-    espcn,
-    fsrcnn,
-    lapsrn,
-    mdsr,
-    metardn,
-    minc,
-    mirnet,
-    mmagic_msrresnet,
-    mslapsrn,
-    msrresnet,
-    pa_edsr,
-    pyramid_attention,
-    rcan,
-    rdn,
-    rrdbnet,
-    srcnn,
-    srresnet,
-    vdsr,
-    zssr,
-)
+To add a network, write a module here and its test in `tests/archs/`. Every module of the package is imported;
+nothing else lists the networks.
+"""
+
+import importlib
+import pkgutil
+
 from ._blur import BlurPool
 from ._luma import LumaRestorer, has_one_channel, luma, with_luma
 from ._padding import pad_to_multiple, padded_indices
@@ -51,43 +28,18 @@ __all__ = [
     "QuantizedConv2d",
     "Reading",
     "SavedBy",
-    "a2n",
-    "biggan",
-    "csnln",
-    "dbpn",
-    "discriminators",
-    "drcn",
-    "drn",
-    "edsr",
-    "enhancenet",
     "enlarged_length",
-    "espcn",
-    "fsrcnn",
     "has_one_channel",
     "input_ranges",
-    "lapsrn",
     "luma",
-    "mdsr",
-    "metardn",
-    "minc",
-    "mirnet",
-    "mmagic_msrresnet",
-    "mslapsrn",
-    "msrresnet",
-    "pa_edsr",
     "pad_to_multiple",
     "padded_indices",
-    "pyramid_attention",
     "quantize_layers",
-    "rcan",
-    "rdn",
     "records_arguments",
-    "rrdbnet",
     "source_of",
-    "srcnn",
-    "srresnet",
     "stated_arguments",
-    "vdsr",
     "with_luma",
-    "zssr",
 ]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

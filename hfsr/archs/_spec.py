@@ -92,6 +92,9 @@ class ArchSpec:
     keeps_flat_images: bool = True
     """True if trained weights return an image of one color unchanged, whatever they restore, so that
     a checkpoint can be checked with such images. Neutral: False."""
+    former_names: Mapping[str, Arguments] = field(default_factory=dict)
+    """Name in an earlier version -> the constructor arguments that it stood for. Model folders and option
+    files with that name keep working; lists leave it out."""
     extra: str | None = None
     """Extra of hfsr that must be installed to run it. Neutral: None."""
     notes: tuple[str, ...] = field(default=())

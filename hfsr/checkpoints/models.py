@@ -394,6 +394,9 @@ def _load_by_config(
     family = family_of_config(config)
     if family is None:
         model = _build_from_config(config, source, model_args)
+        spec = ARCHS[config["architecture"]]
+        if config["architecture"] != spec.name:  # an earlier version, which may have had other keys
+            state_dict = spec.rename(state_dict)
         load_weights(model, state_dict, source=weights)
         return model
     scale, stated = config.get("scale"), config.get("model_args")
@@ -420,7 +423,7 @@ def _check_buildable(config: Mapping[str, Any], source: str) -> tuple[str, dict[
         raise CheckpointError(
             f"{source} does not state the network: it needs 'architecture' and 'model_args'"
         )
-    if arch not in ARCHS.own():
+    if arch not in ARCHS:
         raise CheckpointError(
             f"{source} names the architecture '{arch}', which hfsr does not know; known are "
             f"{some_of(ARCHS.own(), 20)}, and what hfsr.register_arch adds"
@@ -433,7 +436,7 @@ def _build_from_config(
 ) -> nn.Module:
     arch, arguments = _check_buildable(config, source)
     if model_args:
-        arguments = {**arguments, **check_model_args(ARCHS.own()[arch], {}, model_args, source=source)}
+        arguments = {**arguments, **check_model_args(ARCHS[arch], {}, model_args, source=source)}
     model = build_network(arch, arguments, source)
     if isinstance(config.get(_EVIDENCE), dict):
         vars(model)[_EVIDENCE] = {str(name): str(reason) for name, reason in config[_EVIDENCE].items()}

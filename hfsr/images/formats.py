@@ -120,11 +120,12 @@ WRITE_SUFFIXES = tuple(suffix for each in FORMATS.values() for suffix in each.wr
 
 UNSUPPORTED_SUFFIXES = frozenset(
     {
-        *(suffix for each in FORMATS.values() if not each.is_readable for suffix in each.suffixes),
+        *(suffix for each in FORMATS.values() for suffix in each.suffixes),
         *(".jp2", ".j2k", ".jpx", ".jpf", ".jxr", ".exr", ".hdr", ".psd"),
         *(".psb", ".xcf", ".tga", ".ico", ".qoi", ".dds", ".pcx", ".svg", ".eps", ".dng", ".cr2", ".cr3"),
         *(".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"),
     }
+    - SUFFIXES
 )
 """Suffixes of well-known image formats that hfsr, as it is installed, does not read; they name no folder."""
 

@@ -12,10 +12,21 @@ from torch.nn import functional as F
 from hfsr.checkpoints import identify, load_weights
 
 
-def assert_same_constructor(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
-    """Same words, and the same defaults where the other has any."""
+def assert_same_constructor(
+    ours: type[nn.Module], theirs: type[nn.Module], *, further: tuple[str, ...] = ()
+) -> None:
+    """Same words, and the same defaults where the other has any.
+
+    Ours may have arguments behind those of the other: an option file of BasicSR, which lacks them, must build
+    BasicSR's network, so each has a default, and `assert_same_function` holds at that default.
+
+    Args:
+        further: names of these arguments.
+    """
     mine, other = (inspect.signature(cls).parameters for cls in (ours, theirs))
-    assert list(mine) == list(other)
+    assert list(mine) == [*other, *further]
+    for name in further:
+        assert mine[name].default is not inspect.Parameter.empty, name
     for name, parameter in other.items():
         if parameter.default is not inspect.Parameter.empty:
             assert mine[name].default == parameter.default, name

@@ -14,6 +14,16 @@ from hfsr.model_zoo import create_model
 
 from .graphs import assert_radius, pools, trace
 
+PARAMETERS = {
+    "a2n_x2": 1_036_443,
+    "a2n_x3": 1_036_443,
+    "a2n_x4": 1_047_459,
+    "a2n_m_x2": 831_643,
+    "a2n_m_x3": 831_643,
+    "a2n_m_x4": 842_659,
+    "a2n_tiny": 24_947,
+}
+
 
 def seen_by(module: nn.Module, run) -> torch.Tensor:
     """What `module` is given while `run()` runs."""

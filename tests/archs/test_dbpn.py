@@ -14,6 +14,25 @@ from hfsr.model_zoo import create_model
 from .graphs import assert_radius
 from .parity import shake
 
+PARAMETERS = {
+    "dbpn_x2": 5_953_526,
+    "dbpn_x4": 10_426_358,
+    "dbpn_x8": 23_205_878,
+    "dbpn_ll_x2": 8_811_086,
+    "dbpn_ll_x4": 15_348_302,
+    "dbpn_ll_x8": 34_026_062,
+    "dbpn_mr_x2": 5_946_614,
+    "dbpn_mr_x4": 10_419_446,
+    "dbpn_mr_x8": 23_198_966,
+    "dbpn_res_mr_x2": 5_946_614,
+    "dbpn_res_mr_x4": 10_419_446,
+    "dbpn_res_mr_x8": 23_198_966,
+    "dbpn_s_x2": 341_518,
+    "dbpn_s_x4": 599_566,
+    "dbpn_s_x8": 1_336_846,
+    "dbpn_tiny": 9_378,
+}
+
 every_scale = pytest.mark.parametrize("scale", [2, 4, 8])
 
 

@@ -12,6 +12,11 @@ from hfsr.errors import OptionsError
 
 from .parity import shake
 
+PARAMETERS = {
+    **{f"drcn_x{s}": 1_775_121 for s in (2, 3, 4)},
+    "drcn_tiny": 1_908,
+}
+
 
 def small(recursions: int = 3, scale: int = 2) -> DRCN:
     model = DRCN(num_feat=5, num_recursion=recursions, upscale=scale)

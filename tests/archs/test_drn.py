@@ -18,6 +18,14 @@ from hfsr.registry import ARCHS
 from .graphs import assert_radius, pools, trace
 from .parity import shake
 
+PARAMETERS = {
+    "drn_s_x4": 4_804_065,
+    "drn_s_x8": 5_403_000,
+    "drn_l_x4": 9_825_893,
+    "drn_l_x8": 10_004_018,
+    "drn_tiny": 31_725,
+}
+
 MEAN = torch.tensor([0.4488, 0.4371, 0.4040])
 
 

@@ -10,6 +10,16 @@ from hfsr.errors import CheckpointError, OptionsError
 from .graphs import assert_radius
 from .parity import Official, assert_converts, assert_same_constructor, assert_same_function
 
+PARAMETERS = {
+    "edsr_baseline_x2": 1_369_859,
+    "edsr_baseline_x3": 1_554_499,
+    "edsr_baseline_x4": 1_517_571,
+    "edsr_x2": 40_729_603,
+    "edsr_x3": 43_680_003,
+    "edsr_x4": 43_089_923,
+    "edsr_tiny": 5_699,
+}
+
 MEAN = (0.4488, 0.4371, 0.4040)
 
 

@@ -12,6 +12,12 @@ from hfsr.errors import OptionsError
 from .graphs import assert_radius
 from .parity import shake
 
+PARAMETERS = {
+    "enhancenet_x2": 815_939,
+    "enhancenet_x4": 852_867,
+    "enhancenet_tiny": 3_947,
+}
+
 MEAN = (0.47614917, 0.45001204, 0.40904046)
 
 

@@ -12,6 +12,13 @@ from hfsr.errors import OptionsError
 
 from .parity import shake
 
+PARAMETERS = {
+    "espcn_x2": 21_284,
+    "espcn_x3": 22_729,
+    "espcn_x4": 24_752,
+    "espcn_tiny": 648,
+}
+
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_by_hand(scale) -> None:

@@ -13,6 +13,12 @@ from hfsr.errors import CheckpointError, OptionsError
 from .graphs import assert_radius
 from .parity import shake
 
+PARAMETERS = {
+    **{f"fsrcnn_x{s}": 12_809 for s in (2, 3, 4)},
+    **{f"fsrcnn_s_x{s}": 4_086 for s in (2, 3, 4)},
+    "fsrcnn_tiny": 1_105,
+}
+
 
 @pytest.mark.parametrize(("sizes", "weights"), [((56, 12, 4), 12_464), ((32, 5, 1), 3_937)])
 def test_the_paper_counts_weights_only(sizes, weights) -> None:

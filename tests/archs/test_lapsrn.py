@@ -22,6 +22,16 @@ from ..checkpoints.matlab import save_dagnn
 from .graphs import assert_radius
 from .parity import shake
 
+PARAMETERS = {
+    "lapsrn_x2": 407_441,
+    "lapsrn_x3": 814_242,
+    "lapsrn_x4": 814_242,
+    "lapsrn_x8": 1_221_043,
+    "lapsrn_tiny": 1_921,
+    **{f"mslapsrn_d5r{r}_x{s}": 222_801 for r in (2, 5, 8) for s in (2, 3, 4, 8)},
+    "mslapsrn_tiny": 1_921,
+}
+
 Maps = np.ndarray  # as MATLAB has them: height, width, channels
 
 

@@ -10,6 +10,16 @@ from hfsr.errors import OptionsError
 from .graphs import assert_radius
 from .parity import Official, assert_converts, shake
 
+PARAMETERS = {
+    "mdsr_x2": 7_953_987,
+    "mdsr_x3": 7_953_987,
+    "mdsr_x4": 7_953_987,
+    "mdsr_baseline_x2": 3_227_203,
+    "mdsr_baseline_x3": 3_227_203,
+    "mdsr_baseline_x4": 3_227_203,
+    "mdsr_tiny": 34_923,
+}
+
 MEAN = (0.4488, 0.4371, 0.4040)
 STAGES = {2: [2], 3: [3], 4: [2, 2]}
 

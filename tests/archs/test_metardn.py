@@ -15,6 +15,13 @@ from hfsr.model_zoo import create_model
 
 from .parity import shake
 
+PARAMETERS = {
+    "metardn_x2": 22_419_096,
+    "metardn_x3": 22_419_096,
+    "metardn_x4": 22_419_096,
+    "metardn_tiny": 61_976,
+}
+
 SIZE = {"num_feat": 6, "num_block": 1, "num_layer": 2, "num_grow_ch": 4}
 SCALES = [1.1, 1.5, 2, 2.37, 3, math.pi, 4]
 

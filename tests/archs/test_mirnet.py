@@ -17,6 +17,11 @@ from hfsr.model_zoo import create_model
 from .graphs import assert_radius, pools, trace
 from .parity import shake
 
+PARAMETERS = {
+    "mirnet": 31_787_419,
+    "mirnet_tiny": 333_392,
+}
+
 BINOMIAL = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
 SIZE = {"num_feat": 8, "num_rrg": 1, "num_msrb": 2}
 

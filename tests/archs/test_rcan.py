@@ -13,6 +13,14 @@ from hfsr.errors import OptionsError
 from .graphs import assert_radius, pools, trace
 from .parity import Official, assert_converts, assert_same_constructor, assert_same_function
 
+PARAMETERS = {
+    "rcan_x2": 15_444_643,
+    "rcan_x3": 15_629_283,
+    "rcan_x4": 15_592_355,
+    "rcan_x8": 15_740_067,
+    "rcan_tiny": 36_275,
+}
+
 MEAN = (0.4488, 0.4371, 0.4040)
 
 

@@ -11,6 +11,13 @@ from hfsr.errors import OptionsError
 from .graphs import assert_radius
 from .parity import shake
 
+PARAMETERS = {
+    "rdn_x2": 22_123_395,
+    "rdn_x3": 22_308_035,
+    "rdn_x4": 22_271_107,
+    "rdn_tiny": 7_971,
+}
+
 SIZE = {"num_feat": 6, "num_block": 2, "num_layer": 3, "num_grow_ch": 4}
 MEAN = torch.tensor((0.4488, 0.4371, 0.4040))
 

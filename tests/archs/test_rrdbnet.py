@@ -17,6 +17,15 @@ from ..checkpoints.layouts import difference, fresh, old_esrgan
 from .graphs import assert_radius
 from .parity import assert_same_constructor, shake
 
+PARAMETERS = {
+    "rrdbnet_x1": 16_723_907,
+    "rrdbnet_x2": 16_703_171,
+    "rrdbnet_x4": 16_697_987,
+    "rrdbnet_6b_x4": 4_467_779,
+    "rrdbnet_16b_x4": 11_662_019,
+    "rrdbnet_tiny": 14_083,
+}
+
 SIZE = {"num_feat": 8, "num_block": 2, "num_grow_ch": 32}  # spandrel knows no other growth
 TO_RELEASED = (
     (r"^body\.(\d+)\.rdb(\d)\.", r"RRDB_trunk.\1.RDB\2."),

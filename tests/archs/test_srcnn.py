@@ -13,6 +13,16 @@ from hfsr.errors import CheckpointError, OptionsError
 from .graphs import assert_radius
 from .parity import shake
 
+PARAMETERS = {
+    **{f"srcnn_915_x{s}": 8_129 for s in (2, 3, 4)},
+    **{f"srcnn_935_x{s}": 24_513 for s in (2, 3, 4)},
+    **{f"srcnn_955_x{s}": 57_281 for s in (2, 3, 4)},
+    **{f"srcnn_rgb_915_x{s}": 20_099 for s in (2, 3, 4)},
+    **{f"srcnn_rgb_935_x{s}": 36_483 for s in (2, 3, 4)},
+    **{f"srcnn_rgb_955_x{s}": 69_251 for s in (2, 3, 4)},
+    "srcnn_tiny": 1_049,
+}
+
 
 @pytest.mark.parametrize("colour", ["luma", "rgb"])
 @pytest.mark.parametrize("kernel", [1, 3, 5])

@@ -12,6 +12,13 @@ from hfsr.model_zoo import create_model
 from .graphs import assert_radius
 from .parity import shake
 
+PARAMETERS = {
+    "srresnet_x2": 1_401_749,
+    "srresnet_x3": 1_586_389,
+    "srresnet_x4": 1_549_462,
+    "srresnet_tiny": 9_239,
+}
+
 
 @pytest.mark.parametrize(
     ("variant", "count"),

@@ -15,6 +15,11 @@ from hfsr.hub import from_pretrained
 
 from .parity import shake
 
+PARAMETERS = {
+    **{f"vdsr_x{s}": 665_921 for s in (2, 3, 4)},
+    "vdsr_tiny": 1_321,
+}
+
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_zero_weights_leave_the_bicubic_image(scale) -> None:

@@ -12,6 +12,11 @@ from hfsr.errors import OptionsError
 
 from .parity import shake
 
+PARAMETERS = {
+    **{f"zssr_x{s}": 224_640 for s in (2, 3, 4)},
+    "zssr_tiny": 1_008,
+}
+
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_zero_weights_leave_the_bicubic_image(scale) -> None:

@@ -184,6 +184,11 @@ def torchsr_rdn(model: nn.Module) -> dict[str, Tensor]:
     return renamed(model.state_dict(), rules)
 
 
-def in_mmagic(model: nn.Module) -> dict[str, Tensor]:
-    """The keys that mmagic's trainer puts before those of the network."""
-    return {f"generator.{key}": tensor for key, tensor in model.state_dict().items()}
+MMAGIC_MSRRESNET = ((r"^body\.", "trunk_net."), (r"^upconv(\d)\.", r"upsample\1.upsample_conv."))
+"""Our keys of MSRResNet, and mmagic's."""
+
+
+def mmagic_msrresnet(model: nn.Module) -> dict[str, Tensor]:
+    """The keys of mmagic's MSRResNet, under the name of the network in its trainer."""
+    tensors = renamed(model.state_dict(), MMAGIC_MSRRESNET)
+    return {f"generator.{key}": tensor for key, tensor in tensors.items()}

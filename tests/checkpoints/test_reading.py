@@ -415,7 +415,8 @@ def test_a_network_of_one_channel_subtracts_no_mean(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_mmagic_s_msrresnet_in_its_trainer(scale: int, tmp_path: Path) -> None:
-    model = fresh("MMagicMSRResNet", num_feat=8, num_block=2, upscale=scale)
-    tensors = layouts.in_mmagic(model) | {"discriminator.conv.weight": torch.ones(2)}
-    tensors |= {f"generator_ema.{key}": tensor for key, tensor in model.state_dict().items()}
+    model = fresh("MSRResNet", num_feat=8, num_block=2, upscale=scale, upsample_activation=False)
+    tensors = layouts.mmagic_msrresnet(model)
+    tensors |= {key.replace("generator", "generator_ema"): tensor for key, tensor in tensors.items()}
+    tensors |= {"discriminator.conv.weight": torch.ones(2)}
     assert difference(read({"state_dict": tensors}, tmp_path / "srresnet.pth"), model) == 0

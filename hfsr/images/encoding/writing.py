@@ -47,7 +47,7 @@ def write_image(image: LoadedImage, path: str | os.PathLike[str], *, jpeg_qualit
 
     Args:
         image: the image to write.
-        path: path that ends in .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp or .avif.
+        path: path that ends in one of `hfsr.images.formats.WRITE_SUFFIXES`.
         jpeg_quality: 1 to 100, for JPEG and AVIF.
 
     Raises:
@@ -219,14 +219,11 @@ def _options(image: LoadedImage, kind: str, icc: bytes | None, jpeg_quality: int
         # `quality` is the effort of lossless WebP: 20 is three times faster than the default at the same size
         "WEBP": {"lossless": True, "exact": True, "quality": 20, "method": 2, "xmp": image.xmp or b""},
         "AVIF": {"quality": jpeg_quality, "xmp": image.xmp or b""},
-        "BMP": {},
     }
-    options = by_format[kind]
-    if image.dpi and kind in {"JPEG", "BMP"}:
-        options |= {"dpi": image.dpi}
-    if kind != "BMP":
-        options |= {"icc_profile": icc} if icc else {}
-        options |= {"exif": image.exif} if image.exif else {}
+    options, known = by_format.get(kind, {}), FORMATS[kind]
+    options |= {"dpi": image.dpi} if image.dpi and known.dpi else {}
+    options |= {"icc_profile": icc} if icc and known.icc else {}
+    options |= {"exif": image.exif} if image.exif and known.exif else {}
     return options
 
 
