@@ -2,6 +2,7 @@
 
 import { UserError } from "./errors.js";
 import { readOrientation } from "./exif.js";
+import { countImages, hasIptc } from "./jpeg_segments.js";
 
 /** Luma quantization table of the JPEG standard, annex K; libjpeg scales it by the quality. */
 const LUMA = [
@@ -9,6 +10,8 @@ const LUMA = [
   51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121,
   120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
 ];
+const XMP = "http://ns.adobe.com/xap/1.0/\0";
+const PHOTOSHOP = "Photoshop 3.0\0";
 const ANIMATED = "Animated images are not supported. Save one frame as an image.";
 
 /**
@@ -16,9 +19,10 @@ const ANIMATED = "Animated images are not supported. Save one frame as an image.
  *
  * @param {Uint8Array} bytes the whole file
  * @returns {{format: string, isLossy: boolean, quality: number | null, profile: Uint8Array | null,
- *   components: number | null, hasAlpha: boolean, orientation: number, exif: Uint8Array | null}} `quality`
- *   and `components`: of a JPEG; `orientation`: of a WebP, the only format here for which it matters; `exif`: of a
- *   JPEG or WebP, without its "Exif" prefix
+ *   components: number | null, hasAlpha: boolean, orientation: number, exif: Uint8Array | null,
+ *   xmp: Uint8Array | null, notes: string[]}} `quality` and `components`: of a JPEG; `orientation`: of a WebP, the
+ *   only format here for which it matters; `exif`: of a JPEG or WebP, without its "Exif" prefix; `xmp`: of the
+ *   same; `notes`: what a PNG of this image cannot hold
  * @throws {UserError} it is no image that browsers open
  */
 export function readHeader(bytes) {
@@ -31,6 +35,8 @@ export function readHeader(bytes) {
     hasAlpha: false,
     orientation: 1,
     exif: null,
+    xmp: null,
+    notes: [],
   };
   if (bytes.length === 0) throw new UserError("The file is empty.");
   if (text(bytes, 1, 4) === "PNG" && bytes[0] === 0x89) return { ...found, format: "PNG" };
@@ -55,6 +61,8 @@ function readJpeg(bytes) {
   let quality = null;
   let components = null;
   let exif = null;
+  let xmp = null;
+  const notes = [];
   for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff; ) {
     const marker = bytes[at + 1];
     if (marker === 0xff) {
@@ -66,6 +74,14 @@ function readJpeg(bytes) {
     const body = bytes.subarray(at + 4, at + 2 + length);
     if (marker === 0xe2 && text(body, 0, 11) === "ICC_PROFILE") profiles.push([body[12], body.subarray(14)]);
     if (marker === 0xe1 && text(body, 0, 4) === "Exif") exif ??= body.slice(6);
+    if (marker === 0xe1 && text(body, 0, XMP.length) === XMP) xmp = withoutEnd(body.slice(XMP.length));
+    if (marker === 0xed && text(body, 0, PHOTOSHOP.length) === PHOTOSHOP && hasIptc(body.subarray(PHOTOSHOP.length))) {
+      notes.push("its IPTC was left out: PNG cannot store it");
+    }
+    if (marker === 0xe2 && text(body, 0, 4) === "MPF\0") {
+      const images = countImages(body.subarray(4));
+      if (images > 1) notes.push(`only the first of ${images} images was read`);
+    }
     if (marker === 0xdb && quality === null) quality = readQuality(body);
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame) components = body[5];
@@ -73,7 +89,7 @@ function readJpeg(bytes) {
   }
   profiles.sort(([first], [second]) => first - second);
   const profile = profiles.length ? concat(profiles.map(([, data]) => data)) : null;
-  return { format: "JPEG", isLossy: true, quality, components, profile, exif };
+  return { format: "JPEG", isLossy: true, quality, components, profile, exif, xmp, notes };
 }
 
 /** The quality at which libjpeg's luma table is nearest to the file's first table. */
@@ -97,7 +113,7 @@ function tableSum(quality) {
 
 function readWebp(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const found = { format: "WebP", isLossy: true, profile: null, hasAlpha: false, orientation: 1, exif: null };
+  const found = { format: "WebP", isLossy: true, profile: null, hasAlpha: false, orientation: 1, exif: null, xmp: null };
   for (let at = 12; at + 8 <= bytes.length; ) {
     const name = text(bytes, at, at + 4);
     const length = view.getUint32(at + 4, true);
@@ -109,6 +125,7 @@ function readWebp(bytes) {
       found.exif = text(exif, 0, 4) === "Exif" ? exif.slice(6) : exif;
       found.orientation = readOrientation(found.exif);
     }
+    if (name === "XMP ") found.xmp = withoutEnd(bytes.slice(at + 8, at + 8 + length));
     if (name === "VP8L") {
       found.isLossy = false;
       found.hasAlpha = true;
@@ -136,6 +153,13 @@ function readGif(bytes) {
   }
   if (frames > 1) throw new UserError(ANIMATED);
   return { format: "GIF", hasAlpha: true };
+}
+
+/** XMP without the zero bytes after it. */
+function withoutEnd(packet) {
+  let stop = packet.length;
+  while (stop > 0 && packet[stop - 1] === 0) stop -= 1;
+  return packet.subarray(0, stop);
 }
 
 function text(bytes, start, stop) {

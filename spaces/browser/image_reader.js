@@ -1,10 +1,11 @@
 // Image files as pixels: upright, straight alpha, color values as stored, with the profile that explains them.
 
 import { UserError } from "./errors.js";
-import { uprightExif } from "./exif.js";
+import { readOrientation, uprightExif } from "./exif.js";
 import { readHeader } from "./headers.js";
 import { readPng, tooLarge } from "./png_reader.js";
 import { profileChunk } from "./png_writer.js";
+import { cleanedXmp } from "./xmp.js";
 
 const BAND_PIXELS = 1 << 20;
 /** Formats with alpha whose stored values are kept. */
@@ -17,8 +18,9 @@ const STRAIGHT_TYPES = { WebP: "image/webp", GIF: "image/gif" };
  * @param {number} maxPixels above which nothing is decoded
  * @returns {Promise<{width: number, height: number, bits: 8 | 16, isGray: boolean,
  *   pixels: Uint8Array | Uint16Array, alpha: Uint8Array | Uint16Array | null,
- *   colorChunks: {name: string, data: Uint8Array}[], exif: Uint8Array | null, notes: string[]}>} `pixels`: RGB or gray, interleaved;
- *   `colorChunks`: chunks of a PNG that say how the values are to be shown; `notes`: what was changed
+ *   colorChunks: {name: string, data: Uint8Array}[], exif: Uint8Array | null, xmp: Uint8Array | null,
+ *   notes: string[]}>} `pixels`: RGB or gray, interleaved; `colorChunks`: chunks of a PNG that say how the values are
+ *   to be shown; `notes`: what was changed
  * @throws {UserError} it is no image, damaged, animated or too large
  */
 export async function readImage(blob, maxPixels) {
@@ -26,16 +28,20 @@ export async function readImage(blob, maxPixels) {
   const header = readHeader(bytes);
   if (header.format === "PNG") {
     const image = await readPng(bytes, maxPixels);
-    return withUprightExif(turnUpright(image, image.orientation), image.exif);
+    return withMetadata(turnUpright(image, image.orientation), image);
   }
-  return withUprightExif(await readByBrowser(blob, header, maxPixels), header.exif);
+  const image = await readByBrowser(blob, header, maxPixels);
+  return withMetadata({ ...image, notes: [...image.notes, ...header.notes] }, header);
 }
 
-/** Adds the EXIF of the file, as it applies to the upright image. */
-function withUprightExif(image, exif) {
+/** Adds EXIF and XMP of the file, as they apply to the upright image. */
+function withMetadata(image, { exif, xmp }) {
   const upright = exif ? uprightExif(exif) : null;
-  if (exif && !upright) image.notes.push("its EXIF is damaged and was left out");
-  return { ...image, exif: upright };
+  const notes = [...image.notes];
+  if (exif && !upright) notes.push("its EXIF is damaged and was left out");
+  const isTurned = exif ? readOrientation(exif) !== 1 : false;
+  const cleaned = xmp?.length ? cleanedXmp(xmp, isTurned) : { xmp: null, notes: [] };
+  return { ...image, exif: upright, xmp: cleaned.xmp, notes: [...notes, ...cleaned.notes] };
 }
 
 async function readByBrowser(blob, header, maxPixels) {

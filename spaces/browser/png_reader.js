@@ -17,6 +17,8 @@ const ADAM7 = [
   [0, 1, 1, 2],
 ];
 const COLOR_CHUNKS = ["iCCP", "cICP", "gAMA", "cHRM", "sRGB"];
+const XMP = "XML:com.adobe.xmp\0";
+const MAX_XMP_BYTES = 1 << 26;
 const DAMAGED = "The file is damaged or incomplete.";
 
 /**
@@ -24,7 +26,8 @@ const DAMAGED = "The file is damaged or incomplete.";
  *
  * @param {Uint8Array} bytes of the file
  * @param {number} maxPixels above which nothing is decoded
- * @returns an image as `readImage` describes it, not yet turned upright, and its EXIF `orientation`
+ * @returns an image as `readImage` describes it, not yet turned upright, and its EXIF `orientation`; `xmp` as in the
+ *   file
  * @throws {UserError} it is damaged, animated or too large
  */
 export async function readPng(bytes, maxPixels) {
@@ -53,7 +56,9 @@ export async function readPng(bytes, maxPixels) {
     }
   }
   reader.cancel();
-  return finish(samples, { width, height, depth, colorType }, chunks);
+  const image = finish(samples, { width, height, depth, colorType }, chunks);
+  const { xmp, notes } = await readXmp(chunks);
+  return { ...image, xmp, notes: [...image.notes, ...notes] };
 }
 
 /** The error for an image that has too many px. */
@@ -93,6 +98,21 @@ function readHeader(chunks) {
   return found;
 }
 
+/** The XMP packet of the last text chunk that holds one. */
+async function readXmp(chunks) {
+  const isPacket = ({ name, data }) => name === "iTXt" && String.fromCharCode(...data.subarray(0, XMP.length)) === XMP;
+  const data = chunks.findLast(isPacket)?.data;
+  if (!data) return { xmp: null, notes: [] };
+  const language = data.indexOf(0, XMP.length + 2);
+  const keyword = data.indexOf(0, language + 1);
+  const packet = language < 0 || keyword < 0 ? new Uint8Array(0) : data.slice(keyword + 1);
+  if (data[XMP.length] !== 1) return { xmp: packet, notes: [] };
+  const reader = new ByteReader(new Blob([packet]).stream().pipeThrough(new DecompressionStream("deflate")));
+  const inflated = await reader.takeAll(MAX_XMP_BYTES);
+  if (inflated) return { xmp: inflated, notes: [] };
+  return { xmp: null, notes: ["its XMP is damaged, or larger than 64 MiB, and was left out"] };
+}
+
 function inflate(chunks) {
   const parts = chunks.filter(({ name }) => name === "IDAT").map(({ data }) => data);
   return new Blob(parts).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -125,6 +145,27 @@ class ByteReader {
       if (next.done) throw new UserError(DAMAGED);
       this.held = next.value;
       this.at = 0;
+    }
+  }
+
+  /** All bytes; null if they are damaged or more than `maxBytes`. */
+  async takeAll(maxBytes) {
+    const parts = [];
+    let total = 0;
+    for (;;) {
+      let next;
+      try {
+        next = await this.reader.read();
+      } catch {
+        return null;
+      }
+      if (next.done) return new Uint8Array(await new Blob(parts).arrayBuffer());
+      total += next.value.length;
+      if (total > maxBytes) {
+        this.cancel();
+        return null;
+      }
+      parts.push(next.value);
     }
   }
 

@@ -8,10 +8,11 @@ const CRC_TABLE = crcTable();
 export class PngWriter {
   /**
    * @param {{width: number, height: number, channels: 1 | 2 | 3 | 4, bits: 8 | 16,
-   *   colorChunks?: {name: string, data: Uint8Array}[], exif?: Uint8Array | null}} options `colorChunks`: iCCP,
-   *   cICP, gAMA, cHRM or sRGB, written before the pixels; `exif`: without its "Exif" prefix
+   *   colorChunks?: {name: string, data: Uint8Array}[], exif?: Uint8Array | null,
+   *   xmp?: Uint8Array | null}} options `colorChunks`: iCCP, cICP, gAMA, cHRM or sRGB, written before the pixels;
+   *   `exif`: without its "Exif" prefix; `xmp`: a packet, UTF-8
    */
-  constructor({ width, height, channels, bits, colorChunks = [], exif = null }) {
+  constructor({ width, height, channels, bits, colorChunks = [], exif = null, xmp = null }) {
     this.height = height;
     this.rowBytes = (width * channels * bits) / 8;
     this.pixelBytes = (channels * bits) / 8;
@@ -20,6 +21,7 @@ export class PngWriter {
     this.parts = [SIGNATURE, chunk("IHDR", header(width, height, bits, COLOR_TYPES[channels]))];
     for (const { name, data } of colorChunks) this.parts.push(chunk(name, data));
     if (exif) this.parts.push(chunk("eXIf", exif));
+    if (xmp) this.parts.push(chunk("iTXt", xmpText(xmp)));
     const deflate = new CompressionStream("deflate");
     this.input = deflate.writable.getWriter();
     this.collected = this.collect(deflate.readable.getReader());
@@ -76,6 +78,15 @@ export async function profileChunk(profile) {
   data.set(name);
   data.set(compressed, name.length);
   return { name: "iCCP", data };
+}
+
+/** The content of a text chunk with XMP: not compressed, without a language. */
+function xmpText(xmp) {
+  const start = new TextEncoder().encode("XML:com.adobe.xmp\0\0\0\0\0");
+  const data = new Uint8Array(start.length + xmp.length);
+  data.set(start);
+  data.set(xmp, start.length);
+  return data;
 }
 
 /** CRC-32 of bytes. */

@@ -42,6 +42,7 @@ export async function restore(image, network, manifest, { memory, onPlan, onTile
     bits,
     colorChunks: image.colorChunks,
     exif: image.exif,
+    xmp: image.xmp,
   });
   let written = 0;
   await run({ pixels, isGray, width, height, bits }, async (rows) => {

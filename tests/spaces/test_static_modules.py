@@ -12,12 +12,15 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from hfsr import _resources
+from hfsr.errors import ImageError
 from hfsr.images import read_image
 from hfsr.images.alpha_bleed import underlaid
 from hfsr.images.compression import read_compression
+from hfsr.images.encoding.format_adaptation import fitted
+from hfsr.images.metadata.xmp import cleaned_xmp
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="no node: apt-get install nodejs")
@@ -314,3 +317,167 @@ def test_damaged_exif_is_left_out(node, block):
     ---
     console.log(JSON.stringify(uprightExif(Uint8Array.from(block))));"""
     assert node(script, block=[*block]) is None
+
+
+_PACKET = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+    'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/" '
+    'xmlns:apple="http://ns.apple.com/HDRGainMap/1.0/" xmlns:xmpNote="http://ns.adobe.com/xmp/note/" '
+    'xmlns:GCamera="http://ns.google.com/photos/1.0/camera/" xmlns:t="http://ns.adobe.com/tiff/1.0/" '
+    'xmlns:Container="http://ns.google.com/photos/1.0/container/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
+    'xmlns:Item="http://ns.google.com/photos/1.0/container/item/" xmlns:e="http://ns.adobe.com/exif/1.0/" '
+    'xmlns:GDepth="http://ns.google.com/photos/1.0/depthmap/" xmlns:MP="http://ns.microsoft.com/photo/1.2/" '
+    'xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" '
+    'xmlns:mwg="http://www.metadataworkinggroup.com/schemas/regions/" {attributes}>'
+    "<dc:title>Größe &gt; 0</dc:title>{elements}</rdf:Description></rdf:RDF></x:xmpmeta>\n"
+    "  <?xpacket end='w'?>"
+)
+
+
+def packet(attributes: str = "", elements: str = "") -> bytes:
+    return _PACKET.format(attributes=attributes, elements=elements).encode()
+
+
+XMP = [
+    packet('GCamera:BurstID="7" t:Make="Maker"', "<xmp:CreateDate>2026</xmp:CreateDate><!-- a - b -->"),
+    packet('t:Orientation="6" t:ImageWidth="8" e:PixelXDimension = \'8\' dc:source="a scan"'),
+    packet("", "<t:Orientation>8</t:Orientation><t:BitsPerSample><rdf:Seq><rdf:li>8</rdf:li></rdf:Seq>"
+           "</t:BitsPerSample><xmp:Thumbnails><rdf:Alt><rdf:li>AAAA</rdf:li></rdf:Alt></xmp:Thumbnails>"),
+    packet('hdrgm:Version="1.0"', "<Container:Directory><rdf:Seq><rdf:li><Container:Item Item:Mime='image'/>"
+           "</rdf:li></rdf:Seq></Container:Directory><hdrgm:GainMapMax>1</hdrgm:GainMapMax>"),
+    packet("apple:HDRGainMapVersion='65536' xmpNote:HasExtendedXMP=\"ABCD\""),
+    packet('GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1"',
+           "<GCamera:MicroVideo>1</GCamera:MicroVideo>"),
+    packet('GDepth:Data="/9j/4AAQ" GPano:FullPanoWidthPixels="8000"', "<![CDATA[<a & b>]]>"),
+    packet("", "<mwg:Regions rdf:parseType='Resource'><mwg:RegionList>1</mwg:RegionList></mwg:Regions>"
+           "<MP:RegionInfo>0</MP:RegionInfo><mwg:Other/>"),
+    b"<?xml version='1.0'?>" + packet(),
+    packet("a='&#228;&amp;'") + b"\n<!-- end -->",
+]  # fmt: skip
+DAMAGED_XMP = [
+    packet()[:-60],
+    b"not xml",
+    b"",
+    b"\xff" + packet(),
+    packet().replace(b"Gr\xc3", b"Gr"),
+    packet("dc:a='1' dc:a='2'"),
+    packet("dc:a='<'"),
+    packet("dc:a=1"),
+    packet("", "<dc:a>"),
+    packet("", "<dc:a></dc:b>"),
+    packet("", "a & b"),
+    packet("", "&undeclared;"),
+    packet("", "]]>"),
+    packet("", "\x01"),
+    packet("", "<!-- a -- b -->"),
+    packet("", "<?open"),
+    packet() + b"<more/>",
+    packet() + b"text",
+    b" " + b"<?xml version='1.0'?>" + packet(),
+    b'<!DOCTYPE a [<!ENTITY b "cc">]><a>&b;</a>',
+]
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_xmp_of_an_upright_image_is_that_of_the_command_line(node, is_turned):
+    script = """import {cleanedXmp} from './xmp.js';
+    ---
+    const found = packets.map((packet) => cleanedXmp(Uint8Array.from(packet), isTurned));
+    console.log(JSON.stringify(found.map(({xmp, notes}) => [xmp && [...xmp], notes])));"""
+    found = node(script, packets=[[*xmp] for xmp in XMP + DAMAGED_XMP], isTurned=is_turned)
+    for xmp, (changed, notes) in zip(XMP, found[: len(XMP)], strict=True):
+        expected, expected_notes = cleaned_xmp(xmp, is_turned=is_turned)
+        assert (bytes(changed), notes) == (expected, expected_notes)
+    assert any(bytes(changed) != xmp for xmp, (changed, _) in zip(XMP, found[: len(XMP)], strict=True))
+    for xmp, (changed, notes) in zip(DAMAGED_XMP, found[len(XMP) :], strict=True):
+        with pytest.raises((ImageError, UnicodeDecodeError)) as error:
+            cleaned_xmp(xmp, is_turned=is_turned)
+        is_text = not isinstance(error.value, UnicodeDecodeError)
+        assert changed is None
+        assert notes == [f"its XMP is {'damaged' if is_text else 'not UTF-8'} and was left out"]
+
+
+def test_xmp_and_the_notes_of_a_jpeg_are_those_of_the_command_line(node, tmp_path, modules):
+    iptc = b"\x1c\x02\x05\x00\x05title"
+    resources = b"".join(
+        b"8BIM" + kind.to_bytes(2, "big") + name + len(data).to_bytes(4, "big") + data + bytes(len(data) % 2)
+        for kind, name, data in ((0x0BB7, b"\0\0", bytes(5)), (0x0404, b"\3abc", iptc))
+    )
+    photoshop = b"Photoshop 3.0\0" + resources
+    segment = b"\xff\xed" + (len(photoshop) + 2).to_bytes(2, "big") + photoshop
+    images = [Image.new("RGB", (16, 8), (shade, 0, 0)) for shade in (0, 90, 180)]
+    images[0].save(tmp_path / "a.jpg", xmp=packet('hdrgm:Version="1.0"'), extra=segment)
+    images[0].save(tmp_path / "b.jpg", format="MPO", save_all=True, append_images=images[1:])
+    images[0].save(tmp_path / "c.webp", xmp=packet() + bytes(3))
+    images[0].save(tmp_path / "d.jpg")
+    script = """import {readHeader} from './headers.js';
+    import {cleanedXmp} from './xmp.js';
+    ---
+    const found = files.map((file) => readHeader(new Uint8Array(fs.readFileSync(file))));
+    const cleaned = found.map(({xmp}) => xmp ? cleanedXmp(xmp, false) : {xmp: null, notes: []});
+    console.log(JSON.stringify(cleaned.map(
+        ({xmp, notes}, index) => [xmp && [...xmp], [...notes, ...found[index].notes]])));"""
+    files = [tmp_path / name for name in ("a.jpg", "b.jpg", "c.webp", "d.jpg")]
+    left_out = "its IPTC was left out: PNG cannot store it"
+    for path, (xmp, notes) in zip(files, node(script, files=[*map(str, files)]), strict=True):
+        image = fitted(read_image(path), "PNG")
+        assert (xmp and bytes(xmp)) == image.xmp
+        assert notes == [*image.notes]
+        assert (left_out in notes) == (path.name == "a.jpg")
+    assert image.xmp is None
+
+
+@pytest.mark.parametrize("body", [b"", b"II*\0", b"MM\0*\0\0\0\x08\0\x01\xb0\x02\0\7\0\0\xff\0\0\0\0\x10"])
+def test_damaged_segments_of_a_jpeg(node, body):
+    script = """import {countImages, hasIptc} from './jpeg_segments.js';
+    ---
+    const bytes = Uint8Array.from(body);
+    const records = new TextEncoder().encode("8BIM\\u0004\\u0004\\u0000\\u0000");
+    console.log(JSON.stringify([countImages(bytes), hasIptc(bytes), hasIptc(records)]));"""
+    assert node(script, body=[*body]) == [1, False, False]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_xmp_of_a_png_is_read_and_written(node, modules, compressed):
+    script = """import {PngWriter} from './png_writer.js';
+    import {readImage} from './image_reader.js';
+    ---
+    const image = await readImage(new Blob([fs.readFileSync(source)]), 1e9);
+    const writer = new PngWriter({...image, channels: 3});
+    await writer.write(image.pixels);
+    fs.writeFileSync(file, new Uint8Array(await (await writer.finish()).arrayBuffer()));
+    console.log(JSON.stringify(image.notes));"""
+    source, file = modules / "source.png", modules / "out.png"
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt(
+        "XML:com.adobe.xmp", packet('t:ImageWidth="4" t:Orientation="6"').decode(), "en", "", compressed
+    )
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.new("RGB", (4, 3), (90, 40, 200)).save(source, pnginfo=texts, exif=exif)
+    assert node(script, source=str(source), file=str(file)) == []
+    written = read_image(file)
+    assert written.xmp == read_image(source).xmp == packet('t:Orientation="1"')
+    assert written.pixels.shape == (4, 3, 3)
+    with Image.open(file) as image:
+        assert image.info["XML:com.adobe.xmp"].encode() == written.xmp
+
+
+def test_damaged_xmp_of_a_png_is_left_out(node, modules):
+    def chunk(name, data):
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 3)).save(buffer, "PNG")
+    start, end = buffer.getvalue()[:-12], buffer.getvalue()[-12:]
+    script = """import {readPng} from './png_reader.js';
+    ---
+    const found = [];
+    for (const file of files) found.push(await readPng(Uint8Array.from(file), 1e9));
+    console.log(JSON.stringify(found.map(({xmp, notes}) => [xmp && [...xmp], notes])));"""
+    keyword = b"XML:com.adobe.xmp\0"
+    bodies = [b"\1\0\0\0no deflate", b"\1\0\0\0" + zlib.compress(bytes((1 << 26) + 1)), b"\0\0\0"]
+    files = [[*(start + chunk(b"iTXt", keyword + body) + end)] for body in bodies]
+    note = "its XMP is damaged, or larger than 64 MiB, and was left out"
+    assert node(script, files=files) == [[None, [note]], [None, [note]], [[], []]]

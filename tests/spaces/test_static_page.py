@@ -325,7 +325,10 @@ def test_exif_orientation_of_a_jpeg_is_applied(visit, models, tmp_path):
     exif = Image.Exif()
     exif[0x112] = 8
     exif[0x10F] = "A maker"
-    Image.fromarray(sample(64, 32)).save(tmp_path / "turned.jpg", quality=98, subsampling=0, exif=exif)
+    space = b"xmlns:x='adobe:ns:meta/' xmlns:t='http://ns.adobe.com/tiff/1.0/'"
+    xmp = b"<x:xmpmeta " + space + b" t:ImageWidth='64' x:a='b'/>"
+    image = Image.fromarray(sample(64, 32))
+    image.save(tmp_path / "turned.jpg", quality=98, subsampling=0, exif=exif, xmp=xmp)
     page = visit()
     give(page, tmp_path / "turned.jpg")
     start(page)
@@ -334,6 +337,8 @@ def test_exif_orientation_of_a_jpeg_is_applied(visit, models, tmp_path):
     assert values(saved).shape == (128, 64, 3)
     with Image.open(saved) as found, Image.open(own) as expected:
         assert dict(found.getexif()) == dict(expected.getexif()) == {0x112: 1, 0x10F: "A maker"}
+        assert found.info["XML:com.adobe.xmp"] == expected.info["XML:com.adobe.xmp"]
+        assert found.info["XML:com.adobe.xmp"].encode() == xmp.replace(b" t:ImageWidth='64'", b"")
     assert np.abs(values(saved) - values(own)).mean() < 1
 
 
