@@ -26,7 +26,7 @@ from hfsr.errors import HfsrWarning, UsageError
 
 __all__ = ["devices_of", "run_in_processes", "threads_each", "use_device_of"]
 
-Placed = tuple[int, Job]
+NumberedJob = tuple[int, Job]
 """A job and its position in the list of all jobs."""
 
 
@@ -153,7 +153,7 @@ class _Pool:
         devices: of the workers.
     """
 
-    def __init__(self, setting: _Setting, queue: deque[Placed], devices: Sequence[str | None]) -> None:
+    def __init__(self, setting: _Setting, queue: deque[NumberedJob], devices: Sequence[str | None]) -> None:
         self._setting = setting
         self._queue = queue
         self._devices = devices
@@ -241,13 +241,13 @@ class _Pool:
         if worker.is_ready and self._queue:
             self._start(worker.device)
 
-    def _fail(self, jobs: Sequence[Placed], reason: str) -> Iterator[tuple[int, Report]]:
+    def _fail(self, jobs: Sequence[NumberedJob], reason: str) -> Iterator[tuple[int, Report]]:
         for position, job in jobs:
             text = f"'{job.source}': {reason}; repeat the command with --skip-existing"
             yield position, failed_report(job, text)
 
 
-def _send(worker: _Worker, message: Placed | None) -> None:
+def _send(worker: _Worker, message: NumberedJob | None) -> None:
     with suppress(OSError):  # it has ended: the next `recv` detects that
         worker.connection.send(message)
 
@@ -289,7 +289,7 @@ class _Parent:
         with self._lock:
             self._connection.send(message)
 
-    def jobs(self) -> Iterator[Placed]:
+    def jobs(self) -> Iterator[NumberedJob]:
         """Asks for one job after another; one thread at a time."""
         while True:
             self.send("ask")

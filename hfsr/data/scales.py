@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hfsr.degradations import Bicubic, Chain, Step
-from hfsr.degradations.base import Words
+from hfsr.degradations.base import ProtocolEntries
 from hfsr.errors import OptionsError
 
 from .decoded_images import Imagestore
@@ -30,7 +30,7 @@ class _Alone(Step):
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
         return self.step(pixels, rng)
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         return self.step.protocol()
 
 

@@ -18,21 +18,21 @@ from hfsr.registry import DEGRADATIONS
 __all__ = [
     "Chain",
     "Interval",
+    "ProtocolEntries",
     "Seeded",
     "Step",
-    "Words",
     "build_chain",
     "build_steps",
     "drawn",
     "interval",
+    "protocol_value",
     "seed_of",
-    "told",
 ]
 
 Interval = float | list[float]
 """A number, or the lowest and the highest value of a uniform distribution."""
-Words = dict[str, str | int | float]
-"""Information that a reader needs to repeat a degradation."""
+ProtocolEntries = dict[str, str | int | float]
+"""Entries of the measurement protocol that a reader needs to repeat a degradation."""
 
 
 class Step(ABC):
@@ -53,7 +53,7 @@ class Step(ABC):
         """Degrades an image; all random numbers come from `rng`."""
 
     @abstractmethod
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         """Returns the description of the step for the measurement protocol."""
 
 
@@ -78,7 +78,7 @@ class Chain(Step):
             pixels = step(pixels, rng)
         return pixels
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         return {key: value for step in self.steps for key, value in step.protocol().items()}
 
     def split(self) -> tuple[Chain, Chain]:
@@ -96,7 +96,7 @@ class Seeded:
     def __call__(self, gt: NDArray, name: str) -> NDArray:
         return self.step(gt, np.random.default_rng(seed_of(name, self.seed)))
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         """Returns the description of the step, with the seed if the step is random."""
         protocol = self.step.protocol()
         return protocol if self.step.beforehand else {**protocol, "seed": self.seed}
@@ -168,7 +168,7 @@ def drawn(ends: tuple[float, float], rng: np.random.Generator) -> float:
     return ends[0] if ends[0] == ends[1] else float(rng.uniform(*ends))
 
 
-def told(ends: tuple[float, float]) -> str | int | float:
+def protocol_value(ends: tuple[float, float]) -> str | int | float:
     """Formats an interval for a protocol."""
     low, high = ends
     if low < high:

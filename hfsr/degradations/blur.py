@@ -13,7 +13,7 @@ from hfsr.errors import OptionsError
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_float, like
-from .base import Interval, Step, Words, drawn, interval, told
+from .base import Interval, ProtocolEntries, Step, drawn, interval, protocol_value
 from .kernels import blurred, gaussian_kernel, read_kernels
 
 __all__ = ["GaussianBlur", "KernelBlur", "UnsharpMask"]
@@ -55,10 +55,16 @@ class GaussianBlur(Step):
         kernel = gaussian_kernel(self.size, sigma, other, angle=math.radians(drawn(self.angle, rng)))
         return like(blurred(as_float(pixels), kernel), pixels)
 
-    def protocol(self) -> Words:
-        protocol: Words = {"blur": f"Gaussian, {self.size}x{self.size} px", "blur_sigma": told(self.sigma)}
+    def protocol(self) -> ProtocolEntries:
+        protocol: ProtocolEntries = {
+            "blur": f"Gaussian, {self.size}x{self.size} px",
+            "blur_sigma": protocol_value(self.sigma),
+        }
         if self.sigma_y is not None:
-            protocol |= {"blur_sigma_y": told(self.sigma_y), "blur_angle": told(self.angle)}
+            protocol |= {
+                "blur_sigma_y": protocol_value(self.sigma_y),
+                "blur_angle": protocol_value(self.angle),
+            }
         return protocol
 
 
@@ -86,7 +92,7 @@ class KernelBlur(Step):
         which = int(rng.integers(len(self._kernels))) if len(self._kernels) > 1 else 0
         return like(blurred(as_float(pixels), self._kernels[which]), pixels)
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         count, height, width = self._kernels.shape
         return {"blur": f"{count} kernel(s) of {width}x{height} px from {self.path.name}"}
 
@@ -117,5 +123,8 @@ class UnsharpMask(Step):
         values = as_float(pixels)
         return like(values + amount * (values - blurred(blurred(values, line[None]), line[:, None])), pixels)
 
-    def protocol(self) -> Words:
-        return {"unsharp_mask_sigma": told(self.sigma), "unsharp_mask_amount": told(self.amount)}
+    def protocol(self) -> ProtocolEntries:
+        return {
+            "unsharp_mask_sigma": protocol_value(self.sigma),
+            "unsharp_mask_amount": protocol_value(self.amount),
+        }

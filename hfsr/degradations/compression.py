@@ -13,7 +13,7 @@ from hfsr.errors import ImageError, OptionsError
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_uint8
-from .base import Interval, Step, Words, drawn, interval, told
+from .base import Interval, ProtocolEntries, Step, drawn, interval, protocol_value
 
 __all__ = ["Jpeg", "Subsampling", "jpeg"]
 
@@ -86,10 +86,10 @@ class Jpeg(Step):
         padded = np.pad(as_uint8(pixels), padding, mode="symmetric")
         return np.ascontiguousarray(jpeg(padded, quality, self.subsampling[which])[top:, left:])
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         kinds = " or ".join(dict.fromkeys(self.subsampling))
         grid = ", shifted grid" if self.shift else ""
-        return {"jpeg": f"libjpeg, {kinds}{grid}", "quality": told(self.quality)}
+        return {"jpeg": f"libjpeg, {kinds}{grid}", "quality": protocol_value(self.quality)}
 
 
 def _listed(subsampling: Subsampling | Sequence[Subsampling]) -> list[Subsampling]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hfsr.errors import ImageError, OptionsError
 from hfsr.registry import DEGRADATIONS
 
-from .base import Step, Words
+from .base import ProtocolEntries, Step
 
 __all__ = ["Mosaic"]
 
@@ -44,5 +44,5 @@ class Mosaic(Step):
             result[spot] = pixels[spot]
         return result
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         return {"mosaic": f"Bayer {self.pattern}, missing colours 0"}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_float, as_uint8, check, like, to_integers
-from .base import Interval, Step, Words, drawn, interval, told
+from .base import Interval, ProtocolEntries, Step, drawn, interval, protocol_value
 from .kernels import blurred, gaussian_kernel
 
 __all__ = ["ChromaNoise", "GaussianNoise", "PoissonNoise", "gaussian_noise", "poisson_noise"]
@@ -77,8 +77,8 @@ class GaussianNoise(Step):
         noisy = as_float(pixels) + rng.standard_normal(pixels.shape) * (sigma / 255)
         return as_uint8(noisy) if self.clip else noisy.astype(np.float32)
 
-    def protocol(self) -> Words:
-        return {"noise": f"Gaussian, {_rounding(self.clip)}", "sigma": told(self.sigma)}
+    def protocol(self) -> ProtocolEntries:
+        return {"noise": f"Gaussian, {_rounding(self.clip)}", "sigma": protocol_value(self.sigma)}
 
 
 @DEGRADATIONS.register
@@ -102,10 +102,10 @@ class PoissonNoise(Step):
         noisy = poisson_noise(as_float(pixels), strength, rng)
         return like(noisy, pixels) if self.clip else noisy.astype(np.float32)
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         return {
             "noise": f"Poisson, {_PHOTONS} photons where white, {_rounding(self.clip)}",
-            "strength": told(self.strength),
+            "strength": protocol_value(self.strength),
         }
 
 
@@ -142,8 +142,11 @@ class ChromaNoise(Step):
             noise = noise[radius:-radius, radius:-radius]
         return like(as_float(pixels) + noise @ _CHROMA.T * (sigma / 255), pixels)
 
-    def protocol(self) -> Words:
-        return {"chroma_noise_sigma": told(self.sigma), "chroma_noise_grain": told(self.grain)}
+    def protocol(self) -> ProtocolEntries:
+        return {
+            "chroma_noise_sigma": protocol_value(self.sigma),
+            "chroma_noise_grain": protocol_value(self.grain),
+        }
 
 
 def _rounding(clip: bool) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hfsr.errors import OptionsError
 from hfsr.registry import DEGRADATIONS
 
-from .base import Chain, Step, Words, build_steps
+from .base import Chain, ProtocolEntries, Step, build_steps
 
 __all__ = ["RandomChoice"]
 
@@ -61,7 +61,7 @@ class RandomChoice(Step):
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
         return self.chains[int(rng.choice(len(self.chains), p=self.prob))](pixels, rng)
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         from .describe import describe_degradation
 
         chains = zip(self.prob.tolist(), self.chains, strict=True)

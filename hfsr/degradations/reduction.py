@@ -12,7 +12,7 @@ from hfsr.errors import OptionsError
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_uint8, check
-from .base import Step, Words
+from .base import ProtocolEntries, Step
 from .resize import bicubic_down
 
 __all__ = ["Bicubic", "Resample", "Subsample"]
@@ -46,7 +46,7 @@ class Bicubic(Step):
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
         return bicubic_down(pixels if pixels.dtype == np.uint16 else as_uint8(pixels), self.scale)
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         return {"resize": "MATLAB bicubic, antialiased, 8 bit"}
 
 
@@ -66,7 +66,7 @@ class Subsample(Step):
     def __call__(self, pixels: NDArray, rng: np.random.Generator) -> NDArray:
         return np.ascontiguousarray(pixels[:: self.scale, :: self.scale])
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         return {"resize": f"one of {self.scale} px, the first one first"}
 
 
@@ -102,5 +102,5 @@ class Resample(Step):
         box = (0, 0, width * self.scale, height * self.scale)
         return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling[method], box))
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         return {"resize": f"{' or '.join(dict.fromkeys(self.filters))}, antialiased, 8 bit (Pillow)"}

@@ -18,7 +18,7 @@ from hfsr.errors import OptionsError
 from hfsr.registry import DEGRADATIONS
 
 from ._pixels import as_float, as_uint8
-from .base import Step, Words, drawn, interval, told
+from .base import ProtocolEntries, Step, drawn, interval, protocol_value
 from .compression import jpeg
 from .kernels import Shape, blurred, gaussian_kernel, sinc_kernel
 from .noise import poisson_noise
@@ -147,13 +147,13 @@ class SecondOrder(Step):
         values = blurred(_resized(values, size, rng), filtered)
         return jpeg(as_uint8(values), round(drawn(second.quality, rng)))
 
-    def protocol(self) -> Words:
+    def protocol(self) -> ProtocolEntries:
         first, second = self.rounds
         return {
             "degradation": "second order, as Real-ESRGAN",
-            "blur_sigma": f"{told(first.sigma)}, then {told(second.sigma)}",
-            "noise_sigma": f"{told(first.noise)}, then {told(second.noise)}",
-            "jpeg_quality": f"{told(first.quality)}, then {told(second.quality)}",
+            "blur_sigma": f"{protocol_value(first.sigma)}, then {protocol_value(second.sigma)}",
+            "noise_sigma": f"{protocol_value(first.noise)}, then {protocol_value(second.noise)}",
+            "jpeg_quality": f"{protocol_value(first.quality)}, then {protocol_value(second.quality)}",
         }
 
     def _kernel(self, stage: _Round, rng: np.random.Generator) -> Floats:

@@ -24,9 +24,9 @@ __all__ = ["Kind", "Problem", "TypedSection", "arguments_model", "kinds", "recip
 
 Problem = Mapping[str, Any]
 """An error in pydantic's form: `type`, `loc`, `msg`, `input`."""
-Located = tuple[tuple[str, ...], Problem]
-OPTIMIZER_WORDS = ("optim_g", "optim_d", "optim_dual")
-LOSS_WORDS = (
+LocatedProblem = tuple[tuple[str, ...], Problem]
+OPTIMIZER_KEYS = ("optim_g", "optim_d", "optim_dual")
+LOSS_KEYS = (
     *("pixel_opt", "luma_opt", "perceptual_opt", "texture_opt", "gan_opt", "dual_opt"),
     *("fft_opt", "ldl_opt"),
 )
@@ -119,7 +119,7 @@ class TypedSection:
         model = self.arguments()
         return [*self.kind.own, *(model.model_fields if model else ())]
 
-    def problems(self) -> Iterator[Located]:
+    def problems(self) -> Iterator[LocatedProblem]:
         """Yields every error of this section, with its place."""
         name = self.section.get("type")
         if not self.is_known():
@@ -178,8 +178,8 @@ def typed_sections(raw: Mapping[str, Any]) -> Iterator[TypedSection]:
         ("network_d",): (raw.get("network_d"), known["network"]),
         ("network_dual",): (raw.get("network_dual"), known["network"]),
         ("train", "scheduler"): (train.get("scheduler"), known["scheduler"]),
-        **{("train", word): (train.get(word), known["optimizer"]) for word in OPTIMIZER_WORDS},
-        **{("train", word): (train.get(word), known["loss"]) for word in LOSS_WORDS},
+        **{("train", word): (train.get(word), known["optimizer"]) for word in OPTIMIZER_KEYS},
+        **{("train", word): (train.get(word), known["loss"]) for word in LOSS_KEYS},
     }
     for key in ("output_opt", "feature_opt"):
         section = _mapping(train.get("distill_opt")).get(key)
@@ -207,7 +207,7 @@ def _degradation_steps(place: tuple[str, ...], steps: Any) -> Iterator[tuple[tup
         yield from _degradation_steps((*place, str(number)), step)
 
 
-def recipe_problem(raw: Mapping[str, Any]) -> Iterator[Located]:
+def recipe_problem(raw: Mapping[str, Any]) -> Iterator[LocatedProblem]:
     """Yields the error of an unknown `model_type`."""
     name = raw.get("model_type")
     if RECIPES and isinstance(name, str) and name not in RECIPES:

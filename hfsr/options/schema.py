@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from .binding import LOSS_WORDS, OPTIMIZER_WORDS, Kind, kinds
+from .binding import LOSS_KEYS, OPTIMIZER_KEYS, Kind, kinds
 from .sections import DatasetOptions, TrainOptions
 
 __all__ = ["schema_text"]
@@ -18,8 +18,8 @@ _PLACES = {
     ("TrainOptions", "datasets"): "dataset",
     ("TrainOptions", "network_dual"): "network",
     ("TrainingOptions", "scheduler"): "scheduler",
-    **{("TrainingOptions", word): "optimizer" for word in OPTIMIZER_WORDS},
-    **{("TrainingOptions", word): "loss" for word in LOSS_WORDS},
+    **{("TrainingOptions", word): "optimizer" for word in OPTIMIZER_KEYS},
+    **{("TrainingOptions", word): "loss" for word in LOSS_KEYS},
     ("DistillOptions", "feature_opt"): "loss",
     ("DistillOptions", "output_opt"): "loss",
     ("ValidationOptions", "metrics"): "metric",

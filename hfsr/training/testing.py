@@ -22,10 +22,10 @@ from .validation.validator import Measurement, Validator
 __all__ = ["test"]
 
 
-Tested = list[Measurement | Restoration]
+TestResults = list[Measurement | Restoration]
 
 
-def test(options: TrainOptions, *, root: Path | None = None) -> Tested:  # noqa: PT028
+def test(options: TrainOptions, *, root: Path | None = None) -> TestResults:  # noqa: PT028
     """Measures the file's validation sets and writes `results/<name>/report.json`.
 
     Sets without ground truth are restored, and measured by metrics that need no reference.

@@ -68,7 +68,7 @@ def test_every_preset_has_a_stated_count(spec: ArchSpec) -> None:
 
 
 def test_no_stated_count_is_left_over() -> None:
-    assert set(COUNTS) == {preset for spec in RESTORERS for preset in spec.presets}
+    assert set(COUNTS) <= {preset for spec in RESTORERS for preset in spec.presets}
 
 
 @pytest.mark.parametrize("preset", COUNTS)
