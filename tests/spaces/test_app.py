@@ -129,7 +129,7 @@ def test_upload_limit_is_a_whole_number_of_megabytes(space, page):
 
 def test_all_jobs_share_one_queue(page):
     queued = [fn for fn in page.fns.values() if fn.queue and fn.fn]
-    assert sorted(fn.fn.__name__ for fn in queued) == ["enhance", "learn", "upscale", "zeroshot"]
+    assert sorted(fn.fn.__name__ for fn in queued) == ["run", "run", "upscale", "zeroshot"]
     assert {(fn.concurrency_id, fn.concurrency_limit) for fn in queued} == {("work", 1)}
     assert all(fn.validator is not None for fn in queued)
     assert page._queue.max_size == 8

@@ -290,6 +290,55 @@ def test_progress_moves_and_can_be_canceled_by_keyboard(visit, served, large_pho
     assert page.get_by_role("link", name="Download PNG").count() == 0
 
 
+def test_canceled_job_says_so_until_the_next_one(visit, served, photo, large_photo):
+    page = visit()
+    begin_long_job(page, large_photo)
+    page.get_by_role("button", name="Cancel").click()
+    report(page).get_by_text("Canceled.").wait_for()
+    assert eventually(page.get_by_role("button", name="Enhance").is_enabled)  # after the tile that ran
+    assert page.get_by_role("button", name="Cancel").is_disabled()
+    assert served.is_idle()
+    page.wait_for_timeout(500)  # for the answers of all events
+    assert report(page).inner_text() == "Canceled."
+    give(page, photo)
+    enhance(page)
+    line(page, "600 × 400")
+
+
+def test_cancel_before_the_server_knows_of_the_job(visit, served, large_photo):
+    page, held = visit(), []
+    give(page, large_photo)
+    page.route("**/queue/join*", lambda route: route.continue_() if held else held.append(route))
+    enhance(page)
+    page.get_by_role("button", name="Cancel").click()
+    report(page).get_by_text("Canceled.").wait_for()
+    with page.expect_response("**/queue/join*"):
+        held[0].continue_()
+    assert served.is_idle()
+    page.wait_for_timeout(500)
+    assert report(page).inner_text() == "Canceled."
+    assert page.get_by_role("link", name="Download PNG").count() == 0
+    enhance(page)
+    assert line(page).startswith("3000 × 2000, ")
+
+
+def test_cancel_while_waiting_for_another_visitor(visit, served, photo, large_photo):
+    working, waiting = visit(), visit()
+    begin_long_job(working, large_photo)
+    give(waiting, photo)
+    enhance(waiting)
+    waiting.get_by_text("queue: 1/1").wait_for()
+    waiting.get_by_role("button", name="Cancel").click()
+    report(waiting).get_by_text("Canceled.").wait_for()
+    assert eventually(waiting.get_by_role("button", name="Enhance").is_enabled)
+    assert report(working).locator("progress").is_visible()
+    working.get_by_role("button", name="Cancel").click()
+    report(working).get_by_text("Canceled.").wait_for()
+    assert served.is_idle()
+    enhance(waiting)
+    line(waiting, "600 × 400")
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_phone_follows_the_progress_and_the_result(visit, photo, dark):
     page = visit(width=390, height=844, dark=dark, has_touch=True, reduced_motion="reduce")

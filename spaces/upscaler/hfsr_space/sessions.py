@@ -3,14 +3,19 @@
 A browser is identified by the cookie that `middleware` sets, which all its tabs share; a program without
 cookies by its Gradio session. Active jobs are read from Gradio's own queue, where finished and canceled jobs
 and jobs of disconnected visitors are no longer listed, so no stale state can block a visitor.
+
+The page cancels by `cancel_jobs`, not by Gradio's `cancels`: that one runs the failure events of the canceled
+job too, at an unknown moment, and does nothing for a job whose request has not arrived yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 import gradio as gr
+from gradio.server_messages import ProcessCompletedMessage
 
 COOKIE = "hfsr_visitor"
 WORK_QUEUE = "work"
@@ -18,24 +23,34 @@ WORK_QUEUE = "work"
 BUSY = "You already have an image in work, here or in another tab; wait for it, or cancel it there."
 
 
+_canceled: WeakSet[Any] = WeakSet()
+"""Gradio's events of jobs that were canceled and end with their present tile."""
+
+
 def has_job(page: gr.Blocks, request: gr.Request) -> bool:
-    """Returns True if the visitor of this request has a waiting or running job."""
-    queue = page._queue
+    """Returns True if the visitor of this request has a waiting or running job that was not canceled."""
     visitor = _visitor_id(request.cookies, request.session_hash)
     return any(
-        event.alive
-        and event.concurrency_id == WORK_QUEUE
-        and event._id in queue.pending_event_ids_session.get(event.session_hash, ())
-        and _visitor_id(event.request.cookies, event.session_hash) == visitor
-        for event in list(queue.event_ids_to_events.values())
+        event not in _canceled and _visitor_id(event.request.cookies, event.session_hash) == visitor
+        for event in _active_jobs(page)
     )
 
 
-def mark_canceled(page: gr.Blocks, request: gr.Request) -> None:
-    """Marks the jobs of this tab as canceled, so that they no longer count although a tile may still run."""
-    for event in list(page._queue.event_ids_to_events.values()):
-        if event.concurrency_id == WORK_QUEUE and event.session_hash == request.session_hash:
-            event.alive = False
+async def cancel_jobs(page: gr.Blocks, request: gr.Request) -> bool:
+    """Ends the waiting jobs of this tab; running ones no longer count although a tile may still run.
+
+    Returns:
+        True if a job was there, which reports its end to the page.
+    """
+    queue = page._queue
+    jobs = [event for event in _active_jobs(page) if event.session_hash == request.session_hash]
+    for event in jobs:
+        _canceled.add(event)
+        if event in queue.event_queue_per_concurrency_id[WORK_QUEUE].queue:
+            await queue.remove_from_queue(event._id)
+            end = ProcessCompletedMessage(output={}, success=True, event_id=event._id)
+            queue.pending_messages_per_session[event.session_hash].put_nowait(end)
+    return bool(jobs)
 
 
 def one_job_validator(page: gr.Blocks) -> Callable[..., Any]:
@@ -46,6 +61,18 @@ def one_job_validator(page: gr.Blocks) -> Callable[..., Any]:
         return [first, *(gr.validate(True, "") for _ in inputs[1:])]
 
     return validate
+
+
+def _active_jobs(page: gr.Blocks) -> list[Any]:
+    """Returns Gradio's events of all waiting and running jobs."""
+    queue = page._queue
+    return [
+        event
+        for event in list(queue.event_ids_to_events.values())
+        if event.alive
+        and event.concurrency_id == WORK_QUEUE
+        and event._id in queue.pending_event_ids_session.get(event.session_hash, ())
+    ]
 
 
 def _visitor_id(cookies: Mapping[str, str], session: str | None) -> str | None:

@@ -13,6 +13,7 @@ import gradio as gr
 from . import jobs
 from .catalog import PURPOSES, CatalogEntry, ModelCatalog
 from .choices import FORMATS, Settings, choose, expected_seconds
+from .job_events import connect_job
 from .messages import format_seconds, problem, progress_bar, translate_errors, visitor_error
 from .results import Result, make_zip
 from .uploads import uploaded_file
@@ -22,7 +23,6 @@ from .widgets import (
     TabWidgets,
     check_choices,
     connect_input,
-    connect_job,
     image_input,
     job_buttons,
     job_report,

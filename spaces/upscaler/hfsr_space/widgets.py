@@ -1,4 +1,4 @@
-"""Widgets of both tabs: image input, buttons, progress and result, and the events between them."""
+"""Widgets of both tabs: image input, buttons, progress and result."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from hfsr.samples import SAMPLE
 
 from . import limits
 from .catalog import SPACE_DIR
-from .messages import JobProgress, problem, progress_bar, visitor_error
-from .sessions import BUSY, WORK_QUEUE, has_job, mark_canceled, one_job_validator
+from .messages import problem, visitor_error
 from .uploads import check_image, rows, uploaded_file
 from .viewer import Viewer, bare_html, keep
 
@@ -68,7 +67,7 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class TabWidgets:
-    """Widgets of one tab that `connect_job` uses.
+    """Widgets of one tab that its events use.
 
     Attributes:
         source: image input.
@@ -181,59 +180,6 @@ def connect_input(widgets: TabWidgets) -> list[Any]:
         for path, button in source.examples.items()
     ]
     return uploads + clicks
-
-
-def connect_job(page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], inputs: list[Any]) -> None:
-    """Connects the buttons of a tab to a job.
-
-    Args:
-        page: page whose queue the job waits in.
-        widgets: widgets of the tab.
-        job: generator function of (paths of the images, values of `inputs`); yields (results or a skip,
-            report).
-        inputs: components of its further arguments, in order.
-    """
-    buttons = [widgets.start, widgets.stop]
-
-    def update(*, busy: bool) -> list[Any]:
-        return [gr.Button(interactive=not busy), gr.Button(interactive=busy)]
-
-    def begin(request: gr.Request, chosen: list[str]) -> list[Any]:
-        if has_job(page, request):
-            raise visitor_error(BUSY)
-        if not chosen:
-            raise visitor_error("Choose an image first.")
-        return [*update(busy=True), progress_bar(JobProgress("Starting"))]
-
-    def refuse(request: gr.Request, chosen: list[str]) -> str:
-        return problem("Choose an image first." if chosen == [] else BUSY)
-
-    def reset(request: gr.Request) -> list[Any]:
-        mark_canceled(page, request)
-        return [*update(busy=False), "<p class='canceled'>Canceled.</p>"]
-
-    def fail(request: gr.Request) -> list[Any]:
-        mark_canceled(page, request)
-        return [*update(busy=False), ""]
-
-    shown = [*buttons, widgets.report]
-    begun = widgets.start.click(begin, widgets.source.chosen, shown, **PAGE_EVENT)
-    # Gradio does not show errors of events outside the queue.
-    begun.failure(refuse, widgets.source.chosen, widgets.report, **PAGE_EVENT)
-    running = begun.success(
-        job,
-        [widgets.source.chosen, *inputs],
-        [widgets.viewer.data, widgets.report],
-        api_visibility="private",
-        concurrency_id=WORK_QUEUE,
-        concurrency_limit=1,
-        validator=one_job_validator(page),
-        show_progress="minimal",
-        show_progress_on=widgets.report,
-    )
-    running.success(lambda: update(busy=False), None, buttons, **PAGE_EVENT)
-    running.failure(fail, None, shown, **PAGE_EVENT)
-    widgets.stop.click(reset, None, shown, cancels=running, **PAGE_EVENT)
 
 
 def check_choices(**chosen: tuple[Any, list[Any]]) -> None:

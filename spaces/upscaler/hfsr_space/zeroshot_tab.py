@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from . import jobs, limits
+from .job_events import connect_job
 from .messages import problem, progress_bar
 from .results import Result
 from .uploads import uploaded_file
@@ -16,7 +17,6 @@ from .widgets import (
     TabWidgets,
     check_choices,
     connect_input,
-    connect_job,
     image_input,
     job_buttons,
     job_report,

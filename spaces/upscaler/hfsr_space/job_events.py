@@ -1,0 +1,80 @@
+"""Events of the buttons of a tab: a job starts, is canceled, and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from threading import Event
+from typing import Any
+
+import gradio as gr
+
+from .messages import JobProgress, problem, progress_bar, visitor_error
+from .sessions import BUSY, WORK_QUEUE, cancel_jobs, has_job, one_job_validator
+from .widgets import PAGE_EVENT, TabWidgets
+
+CANCELED = "<p class='canceled'>Canceled.</p>"
+"""Report after a job was canceled."""
+
+
+def connect_job(page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], inputs: list[Any]) -> None:
+    """Connects the buttons of a tab to a job.
+
+    Args:
+        page: page whose queue the job waits in.
+        widgets: widgets of the tab.
+        job: generator function of (paths of the images, values of `inputs`); yields (results or a skip,
+            report).
+        inputs: components of its further arguments, in order.
+    """
+    buttons = [widgets.start, widgets.stop]
+    cancel_requested = gr.State()  # an `Event` for each job
+
+    def update(*, busy: bool) -> list[Any]:
+        return [gr.Button(interactive=not busy), gr.Button(interactive=busy)]
+
+    def begin(request: gr.Request, chosen: list[str]) -> list[Any]:
+        if has_job(page, request):
+            raise visitor_error(BUSY)
+        if not chosen:
+            raise visitor_error("Choose an image first.")
+        return [*update(busy=True), progress_bar(JobProgress("Starting")), Event()]
+
+    def refuse(request: gr.Request, chosen: list[str]) -> str:
+        return problem("Choose an image first." if chosen == [] else BUSY)
+
+    def run(canceled: Event, *arguments: Any) -> Iterator[tuple[Any, Any]]:
+        """Runs the job until it is canceled; says so itself, after all progress that is on its way."""
+        with closing(job(*arguments)) as steps:
+            for step in () if canceled.is_set() else steps:
+                if canceled.is_set():
+                    break
+                yield step
+        if canceled.is_set():
+            yield gr.skip(), CANCELED
+
+    async def cancel(request: gr.Request, canceled: Event) -> list[Any]:
+        canceled.set()
+        # A job that was there enables the start button when it has ended: until then Gradio starts no other.
+        is_ending = await cancel_jobs(page, request)
+        start = gr.skip() if is_ending else gr.Button(interactive=True)
+        return [start, gr.Button(interactive=False), CANCELED]
+
+    shown = [*buttons, widgets.report]
+    begun = widgets.start.click(begin, widgets.source.chosen, [*shown, cancel_requested], **PAGE_EVENT)
+    # Gradio does not show errors of events outside the queue.
+    begun.failure(refuse, widgets.source.chosen, widgets.report, **PAGE_EVENT)
+    running = begun.success(
+        run,
+        [cancel_requested, widgets.source.chosen, *inputs],
+        [widgets.viewer.data, widgets.report],
+        api_visibility="private",
+        concurrency_id=WORK_QUEUE,
+        concurrency_limit=1,
+        validator=one_job_validator(page),
+        show_progress="minimal",
+        show_progress_on=widgets.report,
+    )
+    running.success(lambda: update(busy=False), None, buttons, **PAGE_EVENT)
+    running.failure(lambda: [*update(busy=False), ""], None, shown, **PAGE_EVENT)
+    widgets.stop.click(cancel, cancel_requested, shown, **PAGE_EVENT)
