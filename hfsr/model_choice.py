@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,10 +10,21 @@ from hfsr import _resources
 from hfsr.errors import ImageError, OptionsError
 from hfsr.images.decoding.encoded_image import ImageFile
 
-__all__ = ["PURPOSES", "Interpolated", "ModelChoice", "Purpose", "choose_models"]
+__all__ = [
+    "PURPOSES",
+    "RESTORATIONS",
+    "Interpolated",
+    "ModelChoice",
+    "Purpose",
+    "bundled_restorer",
+    "choose_models",
+    "clean_partner",
+]
 
 Purpose = Literal["photo", "clean"]
 PURPOSES: tuple[Purpose, ...] = ("photo", "clean")
+RESTORATIONS = {"noise": "denoising", "jpeg": "jpeg-artifact-removal"}
+"""Purposes that keep the size -> the task of their model, of which `bundled_restorer` tells the name."""
 
 _CHAINS: dict[Purpose, tuple[tuple[float, tuple[str, ...]], ...]] = {
     "clean": (
@@ -100,6 +112,22 @@ def choose_models(
     if purpose is not None:
         return ModelChoice(photo if purpose == "photo" else clean, f"--for {purpose}")
     return _by_compression(file, clean, photo)
+
+
+def bundled_restorer(task: str) -> str | None:
+    """Returns the bundled model that does a task and keeps the size; None if none is bundled."""
+    for name in _resources.bundled_models():
+        config = _resources.path("weights", name) / "config.json"
+        fields = json.loads(config.read_text(encoding="utf-8"))
+        if (fields.get("task"), fields.get("scale")) == (task, 1):
+            return name
+    return None
+
+
+def clean_partner(photo: str) -> str | None:
+    """Returns the clean model from which a bundled photo model was trained; None if there is none."""
+    clean = photo.removesuffix("-photo")
+    return clean if clean != photo and {clean, photo} <= set(_resources.bundled_models()) else None
 
 
 def _chain(purpose: Purpose, scale: float) -> tuple[str, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import hfsr
-from hfsr import cli, model_choice
+from hfsr import cli, create_model, model_choice, save_pretrained
 from hfsr.checkpoints import interpolate
 from hfsr.errors import OptionsError
 from hfsr.model_choice import Interpolated, ModelChoice, choose_models
@@ -115,6 +116,33 @@ def test_restore_denoises_unless_it_enlarges(capsys):
     for words, model in (([], "hfsr-denoise"), (["-s", "1"], "hfsr-denoise"), (["-s", "2"], "hfsr-x2-photo")):
         assert cli.main(["restore", "a.jpg", "--json", *words]) == 0
         assert json.loads(capsys.readouterr().out)["model"] == model
+
+
+@pytest.mark.parametrize("purpose", ["noise", "jpeg"])
+def test_restore_offers_what_is_bundled(capsys, monkeypatch, tmp_path, purpose):
+    IMAGE.save("a.png")
+    for name, task in (
+        ("hfsr-a", "denoising"),
+        ("hfsr-b", "jpeg-artifact-removal"),
+        ("hfsr-x2", "denoising"),
+    ):
+        network = create_model("EDSR", num_feat=8, num_block=1, upscale=2 if name == "hfsr-x2" else 1)
+        save_pretrained(network, tmp_path / "hfsr" / "weights" / name)
+        config = tmp_path / "hfsr" / "weights" / name / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "task": task}))
+    monkeypatch.setattr(model_choice._resources, "_PACKAGE", tmp_path / "hfsr")
+    name = {"noise": "hfsr-a", "jpeg": "hfsr-b"}[purpose]
+    assert cli.main(["restore", "a.png", "--for", purpose, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == name
+    assert cli.main(["restore", "a.png", "--for", purpose]) == 0
+    assert f"by {name} (--for {purpose})" in capsys.readouterr().out
+    for command in (["upscale"], ["restore", "-s", "2"], ["restore", "--width", "200"]):
+        assert cli.main([command[0], "a.png", "--for", purpose, *command[1:]]) == 2
+        assert f"--for {purpose} keeps the size" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "hfsr" / "weights" / name)
+    with pytest.raises(SystemExit):
+        cli.main(["restore", "a.png", "--for", purpose])
+    assert f"invalid choice: '{purpose}'" in capsys.readouterr().err
 
 
 def test_a_named_model_and_a_purpose_do_not_go_together(capsys):

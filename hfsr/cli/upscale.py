@@ -22,7 +22,7 @@ from hfsr.cli.upscale_processes import run_in_processes, use_device_of
 from hfsr.cli.work_share import Share, check_outside, divide, find_share, parse_shard
 from hfsr.errors import UsageError
 from hfsr.images.formats import WRITE_SUFFIXES
-from hfsr.model_choice import PURPOSES
+from hfsr.model_choice import PURPOSES, RESTORATIONS, bundled_restorer
 from hfsr.samples import SAMPLE
 
 RESULTS = Path("results")
@@ -52,9 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--for",
         dest="purpose",
-        choices=PURPOSES,
+        choices=(*PURPOSES, *(name for name, task in RESTORATIONS.items() if bundled_restorer(task))),
         help="without -m: the model for compressed photos or the one for clean images (default: photo for "
-        "JPEG, lossy WebP and AVIF files, clean for lossless ones)",
+        "JPEG, lossy WebP and AVIF files, clean for lossless ones); with restore at the same size: the model "
+        "that removes this (default noise)",
     )
     add(
         "--strength",
@@ -117,6 +118,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("-m names the model and --for chooses it; leave one out")
     if args.strength is not None:
         _check_strength(args)
+    has_size = args.scale not in (None, 1) or args.width or args.height or args.max_side
+    if args.purpose in RESTORATIONS and (args.command != "restore" or has_size):
+        raise UsageError(f"--for {args.purpose} keeps the size; use 'hfsr restore' without a size")
     with _standard_output(args) as output:
         return _run(args, output)
 

@@ -3,6 +3,8 @@
 const KEY_STEPS = { ArrowLeft: -5, ArrowRight: 5, ArrowDown: -5, ArrowUp: 5, PageDown: -20, PageUp: 20 };
 
 const ZOOMS = [["fit", "Fit"], ["1", "1:1"], ["2", "2:1"]];
+/** Width of a frame, px of CSS, below which both names would overlap. */
+const NARROW = 220;
 const FRAME = `
   <div class="frame">
     <div class="pane" role="group" aria-label="Before and after; scroll to see other parts" tabindex="0">
@@ -104,7 +106,9 @@ export class Comparison {
     const factor = this.zoom === "fit" ? Math.min(1, available / width) : Number(this.zoom) / devicePixelRatio;
     this.stage.style.width = `${width * factor}px`;
     this.stage.style.height = `${height * factor}px`;
-    this.root.style.setProperty("--frame", `${Math.min(available, width * factor)}px`);
+    const frame = Math.min(available, width * factor);
+    this.root.style.setProperty("--frame", `${frame}px`);
+    this.root.classList.toggle("narrow", frame < NARROW); // Gradio drops container queries
     this.after.classList.toggle("pixelated", factor * devicePixelRatio > 1);
     this.hint.hidden = width * factor <= available + 1 && this.pane.scrollHeight <= this.pane.clientHeight + 1;
     this.draw();

@@ -51,6 +51,11 @@ def test_gradio_space(open_page, served, photo, text_file, width, dark, tmp_path
     page.get_by_text("Details").locator("visible=true").click()
     page.wait_for_function("() => !document.querySelector('.buttons .primary').disabled")
     assert serious_violations(page) == []
+    page.get_by_label("By kind").check()
+    page.get_by_label("Kind of image").click()
+    page.get_by_role("option", name="Photo from the web", exact=True).click()
+    page.get_by_label("number input for Strength").wait_for()
+    assert serious_violations(page) == []
     page.get_by_role("tab", name="Experiments").click()
     page.get_by_role("button", name="Learn and enlarge").wait_for()
     assert serious_violations(page) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 import sys
@@ -14,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 import hfsr
-from hfsr import _resources
+from hfsr import _resources, cli
 from hfsr.cli.demo import load_app
 from hfsr.errors import ImageError, OptionsError
 from hfsr.priors import FitProgress
@@ -33,9 +35,9 @@ SPACE = _resources.path("spaces", "upscaler")
 def space():
     """The modules of the Space's package."""
     load_app()
-    from hfsr_space import catalog, choices, jobs, messages, page, results, uploads, widgets
+    from hfsr_space import catalog, choices, jobs, messages, page, results, uploads, upscale_tab, widgets
 
-    modules = (catalog, choices, jobs, messages, page, results, uploads, widgets)
+    modules = (catalog, choices, jobs, messages, page, results, upscale_tab, uploads, widgets)
     return type("Space", (), {module.__name__.rpartition(".")[2]: module for module in modules})
 
 
@@ -62,6 +64,7 @@ def test_page_widgets(page):
     assert {"Self-ensemble", "Strength", "Times larger", "The image is"} <= labels
     choices = [label for block in page.blocks.values() for label, _ in getattr(block, "choices", None) or ()]
     assert {"Automatic", "Photo from the web or a phone", "Clean image", "Remove noise"} <= set(choices)
+    assert "Remove JPEG artifacts" not in choices or "hfsr-dejpeg" in _resources.bundled_models()
     assert {"2×", "3×", "4×", "Fit to a width", "PNG", "JPEG", "WebP"} <= set(choices)
     assert not page.is_running
 
@@ -198,7 +201,136 @@ def test_empty_catalog_or_duplicate_model(space, tmp_path, text):
 def test_catalog_offers_bundled_models_only(space):
     catalog = space.catalog.ModelCatalog.read()
     assert set(catalog.by_model) - space.catalog.PURPOSES.keys() <= set(_resources.bundled_models())
-    assert catalog.tasks == ["Enlarge", "Remove noise"]
+    assert catalog.tasks[:2] == ["Enlarge", "Remove noise"]
+
+
+@pytest.fixture
+def bundle(tmp_path, monkeypatch):
+    """Bundles other models: tiny networks, by name and task, which enlarge as their names say."""
+
+    def bundle(**models):
+        package = tmp_path / "installed" / "hfsr"
+        for name, task in models.items():
+            folder = package / "weights" / name.replace("_", "-")
+            scale = int(folder.name[6]) if folder.name[6].isdigit() else 1
+            torch.manual_seed(len(name))
+            network = hfsr.create_model(
+                "MSRResNet" if scale > 1 else "EDSR", num_feat=8, num_block=1, upscale=scale
+            )
+            hfsr.save_pretrained(network, folder)
+            config = json.loads((folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps({**config, "task": task}))
+        monkeypatch.setattr(_resources, "_PACKAGE", package)
+
+    return bundle
+
+
+DENOISER, DEJPEG = {"hfsr_denoise": "denoising"}, {"hfsr_dejpeg": "jpeg-artifact-removal"}
+
+
+@pytest.mark.parametrize(
+    ("models", "offered"),
+    [
+        ({}, {}),
+        (DENOISER, {"Remove noise": [("Noise of any strength", "hfsr-denoise")]}),
+        (DEJPEG, {"Remove JPEG artifacts": [("JPEG of any quality", "hfsr-dejpeg")]}),
+        (
+            DENOISER | DEJPEG,
+            {
+                "Remove noise": [("Noise of any strength", "hfsr-denoise")],
+                "Remove JPEG artifacts": [("JPEG of any quality", "hfsr-dejpeg")],
+            },
+        ),
+    ],
+)
+def test_restorations_are_offered_where_their_model_is_bundled(space, bundle, photo, models, offered):
+    bundle(**models)
+    catalog = space.catalog.ModelCatalog.read(SPACE / "models.yml")
+    assert {task: catalog.of_task(task) for task in catalog.tasks[1:]} == offered
+    assert {"hfsr-denoise", "hfsr-dejpeg"} & set(catalog.names) == {
+        name for models in offered.values() for _, name in models
+    }
+    for _, name in [model for models in offered.values() for model in models]:
+        choice = space.choices.choose(catalog, photo, space.choices.Settings(name))
+        assert (choice.models, choice.suffix, choice.result) == ((name,), "_restored", choice.image)
+
+
+def test_page_and_api_of_a_bundled_model_against_jpeg_artifacts(space, bundle):
+    bundle(hfsr_x2="super-resolution", hfsr_x2_small="super-resolution", **DEJPEG)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Gradio does not close its event loops
+        page = space.page.build_page(space.catalog.ModelCatalog.read(SPACE / "models.yml"))
+        gc.collect()
+    (tasks,) = (block for block in page.blocks.values() if getattr(block, "label", None) == "What to do")
+    assert [label for label, _ in tasks.choices] == ["Enlarge", "Remove JPEG artifacts"]
+    model = page.get_api_info()["named_endpoints"]["/upscale"]["parameters"][1]
+    assert "hfsr-dejpeg" in model["type"]["enum"]
+    assert "hfsr-denoise" not in model["type"]["enum"]
+
+
+@pytest.mark.parametrize(
+    ("model", "labels"),
+    [
+        ("photo", ("keeps detail", "removes artifacts")),
+        ("hfsr-x2-photo", ("keeps detail", "removes artifacts")),
+        ("auto", None),
+        ("clean", None),
+        ("hfsr-x2", None),
+        ("hfsr-denoise", None),
+        ("hfsr-x3-photo", None),  # without a clean partner
+    ],
+)
+def test_strength_is_offered_where_it_has_an_effect(space, bundle, model, labels):
+    names = ("hfsr_x2", "hfsr_x2_photo", "hfsr_x2_small", "hfsr_x3_photo")
+    bundle(**dict.fromkeys(names, "super-resolution"), **DENOISER)
+    catalog = space.catalog.ModelCatalog.read(SPACE / "models.yml")
+    assert catalog.strength_labels(model) == labels
+    values = (0, 1920, "png", "auto", "auto", False)
+    if model in catalog.by_model:
+        settings = space.upscale_tab.to_settings(catalog, model, *values, 0.5)
+        assert settings.strength == (1 if labels is None else 0.5)
+
+
+def test_photos_have_no_strength_without_clean_models(space, bundle):
+    bundle(hfsr_x2_photo="super-resolution")
+    assert space.catalog.ModelCatalog.read(SPACE / "models.yml").strength_labels("photo") is None
+
+
+@pytest.mark.parametrize("model", ["photo", "hfsr-x2-photo"])
+@pytest.mark.parametrize("strength", [0, 0.25, 1])
+def test_strength_is_that_of_the_command_line(space, bundle, photo, tmp_path, model, strength):
+    bundle(hfsr_x2="super-resolution", hfsr_x2_photo="super-resolution")
+    space.catalog._load_trained.cache_clear()
+    catalog = space.catalog.ModelCatalog.read(SPACE / "models.yml")
+    settings = space.choices.Settings(model, scale=2, dtype="fp32", strength=strength)
+    choice = space.choices.choose(catalog, photo, settings)
+    target, own = tmp_path / "a.png", tmp_path / "own.png"
+    details = [step[1] for step in space.jobs.run_model(photo, target, choice, settings)][-1]
+    assert dict(details)["Computed by"]
+    wanted = [
+        "upscale",
+        str(photo),
+        "-s",
+        "2",
+        "--dtype",
+        "fp32",
+        "--strength",
+        str(strength),
+        "-o",
+        str(own),
+    ]
+    assert cli.main(wanted) == 0
+    with Image.open(target) as found, Image.open(own) as expected:
+        assert np.array_equal(np.asarray(found), np.asarray(expected))
+    assert (
+        space.jobs._name(choice)
+        == {
+            0: "hfsr-x2",
+            0.25: "hfsr-x2 to hfsr-x2-photo at 0.25",
+            1: "hfsr-x2-photo",
+        }[strength]
+    )
+    space.catalog._load_trained.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -254,9 +386,11 @@ def test_models_are_cached(space, tmp_path):
     catalog = space.catalog.ModelCatalog(
         [space.catalog.CatalogEntry("Enlarge", "a", str(tmp_path / "a"), mild=str(tmp_path / "a"))]
     )
-    assert catalog.load(str(tmp_path / "a")) is catalog.load(str(tmp_path / "a"))
-    assert catalog.load(str(tmp_path / "a"), 0.5) is catalog.load(str(tmp_path / "a"), 0.5)
-    assert catalog.load(str(tmp_path / "a"), 0.5) is not catalog.load(str(tmp_path / "a"))
+    load, name = space.catalog.load, str(tmp_path / "a")
+    between = catalog.at_strength(name, 0.5)
+    assert load(name) is load(name)
+    assert load(between) is load(between)
+    assert load(between) is not load(name)
 
 
 def test_preload_loads_the_models_of_the_first_choice(space, photo, monkeypatch):
@@ -298,6 +432,8 @@ def test_comparison_shows_the_files_themselves(space, photo, tmp_path):
     assert (result.width, result.height) == (600, 400)
     assert result.line == f"600 × 400, {space.messages.format_bytes(target.stat().st_size)}, 6 seconds"
     assert result.report == f"{result.line}\nModel: m"
+    milder = space.results.describe(photo, target, seconds=6.2, strength=0.5)
+    assert milder.line == f"{result.line}, strength 0.5"
 
 
 def test_line_of_an_image_that_keeps_its_size(space, photo):

@@ -65,6 +65,9 @@ def test_tools_have_typed_arguments(ask, served):
     assert arguments["format"]["enum"] == ["png", "jpg", "webp"]
     assert arguments["scale"]["type"] == "number"
     assert arguments["width"]["type"] == "integer"
+    assert arguments["strength"]["type"] == "number"
+    assert arguments["strength"]["default"] == 1
+    assert "0 keeps detail, 1 removes artifacts" in arguments["strength"]["description"]
     assert arguments["self_ensemble"]["type"] == "boolean"
     assert arguments["image"]["type"] == "string"
     assert all(argument["description"] for argument in arguments.values())

@@ -257,6 +257,36 @@ def test_automatic_says_what_it_chose_and_why(visit, photo, tmp_path):
     page.wait_for_function("() => !document.querySelector('.plan p').textContent.includes('Chosen')")
 
 
+def test_photos_have_a_strength(visit, photo, tmp_path):
+    with Image.open(photo) as image:
+        image.crop((0, 0, 32, 24)).save(tmp_path / "small.jpg", quality=70)
+    page = visit()
+    page.get_by_label("By kind").check()
+    give(page, tmp_path / "small.jpg")
+    strength = page.get_by_label("number input for Strength")
+    assert strength.count() == 0  # "Automatic"
+    choose(page, "Kind of image", "Photo from the web")
+    strength.wait_for()
+    ends = page.locator(".ends:not(.block):visible").inner_text().split("\n")
+    assert [end.strip() for end in ends if end.strip()] == ["keeps detail", "removes artifacts"]
+    page.wait_for_timeout(1000)  # the answer that shows the field sets it too
+    strength.fill("0.4")
+    strength.press("Tab")
+    enhance(page)
+    assert re.fullmatch(r"64 × 48, .*, strength 0\.4", line(page))
+    assert page.locator(".viewer:visible .tag:visible").count() == 0  # they would overlap in a small frame
+    facts = page.locator(".facts-block:visible")
+    facts.get_by_text("Details").click()
+    assert "hfsr-x2 to hfsr-x2-photo at 0.4" in facts.locator("dl").inner_text()
+    own = tmp_path / "own.png"
+    assert cli.main(["upscale", str(tmp_path / "small.jpg"), "--strength", "0.4", "-o", str(own)]) == 0
+    assert np.array_equal(pixels(download(page, tmp_path)), pixels(own))
+    choose(page, "Kind of image", "Clean image")
+    strength.wait_for(state="hidden")
+    enhance(page)
+    page.wait_for_function("() => !document.querySelector('.viewer .line').textContent.includes('strength')")
+
+
 def begin_long_job(page, large_photo):
     give(page, large_photo)
     choose(page, "Model", "slowly")

@@ -264,6 +264,17 @@ def test_the_automatic_choice_is_that_of_the_command_line(node):
     ]
 
 
+@pytest.mark.parametrize("restorers", [[], ["denoising"], ["denoising", "jpeg-artifact-removal"]])
+def test_tasks_that_keep_the_size_are_those_of_the_models(node, restorers):
+    script = """import {groupByTask} from './catalog.js';
+    ---
+    console.log(JSON.stringify(groupByTask(models).map(({label}) => label)));"""
+    models = [{"name": "hfsr-x2", "scale": 2, "task": "super-resolution"}]
+    models += [{"name": f"hfsr-{task}", "scale": 1, "task": task} for task in restorers]
+    labels = {"denoising": "Remove noise", "jpeg-artifact-removal": "Remove JPEG artifacts"}
+    assert node(script, models=models) == ["Enlarge 2×", *(labels[task] for task in restorers)]
+
+
 def test_a_zip_holds_the_files(node, modules):
     script = """import {makeZip} from './zip_writer.js';
     ---

@@ -33,7 +33,7 @@ def add_endpoints(page: gr.Blocks, catalog: ModelCatalog) -> None:
         width: int = 0,
         format: Any = "png",
     ) -> Steps:
-        """Enlarge an image two, three or four times, or remove its noise.
+        """Enlarge an image two, three or four times, or clean it at its size.
 
         Args:
             image: an image file of up to 50 MB and 16 million pixels.
@@ -42,7 +42,8 @@ def add_endpoints(page: gr.Blocks, catalog: ModelCatalog) -> None:
             tile: side of a tile in px; the result is the same for all.
             dtype: arithmetic of the network.
             self_ensemble: average over eight flips and rotations, which takes eight times as long.
-            strength: 0 to 1, between the mild and the sharp training of a model that has both.
+            strength: 0 to 1. Of "photo" and of the photo models: 0 keeps detail, 1 removes artifacts. Of a
+                model with a milder training: 0 is that one. All others have only 1.
             scale: 1 to 4 times the image; 0 is the scale of the model, or 2 if a kind of image is given.
             width: width of the result in px instead of a scale; 0 follows the scale.
             format: file format of the result.

@@ -14,9 +14,13 @@ import hfsr
 from hfsr import _resources
 from hfsr.checkpoints import interpolate
 from hfsr.errors import OptionsError
+from hfsr.model_choice import RESTORATIONS, Interpolated, bundled_restorer, clean_partner
 
 PURPOSES = {"auto": None, "photo": "photo", "clean": "clean"}
 """Choices that are no models: the bundled models for an image are chosen by `hfsr.model_choice`."""
+STRENGTH_OF_PHOTOS = ("keeps detail", "removes artifacts")
+STRENGTH_OF_TRAININGS = ("mild", "sharp")
+"""Labels of the strengths 0 and 1: of the models for photos, and of those with a milder training."""
 SPACE_DIR = Path(__file__).resolve().parent.parent
 """Folder of the Space."""
 
@@ -59,12 +63,18 @@ class ModelCatalog:
 
     @classmethod
     def read(cls, path: Path = SPACE_DIR / "models.yml") -> ModelCatalog:
-        """Reads `models.yml`: task -> label -> model, or `{model: ..., mild: ...}`."""
+        """Reads `models.yml`: task -> label -> model, or `{model: ..., mild: ...}`.
+
+        A model may be given as a task of `RESTORATIONS`: the bundled model for it, if one is bundled.
+        """
         entries = []
         for task, models in yaml.safe_load(path.read_text(encoding="utf-8")).items():
             for label, value in models.items():
-                names = value if isinstance(value, dict) else {"model": value}
-                entries.append(CatalogEntry(task, str(label), **names))
+                names = dict(value) if isinstance(value, dict) else {"model": value}
+                if names["model"] in RESTORATIONS.values():
+                    names["model"] = bundled_restorer(names["model"])
+                if names["model"] is not None:
+                    entries.append(CatalogEntry(task, str(label), **names))
         return cls(entries)
 
     @property
@@ -98,28 +108,41 @@ class ModelCatalog:
                 return float(load(model).scale)
         return None
 
-    def load(self, model: str, strength: float = 1.0) -> Any:
-        """Loads a model; a strength below 1 interpolates to its milder training.
+    def strength_labels(self, model: str) -> tuple[str, str] | None:
+        """Returns labels for the strengths 0 and 1 of a choice; None if it has only one strength."""
+        if model == "photo":
+            has_partner = any(map(clean_partner, _resources.bundled_models()))
+            return STRENGTH_OF_PHOTOS if has_partner else None
+        if model in self.by_model and self.by_model[model].mild is not None:
+            return STRENGTH_OF_TRAININGS
+        return STRENGTH_OF_PHOTOS if clean_partner(model) else None
+
+    def at_strength(self, model: str, strength: float) -> str | Interpolated:
+        """Returns the network of a model at a strength.
 
         Raises:
-            OptionsError: the model has no milder training.
+            OptionsError: the model has only one strength.
         """
         if strength == 1:
-            return load(model)
-        mild = self.by_model[model].mild if model in self.by_model else None
+            return model
+        entry = self.by_model.get(model)
+        mild = entry.mild if entry is not None and entry.mild is not None else clean_partner(model)
         if mild is None:
-            name = self.label_of(model)
-            raise OptionsError(f"'{name}' has only one strength; leave it at 1")
-        return load_interpolated(mild, model, round(strength, 2))
+            raise OptionsError(f"'{self.label_of(model)}' has only one strength; leave it at 1")
+        return Interpolated(mild, model, strength) if strength else mild
+
+
+def load(model: str | Interpolated) -> Any:
+    """Loads a model and keeps it in memory, so that only the first visitor waits for it."""
+    return _load_interpolated(model) if isinstance(model, Interpolated) else _load_trained(model)
 
 
 @lru_cache(maxsize=8)
-def load(model: str) -> Any:
-    """Loads a model and keeps it in memory, so that only the first visitor waits for it."""
+def _load_trained(model: str) -> Any:
     return hfsr.from_pretrained(model)
 
 
 @lru_cache(maxsize=2)
-def load_interpolated(mild: str, strong: str, strength: float) -> Any:
-    """Returns the interpolation of two trainings: strength 0 is the mild one, 1 the strong one."""
-    return interpolate(load(mild), load(strong), strength, names=(mild, strong))
+def _load_interpolated(model: Interpolated) -> Any:
+    names = (model.clean, model.photo)
+    return interpolate(*map(load, names), model.strength, names=names)

@@ -14,7 +14,7 @@ from hfsr import images
 from hfsr.errors import OptionsError
 from hfsr.inference.program.geometry import Size
 from hfsr.inference.result_size import WantedSize
-from hfsr.model_choice import ModelChoice, Purpose, choose_models
+from hfsr.model_choice import Interpolated, ModelChoice, Purpose, choose_models
 
 from .catalog import PURPOSES, ModelCatalog, load
 
@@ -26,8 +26,9 @@ _MEASURED = Size(480, 640)
 
 _TELLING_PIXELS = 50_000
 """Px from which a job corrects the expected times; in smaller ones other work than the network's counts."""
+Models = tuple[str | Interpolated, ...]
 _rates: dict[tuple[str, ...], float] = {}
-"""Models -> seconds per px."""
+"""Models -> seconds per px; the strength does not change them."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Settings:
         width: px of the result; 0 follows the scale.
         format: value of `FORMATS`.
         tile, dtype, self_ensemble: as for `hfsr.Upscaler`.
-        strength: 0 (the mild training) to 1.
+        strength: 0 (the clean or mild training) to 1.
     """
 
     model: str
@@ -67,7 +68,7 @@ class Choice:
         note: a fact of the file that speaks against the choice, for the visitor.
     """
 
-    models: tuple[str, ...]
+    models: Models
     image: Size
     result: Size
     wanted: WantedSize
@@ -94,19 +95,22 @@ def choose(catalog: ModelCatalog, source: Path, settings: Settings) -> Choice:
     width, height = images.image_size(source, max_pixels=sys.maxsize)
     size = Size(height, width)
     wanted = WantedSize(scale=settings.scale or None, width=settings.width or None)
+    strength = round(settings.strength, 2)
     if settings.model not in PURPOSES:
-        network = catalog.load(settings.model, settings.strength)
-        result = wanted.within(size, _enlarged(size, network.scale), network.scale)
-        return Choice((settings.model,), size, result, wanted)
-    if settings.strength != 1:
+        name = catalog.at_strength(settings.model, strength)
+        scale = load(name).scale
+        result = wanted.within(size, _enlarged(size, scale), scale)
+        return Choice((name,), size, result, wanted)
+    if strength != 1 and catalog.strength_labels(settings.model) is None:
         raise OptionsError(f"'{catalog.label_of(settings.model)}' has only one strength; leave it at 1")
     if not wanted.is_set:
         wanted = WantedSize(scale=DEFAULT_SCALE)
     purpose = PURPOSES[settings.model]
-    chosen = _models_of_file(source, wanted.scale_of(size) or DEFAULT_SCALE, purpose)
+    scale = wanted.scale_of(size) or DEFAULT_SCALE
+    chosen = _models_of_file(source, scale, purpose, None if strength == 1 else strength)
     result = wanted.of(size)
     assert result is not None
-    is_photo = any(name.endswith("-photo") for name in chosen.names)
+    is_photo = any(_trained(name).endswith("-photo") for name in chosen.names)
     note = None
     if chosen.note is not None:
         note = f"it looks as if it had been a JPEG before; if so, choose “{catalog.label_of('photo')}”"
@@ -115,31 +119,39 @@ def choose(catalog: ModelCatalog, source: Path, settings: Settings) -> Choice:
 
 
 @lru_cache(maxsize=128)
-def _models_of_file(source: Path, scale: float, purpose: Purpose | None) -> ModelChoice:
+def _models_of_file(
+    source: Path, scale: float, purpose: Purpose | None, strength: float | None
+) -> ModelChoice:
     """Chooses the bundled models for a file; remembered, because a lossless one is decoded for it."""
-    return choose_models(source, scale=scale, purpose=purpose)
+    return choose_models(source, scale=scale, purpose=purpose, strength=strength)
 
 
-def expected_seconds(models: tuple[str, ...], image: Size, *, self_ensemble: bool = False) -> float | None:
+def expected_seconds(models: Models, image: Size, *, self_ensemble: bool = False) -> float | None:
     """Expected time of the models for an image; None if it cannot be predicted.
 
     The first call for these models takes about two seconds, further ones nothing.
     """
     if hasattr(sys.modules.get("spaces"), "GPU"):
         return None  # jobs run on ZeroGPU's hardware, which this process does not see
-    if models not in _rates:
+    key = tuple(map(_trained, models))
+    if key not in _rates:
         with suppress(hfsr.HfsrError):
-            upscaler = hfsr.Upscaler([load(name) for name in models])
+            upscaler = hfsr.Upscaler([load(name) for name in key])
             forecast = upscaler.forecast(_MEASURED.width, _MEASURED.height)
-            _rates.setdefault(models, forecast.seconds / (_MEASURED.width * _MEASURED.height))
-    rate = _rates.get(models)
+            _rates.setdefault(key, forecast.seconds / (_MEASURED.width * _MEASURED.height))
+    rate = _rates.get(key)
     return None if rate is None else rate * _work(image, self_ensemble)
 
 
-def record_seconds(models: tuple[str, ...], image: Size, seconds: float, *, self_ensemble: bool) -> None:
+def record_seconds(models: Models, image: Size, seconds: float, *, self_ensemble: bool) -> None:
     """Corrects the expected times by the time that a job took."""
     if image.width * image.height >= _TELLING_PIXELS:
-        _rates[models] = seconds / _work(image, self_ensemble)
+        _rates[tuple(map(_trained, models))] = seconds / _work(image, self_ensemble)
+
+
+def _trained(model: str | Interpolated) -> str:
+    """The trained model of a network: an interpolated one has the size of both."""
+    return model.photo if isinstance(model, Interpolated) else model
 
 
 def _work(image: Size, self_ensemble: bool) -> int:

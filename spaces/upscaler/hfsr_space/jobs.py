@@ -16,7 +16,7 @@ import hfsr
 from hfsr import images
 
 from . import limits
-from .catalog import ModelCatalog
+from .catalog import ModelCatalog, load
 from .choices import Choice, Settings, choose, expected_seconds, record_seconds
 from .messages import (
     JobProgress,
@@ -58,7 +58,7 @@ def upscale(catalog: ModelCatalog, source: Path, settings: Settings) -> Iterator
                 f"the limit is {limits.MAX_RESULT:,} px"
             )
         for name in choice.models:
-            catalog.load(name, settings.strength)  # loaded here, so that ZeroGPU's process inherits it
+            load(name)  # loaded here, so that ZeroGPU's process inherits it
         ensemble = settings.self_ensemble
         expected = expected_seconds(choice.models, choice.image, self_ensemble=ensemble)
         if expected is not None:
@@ -72,8 +72,9 @@ def upscale(catalog: ModelCatalog, source: Path, settings: Settings) -> Iterator
         yield from run_job(
             source,
             f"{source.stem}{choice.suffix}.{settings.format}",
-            lambda target: run_model(catalog, source, target, choice, settings),
+            lambda target: run_model(source, target, choice, settings),
             facts=facts,
+            strength=settings.strength,
             task=catalog.by_model[settings.model].task if keeps_size else None,
         )
         record_seconds(choice.models, choice.image, time.monotonic() - started, self_ensemble=ensemble)
@@ -94,6 +95,7 @@ def run_job(
     work: Callable[[Path], JobSteps],
     *,
     facts: Details = (),
+    strength: float = 1,
     task: str | None = None,
 ) -> Iterator[JobProgress | Result]:
     """Runs `work` in a temporary folder, which is deleted with the generator, and describes its result."""
@@ -106,21 +108,23 @@ def run_job(
             for progress, details in steps:  # noqa: B007 - the last details are reported at the end
                 yield progress
         seconds = time.monotonic() - started
-        yield describe(source, target, seconds=seconds, task=task, details=[*facts, *details])
+        yield describe(
+            source, target, seconds=seconds, strength=strength, task=task, details=[*facts, *details]
+        )
 
 
 @on_gpu(duration=limits.GPU_SECONDS)
-def run_model(
-    catalog: ModelCatalog, source: Path, target: Path, choice: Choice, settings: Settings
-) -> JobSteps:
+def run_model(source: Path, target: Path, choice: Choice, settings: Settings) -> JobSteps:
     """Writes the result of the models to `target`.
 
     Raises:
         HfsrError: the image cannot be read or is too large, or the options are incompatible.
     """
-    networks = [catalog.load(name, settings.strength) for name in choice.models]
     upscaler = hfsr.Upscaler(
-        networks, tile=settings.tile, dtype=settings.dtype, self_ensemble=settings.self_ensemble
+        [load(name) for name in choice.models],
+        tile=settings.tile,
+        dtype=settings.dtype,
+        self_ensemble=settings.self_ensemble,
     )
     size = (choice.wanted.width, None) if choice.wanted.width else None
     steps = upscaler.steps(source, target, max_pixels=limits.MAX_PIXELS, scale=choice.wanted.scale, size=size)
@@ -160,5 +164,5 @@ def run_zeroshot(source: Path, target: Path, scale: int, kind: str) -> JobSteps:
 
 
 def _name(choice: Choice) -> str:
-    names = " + ".join(choice.models)
+    names = " + ".join(map(str, choice.models))
     return f"{names} (chosen: {choice.reason})" if choice.reason else names

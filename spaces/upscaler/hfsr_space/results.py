@@ -59,6 +59,7 @@ def describe(
     target: Path,
     *,
     seconds: float,
+    strength: float = 1,
     task: str | None = None,
     details: Sequence[tuple[str, str]] = (),
 ) -> Result:
@@ -68,13 +69,15 @@ def describe(
         source: the image before.
         target: the result.
         seconds: time that it took.
+        strength: of the model; 1 is not said.
         task: of a result that keeps its size, which would not be seen from the numbers.
         details: technical facts.
     """
     width, height = images.image_size(target, max_pixels=limits.MAX_RESULT)
-    line = ", ".join(
-        [format_size(width, height), format_bytes(target.stat().st_size), format_seconds(seconds)]
-    )
+    parts = [format_size(width, height), format_bytes(target.stat().st_size), format_seconds(seconds)]
+    if strength != 1:
+        parts.append(f"strength {strength:g}")
+    line = ", ".join(parts)
     if task is not None:
         line = f"{task}: {line}"
     facts = list(details)

@@ -119,7 +119,7 @@ def to_settings(
             tile=tile,
             dtype=dtype,
             self_ensemble=self_ensemble,
-            strength=strength,
+            strength=1 if catalog.strength_labels(model) is None else strength,  # the slider is hidden
         ),
     )
 
@@ -179,10 +179,14 @@ def describe_plan(catalog: ModelCatalog, sources: Sequence[Path], settings: Sett
 def settings_inputs(catalog: ModelCatalog) -> list[Any]:
     """Adds the inputs of all settings, in the order of `to_settings`."""
     first, tasks = catalog.first, catalog.tasks
+    strength_labels = catalog.strength_labels(first.model)
     task = gr.Radio(tasks, value=first.task, label="What to do", visible=len(tasks) > 1)
     model = _model_input(catalog, first.task)
     size = _size_input(catalog, first)
     width = gr.Number(DEFAULT_WIDTH, label="Width, px", precision=0, minimum=1, visible=False)
+    with gr.Column(visible=strength_labels is not None, elem_classes="strength") as strength_field:
+        strength = gr.Slider(0, 1, 1, step=0.05, label="Strength")
+        ends = bare_html(_ends(strength_labels), "ends")
     with gr.Accordion("More settings", open=False, elem_classes="fold"):
         format = gr.Radio(list(FORMATS.items()), value="png", label="File format")
         tile = gr.Dropdown(
@@ -197,14 +201,14 @@ def settings_inputs(catalog: ModelCatalog) -> list[Any]:
             label="Self-ensemble",
             info="The mean over eight flips and rotations: slightly better, eight times as slow.",
         )
-        strength = _strength_input(first)
     task.input(lambda task: _model_input(catalog, task), task, model, **PAGE_EVENT)
-    model.change(
-        lambda name: [_size_input(catalog, catalog.by_model[name]), _strength_input(catalog.by_model[name])],
-        model,
-        [size, strength],
-        **PAGE_EVENT,
-    )
+
+    def show_model(name: str) -> list[Any]:
+        labels = catalog.strength_labels(name)
+        field = gr.Column(visible=labels is not None)
+        return [_size_input(catalog, catalog.by_model[name]), field, 1, _ends(labels)]
+
+    model.change(show_model, model, [size, strength_field, strength, ends], **PAGE_EVENT)
     size.change(lambda size: gr.Number(visible=size == WIDTH), size, width, **PAGE_EVENT)
     return [model, size, width, format, tile, dtype, ensemble, strength]
 
@@ -232,6 +236,6 @@ def _size_input(catalog: ModelCatalog, entry: CatalogEntry) -> gr.Radio:
     return gr.Radio(choices, value=default, label="Size", visible=not is_fixed)
 
 
-def _strength_input(entry: CatalogEntry) -> gr.Slider:
-    info = "Between the mild and the sharp training of this model."
-    return gr.Slider(0, 1, 1, step=0.05, label="Strength", info=info, visible=entry.mild is not None)
+def _ends(labels: tuple[str, str] | None) -> str:
+    """Labels below both ends of the strength."""
+    return "".join(f"<span>{html.escape(label)}</span>" for label in labels or ())
