@@ -18,6 +18,7 @@ __all__ = [
     "Purpose",
     "bundled_restorer",
     "choose_models",
+    "choose_restorer",
     "clean_partner",
 ]
 
@@ -50,6 +51,9 @@ tests/benchmarks/results/sizes.txt.
 _LOOKED_AT = 1 << 25  # px: larger images are not decoded for a note alone
 _CLEAN_FROM_QUALITY = {"hfsr-x2-photo": 95, "hfsr-x4-photo": 91}
 """JPEG quality from which the clean models are better: tests/benchmarks/results/compressed.txt."""
+
+_DEJPEG_UP_TO_QUALITY = 90
+"""JPEG quality up to which hfsr-dejpeg gains on most images: tests/benchmarks/results/compressed.txt."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,30 @@ def choose_models(
     if purpose is not None:
         return ModelChoice(photo if purpose == "photo" else clean, f"--for {purpose}")
     return _by_compression(file, clean, photo)
+
+
+def choose_restorer(file: ImageFile, *, purpose: str | None = None) -> ModelChoice:
+    """Chooses the bundled model that restores an image at its size.
+
+    Args:
+        file: the image.
+        purpose: a key of `RESTORATIONS`. None is "jpeg" for lossy files up to the JPEG quality at which the
+            model still gains, and "noise" for all others.
+    """
+    from hfsr.images.compression import read_compression
+
+    noise, jpeg = (bundled_restorer(RESTORATIONS[name]) or "hfsr-denoise" for name in ("noise", "jpeg"))
+    if purpose in RESTORATIONS:
+        return ModelChoice((jpeg if purpose == "jpeg" else noise,), f"--for {purpose}")
+    try:
+        found = read_compression(file)
+    except ImageError:
+        return ModelChoice((noise,))
+    if not found.is_lossy:
+        return ModelChoice((noise,), f"lossless {found.format}")
+    reason = f"lossy {found.format}" if found.quality is None else f"JPEG of quality {found.quality}"
+    is_compressed = found.quality is None or found.quality <= _DEJPEG_UP_TO_QUALITY
+    return ModelChoice((jpeg if is_compressed else noise,), reason)
 
 
 def bundled_restorer(task: str) -> str | None:

@@ -15,7 +15,7 @@ import hfsr
 from hfsr import cli, create_model, model_choice, save_pretrained
 from hfsr.checkpoints import interpolate
 from hfsr.errors import OptionsError
-from hfsr.model_choice import Interpolated, ModelChoice, choose_models
+from hfsr.model_choice import Interpolated, ModelChoice, choose_models, choose_restorer
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8))
 
@@ -111,11 +111,29 @@ class TestChoice:
         assert choose("a.jpg") == ModelChoice(("hfsr-x2",))
 
 
-def test_restore_denoises_unless_it_enlarges(capsys):
+@pytest.mark.parametrize(
+    ("name", "quality", "words", "model"),
+    [
+        ("a.jpg", 60, [], "hfsr-dejpeg"),
+        ("a.jpg", 90, ["-s", "1"], "hfsr-dejpeg"),
+        ("a.webp", 60, [], "hfsr-dejpeg"),
+        ("a.jpg", 91, [], "hfsr-denoise"),
+        ("a.jpg", 60, ["--for", "noise"], "hfsr-denoise"),
+        ("a.png", None, [], "hfsr-denoise"),
+        ("a.png", None, ["--for", "jpeg"], "hfsr-dejpeg"),
+        ("a.jpg", 60, ["-s", "2"], "hfsr-x2-photo"),
+    ],
+)
+def test_restore_removes_what_the_file_betrays_unless_it_enlarges(capsys, name, quality, words, model):
+    IMAGE.save(name, **({} if quality is None else {"quality": quality}))
+    assert cli.main(["restore", name, "--json", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == model
+
+
+def test_without_a_model_for_jpegs_restore_denoises(monkeypatch):
     IMAGE.save("a.jpg", quality=60)
-    for words, model in (([], "hfsr-denoise"), (["-s", "1"], "hfsr-denoise"), (["-s", "2"], "hfsr-x2-photo")):
-        assert cli.main(["restore", "a.jpg", "--json", *words]) == 0
-        assert json.loads(capsys.readouterr().out)["model"] == model
+    monkeypatch.setattr(model_choice._resources, "bundled_models", lambda: ["hfsr-denoise", "hfsr-x2"])
+    assert choose_restorer(Path("a.jpg")) == ModelChoice(("hfsr-denoise",), "JPEG of quality 60")
 
 
 @pytest.mark.parametrize("purpose", ["noise", "jpeg"])

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from hfsr.errors import OptionsError, UsageError
-from hfsr.model_choice import RESTORATIONS, Interpolated, ModelChoice, bundled_restorer, choose_models
+from hfsr.model_choice import Interpolated, ModelChoice, choose_models, choose_restorer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,7 +66,7 @@ class Models:
         if scale is None and size is not None:
             scale = self.wanted.scale_of(Size(size[1], size[0]))
         if args.command == "restore" and (scale is None or scale == 1):
-            return _restorer(args.purpose)
+            return choose_restorer(image, purpose=args.purpose)
         return choose_models(
             image, scale=_SCALE if scale is None else scale, purpose=args.purpose, strength=args.strength
         )
@@ -103,11 +103,3 @@ class Models:
             asked = self.wanted.scale if name == self._args.model else None
             self._networks[name] = hub.from_pretrained(name) if asked is None else load_for_scale(name, asked)
         return self._networks[name]
-
-
-def _restorer(purpose: str | None) -> ModelChoice:
-    """Returns the model of `hfsr restore` at the size of the image."""
-    name = bundled_restorer(RESTORATIONS[purpose]) if purpose in RESTORATIONS else None
-    if purpose is None or name is None:
-        return ModelChoice(("hfsr-denoise",))
-    return ModelChoice((name,), f"--for {purpose}")

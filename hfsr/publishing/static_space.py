@@ -22,7 +22,10 @@ __all__ = ["FIRST_LOAD", "MODELS", "SITE", "bundled_page_models", "stage_static_
 
 SITE = "site.json"
 """File that the page reads first: version, models, folder of the runtime, files to keep for offline use."""
-MODELS = ("hfsr-x2-photo", "hfsr-x2", "hfsr-denoise", "hfsr-x2-small", "hfsr-x4-photo", "hfsr-x4", "hfsr-x3")
+MODELS = (
+    *("hfsr-x2-photo", "hfsr-x2", "hfsr-denoise", "hfsr-dejpeg"),
+    *("hfsr-x2-small", "hfsr-x4-photo", "hfsr-x4", "hfsr-x3"),
+)
 """Bundled models in the order of the page: those that the first visit loads come first."""
 FIRST_LOAD = 20_000_000
 """Bytes that a first visit loads at most; models beyond that are loaded when they are used."""
