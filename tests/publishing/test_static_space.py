@@ -90,7 +90,9 @@ def test_models_beyond_the_first_load_are_not_kept_in_advance(runtime, model, tm
     assert not any("model.onnx" in name for name in site["large"])
 
 
-NAMESPACES = r"http://(?:www\.w3\.org|ns\.(?:adobe|apple|google)\.com|www\.metadataworkinggroup\.com)/"
+NAMESPACES = (
+    r"http://(?:www\.w3\.org|ns\.(?:adobe|apple|google|microsoft)\.com|www\.metadataworkinggroup\.com)/"
+)
 """Names of SVG's and XMP's vocabularies, from which nothing is loaded."""
 
 
