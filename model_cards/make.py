@@ -83,9 +83,9 @@ FACTS = {
         option_file="hfsr_dejpeg.yml",
         limits=(
             SMALL,
-            "It removes the artifacts of any earlier compression, too. Some originals of the test sets were JPEGs: "
-            "woman in Set5; coastguard, foreman and zebra in Set14. There these artifacts count as detail, so "
-            "that these images lose up to 9 dB at quality 90, and the means with them.",
+            "It removes the artifacts of any earlier compression, too. Some originals of the test sets were "
+            "JPEGs (woman in Set5; coastguard, foreman and zebra in Set14), whose own artifacts count as "
+            "detail: these images lose up to 9 dB at quality 90, and the means with them.",
             "Text and drawings of quality 90 lose a little (ppt3 of Set14 0.7 dB).",
         ),
         data="82 photos",
