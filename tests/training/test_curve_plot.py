@@ -33,6 +33,14 @@ def test_a_panel_for_losses_and_one_for_each_metric(tmp_path):
     assert THIRD not in colors(tmp_path / "curve.png")
 
 
+def test_numbers_of_a_narrow_range_of_losses_fit_beside_the_axis(tmp_path):
+    rows = [{"iter": str(n), "l_pix": str(0.0145 + n / 1e5)} for n in range(100)]
+    draw_curve(rows, tmp_path / "curve.png", title="run")
+    shown = pixels(tmp_path / "curve.png")
+    assert (shown[:, :3] == 255).all()
+    assert not (shown[:, 3:80] == 255).all()
+
+
 def test_nothing_to_draw_leaves_nothing(tmp_path):
     draw_curve([{"iter": "0"}, {"iter": "1", "lr": "1"}], tmp_path / "curve.png", title="run")
     assert not list(tmp_path.iterdir())
@@ -42,6 +50,7 @@ def line_of(path):
     """Places (y, x) of the first line, without the legend."""
     found = np.abs(pixels(path) - FIRST).sum(axis=2) == 0
     found[:90, 1000:] = False
+    found[320:, 1000:] = False
     return np.nonzero(found)
 
 

@@ -89,12 +89,15 @@ def _draw_panel(axes: Axes, series: Series, *, last: float, logarithmic: bool) -
         axes.set_yscale("log")
         low, high = _limits([math.log10(value) for value in values])
         axes.set_ylim(10**low, 10**high)
+        for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            set_formatter("{x:.4g}")  # powers of ten with a factor are wider than the border
     else:
         axes.set_ylim(*_limits(values))
     axes.set_xlim(0, max(last, 1))
     axes.set_xlabel("iteration", loc="right")
     axes.grid(color="0.9")
-    axes.legend(loc="upper right", ncols=len(series))
+    # Where the curve has left: losses fall, and metrics rise.
+    axes.legend(loc="upper right" if logarithmic else "lower right", ncols=len(series))
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
