@@ -103,7 +103,11 @@ def test_the_table_is_the_index(card: Path) -> None:
             start = f"| {result.dataset_name} | {result.dataset_config} |"
             [row] = (line for line in card.read_text().splitlines() if line.startswith(start))
             assert f"| {result.metric_value:.2f} |" in row
-            assert result.metric_value > result.metric_args["baseline_psnr_y"]
+            is_better = result.metric_value > result.metric_args["baseline_psnr_y"]
+            # A card says among its limits where its model does harm.
+            assert is_better or re.search(
+                r"^## Limits\n(?:.*\n)*?- .*\blose\b", card.read_text(), re.MULTILINE
+            )
 
 
 def test_the_script_makes_the_same_card(card: Path) -> None:
