@@ -56,9 +56,12 @@ def connect_job(page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], i
     async def cancel(request: gr.Request, canceled: Event) -> list[Any]:
         canceled.set()
         # A job that was there enables the start button when it has ended: until then Gradio starts no other.
-        is_ending = await cancel_jobs(page, request)
+        is_ending = await cancel_jobs(page, request, [gr.skip(), CANCELED])
         start = gr.skip() if is_ending else gr.Button(interactive=True)
         return [start, gr.Button(interactive=False), CANCELED]
+
+    def fail(canceled: Event) -> list[Any]:
+        return [*update(busy=False), CANCELED if canceled.is_set() else ""]
 
     shown = [*buttons, widgets.report]
     begun = widgets.start.click(begin, widgets.source.chosen, [*shown, cancel_requested], **PAGE_EVENT)
@@ -76,5 +79,5 @@ def connect_job(page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], i
         show_progress_on=widgets.report,
     )
     running.success(lambda: update(busy=False), None, buttons, **PAGE_EVENT)
-    running.failure(lambda: [*update(busy=False), ""], None, shown, **PAGE_EVENT)
+    running.failure(fail, cancel_requested, shown, **PAGE_EVENT)
     widgets.stop.click(cancel, cancel_requested, shown, **PAGE_EVENT)

@@ -36,8 +36,13 @@ def has_job(page: gr.Blocks, request: gr.Request) -> bool:
     )
 
 
-async def cancel_jobs(page: gr.Blocks, request: gr.Request) -> bool:
+async def cancel_jobs(page: gr.Blocks, request: gr.Request, outputs: list[Any]) -> bool:
     """Ends the waiting jobs of this tab; running ones no longer count although a tile may still run.
+
+    Args:
+        page: page whose queue the jobs are in.
+        request: request of the tab.
+        outputs: values that a waiting job ends with. Without them the page would empty its outputs.
 
     Returns:
         True if a job was there, which reports its end to the page.
@@ -48,7 +53,7 @@ async def cancel_jobs(page: gr.Blocks, request: gr.Request) -> bool:
         _canceled.add(event)
         if event in queue.event_queue_per_concurrency_id[WORK_QUEUE].queue:
             await queue.remove_from_queue(event._id)
-            end = ProcessCompletedMessage(output={}, success=True, event_id=event._id)
+            end = ProcessCompletedMessage(output={"data": outputs}, success=True, event_id=event._id)
             queue.pending_messages_per_session[event.session_hash].put_nowait(end)
     return bool(jobs)
 
