@@ -15,6 +15,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one of several: more threads than cor
 import pytest
 import torch
 
+torch.manual_seed(0)  # for what modules of tests make when they are imported
+
 _connect = socket.socket.connect
 
 
