@@ -53,6 +53,10 @@ class PositionalEnlargement(nn.Module):
         """
         raise NotImplementedError
 
+    def workspace_bytes(self, rows: int, columns: int) -> int:
+        """Returns the bytes that `part` holds besides its input and output, for so many px of the output."""
+        return 0
+
     def forward(self, x: Tensor, scale: float | None = None) -> Tensor:
         """Args: x: (B, C, H, W); scale: overrides `self.scale`. Returns: (B, ?, floor(H*scale), ...)."""
         scale = self.scale if scale is None else scale

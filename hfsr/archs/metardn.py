@@ -64,6 +64,18 @@ class MetaUpscale(PositionalEnlargement):
         # Predicted channel by channel, each with its 3x3 px; reordered to px by px, each with its channels.
         return filters.view(len(place), -1, 9, COLORS).transpose(1, 2).flatten(1, 2)
 
+    def workspace_bytes(self, rows: int, columns: int) -> int:
+        at_once = min(rows, self._rows_at_once(columns))
+        windows = 9 * columns * at_once  # each px of a window is an index, which is computed and flattened
+        filters = 9 * self.in_channels * columns * COLORS
+        size, index_size = torch.float32.itemsize, torch.int64.itemsize
+        source = rows * columns / self.scale**2 * self.in_channels  # px by px, and padded
+        return int(size * (windows * self.in_channels + filters + 2 * source) + 2 * index_size * windows)
+
+    def _rows_at_once(self, columns: int) -> int:
+        """Returns the number of output rows that are gathered at once."""
+        return max(1, _GATHERED // (columns * 9 * self.in_channels))
+
     def part(self, x: Tensor, rows: tuple[int, int], columns: tuple[int, int], scale: float) -> Tensor:
         batch, channels, height, width = x.shape
         row_sources, row_offsets = places(*rows, scale)
@@ -75,7 +87,7 @@ class MetaUpscale(PositionalEnlargement):
         side, images = (torch.arange(n, device=row_sources.device) for n in (3, batch))
         window = side[:, None] * width + side  # (3, 3)
         first_px = images[:, None] * height * width + row_sources * width  # (B, rows)
-        at_once = max(1, _GATHERED // (batch * len(column_sources) * 9 * channels))
+        at_once = self._rows_at_once(batch * len(column_sources))
 
         order, parts = [], []
         for kind, row_offset in enumerate(row_kinds.tolist()):

@@ -86,7 +86,9 @@ class _HeldRows:
         extra = (_WORKSPACE - 1) * rows
         if not isinstance(op, Pointwise):
             extra += rows if is_copied else 0  # the output before it is copied to its place
-            extra += _cast_input_bytes(self._sized, op, step)
+            extra += _cast_bytes(self._sized, op, step)
+            size = Size(step.stop - step.start, self._sized.sizes[node].width)
+            extra += op.workspace_bytes(size, self._sized.program.channels[node])
             self._grow_scratch(op, step)
         made = [] if is_live else [(step.top, step.stop)]
         held = self._total + sum(self._scratch.values()) + self._bytes(node, made)
@@ -116,12 +118,16 @@ class _HeldRows:
             self._scratch[dtype] = max(self._scratch.get(dtype, 0), size)
 
 
-def _cast_input_bytes(sized: SizedProgram, op: Operator, step: RowStep) -> int:
-    """Returns the bytes of the copy of a convolution's input in another dtype."""
-    given = sized.dtype(op.sources[0])
-    if isinstance(op, (Convolution, TransposedConvolution)) and op.compute_dtype not in (None, given):
-        return _input_numbers(sized, op, step) * op.compute_dtype.itemsize
-    return 0
+def _cast_bytes(sized: SizedProgram, op: Operator, step: RowStep) -> int:
+    """Returns the bytes of copies of a convolution's input and output in its own dtype, if they differ."""
+    if not isinstance(op, (Convolution, TransposedConvolution)) or op.compute_dtype is None:
+        return 0
+    numbers = 0
+    if op.compute_dtype != sized.dtype(op.sources[0]):
+        numbers += _input_numbers(sized, op, step)
+    if op.compute_dtype != op.dtype:
+        numbers += (step.stop - step.start) * sized.row_numbers(op.node)
+    return numbers * op.compute_dtype.itemsize
 
 
 def _input_numbers(sized: SizedProgram, op: Operator, step: RowStep) -> int:

@@ -73,6 +73,15 @@ class Operator:
         """Returns the floating-point operations per output px."""
         return float(channels)
 
+    def workspace_bytes(self, size: Size, channels: int) -> int:
+        """Returns the bytes that computing a region holds besides copies of its input and output.
+
+        Args:
+            size: size of the region.
+            channels: channels of the output.
+        """
+        return 0
+
     def lower(
         self,
         device: torch.device,

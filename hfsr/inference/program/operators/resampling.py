@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from hfsr.archs import PositionalEnlargement
+from hfsr.archs import Enlargement, PositionalEnlargement
 
-from ..geometry import InterpolateAxis, RealScaleAxis, Region, UnshuffleAxis, UpscaleAxis
+from ..geometry import InterpolateAxis, RealScaleAxis, Region, Size, UnshuffleAxis, UpscaleAxis
 from .base import Operator, OperatorInputs, crop, margins
 
 __all__ = ["Crop", "PixelUnshuffle", "PositionalUpsampling", "Resampling"]
@@ -36,6 +36,12 @@ class Resampling(Operator):
         super().__init__(node, sources, (axis, axis))
         self.function = function
         self.channel_ratio = channel_ratio
+
+    def workspace_bytes(self, size: Size, channels: int) -> int:
+        if not isinstance(self.function, Enlargement):
+            return 0
+        # An enlargement filters rows and columns one after another, in float32.
+        return 2 * size.height * size.width * channels * torch.float32.itemsize
 
     def channels(self, sources: list[int]) -> int:
         return sources[0] // self.channel_ratio
@@ -69,6 +75,9 @@ class PositionalUpsampling(Operator):
 
     def cost(self, channels: int) -> float:
         return 2.0 * channels * self.module.in_channels * (2 * self.module.margin + 1) ** 2
+
+    def workspace_bytes(self, size: Size, channels: int) -> int:
+        return self.module.workspace_bytes(size.height, size.width)
 
     def _load_weights(self, device: torch.device) -> None:
         self.module = copy.deepcopy(self.module).to(device=device, dtype=torch.float32)
