@@ -335,6 +335,22 @@ def test_canceled_job_says_so_until_the_next_one(visit, served, photo, large_pho
     line(page, "600 × 400")
 
 
+def test_other_images_cancel_the_job_of_the_former_ones(visit, served, photo, large_photo):
+    page = visit()
+    begin_long_job(page, large_photo)
+    give(page, photo)
+    report(page).get_by_text("Canceled.").wait_for()
+    assert served.is_idle()
+    page.wait_for_timeout(500)
+    assert page.get_by_role("link", name="Download PNG").count() == 0
+    enhance(page)
+    line(page, "600 × 400")
+    give(page, large_photo)  # the job has ended: nothing is canceled
+    page.locator(".viewer.example:visible").wait_for()
+    page.wait_for_timeout(500)
+    assert report(page).count() == 0
+
+
 def test_cancel_before_the_server_knows_of_the_job(visit, served, large_photo):
     page, held = visit(), []
     give(page, large_photo)

@@ -17,8 +17,10 @@ CANCELED = "<p class='canceled'>Canceled.</p>"
 """Report after a job was canceled."""
 
 
-def connect_job(page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], inputs: list[Any]) -> None:
-    """Connects the buttons of a tab to a job.
+def connect_job(
+    page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], inputs: list[Any], choices: list[Any]
+) -> None:
+    """Connects the buttons of a tab to a job, which other images cancel.
 
     Args:
         page: page whose queue the job waits in.
@@ -26,9 +28,10 @@ def connect_job(page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], i
         job: generator function of (paths of the images, values of `inputs`); yields (results or a skip,
             report).
         inputs: components of its further arguments, in order.
+        choices: events by which images are chosen.
     """
     buttons = [widgets.start, widgets.stop]
-    cancel_requested = gr.State()  # an `Event` for each job
+    cancel_requested = gr.State()  # an `Event` while a job waits or runs
 
     def update(*, busy: bool) -> list[Any]:
         return [gr.Button(interactive=not busy), gr.Button(interactive=busy)]
@@ -60,8 +63,17 @@ def connect_job(page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], i
         start = gr.skip() if is_ending else gr.Button(interactive=True)
         return [start, gr.Button(interactive=False), CANCELED]
 
+    async def cancel_former(request: gr.Request, canceled: Event | None) -> list[Any]:
+        """Cancels the job of the images that were chosen before."""
+        if canceled is None:
+            return [gr.skip()] * 4
+        return [*await cancel(request, canceled), widgets.viewer.example]
+
+    def end() -> list[Any]:
+        return [*update(busy=False), None]
+
     def fail(canceled: Event) -> list[Any]:
-        return [*update(busy=False), CANCELED if canceled.is_set() else ""]
+        return [*end(), CANCELED if canceled.is_set() else ""]
 
     shown = [*buttons, widgets.report]
     begun = widgets.start.click(begin, widgets.source.chosen, [*shown, cancel_requested], **PAGE_EVENT)
@@ -78,6 +90,9 @@ def connect_job(page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], i
         show_progress="minimal",
         show_progress_on=widgets.report,
     )
-    running.success(lambda: update(busy=False), None, buttons, **PAGE_EVENT)
-    running.failure(fail, cancel_requested, shown, **PAGE_EVENT)
+    ended = [*buttons, cancel_requested]
+    running.success(end, None, ended, **PAGE_EVENT)
+    running.failure(fail, cancel_requested, [*ended, widgets.report], **PAGE_EVENT)
     widgets.stop.click(cancel, cancel_requested, shown, **PAGE_EVENT)
+    for choice in choices:
+        choice.success(cancel_former, cancel_requested, [*shown, widgets.viewer.data], **PAGE_EVENT)

@@ -79,7 +79,7 @@ def build_tab(page: gr.Blocks, catalog: ModelCatalog) -> TabWidgets:
             return problem(str(error.message))
 
     chosen = connect_input(widgets)
-    connect_job(page, widgets, enhance, inputs)
+    connect_job(page, widgets, enhance, inputs, chosen)
     planned: dict[str, Any] = {
         "fn": show_plan,
         "inputs": [source.chosen, *inputs],

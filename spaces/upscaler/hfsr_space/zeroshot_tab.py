@@ -59,8 +59,7 @@ def build_tab(page: gr.Blocks) -> TabWidgets:
         except gr.Error as error:
             yield gr.skip(), problem(str(error.message))
 
-    connect_input(widgets)
-    connect_job(page, widgets, learn, [scale, kind])
+    connect_job(page, widgets, learn, [scale, kind], connect_input(widgets))
     return widgets
 
 
