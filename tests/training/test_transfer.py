@@ -57,7 +57,7 @@ def test_a2n_x2_starts_x4_and_the_log_lists_what_is_new(tmp_path, options, a2n, 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a2n_learns_x4_better_from_x2_than_from_nothing(tmp_path: Path, options: Options) -> None:
-    """700 iterations in either case: 600 at x2 and 100 at x4, or all of them at x4."""
+    """500 iterations in either case: 400 at x2 and 100 at x4, or all of them at x4."""
     scene = draw()
     for number in range(20):  # of the lower half, which is not as smooth as the sky
         left, top = number % 10 * 104, 300 + number // 10 * 144
@@ -81,11 +81,11 @@ def test_a2n_learns_x4_better_from_x2_than_from_nothing(tmp_path: Path, options:
         found = re.findall(r"PSNR-Y ([0-9.]+) dB", next(folder.glob("*.log")).read_text())
         return float(found[-1])
 
-    trained("x2", 2, 600)
+    trained("x2", 2, 400)
     start = f"path:pretrain_network_g={tmp_path}/experiments/x2/models/net_g_latest"
     transferred = trained("x4", 4, 100, start, "path:strict_load_g=false")
-    fresh = trained("x4_from_nothing", 4, 700)
-    assert transferred >= fresh + 0.1, (transferred, fresh)
+    fresh = trained("x4_from_nothing", 4, 500)
+    assert transferred >= fresh + 0.2, (transferred, fresh)
 
 
 def test_edsr_keeps_its_body_and_renews_its_enlargement(tmp_path, options):
