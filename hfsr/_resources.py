@@ -11,8 +11,12 @@ from typing import Literal
 
 from hfsr.errors import HfsrError, suggest
 
-__all__ = ["Kind", "bundled_models", "folder", "path"]
+__all__ = ["CALIBRATION_NAME", "INT8", "Kind", "bundled_models", "folder", "int8_models", "path"]
 
+INT8 = "-int8"
+"""End of the name of a bundled model in 8-bit integers."""
+CALIBRATION_NAME = "int8.safetensors"
+"""Name of a calibration in the folder of a bundled model."""
 Kind = Literal["options", "model_cards", "spaces", "weights"]
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -47,6 +51,12 @@ def bundled_models() -> list[str]:
     """Returns the names of the bundled models, which are valid wherever a model is expected."""
     root = _PACKAGE / "weights"
     return [name for name in _names(root) if (root / name / "config.json").is_file()] if root.is_dir() else []
+
+
+def int8_models() -> list[str]:
+    """Returns the names of the bundled models with a calibration, with `INT8` at their end."""
+    root = _PACKAGE / "weights"
+    return [f"{name}{INT8}" for name in bundled_models() if (root / name / CALIBRATION_NAME).is_file()]
 
 
 def _names(root: Path) -> list[str]:

@@ -15,6 +15,7 @@ from hfsr import _resources, model_zoo
 from hfsr.argument_checks import check_mapping, check_path, check_positive
 from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder, read_state_dict
 from hfsr.checkpoints.files import parse_config
+from hfsr.checkpoints.int8_calibration import quantize_by_calibration
 from hfsr.errors import CheckpointError, OptionsError, suggest
 from hfsr.hub.cards.schema import current_task
 from hfsr.model_zoo import Restorer
@@ -49,10 +50,10 @@ def from_pretrained(
     """Loads a model, strictly, ready for inference.
 
     Args:
-        name: name of the model, looked up in this order: a bundled model ("hfsr-x2"), a local model folder or
-            training run (`experiments/NAME`, of which the best weights are read, else the latest), a
-            checkpoint file (.safetensors, .pth, .pt, .mat, .onnx written by hfsr), a model on the Hub
-            ("owner/name").
+        name: name of the model, looked up in this order: a bundled model ("hfsr-x2", or "hfsr-x2-int8" in
+            8-bit integers), a local model folder or training run (`experiments/NAME`, of which the best
+            weights are read, else the latest), a checkpoint file (.safetensors, .pth, .pt, .mat, .onnx
+            written by hfsr), a model on the Hub ("owner/name").
         revision: branch, tag or commit on the Hub.
         scale: required scale; selects it if the weights serve several, a checkpoint leaves it open, or a
             repository holds a file for each scale.
@@ -91,6 +92,8 @@ def from_pretrained(
         model = read_run(path).model
     elif path.is_dir():
         model = read_model_folder(path, scale=scale, model_args=model_args)
+        if name in _resources.int8_models():
+            model = quantize_by_calibration(model, path / _resources.CALIBRATION_NAME)
     else:
         model = load_checkpoint(path, scale=scale, model_args=model_args)
     if scale is not None and getattr(model, "scale", 1) != scale:
@@ -201,8 +204,9 @@ def find_local(name: str | Path) -> Path | None:
     Raises:
         CheckpointError: the name is neither a local model nor an id on the Hub.
     """
-    if name in (bundled := _resources.bundled_models()):
-        return _resources.path("weights", str(name))
+    bundled = [*_resources.bundled_models(), *_resources.int8_models()]
+    if name in bundled:
+        return _resources.path("weights", str(name).removesuffix(_resources.INT8))
     path = Path(name).expanduser()
     if path.exists():
         return path
