@@ -19,23 +19,19 @@ from machine import matrix_rate, processor
 from peers import by_ncnn
 
 import hfsr
-from hfsr.degradations import Bicubic, Chain, Degradation, GaussianNoise, Jpeg, Seeded
+from hfsr.degradations import Bicubic, Chain, GaussianNoise, Jpeg, Seeded
 from hfsr.evaluation import evaluate, find_pairs
 from hfsr.inference import Upscaler
 from hfsr.inference.program.geometry import Size
 
 
 def degradation(name: str, scale: float) -> Seeded:
-    chosen: Degradation
     if name.endswith("denoise"):
-        chosen = GaussianNoise(sigma=25)
-    elif name.endswith("dejpeg"):
-        chosen = Jpeg(quality=30)
-    else:
-        chosen = Bicubic(scale=scale)
-        if name.endswith("photo"):
-            chosen = Chain([chosen, Jpeg(quality=75)])
-    return Seeded(chosen)
+        return Seeded(GaussianNoise(sigma=25))
+    if name.endswith("dejpeg"):
+        return Seeded(Jpeg(quality=30))
+    bicubic = Bicubic(scale=scale)
+    return Seeded(Chain([bicubic, Jpeg(quality=75)]) if name.endswith("photo") else bicubic)
 
 
 def scores(name: str, folder: str) -> list[float]:
