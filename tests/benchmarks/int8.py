@@ -4,7 +4,7 @@ HR holds ground-truth images (Set5, Set14). LQ is made by MATLAB's bicubic, for 
 quality 75 after it, for the others as their task says. Loss is that of PSNR-Y from fp32 to NAME-int8, both by
 hfsr. Seconds are the median of several rounds on one image, the programs in turns: hfsr in fp32, NAME-int8
 by OpenVINO, and ncnn in fp32 with Winograd convolutions. ncnn chooses its kernels by the CPU itself and does
-not heed ONEDNN_MAX_CPU_ISA, so that the ratio to it is right only where that variable is not set.
+not heed ONEDNN_MAX_CPU_ISA: with that variable the ratio is a lower bound.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every peer takes the same uint8 image and gives the uint8 result, with the same weights and threads:
 
-- hfsr fp32: `Upscaler(model, dtype="fp32")`.
+- hfsr fp32: `Upscaler(model, dtype="fp32")`; with `backend="auto"`, which takes OpenVINO for local networks.
 - ncnn: the exported network with Winograd convolutions, in tiles of 256 px as Upscayl and
   realesrgan-ncnn-vulkan cut them.
 - openvino, onnxruntime: the exported ONNX file, the whole image at once.
@@ -160,7 +160,10 @@ def by_openvino(path: Path, size: Size) -> Peer:
 def peers(model: nn.Module, size: Size, folder: Path) -> dict[str, Peer | str]:
     """The peers of a network; the reason instead of one that cannot run it."""
     onnx = folder / "model.onnx"
-    found: dict[str, Peer | str] = {"hfsr fp32": ours(model, dtype="fp32")}
+    found: dict[str, Peer | str] = {
+        "hfsr fp32": ours(model, dtype="fp32"),
+        "hfsr fp32 auto": ours(model, dtype="fp32", backend="auto"),
+    }
     makers: dict[str, Callable[[], Any]] = {
         "ncnn": lambda: by_ncnn(model, folder),
         "openvino": lambda: by_openvino(onnx, size),
@@ -177,7 +180,7 @@ def peers(model: nn.Module, size: Size, folder: Path) -> dict[str, Peer | str]:
     return found
 
 
-def table(name: str, size: Size, rounds: int) -> None:
+def table(name: str, size: Size, rounds: int, chosen: list[str] | None) -> None:
     torch.manual_seed(0)
     model = (
         hfsr.from_pretrained(name) if name in hfsr.list_models(pretrained=True) else hfsr.create_model(name)
@@ -187,6 +190,7 @@ def table(name: str, size: Size, rounds: int) -> None:
     print(f"\n{name}, {size.width}x{size.height} px, median of {rounds}")
     with TemporaryDirectory() as folder:
         found = peers(model, size, Path(folder))
+        found = {peer: run for peer, run in found.items() if chosen is None or peer in ("hfsr fp32", *chosen)}
         runs = {peer: run for peer, run in found.items() if not isinstance(run, str)}
         reference = runs["hfsr fp32"](image).astype(np.int16)  # also prepares what is prepared once
         for peer in list(runs)[1:]:
@@ -205,8 +209,10 @@ def table(name: str, size: Size, rounds: int) -> None:
             )
         else:
             print(f"  {peer:<18} not run: {found[peer]}", flush=True)
-    others = [took for peer, took in medians.items() if peer != "hfsr fp32"]
-    print(f"  hfsr is {min(others) / medians['hfsr fp32']:.2f} times as fast as the best of the others")
+    mine = {peer: took for peer, took in medians.items() if peer.startswith("hfsr")}
+    best = min(took for peer, took in medians.items() if peer not in mine)
+    for peer, took in mine.items():
+        print(f"  {peer} is {best / took:.2f} times as fast as the best of the others")
 
 
 def main() -> int:
@@ -216,12 +222,13 @@ def main() -> int:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), help=", ".join(NETWORKS))
     parser.add_argument("--size", help="width x height of the image instead of that of the network")
     parser.add_argument("--rounds", type=int, help="instead of that of the network")
+    parser.add_argument("--peers", nargs="+", help="only these beside hfsr fp32")
     args = parser.parse_args()
     print(f"{processor()}; matrix product {matrix_rate():.0f} GFLOP/s")
     for name in args.networks:
         size, rounds = NETWORKS.get(name, LIGHT)
         width, height = map(int, (args.size or size).split("x"))
-        table(name, Size(height, width), args.rounds or rounds)
+        table(name, Size(height, width), args.rounds or rounds, args.peers)
     print(f"\nmatrix product {matrix_rate():.0f} GFLOP/s")
     return 0
 
