@@ -27,7 +27,7 @@ from hfsr.training.setup import build_network
 SCALE = 2
 CANDIDATES: dict[str, dict[str, Any]] = {
     "EDSR 16x48": {"type": "EDSR", "num_feat": 48, "num_block": 16},
-    "SPAN-like 10x48": {"type": "SpanLike", "num_feat": 48, "num_block": 10},
+    "SPAN-like 9x48": {"type": "SpanLike", "num_feat": 48, "num_block": 9},
     "plain reparameterized 32x48": {"type": "PlainReparameterized", "num_feat": 48, "num_conv": 32},
     "A2N 10x32": {"type": "A2N", "num_feat": 32, "num_block": 10, "num_feat_up": 24},
 }
