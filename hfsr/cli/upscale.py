@@ -73,7 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="side of a tile in input px; 0 runs the image whole (default auto)",
     )
     add("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help=DTYPES)
-    add("--backend", default="torch", help="torch (default), openvino or auto: the faster one installed")
+    add(
+        "--backend",
+        help="torch (default), openvino or auto: the faster one installed (default for 8-bit integers)",
+    )
     add("--device", help="cpu, cuda, cuda:N, mps or xpu (default: cuda if available)")
     add("--self-ensemble", action="store_true", help="average over eight flips: better, eight times the work")
     add("--suffix", type=_suffix, help="text after the name of each result (default _x2 and the like)")

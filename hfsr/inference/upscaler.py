@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hfsr import images
+from hfsr.archs import input_ranges
 from hfsr.errors import ImageError, OptionsError
 from hfsr.images.decoding.encoded_image import ImageFile
 from hfsr.images.encoding.row_writers import RowWriter
@@ -64,7 +65,8 @@ class Upscaler:
             its error, invisible in 8 bit, is hundreds of levels of 16 bit. Floats count as 8 bit.
         backend: "torch"; "openvino", which compiles for each image size (local and pooled networks on a CPU,
             needs hfsr[openvino], bf16 only where the CPU has it); "auto" uses it for local networks, if it
-            is installed and the image is large enough.
+            is installed and the image is large enough. None is "torch", but "auto" for models in 8-bit
+            integers, which gain no speed in torch.
         device: "cpu", "cuda", "cuda:N", "mps" or "xpu"; None uses CUDA if available. MPS and XPU are
             untested.
         self_ensemble: average the results of the eight flips and transposes, in float: eight times the work,
@@ -84,7 +86,7 @@ class Upscaler:
         *,
         tile: int | str | None = "auto",
         dtype: str | torch.dtype | None = "auto",
-        backend: str | None = "torch",
+        backend: str | None = None,
         device: str | torch.device | None = None,
         self_ensemble: bool = False,
     ) -> None:
@@ -92,7 +94,8 @@ class Upscaler:
         self.tile = parse_tile(tile)
         self.device = choose_device(device)
         dtype = "auto" if dtype is None else dtype
-        backend = "torch" if backend is None else backend
+        if backend is None:
+            backend = "auto" if any(map(input_ranges, models)) else "torch"
         self._chosen_dtypes = [choose_dtype(dtype, each, self.device) for each in models]
         self._is_auto_dtype = dtype == "auto"
         self._chosen_backends = [

@@ -91,6 +91,14 @@ def test_model_folder_of_an_int8_model_needs_no_calibration(tmp_path: Path) -> N
         assert torch.equal(again(sample()), small(sample()))
 
 
+def test_backend_is_automatic_for_integers_only():
+    small, model = hfsr.from_pretrained("hfsr-x2-small-int8"), hfsr.from_pretrained("hfsr-x2-small")
+    assert hfsr.Upscaler(small, device="cpu", dtype="fp32").backend == "openvino"
+    assert hfsr.Upscaler(small, device="cpu", backend="torch").backend == "torch"
+    assert hfsr.Upscaler(model, device="cpu", dtype="fp32").backend == "torch"
+    assert hfsr.Upscaler(model, device="cpu").backend_reason is None
+
+
 def test_command_line(tmp_path, capsys):
     result = tmp_path / "x2.png"
     assert main(["upscale", str(SAMPLE), "-m", "hfsr-x2-small-int8", "-o", str(result)]) == 0
