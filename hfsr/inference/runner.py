@@ -224,14 +224,14 @@ class Runner:
         """Plans an image of a size that the network divides, and chooses the backend for it."""
         tile = max(size) if self.tile == _WHOLE else self.tile
         plan = make_plan(SizedProgram(self.program, size), self.device, tile)
-        if not (self._force_backend or (self._compiles and is_worth_compiling(plan))):
+        quantized = bool(input_ranges(self.model))
+        if not (self._force_backend or (self._compiles and is_worth_compiling(plan, quantized=quantized))):
             self.backend = "torch"
             return plan
         self.backend = "openvino"
         if self._compiled is None:
-            is_quantized = bool(input_ranges(self.model))
             self._compiled = CompiledNetwork(
-                self.program, self.dtype, quantized=is_quantized, device=self.device
+                self.program, self.dtype, quantized=quantized, device=self.device
             )
         return self._compiled.plan(size, self.tile)
 

@@ -97,6 +97,11 @@ def test_backend_is_automatic_for_integers_only():
     assert hfsr.Upscaler(small, device="cpu", backend="torch").backend == "torch"
     assert hfsr.Upscaler(model, device="cpu", dtype="fp32").backend == "torch"
     assert hfsr.Upscaler(model, device="cpu").backend_reason is None
+    up = hfsr.Upscaler(small, device="cpu", dtype="fp32")
+    up.plan(300, 300)
+    assert up.backend == "torch"
+    up.plan(600, 600)  # from 2e11 operations on, of which each px takes about 880,000
+    assert up.backend == "openvino"
 
 
 def test_command_line(tmp_path, capsys):

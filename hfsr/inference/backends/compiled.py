@@ -14,8 +14,9 @@ from .window_executor import WindowExecutor
 
 __all__ = ["CompiledNetwork", "is_worth_compiling"]
 
-_WORTH_COMPILING = 2e12
-"""Floating-point operations from which a run takes longer than importing and compiling."""
+_WORTH_COMPILING, _WORTH_COMPILING_INT8 = 2e12, 2e11
+"""Operations from which compiling saves more time than importing and compiling take, in floating point and in
+8-bit integers, which torch only simulates."""
 
 
 class CompiledNetwork:
@@ -71,6 +72,6 @@ class CompiledNetwork:
         return self._last[1:]
 
 
-def is_worth_compiling(plan: Plan) -> bool:
+def is_worth_compiling(plan: Plan, *, quantized: bool) -> bool:
     """Returns True if an image takes long enough for compilation to save time."""
-    return plan.flops >= _WORTH_COMPILING
+    return plan.flops >= (_WORTH_COMPILING_INT8 if quantized else _WORTH_COMPILING)
