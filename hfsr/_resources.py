@@ -11,9 +11,9 @@ from typing import Literal
 
 from hfsr.errors import HfsrError, suggest
 
-__all__ = ["CALIBRATION_NAME", "INT8", "Kind", "bundled_models", "folder", "int8_models", "path"]
+__all__ = ["CALIBRATION_NAME", "INT8_SUFFIX", "Kind", "bundled_models", "folder", "int8_models", "path"]
 
-INT8 = "-int8"
+INT8_SUFFIX = "-int8"
 """End of the name of a bundled model in 8-bit integers."""
 CALIBRATION_NAME = "int8.safetensors"
 """Name of a calibration in the folder of a bundled model."""
@@ -54,9 +54,9 @@ def bundled_models() -> list[str]:
 
 
 def int8_models() -> list[str]:
-    """Returns the names of the bundled models with a calibration, with `INT8` at their end."""
+    """Returns the names of the bundled models in 8-bit integers, which end in `INT8_SUFFIX`."""
     root = _PACKAGE / "weights"
-    return [f"{name}{INT8}" for name in bundled_models() if (root / name / CALIBRATION_NAME).is_file()]
+    return [f"{name}{INT8_SUFFIX}" for name in bundled_models() if (root / name / CALIBRATION_NAME).is_file()]
 
 
 def _names(root: Path) -> list[str]:

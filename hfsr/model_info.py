@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hfsr import model_zoo
+from hfsr.archs import count_parameters
 from hfsr.errors import CheckpointError
 from hfsr.registry import ARCHS
 
@@ -83,7 +84,7 @@ def inspect_model(model: nn.Module, *, task: str | None = None) -> ModelInfo:
         task=task or model_zoo.default_task(model),
         scale=getattr(model, "scale", 1),
         multi_scale=spec.multi_scale,
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=count_parameters(model),
         multiply_adds=multiply_adds(spec.name, arguments) if counted else None,
         tiling=spec.tiling,
         radius=spec.radius(arguments),

@@ -11,7 +11,7 @@ from ._blur import BlurPool
 from ._luma import LumaRestorer, has_one_channel, luma, with_luma
 from ._padding import pad_to_multiple, padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
-from ._quantized import QuantizedConv2d, input_ranges, quantize_layers
+from ._quantized import QuantizedConv2d, count_parameters, input_ranges, quantize_layers
 from ._readings import ARGUMENT, Evidence, Reading, SavedBy, stated_arguments
 from ._resize import Bicubic, Enlargement
 from ._spec import ArchSpec, records_arguments
@@ -28,6 +28,7 @@ __all__ = [
     "QuantizedConv2d",
     "Reading",
     "SavedBy",
+    "count_parameters",
     "enlarged_length",
     "has_one_channel",
     "input_ranges",

@@ -54,7 +54,12 @@ class PositionalEnlargement(nn.Module):
         raise NotImplementedError
 
     def workspace_bytes(self, rows: int, columns: int) -> int:
-        """Returns the bytes that `part` holds besides its input and output, for so many px of the output."""
+        """Returns the bytes that `part` holds besides its input and output.
+
+        Args:
+            rows: output rows of the part.
+            columns: output columns of the part.
+        """
         return 0
 
     def forward(self, x: Tensor, scale: float | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from hfsr.errors import OptionsError
 
-__all__ = ["QuantizedConv2d", "input_ranges", "quantize_layers"]
+__all__ = ["QuantizedConv2d", "count_parameters", "input_ranges", "quantize_layers"]
 
 
 class QuantizedConv2d(nn.Module):
@@ -42,7 +42,7 @@ class QuantizedConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Args: x: (B, in, H, W). Returns: (B, out, H', W'), as nn.Conv2d gives it."""
-        zeros = torch.zeros(self.out_channels, dtype=torch.int32)
+        zeros = torch.zeros(self.out_channels, dtype=torch.int32, device=self.weight.device)
         # The weights are rounded already; repeating it shows the levels to a compiler.
         weight = torch.fake_quantize_per_channel_affine(
             self.dequantized(), self.weight_scale, zeros, 0, -127, 127
@@ -82,6 +82,12 @@ def quantize_layers(model: nn.Module, ranges: Mapping[str, Sequence[float]]) -> 
                 "it must be a convolution with a scale above 0 and a zero point of 0 to 255"
             )
         setattr(model.get_submodule(parent), attribute, QuantizedConv2d(conv, scale, zero_point))
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Returns the number of parameters of a network, the integer weights of quantized layers included."""
+    integers = [layer.weight for layer in model.modules() if isinstance(layer, QuantizedConv2d)]
+    return sum(tensor.numel() for tensor in [*model.parameters(), *integers])
 
 
 def input_ranges(model: nn.Module) -> dict[str, list[float]]:

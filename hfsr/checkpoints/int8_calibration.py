@@ -1,4 +1,4 @@
-"""Calibrations: all that makes 8-bit integers of a model that is there in floating point.
+"""Calibration files: the values that turn a model in floating point into 8-bit integers.
 
 A calibration file holds, for each quantized convolution, the range of its input, the difference between two
 levels of its weights, and its corrected bias. The integers themselves follow from the weights of the model,
@@ -33,7 +33,7 @@ def write_calibration(model: nn.Module, quantized: nn.Module, path: Path, *, ima
 
     Args:
         model: the model in floating point.
-        quantized: what `quantize_model` made of it.
+        quantized: the result of `quantize_model` for it.
         path: the file, `.safetensors`.
         images: description of the images that it was calibrated with.
 

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from hfsr.archs import input_ranges
 from hfsr.errors import CheckpointError, OptionsError, some_of
 
 __all__ = ["interpolate"]
@@ -26,14 +27,20 @@ def interpolate(
         names: names of the two networks for error messages.
 
     Returns:
-        A new network; integer tensors are those of A.
+        A new network; integer tensors, such as counters, are those of A.
 
     Raises:
         OptionsError: alpha is not between 0 and 1.
-        CheckpointError: the networks differ in class or size.
+        CheckpointError: the networks differ in class or size, or are in 8-bit integers.
     """
     if not 0 <= alpha <= 1:
         raise OptionsError(f"alpha {alpha:g} is not between 0 (the first) and 1 (the second)")
+    for model, name in zip((a, b), names, strict=True):
+        if input_ranges(model):
+            raise CheckpointError(
+                f"'{name}' is in 8-bit integers, which cannot be interpolated; interpolate the models in "
+                "floating point and quantize the result"
+            )
     ours, theirs = a.state_dict(), b.state_dict()
     kinds = [f"{type(model).__name__} x{getattr(model, 'scale', 1):g}" for model in (a, b)]
     differing = [k for k in ours if k not in theirs or ours[k].shape != theirs[k].shape]

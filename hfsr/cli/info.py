@@ -112,7 +112,12 @@ def _model_facts(name: str) -> ModelInfo:
     from hfsr import _resources, hub, model_zoo
     from hfsr.model_info import inspect_model
 
-    known = [*model_zoo.list_archs(), *model_zoo.presets(), *_resources.bundled_models()]
+    known = [
+        *model_zoo.list_archs(),
+        *model_zoo.presets(),
+        *_resources.bundled_models(),
+        *_resources.int8_models(),
+    ]
     if name not in known and "/" not in name and not Path(name).expanduser().exists():
         raise UnknownNameError(
             f"no network, preset, bundled model, file or folder '{name}'{suggest(name, known)}"

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             ("measured on", f"{after.images} of these images"),
             ("size", f"{_size(quantized):,} bytes, fp32 {_size(model):,}"),
             ("folder", args.folder),
-            ("run it with", f"hfsr upscale IMAGE -m {args.folder} --backend openvino"),
+            ("run it with", f"hfsr upscale IMAGE -m {args.folder}"),
         ]
     )
     return 0

@@ -18,7 +18,15 @@ from .cards.card import check_card
 from .cards.option_file import OptionFile, read_option_file, read_text
 from .cards.schema import CURVE, EXAMPLE, OPTION_FILE, TrainingInfo
 from .download.repo_formats import README
-from .download.resolve import Origin, find_local, from_pretrained, is_run_folder, read_card, task_of
+from .download.resolve import (
+    Origin,
+    find_local,
+    float_model_of,
+    from_pretrained,
+    is_run_folder,
+    read_card,
+    task_of,
+)
 from .run_folder import option_file_of_run
 
 __all__ = [
@@ -74,10 +82,11 @@ def start_of_origin(model: nn.Module) -> tuple[TrainingInfo | None, str | None]:
     if not isinstance(origin, Origin):
         return None, None
     on_the_hub = origin.commit is not None
-    name = origin.name if on_the_hub else Path(origin.name).name  # without private folders
+    full_name = float_model_of(origin.name) or origin.name
+    name = full_name if on_the_hub else Path(full_name).name  # without private folders
     training = TrainingInfo(started_from=name, base_model=name if on_the_hub else None)
     try:
-        front = check_card(read_card(origin.name)).data
+        front = check_card(read_card(full_name)).data
     except HfsrError:
         return training, None
     license = front.get("license_name") or front.get("license")

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
-from hfsr.archs import ArchSpec, enlarged_length, input_ranges
+from hfsr.archs import ArchSpec, count_parameters, enlarged_length, input_ranges
 from hfsr.errors import ImageError, PlanError
 from hfsr.model_zoo import spec_of
 
@@ -74,7 +74,7 @@ class Runner:
         self.dtype = dtype
         self.device = device
         self.backend = backend
-        self.parameters = max(1, sum(each.numel() for each in model.parameters()))
+        self.parameters = max(1, count_parameters(model))
         self.used_tile: int | str = "auto" if tile is None else tile
         self.notes: tuple[str, ...] = ()
         self._compiles = backend != "torch"

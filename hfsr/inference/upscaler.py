@@ -94,15 +94,15 @@ class Upscaler:
         self.tile = parse_tile(tile)
         self.device = choose_device(device)
         dtype = "auto" if dtype is None else dtype
-        if backend is None:
-            backend = "auto" if any(map(input_ranges, models)) else "torch"
         self._chosen_dtypes = [choose_dtype(dtype, each, self.device) for each in models]
         self._is_auto_dtype = dtype == "auto"
-        self._chosen_backends = [
-            choose_backend(backend, each, self.device, chosen)
-            for each, chosen in zip(models, self._chosen_dtypes, strict=True)
+        self._asked_backends = [
+            ("auto" if input_ranges(each) else "torch") if backend is None else backend for each in models
         ]
-        self._forced_backend = backend
+        self._chosen_backends = [
+            choose_backend(asked, each, self.device, chosen)
+            for asked, each, chosen in zip(self._asked_backends, models, self._chosen_dtypes, strict=True)
+        ]
         self.models = tuple(_ready(each, self.device) for each in models)
         self.scale: int | float = math.prod(_scale(each) for each in models)
         self._notes: tuple[str, ...] = ()
@@ -157,7 +157,7 @@ class Upscaler:
     @property
     def backend_reason(self) -> str | None:
         """Reason for the backend of the last image if "auto" chose it, else None."""
-        if self._forced_backend != "auto":
+        if self._asked_backends[-1] != "auto":
             return None
         if (reason := reason_for_torch(self.model, self.device, self.dtype)) is not None:
             return reason
@@ -441,7 +441,7 @@ class Upscaler:
                 tile=self.tile,
                 dtype=dtype,
                 backend=backend,
-                force_backend=self._forced_backend == backend,
+                force_backend=self._asked_backends[index] == backend,
                 device=self.device,
             )
         return self._runners[index, dtype]

@@ -17,7 +17,7 @@ from hfsr.hub.cards.option_file import OptionFile, read_option_file, read_text
 from hfsr.hub.cards.schema import CURVE, OPTION_FILE, Provenance, TrainingInfo
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
-from hfsr.hub.download.resolve import task_in
+from hfsr.hub.download.resolve import float_model_of, task_in
 from hfsr.hub.model_origin import bundled_card, bundled_option_file
 from hfsr.hub.run_folder import read_run
 
@@ -86,6 +86,11 @@ def open_publishable(source: str | Path) -> PublishableModel:
     path, name = Path(source).expanduser(), str(source)
     if name in _resources.bundled_models():
         return _open_bundled(name)
+    if (original := float_model_of(name)) is not None:
+        raise CheckpointError(
+            f"'{name}' is made of '{original}' when it is loaded; publish that one, or a folder of "
+            "'hfsr quantize'"
+        )
     if (path / CONFIG).is_file():
         return _open_model_folder(path, name)
     if (path / "models").is_dir():

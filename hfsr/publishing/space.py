@@ -12,7 +12,7 @@ from hfsr import __version__, _resources
 from hfsr.errors import HubError, OptionsError
 from hfsr.hub.client import address, visibility
 from hfsr.hub.download.repo_formats import README
-from hfsr.hub.download.resolve import from_pretrained, task_of
+from hfsr.hub.download.resolve import float_model_of, from_pretrained, task_of
 from hfsr.hub.upload import UploadResult, upload_space
 from hfsr.model_zoo import check_restorer
 
@@ -130,6 +130,8 @@ def push_space(
 
 def _menu_entry(name: str) -> tuple[str, str]:
     """Group and label of a model on the menu."""
+    if (original := float_model_of(name)) is not None:
+        raise OptionsError(f"a Space gains nothing by '{name}', as it has no OpenVINO; name '{original}'")
     if name not in _resources.bundled_models() and ("/" not in name or Path(name).exists()):
         raise OptionsError(
             f"a Space cannot read '{name}' from this machine; publish it with 'hfsr push' and name its id"

@@ -11,12 +11,13 @@ from torch import nn
 import hfsr
 from hfsr import _resources
 from hfsr.archs import input_ranges
-from hfsr.checkpoints import read_model_folder
+from hfsr.checkpoints import interpolate, read_model_folder, write_model_folder
 from hfsr.checkpoints.int8_calibration import quantize_by_calibration, write_calibration
 from hfsr.cli import main
 from hfsr.errors import CheckpointError
 from hfsr.images import read_image
 from hfsr.inference.conversion.quantization import quantize_model
+from hfsr.model_info import inspect_model
 from hfsr.model_zoo import create_model
 from hfsr.samples import SAMPLE
 
@@ -91,12 +92,50 @@ def test_model_folder_of_an_int8_model_needs_no_calibration(tmp_path: Path) -> N
         assert torch.equal(again(sample()), small(sample()))
 
 
+def test_saved_copy_states_license_start_and_parameters(tmp_path: Path) -> None:
+    small, model = hfsr.from_pretrained("hfsr-x2-small-int8"), hfsr.from_pretrained("hfsr-x2-small")
+    assert inspect_model(small).parameters == inspect_model(model).parameters
+    hfsr.save_pretrained(small, tmp_path / "copy")
+    card = (tmp_path / "copy" / "README.md").read_text()
+    assert "license: apache-2.0" in card
+    assert "| started from | `hfsr-x2-small` |" in card
+    assert "439,107" in card
+
+
+def test_integers_are_not_interpolated() -> None:
+    small, model = hfsr.from_pretrained("hfsr-x2-small-int8"), hfsr.from_pretrained("hfsr-x2-small")
+    for a, b in ((small, model), (model, small), (small, small)):
+        with pytest.raises(CheckpointError, match="8-bit integers, which cannot be interpolated"):
+            interpolate(a, b, 0.5)
+
+
+def test_commands_that_take_the_original_say_so(capsys) -> None:
+    assert main(["info", "hfsr-x2-small-int8"]) == 0
+    assert "439,107" in capsys.readouterr().out
+    for command in (
+        ["push", "hfsr-x2-small-int8", "org/name", "--dry-run"],
+        ["evaluate", "--from-card", "hfsr-x2-small-int8", "--gt", str(SAMPLE.parent)],
+        ["push-space", "org/name", "--model", "hfsr-x2-small-int8", "--dry-run"],
+    ):
+        assert main(command) == 1
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "'hfsr-x2-small'" in line
+
+
+def test_folder_of_the_same_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_model_folder(create_model("edsr_tiny"), tmp_path / "hfsr-x2-int8")
+    assert input_ranges(hfsr.from_pretrained("hfsr-x2-int8")) == {}
+    assert input_ranges(hfsr.from_pretrained("hfsr-x3-int8"))
+
+
 def test_backend_is_automatic_for_integers_only():
     small, model = hfsr.from_pretrained("hfsr-x2-small-int8"), hfsr.from_pretrained("hfsr-x2-small")
     assert hfsr.Upscaler(small, device="cpu", dtype="fp32").backend == "openvino"
     assert hfsr.Upscaler(small, device="cpu", backend="torch").backend == "torch"
     assert hfsr.Upscaler(model, device="cpu", dtype="fp32").backend == "torch"
     assert hfsr.Upscaler(model, device="cpu").backend_reason is None
+    assert hfsr.Upscaler([small, model], device="cpu", dtype="fp32").backend == "torch"
     up = hfsr.Upscaler(small, device="cpu", dtype="fp32")
     up.plan(300, 300)
     assert up.backend == "torch"

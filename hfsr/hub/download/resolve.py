@@ -23,6 +23,7 @@ from hfsr.model_zoo import Restorer
 __all__ = [
     "Origin",
     "find_local",
+    "float_model_of",
     "from_pretrained",
     "load_for_scale",
     "read_card",
@@ -92,7 +93,7 @@ def from_pretrained(
         model = read_run(path).model
     elif path.is_dir():
         model = read_model_folder(path, scale=scale, model_args=model_args)
-        if name in _resources.int8_models():
+        if float_model_of(name) is not None:
             model = quantize_by_calibration(model, path / _resources.CALIBRATION_NAME)
     else:
         model = load_checkpoint(path, scale=scale, model_args=model_args)
@@ -198,15 +199,25 @@ def is_run_folder(path: Path) -> bool:
     return (path / "models").is_dir() and not (path / "config.json").exists()
 
 
+def float_model_of(name: str | Path) -> str | None:
+    """Returns the bundled model of which this is the name in 8-bit integers; None for other names.
+
+    A folder of the same name, such as `hfsr quantize` may have written, is found first.
+    """
+    if name not in _resources.int8_models() or Path(name).exists():
+        return None
+    return str(name).removesuffix(_resources.INT8_SUFFIX)
+
+
 def find_local(name: str | Path) -> Path | None:
     """Finds the local folder or file of a name; None if it is an id on the Hub.
 
     Raises:
         CheckpointError: the name is neither a local model nor an id on the Hub.
     """
-    bundled = [*_resources.bundled_models(), *_resources.int8_models()]
-    if name in bundled:
-        return _resources.path("weights", str(name).removesuffix(_resources.INT8))
+    original = float_model_of(name) or name
+    if original in _resources.bundled_models():
+        return _resources.path("weights", str(original))
     path = Path(name).expanduser()
     if path.exists():
         return path
@@ -214,6 +225,7 @@ def find_local(name: str | Path) -> Path | None:
         raise CheckpointError(f"there is no checkpoint file '{name}'; check the path")
     if isinstance(name, str) and HUB_ID.fullmatch(name):
         return None
+    bundled = [*_resources.bundled_models(), *_resources.int8_models()]
     raise CheckpointError(
         f"no model '{name}': it is not a bundled model{suggest(str(name), bundled)}, a folder or a file, "
         f"nor an id on the Hub, which has the form owner/name"
@@ -272,6 +284,8 @@ def read_card(name: str) -> str:
     """
     if name in _resources.bundled_models():
         return _resources.path("model_cards", f"{name}.md").read_text(encoding="utf-8")
+    if (original := float_model_of(name)) is not None:
+        raise CheckpointError(f"'{name}' has no card of its own; name '{original}', of which it is made")
     folder = find_local(name)
     if folder is None:
         from .fetch import fetch_card  # not at the top: local models need no client

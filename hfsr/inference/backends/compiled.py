@@ -14,9 +14,10 @@ from .window_executor import WindowExecutor
 
 __all__ = ["CompiledNetwork", "is_worth_compiling"]
 
-_WORTH_COMPILING, _WORTH_COMPILING_INT8 = 2e12, 2e11
-"""Operations from which compiling saves more time than importing and compiling take, in floating point and in
-8-bit integers, which torch only simulates."""
+_WORTH_COMPILING = 2e12
+"""Operations from which a run in floating point saves more time than importing and compiling take."""
+_WORTH_COMPILING_INT8 = 2e11
+"""The same for 8-bit integers, which torch only simulates."""
 
 
 class CompiledNetwork:

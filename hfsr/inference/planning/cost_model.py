@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import fx
 
+from hfsr.archs import QuantizedConv2d
+
 from ..execution.row_buffer import RowSpan, spans_after_append, spans_after_drop
 from ..program.geometry import Region, Size
 from ..program.operators import Convolution, Operator, Pointwise, TransposedConvolution
@@ -127,7 +129,10 @@ def _cast_bytes(sized: SizedProgram, op: Operator, step: RowStep) -> int:
         numbers += _input_numbers(sized, op, step)
     if op.compute_dtype != op.dtype:
         numbers += (step.stop - step.start) * sized.row_numbers(op.node)
-    return numbers * op.compute_dtype.itemsize
+    rounded = 0
+    if isinstance(op.conv, QuantizedConv2d):  # its input is rounded in float32
+        rounded = _input_numbers(sized, op, step) * torch.float32.itemsize
+    return numbers * op.compute_dtype.itemsize + rounded
 
 
 def _input_numbers(sized: SizedProgram, op: Operator, step: RowStep) -> int:
@@ -162,6 +167,7 @@ def tile_cost(sized: SizedProgram, stage: Stage, tile: Size) -> tuple[int, float
         extra = (_WORKSPACE - 1) * (result + reads)
         if isinstance(op, (Convolution, TransposedConvolution)):
             extra += reads  # a convolution copies an input that is a view of a larger feature map
+        extra += op.workspace_bytes(needed[node], sized.program.channels[node])
         peak = max(peak, int(sum(held.values()) + result + extra))
         held[node] = held.pop(op.inplace_source, 0) if op.inplace_source is not None else result
         for source in op.sources:

@@ -20,7 +20,7 @@ CANCELED = "<p class='canceled'>Canceled.</p>"
 def connect_job(
     page: gr.Blocks, widgets: TabWidgets, job: Callable[..., Any], inputs: list[Any], choices: list[Any]
 ) -> None:
-    """Connects the buttons of a tab to a job, which other images cancel.
+    """Connects the buttons of a tab to a job; choosing other images cancels it.
 
     Args:
         page: page whose queue the job waits in.
@@ -56,24 +56,26 @@ def connect_job(
         if canceled.is_set():
             yield gr.skip(), CANCELED
 
-    async def cancel(request: gr.Request, canceled: Event) -> list[Any]:
+    async def cancel(request: gr.Request, canceled: Event | None) -> list[Any]:
+        if canceled is None:  # it ended at the same moment
+            return [gr.skip()] * 3
         canceled.set()
         # A job that was there enables the start button when it has ended: until then Gradio starts no other.
         is_ending = await cancel_jobs(page, request, [gr.skip(), CANCELED])
         start = gr.skip() if is_ending else gr.Button(interactive=True)
         return [start, gr.Button(interactive=False), CANCELED]
 
-    async def cancel_former(request: gr.Request, canceled: Event | None) -> list[Any]:
+    async def cancel_previous(request: gr.Request, canceled: Event | None) -> list[Any]:
         """Cancels the job of the images that were chosen before."""
-        if canceled is None:
+        if canceled is None or canceled.is_set():
             return [gr.skip()] * 4
         return [*await cancel(request, canceled), widgets.viewer.example]
 
-    def end() -> list[Any]:
+    def finish() -> list[Any]:
         return [*update(busy=False), None]
 
-    def fail(canceled: Event) -> list[Any]:
-        return [*end(), CANCELED if canceled.is_set() else ""]
+    def fail(canceled: Event | None) -> list[Any]:
+        return [*finish(), CANCELED if canceled is not None and canceled.is_set() else ""]
 
     shown = [*buttons, widgets.report]
     begun = widgets.start.click(begin, widgets.source.chosen, [*shown, cancel_requested], **PAGE_EVENT)
@@ -91,8 +93,8 @@ def connect_job(
         show_progress_on=widgets.report,
     )
     ended = [*buttons, cancel_requested]
-    running.success(end, None, ended, **PAGE_EVENT)
+    running.success(finish, None, ended, **PAGE_EVENT)
     running.failure(fail, cancel_requested, [*ended, widgets.report], **PAGE_EVENT)
     widgets.stop.click(cancel, cancel_requested, shown, **PAGE_EVENT)
     for choice in choices:
-        choice.success(cancel_former, cancel_requested, [*shown, widgets.viewer.data], **PAGE_EVENT)
+        choice.success(cancel_previous, cancel_requested, [*shown, widgets.viewer.data], **PAGE_EVENT)

@@ -54,6 +54,15 @@ def test_the_memory_of_a_dense_network_is_predicted(dtype: torch.dtype) -> None:
     assert 0.8 <= predicted / allocated_bytes(sized, [heights]) <= 1.2
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_memory_of_8_bit_integers_is_predicted(dtype: torch.dtype) -> None:
+    """Their inputs are rounded in float32."""
+    sized = lower_on_cpu(hfsr.from_pretrained("hfsr-x2-small-int8"), Size(160, 72), dtype)
+    heights = [choose_band_heights(sized, stage, 1 << 17) for stage in sized.stages]
+    predicted = row_peak_bytes(sized, sized.stages[0], heights[0])
+    assert 0.75 <= predicted / allocated_bytes(sized, heights) <= 1.3
+
+
 def test_the_windows_that_meta_sr_gathers_are_predicted() -> None:
     """They are many times larger than its feature maps."""
     sized = lower_on_cpu(tiny("MetaRDN"), Size(540, 1024))
