@@ -8,18 +8,17 @@ models that expect such images.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from hfsr import _resources
 from hfsr.checkpoints import read_model_folder
 from hfsr.checkpoints.int8_calibration import write_calibration
+from hfsr.degradations import Jpeg
 from hfsr.evaluation import calibration_samples, find_pairs
 from hfsr.inference.conversion.quantization import quantize_model
 
@@ -28,11 +27,9 @@ QUALITIES = range(30, 100, 20)
 
 def compressed(sample: Tensor, quality: int) -> Tensor:
     """The sample (1, 3, H, W) after JPEG."""
-    stream = io.BytesIO()
     pixels = (sample[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    decoded = np.asarray(Image.open(stream), np.float32) / 255
-    return torch.from_numpy(decoded.transpose(2, 0, 1).copy())[None]
+    decoded = Jpeg(quality=quality)(pixels, np.random.default_rng(0))
+    return torch.from_numpy(decoded).permute(2, 0, 1)[None].float() / 255
 
 
 def main() -> int:

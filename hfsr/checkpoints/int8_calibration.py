@@ -17,11 +17,12 @@ from hfsr.archs import QuantizedConv2d, input_ranges, quantize_layers
 from hfsr.errors import CheckpointError, HfsrError
 
 from .files import first_line, read_state_dict, write_safetensors
+from .models import INT8_RANGES
 
 __all__ = ["quantize_by_calibration", "write_calibration"]
 
-_RANGES, _IMAGES = "int8_input_ranges", "calibrated_with"
-
+_IMAGES = "calibrated_with"
+"""Config key: description of the images of the calibration."""
 _LARGEST = 63
 """Largest integer of a weight."""
 _TOLERANCE = 1e-3
@@ -47,15 +48,14 @@ def write_calibration(model: nn.Module, quantized: nn.Module, path: Path, *, ima
         layer, conv = quantized.get_submodule(name), model.get_submodule(name)
         assert isinstance(layer, QuantizedConv2d)
         assert isinstance(conv, nn.Conv2d)
-        differences = _integers(conv.weight, layer.weight_scale).int() - layer.weight.int()
-        halfway = _multiples(conv.weight, layer.weight_scale).frac().abs().sub(0.5).abs() < _TOLERANCE
-        if bool((differences.abs() > halfway.int()).any()):
+        differences = _levels(conv.weight, layer.weight_scale) - layer.weight
+        if float(differences.abs().max()) > 0.5 + _TOLERANCE:
             raise CheckpointError(
                 f"layer '{name}' holds other integers than its weights give; quantize again"
             )
         tensors[f"{name}.weight_scale"] = layer.weight_scale
         tensors[f"{name}.bias"] = layer.bias.detach()
-    write_safetensors(tensors, path, config={_RANGES: ranges, _IMAGES: images})
+    write_safetensors(tensors, path, config={INT8_RANGES: ranges, _IMAGES: images})
 
 
 def quantize_by_calibration(model: nn.Module, path: Path) -> nn.Module:
@@ -70,7 +70,7 @@ def quantize_by_calibration(model: nn.Module, path: Path) -> nn.Module:
     """
     tensors, metadata = read_state_dict(path)
     try:
-        ranges = (metadata["config"] or {})[_RANGES]
+        ranges = (metadata["config"] or {})[INT8_RANGES]
         weights = {name: cast(Tensor, model.get_submodule(name).weight) for name in ranges}
         quantize_layers(model, ranges)
         with torch.no_grad():
@@ -79,7 +79,7 @@ def quantize_by_calibration(model: nn.Module, path: Path) -> nn.Module:
                 assert isinstance(layer, QuantizedConv2d)
                 layer.weight_scale.copy_(tensors[f"{name}.weight_scale"])
                 layer.bias.copy_(tensors[f"{name}.bias"])
-                layer.weight.copy_(_integers(weight, layer.weight_scale))
+                layer.weight.copy_(_levels(weight, layer.weight_scale).round())
     except (HfsrError, AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(
             f"'{path}' is no calibration of this model ({first_line(error)}); calibrate it again"
@@ -87,10 +87,6 @@ def quantize_by_calibration(model: nn.Module, path: Path) -> nn.Module:
     return model
 
 
-def _integers(weight: Tensor, scale: Tensor) -> Tensor:
-    """Rounds weights (out, in, kh, kw) to multiples of `scale` (out), to 7 bits as `quantize_model` does."""
-    return _multiples(weight, scale).round().clamp(-_LARGEST, _LARGEST).to(torch.int8)
-
-
-def _multiples(weight: Tensor, scale: Tensor) -> Tensor:
-    return weight.detach() / scale[:, None, None, None]
+def _levels(weight: Tensor, scale: Tensor) -> Tensor:
+    """Weights (out, in, kh, kw) in multiples of `scale` (out), within 7 bits; their rounding is the integers."""
+    return (weight.detach() / scale[:, None, None, None]).clamp(-_LARGEST, _LARGEST)

@@ -29,6 +29,7 @@ from .spandrel_networks import FOREIGN, ForeignNetwork, family_of_config, load_f
 
 __all__ = [
     "CONFIG_NAME",
+    "INT8_RANGES",
     "WEIGHTS_NAME",
     "at_scale",
     "config_of",
@@ -45,7 +46,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 WEIGHTS_NAME = "model.safetensors"
-_QUANTIZED = "int8_input_ranges"
+INT8_RANGES = "int8_input_ranges"
 """Config key: the scale and zero point of the input of each 8-bit layer."""
 _EVIDENCE = "evidence"
 """Config key: the value and the reason of each argument that was inferred at conversion."""
@@ -244,7 +245,7 @@ def config_of(model: nn.Module, *, task: str | None = None) -> dict[str, Any]:
     if vars(model).get(_EVIDENCE):
         config[_EVIDENCE] = dict(vars(model)[_EVIDENCE])
     ranges = input_ranges(model)
-    return config | {_QUANTIZED: ranges} if ranges else config
+    return config | {INT8_RANGES: ranges} if ranges else config
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, *, task: str | None = None) -> None:
@@ -440,9 +441,9 @@ def _build_from_config(
     model = build_network(arch, arguments, source)
     if isinstance(config.get(_EVIDENCE), dict):
         vars(model)[_EVIDENCE] = {str(name): str(reason) for name, reason in config[_EVIDENCE].items()}
-    if config.get(_QUANTIZED):
+    if config.get(INT8_RANGES):
         try:
-            quantize_layers(model, config[_QUANTIZED])
+            quantize_layers(model, config[INT8_RANGES])
         except (HfsrError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{source}: {first_line(error)}; quantize the model again") from error
     if config.get("scale", _scale_of(model)) != _scale_of(model):

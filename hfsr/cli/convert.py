@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from hfsr import hub
+    from hfsr.archs import count_parameters
     from hfsr.checkpoints import config_of, halved, load_checkpoint
     from hfsr.hub.cards.card import make_card
     from hfsr.model_zoo import spec_of
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         [
             ("network", spec.name),
             ("scale", f"{model.scale:g}") if spec.role == "restorer" else ("role", spec.role),
-            ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
+            ("parameters", f"{count_parameters(model):,}"),
             *vars(model).get("evidence", {}).items(),
             *(("note", note) for note in spec.notes),
             *([("left out", f"{some_of(left_out)}: not tensors of the network")] if left_out else []),

@@ -77,6 +77,7 @@ class Runner:
         self.parameters = max(1, count_parameters(model))
         self.used_tile: int | str = "auto" if tile is None else tile
         self.notes: tuple[str, ...] = ()
+        self._quantized = bool(input_ranges(model))
         self._compiles = backend != "torch"
         self._force_backend = force_backend and self._compiles
         self._program: Program | None = None
@@ -224,14 +225,14 @@ class Runner:
         """Plans an image of a size that the network divides, and chooses the backend for it."""
         tile = max(size) if self.tile == _WHOLE else self.tile
         plan = make_plan(SizedProgram(self.program, size), self.device, tile)
-        quantized = bool(input_ranges(self.model))
-        if not (self._force_backend or (self._compiles and is_worth_compiling(plan, quantized=quantized))):
+        is_worth = self._compiles and is_worth_compiling(plan, quantized=self._quantized)
+        if not (self._force_backend or is_worth):
             self.backend = "torch"
             return plan
         self.backend = "openvino"
         if self._compiled is None:
             self._compiled = CompiledNetwork(
-                self.program, self.dtype, quantized=quantized, device=self.device
+                self.program, self.dtype, quantized=self._quantized, device=self.device
             )
         return self._compiled.plan(size, self.tile)
 

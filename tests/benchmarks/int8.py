@@ -17,21 +17,12 @@ from tempfile import TemporaryDirectory
 from inference import image_of, interleaved, ours
 from machine import matrix_rate, processor
 from peers import by_ncnn
+from phone import degradation
 
 import hfsr
-from hfsr.degradations import Bicubic, Chain, GaussianNoise, Jpeg, Seeded
 from hfsr.evaluation import evaluate, find_pairs
 from hfsr.inference import Upscaler
 from hfsr.inference.program.geometry import Size
-
-
-def degradation(name: str, scale: float) -> Seeded:
-    if name.endswith("denoise"):
-        return Seeded(GaussianNoise(sigma=25))
-    if name.endswith("dejpeg"):
-        return Seeded(Jpeg(quality=30))
-    bicubic = Bicubic(scale=scale)
-    return Seeded(Chain([bicubic, Jpeg(quality=75)]) if name.endswith("photo") else bicubic)
 
 
 def scores(name: str, folder: str) -> list[float]:

@@ -157,14 +157,12 @@ def by_openvino(path: Path, size: Size) -> Peer:
     return whole(lambda x: torch.from_numpy(compiled([x.numpy()])[0]))
 
 
-def peers(model: nn.Module, size: Size, folder: Path) -> dict[str, Peer | str]:
-    """The peers of a network; the reason instead of one that cannot run it."""
+def peers(model: nn.Module, size: Size, folder: Path, chosen: list[str] | None) -> dict[str, Peer | str]:
+    """hfsr and the chosen peers of a network, or all; the reason instead of one that cannot run it."""
     onnx = folder / "model.onnx"
-    found: dict[str, Peer | str] = {
-        "hfsr fp32": ours(model, dtype="fp32"),
-        "hfsr fp32 auto": ours(model, dtype="fp32", backend="auto"),
-    }
+    found: dict[str, Peer | str] = {"hfsr fp32": ours(model, dtype="fp32")}
     makers: dict[str, Callable[[], Any]] = {
+        "hfsr fp32 auto": lambda: ours(model, dtype="fp32", backend="auto"),
         "ncnn": lambda: by_ncnn(model, folder),
         "openvino": lambda: by_openvino(onnx, size),
         "onnxruntime": lambda: whole(onnx_function(onnx, threads=torch.get_num_threads())),
@@ -172,9 +170,9 @@ def peers(model: nn.Module, size: Size, folder: Path) -> dict[str, Peer | str]:
         "comfyui tiling": lambda: blended_tiles(model),
     }
     export_onnx(model, onnx)
-    for name, make in makers.items():
+    for name in makers if chosen is None else chosen:
         try:
-            found[name] = make()
+            found[name] = makers[name]()
         except HfsrError as error:
             found[name] = str(error)
     return found
@@ -189,8 +187,7 @@ def table(name: str, size: Size, rounds: int, chosen: list[str] | None) -> None:
     image, work = image_of(size), giga_operations(model, size)
     print(f"\n{name}, {size.width}x{size.height} px, median of {rounds}")
     with TemporaryDirectory() as folder:
-        found = peers(model, size, Path(folder))
-        found = {peer: run for peer, run in found.items() if chosen is None or peer in ("hfsr fp32", *chosen)}
+        found = peers(model, size, Path(folder), chosen)
         runs = {peer: run for peer, run in found.items() if not isinstance(run, str)}
         reference = runs["hfsr fp32"](image).astype(np.int16)  # also prepares what is prepared once
         for peer in list(runs)[1:]:

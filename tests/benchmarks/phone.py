@@ -2,8 +2,8 @@
 
 HR holds ground-truth images (Set5), CALIBRATION other ones (Set14), from which the ranges of int8 come. LQ is
 made by MATLAB's bicubic, for photo models with JPEG of quality 75 after it, for the denoiser with noise of
-25. Loss is that of PSNR-Y to the float32 file. Seconds are the best of several runs in onnxruntime on one
-image, the files in turns.
+25, for the model against JPEG artifacts with JPEG of quality 30. Loss is that of PSNR-Y to the float32 file.
+Seconds are the best of several runs in onnxruntime on one image, the files in turns.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ DTYPES = ("fp32", "fp16", "int8")
 def degradation(name: str, scale: float) -> Seeded:
     if name.endswith("denoise"):
         return Seeded(GaussianNoise(sigma=25))
-    return Seeded(
-        Chain([Bicubic(scale=scale), Jpeg(quality=75)]) if "photo" in name else Bicubic(scale=scale)
-    )
+    if name.endswith("dejpeg"):
+        return Seeded(Jpeg(quality=30))
+    bicubic = Bicubic(scale=scale)
+    return Seeded(Chain([bicubic, Jpeg(quality=75)]) if name.endswith("photo") else bicubic)
 
 
 def export(name: str, folder: Path, calibration: str) -> dict[str, Path]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from hfsr.archs import QuantizedConv2d
-
 from ..execution.row_buffer import RowSpan, spans_after_append, spans_after_drop
 from ..program.geometry import Region, Size
 from ..program.operators import Convolution, Operator, Pointwise, TransposedConvolution
@@ -129,10 +127,7 @@ def _cast_bytes(sized: SizedProgram, op: Operator, step: RowStep) -> int:
         numbers += _input_numbers(sized, op, step)
     if op.compute_dtype != op.dtype:
         numbers += (step.stop - step.start) * sized.row_numbers(op.node)
-    rounded = 0
-    if isinstance(op.conv, QuantizedConv2d):  # its input is rounded in float32
-        rounded = _input_numbers(sized, op, step) * torch.float32.itemsize
-    return numbers * op.compute_dtype.itemsize + rounded
+    return numbers * op.compute_dtype.itemsize
 
 
 def _input_numbers(sized: SizedProgram, op: Operator, step: RowStep) -> int:

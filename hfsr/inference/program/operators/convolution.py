@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from hfsr.archs import BlurPool, QuantizedConv2d
 from hfsr.errors import PlanError
 
-from ..geometry import Region, TransposedAxis, WindowAxis
+from ..geometry import Region, Size, TransposedAxis, WindowAxis
 from .base import Operator, OperatorInputs, crop, margins
 
 __all__ = ["Blur", "Convolution", "TransposedConvolution"]
@@ -33,6 +33,12 @@ class Convolution(Operator):
 
     def cost(self, channels: int) -> float:
         return 2.0 * self.conv.weight[0].numel() * channels
+
+    def workspace_bytes(self, size: Size, channels: int) -> int:
+        if not isinstance(self.conv, QuantizedConv2d):
+            return 0
+        need = self.input_region(Region(0, size.height, 0, size.width))
+        return need.area * self.conv.in_channels * torch.float32.itemsize  # the rounded input
 
     def _load_weights(self, device: torch.device) -> None:
         self.weight, self.bias = _weights(self.conv, device, self.compute_dtype)
