@@ -24,7 +24,7 @@ __all__ = ["quantize_by_calibration", "write_calibration"]
 _IMAGES = "calibrated_with"
 """Config key: description of the images of the calibration."""
 _LARGEST = 63
-"""Largest integer of a weight."""
+"""Largest integer of a weight of 7 bits, as `quantize_model` makes them."""
 _TOLERANCE = 1e-3
 """Distance from the middle between two integers within which either is right."""
 
@@ -79,7 +79,7 @@ def quantize_by_calibration(model: nn.Module, path: Path) -> nn.Module:
                 assert isinstance(layer, QuantizedConv2d)
                 layer.weight_scale.copy_(tensors[f"{name}.weight_scale"])
                 layer.bias.copy_(tensors[f"{name}.bias"])
-                layer.weight.copy_(_levels(weight, layer.weight_scale).round())
+                layer.weight.copy_(_levels(weight, layer.weight_scale).round().clamp(-_LARGEST, _LARGEST))
     except (HfsrError, AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(
             f"'{path}' is no calibration of this model ({first_line(error)}); calibrate it again"
@@ -88,5 +88,5 @@ def quantize_by_calibration(model: nn.Module, path: Path) -> nn.Module:
 
 
 def _levels(weight: Tensor, scale: Tensor) -> Tensor:
-    """Weights (out, in, kh, kw) in multiples of `scale` (out), within 7 bits; their rounding is the integers."""
-    return (weight.detach() / scale[:, None, None, None]).clamp(-_LARGEST, _LARGEST)
+    """Returns weights (out, in, kh, kw) in multiples of `scale` (out), not rounded."""
+    return weight.detach() / scale[:, None, None, None]
