@@ -1,4 +1,4 @@
-"""Discriminators of the adversarial recipes: each returns one logit per image.
+"""Discriminators of the adversarial recipes: each returns one logit per image, or one per patch.
 
 SRGANDiscriminator
     Paper: https://arxiv.org/abs/1609.04802 (Ledig et al., CVPR 2017, figure 4)
@@ -8,10 +8,15 @@ VGGStyleDiscriminator
     Paper: https://arxiv.org/abs/1809.00219 (Wang et al., ECCVW 2018; the paper leaves its layers open)
     Reference: https://github.com/XPixelGroup/BasicSR (Apache-2.0)
     Constructor arguments, defaults and state-dict keys are BasicSR's. 128x128 px: 14,499,401 parameters.
+PatchDiscriminator
+    Paper: https://arxiv.org/abs/1611.07004 (Isola et al., CVPR 2017, pix2pix, appendix 6.1.2)
+    Reference: https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix (BSD-2-Clause)
+    State-dict keys are the reference's. Unconditional: it receives the image alone. 2,765,633 parameters.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,7 +27,14 @@ from hfsr.registry import ARCHS
 from ._layers import has_convolutions
 from ._spec import ArchSpec, StateDict, records_arguments
 
-__all__ = ["SRGAN_SPEC", "VGG_SPEC", "SRGANDiscriminator", "VGGStyleDiscriminator"]
+__all__ = [
+    "PATCH_SPEC",
+    "SRGAN_SPEC",
+    "VGG_SPEC",
+    "PatchDiscriminator",
+    "SRGANDiscriminator",
+    "VGGStyleDiscriminator",
+]
 
 
 def check_size(x: Tensor, input_size: int, name: str) -> None:
@@ -129,6 +141,61 @@ class VGGStyleDiscriminator(nn.Module):
         return self.linear2(self.lrelu(self.linear1(features.flatten(1))))
 
 
+@records_arguments
+class PatchDiscriminator(nn.Module):
+    """4x4 convolutions that classify overlapping patches; for images of any size.
+
+    With three strided convolutions each logit depends on 70x70 px.
+
+    Args:
+        num_in_ch: channels of the input.
+        num_feat: width of the first convolution; it doubles up to three times.
+        num_strided: strided convolutions, at least 1; two more convolutions of stride 1 follow.
+
+    Raises:
+        OptionsError: If num_strided is less than 1.
+    """
+
+    def __init__(self, *, num_in_ch: int = 3, num_feat: int = 64, num_strided: int = 3) -> None:
+        super().__init__()
+        if num_strided < 1:
+            raise OptionsError(f"num_strided {num_strided} is less than 1")
+        self.min_size = 2 ** (num_strided + 2)
+        widths = [num_feat * min(2**i, 8) for i in range(num_strided + 1)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(num_in_ch, num_feat, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        for i, (before, width) in enumerate(itertools.pairwise(widths), 1):
+            layers += [
+                nn.Conv2d(before, width, 4, stride=2 if i < num_strided else 1, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: logits of "real", (B, 1, h, w)."""
+        height, width = x.shape[-2:]
+        if min(height, width) < self.min_size:
+            raise OptionsError(
+                f"PatchDiscriminator takes images of at least {self.min_size}x{self.min_size} px, not "
+                f"{width}x{height}: increase gt_size or reduce num_strided"
+            )
+        return self.model(x * 2 - 1)  # the reference's range is [-1, 1]
+
+
+def infer_patch(state_dict: StateDict) -> dict[str, Any] | None:
+    if not has_convolutions(state_dict, ("model.0.weight", "model.2.weight")):
+        return None
+    convolutions = [key for key, tensor in state_dict.items() if tensor.ndim == 4]
+    is_patch = all(key.startswith("model.") for key in state_dict) and "model.3.running_mean" in state_dict
+    if not is_patch or any(state_dict[key].shape[-1] != 4 for key in convolutions):
+        return None
+    num_feat, num_in_ch = state_dict["model.0.weight"].shape[:2]
+    return {"num_in_ch": num_in_ch, "num_feat": num_feat, "num_strided": len(convolutions) - 2}
+
+
 def infer_srgan(state_dict: StateDict) -> dict[str, Any] | None:
     needed = ("conv_first.weight", "body.0.0.weight", "body.6.0.weight")
     if not has_convolutions(state_dict, needed) or "linear1.weight" not in state_dict:
@@ -189,5 +256,24 @@ VGG_SPEC = ARCHS.register(
         },
         radius=lambda args: args["input_size"],
         infer=infer_vgg,
+    )
+)
+
+PATCH_SPEC = ARCHS.register(
+    ArchSpec(
+        name="PatchDiscriminator",
+        cls=PatchDiscriminator,
+        role="discriminator",
+        title="Image-to-Image Translation with Conditional Adversarial Networks",
+        paper="https://arxiv.org/abs/1611.07004",
+        reference="https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix",
+        license="BSD-2-Clause",
+        scales=(),
+        presets={
+            "patch_discriminator_70": {"num_feat": 64, "num_strided": 3},
+            "patch_discriminator_tiny": {"num_feat": 2, "num_strided": 1},
+        },
+        radius=lambda args: (9 * 2 ** args["num_strided"] - 2) // 2,
+        infer=infer_patch,
     )
 )

@@ -11,6 +11,7 @@ from .adversarial import GANLoss
 from .perceptual import PerceptualLoss, TextureLoss
 from .perceptual_metrics import DISTSLoss, LPIPSLoss
 from .pixel import CharbonnierLoss, L1Loss, MSELoss
+from .restorer_features import RestorerFeatureLoss
 from .structural import FFTLoss, MSSSIML1Loss, PSNRLoss, SmoothL1Loss, artifact_map
 from .vgg_features import VGGFeatures
 
@@ -25,6 +26,7 @@ __all__ = [
     "MSSSIML1Loss",
     "PSNRLoss",
     "PerceptualLoss",
+    "RestorerFeatureLoss",
     "SmoothL1Loss",
     "TextureLoss",
     "VGGFeatures",

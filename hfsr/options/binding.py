@@ -28,12 +28,12 @@ LocatedProblem = tuple[tuple[str, ...], Problem]
 OPTIMIZER_KEYS = ("optim_g", "optim_d", "optim_dual")
 LOSS_KEYS = (
     *("pixel_opt", "luma_opt", "perceptual_opt", "texture_opt", "gan_opt", "dual_opt"),
-    *("fft_opt", "ldl_opt"),
+    *("fft_opt", "ldl_opt", "consistency_opt"),
 )
 """Sections of `train` for an optimizer, and those for a loss."""
 _CALLED_OTHERWISE = {"GANLoss": "gan_opt", "PerceptualLoss": "perceptual_opt"}
 """Losses that do not map two images to a scalar, and the section that calls each of them correctly."""
-_SCALAR_FEATURE_LOSSES = frozenset({"DISTSLoss", "LPIPSLoss"})
+_SCALAR_FEATURE_LOSSES = frozenset({"DISTSLoss", "LPIPSLoss", "RestorerFeatureLoss"})
 """Losses between features of two images that give a scalar, also in `perceptual_opt`."""
 _ROLES = {"network_g": "restorer", "network_d": "discriminator"}
 """Roles that networks of hfsr must have in a section."""

@@ -225,6 +225,9 @@ class TrainingOptions(Section):
     """Loss between textures of output and ground truth."""
     fft_opt: Typed | None = None
     """Loss between the spectra of output and ground truth, such as FFTLoss."""
+    consistency_opt: Typed | None = None
+    """Loss between output and ground truth, both reduced by `scale` (MATLAB's bicubic), so that the output,
+    reduced again, matches the input."""
     ldl_opt: Typed | None = None
     """Adversarial recipes with `ema_decay`: loss on the pixels that are likely artifacts (LDL)."""
     distill_opt: DistillOptions | None = None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hfsr.archs.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
+from hfsr.archs.discriminators import PatchDiscriminator, SRGANDiscriminator, VGGStyleDiscriminator
 from hfsr.checkpoints import identify, load_checkpoint, save_checkpoint
 from hfsr.errors import OptionsError
 from hfsr.model_zoo import build, create_model
@@ -18,6 +18,7 @@ COUNTS = {
     "srgan_discriminator_96": 23_565_505,
     "vgg_discriminator_128": 14_499_401,
     "vgg_discriminator_256": 21_055_049,
+    "patch_discriminator_70": 2_765_633,
 }
 TINY = ["srgan_discriminator_tiny", "vgg_discriminator_tiny"]
 
@@ -87,3 +88,30 @@ def test_another_size_is_refused(preset: str) -> None:
 def test_sizes_that_cannot_be_built_are_refused(cls: type[nn.Module], input_size: int) -> None:
     with pytest.raises(OptionsError, match=f"input_size {input_size} is not"):
         cls(input_size=input_size)
+
+
+def test_a_logit_of_the_patch_discriminator_depends_on_70_px() -> None:
+    model = PatchDiscriminator(num_feat=2, num_strided=3).eval()
+    x = torch.rand(1, 3, 128, 128, requires_grad=True)
+    logits = model(x)
+    assert logits.shape == (1, 1, 14, 14)
+    logits[0, 0, 7, 7].backward()
+    rows = x.grad.abs().sum((0, 1, 3)).nonzero().flatten()
+    assert int(rows[-1] - rows[0]) + 1 == 70 == 2 * ARCHS["PatchDiscriminator"].radius(model.model_args)
+
+
+def test_the_patch_discriminator_takes_any_size_and_every_parameter_learns(tmp_path) -> None:
+    model = create_model("patch_discriminator_tiny")
+    logits = model(torch.rand(2, 3, 40, 57))
+    assert logits.shape[:2] == (2, 1)
+    logits.square().sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    spec, arguments, _ = identify(model.state_dict())
+    assert (spec.name, arguments) == ("PatchDiscriminator", model.model_args)
+    save_checkpoint(model.eval(), tmp_path / "judge.safetensors")
+    x = torch.rand(1, 3, 24, 24)
+    assert torch.equal(load_checkpoint(tmp_path / "judge.safetensors")(x), model(x))
+    with pytest.raises(OptionsError, match=r"at least 8x8 px, not 9x7: increase gt_size or reduce"):
+        model(torch.rand(1, 3, 7, 9))
+    with pytest.raises(OptionsError, match="num_strided 0 is less than 1"):
+        PatchDiscriminator(num_strided=0)

@@ -176,6 +176,14 @@ def test_luma_may_count_beside_color(tmp_path, options, batch):
     assert torch.allclose(losses["l_luma"], 3 * (luma(sr) - luma(batch["gt"])).square().mean())
 
 
+def test_reductions_may_count_beside_the_images(tmp_path, options, batch):
+    loop = "train:consistency_opt={type: L1Loss, loss_weight: 2}"
+    recipe, losses = losses_of(options("train:pixel_opt={type: L1Loss}", loop), batch, tmp_path)
+    sr, gt = recipe.networks["net_g"](batch["lq"]), batch["gt"]
+    reduce = Bicubic(1, gt.shape[-1] // batch["lq"].shape[-1])
+    assert torch.allclose(losses["l_consistency"], 2 * (reduce(sr) - reduce(gt)).abs().mean())
+
+
 class TestTargets:
     def test_are_matlabs_reduction_to_8_bit(self):
         gt = torch.rand(1, 3, 24, 24)

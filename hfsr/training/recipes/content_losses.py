@@ -1,4 +1,4 @@
-"""Content losses between output and ground truth: pixel, luma, spectral, perceptual, texture."""
+"""Content losses between output and ground truth: pixel, luma, spectral, perceptual, texture, consistency."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hfsr.archs import luma
+from hfsr.archs import Bicubic, luma
 from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions, Typed
 from hfsr.options.sections import TrainingOptions
@@ -54,19 +54,37 @@ class _OfLuma(nn.Module):
         return self.loss(luma(sr), luma(gt))
 
 
+class _OfReductions(nn.Module):
+    """Applies a loss to two images that are reduced by the scale with MATLAB's bicubic.
+
+    Against the ground truth this is the closed loop of DRN (Guo et al., CVPR 2020,
+    https://arxiv.org/abs/2003.07018) with the known reduction instead of a dual network. Where the input is
+    degraded further (JPEG, noise), the comparison is with the input before that.
+    """
+
+    def __init__(self, loss: nn.Module, scale: int) -> None:
+        super().__init__()
+        self.loss = loss
+        self.reduce = Bicubic(1, scale)
+
+    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
+        return self.loss(self.reduce(sr), self.reduce(gt))
+
+
 class Content(nn.Module):
-    """Distances in pixels, luma, spectra, features and texture: `pixel_opt`, `luma_opt`, `fft_opt` and so on.
+    """Distances in pixels, luma, spectra, features and texture (`pixel_opt` and so on), and of reductions.
 
     Args:
-        train: the section with these losses; each of them is optional.
+        options: the file; each of these losses in its section `train` is optional.
         prefix: prefix of their names in logs: `l_`, or BasicSR's `l_g_` with a discriminator.
 
     Raises:
         OptionsError: if none of them is given.
     """
 
-    def __init__(self, train: TrainingOptions, prefix: str = "l_") -> None:
+    def __init__(self, options: TrainOptions, prefix: str = "l_") -> None:
         super().__init__()
+        train = training_of(options)
         sections = (train.pixel_opt, train.luma_opt, train.fft_opt, train.perceptual_opt, train.texture_opt)
         if not any(sections):
             raise OptionsError(
@@ -76,6 +94,8 @@ class Content(nn.Module):
         self.pixel = pixel_loss(train, train.pixel_opt) if train.pixel_opt else None
         self.luma = _OfLuma(build_loss(train.luma_opt)) if train.luma_opt else None
         self.spectral = build_loss(train.fft_opt) if train.fft_opt else None
+        loop = train.consistency_opt
+        self.consistency = _OfReductions(build_loss(loop), options.scale) if loop else None
         self.perceptual = build_loss(train.perceptual_opt) if train.perceptual_opt else None
         self.texture = build_loss(train.texture_opt) if train.texture_opt else None
 
@@ -101,6 +121,8 @@ class Content(nn.Module):
             found["luma"] = self.luma(sr, of_pixels)
         if self.spectral is not None:
             found["fft"] = self.spectral(sr, of_pixels)
+        if self.consistency is not None:
+            found["consistency"] = self.consistency(sr, gt)
         if sr.shape[1] == 1:  # feature extractors take RGB
             sr, of_features = (x.expand(-1, 3, -1, -1) for x in (sr, of_features))
         if self.perceptual is not None:

@@ -47,7 +47,9 @@ class DualRecipe(Recipe):
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         train = training_of(options)
         check_scales(options)
-        refuse_sections(options, "distill_opt", "fft_opt", "ldl_opt", "mixture", "mixup", "usm")
+        refuse_sections(
+            options, "consistency_opt", "distill_opt", "fft_opt", "ldl_opt", "mixture", "mixup", "usm"
+        )
         if not hasattr(net_g, "pyramid"):
             raise OptionsError(
                 f"model_type DualModel needs a network with a pyramid, as DRN, not {type(net_g).__name__}"

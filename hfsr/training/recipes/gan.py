@@ -49,7 +49,7 @@ class GanRecipe(Recipe):
         net_d = build_partner(options, "d", "{type: VGGStyleDiscriminator}", like=net_g)
         check_sharpening(options)
         refuse_sections(options, "distill_opt", "mixture", "mixup")
-        self.content, self.adversarial = Content(train, "l_g_"), build_loss(section)
+        self.content, self.adversarial = Content(options, "l_g_"), build_loss(section)
         self.artifacts = build_loss(train.ldl_opt) if train.ldl_opt else None
         if self.artifacts is not None and not train.ema_decay:
             raise OptionsError(

@@ -67,7 +67,7 @@ class SingleRecipe(Recipe):
 
 
 class PsnrRecipe(SingleRecipe):
-    """Minimizes `train.pixel_opt`, `luma_opt`, `fft_opt`, `perceptual_opt` and `texture_opt`, if given.
+    """Minimizes the losses of `content_losses.Content` that are given.
 
     `train.mixup` or `train.mixture` mixes the pairs of a batch first; `train.distill_opt` adds the losses of
     a teacher.
@@ -82,7 +82,7 @@ class PsnrRecipe(SingleRecipe):
                 "train.mixture: its mixup takes the place of train.mixup; leave train.mixup out"
             )
         self.mixture = Mixture(options, self.train.mixture) if self.train.mixture else None
-        self.content = Content(self.train)
+        self.content = Content(options)
         self.distillation = Distillation(options, net_g) if self.train.distill_opt else None
         self.criteria = [self.content, *([self.distillation] if self.distillation else [])]
 

@@ -32,7 +32,9 @@ class _EveryImage(SingleRecipe):
                 f"model_type {options.model_type} needs a network with a method '{self.method}', which "
                 f"{type(net_g).__name__} does not have; use SRModel"
             )
-        refuse_sections(options, "distill_opt", "fft_opt", "ldl_opt", "mixture", "mixup", "usm")
+        refuse_sections(
+            options, "consistency_opt", "distill_opt", "fft_opt", "ldl_opt", "mixture", "mixup", "usm"
+        )
         super().__init__(options, net_g, self.method)
         if self.train.pixel_opt is None:
             raise OptionsError(f"train.pixel_opt: is missing; {options.model_type} needs a pixel loss")
