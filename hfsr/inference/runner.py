@@ -142,6 +142,8 @@ class Runner:
             )
         sized = SizedProgram(self.program, padded_size(size, self._multiple))
         with self._heap(plan):
+            if self._compiled is not None and self.backend == "openvino":
+                return self._compiled.seconds(plan)
             return predict_run_seconds(sized, plan, self.device)
 
     @property

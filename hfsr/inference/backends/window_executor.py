@@ -82,6 +82,7 @@ class WindowExecutor(StagedExecutor):
         device: device of the feature maps.
         stage_flops: floating-point operations of each stage, halos included.
         spill: destination of large live feature maps (see `Allocator`).
+        keep_memory: keep the memory of the compiled stages for the next image of this size.
     """
 
     def __init__(
@@ -93,8 +94,10 @@ class WindowExecutor(StagedExecutor):
         *,
         stage_flops: Sequence[float] | None = None,
         spill: Path | str | None = None,
+        keep_memory: bool = False,
     ) -> None:
         self._engine = engine
+        self._keep_memory = keep_memory
         self._tiles = list(tile_grid(sized.image, tile))
         super().__init__(
             sized,
@@ -128,7 +131,8 @@ class WindowExecutor(StagedExecutor):
             context.commit(stage, owns, sink)
             context.features.tiles.clear()
             yield tile
-        run.release()
+        if not self._keep_memory:
+            run.release()
         context.end_stage(stage)
 
 

@@ -20,20 +20,26 @@ from hfsr.errors import PlanError
 from ..program.geometry import Size, tile_grid
 from ..program.program import Stage
 from ..program.sized_program import SizedProgram
+from ..runtime.memory import planned_memory
 from .cost_model import live_bytes, tile_cost
 from .planner import Plan, spill_place, usable_memory
 
-__all__ = ["choose_segments"]
+__all__ = ["choose_segments", "kept_bytes"]
 
 _TILES = (128, 192, 256, 384, 512, 768, 1024, 1536)
 _MOVE = {4: 50.0, 2: 100.0, 1: 170.0}
 """Operations in the time of moving one byte, by the item size of the arithmetic dtype."""
 _FIRST_TOUCH = 2.5
 """Cost of the first access to a byte of memory, in moves of a byte."""
+_FIRST_TOUCH_KEPT = 0.5
+"""The same for memory that stays for the next image: a share of the cost, as only the first image pays it."""
 _COPIES = 3
 """Moves of a byte of a feature map into or out of a window."""
 _LARGEST = 3 << 29
-"""Maximum bytes of a chosen window: larger ones lose in memory traffic what they save in halo."""
+"""Maximum bytes of a chosen window whose memory is not kept: larger ones lose in first accesses to memory
+what they save in halo."""
+_KEPT = 0.25
+"""Share of the free memory up to which the memory of a network stays between images of one size."""
 _MOST_CUTS = 10
 """Maximum number of cut positions in a stage; more take time and hardly improve the result."""
 
@@ -64,11 +70,11 @@ def choose_segments(
     image, live = sized.image, live_bytes(sized)
     budget = free - min(live, free // 2)
     if tile is None:
-        budget = min(budget, _LARGEST)
+        budget = min(budget, max(_LARGEST, kept_bytes(device)))
     tiles = [tile] if tile else [t for t in _TILES if t < 2 * max(image)] or [_TILES[0]]
     best: tuple[float, int, list[tuple[Stage, SegmentCost]]] | None = None
     for side in tiles:
-        cutter = _StageCutter(sized, side, itemsize, budget)
+        cutter = _StageCutter(sized, side, itemsize, budget, kept_bytes(device))
         segments = [segment for stage in sized.stages for segment in cutter.split(stage)]
         total = sum(costs.total for _, costs in segments)
         if total < math.inf and (best is None or total < best[0]):
@@ -87,16 +93,22 @@ def choose_segments(
     return sized, Plan(side, None, peak, live, flops, spill)
 
 
+def kept_bytes(device: torch.device) -> int:
+    """Returns the bytes of a window up to which its memory stays allocated for the next image."""
+    return int(planned_memory(device) * _KEPT)
+
+
 class _StageCutter:
     """Splits stages for tiles of one size."""
 
-    def __init__(self, sized: SizedProgram, side: int, itemsize: int, budget: int) -> None:
+    def __init__(self, sized: SizedProgram, side: int, itemsize: int, budget: int, kept: int) -> None:
         tiles = list(tile_grid(sized.image, side))
         self._sized = sized
         self._tile = Size(max(t.height for t in tiles), max(t.width for t in tiles))
         self._count = len(tiles)
         self._move = _MOVE[itemsize]
         self._budget = budget
+        self._kept = kept
 
     def split(self, stage: Stage) -> list[tuple[Stage, SegmentCost]]:
         """Returns the segments of a stage and their costs for the cheapest split."""
@@ -159,7 +171,8 @@ class _StageCutter:
         sources = {s for n in segment.nodes for s in self._sized.operators[n].sources if s not in inside}
         moved = [*sources, *(n for n in self._sized.program.targets(segment) if n in inside)]
         traffic = sum(self._numbers(n) for n in moved) * 4.0
-        total = flops * self._count + self._move * (traffic * _COPIES + peak * _FIRST_TOUCH)
+        touch = peak * (_FIRST_TOUCH_KEPT if peak <= self._kept else _FIRST_TOUCH)
+        total = flops * self._count + self._move * (traffic * _COPIES + touch)
         return SegmentCost(total, flops * self._count, peak)
 
     def _numbers(self, node: fx.Node) -> int:

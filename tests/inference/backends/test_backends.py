@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 import os
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from hfsr.errors import MissingDependencyError, OptionsError
-from hfsr.inference import Upscaler, backends
+from hfsr.inference import Upscaler, backends, runner
 from hfsr.inference.backends import compiled, selection, window_executor
 from hfsr.inference.backends.openvino import OpenVinoEngine, OpenVinoStage, preserve_root_logger
 from hfsr.inference.runtime.precision import is_native_bf16
@@ -84,7 +85,8 @@ def test_bf16_is_left_to_torch_where_the_cpu_lacks_it(monkeypatch):
     assert Upscaler(model, backend="openvino", dtype="fp32").backend == "openvino"
 
 
-def test_what_a_request_points_at_lives_as_long_as_it(monkeypatch):
+@pytest.mark.parametrize("keeps", [True, False], ids=["kept", "released"])
+def test_what_a_request_points_at_lives_as_long_as_it(monkeypatch, keeps):
     pointed, alive = [], []
     share, release = OpenVinoStage._share, OpenVinoStage.release
 
@@ -98,8 +100,14 @@ def test_what_a_request_points_at_lives_as_long_as_it(monkeypatch):
 
     monkeypatch.setattr(OpenVinoStage, "_share", recorded)
     monkeypatch.setattr(OpenVinoStage, "release", checked)
-    Upscaler(tiny("EDSR"), backend="openvino", tile=0, dtype="fp32").tensor(uneven_image(*SIZE))
+    monkeypatch.setattr(compiled, "kept_bytes", lambda device: (1 << 40) if keeps else 0)
+    up = Upscaler(tiny("EDSR"), backend="openvino", tile=0, dtype="fp32")
+    up.tensor(uneven_image(*SIZE))
+    if keeps:
+        alive = [reference() is not None for reference in pointed]
     assert alive == [True, True]  # one window: its result and its input
+    del up
+    gc.collect()
     assert not any(reference() for reference in pointed)
 
 
@@ -230,3 +238,28 @@ def test_nothing_is_reported_to_the_makers_of_the_backend(tmp_path):
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert not (tmp_path / "intel").exists()
+
+
+def test_memory_stays_for_the_next_image_of_the_size_if_it_is_small(monkeypatch):
+    released = []
+    release = OpenVinoStage.release
+    monkeypatch.setattr(OpenVinoStage, "release", lambda self: released.append(self) or release(self))
+    model, x = tiny("EDSR"), uneven_image(*SIZE)
+    up = Upscaler(model, backend="openvino", dtype="fp32")
+    expected = up.tensor(x)
+    assert torch.equal(up.tensor(x), expected)
+    assert not released
+    other = up.tensor(uneven_image(SIZE[1], SIZE[0]))  # compiled for another size, without the old memory
+    assert other.shape[2:] == (SIZE[1] * up.scale, SIZE[0] * up.scale)
+    monkeypatch.setattr(compiled, "kept_bytes", lambda device: 0)
+    assert torch.equal(Upscaler(model, backend="openvino", dtype="fp32").tensor(x), expected)
+    assert len(released) == 1
+
+
+def test_the_time_is_predicted_for_the_backend_that_runs(monkeypatch):
+    up = Upscaler(tiny("EDSR"), backend="openvino", dtype="fp32")
+    monkeypatch.setattr(runner, "predict_run_seconds", None)  # torch is not timed
+    small, large = (up.forecast(side, side).seconds for side in (128, 512))
+    assert 0 < small < large
+    x = uneven_image(128, 128)
+    assert float((up.tensor(x) - up.models[0](x)).abs().max()) <= 1e-5
