@@ -38,6 +38,9 @@ __all__ = ["Runner", "network_name"]
 _WHOLE = 0
 _DEFAULT_WINDOW = 256
 """Default window size in LR px when the ArchSpec sets none."""
+_TOO_SMALL = "the image is small: compiling the network would take longer than it saves"
+_IN_PARTS = "the network pools over the image, which runs in parts; openvino would be slower"
+_WORTH_COMPILING = "the image is large enough to compile the network for it"
 _SMALL = 128 * 128
 """Images up to this number of px run whole: tracing would take longer than running."""
 
@@ -55,6 +58,7 @@ class Runner:
 
     Attributes:
         used_tile, backend: of the last image (see `Upscaler`), or of the first one to come.
+        backend_reason: the reason for that backend, if it may be chosen.
         notes: changes of the last image's arithmetic; the owner clears them before the next image.
         parameters: of the network, by which the time of several networks is estimated.
     """
@@ -74,6 +78,7 @@ class Runner:
         self.dtype = dtype
         self.device = device
         self.backend = backend
+        self.backend_reason = _TOO_SMALL
         self.parameters = max(1, count_parameters(model))
         self.used_tile: int | str = "auto" if tile is None else tile
         self.notes: tuple[str, ...] = ()
@@ -198,7 +203,7 @@ class Runner:
         if (overlapping := self._overlapping_for(size)) is not None:
             yield from self._execute(overlapping.executor(size, self.tile), source, sink)
         elif self._runs_whole(size):
-            self.backend = "torch"
+            self.backend, self.backend_reason = "torch", _TOO_SMALL
             yield from self._execute(WholeExecutor(self.model, self.result_size(size)), source, sink)
         else:
             if padded_size(size, self._multiple) != size:
@@ -229,13 +234,16 @@ class Runner:
         plan = make_plan(SizedProgram(self.program, size), self.device, tile)
         is_worth = self._compiles and is_worth_compiling(plan, quantized=self._quantized)
         if not (self._force_backend or is_worth):
-            self.backend = "torch"
+            self.backend, self.backend_reason = "torch", _TOO_SMALL
             return plan
-        self.backend = "openvino"
         if self._compiled is None:
             self._compiled = CompiledNetwork(
                 self.program, self.dtype, quantized=self._quantized, device=self.device
             )
+        if not (self._force_backend or self._compiled.is_fast(size, self.tile)):
+            self.backend, self.backend_reason = "torch", _IN_PARTS
+            return plan
+        self.backend, self.backend_reason = "openvino", _WORTH_COMPILING
         return self._compiled.plan(size, self.tile)
 
     def _executor(self, size: Size, plan: Plan) -> Executor:

@@ -21,10 +21,7 @@ _NO_BF16 = "computes in bf16 only on a CPU that has it natively, and this one do
 
 
 def choose_backend(name: str, model: nn.Module, device: torch.device, dtype: torch.dtype) -> str:
-    """Returns the named backend; "auto" is OpenVINO if installed and the network is local, else torch.
-
-    A pooled network has a stage between any two pools. Compiled separately, with their feature maps copied
-    window by window, these stages take longer than torch (A2N 1.8 times, RCAN more).
+    """Returns the named backend; "auto" is OpenVINO if it is installed and may be faster, else torch.
 
     Args:
         name: "torch", "openvino" or "auto".
@@ -59,7 +56,7 @@ def choose_backend(name: str, model: nn.Module, device: torch.device, dtype: tor
 
 
 def reason_for_torch(model: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Returns the reason for which "auto" runs a network by torch; None if OpenVINO is as fast or faster."""
+    """Returns the reason for which "auto" runs every image by torch; None if OpenVINO may be faster."""
     if device.type != "cpu":
         return f"openvino runs on the CPU, not on {device}"
     if not _is_installed():
@@ -67,9 +64,9 @@ def reason_for_torch(model: nn.Module, device: torch.device, dtype: torch.dtype)
     if _lacks(dtype, device):
         return f"openvino {_NO_BF16}"
     tiling = _tiling(model)
-    if tiling == "pooled":
-        return "the network pools over the image, and openvino would be slower on its many stages"
-    return None if tiling == "local" else f"openvino runs local and pooled networks, and this one is {tiling}"
+    if tiling in _COMPILABLE:
+        return None
+    return f"openvino runs local and pooled networks, and this one is {tiling}"
 
 
 def _tiling(model: nn.Module) -> str:

@@ -31,6 +31,7 @@ EXACT = sorted(
     for name, spec in ARCHS.own().items()
     if spec.role == "restorer" and spec.tiling in ("local", "pooled")
 )
+POOLED = [name for name in EXACT if ARCHS[name].tiling == "pooled" and name not in HEAVY]
 
 
 def tiny(name: str) -> torch.nn.Module:
@@ -132,7 +133,7 @@ def test_deep_chains_are_cut_where_the_halo_costs_more_than_moving_feature_maps(
         lambda self, stage: [0, len(stage.nodes) // 3, 2 * len(stage.nodes) // 3, len(stage.nodes)],
     )
     program, _ = up._runner.program, up.plan(96, 96)
-    cut = up._runner._compiled._last[1]
+    cut = up._runner._compiled._last[1].sized
     assert len(cut.stages) > len(program.stages)
     x = uneven_image(48, 48)
     assert float((up.tensor(x) - model(x)).abs().max()) <= 1e-5
@@ -145,12 +146,33 @@ def test_auto_leaves_small_images_to_torch(monkeypatch):
     assert up.backend == "torch"
 
 
-def test_auto_leaves_networks_of_many_stages_to_torch(monkeypatch):
+@pytest.mark.parametrize("tile", [None, 16])
+def test_auto_leaves_pooled_networks_in_many_stages_to_torch(monkeypatch, tile):
     monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1.0)
-    monkeypatch.setattr(OpenVinoEngine, "__init__", lambda *a: pytest.fail("compiled for a pooled network"))
-    up = Upscaler(tiny("A2N"), backend="auto", tile=16)
-    up.tensor(uneven_image(*SIZE))
+    if tile is None:
+        monkeypatch.setattr(compiled, "kept_bytes", lambda device: 1 << 10)
+    up = Upscaler(tiny("A2N"), backend="auto", tile=tile, dtype="fp32")
+    up.tensor(uneven_image(160, 130))
     assert up.backend == "torch"
+    assert "runs in parts; openvino would be slower" in up.backend_reason
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_pooled_networks_run_whole_where_they_fit(monkeypatch, name):
+    compiles = []
+    monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1.0)
+    compile_ = OpenVinoEngine.compile
+    monkeypatch.setattr(OpenVinoEngine, "compile", lambda self, *a: compiles.append(a) or compile_(self, *a))
+    model, up = tiny(name), Upscaler(tiny(name), backend="auto", dtype="fp32")
+    model.load_state_dict(up.model.state_dict())
+    for size in ((160, 131), (160, 131), (129, 144)):
+        x = uneven_image(*size)
+        whole = model(x)
+        found = up.tensor(x)
+        assert float((found - whole).abs().max()) / max(float(whole.max() - whole.min()), 1.0) <= 1e-5
+    assert (up.backend, up.used_tile) == ("openvino", 0)
+    assert len(compiles) == 3  # each image was one stage
+    assert "large enough" in up.backend_reason
 
 
 def test_auto_compiles_for_large_ones(monkeypatch):
@@ -186,7 +208,7 @@ def test_auto_tells_why_it_runs_torch(monkeypatch):
     cpu, edsr = torch.device("cpu"), create_model("edsr_tiny")
     assert selection.reason_for_torch(edsr, cpu, torch.float32) is None
     assert "not on cuda:0" in selection.reason_for_torch(edsr, torch.device("cuda", 0), torch.float32)
-    assert "pools over the image" in selection.reason_for_torch(create_model("rcan_tiny"), cpu, torch.float32)
+    assert selection.reason_for_torch(create_model("rcan_tiny"), cpu, torch.float32) is None
     assert "is windowed" in selection.reason_for_torch(create_model("csnln_tiny"), cpu, torch.float32)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert selection.reason_for_torch(edsr, cpu, torch.float32) == "openvino is not installed"
@@ -198,7 +220,7 @@ def test_auto_tells_why_it_compiles(monkeypatch):
     up.tensor(torch.rand(1, 3, 40, 40))
     assert (up.backend, up.backend_reason) == (
         "openvino",
-        "the network is local and the image large enough to compile it",
+        "the image is large enough to compile the network for it",
     )
     assert Upscaler(up.model, backend="openvino").backend_reason is None
 
