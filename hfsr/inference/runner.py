@@ -13,7 +13,7 @@ from hfsr.errors import ImageError, PlanError
 from hfsr.model_zoo import spec_of
 
 from .approximate.overlapping_tiles import OverlappingTiles, OverlapPlan
-from .backends import CompiledNetwork, is_worth_compiling
+from .backends import CompiledNetwork, is_worth_compiling, release_others
 from .execution.executor import Executor
 from .execution.row_executor import RowExecutor
 from .execution.tile_executor import TileExecutor
@@ -39,7 +39,6 @@ _WHOLE = 0
 _DEFAULT_WINDOW = 256
 """Default window size in LR px when the ArchSpec sets none."""
 _TOO_SMALL = "the image is small: compiling the network would take longer than it saves"
-_IN_PARTS = "the network pools over the image, which runs in parts; openvino would be slower"
 _WORTH_COMPILING = "the image is large enough to compile the network for it"
 _SMALL = 128 * 128
 """Images up to this number of px run whole: tracing would take longer than running."""
@@ -78,7 +77,7 @@ class Runner:
         self.dtype = dtype
         self.device = device
         self.backend = backend
-        self.backend_reason = _TOO_SMALL
+        self.backend_reason = _WORTH_COMPILING if backend != "torch" else _TOO_SMALL
         self.parameters = max(1, count_parameters(model))
         self.used_tile: int | str = "auto" if tile is None else tile
         self.notes: tuple[str, ...] = ()
@@ -200,6 +199,7 @@ class Runner:
 
     def _run(self, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
         size = source.size
+        self._release_others(padded_size(size, self._multiple))
         if (overlapping := self._overlapping_for(size)) is not None:
             yield from self._execute(overlapping.executor(size, self.tile), source, sink)
         elif self._runs_whole(size):
@@ -212,6 +212,11 @@ class Runner:
             plan = self._plan(source.size)
             with self._heap(plan):
                 yield from self._execute(self._executor(source.size, plan), source, sink)
+
+    def _release_others(self, size: Size) -> None:
+        """Releases memory that compiled networks kept, unless this image is about to use it."""
+        uses = self._compiled is not None and self._compiled.has_plan(size, self.tile)
+        release_others(self._compiled if uses else None)
 
     def _execute(self, executor: Executor, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
         self.used_tile = executor.tile
@@ -240,9 +245,6 @@ class Runner:
             self._compiled = CompiledNetwork(
                 self.program, self.dtype, quantized=self._quantized, device=self.device
             )
-        if not (self._force_backend or self._compiled.is_fast(size, self.tile)):
-            self.backend, self.backend_reason = "torch", _IN_PARTS
-            return plan
         self.backend, self.backend_reason = "openvino", _WORTH_COMPILING
         return self._compiled.plan(size, self.tile)
 

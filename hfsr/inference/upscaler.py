@@ -64,9 +64,9 @@ class Upscaler:
             the network allows it, but fp32 for images and arrays of 16 bit: bf16 has 8 significant bits, and
             its error, invisible in 8 bit, is hundreds of levels of 16 bit. Floats count as 8 bit.
         backend: "torch"; "openvino", which compiles for each image size (local and pooled networks on a CPU,
-            needs hfsr[openvino], bf16 only where the CPU has it); "auto" uses it if it is installed, the
-            image is large enough, and a pooled network's feature maps fit into memory at once. None is
-            "torch", but "auto" for models in 8-bit integers, which gain no speed in torch.
+            needs hfsr[openvino], bf16 only where the CPU has it); "auto" uses it for local networks, if it
+            is installed and the image is large enough. None is "torch", but "auto" for models in 8-bit
+            integers, which gain no speed in torch.
         device: "cpu", "cuda", "cuda:N", "mps" or "xpu"; None uses CUDA if available. MPS and XPU are
             untested.
         self_ensemble: average the results of the eight flips and transposes, in float: eight times the work,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hfsr import _resources, model_zoo
@@ -48,12 +50,15 @@ class RestorerFeatureLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        self.weights, self.loss_weight = list(layers.values()), loss_weight
+        if not layers:
+            raise OptionsError("layers: is empty; name at least one layer, for example {body.1: 1.0}")
+        self.layers, self.loss_weight, self.source = dict(layers), loss_weight, network
         self.distance = _DISTANCES[criterion]
-        model = _load(network)
-        if model_zoo.input_channels(model) != 3:
+        self.network = _load(network)
+        if model_zoo.input_channels(self.network) != 3:
             raise OptionsError(f"network: '{network}' does not take RGB; use another one")
-        self.features = _after_layers(model, list(layers), network)
+        self._found: dict[str, Tensor] = {}
+        self._watch()
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> RestorerFeatureLoss:
@@ -65,8 +70,44 @@ class RestorerFeatureLoss(nn.Module):
         sr_maps = self.features(sr)
         with torch.no_grad():
             gt_maps = self.features(gt)
-        parts = [w * self.distance(x, y) for w, x, y in zip(self.weights, sr_maps, gt_maps, strict=True)]
+        parts = [weight * self.distance(sr_maps[name], gt_maps[name]) for name, weight in self.layers.items()]
         return self.loss_weight * torch.stack(parts).sum()
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: the output of each layer in its first call.
+
+        Raises:
+            OptionsError: the network does not run a layer.
+        """
+        self._found = {}
+        with contextlib.suppress(_EarlyExitError):
+            self.network(x)
+        found, self._found = self._found, {}
+        for name in self.layers:
+            if name not in found:
+                raise OptionsError(f"layers.{name}: '{self.source}' does not run it; name another layer")
+        return found
+
+    def _watch(self) -> None:
+        known = {name: module for name, module in self.network.named_modules() if name}
+        for name in self.layers:
+            if name not in known:
+                raise OptionsError(f"layers.{name}: '{self.source}' has no such layer{suggest(name, known)}")
+            known[name].register_forward_hook(partial(self._store, name))
+        for module in known.values():
+            if getattr(module, "inplace", False):  # it would overwrite the output of the layer before it
+                module.inplace = False
+
+    def _store(self, name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise OptionsError(f"layers.{name}: the output of this layer is no feature map; name another one")
+        self._found.setdefault(name, output)
+        if len(self._found) == len(self.layers):
+            raise _EarlyExitError
+
+
+class _EarlyExitError(Exception):
+    """Ends a run of the network after the last selected layer."""
 
 
 def _load(name: str) -> nn.Module:
@@ -74,49 +115,3 @@ def _load(name: str) -> nn.Module:
         return read_model_folder(_resources.path("weights", name))
     path = Path(name)
     return read_model_folder(path) if path.is_dir() else load_checkpoint(path)
-
-
-def _after_layers(model: nn.Module, names: list[str], source: str) -> nn.Module:
-    """Returns the part of a network that computes the outputs of these layers, in their order.
-
-    Raises:
-        OptionsError: the network has no such layer.
-    """
-    known = dict(model.named_modules())
-    for name in names:
-        if name not in known or not name:
-            raise OptionsError(f"layers.{name}: '{source}' has no such layer{suggest(name, known)}")
-    if not names:
-        raise OptionsError("layers: is empty; name at least one layer, for example {body.1: 1.0}")
-    for module in model.modules():
-        if getattr(module, "inplace", False):  # it would overwrite the output of the layer before it
-            module.inplace = False  # type: ignore[assignment]
-    graph = _Tracer(model, set(names)).trace(model)
-    outputs = {node.target: node for node in graph.nodes if node.op == "call_module"}
-    for name in names:
-        if name not in outputs:
-            raise OptionsError(f"layers.{name}: '{source}' does not run this module; name another one")
-    end = next(node for node in graph.nodes if node.op == "output")
-    end.args = (tuple(outputs[name] for name in names),)
-    part = fx.GraphModule(model, graph)
-    part.graph.eliminate_dead_code()
-    part.recompile()
-    part.delete_all_unused_submodules()
-    return part
-
-
-class _Tracer(fx.Tracer):
-    """Records the selected modules as nodes, also those with other modules inside.
-
-    Args:
-        model: the network; its `core`, if it has one, contains no checks of the image size.
-        selected: names of modules.
-    """
-
-    def __init__(self, model: nn.Module, selected: set[str]) -> None:
-        super().__init__()
-        self.traced_func_name = "core" if hasattr(model, "core") else "forward"
-        self._selected = selected
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return module_qualified_name in self._selected or super().is_leaf_module(m, module_qualified_name)

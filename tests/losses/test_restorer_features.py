@@ -51,22 +51,34 @@ def test_an_activation_in_place_does_not_change_the_layer_before_it(tmp_path):
         network=str(tmp_path / "net.safetensors"), layers={"conv_first": 1.0, "body.0": 1.0}
     )
     x = torch.rand(1, 3, 16, 16)
-    torch.testing.assert_close(loss.features(x)[0], model.conv_first(x))
+    torch.testing.assert_close(loss.features(x)["conv_first"], model.conv_first(x))
 
 
 def test_it_is_frozen_and_runs_no_layer_after_the_last():
-    loss = RestorerFeatureLoss(layers={"body.0": 1.0}).train()
+    loss = RestorerFeatureLoss(layers={"body.0.conv2": 1.0, "body.0.conv1": 1.0}).train()
     assert not any(p.requires_grad for p in loss.parameters())
     assert not any(module.training for module in loss.modules())
-    names = {name.partition("features.")[2] for name, _ in loss.named_parameters()}
-    assert {name.split(".")[0] for name in names} == {"conv_first", "body"}
-    assert {name.split(".")[1] for name in names if name.startswith("body")} == {"0"}
+    loss.network.body[1].register_forward_hook(lambda *_: pytest.fail("the second block runs"))
+    x = torch.rand(1, 3, 16, 16, requires_grad=True)
+    loss(x, torch.rand(1, 3, 16, 16)).backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_it_takes_any_size_and_a_block_beside_a_layer_in_it(tmp_path):
+    model = create_model("mirnet_tiny").eval()  # which pads its input to a multiple of 4
+    save_checkpoint(model, tmp_path / "net.safetensors")
+    names = ["body.0", "body.0.body.0.conv_out"]
+    loss = RestorerFeatureLoss(network=str(tmp_path / "net.safetensors"), layers=dict.fromkeys(names, 1.0))
+    x = torch.rand(1, 3, 26, 21)
+    assert float(loss(x, x)) == 0
+    assert float(loss(x, x.flip(3))) > 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"layers": {"body.99": 1.0}}, OptionsError, "layers.body.99: 'hfsr-denoise' has no such layer"),
+        ({"layers": {"": 1.0}}, OptionsError, "layers.: 'hfsr-denoise' has no such layer"),
         ({"layers": {}}, OptionsError, "layers: is empty; name at least one layer"),
         ({"layers": {"body.0": 1.0}, "network": "no/such/file.pth"}, CheckpointError, "no/such/file.pth"),
     ],

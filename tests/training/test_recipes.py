@@ -18,6 +18,7 @@ from hfsr.options import Typed
 from hfsr.options.sections import ParameterGroup, TrainingOptions
 from hfsr.training.engine import Engine
 from hfsr.training.recipes import TrainableNetwork, restore
+from hfsr.training.recipes.content_losses import Content
 from hfsr.training.recipes.multiscale_targets import at_scales
 from hfsr.training.recipes.psnr import mixed_up
 from hfsr.training.recipes.scale_adapter import ScaleAdapter, leaves_some_idle
@@ -182,6 +183,10 @@ def test_reductions_may_count_beside_the_images(tmp_path, options, batch):
     sr, gt = recipe.networks["net_g"](batch["lq"]), batch["gt"]
     reduce = Bicubic(1, gt.shape[-1] // batch["lq"].shape[-1])
     assert torch.allclose(losses["l_consistency"], 2 * (reduce(sr) - reduce(gt)).abs().mean())
+
+    several = options("train:pixel_opt={type: L1Loss}", loop, "datasets:train:scales=[2, 3]")
+    with pytest.raises(OptionsError, match=r"takes one scale; leave it or datasets\.train\.scales out"):
+        Content(several)
 
 
 class TestTargets:

@@ -5,6 +5,14 @@ windows of one shape, and `openvino` compiles a stage for that shape. Torch runs
 """
 
 from .compiled import CompiledNetwork, is_worth_compiling
+from .kept_memory import release_others
 from .selection import BACKENDS, choose_backend, reason_for_torch
 
-__all__ = ["BACKENDS", "CompiledNetwork", "choose_backend", "is_worth_compiling", "reason_for_torch"]
+__all__ = [
+    "BACKENDS",
+    "CompiledNetwork",
+    "choose_backend",
+    "is_worth_compiling",
+    "reason_for_torch",
+    "release_others",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,10 +14,11 @@ from ..execution.whole_executor import WholeExecutor
 from ..image_io.sources_and_sinks import TensorSink, TensorSource
 from ..planning.cost_model import tile_cost
 from ..planning.planner import Plan
-from ..planning.stage_segmentation import choose_segments, kept_bytes
+from ..planning.stage_segmentation import choose_segments
 from ..program.geometry import Size
 from ..program.program import Program, Stage
 from ..program.sized_program import SizedProgram
+from .kept_memory import keep, kept_bytes
 from .openvino import OpenVinoEngine
 from .window_executor import StageIO, WindowExecutor
 
@@ -26,8 +26,9 @@ __all__ = ["CompiledNetwork", "is_worth_compiling"]
 
 _TRACED = Size(64, 64)
 """Size of the image with which a whole network is traced: a multiple of the sizes that networks pad to."""
-_SAMPLE = Size(192, 192)
-"""Size of the image on which a prediction is measured."""
+_SAMPLES = (192, 128, 64)
+"""Sides of the images on which a prediction is measured; the largest with at most `_ENOUGH` operations."""
+_ENOUGH = 1e11
 _RUNS = 3
 """Runs on that image; the fastest counts."""
 _WORTH_COMPILING = 2e12
@@ -49,8 +50,7 @@ class CompiledNetwork:
     """Runs a network with OpenVINO.
 
     A pooled network runs whole if its feature maps fit into a share of the memory, otherwise stage by stage.
-    The memory of a network in one stage stays allocated until an image of another size comes: OpenVINO would
-    return it to the system after every image, and accessing it anew takes up to a fifth of the time.
+    The memory of a network in one stage stays allocated for the next image (see `kept_memory`).
 
     Args:
         program: a lowered program.
@@ -67,18 +67,11 @@ class CompiledNetwork:
         self._device = device
         self._engine = OpenVinoEngine(dtype)
         self._last: tuple[tuple[Size, int | None], _Layout] | None = None
+        self._rates: dict[bool, float] = {}  # operations per second; True: as a whole
 
-    def is_fast(self, image: Size, tile: int | None) -> bool:
-        """Returns True where OpenVINO is as fast as torch or faster.
-
-        The stages of a pooled network, compiled separately, with their feature maps copied window by window,
-        take longer than torch (A2N 1.8 times, RCAN more).
-        """
-        if self._program.kind == "local":
-            return True
-        if self._last is not None and self._last[0] == (image, tile):
-            return self._last[1].is_whole
-        return self._whole_plan(image, tile) is not None
+    def has_plan(self, image: Size, tile: int | None) -> bool:
+        """Returns True if the last image had the same size and `tile`."""
+        return self._last is not None and self._last[0] == (image, tile)
 
     def plan(self, image: Size, tile: int | None) -> Plan:
         """Plans images of one size; calling it again with the same size compiles nothing.
@@ -91,56 +84,67 @@ class CompiledNetwork:
 
     def executor(self, image: Size, tile: int | None) -> Executor:
         """Returns the executor for images of one size; `tile` as in `plan`."""
-        layout = self._layout(image, tile)
+        return self._executor(self._layout(image, tile))
+
+    def seconds(self, plan: Plan) -> float:
+        """Predicts the seconds of a run by a plan, from a run on a small image; halos count."""
+        is_whole = self._last is not None and self._last[1].is_whole
+        if is_whole not in self._rates:
+            self._rates[is_whole] = self._measure(is_whole=is_whole)
+        return plan.flops / self._rates[is_whole]
+
+    def _measure(self, *, is_whole: bool) -> float:
+        """Returns the operations per second of this network, whole or in windows, on a small image."""
+        sized = [SizedProgram(self._program, Size(side, side)) for side in _SAMPLES]
+        chosen = next((each for each in sized if _flops(each) <= _ENOUGH), sized[-1])
+        if is_whole:
+            layout = _Layout(
+                chosen, Plan(0, None, 0, 0, (_flops(chosen),)), is_whole=True, keeps_memory=False
+            )
+        else:
+            layout = self._segments(chosen, tile=max(chosen.image), kept=0)
+        source = TensorSource(torch.zeros(1, 3, *chosen.image), self._device)
+        sink = TensorSink(torch.empty(1, 3, *chosen.sizes[self._program.output]))
+        found = []
+        for _ in range(_RUNS):  # the first one compiles
+            started = time.perf_counter()
+            for _ in self._executor(layout).run(source, sink):
+                pass
+            found.append(time.perf_counter() - started)
+        return layout.plan.flops / min(found)
+
+    def _layout(self, image: Size, tile: int | None) -> _Layout:
+        if self._last is None or self._last[0] != (image, tile):
+            self._engine.forget()
+            self._last = ((image, tile), self._lay_out(SizedProgram(self._program, image), tile))
+        return self._last[1]
+
+    def _lay_out(self, sized: SizedProgram, tile: int | None) -> _Layout:
+        kept = kept_bytes(self._device)
+        if self._program.kind == "pooled" and not tile:
+            peak, flops = tile_cost(sized, Stage(list(self._program.operators)), sized.image)
+            if peak <= kept:
+                return _Layout(sized, Plan(0, None, peak, 0, (flops,)), is_whole=True, keeps_memory=True)
+        return self._segments(sized, tile=max(sized.image) if tile == 0 else tile, kept=kept)
+
+    def _segments(self, sized: SizedProgram, *, tile: int | None, kept: int) -> _Layout:
+        cut, plan = choose_segments(sized, itemsize=self._itemsize, device=self._device, tile=tile, kept=kept)
+        keeps = len(cut.stages) == 1 and plan.part_bytes <= kept
+        return _Layout(cut, plan, is_whole=False, keeps_memory=keeps)
+
+    def _executor(self, layout: _Layout) -> Executor:
         sized, plan = layout.sized, layout.plan
         if layout.is_whole:
             return WholeExecutor(self._compile_whole(sized), sized.sizes[sized.program.output])
         return WindowExecutor(
             self._engine,
             sized,
-            plan.tile or max(image),
+            plan.tile or max(sized.image),
             self._device,
             stage_flops=plan.stage_flops,
             spill=plan.spill,
-            keep_memory=layout.keeps_memory,
+            owner=self if layout.keeps_memory else None,
         )
-
-    def seconds(self, plan: Plan) -> float:
-        """Predicts the seconds of a run by a plan, from runs on a small image; halos count."""
-        sample = self.plan(_SAMPLE, 0)
-        source = TensorSource(torch.zeros(1, 3, *_SAMPLE), self._device)
-        result = SizedProgram(self._program, _SAMPLE).sizes[self._program.output]
-        elapsed = math.inf
-        for _ in range(_RUNS):  # the first one compiles
-            started = time.perf_counter()
-            for _ in self.executor(_SAMPLE, 0).run(source, TensorSink(torch.empty(1, 3, *result))):
-                pass
-            elapsed = min(elapsed, time.perf_counter() - started)
-        return elapsed * plan.flops / sample.flops
-
-    def _layout(self, image: Size, tile: int | None) -> _Layout:
-        if self._last is None or self._last[0] != (image, tile):
-            self._engine.forget()
-            self._last = ((image, tile), self._lay_out(image, tile))
-        return self._last[1]
-
-    def _lay_out(self, image: Size, tile: int | None) -> _Layout:
-        sized = SizedProgram(self._program, image)
-        if (whole := self._whole_plan(image, tile)) is not None:
-            return _Layout(sized, whole, is_whole=True, keeps_memory=True)
-        sized, plan = choose_segments(
-            sized, itemsize=self._itemsize, device=self._device, tile=max(image) if tile == 0 else tile
-        )
-        keeps = len(sized.stages) == 1 and plan.part_bytes <= kept_bytes(self._device)
-        return _Layout(sized, plan, is_whole=False, keeps_memory=keeps)
-
-    def _whole_plan(self, image: Size, tile: int | None) -> Plan | None:
-        """Returns the plan of a pooled network that runs whole and keeps its memory; None if it must not."""
-        if self._program.kind != "pooled" or tile:
-            return None
-        sized = SizedProgram(self._program, image)
-        peak, flops = tile_cost(sized, Stage(list(self._program.operators)), image)
-        return Plan(max(image), None, peak, 0, (flops,)) if peak <= kept_bytes(self._device) else None
 
     def _compile_whole(self, sized: SizedProgram) -> Callable[[Tensor], Tensor]:
         """Returns the network compiled for one size, global pools included."""
@@ -149,8 +153,17 @@ class CompiledNetwork:
         io = StageIO([program.source], [sized.image], [_TRACED], {}, [program.output], [result])
         constants = ("placeholder", "get_attr", "output")
         nodes = [node for node in program.module.graph.nodes if node.op not in constants]
-        run = self._engine.compile(program, Stage(nodes), io)
-        return lambda x: run([x])[0]
+        stage = self._engine.compile(program, Stage(nodes), io)
+
+        def run(x: Tensor) -> Tensor:
+            keep(self, stage)
+            return stage([x])[0]
+
+        return run
+
+
+def _flops(sized: SizedProgram) -> float:
+    return sum(sized.stage_flops(stage) for stage in sized.stages)
 
 
 def is_worth_compiling(plan: Plan, *, quantized: bool) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -155,9 +156,14 @@ class OpenVinoStage:
         self._request: Any = None
         self._inputs: list[Tensor] = []
         self._results: list[Tensor] = []
+        self._lock = threading.Lock()
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Runs one window: takes feature maps (1, C, h, w) and vectors; targets are valid until the next."""
+        with self._lock:  # another thread may release the memory between two runs
+            return self._run(inputs)
+
+    def _run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         if self._request is None:
             self._start()
         maps = [x.permute(_TO_NHWC) for x in inputs[: self._num_maps]]
@@ -171,9 +177,10 @@ class OpenVinoStage:
 
     def release(self) -> None:
         """Frees the memory of a run and keeps the compiled model."""
-        self._request = None  # first, because it refers to the memory that is freed next
-        self._inputs, self._results = [], []
-        self._compiled.release_memory()
+        with self._lock:
+            self._request = None  # first, because it refers to the memory that is freed next
+            self._inputs, self._results = [], []
+            self._compiled.release_memory()
 
     def _start(self) -> None:
         self._request = self._compiled.create_infer_request()

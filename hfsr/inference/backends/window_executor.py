@@ -23,6 +23,7 @@ from ..image_io.sources_and_sinks import ImageSink
 from ..program.geometry import Region, Size, tile_grid
 from ..program.program import Program, Stage
 from ..program.sized_program import SizedProgram
+from .kept_memory import keep
 
 __all__ = ["CompiledStage", "Engine", "StageIO", "WindowExecutor"]
 
@@ -82,7 +83,7 @@ class WindowExecutor(StagedExecutor):
         device: device of the feature maps.
         stage_flops: floating-point operations of each stage, halos included.
         spill: destination of large live feature maps (see `Allocator`).
-        keep_memory: keep the memory of the compiled stages for the next image of this size.
+        owner: the network for which the memory of its only stage is kept; None releases it.
     """
 
     def __init__(
@@ -94,10 +95,10 @@ class WindowExecutor(StagedExecutor):
         *,
         stage_flops: Sequence[float] | None = None,
         spill: Path | str | None = None,
-        keep_memory: bool = False,
+        owner: object | None = None,
     ) -> None:
         self._engine = engine
-        self._keep_memory = keep_memory
+        self._owner = owner
         self._tiles = list(tile_grid(sized.image, tile))
         super().__init__(
             sized,
@@ -131,8 +132,10 @@ class WindowExecutor(StagedExecutor):
             context.commit(stage, owns, sink)
             context.features.tiles.clear()
             yield tile
-        if not self._keep_memory:
+        if self._owner is None:
             run.release()
+        else:
+            keep(self._owner, run)
         context.end_stage(stage)
 
 

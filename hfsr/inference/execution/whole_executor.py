@@ -1,4 +1,4 @@
-"""Execution of an image as a whole, without a program."""
+"""Execution of an image at once, by the plain network or a compiled one."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Plan:
     """Tile size or band heights of one image, with memory and arithmetic.
 
     Attributes:
-        tile: largest side of the region that a tile owns, LR px; None in rows.
+        tile: largest side of the region that a tile owns, LR px; 0 for the whole image, None in rows.
         rows: height of the highest band, LR px; None in tiles.
         part_bytes: peak memory held while a stage runs.
         live_bytes: peak memory of the live feature maps.
@@ -56,7 +56,9 @@ class Plan:
 
     @property
     def parts(self) -> str:
-        """Description: "tiles of 256 px" or "bands of 32 rows"."""
+        """Description: "tiles of 256 px", "bands of 32 rows", or "the whole image"."""
+        if self.tile == 0:
+            return "the whole image"
         return f"bands of {self.rows} rows" if self.rows else f"tiles of {self.tile} px"
 
     @property

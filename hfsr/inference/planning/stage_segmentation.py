@@ -20,11 +20,10 @@ from hfsr.errors import PlanError
 from ..program.geometry import Size, tile_grid
 from ..program.program import Stage
 from ..program.sized_program import SizedProgram
-from ..runtime.memory import planned_memory
 from .cost_model import live_bytes, tile_cost
 from .planner import Plan, spill_place, usable_memory
 
-__all__ = ["choose_segments", "kept_bytes"]
+__all__ = ["choose_segments"]
 
 _TILES = (128, 192, 256, 384, 512, 768, 1024, 1536)
 _MOVE = {4: 50.0, 2: 100.0, 1: 170.0}
@@ -38,8 +37,6 @@ _COPIES = 3
 _LARGEST = 3 << 29
 """Maximum bytes of a chosen window whose memory is not kept: larger ones lose in first accesses to memory
 what they save in halo."""
-_KEPT = 0.25
-"""Share of the free memory up to which the memory of a network stays between images of one size."""
 _MOST_CUTS = 10
 """Maximum number of cut positions in a stage; more take time and hardly improve the result."""
 
@@ -53,7 +50,7 @@ class SegmentCost(NamedTuple):
 
 
 def choose_segments(
-    sized: SizedProgram, *, itemsize: int, device: torch.device, tile: int | None
+    sized: SizedProgram, *, itemsize: int, device: torch.device, tile: int | None, kept: int = 0
 ) -> tuple[SizedProgram, Plan]:
     """Splits the stages of a program if that saves time, and plans to run it in windows.
 
@@ -62,6 +59,8 @@ def choose_segments(
         itemsize: item size of the arithmetic: 4 for fp32, 2 for bf16, 1 for int8.
         device: device whose free memory limits the windows.
         tile: largest side of the region that a tile owns; None to choose.
+        kept: bytes up to which the memory of a window stays allocated for the next image, if the whole
+            network is one segment.
 
     Raises:
         PlanError: the smallest window, or the live feature maps, do not fit into memory.
@@ -70,15 +69,18 @@ def choose_segments(
     image, live = sized.image, live_bytes(sized)
     budget = free - min(live, free // 2)
     if tile is None:
-        budget = min(budget, max(_LARGEST, kept_bytes(device)))
+        budget = min(budget, _LARGEST)
     tiles = [tile] if tile else [t for t in _TILES if t < 2 * max(image)] or [_TILES[0]]
     best: tuple[float, int, list[tuple[Stage, SegmentCost]]] | None = None
     for side in tiles:
-        cutter = _StageCutter(sized, side, itemsize, budget, kept_bytes(device))
-        segments = [segment for stage in sized.stages for segment in cutter.split(stage)]
-        total = sum(costs.total for _, costs in segments)
-        if total < math.inf and (best is None or total < best[0]):
-            best = (total, side, segments)
+        cutter = _StageCutter(sized, side, itemsize, budget)
+        candidates = [[segment for stage in sized.stages for segment in cutter.split(stage)]]
+        if len(sized.stages) == 1:
+            candidates.append([cutter.uncut(sized.stages[0], min(kept, free))])
+        for segments in candidates:
+            total = sum(costs.total for _, costs in segments)
+            if total < math.inf and (best is None or total < best[0]):
+                best = (total, side, segments)
     if best is None:
         raise PlanError(
             f"not enough memory for windows of {tiles[0]} px; free some, or use the backend torch"
@@ -93,22 +95,16 @@ def choose_segments(
     return sized, Plan(side, None, peak, live, flops, spill)
 
 
-def kept_bytes(device: torch.device) -> int:
-    """Returns the bytes of a window up to which its memory stays allocated for the next image."""
-    return int(planned_memory(device) * _KEPT)
-
-
 class _StageCutter:
     """Splits stages for tiles of one size."""
 
-    def __init__(self, sized: SizedProgram, side: int, itemsize: int, budget: int, kept: int) -> None:
+    def __init__(self, sized: SizedProgram, side: int, itemsize: int, budget: int) -> None:
         tiles = list(tile_grid(sized.image, side))
         self._sized = sized
         self._tile = Size(max(t.height for t in tiles), max(t.width for t in tiles))
         self._count = len(tiles)
         self._move = _MOVE[itemsize]
         self._budget = budget
-        self._kept = kept
 
     def split(self, stage: Stage) -> list[tuple[Stage, SegmentCost]]:
         """Returns the segments of a stage and their costs for the cheapest split."""
@@ -120,10 +116,15 @@ class _StageCutter:
             found = []
             for start in range(stop):
                 segment = self._segment(stage, places[start], places[stop])
-                costs = self._costs(segment)
+                costs = self._costs(segment, self._budget, _FIRST_TOUCH)
                 found.append((ways[start][0] + costs.total, [*ways[start][1], (segment, costs)]))
             ways.append(min(found, key=lambda way: way[0]))
         return ways[-1][1]
+
+    def uncut(self, stage: Stage, kept: int) -> tuple[Stage, SegmentCost]:
+        """Returns a stage as one segment, with its cost if its memory of up to `kept` bytes is kept."""
+        segment = self._segment(stage, 0, len(stage.nodes))
+        return segment, self._costs(segment, kept, _FIRST_TOUCH_KEPT)
 
     def _cut_positions(self, stage: Stage) -> list[int]:
         """Returns the positions at which the stage may be split, including both ends.
@@ -163,16 +164,15 @@ class _StageCutter:
     def _is_image(self, pool: fx.Node) -> bool:
         return self._pooled(pool) is self._sized.program.source
 
-    def _costs(self, segment: Stage) -> SegmentCost:
+    def _costs(self, segment: Stage, budget: int, first_touch: float) -> SegmentCost:
         peak, flops = tile_cost(self._sized, segment, self._tile)
-        if peak > self._budget:
+        if peak > budget:
             return SegmentCost(math.inf, flops, peak)
         inside = set(segment.nodes)
         sources = {s for n in segment.nodes for s in self._sized.operators[n].sources if s not in inside}
         moved = [*sources, *(n for n in self._sized.program.targets(segment) if n in inside)]
         traffic = sum(self._numbers(n) for n in moved) * 4.0
-        touch = peak * (_FIRST_TOUCH_KEPT if peak <= self._kept else _FIRST_TOUCH)
-        total = flops * self._count + self._move * (traffic * _COPIES + touch)
+        total = flops * self._count + self._move * (traffic * _COPIES + peak * first_touch)
         return SegmentCost(total, flops * self._count, peak)
 
     def _numbers(self, node: fx.Node) -> int:

@@ -13,6 +13,7 @@ from .accelerator import device_module
 __all__ = [
     "fix_planned_memory",
     "free_memory",
+    "is_memory_shared",
     "is_out_of_memory",
     "peak_memory",
     "planned_memory",
@@ -97,6 +98,11 @@ def fix_planned_memory(count: int | None) -> None:
 def planned_memory(device: torch.device) -> int:
     """Returns the bytes that band heights and tile sizes are chosen for: those free, or a fixed number."""
     return _planned if _planned is not None and device.type == "cpu" else free_memory(device)
+
+
+def is_memory_shared() -> bool:
+    """Returns True if this process shares the memory with others that upscale the same folder."""
+    return _planned is not None
 
 
 def _address_space() -> list[int]:

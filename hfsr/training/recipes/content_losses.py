@@ -57,9 +57,9 @@ class _OfLuma(nn.Module):
 class _OfReductions(nn.Module):
     """Applies a loss to two images that are reduced by the scale with MATLAB's bicubic.
 
-    Against the ground truth this is the closed loop of DRN (Guo et al., CVPR 2020,
-    https://arxiv.org/abs/2003.07018) with the known reduction instead of a dual network. Where the input is
-    degraded further (JPEG, noise), the comparison is with the input before that.
+    This is the dual regression of DRN (Guo et al., CVPR 2020, https://arxiv.org/abs/2003.07018) with the
+    known reduction instead of a dual network. If the input is degraded further (JPEG, noise), the comparison
+    is with the input before that.
     """
 
     def __init__(self, loss: nn.Module, scale: int) -> None:
@@ -79,7 +79,7 @@ class Content(nn.Module):
         prefix: prefix of their names in logs: `l_`, or BasicSR's `l_g_` with a discriminator.
 
     Raises:
-        OptionsError: if none of them is given.
+        OptionsError: if none but `consistency_opt` is given, or that one with batches of several scales.
     """
 
     def __init__(self, options: TrainOptions, prefix: str = "l_") -> None:
@@ -94,8 +94,7 @@ class Content(nn.Module):
         self.pixel = pixel_loss(train, train.pixel_opt) if train.pixel_opt else None
         self.luma = _OfLuma(build_loss(train.luma_opt)) if train.luma_opt else None
         self.spectral = build_loss(train.fft_opt) if train.fft_opt else None
-        loop = train.consistency_opt
-        self.consistency = _OfReductions(build_loss(loop), options.scale) if loop else None
+        self.consistency = _consistency_loss(options, train.consistency_opt)
         self.perceptual = build_loss(train.perceptual_opt) if train.perceptual_opt else None
         self.texture = build_loss(train.texture_opt) if train.texture_opt else None
 
@@ -131,6 +130,19 @@ class Content(nn.Module):
         if self.texture is not None:
             found["texture"] = self.texture(sr, of_features)
         return {f"{self.prefix}{name}": value for name, value in found.items() if value is not None}
+
+
+def _consistency_loss(options: TrainOptions, section: Typed | None) -> nn.Module | None:
+    """Builds the loss of `consistency_opt`.
+
+    Raises:
+        OptionsError: if batches differ in their scale.
+    """
+    if section is None:
+        return None
+    if "train" in options.datasets and options.datasets["train"].arguments.get("scales"):
+        raise OptionsError("train.consistency_opt: takes one scale; leave it or datasets.train.scales out")
+    return _OfReductions(build_loss(section), options.scale)
 
 
 def refuse_sections(options: TrainOptions, *keys: str) -> None:

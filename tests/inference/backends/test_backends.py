@@ -18,6 +18,7 @@ from hfsr.errors import MissingDependencyError, OptionsError
 from hfsr.inference import Upscaler, backends, runner
 from hfsr.inference.backends import compiled, selection, window_executor
 from hfsr.inference.backends.openvino import OpenVinoEngine, OpenVinoStage, preserve_root_logger
+from hfsr.inference.runtime.memory import fix_planned_memory
 from hfsr.inference.runtime.precision import is_native_bf16
 from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
@@ -146,25 +147,22 @@ def test_auto_leaves_small_images_to_torch(monkeypatch):
     assert up.backend == "torch"
 
 
-@pytest.mark.parametrize("tile", [None, 16])
-def test_auto_leaves_pooled_networks_in_many_stages_to_torch(monkeypatch, tile):
+def test_auto_leaves_pooled_networks_to_torch(monkeypatch):
     monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1.0)
-    if tile is None:
-        monkeypatch.setattr(compiled, "kept_bytes", lambda device: 1 << 10)
-    up = Upscaler(tiny("A2N"), backend="auto", tile=tile, dtype="fp32")
-    up.tensor(uneven_image(160, 130))
+    monkeypatch.setattr(OpenVinoEngine, "__init__", lambda *a: pytest.fail("compiled for a pooled network"))
+    up = Upscaler(tiny("A2N"), backend="auto", tile=16)
+    up.tensor(uneven_image(*SIZE))
     assert up.backend == "torch"
-    assert "runs in parts; openvino would be slower" in up.backend_reason
+    assert "pools over the image" in up.backend_reason
 
 
 @pytest.mark.parametrize("name", POOLED)
 def test_pooled_networks_run_whole_where_they_fit(monkeypatch, name):
     compiles = []
-    monkeypatch.setattr(compiled, "_WORTH_COMPILING", 1.0)
     compile_ = OpenVinoEngine.compile
     monkeypatch.setattr(OpenVinoEngine, "compile", lambda self, *a: compiles.append(a) or compile_(self, *a))
-    model, up = tiny(name), Upscaler(tiny(name), backend="auto", dtype="fp32")
-    model.load_state_dict(up.model.state_dict())
+    model = tiny(name)
+    up = Upscaler(model, backend="openvino", dtype="fp32")
     for size in ((160, 131), (160, 131), (129, 144)):
         x = uneven_image(*size)
         whole = model(x)
@@ -172,7 +170,15 @@ def test_pooled_networks_run_whole_where_they_fit(monkeypatch, name):
         assert float((found - whole).abs().max()) / max(float(whole.max() - whole.min()), 1.0) <= 1e-5
     assert (up.backend, up.used_tile) == ("openvino", 0)
     assert len(compiles) == 3  # each image was one stage
-    assert "large enough" in up.backend_reason
+    monkeypatch.setattr(compiled, "kept_bytes", lambda device: 1 << 10)
+    up.tensor(uneven_image(64, 80))
+    assert len(compiles) > 4  # by stages, as it does not fit
+
+
+@pytest.mark.slow
+def test_a_pool_over_a_large_image_is_as_exact():
+    model, x = tiny("RCAN"), uneven_image(1024, 1024) + 0.5
+    assert difference(model, x, tile=0, dtype="fp32") <= 1e-5
 
 
 def test_auto_compiles_for_large_ones(monkeypatch):
@@ -208,7 +214,7 @@ def test_auto_tells_why_it_runs_torch(monkeypatch):
     cpu, edsr = torch.device("cpu"), create_model("edsr_tiny")
     assert selection.reason_for_torch(edsr, cpu, torch.float32) is None
     assert "not on cuda:0" in selection.reason_for_torch(edsr, torch.device("cuda", 0), torch.float32)
-    assert selection.reason_for_torch(create_model("rcan_tiny"), cpu, torch.float32) is None
+    assert "pools over the image" in selection.reason_for_torch(create_model("rcan_tiny"), cpu, torch.float32)
     assert "is windowed" in selection.reason_for_torch(create_model("csnln_tiny"), cpu, torch.float32)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert selection.reason_for_torch(edsr, cpu, torch.float32) == "openvino is not installed"
@@ -262,24 +268,62 @@ def test_nothing_is_reported_to_the_makers_of_the_backend(tmp_path):
     assert not (tmp_path / "intel").exists()
 
 
-def test_memory_stays_for_the_next_image_of_the_size_if_it_is_small(monkeypatch):
-    released = []
+@pytest.fixture
+def released(monkeypatch):
+    """The stages whose memory was released, in order."""
+    found = []
     release = OpenVinoStage.release
-    monkeypatch.setattr(OpenVinoStage, "release", lambda self: released.append(self) or release(self))
+    monkeypatch.setattr(OpenVinoStage, "release", lambda self: found.append(self) or release(self))
+    return found
+
+
+def test_memory_stays_for_the_next_image_of_the_size_if_it_is_small(monkeypatch, released):
     model, x = tiny("EDSR"), uneven_image(*SIZE)
     up = Upscaler(model, backend="openvino", dtype="fp32")
     expected = up.tensor(x)
     assert torch.equal(up.tensor(x), expected)
     assert not released
-    other = up.tensor(uneven_image(SIZE[1], SIZE[0]))  # compiled for another size, without the old memory
-    assert other.shape[2:] == (SIZE[1] * up.scale, SIZE[0] * up.scale)
     monkeypatch.setattr(compiled, "kept_bytes", lambda device: 0)
+    assert torch.equal(up.tensor(x), expected)  # the plan of this size was made before
+    assert not released
     assert torch.equal(Upscaler(model, backend="openvino", dtype="fp32").tensor(x), expected)
+    assert len(released) == 2  # that of the first one, and its own
+
+
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+def test_memory_of_one_network_is_released_before_another_one_runs(released, backend):
+    x = uneven_image(160, 130)
+    first = Upscaler(tiny("EDSR"), backend="openvino", dtype="fp32")
+    expected = first.tensor(x)
+    second = Upscaler(tiny("EDSR"), backend=backend, dtype="fp32")
+    second.tensor(x)
+    assert len(released) == 1
+    assert torch.equal(first.tensor(x), expected)  # its compiled stage is still there
+    assert len(released) == (2 if backend == "openvino" else 1)
+
+
+def test_processes_that_share_the_memory_keep_none(released):
+    fix_planned_memory(1 << 34)
+    try:
+        Upscaler(tiny("EDSR"), backend="openvino", dtype="fp32").tensor(uneven_image(*SIZE))
+    finally:
+        fix_planned_memory(None)
     assert len(released) == 1
 
 
-def test_the_time_is_predicted_for_the_backend_that_runs(monkeypatch):
-    up = Upscaler(tiny("EDSR"), backend="openvino", dtype="fp32")
+def test_what_was_planned_is_run_whatever_becomes_free(monkeypatch):
+    model, x = tiny("RCAN"), uneven_image(*SIZE)
+    for free in (1 << 40, 0):
+        up = Upscaler(model, backend="openvino", dtype="fp32")
+        monkeypatch.setattr(compiled, "kept_bytes", lambda device, free=free: free)
+        up.plan(SIZE[1], SIZE[0])
+        monkeypatch.setattr(compiled, "kept_bytes", lambda device, free=free: (1 << 40) - free)
+        assert float((up.tensor(x) - model(x)).abs().max()) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["EDSR", "RCAN"])
+def test_the_time_is_predicted_for_the_backend_that_runs(monkeypatch, name):
+    up = Upscaler(tiny(name), backend="openvino", dtype="fp32")
     monkeypatch.setattr(runner, "predict_run_seconds", None)  # torch is not timed
     small, large = (up.forecast(side, side).seconds for side in (128, 512))
     assert 0 < small < large
