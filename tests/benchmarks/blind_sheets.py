@@ -13,6 +13,7 @@ PSNR in dB between the result, reduced again, and the input.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
@@ -24,10 +25,10 @@ from PIL import Image
 from scipy.ndimage import uniform_filter
 
 import hfsr
+from hfsr.bridge import import_basicsr
 from hfsr.degradations import bicubic_down
 from hfsr.inference import Upscaler
 from hfsr.metrics import psnr
-from hfsr.registry import METRICS
 
 _GAP = 8  # px between the two results
 _SIDES = ("left", "right")
@@ -50,6 +51,8 @@ def is_swapped(seed: int, number: int) -> bool:
 
 
 def write_sheets(names: list[str], paths: list[Path], args: argparse.Namespace) -> None:
+    import_basicsr()
+    niqe = importlib.import_module("basicsr.metrics").calculate_niqe
     models = [Upscaler(hfsr.from_pretrained(name), dtype="fp32", device="cpu") for name in names]
     scale = int(models[0].scale)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -62,8 +65,8 @@ def write_sheets(names: list[str], paths: list[Path], args: argparse.Namespace) 
         results = [np.asarray(up(lq)) for up in models]
         for scores, result in zip(found, results, strict=True):
             again = psnr(bicubic_down(result, scale), lq, channel="rgb") if is_clean else None
-            niqe = float(METRICS["calculate_niqe"](result[..., ::-1], gt[..., ::-1], crop_border=scale))
-            scores.append((psnr(result, gt, crop=scale), niqe, again))
+            naturalness = float(niqe(np.ascontiguousarray(result[..., ::-1]), crop_border=scale))
+            scores.append((psnr(result, gt, crop=scale), naturalness, again))
         crops = [result[detailed_crop(gt, args.side)] for result in results]
         shown = crops[::-1] if is_swapped(args.seed, number) else crops
         gap = np.full((crops[0].shape[0], _GAP, 3), 255, np.uint8)

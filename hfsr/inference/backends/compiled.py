@@ -38,7 +38,7 @@ _WORTH_COMPILING_INT8 = 2e11
 
 
 class _Layout(NamedTuple):
-    """How images of one size run; decided once, because the free memory changes from image to image."""
+    """Execution of images of one size, decided once, because the free memory changes from image to image."""
 
     sized: SizedProgram
     plan: Plan
