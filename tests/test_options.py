@@ -86,7 +86,8 @@ def tiny(shipped, folder):
             overrides.append(f"path:pretrain_{word}=~")
     overrides.append("path:pretrain_network_dual=~")
     for word in ("perceptual_opt", "texture_opt"):
-        if shipped.train is not None and getattr(shipped.train, word) is not None:
+        section = getattr(shipped.train, word, None)
+        if section is not None and "layer_weights" in section.arguments:  # VGG, which would be downloaded
             overrides += [f"train:{word}:layer_weights={{relu1_1: 1.0}}", f"train:{word}:pretrained=false"]
     if size > 36:
         given["train"]["dataroot_gt"] = str(write_images(folder / "large", count=1, size=(size, size)))
