@@ -38,8 +38,6 @@ __all__ = ["Runner", "network_name"]
 _WHOLE = 0
 _DEFAULT_WINDOW = 256
 """Default window size in LR px when the ArchSpec sets none."""
-_TOO_SMALL = "the image is small: compiling the network would take longer than it saves"
-_WORTH_COMPILING = "the image is large enough to compile the network for it"
 _SMALL = 128 * 128
 """Images up to this number of px run whole: tracing would take longer than running."""
 
@@ -57,7 +55,6 @@ class Runner:
 
     Attributes:
         used_tile, backend: of the last image (see `Upscaler`), or of the first one to come.
-        backend_reason: the reason for that backend, if it may be chosen.
         notes: changes of the last image's arithmetic; the owner clears them before the next image.
         parameters: of the network, by which the time of several networks is estimated.
     """
@@ -77,7 +74,6 @@ class Runner:
         self.dtype = dtype
         self.device = device
         self.backend = backend
-        self.backend_reason = _WORTH_COMPILING if backend != "torch" else _TOO_SMALL
         self.parameters = max(1, count_parameters(model))
         self.used_tile: int | str = "auto" if tile is None else tile
         self.notes: tuple[str, ...] = ()
@@ -203,7 +199,7 @@ class Runner:
         if (overlapping := self._overlapping_for(size)) is not None:
             yield from self._execute(overlapping.executor(size, self.tile), source, sink)
         elif self._runs_whole(size):
-            self.backend, self.backend_reason = "torch", _TOO_SMALL
+            self.backend = "torch"
             yield from self._execute(WholeExecutor(self.model, self.result_size(size)), source, sink)
         else:
             if padded_size(size, self._multiple) != size:
@@ -239,13 +235,13 @@ class Runner:
         plan = make_plan(SizedProgram(self.program, size), self.device, tile)
         is_worth = self._compiles and is_worth_compiling(plan, quantized=self._quantized)
         if not (self._force_backend or is_worth):
-            self.backend, self.backend_reason = "torch", _TOO_SMALL
+            self.backend = "torch"
             return plan
+        self.backend = "openvino"
         if self._compiled is None:
             self._compiled = CompiledNetwork(
                 self.program, self.dtype, quantized=self._quantized, device=self.device
             )
-        self.backend, self.backend_reason = "openvino", _WORTH_COMPILING
         return self._compiled.plan(size, self.tile)
 
     def _executor(self, size: Size, plan: Plan) -> Executor:

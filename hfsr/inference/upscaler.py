@@ -161,7 +161,9 @@ class Upscaler:
             return None
         if (reason := reason_for_torch(self.model, self.device, self.dtype)) is not None:
             return reason
-        return self._runner.backend_reason
+        if self.backend == "torch":
+            return "the image is small: compiling the network would take longer than it saves"
+        return "the image is large enough to compile the network for it"
 
     @property
     def name(self) -> str:

@@ -96,10 +96,10 @@ class CompiledNetwork:
     def _measure(self, *, is_whole: bool) -> float:
         """Returns the operations per second of this network, whole or in windows, on a small image."""
         sized = [SizedProgram(self._program, Size(side, side)) for side in _SAMPLES]
-        chosen = next((each for each in sized if _flops(each) <= _ENOUGH), sized[-1])
+        chosen = next((each for each in sized if each.total_flops <= _ENOUGH), sized[-1])
         if is_whole:
             layout = _Layout(
-                chosen, Plan(0, None, 0, 0, (_flops(chosen),)), is_whole=True, keeps_memory=False
+                chosen, Plan(0, None, 0, 0, (chosen.total_flops,)), is_whole=True, keeps_memory=False
             )
         else:
             layout = self._segments(chosen, tile=max(chosen.image), kept=0)
@@ -160,10 +160,6 @@ class CompiledNetwork:
             return stage([x])[0]
 
         return run
-
-
-def _flops(sized: SizedProgram) -> float:
-    return sum(sized.stage_flops(stage) for stage in sized.stages)
 
 
 def is_worth_compiling(plan: Plan, *, quantized: bool) -> bool:

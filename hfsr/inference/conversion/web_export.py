@@ -141,7 +141,7 @@ def _facts(model: nn.Module, input_name: str, output_name: str) -> WebFacts:
             f"{MEMORY / 2**30:.0f} GiB; use a shallower network"
         )
     sized = SizedProgram(program, Size(_SAMPLE, _SAMPLE))
-    flops = sum(sized.stage_flops(stage) for stage in sized.stages) / _SAMPLE**2
+    flops = sized.total_flops / _SAMPLE**2
     return WebFacts(
         architecture=_name(model),
         scale=int(getattr(model, "scale", 1)),

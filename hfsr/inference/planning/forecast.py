@@ -90,7 +90,7 @@ def predict_run_seconds(sized: SizedProgram, plan: Plan, device: torch.device) -
     for index, stage in enumerate(sized.stages):
         heights = plan.bands[index] if plan.bands else choose_band_heights(sized, stage, _BAND)
         once += timer.stage_seconds(stage, heights)
-    flops = sum(sized.stage_flops(stage) for stage in sized.stages)
+    flops = sized.total_flops
     return once * max(1.0, plan.flops / flops) if flops else once
 
 

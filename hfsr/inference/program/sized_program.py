@@ -98,3 +98,8 @@ class SizedProgram:
     def stage_flops(self, stage: Stage) -> float:
         """Returns the operations of a stage, each px of each feature map computed once."""
         return sum(self.flops(node) for node in stage.nodes)
+
+    @property
+    def total_flops(self) -> float:
+        """Floating-point operations of all stages, without halos."""
+        return sum(self.stage_flops(stage) for stage in self.stages)
