@@ -12,7 +12,7 @@ from ._luma import LumaRestorer, has_one_channel, luma, with_luma
 from ._padding import pad_to_multiple, padded_indices
 from ._positional import PositionalEnlargement, enlarged_length, source_of
 from ._quantized import QuantizedConv2d, count_parameters, input_ranges, quantize_layers
-from ._readings import ARGUMENT, Evidence, Reading, SavedBy, stated_arguments
+from ._readings import ARGUMENT, Evidence, Reading, SavedBy, range_argument, stated_arguments
 from ._resize import Bicubic, Enlargement
 from ._spec import ArchSpec, records_arguments
 
@@ -36,6 +36,7 @@ __all__ = [
     "pad_to_multiple",
     "padded_indices",
     "quantize_layers",
+    "range_argument",
     "records_arguments",
     "source_of",
     "stated_arguments",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hfsr.errors import CheckpointError, OptionsError
 
-from ._readings import Reading, argument_key, mean_shift_readings, range_of_mean
+from ._readings import DIV2K_MEAN, Reading, argument_key, mean_shift_readings, range_of_mean
 from ._spec import StateDict
 
 __all__ = [
@@ -31,9 +31,6 @@ __all__ = [
     "shift_layer",
     "start_small",
 ]
-
-DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
-"""RGB mean of the DIV2K training images, in [0, 1]."""
 
 
 class MeanShift(nn.Module):
@@ -191,7 +188,8 @@ def edsr_family_readings(
     """Readings of a network that subtracts a mean color as EDSR does.
 
     BasicSR's layout never has mean layers; the range of the released weights is assumed. The layout of the
-    authors' code has them unless the network was trained without a mean: then it works on [0, 1].
+    authors' code has them unless the network was trained without a mean: then it works on [0, 1]. Layers that
+    subtract nothing are as none.
 
     Args:
         state_dict: the tensors under the file's own keys.
@@ -203,12 +201,16 @@ def edsr_family_readings(
         return mean_shift_readings(
             img_range=1.0, rgb_mean=[0.0] * channels, means=([0.0] * channels,), reason="it has no mean color"
         )
-    if official in state_dict and "sub_mean.bias" not in state_dict:
+    mean_layer = state_dict.get("sub_mean.bias")
+    if official in state_dict and (mean_layer is None or not mean_layer.any()):
+        layers = (
+            "without sub_mean and add_mean" if mean_layer is None else "and its sub_mean subtracts nothing"
+        )
         return mean_shift_readings(
             img_range=1.0,
             rgb_mean=NO_MEAN,
             means=(DIV2K_MEAN, NO_MEAN),
-            reason="the file has the authors' layout without sub_mean and add_mean",
+            reason=f"the file has the authors' layout {layers}",
         )
     return mean_shift_readings(img_range=img_range, rgb_mean=DIV2K_MEAN, means=(DIV2K_MEAN, NO_MEAN))
 
@@ -239,11 +241,11 @@ def absorb_mean_layers(
     """Replaces the 1x1 convolutions `sub_mean` and `add_mean` of the EDSR family by our `MeanShift`, exactly.
 
     In several releases these layers stayed trainable and drifted. Layers with nominal values are removed.
-    Drift
-    moves into the neighbors: `sub_mean(v) = W v + b` equals `W (v - m)` with `m = -W^-1 b`, so `m` becomes
-    the mean and W is folded into the first convolution (zero padding stays zero padding, so the border is
-    exact too); `add_mean` is folded into the last convolution, with the difference to `m`. The mean and the
-    range in which it is subtracted, 255 or 1, are stored as the arguments `rgb_mean` and `img_range`.
+    Drift moves into the neighbors: `sub_mean(v) = W v + b` equals `W (v - m)` with `m = -W^-1 b`, so `m`
+    becomes the mean and W is folded into the first convolution (zero padding stays zero padding, so the
+    border is exact too); `add_mean` is folded into the last convolution, with the difference to `m`. The mean
+    and the range in which it is subtracted are stored as the arguments `rgb_mean` and `img_range`; a mean of
+    zero shows no range.
 
     Args:
         state_dict: the network's keys, in our layout except for the mean layers.
@@ -251,7 +253,7 @@ def absorb_mean_layers(
         last: key of the convolution before `add_mean`.
 
     Raises:
-        CheckpointError: If the layers belong to neither range, or cannot be inverted.
+        CheckpointError: If the layers belong to no range, or cannot be inverted.
     """
     if any(key not in state_dict for key in _MEAN_LAYERS):
         return state_dict
@@ -263,18 +265,20 @@ def absorb_mean_layers(
     if abs(torch.linalg.det(sub).item()) < 1e-3:
         raise CheckpointError("its sub_mean layer cannot be inverted; this is not a released network")
     subtracted = -torch.linalg.solve(sub, sub_bias)
-    img_range = range_of_mean(subtracted)
+    is_nothing = bool(subtracted.abs().max() < 1e-6)
+    img_range = 1.0 if is_nothing else range_of_mean(subtracted)
     if img_range is None:
         raise CheckpointError(
             f"its sub_mean layer subtracts {[round(v, 2) for v in subtracted.tolist()]}, which is no mean "
-            "color in 0..255 or 0..1; only networks of these ranges can be converted"
+            "color in 0..255 or 0..1, nor a multiple of DIV2K's; networks of other ranges cannot be read"
         )
     mean = subtracted / img_range
     nominal = torch.tensor(DIV2K_MEAN, dtype=torch.float64)
     # Rounded to float32, because the network computes with a float32 mean.
     mean = nominal if torch.allclose(mean, nominal, rtol=0, atol=1e-6) else mean.float().double()
     absorbed[argument_key("rgb_mean")] = mean
-    absorbed[argument_key("img_range")] = torch.tensor(img_range)
+    if not is_nothing:
+        absorbed[argument_key("img_range")] = torch.tensor(img_range)
 
     if not torch.allclose(sub, identity, rtol=0, atol=1e-7):
         weight = absorbed[f"{first}.weight"]

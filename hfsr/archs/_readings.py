@@ -12,6 +12,7 @@ from torch import Tensor
 
 __all__ = [
     "ARGUMENT",
+    "DIV2K_MEAN",
     "Evidence",
     "Reading",
     "SavedBy",
@@ -27,6 +28,8 @@ ARGUMENT = "argument."
 """Prefix of entries that `ArchSpec.rename` adds to a state dict: values of constructor arguments."""
 RANGES = (255.0, 1.0)
 """Value ranges in which networks are trained."""
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+"""RGB mean of the DIV2K training images, in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class Evidence:
     """Names of the file and of its repository, the most specific first."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """`config.json` that another library wrote next to the file; empty if there is none."""
+    prefix: str = ""
+    """Beginning of the file's keys that is not the network's own, as "generator."; trainers differ in it."""
     is_config_uncertain: bool = False
     """True if the config may belong to another file of the folder, because this file's name is not the one
     that the library gives to weights."""
@@ -86,13 +91,22 @@ def stated_arguments(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def range_of_mean(mean: Tensor) -> float | None:
-    """Range in which a mean color was subtracted: 255 or 1, or None if it is a mean color in neither range.
+    """Range in which a mean color was subtracted, or None if it is a mean color in no known range.
 
     Args:
         mean: one value per channel, in the unknown range.
+
+    Returns:
+        255 or 1 for any mean color in these ranges; another range for a multiple of DIV2K's mean color.
     """
     average = mean.double().mean().item()
-    return next((limit for limit in RANGES if 0.1 < average / limit < 0.9), None)
+    found = next((limit for limit in RANGES if 0.1 < average / limit < 0.9), None)
+    if found is None and mean.shape == (len(DIV2K_MEAN),):
+        multiples = mean.double() / torch.tensor(DIV2K_MEAN, dtype=torch.float64)
+        multiple = round(multiples.mean().item())
+        if multiple > 0 and torch.allclose(multiples, torch.full_like(multiples, multiple), rtol=1e-4):
+            return float(multiple)
+    return found
 
 
 def range_argument(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -7,16 +7,17 @@ and derives the px it needs from `factor`, `divisor` and `support`, so a new kin
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Bicubic", "Bilinear", "Enlargement", "reach_of_enlarged"]
+__all__ = ["Bicubic", "Bilinear", "Enlargement", "SharperBicubic", "reach_of_enlarged"]
 
 
 class Enlargement(nn.Module):
-    """Separable interpolation by `factor / divisor`, with half-pixel centers and a mirrored border.
+    """Separable interpolation by `factor / divisor`, with half-pixel centers.
 
     Every output px is a weighted sum of the input px around it. The weights depend only on its phase, so they
     are the same few numbers all over the image. (`F.interpolate` computes them from absolute coordinates,
@@ -29,10 +30,12 @@ class Enlargement(nn.Module):
 
     Attributes:
         support: half-width of the kernel, in px of the coarser of the two grids.
+        border: continuation of the image beyond its edges: "mirrored", the edge px included, or "repeated".
     """
 
     support: int
     kernel: Callable[[Tensor], Tensor]
+    border: Literal["mirrored", "repeated"] = "mirrored"
 
     def __init__(self, factor: int, divisor: int = 1) -> None:
         super().__init__()
@@ -54,7 +57,8 @@ class Enlargement(nn.Module):
 
     def _along_rows(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
-        padded = x.index_select(2, _mirrored(h, self.margin, x.device)).reshape(
+        continued = _mirrored if self.border == "mirrored" else _repeated
+        padded = x.index_select(2, continued(h, self.margin, x.device)).reshape(
             b * c, 1, h + 2 * self.margin, w
         )
         filters = torch.tensor(self.filters, dtype=x.dtype, device=x.device)[:, None, :, None]
@@ -77,19 +81,32 @@ class Bicubic(Enlargement):
     """Keys' cubic convolution with a = -0.5: MATLAB's `imresize(x, factor / divisor)` in floating point."""
 
     support = 2
+    a = -0.5
 
-    @staticmethod
-    def kernel(distance: Tensor) -> Tensor:
-        """Returns the weights at these distances in px: a piecewise cubic."""
-        d = distance.abs()
-        near = 1.5 * d**3 - 2.5 * d**2 + 1
-        far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
+    @classmethod
+    def kernel(cls, distance: Tensor) -> Tensor:
+        """Returns the weights at these distances in px: a piecewise cubic, whose slope at 1 px is `a`."""
+        d, a = distance.abs(), cls.a
+        near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+        far = a * (d**3 - 5 * d**2 + 8 * d - 4)
         return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+
+
+class SharperBicubic(Bicubic):
+    """Cubic convolution with a = -0.75: `F.interpolate(mode="bicubic")` of PyTorch, `cv2.INTER_CUBIC`."""
+
+    a = -0.75
+    border = "repeated"
 
 
 def reach_of_enlarged(factor: int, px: int) -> int:
     """LR px to either side on which a bicubically upscaled LR px depends, with a halo of `px` upscaled px."""
     return Bicubic.support - 1 - (1 - 2 * px - factor) // (2 * factor)
+
+
+def _repeated(length: int, margin: int, device: torch.device) -> Tensor:
+    """Indices that repeat the edge px of a feature map by `margin` px."""
+    return torch.arange(-margin, length + margin, device=device).clamp(0, length - 1)
 
 
 def _mirrored(length: int, margin: int, device: torch.device) -> Tensor:

@@ -18,12 +18,16 @@ from hfsr.registry import ARCHS
 
 from ._layers import has_convolutions
 from ._luma import luma, with_luma
-from ._resize import Bicubic, reach_of_enlarged
-from ._spec import ArchSpec, StateDict, records_arguments
+from ._readings import Evidence, Reading
+from ._resize import Bicubic, SharperBicubic, reach_of_enlarged
+from ._spec import ArchSpec, Arguments, StateDict, records_arguments
 
 __all__ = ["SPEC", "SRCNN"]
 
 _SCALES = (2, 3, 4, 8)
+_ENLARGEMENTS = {"matlab": Bicubic, "torch": SharperBicubic}
+_MMAGIC = "generator."
+"""Prefix of the keys in checkpoints of MMEditing and MMagic, whose SRCNN enlarges by PyTorch's bicubic."""
 
 
 @records_arguments
@@ -35,9 +39,11 @@ class SRCNN(nn.Module):
         num_feat: width after the first and after the second convolution.
         kernel_size: side of the second kernel: 1, 3 or 5; the first has 9, the last 5.
         upscale: 2, 3, 4 or 8; weights are trained for one scale, though no tensor shows which.
+        interpolation: "matlab" for bicubic with a = -0.5, as in the paper, or "torch" for that of
+            `F.interpolate` with a = -0.75, which MMagic uses.
 
     Raises:
-        OptionsError: If the scale, `colour` or kernel is not supported.
+        OptionsError: If the scale, `colour`, kernel or interpolation is not supported.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class SRCNN(nn.Module):
         num_feat: Sequence[int] = (64, 32),
         kernel_size: int = 5,
         upscale: int = 3,
+        interpolation: Literal["matlab", "torch"] = "matlab",
     ) -> None:
         super().__init__()
         if upscale not in _SCALES:
@@ -55,11 +62,13 @@ class SRCNN(nn.Module):
             raise OptionsError(f"colour '{colour}' is not supported by SRCNN: use luma or rgb")
         if kernel_size % 2 == 0:
             raise OptionsError(f"kernel_size {kernel_size} is even: SRCNN needs an odd one, as 1, 3 or 5")
+        if interpolation not in _ENLARGEMENTS:
+            raise OptionsError(f"interpolation '{interpolation}' is unknown: use matlab or torch")
         self.scale = upscale
         self.colour = colour
         channels = 1 if colour == "luma" else 3
         wide, narrow = num_feat
-        self.enlarge = Bicubic(upscale)
+        self.enlarge = _ENLARGEMENTS[interpolation](upscale)
         self.conv1 = nn.Conv2d(channels, wide, 9, padding=4)
         self.conv2 = nn.Conv2d(wide, narrow, kernel_size, padding=kernel_size // 2)
         self.conv3 = nn.Conv2d(narrow, channels, 5, padding=2)
@@ -98,6 +107,13 @@ def infer(state_dict: StateDict) -> dict[str, Any] | None:
     }
 
 
+def readings(state_dict: StateDict, arguments: Arguments, evidence: Evidence) -> list[Reading]:
+    """Readings by the interpolation; that of MMagic only with a sign of it, because both look alike."""
+    if evidence.prefix == _MMAGIC and arguments["colour"] == "rgb":
+        return [Reading(arguments={"interpolation": "torch"}, reason="the keys begin as MMagic writes them")]
+    return [Reading(arguments={"interpolation": "matlab"}, reason="as in the paper")]
+
+
 def _presets() -> dict[str, dict[str, Any]]:
     return {
         f"srcnn_{prefix}9{kernel}5_x{s}": {
@@ -129,6 +145,7 @@ SPEC = ARCHS.register(
         tiling="local",
         radius=lambda args: reach_of_enlarged(args["upscale"], 6 + args["kernel_size"] // 2),
         infer=infer,
+        readings=readings,
         notes=("the tensors of all scales have the same shapes: pass the scale",),
     )
 )

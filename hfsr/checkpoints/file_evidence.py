@@ -16,7 +16,9 @@ __all__ = ["CONFIG_NAME", "evidence_of_file", "named_scale", "scales_in_name"]
 CONFIG_NAME = "config.json"
 _BESIDE_A_CONFIG = re.compile(r"pytorch_model(_\dx)?\.(pt|bin)|model\.safetensors")
 """Names that super-image and `PyTorchModelHubMixin` give to the weights next to their `config.json`."""
-_SCALE = re.compile(r"(?<!\d)x(\d)(?![\dx])|(?<![\dx])(\d)x(?!\d)", re.IGNORECASE)
+_SCALE = re.compile(r"(?<![\daeiouy])x(\d)(?![\dx])|(?<![\dx])(?<![^a-z]v)(\d)x(?!\d)", re.IGNORECASE)
+"""A scale in a name. Names of networks end in a consonant ("edsrx2"); after a vowel the x belongs to a noun
+("index2", "pix2pix", "max3"), and a v before the digit makes it a version ("fsrcnn_v2x")."""
 
 
 def evidence_of_file(path: Path) -> Evidence:
@@ -43,8 +45,8 @@ def evidence_of_file(path: Path) -> Evidence:
 
 
 def scales_in_name(name: str) -> set[int]:
-    """Parses the scales in a name: 2 for "rcan_x2.pth", "edsr-2x.pt", "x2/model.pth"; none for "56x12x4"."""
-    return {int(digit) for pair in _SCALE.findall(name) for digit in pair if digit}
+    """Parses the scales in a name: 2 for "rcan_x2.pth", "edsr-2x.pt"; none for "56x12x4" and "index2"."""
+    return {int(digit) for pair in _SCALE.findall(f"/{name}") for digit in pair if digit}
 
 
 def named_scale(allowed: Iterable[int], names: Iterable[str]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,8 +52,9 @@ def read_state_dict(
 
     Returns:
         The tensors, and metadata: `weights`, the entry that they were taken from ("params_ema"
-        before "params"; None if the file holds nothing else), `config`, as `config_of` returns it, or
-        None, and, if there are any, `left_out`, the keys of tensors that do not belong to the network.
+        before "params"; None if the file holds nothing else), `config`, as `config_of` returns it, or None,
+        `prefix`, the beginning of their keys that was removed, and, if there are any, `left_out`, the keys of
+        tensors that do not belong to the network.
 
     Raises:
         CheckpointError: the file does not exist, is not a checkpoint, is truncated, or is a pickle that calls
@@ -81,14 +83,14 @@ def read_state_dict(
             f"'{path}' is not a checkpoint: hfsr reads .safetensors, .pth, .pt, .mat, its own .onnx files, "
             f"and PyTorch's .pth.tar, .ckpt and .bin{f'; it is {kind}' if kind else ''}"
         )
-    tensors, left_out = own_keys(tensors)
+    tensors, prefix, left_out = own_keys(tensors)
     if not tensors:
         raise CheckpointError(f"'{path}' holds no weights: save the network's state_dict()")
     if any(tensor.is_meta for tensor in tensors.values()):
         raise CheckpointError(
             f"'{path}' holds tensors without values (on the meta device); save the weights again"
         )
-    metadata = {"weights": weights, "config": config}
+    metadata = {"weights": weights, "config": config, "prefix": prefix}
     return tensors, {**metadata, "left_out": left_out} if left_out else metadata
 
 
@@ -192,7 +194,9 @@ def _load_inert(path: Path) -> Any:
         )
     try:
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # of other protocols of pickle, which are read all the same
+                warnings.simplefilter("ignore")
+                return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:  # the file holds more than tensors, or is broken
             return read_pickled_network(path)
     except CheckpointError:

@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def read_file(
         return _load_by_config(
             metadata["config"], f"the config in {source}", state_dict, source, model_args
         ).eval()
-    evidence = gather(path)
+    evidence = replace(gather(path), prefix=metadata["prefix"])
     if metadata.get("left_out"):
         _log.info("%s: left out %s", source, some_of(metadata["left_out"]))
     try:
@@ -195,12 +196,15 @@ def read_file(
             model_args=model_args,
         )
     except UnclaimedError:
-        if model_args:
+        model = load_foreign(
+            state_dict, source=source, scale=scale, names=evidence.names, arguments=model_args
+        )
+        unknown = [name for name in model_args or {} if name not in model.model_args]
+        if unknown:
             raise OptionsError(
-                f"{source} belongs to no registered network: its arguments cannot be set; leave "
-                f"{some_of(model_args)} out"
+                f"{source} belongs to no registered network, and spandrel's {model.family} has no argument "
+                f"{some_of(unknown)}; leave it out"
             ) from None
-        model = load_foreign(state_dict, source=source, scale=scale, names=evidence.names)
     except CheckpointError as error:
         if str(error).startswith(source):
             raise

@@ -9,9 +9,11 @@ too, whatever their arguments are.
 
 from __future__ import annotations
 
+import io
 import pickle
 import tarfile
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +28,8 @@ from hfsr.errors import CheckpointError
 
 __all__ = ["ForeignCallError", "read_pickled_network"]
 
+_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
+"""Number at the beginning of a file of `torch.save` before its archives; other pickles do not have it."""
 _DEEPEST = 60
 """Maximum nesting depth of modules; a deeper file is malicious."""
 
@@ -106,6 +110,7 @@ _SETTINGS = frozenset(
         *(("collections", name) for name in ("Counter", "deque")),
         *(("numpy", name) for name in ("ndarray", "dtype")),
         *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
+        ("torch.torch_version", "TorchVersion"),
         ("uuid", "UUID"),
         ("decimal", "Decimal"),
         ("functools", "partial"),
@@ -145,9 +150,19 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
     return torch._utils._rebuild_tensor(storage, offset, size, stride)
 
 
+def _storage(content: Any) -> Any:
+    """Returns the storage of a tensor that the module pickle saved, whose bytes are a file of torch."""
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
 def _nothing(*_: Any) -> _StandIn:
     """Replaces small values on which no weight depends, like the device of a network."""
     return _StandIn.__new__(_StandIn)
+
+
+def _bytes(text: Any, *_: Any) -> bytes:
+    """Returns the bytes that protocols before 3 store as text, one character each."""
+    return str(text).encode("latin-1")
 
 
 def _dictionary(*_: Any) -> dict[Any, Any]:
@@ -162,13 +177,16 @@ def _names(entries: Any = (), *_: Any) -> frozenset[str]:
 _KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("collections", "defaultdict"): _dictionary,
+    ("torch.storage", "_load_from_bytes"): _storage,
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _Parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _Parameter,
     ("torch.nn.parameter", "Parameter"): _Parameter,
     ("torch.nn.parameter", "Buffer"): _Parameter,
     **dict.fromkeys([("builtins", "set"), ("__builtin__", "set")], _names),
-    **dict.fromkeys([("torch", "Size"), ("torch", "device"), ("_codecs", "encode")], _nothing),
+    **dict.fromkeys([("torch", "Size"), ("torch", "device")], _nothing),
+    ("_codecs", "encode"): _bytes,
     **dict.fromkeys(
         [("numpy", "dtype"), ("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar")],
         _nothing,
@@ -192,7 +210,7 @@ _PICKLE = SimpleNamespace(Unpickler=_Unpickler, load=_load, __name__="pickle")
 
 
 def read_pickled_network(path: Path) -> Any:
-    """Reads a file that holds a whole pickled network.
+    """Reads a file that holds a whole pickled network, or was written by the module pickle itself.
 
     Returns:
         The content of the file, with a state dict in place of each network at the top level or in a dict
@@ -205,19 +223,26 @@ def read_pickled_network(path: Path) -> Any:
     """
     if tarfile.is_tarfile(path):
         raise pickle.UnpicklingError("a file of PyTorch 0.1")
-    with warnings.catch_warnings():  # torch would compare the sources of the classes, which do not exist
-        warnings.simplefilter("ignore")
-        content = torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False)
+    if _is_saved_by_torch(path):
+        with warnings.catch_warnings():  # torch would compare the sources of the classes, which do not exist
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False)
+    else:
+        with path.open("rb") as file:
+            content = _load(file, encoding="utf-8")
     if isinstance(content, _StandIn):
         return _state_dict_of(content, path)
     if not isinstance(content, Mapping):
         return content
-    found = {key: value for key, value in content.items() if _is_module(value)}
-    if len(found) == 1:  # under any name
-        return {"model": _state_dict_of(next(iter(found.values())), path)}
     return {
-        key: _state_dict_of(value, path) if key in found else _plain(value) for key, value in content.items()
+        key: _state_dict_of(value, path) if _is_module(value) else _plain(value)
+        for key, value in content.items()
     }
+
+
+def _is_saved_by_torch(path: Path) -> bool:
+    with path.open("rb") as file:
+        return zipfile.is_zipfile(path) or _MAGIC in file.read(32)
 
 
 def _is_module(value: Any) -> bool:
@@ -229,6 +254,9 @@ def _is_module(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
+    """Returns the tensors of parameters, also of those in dictionaries."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
     return value.tensor if isinstance(value, _Parameter) else value
 
 

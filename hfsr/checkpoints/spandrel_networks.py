@@ -10,8 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from hfsr._compat import import_torchvision
-from hfsr.archs import ArchSpec, Bicubic, luma, with_luma
-from hfsr.errors import CheckpointError, HfsrError, HfsrWarning, MissingDependencyError, some_of
+from hfsr.archs import ArchSpec, Bicubic, luma, range_argument, with_luma
+from hfsr.errors import (
+    CheckpointError,
+    HfsrError,
+    HfsrWarning,
+    MissingDependencyError,
+    OptionsError,
+    some_of,
+)
 
 from .file_evidence import named_scale
 from .other_networks import kind_of_network
@@ -29,6 +36,11 @@ _WITHOUT_WEIGHTS = frozenset(
 )
 """Constructor arguments of such networks that do not change the result: FLOP counts, and training only."""
 
+_NOISE_LEVEL = "noise_level"
+"""Argument of networks that take the noise level as a further channel: standard deviation, 0..255."""
+_ASSUMED_LEVEL = 15.0
+"""Noise level that spandrel assumes, the one of the authors' test scripts."""
+
 _WINDOW, _OVERLAP = 256, 64
 """Side and overlap in LR px of the tiles of networks that cannot be traced: similar to the values in the
 test scripts of the window transformers."""
@@ -37,7 +49,8 @@ test scripts of the window transformers."""
 class ForeignNetwork(nn.Module):
     """Network of spandrel: RGB float [0, 1], (B, 3, H, W) -> (B, 3, H*scale, W*scale), for any H, W >= 1.
 
-    A network with one channel restores the luma, and bicubic interpolation enlarges the color channels.
+    A network with one channel restores the luma, and bicubic interpolation enlarges the color channels. A
+    network that takes a map of the noise level gets a constant one.
 
     Attributes:
         network: spandrel's module, with the checkpoint's own weights.
@@ -47,7 +60,13 @@ class ForeignNetwork(nn.Module):
     """
 
     def __init__(
-        self, descriptor: Any, network: nn.Module, scale: int, *, notes: tuple[str, ...] = ()
+        self,
+        descriptor: Any,
+        network: nn.Module,
+        scale: int,
+        *,
+        notes: tuple[str, ...] = (),
+        noise_level: float | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -60,6 +79,9 @@ class ForeignNetwork(nn.Module):
                 if isinstance(value, (bool, int, float, str, list, tuple))
             },
         }
+        self.noise_level = noise_level
+        if noise_level is not None:
+            self.model_args[_NOISE_LEVEL] = noise_level
         needs = descriptor.size_requirements
         self._minimum, self._multiple, self._square = needs.minimum, needs.multiple_of, needs.square
         # The public call clamps and disables gradients; this is the part that runs the network.
@@ -74,8 +96,14 @@ class ForeignNetwork(nn.Module):
 
     def core(self, x: Tensor) -> Tensor:
         if self.enlarge is not None:
-            return with_luma(self.enlarge(x), self._call(self.network, luma(x)))
-        return self._call(self.network, x)
+            return with_luma(self.enlarge(x), self._restore(luma(x)))
+        return self._restore(x)
+
+    def _restore(self, x: Tensor) -> Tensor:
+        if self.noise_level is None:
+            return self._call(self.network, x)
+        result: Tensor = self.network(torch.cat([x, torch.full_like(x[:, :1], self.noise_level / 255)], 1))
+        return result
 
     def forward(self, x: Tensor) -> Tensor:
         """Args: x: RGB in [0, 1], (B, 3, H, W). Returns: RGB, nominally [0, 1], (B, 3, H*scale, W*scale)."""
@@ -118,8 +146,8 @@ def load_foreign(
         scale: the requested scale, if the tensors allow several.
         names: names of the file and its repository, which may contain the scale.
         family: the architecture, if a config states it; the tensors must belong to it.
-        arguments: constructor arguments that a config or an option file states, as `img_range`; those that
-            spandrel's network does not have are ignored.
+        arguments: constructor arguments that a config, an option file or the user states, as `img_range`,
+            and `noise_level`, 0..255, of networks that take it as input; others are ignored.
 
     Raises:
         CheckpointError: spandrel does not recognize the tensors either or drops some, or the network does not
@@ -127,8 +155,10 @@ def load_foreign(
         MissingDependencyError: spandrel is not installed.
 
     Warns:
-        HfsrWarning: another scale has the same tensors, and neither `scale` nor a name decides.
+        HfsrWarning: another scale has the same tensors, and neither `scale` nor a name decides; or the noise
+            level is assumed.
     """
+    arguments = {**_range_of_mean_layers(state_dict), **(arguments or {})}
     nobody = f"{source}: no registered network has these tensors ({some_of(state_dict)})"
     try:
         import_torchvision()
@@ -165,14 +195,45 @@ def load_foreign(
         )
     notes = check_values(state_dict, descriptor.model, source=source)
     network, settled = _at_settled_scale(descriptor, scale, names, source)
-    network = _with_arguments(network, arguments or {}, source)
-    return ForeignNetwork(descriptor, network, settled, notes=notes).eval()
+    network = _with_arguments(network, arguments, source)
+    level = _noise_level(descriptor, arguments, source)
+    return ForeignNetwork(descriptor, network, settled, notes=notes, noise_level=level).eval()
 
 
 def family_of_config(config: Mapping[str, Any]) -> str | None:
     """Returns the family that a config states if spandrel defines it; None for registered networks."""
     name = config.get("architecture")
     return name.removeprefix(FOREIGN) if isinstance(name, str) and name.startswith(FOREIGN) else None
+
+
+def _range_of_mean_layers(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Returns the range that the mean layers of the EDSR family show, which spandrel assumes to be 255."""
+    found = range_argument(state_dict)
+    return {"rgb_range": found["img_range"]} if found else {}
+
+
+def _noise_level(descriptor: Any, arguments: Mapping[str, Any], source: str) -> float | None:
+    """Returns the noise level that a network takes as a further channel; None if it takes none.
+
+    Raises:
+        OptionsError: the stated level is not a number in 0..255.
+    """
+    own = getattr(descriptor.model, "hyperparameters", {})
+    if own.get("in_nc") != descriptor.input_channels + 1:
+        return None
+    level = arguments.get(_NOISE_LEVEL)
+    if level is None:
+        warnings.warn(
+            f"{source} is a {descriptor.architecture.name} network, which takes the noise level as input: "
+            f"{_ASSUMED_LEVEL:g} of 255 is assumed; state another one by hfsr convert with "
+            f"--set {_NOISE_LEVEL}=25, or model_args",
+            HfsrWarning,
+            stacklevel=3,
+        )
+        return _ASSUMED_LEVEL
+    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 <= level <= 255:
+        raise OptionsError(f"{_NOISE_LEVEL} {level!r} is not allowed; give a number from 0 to 255")
+    return float(level)
 
 
 def _with_arguments(network: nn.Module, stated: Mapping[str, Any], source: str) -> nn.Module:

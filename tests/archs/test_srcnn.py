@@ -53,7 +53,8 @@ def test_kernel_and_colour_are_told_by_the_port_s_tensors(colour, kernel, tmp_pa
     assert sorted(model.state_dict()) == [f"conv{i}.{t}" for i in (1, 2, 3) for t in ("bias", "weight")]
     spec, arguments, _ = identify(model.state_dict())
     assert spec.cls is SRCNN
-    assert arguments == {"colour": colour, "num_feat": [64, 32], "kernel_size": kernel}
+    shown = {"colour": colour, "num_feat": [64, 32], "kernel_size": kernel}
+    assert arguments == {**shown, "interpolation": "matlab"}
     torch.save(model.state_dict(), tmp_path / "srcnn_x3.pth")
     x = torch.rand(1, 3, 4, 4)
     with torch.no_grad():
@@ -79,3 +80,21 @@ def test_radius_in_px_of_the_result(kernel, hr_px) -> None:
 def test_what_it_cannot_be(arguments) -> None:
     with pytest.raises(OptionsError, match=r"use|needs"):
         SRCNN(**arguments)
+
+
+def test_mmagic_enlarges_by_the_bicubic_of_torch(tmp_path) -> None:
+    model = SRCNN(colour="rgb", kernel_size=1, upscale=4)
+    shake(model)
+    keys = {f"generator.{key}": tensor for key, tensor in model.state_dict().items()}
+    torch.save({"state_dict": keys, "meta": {"mmagic_version": "1"}}, tmp_path / "srcnn_x4k915.pth")
+    found, x = load_checkpoint(tmp_path / "srcnn_x4k915.pth"), torch.rand(1, 3, 9, 11)
+    with torch.no_grad():
+        expected = model.restore(F.interpolate(x, scale_factor=4, mode="bicubic", align_corners=False))
+        torch.testing.assert_close(found(x), expected, rtol=0, atol=1e-5)
+        assert (found(x) - model(x)).abs().max() > 1e-3
+    assert vars(found)["evidence"]["interpolation"] == "torch: the keys begin as MMagic writes them"
+
+
+def test_unknown_interpolation() -> None:
+    with pytest.raises(OptionsError, match="interpolation 'lanczos' is unknown: use matlab"):
+        SRCNN(interpolation="lanczos")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hfsr.checkpoints import load_checkpoint, read_state_dict
 from hfsr.cli import main
+from hfsr.errors import HfsrWarning
 
 from .layouts import difference, fresh
 
@@ -191,6 +192,39 @@ def test_an_averaged_network_inside_a_state_dict(
     content |= {f"{names[1]}.{key}": tensor for key, tensor in tensors.items()}
     torch.save({**content, "initted": torch.tensor(True), "step": torch.tensor(3)}, tmp_path / "net.pth")
     assert_reads(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("wrapper", ["_orig_mod", "module", "_checkpoint_wrapped_module"])
+def test_wrappers_inside_a_network(wrapper: str, tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    """`net.body = torch.compile(net.body)`, and the same of DataParallel and activation checkpointing."""
+    inside = {key.replace("first_part.", f"first_part.{wrapper}."): t for key, t in tensors.items()}
+    assert set(inside) != set(tensors)
+    torch.save(inside, tmp_path / "net_x2.pth")
+    assert_reads(tmp_path / "net_x2.pth")
+    torch.save({f"_fsdp_wrapped_module.{key}": t for key, t in inside.items()}, tmp_path / "net_x2.pth")
+    assert_reads(tmp_path / "net_x2.pth")
+
+
+def test_averages_without_names(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    """torch_ema and diffusers store the averaged parameters as a list."""
+    plain = {key: torch.zeros_like(tensor) for key, tensor in tensors.items()}
+    average = {"decay": 0.99, "num_updates": 3, "collected_params": None}
+    content = {"model": plain, "ema": {**average, "shadow_params": list(tensors.values())}}
+    torch.save(content, tmp_path / "net_x2.pth")
+    assert_reads(tmp_path / "net_x2.pth")
+    content = {"model": tensors, "ema": {**average, "shadow_params": [torch.zeros(2)]}}
+    torch.save(content, tmp_path / "net_x2.pth")
+    with pytest.warns(HfsrWarning, match="under 'ema' have no names and do not fit those under 'model'"):
+        assert_reads(tmp_path / "net_x2.pth")
+
+
+def test_averages_whose_names_have_no_dots(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    """LitEma of latent diffusion."""
+    content = {f"model.{key}": torch.zeros_like(tensor) for key, tensor in tensors.items()}
+    content |= {f"model_ema.{key.replace('.', '')}": tensor for key, tensor in tensors.items()}
+    content |= {"model_ema.decay": torch.tensor(0.99), "model_ema.num_updates": torch.tensor(3)}
+    torch.save({"state_dict": content}, tmp_path / "net_x2.ckpt")
+    assert_reads(tmp_path / "net_x2.ckpt")
 
 
 def test_conversion_says_what_was_left_out(tensors: dict[str, Tensor], tmp_path: Path, capsys) -> None:

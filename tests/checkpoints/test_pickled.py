@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
 import os
 import pickle
 import subprocess
@@ -152,7 +154,7 @@ def test_wherever_it_stands_in_the_file(tmp_path, edsr, name: str | None) -> Non
     torch.save(content, tmp_path / "net.pth")
     tensors, metadata = read_state_dict(tmp_path / "net.pth")
     assert list(tensors) == list(edsr.state_dict())
-    assert metadata["weights"] == (None if name is None else "model")
+    assert metadata["weights"] == name
     assert type(load_checkpoint(tmp_path / "net.pth")) is type(edsr)
 
 
@@ -162,6 +164,43 @@ def test_other_objects_beside_a_state_dict_do_not_matter(tmp_path, edsr) -> None
     content = {"state_dict": edsr.state_dict(), "args": Namespace(lr=1e-4), "best": np.float32(3)}
     torch.save(content, tmp_path / "net.pth")
     assert type(load_checkpoint(tmp_path / "net.pth")) is type(edsr)
+
+
+@pytest.mark.parametrize(
+    "names", [("ema", "model"), ("params_ema", "model"), ("state_dict", "teacher"), ("net", "criterion")]
+)
+def test_a_whole_network_does_not_replace_a_state_dict(tmp_path, edsr, names: tuple[str, str]) -> None:
+    other = copy.deepcopy(edsr)
+    nn.init.zeros_(other.conv_last.weight)
+    torch.save({names[0]: edsr.state_dict(), names[1]: other}, tmp_path / "net.pth")
+    tensors, metadata = read_state_dict(tmp_path / "net.pth")
+    assert torch.equal(tensors["conv_last.weight"], edsr.conv_last.weight)
+    assert metadata["weights"] == names[0]
+
+
+@pytest.mark.parametrize("criterion", [nn.L1Loss(), nn.Sequential(nn.Conv2d(3, 8, 3))])
+def test_losses_that_are_modules(tmp_path, edsr, criterion: nn.Module) -> None:
+    for name in ("state_dict", "restorer"):
+        torch.save({name: edsr.state_dict(), "perceptual": criterion}, tmp_path / "net.pth")
+        assert list(read_state_dict(tmp_path / "net.pth")[0]) == list(edsr.state_dict())
+
+
+def test_parameters_with_attributes_beside_settings(tmp_path, edsr) -> None:
+    weights = OrderedDict(edsr.named_parameters())
+    for parameter in weights.values():
+        parameter.no_decay = True
+    content = {"state_dict": weights, "torch": torch.__version__, "args": argparse.Namespace(lr=1)}
+    torch.save(content, tmp_path / "net.pth")
+    tensors = read_state_dict(tmp_path / "net.pth")[0]
+    assert all(torch.equal(tensors[name], parameter) for name, parameter in weights.items())
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_state_dicts_that_pickle_saved(tmp_path, edsr, protocol: int) -> None:
+    with (tmp_path / "net.pth").open("wb") as file:
+        pickle.dump({"params": edsr.state_dict(), "epoch": 3}, file, protocol=protocol)
+    tensors = read_state_dict(tmp_path / "net.pth")[0]
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in edsr.state_dict().items())
 
 
 class Reducing:

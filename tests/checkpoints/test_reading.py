@@ -95,6 +95,23 @@ def test_mean_layers_that_stay_layers_tell_the_range(name: str, img_range: float
     assert vars(found)["model_args"]["img_range"] == img_range
 
 
+@pytest.mark.parametrize("name", ["EDSR", "RCAN"])
+def test_mean_layers_that_subtract_nothing(name: str, tmp_path: Path) -> None:
+    arguments, official = OFFICIAL[name]
+    model = fresh(name, **arguments, img_range=1.0, rgb_mean=NO_MEAN)
+    neutral = {key: torch.zeros_like(t) if "bias" in key else t for key, t in mean_layers(1.0).items()}
+    found = read({**official(model), **neutral}, tmp_path / "net.pth")
+    assert difference(found, model) < EXACT
+    assert "its sub_mean subtracts nothing" in vars(found)["evidence"]["img_range"]
+
+
+def test_mean_layers_of_another_range(tmp_path: Path) -> None:
+    model = fresh("RCAN", **RCAN, img_range=65535.0)
+    found = read({**layouts.official_rcan(model), **mean_layers(65535.0)}, tmp_path / "net.pth")
+    assert vars(found)["model_args"]["img_range"] == 65535.0
+    assert difference(found, model) < EXACT
+
+
 def test_a_port_of_rdn_with_mean_layers(tmp_path: Path) -> None:
     for img_range in (1.0, 255.0):
         model = fresh("rdn_tiny", img_range=img_range, rgb_mean=layouts.MEAN.tolist())

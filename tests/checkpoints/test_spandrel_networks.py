@@ -474,9 +474,48 @@ def _rounded(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).half().float()
 
 
-def test_arguments_of_other_families_cannot_be_stated(saved) -> None:
-    with pytest.raises(OptionsError, match="its arguments cannot be set; leave img_range out"):
+def test_arguments_of_other_families(saved) -> None:
+    with pytest.raises(OptionsError, match="spandrel's Compact has no argument img_range; leave it out"):
         hfsr.load_checkpoint(saved("Compact"), model_args={"img_range": 1})
+    path = saved("SwinIR")
+    model = hfsr.load_checkpoint(path, model_args={"img_range": 255.0})
+    x = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        assert not torch.allclose(model(x), hfsr.load_checkpoint(path)(x))
+
+
+@pytest.mark.parametrize("rgb_range", [1, 255])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_mean_layers_tell_the_range(tmp_path, rgb_range: int, scale: int) -> None:
+    """spandrel's RCAN folds its input, which ours does not, and takes any mean layers for those of 255."""
+    arguments = {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "unshuffle_mod": True}
+    network = theirs("RCAN", **arguments, scale=scale, rgb_range=rgb_range)
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    x = torch.rand(1, 3, 8, 12)
+    with torch.no_grad():
+        found = hfsr.load_checkpoint(tmp_path / "net.pth")(x)
+        torch.testing.assert_close(found, network(x.clone()), rtol=0, atol=1e-5)
+
+
+def test_the_noise_level_is_stated_or_announced(tmp_path, saved) -> None:
+    path = saved("DnCNN", in_nc=4, out_nc=3, nc=8, nb=17, act_mode="R", mode="FDnCNN")
+    network = theirs("DnCNN", in_nc=4, out_nc=3, nc=8, nb=17, act_mode="R", mode="FDnCNN")
+    network.load_state_dict(torch.load(path)["params"])
+    x = torch.rand(1, 3, 8, 12)
+
+    def expected(level: float) -> Tensor:
+        return network(torch.cat([x, torch.full_like(x[:, :1], level / 255)], 1))
+
+    with torch.no_grad():
+        with pytest.warns(HfsrWarning, match="takes the noise level as input: 15 of 255 is assumed"):
+            assumed = hfsr.load_checkpoint(path)
+        assert torch.equal(assumed(x), expected(15))
+        stated = hfsr.load_checkpoint(path, model_args={"noise_level": 40})
+        assert torch.equal(stated(x), expected(40))
+        hfsr.save_pretrained(stated, tmp_path / "folder")
+        assert torch.equal(hfsr.from_pretrained(tmp_path / "folder")(x), expected(40))
+    with pytest.raises(OptionsError, match="noise_level 300 is not allowed; give a number from 0 to 255"):
+        hfsr.load_checkpoint(path, model_args={"noise_level": 300})
 
 
 @pytest.mark.parametrize(
