@@ -2,7 +2,8 @@
 
 Every peer takes the same uint8 image and gives the uint8 result, with the same weights and threads:
 
-- hfsr fp32: `Upscaler(model, dtype="fp32")`; with `backend="auto"`, which takes OpenVINO for local networks.
+- hfsr fp32: `Upscaler(model, dtype="fp32")`; with `backend="auto"`, which takes OpenVINO for large images and
+  local networks; networks with global pooling also with `backend="openvino"`.
 - ncnn: the exported network with Winograd convolutions, in tiles of 256 px as Upscayl and
   realesrgan-ncnn-vulkan cut them.
 - openvino, onnxruntime: the exported ONNX file, the whole image at once.
@@ -39,6 +40,7 @@ from hfsr.inference.conversion.ncnn_export import export_ncnn
 from hfsr.inference.conversion.onnx_export import export_onnx
 from hfsr.inference.conversion.onnx_reduced import onnx_function
 from hfsr.inference.program.geometry import Size
+from hfsr.model_zoo import spec_of
 
 LIGHT, HEAVY = ("2048x1080", 7), ("512x270", 3)
 NETWORKS = {"edsr_baseline_x2": LIGHT, "hfsr-x2": LIGHT, "rcan_x4": HEAVY, "rrdbnet_x4": HEAVY}
@@ -169,6 +171,9 @@ def peers(model: nn.Module, size: Size, folder: Path, chosen: list[str] | None) 
         "realesrgan tiling": lambda: realesrgan_tiling(model),
         "comfyui tiling": lambda: blended_tiles(model),
     }
+    spec = spec_of(model)
+    if spec is not None and spec.tiling == "pooled":  # of others one row, because only one network keeps its memory
+        makers["hfsr fp32 openvino"] = lambda: ours(model, dtype="fp32", backend="openvino")
     export_onnx(model, onnx)
     for name in makers if chosen is None else chosen:
         try:
