@@ -172,7 +172,7 @@ def peers(model: nn.Module, size: Size, folder: Path, chosen: list[str] | None) 
         "comfyui tiling": lambda: blended_tiles(model),
     }
     spec = spec_of(model)
-    if spec is not None and spec.tiling == "pooled":  # of others one row, because only one network keeps its memory
+    if spec is not None and spec.tiling == "pooled":  # of others one row: only one network keeps its memory
         makers["hfsr fp32 openvino"] = lambda: ours(model, dtype="fp32", backend="openvino")
     export_onnx(model, onnx)
     for name in makers if chosen is None else chosen:
