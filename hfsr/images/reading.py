@@ -33,7 +33,7 @@ from hfsr.images.decoding.opened_image import (
 from hfsr.images.decoding.tiff_layout import TiffLayout
 from hfsr.images.decoding.tiff_samples import read_samples, split_samples
 from hfsr.images.formats import has_package, is_image_name
-from hfsr.images.linear_light import LINEAR, as_integers, check_floats
+from hfsr.images.linear_light import as_integers, check_floats, interpretation_notes
 from hfsr.images.loaded_image import LoadedImage
 from hfsr.images.metadata.color_profile import to_srgb
 from hfsr.images.metadata.color_signal import color_chunks
@@ -65,8 +65,8 @@ def read_image(
             AVIF, and with optional packages JPEG XL and HEIC; the content decides, not the name.
         max_pixels: width times height above which no image is decoded.
         truncated: True to read the complete rows of a truncated JPEG; a note states which rows are missing.
-        floats: True to keep the floating-point samples of a TIFF, which are interpreted as linear light; else
-            they are converted to sRGB of 16 bit, with a note.
+        floats: True to keep the floating-point samples of a TIFF, which are linear light unless its color
+            profile says otherwise; else they are converted to 16 bit, with a note (see `as_integers`).
 
     Raises:
         ImageError: the file is missing, a folder, empty, not an image, broken, too large, an animation, or
@@ -198,12 +198,13 @@ def _loaded(encoded: EncodedImage, source: OpenedImage, *, truncated: bool) -> O
 def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
     """Builds a LoadedImage from a TIFF for which Pillow has no mode."""
     pixels, alpha = split_samples(tiff, read_samples(tiff))
+    icc = _profile(source)
     notes = []
     if tiff.is_floating:
-        notes = [LINEAR, *check_floats(pixels)]
+        notes = [*interpretation_notes(icc), *check_floats(pixels)]
         pixels = np.maximum(pixels, 0)
         alpha = None if alpha is None else np.clip(np.nan_to_num(alpha), 0, 1)
-    return _assemble(source, pixels, alpha, _profile(source), notes)
+    return _assemble(source, pixels, alpha, icc, notes)
 
 
 def _from_jxl(source: OpenedImage, encoded: EncodedImage) -> LoadedImage:
