@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,12 @@ from hfsr.images.decoding.opened_image import (
     OpenedImage,
     check_size,
     limit_lifted,
+    open_recoded,
     opened,
+    quiet,
 )
 from hfsr.images.decoding.tiff_layout import TiffLayout
+from hfsr.images.decoding.tiff_pieces import check_complete
 from hfsr.images.decoding.tiff_samples import read_samples, split_samples
 from hfsr.images.formats import has_package, is_image_name
 from hfsr.images.linear_light import as_integers, check_floats, interpretation_notes
@@ -78,14 +82,18 @@ def read_image(
         opened_image = source.image
         check_size(encoded, source, max_pixels)
         try:
-            if source.tiff is not None and source.decodes_tiff:
-                image = _from_tiff(source, source.tiff)
-                return image if floats else as_integers(image)
+            if source.tiff is not None:
+                check_complete(source.tiff)
+                if source.decodes_tiff:
+                    image = _from_tiff(source, source.tiff)
+                    return image if floats else as_integers(image)
+                if source.recodes_tiff:
+                    return _image(open_recoded(source.tiff), None, source)
             if source.jxl is not None:
                 return _from_jxl(source, encoded)
             if source.avif is not None and source.avif.depth > 8:
                 return _from_deep_avif(source, encoded, source.avif.depth)
-            with opened(encoded) as again:
+            with opened(encoded) as again, _warnings_suppressed(source):
                 deep = deep_samples(opened_image, again.image)
             source = _loaded(encoded, source, truncated=truncated)
             return _image(source.image, deep, source)
@@ -183,7 +191,8 @@ def _loaded(encoded: EncodedImage, source: OpenedImage, *, truncated: bool) -> O
         Exception: the file is damaged; Pillow raises various types.
     """
     try:
-        source.image.load()
+        with _warnings_suppressed(source):
+            source.image.load()
     except OSError:
         found = open_without_end(encoded) if source.image.format in {"JPEG", "MPO"} else None
         if found is None or (found.rows < found.image.height and not truncated):
@@ -193,6 +202,11 @@ def _loaded(encoded: EncodedImage, source: OpenedImage, *, truncated: bool) -> O
             note = f"it is cut short: of {found.image.height} rows, only the first {found.rows} are complete"
         return replace(source, image=found.image, notes=(*source.notes, note))
     return source
+
+
+def _warnings_suppressed(source: OpenedImage) -> AbstractContextManager[None]:
+    """Suppresses Pillow's warnings about the tags of a TIFF, which it reads again when it decodes."""
+    return nullcontext() if source.tiff is None else quiet()
 
 
 def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:

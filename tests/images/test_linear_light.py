@@ -48,6 +48,24 @@ def test_every_layout_is_read(rng, dtype, channels, order, options):
     np.testing.assert_array_equal(image.pixels, samples.astype(np.float32).squeeze())
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("options", [{}, {"planes": True}, {"tile": (16, 16)}])
+def test_differences_of_half_floats(rng, order, options):
+    """Predictor 2 takes the bits of floats as integers."""
+    samples = rng.random((*SHAPE, 3)).astype(np.float16)
+    data = encode(samples.view("u2"), 16, kind=3, order=order, predictor=True, deflate=True, **options)
+    np.testing.assert_array_equal(read_image(data, floats=True).pixels, samples.astype(np.float32))
+    plain = encode(samples, 16, kind=3, order=order, tags={317: (3, [2])}, **options)
+    np.testing.assert_array_equal(read_image(plain, floats=True).pixels, samples.astype(np.float32))
+
+
+def test_differences_of_longer_floats_are_refused(rng):
+    samples = rng.random((*SHAPE, 3)).astype(np.float32)
+    data = encode(samples.view("u4"), 32, kind=3, predictor=True, deflate=True)
+    with pytest.raises(ImageError, match="stores differences of 32-bit samples"):
+        read_image(data)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_what_is_written_is_read_by_others(rng, tmp_path, channels):
     samples = (rng.random((*SHAPE, channels)) * 3).astype(np.float32)
