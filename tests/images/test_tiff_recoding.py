@@ -166,3 +166,11 @@ def test_webp_is_named_where_pillow_lacks_it(rng, capfd, monkeypatch):
     with pytest.raises(ImageError, match=r"compressed by WebP \(TIFF, RGB, 8 bit\); save it with LZW"):
         read_image(data)
     assert capfd.readouterr() == ("", "")
+
+
+def test_webp_of_another_color_than_rgb_is_refused(rng):
+    data = webp_tiff(Image.fromarray(rng.integers(0, 256, (*SHAPE, 3), np.uint8)))
+    photometric = data.index(struct.pack("<HHI", 262, 3, 1))
+    ycbcr = data[: photometric + 8] + struct.pack("<H", 6) + data[photometric + 10 :]
+    with pytest.raises(ImageError, match=r"not supported \(TIFF, YCbCr, 8 bit\)"):
+        read_image(ycbcr)

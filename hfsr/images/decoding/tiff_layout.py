@@ -217,14 +217,14 @@ class TiffLayout:
         replaced = {**replaced, places: tuple(offsets[:-1]), counts: tuple(map(len, pieces))}
         # Pillow would turn it upright by an orientation, also that of XMP
         entries = self._entries(replaced, {*dropped, *self.entries.keys() - _LAYOUT})
-        end = offsets[-1] + offsets[-1] % 2
-        writer = DirectoryWriter(self.order, end)
-        return self._classic(b"".join((*pieces, bytes(offsets[-1] % 2))), writer, entries)
+        padding = bytes(offsets[-1] % 2)
+        writer = DirectoryWriter(self.order, offsets[-1] + len(padding))
+        return self._classic(b"".join((*pieces, padding)), writer, entries)
 
     def without_samples(
         self, replaced: Mapping[int, tuple[int, ...]], dropped: Collection[int] = ()
     ) -> bytes:
-        """Returns a classic TIFF of the same size and metadata, whose samples are arbitrary.
+        """Returns a classic TIFF of the same size and metadata, except EXIF, that has no samples.
 
         Args:
             replaced: new integers by tag, of the layout.
@@ -232,10 +232,12 @@ class TiffLayout:
         """
         tiled = (TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS)
         size = self.value(WIDTH, 0) * self.value(HEIGHT, 0) & 0xFFFFFFFF
-        return self.rewritten({**replaced, OFFSETS: (8,), COUNTS: (size,)}, (*dropped, *tiled, STRIP_ROWS))
+        left_out = (*dropped, *tiled, STRIP_ROWS, _EXIF_IFD, _GPS_IFD, _INTEROP_IFD)
+        entries = self._entries({**replaced, OFFSETS: (8,), COUNTS: (size,)}, left_out)
+        return self._classic(b"", DirectoryWriter(self.order, 8), entries)
 
     def as_gray(self) -> bytes:
-        """Returns an 8-bit gray TIFF of the same size and with the same metadata, without samples."""
+        """Returns an 8-bit gray TIFF of the same size and metadata, except EXIF, that has no samples."""
         replaced = {BITS: (8,), PHOTOMETRIC: (1,), SAMPLES: (1,), COMPRESSION: (1,), PLANAR: (1,)}
         return self.without_samples(replaced, (EXTRA, FORMAT, PREDICTOR))
 

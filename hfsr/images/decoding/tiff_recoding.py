@@ -16,7 +16,7 @@ from hfsr.errors import ImageError
 from hfsr.images.decoding import tiff_layout as tags
 from hfsr.images.decoding.tiff_layout import TiffLayout
 from hfsr.images.decoding.tiff_pieces import piece_grid, read_pieces
-from hfsr.images.decoding.tiff_samples import check_own_decoding, read_samples
+from hfsr.images.decoding.tiff_samples import check_own_decoding, read_samples, unsupported_layout
 
 __all__ = ["needs_recoding", "recoded", "recoded_header"]
 
@@ -35,16 +35,19 @@ def needs_recoding(layout: TiffLayout) -> bool:
 
 
 def recoded_header(layout: TiffLayout) -> bytes:
-    """Returns a TIFF of the same size, kind of color and metadata as `recoded`, without samples.
+    """Returns a TIFF of the same size, kind of color and metadata, except EXIF, that has no samples.
 
     Raises:
         ImageError: the layout is not supported; the message describes it.
     """
+    photometric = layout.value(tags.PHOTOMETRIC, 0)
     is_webp = layout.value(tags.COMPRESSION, 1) == _WEBP
     if layout.planes > 1 or (is_webp and not features.check("webp")):
         check_own_decoding(layout)
-        if layout.value(tags.PHOTOMETRIC, 0) == 6 and layout.subsampling != (1, 1):
-            raise ImageError("its planes have different sizes; save it with interleaved channels")
+    if layout.planes > 1 and photometric == 6 and layout.subsampling != (1, 1):
+        raise ImageError("its planes have different sizes; save it with interleaved channels")
+    if is_webp and (photometric != 2 or layout.samples not in (3, 4) or set(layout.bits) != {8}):
+        raise unsupported_layout(layout)
     return layout.without_samples(_DEFLATE, (tags.PREDICTOR,))
 
 
