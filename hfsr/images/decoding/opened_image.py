@@ -108,9 +108,9 @@ def opened(path: EncodedImage) -> Iterator[OpenedImage]:
         except MemoryError:
             raise ImageError(f"'{path}' does not fit into memory") from None
         except BROKEN as error:
-            if tiff is None and has_tiff_signature(file):
+            if has_tiff_signature(file) and (tiff is None or tiff.has_damaged_layout):
                 raise ImageError(
-                    f"'{path}' is damaged or cut short (a TIFF whose directory cannot be read); "
+                    f"'{path}' is damaged or cut short (a TIFF without a complete directory); "
                     "get the file again"
                 ) from error
             formats = ", ".join(_formats())
@@ -144,7 +144,10 @@ def _open_tiff(file: BinaryIO, tiff: TiffLayout) -> OpenedImage:
 
     Raises:
         ImageError: its samples are not supported.
+        OSError: tags that describe the samples lie beyond the end of the file.
     """
+    if tiff.has_damaged_layout:
+        raise OSError("its directory is not complete")
     tiff.check_samples()
     if needs_recoding(tiff):
         try:

@@ -287,9 +287,10 @@ class TiffLayout:
 
 
 def has_tiff_signature(file: BinaryIO) -> bool:
-    """Returns True if a file begins like a TIFF or BigTIFF."""
+    """Returns True if a file begins with the header of a TIFF or BigTIFF."""
     file.seek(0)
-    return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    head = file.read(8)
+    return len(head) == 8 and head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_tiff_layout(file: BinaryIO) -> TiffLayout | None:

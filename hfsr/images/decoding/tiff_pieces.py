@@ -66,8 +66,6 @@ def check_complete(layout: TiffLayout) -> None:
         OSError: the file is truncated.
         ImageError: see `piece_grid`; or pieces are left out.
     """
-    if layout.has_damaged_layout:
-        raise OSError("tags that describe its samples lie beyond its end")
     if layout.value(tags.COMPRESSION, 1) != _OLD_JPEG:
         for plane in range(layout.planes):
             _places(layout, plane)
