@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["underlaid"]
+__all__ = ["LEAST_OPACITY", "underlaid"]
 
-_LEAST_OPACITY = 1 / 65535
+LEAST_OPACITY = 1 / 65535
+"""Floats below it count as fully transparent."""
 
 
 def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
@@ -25,7 +26,7 @@ def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
     Args:
         pixels: RGB (H, W, 3) or gray (H, W), uint8, uint16 or float32.
         alpha: opacity (H, W), same dtype; px with opacity 0 are filled, all others are unchanged. Floats
-            below the smallest opacity of 16 bit count as 0: a color divided by them can be anything.
+            below `LEAST_OPACITY` count as 0: a color divided by them can be anything.
 
     Returns:
         The same type and shape; `pixels` itself if all px or none are transparent.
@@ -33,7 +34,7 @@ def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
     import torch
 
     is_float = alpha.dtype.kind == "f"
-    hidden = alpha < _LEAST_OPACITY if is_float else alpha == 0
+    hidden = alpha < LEAST_OPACITY if is_float else alpha == 0
     if hidden.all() or not hidden.any():
         return pixels
     filled = pixels.copy()

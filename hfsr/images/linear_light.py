@@ -11,13 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hfsr.errors import ImageError
+from hfsr.images.alpha_bleed import LEAST_OPACITY
 from hfsr.images.loaded_image import LoadedImage
 from hfsr.images.metadata.color_profile import is_linear_profile, with_srgb_curve
 
-__all__ = ["LINEAR", "as_integers", "check_floats", "interpretation_notes", "is_linear", "srgb_encoded"]
+__all__ = [
+    "LINEAR",
+    "as_integers",
+    "check_floats",
+    "interpretation_notes",
+    "is_linear",
+    "limited_opacity",
+    "lost_light_notes",
+    "srgb_encoded",
+]
 
 LINEAR = "its floating-point samples were interpreted as linear light"
 _UNUSABLE = f"{LINEAR}, because its color profile cannot be used"
+_ROUNDING = 1e-3
 _BAND = 1 << 20  # values converted at once
 
 
@@ -45,6 +56,36 @@ def check_floats(samples: NDArray[np.float32]) -> list[str]:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError("its floating-point samples hold NaN or infinite values; replace them first")
     return ["its negative samples were set to 0"] if low < 0 else []
+
+
+def limited_opacity(alpha: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[str]]:
+    """Limits opacity to [0, 1]; returns it, and a note if some was outside.
+
+    Raises:
+        ImageError: it is NaN.
+    """
+    low, high = float(alpha.min()), float(alpha.max())  # NaN if there is one
+    if not low <= high:
+        raise ImageError("its opacity holds NaN; replace it first")
+    is_outside = low < -_ROUNDING or high > 1 + _ROUNDING
+    notes = ["its opacity outside of 0 to 1 was set to 0 or 1"] if is_outside else []
+    return np.clip(alpha, 0, 1), notes
+
+
+def lost_light_notes(
+    colors: NDArray[np.float32], alpha: NDArray[np.float32], smallest_divisor: float
+) -> list[str]:
+    """Returns a note if premultiplied samples held light without opacity, as glow does.
+
+    Args:
+        colors: the samples, divided by their opacity, (H, W) or (H, W, 3).
+        alpha: opacity (H, W).
+        smallest_divisor: divisor where the opacity was below it.
+    """
+    hidden = alpha < LEAST_OPACITY
+    divisors = np.maximum(alpha[hidden], smallest_divisor)
+    light = colors[hidden].reshape(len(divisors), colors[0, 0].size) * divisors[:, None]
+    return ["its light without opacity (glow) was left out"] if (light > _ROUNDING).any() else []
 
 
 def as_integers(image: LoadedImage, bits: int = 16) -> LoadedImage:

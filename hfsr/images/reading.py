@@ -35,9 +35,15 @@ from hfsr.images.decoding.opened_image import (
 )
 from hfsr.images.decoding.tiff_layout import TiffLayout
 from hfsr.images.decoding.tiff_pieces import check_complete
-from hfsr.images.decoding.tiff_samples import read_samples, split_samples
+from hfsr.images.decoding.tiff_samples import SMALLEST_DIVISOR, read_samples, split_samples
 from hfsr.images.formats import has_package, is_image_name
-from hfsr.images.linear_light import as_integers, check_floats, interpretation_notes
+from hfsr.images.linear_light import (
+    as_integers,
+    check_floats,
+    interpretation_notes,
+    limited_opacity,
+    lost_light_notes,
+)
 from hfsr.images.loaded_image import LoadedImage
 from hfsr.images.metadata.color_profile import to_srgb
 from hfsr.images.metadata.color_signal import color_chunks
@@ -217,7 +223,11 @@ def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
     if tiff.is_floating:
         notes = [*interpretation_notes(icc), *check_floats(pixels)]
         pixels = np.maximum(pixels, 0)
-        alpha = None if alpha is None else np.clip(np.nan_to_num(alpha), 0, 1)
+        if alpha is not None:
+            alpha, more = limited_opacity(alpha)
+            notes += more
+            if tiff.is_premultiplied:
+                notes += lost_light_notes(pixels, alpha, SMALLEST_DIVISOR)
     return _assemble(source, pixels, alpha, icc, notes)
 
 

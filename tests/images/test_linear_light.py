@@ -66,6 +66,25 @@ def test_differences_of_longer_floats_are_refused(rng):
         read_image(data)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_glow_and_impossible_opacity_are_noted(rng, channels):
+    alpha = np.full((*SHAPE, 1), 0.5, np.float32)
+    colors = np.full((*SHAPE, channels), 0.25, np.float32)
+    glow = "its light without opacity (glow) was left out"
+    outside = "its opacity outside of 0 to 1 was set to 0 or 1"
+    for value, light, extra, notes in (
+        (0, 0, 1, ()), (0, 0.25, 1, (glow,)), (0, 0.25, 2, ()), (1e-5, 0.25, 1, (glow,)),
+        (1.5, 0.25, 1, (outside,)), (-1, 0, 2, (outside,)),
+    ):  # fmt: skip
+        alpha[3, 3], colors[3, 3] = value, light
+        image = read_image(encode(np.dstack([colors, alpha]), 32, kind=3, extra=(extra,)), floats=True)
+        assert image.notes == (LINEAR, *notes)
+        assert image.alpha[3, 3] == np.float32(np.clip(value, 0, 1))
+    alpha[3, 3] = np.nan
+    with pytest.raises(ImageError, match="its opacity holds NaN; replace it first"):
+        read_image(encode(np.dstack([colors, alpha]), 32, kind=3, extra=(2,)))
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_what_is_written_is_read_by_others(rng, tmp_path, channels):
     samples = (rng.random((*SHAPE, channels)) * 3).astype(np.float32)

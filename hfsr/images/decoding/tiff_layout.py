@@ -144,6 +144,11 @@ class TiffLayout:
         return (*found, *(0,) * count)[:count]
 
     @property
+    def is_premultiplied(self) -> bool:
+        """True if the colors are multiplied by the alpha."""
+        return next((kind for kind in self.extra if kind in (1, 2)), 0) == 1
+
+    @property
     def description(self) -> str:
         """Format, channels and depth, as in "TIFF, RGB with 2 extra channels, 16 bit"."""
         name = _PHOTOMETRIC_NAMES.get(self.value(PHOTOMETRIC, 0), "of an unknown kind of color")

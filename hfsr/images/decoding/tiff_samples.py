@@ -18,6 +18,7 @@ from hfsr.images.decoding.tiff_layout import TiffLayout
 from hfsr.images.decoding.tiff_pieces import piece_grid, read_pieces
 
 __all__ = [
+    "SMALLEST_DIVISOR",
     "check_own_decoding",
     "extra_channel_notes",
     "needs_own_decoding",
@@ -25,6 +26,9 @@ __all__ = [
     "split_samples",
     "unsupported_layout",
 ]
+
+SMALLEST_DIVISOR = 1e-6
+"""Opacity by which premultiplied floats of less opacity are divided."""
 
 _COMPRESSIONS = {
     **{2: "CCITT", 3: "CCITT fax", 4: "CCITT fax", 6: "JPEG", 7: "JPEG", 34712: "JPEG 2000"},
@@ -103,12 +107,11 @@ def split_samples(layout: TiffLayout, samples: NDArray) -> tuple[NDArray, NDArra
     colors = samples[..., : layout.colors]
     if layout.value(tags.PHOTOMETRIC, 0) == 0:
         colors = peak - colors
-    kinds = layout.extra
-    index = next((at for at, kind in enumerate(kinds) if kind in (1, 2)), None)
+    index = next((at for at, kind in enumerate(layout.extra) if kind in (1, 2)), None)
     alpha = None if index is None else samples[..., layout.colors + index].copy()
-    if alpha is not None and index is not None and kinds[index] == 1 and layout.is_floating:
-        colors = colors / np.maximum(alpha, 1e-6)[..., None]
-    elif alpha is not None and index is not None and kinds[index] == 1:
+    if alpha is not None and layout.is_premultiplied and layout.is_floating:
+        colors = colors / np.maximum(alpha, SMALLEST_DIVISOR)[..., None]
+    elif alpha is not None and layout.is_premultiplied:
         opacity = np.maximum(alpha.astype(np.float64), 1)[..., None]
         colors = np.minimum(colors / opacity * peak + 0.5, peak).astype(samples.dtype)
     pixels = np.ascontiguousarray(colors[..., 0] if layout.colors == 1 else colors)
