@@ -13,6 +13,7 @@ from hfsr.images.encoding.writing import (
     write_image,
 )
 from hfsr.images.formats import SUFFIXES, WRITE_SUFFIXES, result_suffix
+from hfsr.images.linear_light import is_linear
 from hfsr.images.loaded_image import LoadedImage, eight_bit, from_rgb_float, levels, quantize, to_rgb_float
 from hfsr.images.reading import (
     MAX_PIXELS,
@@ -38,6 +39,7 @@ __all__ = [
     "image_from_pil",
     "image_size",
     "image_to_pil",
+    "is_linear",
     "levels",
     "list_images",
     "open_image",

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["underlaid"]
+__all__ = ["LEAST_OPACITY", "underlaid"]
+
+LEAST_OPACITY = 1 / 65535
+"""Floats below it count as fully transparent."""
 
 
 def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
@@ -22,20 +25,21 @@ def underlaid(pixels: NDArray, alpha: NDArray) -> NDArray:
 
     Args:
         pixels: RGB (H, W, 3) or gray (H, W), uint8, uint16 or float32.
-        alpha: opacity (H, W), same dtype; px with opacity 0 are filled, all others are unchanged.
+        alpha: opacity (H, W), same dtype; px with opacity 0 are filled, all others are unchanged. Floats
+            below `LEAST_OPACITY` count as 0: a color divided by them can be anything.
 
     Returns:
         The same type and shape; `pixels` itself if all px or none are transparent.
     """
     import torch
 
-    hidden = alpha == 0
+    is_float = alpha.dtype.kind == "f"
+    hidden = alpha < LEAST_OPACITY if is_float else alpha == 0
     if hidden.all() or not hidden.any():
         return pixels
     filled = pixels.copy()
-    is_float = alpha.dtype.kind == "f"
     peak = 1.0 if is_float else np.iinfo(alpha.dtype).max
-    weights = torch.from_numpy(alpha.astype(np.float32))[None, None] / peak
+    weights = torch.from_numpy(np.where(hidden, 0, alpha).astype(np.float32))[None, None] / peak
     planes = filled[..., None] if filled.ndim == 2 else filled
     for channel in range(planes.shape[-1]):  # one at a time: a third of the memory
         plane = torch.from_numpy(planes[..., channel].astype(np.float32))[None, None]

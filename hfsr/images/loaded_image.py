@@ -28,7 +28,8 @@ class LoadedImage:
     """
 
     pixels: NDArray
-    """RGB (H, W, 3) or gray (H, W); uint8, uint16, or float32: linear light, 1 is white, more is brighter."""
+    """RGB (H, W, 3) or gray (H, W); uint8, uint16, or float32: 1 is white, more is brighter; linear light
+    unless the profile says otherwise."""
 
     alpha: NDArray | None = None
     """Opacity (H, W), same dtype as the pixels, which are not premultiplied; None: opaque."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,21 @@ from hfsr.images.decoding.opened_image import (
     OpenedImage,
     check_size,
     limit_lifted,
+    open_recoded,
     opened,
+    quiet,
 )
 from hfsr.images.decoding.tiff_layout import TiffLayout
-from hfsr.images.decoding.tiff_samples import read_samples, split_samples
+from hfsr.images.decoding.tiff_pieces import check_complete
+from hfsr.images.decoding.tiff_samples import SMALLEST_DIVISOR, read_samples, split_samples
 from hfsr.images.formats import has_package, is_image_name
-from hfsr.images.linear_light import LINEAR, as_integers, check_floats
+from hfsr.images.linear_light import (
+    as_integers,
+    check_floats,
+    interpretation_notes,
+    limited_opacity,
+    lost_light_notes,
+)
 from hfsr.images.loaded_image import LoadedImage
 from hfsr.images.metadata.color_profile import to_srgb
 from hfsr.images.metadata.color_signal import color_chunks
@@ -65,8 +75,8 @@ def read_image(
             AVIF, and with optional packages JPEG XL and HEIC; the content decides, not the name.
         max_pixels: width times height above which no image is decoded.
         truncated: True to read the complete rows of a truncated JPEG; a note states which rows are missing.
-        floats: True to keep the floating-point samples of a TIFF, which are interpreted as linear light; else
-            they are converted to sRGB of 16 bit, with a note.
+        floats: True to keep the floating-point samples of a TIFF, which are linear light unless its color
+            profile says otherwise; else they are converted to 16 bit, with a note (see `as_integers`).
 
     Raises:
         ImageError: the file is missing, a folder, empty, not an image, broken, too large, an animation, or
@@ -78,14 +88,18 @@ def read_image(
         opened_image = source.image
         check_size(encoded, source, max_pixels)
         try:
-            if source.tiff is not None and source.decodes_tiff:
-                image = _from_tiff(source, source.tiff)
-                return image if floats else as_integers(image)
+            if source.tiff is not None:
+                check_complete(source.tiff)
+                if source.decodes_tiff:
+                    image = _from_tiff(source, source.tiff)
+                    return image if floats else as_integers(image)
+                if source.recodes_tiff:
+                    return _image(open_recoded(source.tiff), None, source)
             if source.jxl is not None:
                 return _from_jxl(source, encoded)
             if source.avif is not None and source.avif.depth > 8:
                 return _from_deep_avif(source, encoded, source.avif.depth)
-            with opened(encoded) as again:
+            with opened(encoded) as again, _warnings_suppressed(source):
                 deep = deep_samples(opened_image, again.image)
             source = _loaded(encoded, source, truncated=truncated)
             return _image(source.image, deep, source)
@@ -183,7 +197,8 @@ def _loaded(encoded: EncodedImage, source: OpenedImage, *, truncated: bool) -> O
         Exception: the file is damaged; Pillow raises various types.
     """
     try:
-        source.image.load()
+        with _warnings_suppressed(source):
+            source.image.load()
     except OSError:
         found = open_without_end(encoded) if source.image.format in {"JPEG", "MPO"} else None
         if found is None or (found.rows < found.image.height and not truncated):
@@ -195,15 +210,25 @@ def _loaded(encoded: EncodedImage, source: OpenedImage, *, truncated: bool) -> O
     return source
 
 
+def _warnings_suppressed(source: OpenedImage) -> AbstractContextManager[None]:
+    """Suppresses Pillow's warnings about the tags of a TIFF, which it reads again when it decodes."""
+    return nullcontext() if source.tiff is None else quiet()
+
+
 def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
     """Builds a LoadedImage from a TIFF for which Pillow has no mode."""
     pixels, alpha = split_samples(tiff, read_samples(tiff))
+    icc = _profile(source)
     notes = []
     if tiff.is_floating:
-        notes = [LINEAR, *check_floats(pixels)]
+        notes = [*interpretation_notes(icc), *check_floats(pixels)]
         pixels = np.maximum(pixels, 0)
-        alpha = None if alpha is None else np.clip(np.nan_to_num(alpha), 0, 1)
-    return _assemble(source, pixels, alpha, _profile(source), notes)
+        if alpha is not None:
+            alpha, more = limited_opacity(alpha)
+            notes += more
+            if tiff.is_premultiplied:
+                notes += lost_light_notes(pixels, alpha, SMALLEST_DIVISOR)
+    return _assemble(source, pixels, alpha, icc, notes)
 
 
 def _from_jxl(source: OpenedImage, encoded: EncodedImage) -> LoadedImage:

@@ -35,6 +35,7 @@ def encode(
     extra: tuple[int, ...] = (),
     kind: int = 1,
     tags: Tags | None = None,
+    directory_first: bool = False,
 ) -> bytes:
     """A TIFF of one image.
 
@@ -46,6 +47,7 @@ def encode(
         predictor: store horizontal differences.
         extra: the meaning of each extra sample.
         tags: more of them, by number: type and values (bytes or a list).
+        directory_first: write the samples at the end of the file.
     """
     height, width, count = samples.shape
     pieces = []
@@ -74,7 +76,14 @@ def encode(
     found |= {338: (3, list(extra))} if extra else {}
     found |= {339: (3, [kind] * count)} if kind != 1 else {}
     found |= {317: (3, [2])} if predictor else {}
-    return finish(body, {**found, **(tags or {})}, order, big)
+    found |= tags or {}
+    if directory_first:
+        head, place = body[: 16 if big else 8], 273 if tile is None else 324
+        for _ in range(2):  # the directory keeps its length, so the second offsets are right
+            start = len(finish(head, found, order, big)) - len(head)
+            found[place] = (wide, [offset + start for offset in offsets])
+        return finish(head, found, order, big) + body[len(head) :]
+    return finish(body, found, order, big)
 
 
 def finish(body: bytes, tags: Tags, order: str, big: bool) -> bytes:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from hfsr.errors import ImageError
 from hfsr.images.decoding.avif_properties import AvifProperties, read_avif_properties
@@ -22,11 +22,18 @@ from hfsr.images.decoding.extra_codecs import is_heic, open_heic
 from hfsr.images.decoding.high_bit_depth import TIFF_LAYOUTS
 from hfsr.images.decoding.jxl_header import JxlHeader, read_jxl_header
 from hfsr.images.decoding.png_chunks import PngChunks, read_png_chunks
-from hfsr.images.decoding.tiff_layout import TILE_HEIGHT, TILE_WIDTH, TiffLayout, read_tiff_layout
-from hfsr.images.decoding.tiff_samples import check_own_decoding, needs_own_decoding
+from hfsr.images.decoding.tiff_layout import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    TiffLayout,
+    has_tiff_signature,
+    read_tiff_layout,
+)
+from hfsr.images.decoding.tiff_recoding import needs_recoding, recoded, recoded_header
+from hfsr.images.decoding.tiff_samples import check_own_decoding, needs_own_decoding, unsupported_layout
 from hfsr.images.formats import FORMATS
 
-__all__ = ["BROKEN", "OpenedImage", "check_size", "limit_lifted", "opened", "pages", "quiet"]
+__all__ = ["BROKEN", "OpenedImage", "check_size", "limit_lifted", "open_recoded", "opened", "pages", "quiet"]
 
 _LARGEST_TIFF = (1 << 32) - (1 << 24)  # bytes; the offsets of a classic TIFF have 32 bit
 
@@ -44,6 +51,7 @@ class OpenedImage:
         image: Pillow's image. With `decodes_tiff`, only its size and its metadata are those of the file.
         tiff: the layout of a TIFF.
         decodes_tiff: True if `tiff_samples` decodes the samples, because Pillow has no mode for them.
+        recodes_tiff: True if Pillow decodes the samples of `open_recoded` only. `image` has no samples.
         png: the chunks of a PNG.
         avif: depth and color of an AVIF.
         jxl: header of a JPEG XL. Only size and metadata of `image` are those of the file.
@@ -55,6 +63,7 @@ class OpenedImage:
     image: Image.Image
     tiff: TiffLayout | None = None
     decodes_tiff: bool = False
+    recodes_tiff: bool = False
     in_memory: bool = False
     png: PngChunks | None = None
     avif: AvifProperties | None = None
@@ -99,6 +108,11 @@ def opened(path: EncodedImage) -> Iterator[OpenedImage]:
         except MemoryError:
             raise ImageError(f"'{path}' does not fit into memory") from None
         except BROKEN as error:
+            if has_tiff_signature(file) and (tiff is None or tiff.has_damaged_layout):
+                raise ImageError(
+                    f"'{path}' is damaged or cut short (a TIFF without a complete directory); "
+                    "get the file again"
+                ) from error
             formats = ", ".join(_formats())
             raise ImageError(f"'{path}' is not an image: {_guess(path)}; readable are {formats}") from error
         with found.image:
@@ -130,8 +144,17 @@ def _open_tiff(file: BinaryIO, tiff: TiffLayout) -> OpenedImage:
 
     Raises:
         ImageError: its samples are not supported.
+        OSError: tags that describe the samples lie beyond the end of the file.
     """
+    if tiff.has_damaged_layout:
+        raise OSError("its directory is not complete")
     tiff.check_samples()
+    if needs_recoding(tiff):
+        try:
+            return OpenedImage(_open_by_pillow(io.BytesIO(recoded_header(tiff))), tiff, recodes_tiff=True)
+        except UnidentifiedImageError:
+            if not needs_own_decoding(tiff):
+                raise unsupported_layout(tiff) from None
     if not needs_own_decoding(tiff):
         # Pillow reads no big-endian BigTIFF, and writes EXIF that no program reads from the tags of a BigTIFF
         source = io.BytesIO(tiff.rewritten({})) if tiff.is_big and tiff.size < _LARGEST_TIFF else file
@@ -141,6 +164,17 @@ def _open_tiff(file: BinaryIO, tiff: TiffLayout) -> OpenedImage:
             check_own_decoding(tiff)  # describes the file if neither Pillow nor hfsr has a decoder
     check_own_decoding(tiff)
     return OpenedImage(_open_by_pillow(io.BytesIO(tiff.as_gray())), tiff, decodes_tiff=True)
+
+
+def open_recoded(tiff: TiffLayout) -> Image.Image:
+    """Opens a TIFF of `recodes_tiff` with its samples, and loads it.
+
+    Raises:
+        OSError: the data is damaged or truncated.
+    """
+    image = _open_by_pillow(io.BytesIO(recoded(tiff)))
+    image.load()
+    return image
 
 
 def check_size(path: EncodedImage, source: OpenedImage, max_pixels: int) -> None:

@@ -57,7 +57,7 @@ class Entry:
 
 def read_directory(
     file: BinaryIO, offset: int, order: str, *, is_big: bool, size: int
-) -> tuple[dict[int, Entry], int, int]:
+) -> tuple[dict[int, Entry], int, list[int]]:
     """Reads the entries of a directory.
 
     Args:
@@ -68,8 +68,8 @@ def read_directory(
         size: size of the file in bytes.
 
     Returns:
-        The entries, the offset of the next directory (0: none), and the number of entries that were left out
-        because their type is unknown or their values exceed the file.
+        The entries, the offset of the next directory (0: none), and the tags that were left out because
+        their type is unknown or their values exceed the file.
 
     Raises:
         struct.error: the directory is truncated.
@@ -82,19 +82,19 @@ def read_directory(
     count, step = min(count, _MOST_ENTRIES), 4 + 2 * room
     table = file.read(count * step + room)
     entries: dict[int, Entry] = {}
-    damaged = 0
+    damaged: list[int] = []
     for at in range(0, count * step, step):
         tag, kind, values = struct.unpack_from(f"{order}HH{number}", table, at)
         (place,) = struct.unpack_from(f"{order}{number}", table, at + 4 + room)
         length = values * _TYPE_BYTES.get(kind, 0)
         if not length:
-            damaged += bool(values)
+            damaged += [tag] if values else []
         elif length <= room:
             entries[tag] = Entry(kind, values, table[at + 4 + room :][:length])
         elif place + length <= size:
             entries[tag] = Entry(kind, values, place)
         else:
-            damaged += 1
+            damaged.append(tag)
     rest = table[count * step :]
     return entries, struct.unpack(f"{order}{number}", rest)[0] if len(rest) == room else 0, damaged
 

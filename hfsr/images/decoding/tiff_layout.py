@@ -8,19 +8,41 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from hfsr.errors import ImageError
 from hfsr.images.decoding.tag_directory import DirectoryWriter, Entry, data_of, narrowed, read_directory
 
-__all__ = ["TiffLayout", "read_tiff_layout"]
+__all__ = ["TiffLayout", "has_tiff_signature", "read_tiff_layout"]
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS = 256, 257, 258, 259, 262, 273
 SAMPLES, STRIP_ROWS, COUNTS, PLANAR, PREDICTOR = 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
-EXTRA, FORMAT = 338, 339
+EXTRA, FORMAT, JPEG_TABLES, SUBSAMPLING = 338, 339, 347, 530
+_COLOR_MAP, _FILL_ORDER, _INK_SET, _FAX = 320, 266, 332, (292, 293)
+_YCBCR = (529, SUBSAMPLING, 531, 532)
+_LAYOUT = frozenset(
+    {
+        *(
+            WIDTH,
+            HEIGHT,
+            BITS,
+            COMPRESSION,
+            PHOTOMETRIC,
+            OFFSETS,
+            SAMPLES,
+            STRIP_ROWS,
+            COUNTS,
+            PLANAR,
+            PREDICTOR,
+        ),
+        *(TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, EXTRA, FORMAT, JPEG_TABLES),
+        *(_COLOR_MAP, _FILL_ORDER, _INK_SET, *_FAX, *_YCBCR),
+    }
+)
+"""Tags that decide how samples are decoded."""
 _SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 34665, 34853, 40965
 _PHOTOSHOP = (34377, 37724)  # resources and layers: large, and never used
@@ -53,6 +75,8 @@ class TiffLayout:
     """Size of the file in bytes."""
     entries: Mapping[int, Entry]
     pages: int
+    damaged: frozenset[int] = frozenset()
+    """Tags that cannot be read, because the file ends before their values do."""
 
     def values(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """Returns the integers of a tag, or the default if it is missing or of another type."""
@@ -86,6 +110,27 @@ class TiffLayout:
         return set(self.formats) == {3} and len(set(self.bits)) == 1 and self.bits[0] in (16, 32, 64)
 
     @property
+    def has_damaged_layout(self) -> bool:
+        """True if a tag that decides how samples are decoded cannot be read."""
+        return not self.damaged.isdisjoint(_LAYOUT)
+
+    @property
+    def is_gray_or_rgb(self) -> bool:
+        """True if the color samples are gray or RGB."""
+        return self.value(PHOTOMETRIC, 0) in (0, 1, 2)
+
+    @property
+    def planes(self) -> int:
+        """Planes of one sample each, or 1 if the samples of a pixel are stored together."""
+        return self.samples if self.value(PLANAR, 1) == 2 else 1
+
+    @property
+    def subsampling(self) -> tuple[int, int]:
+        """Px across and down per sample of Cb and Cr, of an image in YCbCr."""
+        across, down = (*self.values(SUBSAMPLING), 2, 2)[:2]
+        return max(across, 1), max(down, 1)
+
+    @property
     def colors(self) -> int:
         """Color samples per pixel, without extra samples."""
         return {0: 1, 1: 1, 3: 1, 4: 1, 5: 4}.get(self.value(PHOTOMETRIC, 0), 3)
@@ -97,6 +142,11 @@ class TiffLayout:
         # without the tag, most programs interpret a single extra sample as alpha
         found = self.values(EXTRA, (2,) if count == 1 else ())
         return (*found, *(0,) * count)[:count]
+
+    @property
+    def is_premultiplied(self) -> bool:
+        """True if the colors are multiplied by the alpha."""
+        return next((kind for kind in self.extra if kind in (1, 2)), 0) == 1
 
     @property
     def description(self) -> str:
@@ -145,6 +195,63 @@ class TiffLayout:
         """
         self.file.seek(0)
         data = self.file.read()
+        entries = self._entries(replaced, dropped)
+        writer = DirectoryWriter(self.order, len(data) + len(data) % 2)
+        if self.is_big:
+            self._sub_directories(writer, entries, depth=0)
+        return self._classic(data[8:] + bytes(len(data) % 2), writer, entries)
+
+    def with_pieces(
+        self,
+        pieces: Sequence[bytes],
+        replaced: Mapping[int, tuple[int, ...]],
+        dropped: Collection[int] = (),
+    ) -> bytes:
+        """Returns a classic TIFF of other strips or tiles, without metadata.
+
+        Args:
+            pieces: strips, or tiles if the file has tiles whose tags are not dropped.
+            replaced: new integers by tag.
+            dropped: tags to leave out.
+        """
+        is_tiled = TILE_OFFSETS in self.entries and TILE_OFFSETS not in dropped
+        offsets = [8]
+        for piece in pieces:
+            offsets.append(offsets[-1] + len(piece))
+        places, counts = (TILE_OFFSETS, TILE_COUNTS) if is_tiled else (OFFSETS, COUNTS)
+        replaced = {**replaced, places: tuple(offsets[:-1]), counts: tuple(map(len, pieces))}
+        # Pillow would turn it upright by an orientation, also that of XMP
+        entries = self._entries(replaced, {*dropped, *self.entries.keys() - _LAYOUT})
+        padding = bytes(offsets[-1] % 2)
+        writer = DirectoryWriter(self.order, offsets[-1] + len(padding))
+        return self._classic(b"".join((*pieces, padding)), writer, entries)
+
+    def without_samples(
+        self, replaced: Mapping[int, tuple[int, ...]], dropped: Collection[int] = ()
+    ) -> bytes:
+        """Returns a classic TIFF of the same size and metadata, except EXIF, that has no samples.
+
+        Args:
+            replaced: new integers by tag, of the layout.
+            dropped: tags to leave out.
+        """
+        tiled = (TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS)
+        size = self.value(WIDTH, 0) * self.value(HEIGHT, 0) & 0xFFFFFFFF
+        left_out = (*dropped, *tiled, STRIP_ROWS, _EXIF_IFD, _GPS_IFD, _INTEROP_IFD)
+        entries = self._entries({**replaced, OFFSETS: (8,), COUNTS: (size,)}, left_out)
+        return self._classic(b"", DirectoryWriter(self.order, 8), entries)
+
+    def as_gray(self) -> bytes:
+        """Returns an 8-bit gray TIFF of the same size and metadata, except EXIF, that has no samples."""
+        replaced = {BITS: (8,), PHOTOMETRIC: (1,), SAMPLES: (1,), COMPRESSION: (1,), PLANAR: (1,)}
+        return self.without_samples(replaced, (EXTRA, FORMAT, PREDICTOR))
+
+    def loaded(self, entry: Entry) -> Entry:
+        """Returns an entry with its values."""
+        return Entry(entry.kind, entry.count, data_of(self.file, entry))
+
+    def _entries(self, replaced: Mapping[int, tuple[int, ...]], dropped: Collection[int]) -> dict[int, Entry]:
+        """Returns the loaded entries of a classic TIFF with other tags."""
         left_out = {*dropped, *replaced, _SUB_IFDS, *_PHOTOSHOP}
         entries = {
             tag: narrowed(self.loaded(entry), self.order)
@@ -153,23 +260,13 @@ class TiffLayout:
         }
         for tag, values in replaced.items():
             entries[tag] = Entry(4, len(values), struct.pack(f"{self.order}{len(values)}I", *values))
-        writer = DirectoryWriter(self.order, len(data) + len(data) % 2)
-        if self.is_big:
-            self._sub_directories(writer, entries, depth=0)
+        return entries
+
+    def _classic(self, data: bytes, writer: DirectoryWriter, entries: Mapping[int, Entry]) -> bytes:
+        """Returns a classic TIFF of the data after the header and a directory that is added to the writer."""
         mark = b"II" if self.order == "<" else b"MM"
         head = mark + struct.pack(f"{self.order}HI", 42, writer.add_directory(entries))
-        return b"".join((head, data[8:], bytes(len(data) % 2), writer.packed))
-
-    def as_gray(self) -> bytes:
-        """Returns an 8-bit gray TIFF of the same size and with the same metadata, without samples."""
-        replaced = {BITS: (8,), PHOTOMETRIC: (1,), SAMPLES: (1,), COMPRESSION: (1,), PLANAR: (1,)}
-        tiled = (TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS)
-        replaced |= {OFFSETS: (8,), COUNTS: (self.value(WIDTH, 0) * self.value(HEIGHT, 0) & 0xFFFFFFFF,)}
-        return self.rewritten(replaced, (*tiled, STRIP_ROWS, EXTRA, FORMAT, PREDICTOR))
-
-    def loaded(self, entry: Entry) -> Entry:
-        """Returns an entry with its values."""
-        return Entry(entry.kind, entry.count, data_of(self.file, entry))
+        return b"".join((head, data, writer.packed))
 
     def _sub_directories(self, writer: DirectoryWriter, entries: dict[int, Entry], depth: int) -> None:
         """Rewrites the directories of EXIF and GPS, whose format differs between BigTIFF and classic TIFF."""
@@ -194,6 +291,13 @@ class TiffLayout:
         return found[:count] if len(found) >= count else (found[0],) * count
 
 
+def has_tiff_signature(file: BinaryIO) -> bool:
+    """Returns True if a file begins with the header of a TIFF or BigTIFF."""
+    file.seek(0)
+    head = file.read(8)
+    return len(head) == 8 and head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
 def read_tiff_layout(file: BinaryIO) -> TiffLayout | None:
     """Reads the first directory of a TIFF.
 
@@ -212,10 +316,9 @@ def read_tiff_layout(file: BinaryIO) -> TiffLayout | None:
     is_big = magic == 43
     try:
         (first,) = struct.unpack(f"{order}{'Q' if is_big else 'I'}", head[8:16] if is_big else head[4:8])
-        entries, _, _ = read_directory(file, first, order, is_big=is_big, size=size)
-        layout = TiffLayout(
-            file, order, is_big, size, entries, _count_pages(file, first, order, is_big, size)
-        )
+        entries, _, damaged = read_directory(file, first, order, is_big=is_big, size=size)
+        pages = _count_pages(file, first, order, is_big, size)
+        layout = TiffLayout(file, order, is_big, size, entries, pages, frozenset(damaged))
         usable = all(layout.values(tag) for tag in (WIDTH, HEIGHT)) and bool(layout.bits)
     except (struct.error, ImageError):
         return None

@@ -1,12 +1,19 @@
-"""Conversion of pixels to sRGB by their color profile."""
+"""Conversion of pixels to sRGB by their color profile, and the curve of a profile."""
 
 from __future__ import annotations
 
+import functools
 import io
 
+import numpy as np
 from PIL import Image, ImageCms, features
 
-__all__ = ["is_gray_profile", "to_srgb"]
+from hfsr.images.metadata.color_signal import SRGB_CURVE, build_profile
+
+__all__ = ["is_gray_profile", "is_linear_profile", "to_srgb", "with_srgb_curve"]
+
+_TOLERANCE = 4  # levels of 8 bit; a gamma of 1.1 differs by 10
+_DARKEST = 64  # LittleCMS rounds darker grays coarsely
 
 
 def is_gray_profile(icc: bytes | None) -> bool:
@@ -41,3 +48,47 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image | None:
     if converted is not None:
         converted.info.clear()  # it may hold a profile, which sRGB does not need
     return converted
+
+
+@functools.lru_cache(maxsize=8)
+def is_linear_profile(icc: bytes) -> bool | None:
+    """Returns True if a profile of gray or RGB describes linear light, by the grays that it displays.
+
+    Args:
+        icc: the profile.
+
+    Returns:
+        None if the profile cannot be used: see `to_srgb`.
+    """
+    grays = np.arange(_DARKEST, 256, dtype=np.uint8)
+    image = Image.fromarray(grays[None])
+    displayed = to_srgb(image if is_gray_profile(icc) else image.convert("RGB"), icc)
+    if displayed is None:
+        return None
+    linear = 255 * (1.055 * (grays / 255) ** (1 / 2.4) - 0.055)
+    return bool(np.abs(np.asarray(displayed)[0] - linear[:, None]).max() <= _TOLERANCE)
+
+
+def with_srgb_curve(icc: bytes) -> bytes | None:
+    """Creates a profile of the same primaries with the curve of sRGB.
+
+    Args:
+        icc: a profile of gray or RGB that can be used.
+
+    Returns:
+        None for a profile of another kind than a curve for gray, or a matrix and curves.
+    """
+    if is_gray_profile(icc):
+        return build_profile(None, SRGB_CURVE)
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile
+    colorants = (profile.red_colorant, profile.green_colorant, profile.blue_colorant)
+    if not profile.is_matrix_shaper or _has_table(icc):
+        return None
+    columns = [colorant[0] for colorant in colorants if colorant is not None]
+    return build_profile(np.array(columns).T, SRGB_CURVE) if len(columns) == 3 else None
+
+
+def _has_table(icc: bytes) -> bool:
+    """Returns True if a table of colors takes the place of matrix and curves."""
+    tags = range(132, 132 + 12 * int.from_bytes(icc[128:132], "big"), 12)
+    return any(icc[at : at + 3] == b"A2B" for at in tags)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["color_chunks", "describe_color", "profile_of"]
+__all__ = ["SRGB_CURVE", "build_profile", "color_chunks", "describe_color", "profile_of"]
 
 Chunks = tuple[tuple[bytes, bytes], ...]
 
@@ -25,7 +25,8 @@ _PRIMARIES = {
 _PRIMARY_NAMES = {1: "BT.709", 5: "BT.601", 6: "BT.601", 9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 _TRANSFER_NAMES = {8: "linear", 16: "PQ (HDR)", 18: "HLG (HDR)", 4: "gamma 2.2", 5: "gamma 2.8"}
 _LIKE_SRGB = {1, 2, 6, 13, 14, 15}  # transfers displayed like sRGB, or unspecified
-_SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+"""Parameters of the curve of sRGB as ICC's parametric curve of type 3."""
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _D50 = np.array([0.9642, 1.0, 0.8249])
 
@@ -78,13 +79,13 @@ def profile_of(chunks: Chunks, *, gray: bool) -> bytes | None:
     """
     found = dict(chunks)
     points = np.array(_PRIMARIES[1])
-    curve: tuple[float, ...] = _SRGB_CURVE
+    curve: tuple[float, ...] = SRGB_CURVE
     if cicp := found.get(b"cICP"):
         gammas = {8: 1.0, 4: 2.2, 5: 2.8}
         if cicp[0] not in _PRIMARIES or cicp[1] not in _LIKE_SRGB | set(gammas):
             return None
         points = np.array(_PRIMARIES[cicp[0]])
-        curve = (gammas[cicp[1]],) if cicp[1] in gammas else _SRGB_CURVE
+        curve = (gammas[cicp[1]],) if cicp[1] in gammas else SRGB_CURVE
     if b"gAMA" in found:
         curve = (100_000 / struct.unpack(">I", found[b"gAMA"])[0],)
     if b"cHRM" in found and (own := _points(found[b"cHRM"])) is not None:
@@ -102,17 +103,27 @@ def _points(data: bytes) -> NDArray[np.float64] | None:
 
 
 def _profile(points: NDArray[np.float64], curve: tuple[float, ...], *, gray: bool) -> bytes:
-    """Creates a profile (ICC 4) of a matrix and one curve, or of a curve alone."""
+    """Creates a profile of white and primaries (x, y) and one curve, or of a curve alone."""
     xyz = np.column_stack([points[:, 0] / points[:, 1], np.ones(4), (1 - points.sum(1)) / points[:, 1]])
     white, primaries = xyz[0], xyz[1:].T
     adapt = np.linalg.inv(_BRADFORD) @ np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white)) @ _BRADFORD
     columns = adapt @ (primaries * np.linalg.solve(primaries, white))
+    return build_profile(None if gray else columns, curve)
+
+
+def build_profile(columns: NDArray[np.float64] | None, curve: tuple[float, ...]) -> bytes:
+    """Creates a profile (ICC 4) of a matrix and one curve, or of a curve alone.
+
+    Args:
+        columns: XYZ of red, green and blue as columns (3, 3), adapted to D50; None for gray.
+        curve: a gamma, or the five parameters of ICC's parametric curve of type 3.
+    """
     kind = 0 if len(curve) == 1 else 3
     trc = b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + b"".join(map(_fixed, curve))
     text = "RGB by gamma and primaries".encode("utf-16-be")
     name = b"mluc\0\0\0\0" + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(text), 28) + text
     tags = {b"desc": name, b"cprt": name, b"wtpt": _xyz(_D50)}
-    if gray:
+    if columns is None:
         tags[b"kTRC"] = trc
     else:
         tags |= {
@@ -124,7 +135,7 @@ def _profile(points: NDArray[np.float64], curve: tuple[float, ...], *, gray: boo
     for tag, data in tags.items():
         table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
         body += data + bytes(-len(data) % 4)
-    space = b"GRAY" if gray else b"RGB "
+    space = b"GRAY" if columns is None else b"RGB "
     head = struct.pack(">I4sI4s4s4s", 128 + len(table) + len(body), b"", 0x04200000, b"mntr", space, b"XYZ ")
     head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + b"".join(map(_fixed, _D50))
     return head.ljust(128, b"\0") + table + body

@@ -132,7 +132,7 @@ def parse_exif(data: bytes) -> ExifTags:
         main, _, damaged = read_directory(io.BytesIO(data), first, order, is_big=is_big, size=len(data))
     except struct.error as error:
         raise ImageError("its EXIF is damaged") from error
-    return _collect(io.BytesIO(data), main, damaged, order, is_big=is_big, size=len(data))
+    return _collect(io.BytesIO(data), main, len(damaged), order, is_big=is_big, size=len(data))
 
 
 def read_exif(tiff: TiffLayout) -> ExifTags:
@@ -206,7 +206,7 @@ def _collect(
         except (struct.error, OverflowError):
             tags.damaged += 1
             return {}
-        tags.damaged += lost
+        tags.damaged += len(lost)
         return {tag: Entry(each.kind, each.count, data_of(file, each)) for tag, each in found.items()}
 
     for tag, entry in main.items():

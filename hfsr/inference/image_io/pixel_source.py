@@ -15,8 +15,9 @@ from hfsr.errors import ImageError
 from ..program.geometry import Region, Size
 from .device_transfer import to_device
 from .result_array import RegionWriter, allocate_result
+from .tone_curve import ToneCurve
 
-__all__ = ["LinearPixelSource", "PixelSink", "PixelSource", "check_array", "source_of"]
+__all__ = ["FloatPixelSource", "PixelSink", "PixelSource", "check_array", "source_of"]
 
 _BAND = 1 << 18
 """Px that are converted at once."""
@@ -89,38 +90,35 @@ class PixelSource:
         return array
 
 
-class LinearPixelSource(PixelSource):
-    """Linear light in float32 as an image source: networks see it on the curve of sRGB.
-
-    Values above 1 are scaled into [0, 1] by the brightest one, and results back.
+class FloatPixelSource(PixelSource):
+    """Floating-point samples of an image file as an image source: networks see them on a tone curve.
 
     Args:
-        array: RGB (H, W, 3) or gray (H, W), at least 0, finite.
+        array: RGB (H, W, 3) or gray (H, W), float32, at least 0, finite.
         device: of the network.
+        is_linear: True for linear light.
     """
 
-    def __init__(self, array: NDArray, device: torch.device) -> None:
-        self._brightest = max(1.0, float(array.max()))
+    def __init__(self, array: NDArray, device: torch.device, *, is_linear: bool) -> None:
+        self._curve = ToneCurve.of(array, is_linear=is_linear)
         super().__init__(array, device)
 
     def _check(self, array: NDArray) -> None:
         pass  # checked when it was read
 
     def read(self, region: Region) -> Tensor:
-        linear = super().read(region) / self._brightest
-        curved = linear.clamp(min=1e-9).pow_(1 / 2.4).mul_(1.055).sub_(0.055)
-        return torch.where(linear <= 0.0031308, linear * 12.92, curved)
+        return self._curve.encode(super().read(region))
 
     def convert(self, part: Tensor) -> Tensor:
-        coded = super().convert(part).float().clamp(min=0)
-        curved = coded.add(0.055).div_(1.055).pow_(2.4)
-        return torch.where(coded <= 0.04045, coded / 12.92, curved).mul_(self._brightest)
+        return self._curve.decode(super().convert(part))
 
 
 def source_of(image: images.LoadedImage, device: torch.device, pixels: NDArray | None = None) -> PixelSource:
     """The source of an image; `pixels` take the place of its own."""
     array = image.pixels if pixels is None else pixels
-    return LinearPixelSource(array, device) if image.bits == 32 else PixelSource(array, device)
+    if image.bits == 32:
+        return FloatPixelSource(array, device, is_linear=images.is_linear(image))
+    return PixelSource(array, device)
 
 
 class PixelSink:
