@@ -23,6 +23,7 @@ from hfsr.images.decoding.encoded_image import EncodedImage, ImageFile
 from hfsr.images.decoding.extra_codecs import decode_avif, decode_jxl
 from hfsr.images.decoding.high_bit_depth import deep_samples, is_deep
 from hfsr.images.decoding.jpeg_end import open_without_end
+from hfsr.images.decoding.jxl_header import JxlHeader
 from hfsr.images.decoding.opened_image import (
     BROKEN,
     OpenedImage,
@@ -82,7 +83,7 @@ def read_image(
                 image = _from_tiff(source, source.tiff)
                 return image if floats else as_integers(image)
             if source.jxl is not None:
-                return _from_jxl(source, encoded)
+                return _from_jxl(source, encoded, source.jxl)
             if source.avif is not None and source.avif.depth > 8:
                 return _from_deep_avif(source, encoded, source.avif.depth)
             with opened(encoded) as again:
@@ -206,14 +207,21 @@ def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
     return _assemble(source, pixels, alpha, _profile(source), notes)
 
 
-def _from_jxl(source: OpenedImage, encoded: EncodedImage) -> LoadedImage:
-    samples = decode_jxl(encoded.read_bytes())
+def _from_jxl(source: OpenedImage, encoded: EncodedImage, header: JxlHeader) -> LoadedImage:
+    samples = decode_jxl(encoded.read_bytes(), header)
     notes = []
+    if header.other_channels:
+        count = header.other_channels
+        notes.append(f"{count} extra channel{'s were' if count > 1 else ' was'} left out")
     if samples.dtype == np.float32:
-        notes = ["its floating-point samples were rounded to 16 bit"]
-        samples = (np.clip(np.nan_to_num(samples), 0, 1) * 65535 + 0.5).astype(np.uint16)
-    alpha = samples[..., -1].copy() if samples.shape[2] in (2, 4) else None
-    pixels = samples[..., 0] if samples.shape[2] < 3 else samples[..., :3]
+        kind = "floating-point" if header.is_floating else f"{header.bits}-bit"
+        if not np.isfinite(samples).all():
+            raise ImageError("its floating-point samples hold NaN or infinite values; replace them first")
+        clipped = "; values below 0 or above 1 were clipped" if samples.min() < 0 or samples.max() > 1 else ""
+        notes.append(f"its {kind} samples were rounded to 16 bit{clipped}")
+        samples = (np.clip(samples, 0, 1) * 65535 + 0.5).astype(np.uint16)
+    alpha = samples[..., -1].copy() if header.has_alpha else None
+    pixels = samples[..., 0] if header.is_gray else samples[..., :3]
     return _assemble(source, np.ascontiguousarray(pixels), alpha, None, notes)
 
 
