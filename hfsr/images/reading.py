@@ -24,6 +24,7 @@ from hfsr.images.decoding.extra_codecs import decode_avif, decode_jxl
 from hfsr.images.decoding.high_bit_depth import deep_samples, is_deep
 from hfsr.images.decoding.jpeg_end import open_without_end
 from hfsr.images.decoding.jxl_header import JxlHeader
+from hfsr.images.decoding.lazy_file import file_of
 from hfsr.images.decoding.opened_image import (
     BROKEN,
     OpenedImage,
@@ -31,6 +32,7 @@ from hfsr.images.decoding.opened_image import (
     limit_lifted,
     opened,
 )
+from hfsr.images.decoding.pillow_samples import check_tiff_tags, scaled_level, split_channels
 from hfsr.images.decoding.tiff_layout import TiffLayout
 from hfsr.images.decoding.tiff_samples import read_samples, split_samples
 from hfsr.images.formats import has_package, is_image_name
@@ -149,13 +151,20 @@ def open_image(image: Image.Image | ImageFile) -> LoadedImage:
 
 
 def image_from_pil(image: Image.Image) -> LoadedImage:
-    """Converts an image of Pillow, upright; an animation or 16-bit color is reduced to what Pillow holds.
+    """Converts an image of Pillow, upright.
+
+    A PNG or TIFF that Pillow has opened, and that was neither decoded nor changed since, is read like its
+    file. Other images are reduced to what Pillow holds: 8 bit in color, one frame.
 
     Raises:
         ImageError: the image cannot be decoded, or has samples that are neither 8 nor 16 bit.
     """
+    encoded = file_of(image)
+    if encoded is not None:
+        return read_image(encoded, max_pixels=max(MAX_PIXELS, image.width * image.height))
     try:
         image.load()
+        check_tiff_tags(image)
         return _image(image, None, OpenedImage(image, in_memory=True))
     except ImageError:
         raise
@@ -267,15 +276,21 @@ def _widened(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
 def _image(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> LoadedImage:
     """Builds a LoadedImage from a loaded image and, if Pillow cannot hold them, its 16-bit samples."""
     notes: list[str] = []
+    key = image.info.get("transparency")
     if source.png is not None and source.png.key is not None:
-        image.info["transparency"] = _widened(source.png.key, source.png.depth)
+        key = _widened(source.png.key, source.png.depth)
+    elif source.in_memory and isinstance(key, int) and image.mode == "L":
+        key = scaled_level(key, image)
+    elif deep is None and isinstance(key, tuple) and max(key) > 255:
+        key = tuple(value >> 8 for value in key)
+        notes.append("its transparent color was compared in 8 bit, to which Pillow has reduced the image")
     icc = _profile(source)
     if image.mode in {"CMYK", "LAB"}:
         pixels, note = _from_inks(image, icc)
         alpha, icc = None, None
         notes.append(note)
     else:
-        pixels, alpha = _split(image, deep)
+        pixels, alpha = split_channels(image, deep, key)
     return _assemble(source, pixels, alpha, icc, notes)
 
 
@@ -309,38 +324,3 @@ def _from_inks(image: Image.Image, icc: bytes | None) -> tuple[NDArray[np.uint8]
         return np.array(converted), "CMYK was converted to sRGB by its color profile"
     why = "its color profile cannot be used" if icc else "it has no color profile"
     return np.array(image.convert("RGB")), f"CMYK was converted to RGB approximately, because {why}"
-
-
-def _split(image: Image.Image, deep: NDArray | None) -> tuple[NDArray, NDArray | None]:
-    """Separates color or gray from alpha: (H, W, 3) or (H, W), and (H, W)."""
-    key = image.info.get("transparency")
-    if deep is not None:
-        channels = deep.shape[2]
-        if channels == 2:
-            return deep[..., 0], deep[..., 1]
-        if channels == 3 and isinstance(key, tuple):
-            return deep, np.where((deep == key).all(-1), 0, 65535).astype(np.uint16)
-        return deep[..., :3], deep[..., 3] if channels == 4 else None
-    if image.mode.startswith("I"):
-        gray = _sixteen_bit(image)
-        return gray, np.where(gray == key, 0, 65535).astype(np.uint16) if isinstance(key, int) else None
-    if image.mode == "F":
-        raise ImageError("its samples are floating-point numbers; convert it to 16-bit integers first")
-    gray_kind = image.mode in {"1", "L", "LA", "La"}
-    if image.has_transparency_data:
-        target = "LA" if gray_kind else "RGBA"
-        samples = np.array(image if image.mode == target else image.convert(target))
-        return np.ascontiguousarray(samples[..., 0] if gray_kind else samples[..., :3]), samples[
-            ..., -1
-        ].copy()
-    target = "L" if gray_kind else "RGB"
-    return np.array(image if image.mode == target else image.convert(target)), None
-
-
-def _sixteen_bit(image: Image.Image) -> NDArray[np.uint16]:
-    values = np.array(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError(f"its samples are from {values.min()} to {values.max()}; need unsigned 8 or 16 bit")
-    tags: Any = getattr(image, "tag_v2", {})
-    gray = values.astype(np.uint16)
-    return 65535 - gray if tags.get(262) == 0 else gray  # white is zero: Pillow inverts only 8-bit samples
