@@ -38,7 +38,7 @@ from hfsr.images.decoding.tiff_samples import read_samples, split_samples
 from hfsr.images.formats import has_package, is_image_name
 from hfsr.images.linear_light import LINEAR, as_integers, check_floats
 from hfsr.images.loaded_image import LoadedImage
-from hfsr.images.metadata.color_profile import to_srgb
+from hfsr.images.metadata.color_profile import is_gray_profile, matching_profile, to_srgb
 from hfsr.images.metadata.color_signal import color_chunks
 from hfsr.images.metadata.metadata import read_metadata, read_orientation, turned
 from hfsr.images.metadata.source_notes import notes_of_source
@@ -240,10 +240,7 @@ def _from_deep_avif(source: OpenedImage, encoded: EncodedImage, depth: int) -> L
     if samples is None:
         source.image.load()
         return _image(source.image, None, source)
-    gray = samples.shape[2] == 1
-    deep = np.repeat(samples, 3, axis=2) if gray else samples
-    image = _image(source.image, deep, replace(source, is_full_depth=True))
-    return replace(image, pixels=image.pixels[..., 0].copy()) if gray else image
+    return _image(source.image, samples, replace(source, is_full_depth=True))
 
 
 def _profile(source: OpenedImage) -> bytes | None:
@@ -300,6 +297,9 @@ def _assemble(
     """Rotates the pixels upright and adds the metadata of the image."""
     image = source.image
     metadata = read_metadata(source)
+    if is_gray_profile(icc) and pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]  # gray in a palette, or in a format whose decoder has no gray
+    icc, mismatch = matching_profile(icc, gray=pixels.ndim == 2)
     return LoadedImage(
         pixels=turned(pixels, metadata.orientation),
         alpha=None if alpha is None else turned(alpha, metadata.orientation),
@@ -311,7 +311,7 @@ def _assemble(
         color=_color(source, icc),
         texts=() if source.png is None else tuple(source.png.texts),
         format="JPEG" if image.format == "MPO" else image.format or "",
-        notes=(*notes, *notes_of_source(source, has_profile=icc is not None), *metadata.notes),
+        notes=(*notes, *mismatch, *notes_of_source(source, has_profile=icc is not None), *metadata.notes),
     )
 
 

@@ -54,8 +54,8 @@ def split_channels(image: Image.Image, deep: NDArray | None, key: Any) -> tuple[
     """
     if deep is not None:
         channels = deep.shape[2]
-        if channels == 2:
-            return deep[..., 0], deep[..., 1]
+        if channels <= 2:
+            return deep[..., 0].copy(), deep[..., 1].copy() if channels == 2 else None
         if channels == 3 and isinstance(key, tuple):
             return deep, _opaque_except(deep, key)
         return deep[..., :3], deep[..., 3] if channels == 4 else None
