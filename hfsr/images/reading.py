@@ -42,6 +42,7 @@ from hfsr.images.metadata.color_profile import is_gray_profile, matching_profile
 from hfsr.images.metadata.color_signal import color_chunks
 from hfsr.images.metadata.metadata import read_metadata, read_orientation, turned
 from hfsr.images.metadata.source_notes import notes_of_source
+from hfsr.images.narrow_range import to_full_range
 
 __all__ = [
     "MAX_PIXELS",
@@ -288,6 +289,11 @@ def _image(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> Loa
         notes.append(note)
     else:
         pixels, alpha = split_channels(image, deep, key)
+    cicp = None if source.png is None else source.png.color.get(b"cICP")
+    if source.png is not None and cicp is not None and cicp[3] == 0:
+        pixels, note = to_full_range(pixels)
+        source.png.color[b"cICP"] = cicp[:3] + b"\1"
+        notes.append(note)
     return _assemble(source, pixels, alpha, icc, notes)
 
 
