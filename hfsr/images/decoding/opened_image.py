@@ -83,6 +83,8 @@ def opened(path: EncodedImage) -> Iterator[OpenedImage]:
                 found = _open_tiff(file, tiff)
             elif (png := read_png_chunks(file)) is not None:
                 found = OpenedImage(_open_by_pillow(png.for_pillow(file)), png=png)
+                if png.raw.exif is not None:
+                    found.image.info.setdefault("exif", png.raw.exif)
             elif (jxl := read_jxl_header(file)) is not None:
                 found = _open_jxl(jxl)
             elif is_heic(file):
