@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import functools
 import io
 import threading
@@ -24,6 +23,7 @@ from hfsr.images.decoding.jxl_header import JxlHeader, read_jxl_header
 from hfsr.images.decoding.png_chunks import PngChunks, read_png_chunks
 from hfsr.images.decoding.tiff_layout import TILE_HEIGHT, TILE_WIDTH, TiffLayout, read_tiff_layout
 from hfsr.images.decoding.tiff_samples import check_own_decoding, needs_own_decoding
+from hfsr.images.decoding.unreadable import explain_unreadable
 from hfsr.images.formats import FORMATS
 
 __all__ = ["BROKEN", "OpenedImage", "check_size", "limit_lifted", "opened", "pages", "quiet"]
@@ -101,8 +101,7 @@ def opened(path: EncodedImage) -> Iterator[OpenedImage]:
         except MemoryError:
             raise ImageError(f"'{path}' does not fit into memory") from None
         except BROKEN as error:
-            formats = ", ".join(_formats())
-            raise ImageError(f"'{path}' is not an image: {_guess(path)}; readable are {formats}") from error
+            raise ImageError(f"'{path}' {explain_unreadable(file, _formats())}") from error
         with found.image:
             yield found
 
@@ -189,17 +188,6 @@ def _more_tiff_layouts() -> Iterator[None]:
     finally:
         for layout in TIFF_LAYOUTS:
             del TiffImagePlugin.OPEN_INFO[layout]
-
-
-def _guess(path: EncodedImage) -> str:
-    with path.open() as file:
-        start = file.read(512)
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(start)
-    except UnicodeDecodeError:
-        text = "\0"
-    is_text = all(letter.isprintable() or letter.isspace() for letter in text)
-    return "it holds text" if is_text else "its format is unknown, or its start is damaged"
 
 
 @functools.cache
