@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 _NO_END = "its last bytes are missing, but none of its pixels are"
+_IMAGES = "an image is a PIL image, a path, the bytes of an image file, an open binary file, or a numpy array"
 MAX_PIXELS = 1 << 28
 """Default limit of width times height: 268 million, 16,384 x 16,384."""
 
@@ -148,7 +149,9 @@ def open_image(image: Image.Image | ImageFile) -> LoadedImage:
     Raises:
         ImageError: `image` is none of these, or cannot be read.
     """
-    return image_from_pil(image) if isinstance(image, Image.Image) else read_image(image)
+    if isinstance(image, Image.Image):
+        return image_from_pil(image)
+    return read_image(EncodedImage.of(image, allowed=_IMAGES))
 
 
 def image_from_pil(image: Image.Image) -> LoadedImage:
