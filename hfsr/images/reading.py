@@ -221,6 +221,8 @@ def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
 
 
 def _from_jxl(source: OpenedImage, encoded: EncodedImage, header: JxlHeader) -> LoadedImage:
+    if header.is_cmyk:
+        raise ImageError("a JPEG XL of CMYK; convert it to RGB")
     samples = decode_jxl(encoded.read_bytes(), header)
     notes = []
     if header.other_channels:

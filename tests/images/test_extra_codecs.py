@@ -64,6 +64,23 @@ class TestHeaderOfJpegXl:
         assert (header.width, header.height, header.bits) == (28, 24, 8)
         assert header.is_lossy
 
+    def test_inks_are_refused(self):
+        fields = [
+            *((1, 1), (2, 5), (1, 3)),  # 24 rows, square
+            *((0, 2), (0, 1), (0, 2), (1, 1)),  # neither default nor rotated, integers of 8 bit
+            *((1, 2), (0, 1), (2, 2), (2, 4), (0, 1), (0, 2), (0, 2), (0, 2)),  # one extra channel: black
+            *((0, 1), (1, 1)),  # not XYB, sRGB
+        ]
+        bits, at = 0, 0
+        for value, count in fields:
+            bits, at = bits | value << at, at + count
+        data = b"\xff\x0a" + bits.to_bytes(8, "little")
+        header = read_jxl_header(io.BytesIO(data))
+        assert header is not None
+        assert (header.width, header.height, header.is_cmyk, header.has_alpha) == (24, 24, True, False)
+        with pytest.raises(ImageError, match="a JPEG XL of CMYK; convert it to RGB"):
+            read_image(data)
+
     def test_other_files(self):
         for data in (b"", b"\xff", b"\x89PNG", HEIC_START):
             assert read_jxl_header(io.BytesIO(data)) is None

@@ -20,7 +20,7 @@ _ENUM = ((0, 0), (1, 0), (2, 4), (18, 6))
 _CUSTOM_XY = ((0, 19), (524288, 19), (1048576, 20), (2097152, 21))
 _XYB, _GRAY, _D65, _CUSTOM = 2, 1, 1, 2
 _SRGB = (1, 13)  # primaries and transfer
-_ALPHA, _SPOT_COLOR, _COLOR_FILTER = 0, 2, 5
+_ALPHA, _SPOT_COLOR, _BLACK, _COLOR_FILTER = 0, 2, 4, 5
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class JxlHeader:
         has_alpha: True if one of the extra channels is alpha.
         is_premultiplied: True if the colors are multiplied by alpha.
         other_channels: number of extra channels that are not the first alpha.
+        is_cmyk: True if one of the extra channels is black ink.
     """
 
     width: int
@@ -59,6 +60,7 @@ class JxlHeader:
     has_alpha: bool = False
     is_premultiplied: bool = False
     other_channels: int = 0
+    is_cmyk: bool = False
 
 
 def read_jxl_header(file: BinaryIO) -> JxlHeader | None:
@@ -143,7 +145,8 @@ def _codestream(data: bytes) -> JxlHeader:
     is_floating, depth = _depth(bits)
     bits.flag()  # 16 bit suffice for modular buffers
     count = bits.choice((0, 0), (1, 0), (2, 4), (1, 12))
-    alphas = [each for each in (_extra_channel(bits) for _ in range(count)) if each is not None]
+    extra = [_extra_channel(bits) for _ in range(count)]
+    alphas = [is_premultiplied for kind, is_premultiplied in extra if kind == _ALPHA]
     is_lossy = bits.flag()  # encoded in XYB
     is_gray, color, has_profile = _color(bits)
     return JxlHeader(
@@ -158,6 +161,7 @@ def _codestream(data: bytes) -> JxlHeader:
         has_alpha=bool(alphas),
         is_premultiplied=bool(alphas) and alphas[0],
         other_channels=count - bool(alphas),
+        is_cmyk=any(kind == _BLACK for kind, _ in extra),
     )
 
 
@@ -188,21 +192,19 @@ def _depth(bits: _Bits) -> tuple[bool, int]:
     return True, depth
 
 
-def _extra_channel(bits: _Bits) -> bool | None:
-    """Reads an extra channel; returns True for premultiplied alpha, False for other alpha, else None."""
-    if bits.flag():  # alpha of 8 bit
-        return False
+def _extra_channel(bits: _Bits) -> tuple[int, bool]:
+    """Reads the kind of an extra channel, and True if it is alpha by which the colors are multiplied."""
+    if bits.flag():  # 8 bit
+        return _ALPHA, False
     kind = bits.choice(*_ENUM)
     _depth(bits)
     bits.choice((0, 0), (3, 0), (4, 0), (1, 3))
     bits.take(8 * bits.choice((0, 0), (0, 4), (16, 5), (48, 10)))  # its name
-    if kind == _ALPHA:
-        return bits.flag()
     if kind == _SPOT_COLOR:
         bits.take(4 * 16)
     elif kind == _COLOR_FILTER:
         bits.choice((1, 0), (0, 2), (3, 4), (19, 8))
-    return None
+    return kind, kind == _ALPHA and bits.flag()
 
 
 def _color(bits: _Bits) -> tuple[bool, bytes | None, bool]:
