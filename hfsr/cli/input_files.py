@@ -73,12 +73,14 @@ class Skipped:
 
     Attributes:
         files: files without the name of an image that hfsr reads.
+        dangling: symbolic links to files that are not there.
         folders: messages about the folders that could not be listed.
         left_out: folders that are not searched: hidden ones, links, the one of the results, and those that
             a pattern matches.
     """
 
     files: list[Path] = field(default_factory=list)
+    dangling: list[Path] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
 
@@ -86,22 +88,34 @@ class Skipped:
         """Records a folder that `os.walk` could not list."""
         self.folders.append(f"the folder '{error.filename}' cannot be listed ({error.strerror})")
 
+    def add_file(self, path: Path) -> None:
+        """Records a file that is not read."""
+        (self.dangling if path.is_symlink() and not path.exists() else self.files).append(path)
+
     @property
     def lines(self) -> list[str]:
-        """One line per folder that could not be listed, one for the other folders, one for the files."""
+        """One line per folder that could not be listed, one for the other folders, two for the files."""
         lines = list(self.folders)
         if self.left_out:
             count = len(self.left_out)
             what = "1 folder was" if count == 1 else f"{count} folders were"
-            names = some_of((f"'{path}'" for path in self.left_out), 5)
+            names = _quoted(self.left_out)
             lines.append(
                 f"{what} not searched (hidden, linked, of the results, or matched by a pattern): {names}"
             )
+        if self.dangling:
+            count = len(self.dangling)
+            what = "1 link leads nowhere and was" if count == 1 else f"{count} links lead nowhere and were"
+            lines.append(f"{what} skipped: {_quoted(self.dangling)}")
         if self.files:
             count = len(self.files)
             what = "1 file was" if count == 1 else f"{count} files were"
             lines.append(f"{what} skipped, because hfsr does not read them: {count_suffixes(self.files)}")
         return lines
+
+
+def _quoted(paths: Iterable[Path]) -> str:
+    return some_of((f"'{path}'" for path in paths), 5)
 
 
 def find_jobs(
@@ -263,7 +277,7 @@ def _expand(text: str, output: Path, skipped: Skipped) -> Iterator[tuple[Path, P
             if is_image_name(found) and found.is_file():
                 yield found, found.relative_to(root)
             elif not found.is_dir():
-                skipped.files.append(found)
+                skipped.add_file(found)
             elif "**" not in text:  # a "**" searches the folders too
                 skipped.left_out.append(found)
     else:
@@ -284,7 +298,7 @@ def _walk(folder: Path, output: Path, skipped: Skipped) -> Iterator[Path]:
             if is_image_name(path) and path.is_file():
                 yield path
             else:
-                skipped.files.append(path)
+                skipped.add_file(path)
 
 
 def _without_repeats(found: list[_Found]) -> list[_Found]:
@@ -326,8 +340,9 @@ def _numbered(name: Path) -> Iterator[Path]:
 def remove_unfinished(jobs: Iterable[Job]) -> None:
     """Removes the unfinished results that killed processes left in the folders of the jobs' results."""
     from hfsr.atomic import remove_partial_files
+    from hfsr.images.encoding.target_file import place_of
 
-    for folder in {job.target.parent for job in jobs if job.target is not None}:
+    for folder in {place_of(job.target).parent for job in jobs if job.target is not None}:
         remove_partial_files(folder, recursive=False)
 
 

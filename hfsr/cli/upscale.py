@@ -158,6 +158,8 @@ def _run(args: argparse.Namespace, output: Path | None) -> int:
 
     def report(found: dict[str, Any]) -> None:
         nonlocal failed
+        if args.to_stdout and output is not None and output.exists():
+            found["error"] = _copy_to_stdout(output)
         failed += found["error"] is not None
         _tell(found, args)
 
@@ -201,12 +203,21 @@ def _standard_output(args: argparse.Namespace) -> Iterator[Path | None]:
     if sys.stdout.isatty():
         raise UsageError("-o - writes the image to standard output, which is a terminal; redirect it")
     with TemporaryDirectory(prefix="hfsr-") as folder:
-        target = Path(folder, f"stdout.{(args.ext or 'png').lstrip('.').lower()}")
-        yield target
-        if target.exists():
-            with target.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+        yield Path(folder, f"stdout.{(args.ext or 'png').lstrip('.').lower()}")
+
+
+def _copy_to_stdout(target: Path) -> str | None:
+    """Copies a result to standard output; returns an error if that cannot be written."""
+    try:
+        with target.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise  # its reader has ended, which needs no message
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails again at exit
+        return f"standard output cannot be written ({error.strerror}); check free space"
+    return None
 
 
 def _tell(report: dict[str, Any], args: argparse.Namespace) -> None:

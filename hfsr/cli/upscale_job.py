@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -74,8 +75,17 @@ def _records_errors(step: Callable[Concatenate[JobRun, P], None]) -> Callable[Co
             self.fail(f"'{self.job.source}': {error.strerror or error}; check the path")
         except MemoryError:
             self.fail(f"'{self.job.source}': not enough memory; close other programs or split the image")
+        except Exception as error:  # a fault of hfsr or of a library: the other images may not have it
+            self.fail(f"'{self.job.source}': {_describe_unexpected(error)}")
 
     return run
+
+
+def _describe_unexpected(error: Exception) -> str:
+    """Describes an exception that is no message to the user, with the place where it was raised."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"unexpected {text} ({Path(place.filename).name}:{place.lineno}); please report it, with the file"
 
 
 class JobRun:

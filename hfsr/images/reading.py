@@ -24,6 +24,8 @@ from hfsr.images.decoding.encoded_image import EncodedImage, ImageFile
 from hfsr.images.decoding.extra_codecs import decode_avif, decode_jxl
 from hfsr.images.decoding.high_bit_depth import deep_samples, is_deep
 from hfsr.images.decoding.jpeg_end import open_without_end
+from hfsr.images.decoding.jxl_header import JxlHeader
+from hfsr.images.decoding.lazy_file import file_of
 from hfsr.images.decoding.opened_image import (
     BROKEN,
     OpenedImage,
@@ -33,6 +35,7 @@ from hfsr.images.decoding.opened_image import (
     opened,
     quiet,
 )
+from hfsr.images.decoding.pillow_samples import check_tiff_tags, scaled_level, split_channels
 from hfsr.images.decoding.tiff_layout import TiffLayout
 from hfsr.images.decoding.tiff_pieces import check_complete
 from hfsr.images.decoding.tiff_samples import SMALLEST_DIVISOR, read_samples, split_samples
@@ -45,10 +48,11 @@ from hfsr.images.linear_light import (
     lost_light_notes,
 )
 from hfsr.images.loaded_image import LoadedImage
-from hfsr.images.metadata.color_profile import to_srgb
+from hfsr.images.metadata.color_profile import is_gray_profile, matching_profile, to_srgb
 from hfsr.images.metadata.color_signal import color_chunks
 from hfsr.images.metadata.metadata import read_metadata, read_orientation, turned
 from hfsr.images.metadata.source_notes import notes_of_source
+from hfsr.images.narrow_range import to_full_range
 
 __all__ = [
     "MAX_PIXELS",
@@ -61,6 +65,7 @@ __all__ = [
 ]
 
 _NO_END = "its last bytes are missing, but none of its pixels are"
+_IMAGES = "an image is a PIL image, a path, the bytes of an image file, an open binary file, or a numpy array"
 MAX_PIXELS = 1 << 28
 """Default limit of width times height: 268 million, 16,384 x 16,384."""
 
@@ -96,7 +101,7 @@ def read_image(
                 if source.recodes_tiff:
                     return _image(open_recoded(source.tiff), None, source)
             if source.jxl is not None:
-                return _from_jxl(source, encoded)
+                return _from_jxl(source, encoded, source.jxl)
             if source.avif is not None and source.avif.depth > 8:
                 return _from_deep_avif(source, encoded, source.avif.depth)
             with opened(encoded) as again, _warnings_suppressed(source):
@@ -158,17 +163,26 @@ def open_image(image: Image.Image | ImageFile) -> LoadedImage:
     Raises:
         ImageError: `image` is none of these, or cannot be read.
     """
-    return image_from_pil(image) if isinstance(image, Image.Image) else read_image(image)
+    if isinstance(image, Image.Image):
+        return image_from_pil(image)
+    return read_image(EncodedImage.of(image, allowed=_IMAGES))
 
 
 def image_from_pil(image: Image.Image) -> LoadedImage:
-    """Converts an image of Pillow, upright; an animation or 16-bit color is reduced to what Pillow holds.
+    """Converts an image of Pillow, upright.
+
+    A PNG or TIFF that Pillow has opened, and that was neither decoded nor changed since, is read like its
+    file. Other images are reduced to what Pillow holds: 8 bit in color, one frame.
 
     Raises:
         ImageError: the image cannot be decoded, or has samples that are neither 8 nor 16 bit.
     """
+    encoded = file_of(image)
+    if encoded is not None:
+        return read_image(encoded, max_pixels=max(MAX_PIXELS, image.width * image.height))
     try:
         image.load()
+        check_tiff_tags(image)
         return _image(image, None, OpenedImage(image, in_memory=True))
     except ImageError:
         raise
@@ -231,14 +245,23 @@ def _from_tiff(source: OpenedImage, tiff: TiffLayout) -> LoadedImage:
     return _assemble(source, pixels, alpha, icc, notes)
 
 
-def _from_jxl(source: OpenedImage, encoded: EncodedImage) -> LoadedImage:
-    samples = decode_jxl(encoded.read_bytes())
+def _from_jxl(source: OpenedImage, encoded: EncodedImage, header: JxlHeader) -> LoadedImage:
+    if header.is_cmyk:
+        raise ImageError("a JPEG XL of CMYK; convert it to RGB")
+    samples = decode_jxl(encoded.read_bytes(), header)
     notes = []
+    if header.other_channels:
+        count = header.other_channels
+        notes.append(f"{count} extra channel{'s were' if count > 1 else ' was'} left out")
     if samples.dtype == np.float32:
-        notes = ["its floating-point samples were rounded to 16 bit"]
-        samples = (np.clip(np.nan_to_num(samples), 0, 1) * 65535 + 0.5).astype(np.uint16)
-    alpha = samples[..., -1].copy() if samples.shape[2] in (2, 4) else None
-    pixels = samples[..., 0] if samples.shape[2] < 3 else samples[..., :3]
+        kind = "floating-point" if header.is_floating else f"{header.bits}-bit"
+        if not np.isfinite(samples).all():
+            raise ImageError("its floating-point samples hold NaN or infinite values; replace them first")
+        clipped = "; values below 0 or above 1 were clipped" if samples.min() < 0 or samples.max() > 1 else ""
+        notes.append(f"its {kind} samples were rounded to 16 bit{clipped}")
+        samples = (np.clip(samples, 0, 1) * 65535 + 0.5).astype(np.uint16)
+    alpha = samples[..., -1].copy() if header.has_alpha else None
+    pixels = samples[..., 0] if header.is_gray else samples[..., :3]
     return _assemble(source, np.ascontiguousarray(pixels), alpha, None, notes)
 
 
@@ -248,10 +271,7 @@ def _from_deep_avif(source: OpenedImage, encoded: EncodedImage, depth: int) -> L
     if samples is None:
         source.image.load()
         return _image(source.image, None, source)
-    gray = samples.shape[2] == 1
-    deep = np.repeat(samples, 3, axis=2) if gray else samples
-    image = _image(source.image, deep, replace(source, is_full_depth=True))
-    return replace(image, pixels=image.pixels[..., 0].copy()) if gray else image
+    return _image(source.image, samples, replace(source, is_full_depth=True))
 
 
 def _profile(source: OpenedImage) -> bytes | None:
@@ -284,15 +304,26 @@ def _widened(key: int | tuple[int, ...], depth: int) -> int | tuple[int, ...]:
 def _image(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> LoadedImage:
     """Builds a LoadedImage from a loaded image and, if Pillow cannot hold them, its 16-bit samples."""
     notes: list[str] = []
+    key = image.info.get("transparency")
     if source.png is not None and source.png.key is not None:
-        image.info["transparency"] = _widened(source.png.key, source.png.depth)
+        key = _widened(source.png.key, source.png.depth)
+    elif source.in_memory and isinstance(key, int) and image.mode == "L":
+        key = scaled_level(key, image)
+    elif deep is None and isinstance(key, tuple) and max(key) > 255:
+        key = tuple(value >> 8 for value in key)
+        notes.append("its transparent color was compared in 8 bit, to which Pillow has reduced the image")
     icc = _profile(source)
     if image.mode in {"CMYK", "LAB"}:
         pixels, note = _from_inks(image, icc)
         alpha, icc = None, None
         notes.append(note)
     else:
-        pixels, alpha = _split(image, deep)
+        pixels, alpha = split_channels(image, deep, key)
+    cicp = None if source.png is None else source.png.color.get(b"cICP")
+    if source.png is not None and cicp is not None and cicp[3] == 0:
+        pixels, note = to_full_range(pixels)
+        source.png.color[b"cICP"] = cicp[:3] + b"\1"
+        notes.append(note)
     return _assemble(source, pixels, alpha, icc, notes)
 
 
@@ -302,6 +333,9 @@ def _assemble(
     """Rotates the pixels upright and adds the metadata of the image."""
     image = source.image
     metadata = read_metadata(source)
+    if is_gray_profile(icc) and pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]  # gray in a palette, or in a format whose decoder has no gray
+    icc, mismatch = matching_profile(icc, gray=pixels.ndim == 2)
     return LoadedImage(
         pixels=turned(pixels, metadata.orientation),
         alpha=None if alpha is None else turned(alpha, metadata.orientation),
@@ -313,7 +347,7 @@ def _assemble(
         color=_color(source, icc),
         texts=() if source.png is None else tuple(source.png.texts),
         format="JPEG" if image.format == "MPO" else image.format or "",
-        notes=(*notes, *notes_of_source(source, has_profile=icc is not None), *metadata.notes),
+        notes=(*notes, *mismatch, *notes_of_source(source, has_profile=icc is not None), *metadata.notes),
     )
 
 
@@ -326,38 +360,3 @@ def _from_inks(image: Image.Image, icc: bytes | None) -> tuple[NDArray[np.uint8]
         return np.array(converted), "CMYK was converted to sRGB by its color profile"
     why = "its color profile cannot be used" if icc else "it has no color profile"
     return np.array(image.convert("RGB")), f"CMYK was converted to RGB approximately, because {why}"
-
-
-def _split(image: Image.Image, deep: NDArray | None) -> tuple[NDArray, NDArray | None]:
-    """Separates color or gray from alpha: (H, W, 3) or (H, W), and (H, W)."""
-    key = image.info.get("transparency")
-    if deep is not None:
-        channels = deep.shape[2]
-        if channels == 2:
-            return deep[..., 0], deep[..., 1]
-        if channels == 3 and isinstance(key, tuple):
-            return deep, np.where((deep == key).all(-1), 0, 65535).astype(np.uint16)
-        return deep[..., :3], deep[..., 3] if channels == 4 else None
-    if image.mode.startswith("I"):
-        gray = _sixteen_bit(image)
-        return gray, np.where(gray == key, 0, 65535).astype(np.uint16) if isinstance(key, int) else None
-    if image.mode == "F":
-        raise ImageError("its samples are floating-point numbers; convert it to 16-bit integers first")
-    gray_kind = image.mode in {"1", "L", "LA", "La"}
-    if image.has_transparency_data:
-        target = "LA" if gray_kind else "RGBA"
-        samples = np.array(image if image.mode == target else image.convert(target))
-        return np.ascontiguousarray(samples[..., 0] if gray_kind else samples[..., :3]), samples[
-            ..., -1
-        ].copy()
-    target = "L" if gray_kind else "RGB"
-    return np.array(image if image.mode == target else image.convert(target)), None
-
-
-def _sixteen_bit(image: Image.Image) -> NDArray[np.uint16]:
-    values = np.array(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError(f"its samples are from {values.min()} to {values.max()}; need unsigned 8 or 16 bit")
-    tags: Any = getattr(image, "tag_v2", {})
-    gray = values.astype(np.uint16)
-    return 65535 - gray if tags.get(262) == 0 else gray  # white is zero: Pillow inverts only 8-bit samples

@@ -7,7 +7,9 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from hfsr.argument_checks import check_path
@@ -110,12 +112,18 @@ def check_progress(progress: Any) -> Callable[[Progress], None] | None:
     raise OptionsError(f"progress {progress!r} is not allowed; use a function of one argument, or None")
 
 
-def check_file_arguments(target: Any, jpeg_quality: Any, max_pixels: Any) -> None:
+def check_file_arguments(source: Any, target: Any, jpeg_quality: Any, max_pixels: Any) -> None:
     """Checks the arguments of a run from file to file.
 
     Raises:
+        ImageError: the source is an image in memory, which the call of an `Upscaler` takes.
         OptionsError: the target is no path, or a number is not allowed.
     """
+    if isinstance(source, (Image.Image, np.ndarray)):
+        raise ImageError(
+            f"got {type(source).__name__}; here the source is a path, the bytes of a file, or an open binary "
+            "file; call the upscaler itself with a PIL image or an array, and save its result"
+        )
     check_path("the target", target)
     if not _is_integer(jpeg_quality) or not 1 <= jpeg_quality <= 100:
         raise OptionsError(f"jpeg_quality {jpeg_quality!r} is not allowed; use 1 to 100")

@@ -324,7 +324,7 @@ class Upscaler:
                 possible.
             OptionsError: an argument of the wrong type, or a scale or size that the model does not reach.
         """
-        check_file_arguments(target, jpeg_quality, max_pixels)
+        check_file_arguments(source, target, jpeg_quality, max_pixels)
         wanted, target = WantedSize.parse(scale, size), Path(target)
         format_name = images.output_format(target)
         if not isinstance(source, images.LoadedImage):

@@ -15,6 +15,7 @@ from PIL import Image
 import hfsr
 from hfsr import cli
 from hfsr.checkpoints import write_model_folder
+from hfsr.cli import upscale_job
 from hfsr.cli.upscale_job import JobRun, memory_turn
 from hfsr.images.decoding.encoded_image import EncodedImage
 from hfsr.images.encoding.png_writer import PngWriter
@@ -124,3 +125,40 @@ def test_images_that_take_much_memory_wait_for_each_other(album, monkeypatch):
     assert not waits(1, 7 * needed)  # alone
     size = Size(100, 100)
     assert not waits(2, 1)  # small
+
+
+class TestUnexpectedErrors:
+    """A fault of hfsr or of a library in one image: the others are run."""
+
+    def check(self, album, capsys):
+        assert cli.main(album) == 1
+        assert sorted(path.name for path in Path("results").iterdir()) == ["a_x2.png", "c_x2.png"]
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 2
+        start = "hfsr upscale: 'b.png': unexpected ValueError: two lines (test_job_pipeline.py:"
+        assert lines[0].startswith(start)
+        assert lines[0].endswith("); please report it, with the file")
+
+    @pytest.mark.parametrize("step", ["prepare", "load", "compute"])
+    def test_a_step_of_the_job(self, album, monkeypatch, capsys, step):
+        original = getattr(JobRun, step).__wrapped__
+
+        def run_step(run, *args):
+            if run.job.source.stem == "b":
+                raise ValueError("two\nlines")
+            original(run, *args)
+
+        monkeypatch.setattr(JobRun, step, upscale_job._records_errors(run_step))
+        self.check(album, capsys)
+
+    def test_the_encoder(self, album, monkeypatch, capsys):
+        original, calls = PngWriter.close, []
+
+        def close(writer):
+            calls.append(writer)
+            if len(calls) == 2:
+                raise ValueError("two\nlines")
+            original(writer)
+
+        monkeypatch.setattr(PngWriter, "close", close)
+        self.check(album, capsys)

@@ -459,6 +459,26 @@ def test_standard_input_and_output(model, photo):
     assert size("results/stdin_x2.jpg") == (80, 60)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_standard_output_is_one_error(model, photo):
+    command = [sys.executable, "-m", "hfsr", "upscale", str(photo), "-m", model, "-o", "-"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    expected = "hfsr upscale: standard output cannot be written (No space left on device); check free space"
+    assert (done.returncode, done.stderr.decode().splitlines()) == (1, [expected])
+
+
+def test_a_link_to_no_file_is_named(model, photo, capsys):
+    Path("album").mkdir()
+    Image.open(photo).save("album/a.png")
+    os.symlink("nowhere.png", "album/h.png")
+    for source in ("album", "album/*"):
+        assert cli.main(["upscale", source, "-m", model]) == 0
+        assert capsys.readouterr().err == (
+            "hfsr upscale: 1 link leads nowhere and was skipped: 'album/h.png'\n"
+        )
+
+
 def test_standard_output_is_for_the_image_alone(model, photo, capsys):
     assert cli.main(["upscale", str(photo), "-m", model, "-o", "-", "--json"]) == 2
     assert "leave one out" in capsys.readouterr().err

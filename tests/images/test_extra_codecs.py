@@ -5,8 +5,10 @@ Tests of the packages themselves are skipped where they are not installed.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,13 +64,30 @@ class TestHeaderOfJpegXl:
         assert (header.width, header.height, header.bits) == (28, 24, 8)
         assert header.is_lossy
 
+    def test_inks_are_refused(self):
+        fields = [
+            *((1, 1), (2, 5), (1, 3)),  # 24 rows, square
+            *((0, 2), (0, 1), (0, 2), (1, 1)),  # neither default nor rotated, integers of 8 bit
+            *((1, 2), (0, 1), (2, 2), (2, 4), (0, 1), (0, 2), (0, 2), (0, 2)),  # one extra channel: black
+            *((0, 1), (1, 1)),  # not XYB, sRGB
+        ]
+        bits, at = 0, 0
+        for value, count in fields:
+            bits, at = bits | value << at, at + count
+        data = b"\xff\x0a" + bits.to_bytes(8, "little")
+        header = read_jxl_header(io.BytesIO(data))
+        assert header is not None
+        assert (header.width, header.height, header.is_cmyk, header.has_alpha) == (24, 24, True, False)
+        with pytest.raises(ImageError, match="a JPEG XL of CMYK; convert it to RGB"):
+            read_image(data)
+
     def test_other_files(self):
         for data in (b"", b"\xff", b"\x89PNG", HEIC_START):
             assert read_jxl_header(io.BytesIO(data)) is None
         for data in (b"\xff\x0a", JXL_START[:4], contained(b"")):
             with pytest.raises(EOFError):
                 read_jxl_header(io.BytesIO(data))
-            with pytest.raises(ImageError, match="is not an image"):
+            with pytest.raises(ImageError, match=r"damaged or cut short \(it begins as a JPEG XL"):
                 read_image(data)
 
     def test_metadata_in_boxes(self):
@@ -107,6 +126,59 @@ class TestJpegXl:
         if image.alpha is not None:
             np.testing.assert_array_equal(image.alpha, samples[..., -1])
         assert not read_compression(data).is_lossy
+
+    @pytest.mark.parametrize("bits", [1, 4, 7, 9, 10, 12, 15])
+    @pytest.mark.parametrize("channels", [1, 2, 3, 4])
+    def test_every_depth_fills_the_range(self, rng, bits, channels):
+        codec = pytest.importorskip("imagecodecs")
+        white, kind = (1 << bits) - 1, "u1" if bits <= 8 else "u2"
+        samples = rng.integers(0, white, (*SHAPE, channels), kind, endpoint=True)
+        samples[0, 0] = white
+        data = codec.jpegxl_encode(samples.squeeze(), lossless=True, bitspersample=bits)
+        image = read_image(data)
+        peak = np.iinfo(kind).max
+        expected = np.floor(samples * (peak / white) + 0.5)
+        assert image.bits == image_bits(data) == (8 if bits <= 8 else 16)
+        assert image.pixels.max() == peak
+        np.testing.assert_array_equal(image.pixels, expected[..., : 3 if channels > 2 else 1].squeeze())
+        if image.alpha is not None:
+            np.testing.assert_array_equal(image.alpha, expected[..., -1])
+
+    def test_colors_are_divided_by_their_alpha(self, rng):
+        codec = pytest.importorskip("imagecodecs")
+        alpha = rng.integers(0, 65536, SHAPE, "u2")
+        colors = (rng.random((*SHAPE, 3)) * alpha[..., None]).astype("u2")
+        data = codec.jpegxl_encode(np.dstack([colors, alpha]), lossless=True, usecontainer=False)
+        image = read_image(_premultiplied(data))
+        visible = alpha > 0
+        straight = colors[visible] / alpha[visible][:, None] * 65535
+        np.testing.assert_allclose(image.pixels[visible], straight, rtol=0, atol=0.5)
+        np.testing.assert_array_equal(image.alpha, alpha)
+
+    def test_extra_channels_are_left_out(self, rng):
+        codec = pytest.importorskip("imagecodecs")
+        samples = rng.integers(0, 256, (3, *SHAPE), "u1")
+        image = read_image(codec.jpegxl_encode(samples, lossless=True, photometric="gray", planar=True))
+        np.testing.assert_array_equal(image.pixels, samples[0])
+        assert (image.alpha, image.notes) == (None, ("2 extra channels were left out",))
+
+    @pytest.mark.parametrize("dtype", ["f2", "f4"])
+    @pytest.mark.parametrize("channels", [1, 2, 3, 4])
+    def test_floats_outside_the_range_are_clipped_with_a_note(self, rng, dtype, channels):
+        codec = pytest.importorskip("imagecodecs")
+        samples = (rng.random((*SHAPE, channels)) * 3 - 0.5).astype(dtype)
+        image = read_image(codec.jpegxl_encode(samples.squeeze(), lossless=True))
+        note = "its floating-point samples were rounded to 16 bit; values below 0 or above 1 were clipped"
+        assert image.notes == (note,)
+        expected = np.clip(samples[..., : 3 if channels > 2 else 1].squeeze().astype(float), 0, 1)
+        np.testing.assert_allclose(image.pixels / 65535, expected, rtol=0, atol=1e-5)
+
+    def test_floats_that_are_no_numbers_are_refused(self, rng):
+        codec = pytest.importorskip("imagecodecs")
+        samples = rng.random((*SHAPE, 3)).astype("f4")
+        samples[3, 3, 1] = np.nan
+        with pytest.raises(ImageError, match="hold NaN or infinite values; replace them first"):
+            read_image(codec.jpegxl_encode(samples, lossless=True))
 
     def test_lossy_and_float(self, rng):
         codec = pytest.importorskip("imagecodecs")
@@ -188,6 +260,20 @@ class TestHeic:
         assert read_compression(buffer.getvalue()).is_lossy
         with pytest.raises(ImageError):
             read_image(buffer.getvalue()[:200])
+
+
+def _premultiplied(data: bytes) -> bytes:
+    """Sets the bit of a JPEG XL that says so; no encoder at hand does."""
+    header = read_jxl_header(io.BytesIO(data))
+    assert header is not None
+    start = 8 * (data.index(b"\xff\x0a") + 2)
+    for place in range(start, start + 240):
+        changed = bytearray(data)
+        changed[place // 8] ^= 1 << place % 8
+        with contextlib.suppress(EOFError):
+            if read_jxl_header(io.BytesIO(changed)) == replace(header, is_premultiplied=True):
+                return bytes(changed)
+    raise AssertionError("the header has no such bit")
 
 
 def test_suffixes_are_those_of_installed_packages():

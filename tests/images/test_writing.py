@@ -181,3 +181,25 @@ def test_to_pillow(rng):
     deep = _image(rng, gray=True, dtype=np.uint16)
     assert image_to_pil(deep).mode == "L"
     assert image_to_pil(_image(rng, gray=True, alpha=True)).mode == "LA"
+
+
+class TestLinks:
+    @pytest.mark.parametrize("suffix", [".png", ".jpg"])
+    @pytest.mark.parametrize("exists", [True, False])
+    def test_the_file_behind_a_link_is_written(self, tmp_path, suffix, exists):
+        (tmp_path / "album").mkdir()
+        link, file = tmp_path / f"link{suffix}", tmp_path / "album" / f"file{suffix}"
+        if exists:
+            file.write_bytes(b"old")
+        link.symlink_to(f"album/file{suffix}")
+        write_image(LoadedImage(np.zeros((4, 6, 3), np.uint8)), link)
+        assert link.is_symlink()
+        assert not file.is_symlink()
+        assert read_image(file).width == 6
+        assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(["album", file.name, link.name])
+
+    def test_a_link_into_a_missing_folder_is_named(self, tmp_path):
+        link = tmp_path / "link.png"
+        link.symlink_to("missing/file.png")
+        with pytest.raises(ImageError, match=r"there is no folder '.*missing'; create it first"):
+            write_image(LoadedImage(np.zeros((4, 6, 3), np.uint8)), link)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import hfsr
 from hfsr.errors import HfsrError, ImageError, OptionsError
@@ -128,3 +130,22 @@ def test_a_network_of_one_channel_runs_in_tiles():
         torch.testing.assert_close(
             Upscaler(model, tile=8, dtype="fp32").tensor(x), model(x), rtol=0, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("image", [Image.new("RGB", (8, 8)), np.zeros((8, 8, 3), np.uint8)])
+def test_images_in_memory_are_no_files(model, image, tmp_path):
+    upscaler = Upscaler(model, device="cpu")
+    for run in (upscaler.file, upscaler.steps):
+        with pytest.raises(
+            ImageError, match="call the upscaler itself with a PIL image or an array"
+        ) as error:
+            list(run(image, tmp_path / "a.png") or ())
+        assert "the source is a path, the bytes of a file, or an open binary file;" in str(error.value)
+
+
+def test_other_objects_are_refused_by_what_is_allowed(model, tmp_path):
+    upscaler = Upscaler(model, device="cpu")
+    with pytest.raises(ImageError, match="got int; an image file is a path, the bytes of a file, or an"):
+        upscaler.file(3, tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"got int; an image is a PIL image, a path, .*, or a numpy array"):
+        upscaler(3)

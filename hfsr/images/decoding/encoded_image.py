@@ -13,6 +13,8 @@ from hfsr.errors import ImageError
 
 __all__ = ["EncodedImage", "ImageFile"]
 
+_FILES = "an image file is a path, the bytes of a file, or an open binary file"
+
 
 @dataclass(frozen=True)
 class EncodedImage:
@@ -29,8 +31,12 @@ class EncodedImage:
     name: str
 
     @classmethod
-    def of(cls, source: Any) -> EncodedImage:
+    def of(cls, source: Any, *, allowed: str = _FILES) -> EncodedImage:
         """Wraps a path, bytes, or an open binary file, which is read from its current position.
+
+        Args:
+            source: the file.
+            allowed: end of the message about a source of another type.
 
         Raises:
             ImageError: the source is none of these, or a file in text mode, closed, or not readable.
@@ -44,10 +50,7 @@ class EncodedImage:
             return cls(None, bytes(source), "<bytes>")
         if callable(getattr(source, "read", None)):
             return _read(source)
-        raise ImageError(
-            f"got {type(source).__name__}; an image is a PIL image, a path, the bytes of an image file, an "
-            "open binary file, or a numpy array"
-        )
+        raise ImageError(f"got {type(source).__name__}; {allowed}")
 
     def __str__(self) -> str:
         return self.name

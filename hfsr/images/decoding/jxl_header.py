@@ -20,6 +20,7 @@ _ENUM = ((0, 0), (1, 0), (2, 4), (18, 6))
 _CUSTOM_XY = ((0, 19), (524288, 19), (1048576, 20), (2097152, 21))
 _XYB, _GRAY, _D65, _CUSTOM = 2, 1, 1, 2
 _SRGB = (1, 13)  # primaries and transfer
+_ALPHA, _SPOT_COLOR, _BLACK, _COLOR_FILTER = 0, 2, 4, 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class JxlHeader:
         exif: EXIF with its "Exif" prefix.
         xmp: an XMP packet.
         has_packed: True if there is metadata compressed by Brotli.
+        is_gray: True if there is one channel besides alpha and other extra channels.
+        has_alpha: True if one of the extra channels is alpha.
+        is_premultiplied: True if the colors are multiplied by alpha.
+        other_channels: number of extra channels that are not the first alpha.
+        is_cmyk: True if one of the extra channels is black ink.
     """
 
     width: int
@@ -50,6 +56,11 @@ class JxlHeader:
     exif: bytes | None = None
     xmp: bytes | None = None
     has_packed: bool = False
+    is_gray: bool = False
+    has_alpha: bool = False
+    is_premultiplied: bool = False
+    other_channels: int = 0
+    is_cmyk: bool = False
 
 
 def read_jxl_header(file: BinaryIO) -> JxlHeader | None:
@@ -133,10 +144,11 @@ def _codestream(data: bytes) -> JxlHeader:
             return JxlHeader(width, height, is_animation=True)
     is_floating, depth = _depth(bits)
     bits.flag()  # 16 bit suffice for modular buffers
-    for _ in range(bits.choice((0, 0), (1, 0), (2, 4), (1, 12))):
-        _skip_extra_channel(bits)
+    count = bits.choice((0, 0), (1, 0), (2, 4), (1, 12))
+    extra = [_extra_channel(bits) for _ in range(count)]
+    alphas = [is_premultiplied for kind, is_premultiplied in extra if kind == _ALPHA]
     is_lossy = bits.flag()  # encoded in XYB
-    color, has_profile = _color(bits)
+    is_gray, color, has_profile = _color(bits)
     return JxlHeader(
         width,
         height,
@@ -145,6 +157,11 @@ def _codestream(data: bytes) -> JxlHeader:
         is_lossy=is_lossy,
         color=color,
         has_profile=has_profile,
+        is_gray=is_gray,
+        has_alpha=bool(alphas),
+        is_premultiplied=bool(alphas) and alphas[0],
+        other_channels=count - bool(alphas),
+        is_cmyk=any(kind == _BLACK for kind, _ in extra),
     )
 
 
@@ -175,42 +192,48 @@ def _depth(bits: _Bits) -> tuple[bool, int]:
     return True, depth
 
 
-def _skip_extra_channel(bits: _Bits) -> None:
-    if bits.flag():  # alpha of 8 bit
-        return
+def _extra_channel(bits: _Bits) -> tuple[int, bool]:
+    """Reads the kind of an extra channel, and True if it is alpha by which the colors are multiplied."""
+    if bits.flag():  # 8 bit
+        return _ALPHA, False
     kind = bits.choice(*_ENUM)
     _depth(bits)
     bits.choice((0, 0), (3, 0), (4, 0), (1, 3))
     bits.take(8 * bits.choice((0, 0), (0, 4), (16, 5), (48, 10)))  # its name
-    if kind == 0:
-        bits.flag()
-    elif kind == 2:
-        bits.take(64)
-    elif kind == 5:
+    if kind == _SPOT_COLOR:
+        bits.take(4 * 16)
+    elif kind == _COLOR_FILTER:
         bits.choice((1, 0), (0, 2), (3, 4), (19, 8))
+    return kind, kind == _ALPHA and bits.flag()
 
 
-def _color(bits: _Bits) -> tuple[bytes | None, bool]:
-    """Reads the data of a cICP chunk; the second value is True if that does not describe the colors."""
+def _color(bits: _Bits) -> tuple[bool, bytes | None, bool]:
+    """Reads the color of the image.
+
+    Returns:
+        True for gray; the data of a cICP chunk; True if that does not describe the colors.
+    """
     if bits.flag():
-        return None, False
+        return False, None, False
     has_profile, space = bits.flag(), bits.choice(*_ENUM)
+    is_gray = space == _GRAY
     if has_profile or space == _XYB:
-        return None, True
+        return is_gray, None, True
     is_custom, primaries = False, 1
     if (white := bits.choice(*_ENUM)) == _CUSTOM:
         _skip_points(bits, 1)
     is_custom |= white != _D65
-    if space != _GRAY and (primaries := bits.choice(*_ENUM)) == _CUSTOM:
+    if not is_gray and (primaries := bits.choice(*_ENUM)) == _CUSTOM:
         is_custom = True
         _skip_points(bits, 3)
     if bits.flag():
         bits.take(24)  # a gamma
-        return None, True
+        return is_gray, None, True
     transfer = bits.choice(*_ENUM)
     if is_custom or transfer == _CUSTOM:
-        return None, True
-    return (None if (primaries, transfer) == _SRGB else bytes([primaries, transfer, 0, 1])), False
+        return is_gray, None, True
+    cicp = None if (primaries, transfer) == _SRGB else bytes([primaries, transfer, 0, 1])
+    return is_gray, cicp, False
 
 
 def _skip_points(bits: _Bits, count: int) -> None:

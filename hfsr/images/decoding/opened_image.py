@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import functools
 import io
 import threading
@@ -31,6 +30,7 @@ from hfsr.images.decoding.tiff_layout import (
 )
 from hfsr.images.decoding.tiff_recoding import needs_recoding, recoded, recoded_header
 from hfsr.images.decoding.tiff_samples import check_own_decoding, needs_own_decoding, unsupported_layout
+from hfsr.images.decoding.unreadable import explain_unreadable
 from hfsr.images.formats import FORMATS
 
 __all__ = ["BROKEN", "OpenedImage", "check_size", "limit_lifted", "open_recoded", "opened", "pages", "quiet"]
@@ -92,6 +92,8 @@ def opened(path: EncodedImage) -> Iterator[OpenedImage]:
                 found = _open_tiff(file, tiff)
             elif (png := read_png_chunks(file)) is not None:
                 found = OpenedImage(_open_by_pillow(png.for_pillow(file)), png=png)
+                if png.raw.exif is not None:
+                    found.image.info.setdefault("exif", png.raw.exif)
             elif (jxl := read_jxl_header(file)) is not None:
                 found = _open_jxl(jxl)
             elif is_heic(file):
@@ -113,8 +115,7 @@ def opened(path: EncodedImage) -> Iterator[OpenedImage]:
                     f"'{path}' is damaged or cut short (a TIFF without a complete directory); "
                     "get the file again"
                 ) from error
-            formats = ", ".join(_formats())
-            raise ImageError(f"'{path}' is not an image: {_guess(path)}; readable are {formats}") from error
+            raise ImageError(f"'{path}' {explain_unreadable(file, _formats())}") from error
         with found.image:
             yield found
 
@@ -221,17 +222,6 @@ def _more_tiff_layouts() -> Iterator[None]:
     finally:
         for layout in TIFF_LAYOUTS:
             del TiffImagePlugin.OPEN_INFO[layout]
-
-
-def _guess(path: EncodedImage) -> str:
-    with path.open() as file:
-        start = file.read(512)
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(start)
-    except UnicodeDecodeError:
-        text = "\0"
-    is_text = all(letter.isprintable() or letter.isspace() for letter in text)
-    return "it holds text" if is_text else "its format is unknown, or its start is damaged"
 
 
 @functools.cache

@@ -8,6 +8,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from hfsr.images.decoding.raw_profile import RAW_PROFILE, RawProfiles
+
 __all__ = ["COLOR_CHUNKS", "PngChunks", "read_png_chunks", "text_keywords"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -19,7 +21,7 @@ _PILLOW_TEXTS = 32 << 20
 """Maximum bytes of all texts, half of Pillow's limit."""
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _XMP = b"XML:com.adobe.xmp\0"
-_STALE_TEXTS = (b"XML:com.adobe.xmp", b"Raw profile type", b"Thumb::", b"exif:", b"tiff:", b"png:", b"icc:")
+_STALE_TEXTS = (b"XML:com.adobe.xmp", RAW_PROFILE, b"Thumb::", b"exif:", b"tiff:", b"png:", b"icc:")
 """Prefixes of keywords whose texts are rewritten, or describe the source file (ImageMagick's)."""
 
 COLOR_CHUNKS = (b"cICP", b"mDCV", b"cLLI", b"gAMA", b"cHRM")
@@ -41,6 +43,7 @@ class PngChunks:
         icc: the profile, decompressed.
         xmp: the XMP packet, decompressed.
         texts: text chunks that apply to any copy of the image, by name and data as in the file.
+        raw: metadata in ImageMagick's texts, which count where the file has no chunk for them.
         notes: notes of the chunks that were left out.
         hidden: offsets of the chunks that Pillow must not read.
     """
@@ -52,6 +55,7 @@ class PngChunks:
     icc: bytes | None = None
     xmp: bytes | None = None
     texts: list[tuple[bytes, bytes]] = field(default_factory=list)
+    raw: RawProfiles = field(default_factory=RawProfiles)
     notes: list[str] = field(default_factory=list)
     hidden: set[int] = field(default_factory=set)
 
@@ -115,6 +119,8 @@ def read_png_chunks(file: BinaryIO) -> PngChunks | None:
             file.seek(length + 4, io.SEEK_CUR)
         at += 12 + length
     file.seek(0)
+    chunks.icc = chunks.icc or chunks.raw.icc
+    chunks.xmp = chunks.xmp or chunks.raw.xmp
     return chunks
 
 
@@ -144,7 +150,7 @@ def _take(chunks: PngChunks, name: bytes, data: bytes, at: int) -> None:
 def _take_text(chunks: PngChunks, name: bytes, data: bytes, at: int) -> int:
     """Reads a text chunk to find XMP, and hides it if Pillow would refuse it; returns its size in bytes."""
     is_xmp = name == b"iTXt" and data.startswith(_XMP)
-    text: bytes | None = data
+    text: bytes | None = data.partition(b"\0")[2]
     if name == b"zTXt":
         text = _inflated(data.partition(b"\0")[2][1:])
     elif name == b"iTXt":
@@ -155,6 +161,10 @@ def _take_text(chunks: PngChunks, name: bytes, data: bytes, at: int) -> int:
         chunks.xmp = text
         if text is None:
             chunks.notes.append("its XMP is damaged, or larger than 64 MiB, and was left out")
+    if data.startswith(RAW_PROFILE):
+        kind = data.partition(b"\0")[0].removeprefix(RAW_PROFILE).decode("latin-1")
+        note = chunks.raw.add(kind, text or b"")
+        chunks.notes += [note] if note else []
     if not data.startswith(_STALE_TEXTS):
         chunks.texts.append((name, data))
     if text is None or len(text) > _PILLOW_LIMIT // 2:

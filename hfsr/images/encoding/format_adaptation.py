@@ -9,6 +9,7 @@ from hfsr.images.decoding.png_chunks import text_keywords
 from hfsr.images.formats import FORMATS, ImageFormat
 from hfsr.images.linear_light import as_integers
 from hfsr.images.loaded_image import LoadedImage
+from hfsr.images.metadata.color_profile import matching_profile
 from hfsr.images.metadata.color_signal import describe_color, profile_of
 from hfsr.images.metadata.exif import without_maker_note
 
@@ -31,6 +32,8 @@ def fitted(image: LoadedImage, format_name: str) -> LoadedImage:
     if image.bits == 32 and 32 not in kind.bits:
         image = as_integers(image, max(kind.bits))
     exif, notes = _fitted_exif(image.exif, kind)
+    profile, mismatch = matching_profile(image.icc, gray=image.is_gray)
+    image, notes = replace(image, icc=profile), notes + mismatch
     if image.color and not kind.png_chunks:
         image, note = _with_profile(image, kind)
         notes.append(note)

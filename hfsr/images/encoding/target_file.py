@@ -12,20 +12,28 @@ from typing import BinaryIO
 from hfsr.atomic import replacing
 from hfsr.errors import ImageError
 
-__all__ = ["check_place", "open_new"]
+__all__ = ["check_place", "open_new", "place_of"]
 
 
 @contextmanager
 def open_new(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yields a new file, which replaces `path` if the block ends without an exception, else is removed.
 
+    A symbolic link stays: the file behind it is replaced.
+
     Raises:
         ImageError: the path cannot be written (no such folder, a folder, no permission, disk full).
     """
     path = Path(path)
     check_place(path)
-    with replacing(path, error=ImageError, sync=False) as partial, partial.open("w+b") as file:
+    place = place_of(path)
+    with replacing(place, error=ImageError, sync=False) as partial, partial.open("w+b") as file:
         yield file
+
+
+def place_of(path: Path) -> Path:
+    """Returns the path of the file that is written: the one behind a symbolic link, else `path` itself."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def check_place(path: Path) -> None:
@@ -48,6 +56,7 @@ def check_place(path: Path) -> None:
 
 
 def _check_folder(path: Path) -> None:
+    path = place_of(path)
     if not path.parent.is_dir():
         raise ImageError(f"'{path}' cannot be written: there is no folder '{path.parent}'; create it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms, features
 
 from hfsr.images.metadata.color_signal import SRGB_CURVE, build_profile
 
-__all__ = ["is_gray_profile", "is_linear_profile", "to_srgb", "with_srgb_curve"]
+__all__ = ["is_gray_profile", "is_linear_profile", "matching_profile", "to_srgb", "with_srgb_curve"]
 
 _TOLERANCE = 4  # levels of 8 bit; a gamma of 1.1 differs by 10
 _DARKEST = 64  # LittleCMS rounds darker grays coarsely
@@ -19,6 +19,21 @@ _DARKEST = 64  # LittleCMS rounds darker grays coarsely
 def is_gray_profile(icc: bytes | None) -> bool:
     """Returns True if a profile describes one channel, and so fits only gray pixels."""
     return icc is not None and icc[16:20] == b"GRAY"
+
+
+def matching_profile(icc: bytes | None, *, gray: bool) -> tuple[bytes | None, list[str]]:
+    """Leaves out a profile for other channels than those of the pixels; returns it with notes.
+
+    Args:
+        icc: the profile. One of RGB also suits gray pixels; a damaged one is not judged.
+        gray: True for gray pixels, False for RGB.
+    """
+    space = icc[16:20] if icc is not None and icc[36:40] == b"acsp" else b"RGB "
+    if space == b"RGB " or (gray and space == b"GRAY"):
+        return icc, []
+    kind = space.decode("latin-1").strip()
+    pixels = "gray" if gray else "RGB"
+    return None, [f"its color profile was left out: it is one of {kind}, and the pixels are {pixels}"]
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image | None:

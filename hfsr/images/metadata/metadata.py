@@ -70,7 +70,8 @@ def read_metadata(source: OpenedImage) -> Metadata:
             xmp = None
             notes.append("its XMP is damaged and was left out")
     notes += _other_images(image)
-    return Metadata(orientation, exif, xmp or None, _iptc(image), _dpi(image, orientation), tuple(notes))
+    iptc = _iptc(image) if source.png is None else source.png.raw.iptc
+    return Metadata(orientation, exif, xmp or None, iptc, _dpi(image, orientation), tuple(notes))
 
 
 def read_orientation(image: Image.Image) -> int:
