@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ def interpolate(
 
     Raises:
         OptionsError: alpha is not between 0 and 1.
-        CheckpointError: the networks differ in class or size, or are in 8-bit integers.
+        CheckpointError: the networks differ in class, size or another argument, or are in 8-bit integers.
     """
     if not 0 <= alpha <= 1:
         raise OptionsError(f"alpha {alpha:g} is not between 0 (the first) and 1 (the second)")
@@ -51,9 +52,24 @@ def interpolate(
             f"'{names[0]}' is {kinds[0]} and '{names[1]}' is {kinds[1]}{where}; "
             "interpolation needs two trained models of one network"
         )
+    if other := _differing_arguments(a, b):
+        raise CheckpointError(
+            f"'{names[0]}' and '{names[1]}' were built with other values of {some_of(other)}; interpolation "
+            "needs two models with the same arguments"
+        )
     mixed = copy.deepcopy(a)
     mixed.load_state_dict({key: _between(tensor, theirs[key], alpha) for key, tensor in ours.items()})
     return mixed
+
+
+def _differing_arguments(a: nn.Module, b: nn.Module) -> list[str]:
+    """Returns the names of constructor arguments whose values differ; lists and tuples count as equal."""
+    ours, theirs = (vars(model).get("model_args", {}) for model in (a, b))
+    return [name for name in {**ours, **theirs} if _plain(ours.get(name)) != _plain(theirs.get(name))]
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def _between(a: Tensor, b: Tensor, alpha: float) -> Tensor:

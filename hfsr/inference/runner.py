@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
 
@@ -15,6 +16,7 @@ from hfsr.model_zoo import spec_of
 from .approximate.overlapping_tiles import OverlappingTiles, OverlapPlan
 from .backends import CompiledNetwork, is_worth_compiling, release_others
 from .execution.executor import Executor
+from .execution.program_check import check_program
 from .execution.row_executor import RowExecutor
 from .execution.tile_executor import TileExecutor
 from .execution.whole_executor import WholeExecutor
@@ -38,6 +40,7 @@ __all__ = ["Runner", "network_name"]
 _WHOLE = 0
 _DEFAULT_WINDOW = 256
 """Default window size in LR px when the ArchSpec sets none."""
+_OWN_NETWORKS = "hfsr.archs."
 _SMALL = 128 * 128
 """Images up to this number of px run whole: tracing would take longer than running."""
 
@@ -81,6 +84,7 @@ class Runner:
         self._compiles = backend != "torch"
         self._force_backend = force_backend and self._compiles
         self._program: Program | None = None
+        self._preparing = threading.Lock()
         self._compiled: CompiledNetwork | None = None
         self._overlapping: OverlappingTiles | None = None
         self._is_exact = True
@@ -88,7 +92,7 @@ class Runner:
         self._multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
         if spec is not None and spec.tiling in ("windowed", "traced"):
             self._overlapping = self._overlapping_tiles(spec)
-            self._is_exact = spec.tiling == "traced" and is_exact(model)
+            self._is_exact = spec.tiling == "traced" and is_exact(model) and self._has_program()
 
     @property
     def scale(self) -> int | float:
@@ -150,18 +154,32 @@ class Runner:
     def program(self) -> Program:
         """The network as stages of operators, traced and lowered when first used.
 
+        Networks that hfsr does not define are checked: their program must compute what they compute.
+
         Raises:
-            PlanError: it cannot be traced, or its scale differs from its attribute `scale`.
+            PlanError: it cannot be traced, its scale differs from its attribute `scale`, or its program
+                computes something else.
         """
-        if self._program is None:
-            program = trace(self.model)
-            found = program.scale()
-            if abs(found - _scale(self.model)) > 1e-5:
-                raise PlanError(
-                    f"{network_name(self.model)} enlarges x{found:g}; correct its attribute 'scale'"
-                )
-            self._program = lower(program, self.device, self.dtype)
+        with self._preparing:
+            if self._program is None:
+                self._program = self._prepare_program()
         return self._program
+
+    def _prepare_program(self) -> Program:
+        program = trace(self.model)
+        found = program.scale()
+        if abs(found - _scale(self.model)) > 1e-5:
+            raise PlanError(f"{network_name(self.model)} enlarges x{found:g}; correct its attribute 'scale'")
+        if not type(self.model).__module__.startswith(_OWN_NETWORKS):
+            exact = lower(program, self.device, torch.float32)
+            check_program(self.model, exact, self.device, self._multiple)
+        return lower(program, self.device, self.dtype)
+
+    def _has_program(self) -> bool:
+        try:
+            return bool(self.program.operators)
+        except PlanError:
+            return False
 
     def _run_finite(self, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
         """Runs the image, and computes what overflowed in a shorter dtype again in float32.

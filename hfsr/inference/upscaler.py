@@ -43,6 +43,7 @@ from .progress import Progress, drain, one_pass
 from .result_size import WantedSize
 from .runner import Runner, network_name
 from .runtime.memory import resident_memory
+from .runtime.model_state import ModelState
 from .runtime.precision import choose_device, choose_dtype, disable_tf32, dtype_name
 
 __all__ = ["Progress", "Upscaler"]
@@ -71,6 +72,8 @@ class Upscaler:
             untested.
         self_ensemble: average the results of the eight flips and transposes, in float: eight times the work,
             and one float32 copy of the result in memory (or in a file).
+
+    The weights are those that the model has when an image begins, so that it may be trained in between.
 
     Attributes:
         scale: output px per input px, unless an image is reduced to a smaller scale or to a size.
@@ -103,6 +106,8 @@ class Upscaler:
             choose_backend(asked, each, self.device, chosen)
             for asked, each, chosen in zip(self._asked_backends, models, self._chosen_dtypes, strict=True)
         ]
+        self._given = models
+        self._states = [ModelState.of(each) for each in models]
         self.models = tuple(_ready(each, self.device) for each in models)
         self.scale: int | float = math.prod(_scale(each) for each in models)
         self._notes: tuple[str, ...] = ()
@@ -429,8 +434,23 @@ class Upscaler:
     # Runners
 
     def _chain_for(self, bits: int) -> tuple[Runner, ...]:
-        """Selects the runners for this bit depth."""
+        """Selects the runners for this bit depth, for the weights that the given models have now."""
+        self._follow_models()
         return tuple(self._runner_for(index, bits) for index in range(len(self.models)))
+
+    def _follow_models(self) -> None:
+        """Prepares the models again whose weights or mode changed since the last image."""
+        for index, (given, before) in enumerate(zip(self._given, self._states, strict=True)):
+            state = ModelState.of(given)
+            if state == before:
+                continue
+            self._states[index] = state
+            self.models = (
+                *self.models[:index],
+                _ready(given, self.device),
+                *self.models[index + 1 :],
+            )
+            self._runners = {key: runner for key, runner in self._runners.items() if key[0] != index}
 
     def _runner_for(self, index: int, bits: int) -> Runner:
         dtype = torch.float32 if self._is_auto_dtype and bits > 8 else self._chosen_dtypes[index]

@@ -37,14 +37,15 @@ def psnr(sr: NDArray, gt: NDArray, *, crop: int = 0, channel: Channel = "y") -> 
         channel: "y" compares MATLAB's luma, "rgb" all three channels together.
 
     Returns:
-        dB; infinity for equal images.
+        dB; infinity for equal images, NaN if a value is NaN.
 
     Raises:
-        ImageError: the sizes differ, an image is neither gray nor RGB, or nothing is left after the crop.
+        ImageError: the sizes differ, an image is neither gray nor RGB or has integers of another type than
+            uint8, or nothing is left after the crop.
     """
     a, b = cropped_channels(sr, gt, crop=crop, channel=channel)
     error = float(np.mean(np.square(a - b)))
-    return 10 * math.log10(PEAK**2 / error) if error > 0 else math.inf
+    return math.inf if error == 0 else 10 * math.log10(PEAK**2 / error)
 
 
 def ssim(sr: NDArray, gt: NDArray, *, crop: int = 0, channel: Channel = "y") -> float:
@@ -112,6 +113,10 @@ def cropped_channels(
 
 def _check(sr: NDArray, gt: NDArray, crop: int, need: int) -> None:
     for name, image in (("result", sr), ("reference", gt)):
+        if image.dtype != np.uint8 and image.dtype.kind != "f":
+            raise ImageError(
+                f"the {name} has {image.dtype} values; need uint8 or floats in [0, 255]: divide 16 bit by 257"
+            )
         if image.ndim != 2 and image.shape[2:] not in ((1,), (3,)):
             raise ImageError(f"the {name} has shape {image.shape}; need gray (H, W) or RGB (H, W, 3)")
     if (1,) in (sr.shape[2:], gt.shape[2:]) and sr.shape[2:] != gt.shape[2:]:

@@ -40,7 +40,7 @@ def calculate_psnr(
     better: Better = "higher",
 ) -> float:
     """PSNR in dB of `img` against `img2`, with `crop_border` px cropped from each side, on luma or RGB."""
-    return psnr(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
+    return psnr(_rgb(img), _rgb(img2), crop=crop_border, channel=_channel(test_y_channel))
 
 
 @METRICS.register
@@ -54,7 +54,7 @@ def calculate_ssim(
     better: Better = "higher",
 ) -> float:
     """SSIM of `img` against `img2`; arguments as for `calculate_psnr`."""
-    return ssim(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
+    return ssim(_rgb(img), _rgb(img2), crop=crop_border, channel=_channel(test_y_channel))
 
 
 @METRICS.register
@@ -67,7 +67,7 @@ def calculate_msssim(
     better: Better = "higher",
 ) -> float:
     """MS-SSIM of `img` against `img2`; arguments as for `calculate_psnr`."""
-    return ms_ssim(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
+    return ms_ssim(_rgb(img), _rgb(img2), crop=crop_border, channel=_channel(test_y_channel))
 
 
 @METRICS.register
@@ -80,7 +80,7 @@ def calculate_zncc(
     better: Better = "higher",
 ) -> float:
     """Zero-mean normalized cross-correlation of `img` and `img2`; arguments as for `calculate_psnr`."""
-    return zncc(img[..., ::-1], img2[..., ::-1], crop=crop_border, channel=_channel(test_y_channel))
+    return zncc(_rgb(img), _rgb(img2), crop=crop_border, channel=_channel(test_y_channel))
 
 
 @METRICS.register
@@ -88,13 +88,18 @@ def calculate_lpips(
     img: Pixels, img2: Pixels, *, crop_border: int = 0, net: LpipsNet = "alex", better: Better = "lower"
 ) -> float:
     """LPIPS between `img` and `img2` on RGB, with AlexNet, SqueezeNet or VGG16."""
-    return lpips(img[..., ::-1], img2[..., ::-1], crop=crop_border, net=net)
+    return lpips(_rgb(img), _rgb(img2), crop=crop_border, net=net)
 
 
 @METRICS.register
 def calculate_dists(img: Pixels, img2: Pixels, *, crop_border: int = 0, better: Better = "lower") -> float:
     """DISTS between `img` and `img2` on RGB."""
-    return dists(img[..., ::-1], img2[..., ::-1], crop=crop_border)
+    return dists(_rgb(img), _rgb(img2), crop=crop_border)
+
+
+def _rgb(image: Pixels) -> Pixels:
+    """Returns BGR as RGB; gray (H, W) stays."""
+    return image if image.ndim == 2 else image[..., ::-1]
 
 
 def _channel(luma: bool) -> Channel:

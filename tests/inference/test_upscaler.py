@@ -342,3 +342,21 @@ def test_what_is_no_image_is_refused(model, image, message):
 def test_an_ending_that_cannot_be_written_is_said_before_the_work(model, tmp_path):
     with pytest.raises(ImageError, match="hfsr writes"):
         Upscaler(model).file(tmp_path / "missing.png", tmp_path / "out.xyz")
+
+
+@pytest.mark.parametrize("side", [40, 140])  # smaller images run whole
+@pytest.mark.parametrize("is_training", [False, True])
+def test_weights_are_those_of_the_model_at_each_image(side: int, is_training: bool) -> None:
+    model, x = hfsr.create_model("srresnet_tiny"), torch.rand(1, 3, side, side)
+    model.train(is_training)
+    upscaler = Upscaler(model, dtype="fp32")
+    upscaler.tensor(x)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.5)
+    model.train()  # as between two validations; the running statistics must not change
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found = upscaler.tensor(x)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    with torch.no_grad():
+        torch.testing.assert_close(found, model.eval()(x), rtol=0, atol=1e-5)

@@ -15,6 +15,7 @@ from hfsr.data import read_rgb
 from hfsr.errors import HfsrError, ImageError
 from hfsr.images.color import rgb_to_y
 from hfsr.metrics import dists, lpips, ms_ssim, perceptual, psnr, ssim, zncc
+from hfsr.metrics.option_metrics import calculate_psnr, calculate_ssim
 
 
 def _pair(*shape: int, noise: float = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -198,3 +199,19 @@ def test_lpips_uses_weights_from_the_folder(torch_home):
     assert 0 < near < far
     with pytest.raises(ImageError, match="at least 32 px"):
         lpips(sr[:31], gt[:31], net="squeeze")
+
+
+def test_a_value_that_is_no_number_is_no_perfect_score() -> None:
+    assert math.isnan(psnr(np.full((20, 20, 3), np.nan), np.zeros((20, 20, 3))))
+
+
+def test_integers_of_16_bit_are_refused() -> None:
+    image = np.full((20, 20, 3), 65535, np.uint16)
+    with pytest.raises(ImageError, match="the result has uint16 values; need uint8 or floats"):
+        psnr(image, image)
+
+
+def test_gray_in_option_files_equals_three_equal_channels() -> None:
+    gray = np.random.default_rng(0).integers(0, 256, (24, 20), np.uint8)
+    assert calculate_psnr(gray, np.repeat(gray[..., None], 3, 2), crop_border=0) == math.inf
+    assert calculate_ssim(gray, np.repeat(gray[..., None], 3, 2), crop_border=0) == pytest.approx(1)

@@ -11,9 +11,9 @@ from torch import Tensor, fx
 
 from ..image_io.sources_and_sinks import ImageSink, ImageSource
 from ..program.geometry import Region, Size
+from ..program.operators import concat_inputs
 from ..program.program import Stage
 from ..program.sized_program import SizedProgram
-from ..scheduling.virtual_concat import concat_inputs
 from .allocator import Allocator
 from .feature_store import FeatureStore, read_region
 from .pooled_sums import PooledSums

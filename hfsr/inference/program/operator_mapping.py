@@ -57,13 +57,21 @@ def _interpolation(node: fx.Node, sources: list[fx.Node], factor: Any, mode: str
     return Resampling(node, sources, axis=_INTERPOLATION_AXES[mode](int(factor)), function=enlarge)
 
 
+_INTERPOLATE_ARGUMENTS = (
+    *("input", "size", "scale_factor", "mode", "align_corners"),
+    *("recompute_scale_factor", "antialias"),
+)
+
+
 def _interpolate(
     node: fx.Node,
     sources: list[fx.Node],
     _: None,
 ) -> Operator:
-    arguments = dict(zip(("input", "size", "scale_factor", "mode", "align_corners"), node.args, strict=False))
+    arguments = dict(zip(_INTERPOLATE_ARGUMENTS, node.args, strict=False))
     arguments.update(node.kwargs)
+    if arguments.get("antialias"):
+        raise PlanError(f"'{node.name}': antialiased interpolation cannot be tiled; use hfsr's Bicubic")
     return _interpolation(
         node,
         sources,
@@ -134,7 +142,18 @@ def _concatenation(node: fx.Node, sources: list[fx.Node], _: None) -> Operator:
     dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
     if dim not in (1, -3):
         raise PlanError(f"'{node.name}': concatenation along dimension {dim}; only channels (1) can be tiled")
+    if not set(node.all_input_nodes) <= set(sources):
+        raise PlanError(f"'{node.name}': only feature maps can be concatenated in tiles, no constants")
     return _pointwise(node, sources, None)
+
+
+def _batch_norm(node: fx.Node, sources: list[fx.Node], module: nn.BatchNorm2d) -> Operator:
+    if module.running_mean is None:
+        raise PlanError(
+            f"'{node.name}': batch normalization by the statistics of the image itself cannot be tiled; "
+            "run this network whole (tile 0)"
+        )
+    return _pointwise(node, sources, module)
 
 
 def _channel_reduction(node: fx.Node, sources: list[fx.Node], _: None) -> Operator:
@@ -165,9 +184,9 @@ _MODULES: dict[type[nn.Module], Builder] = {
     nn.Upsample: _upsample,
     nn.UpsamplingNearest2d: _upsample,
     **dict.fromkeys(
-        (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.BatchNorm2d, nn.Identity),
-        _pointwise,
+        (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.Identity), _pointwise
     ),
+    nn.BatchNorm2d: _batch_norm,
 }
 _FUNCTIONS: dict[Any, Builder] = {
     torch.cat: _concatenation,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -13,6 +15,7 @@ from hfsr.errors import PlanError
 from hfsr.model_zoo import spec_of
 
 from .geometry import UNBOUNDED, Size
+from .inplace import separate_inplace
 from .operator_mapping import LEAF_MODULES, build_operator, is_global_pool
 from .operators import Operator
 from .program import Program, Stage
@@ -24,8 +27,30 @@ MIN_EXACT_SIDE = 16
 """Shorter side in px from which `is_exact` holds; the network may pad smaller images differently."""
 
 
+_tracing = threading.Lock()
+"""Held while fx replaces methods of `nn.Module`, which are those of all threads."""
+
+
 class _CoreTracer(fx.Tracer):
+    """Traces `core`; modules that other threads run meanwhile compute as usual."""
+
     traced_func_name = "core"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, LEAF_MODULES) or super().is_leaf_module(m, module_qualified_name)
@@ -34,24 +59,32 @@ class _CoreTracer(fx.Tracer):
 def trace(model: nn.Module) -> Program:
     """Traces `model.core` and arranges it into stages.
 
+    Activations that work in place are separated from their input. Several threads may trace at once.
+
     Raises:
         PlanError: the network cannot be traced, or one of its operators cannot be tiled.
     """
     try:
-        graph = _CoreTracer().trace(model)
+        with _tracing:
+            graph = _CoreTracer().trace(model)
     except Exception as error:  # any Python code of the network may fail on a proxy
         lines = str(error).strip().splitlines() or [type(error).__name__]
         name = type(model).__name__
         raise PlanError(f"{name} cannot be traced: {lines[0]}; run it whole (tile 0)") from error
+    _refuse_hooks(model, graph)
     module = fx.GraphModule(model, graph)
-    graph.eliminate_dead_code()
     modules = dict(module.named_modules())
+    separate_inplace(graph, modules)
+    graph.eliminate_dead_code()
+    module.recompile()
     source, output = _endpoints(graph)
     operators: dict[fx.Node, Operator] = {}
     channels = {source: 3}
     vectors: set[fx.Node] = set()
     for node in _compute_nodes(graph):
         sources = [n for n in node.all_input_nodes if n is source or n in operators]
+        if sources:
+            _refuse_maps_of_fixed_size(node, module)
         if sources and is_global_pool(node, modules):
             vectors.add(node)
         elif sources:
@@ -63,6 +96,34 @@ def trace(model: nn.Module) -> Program:
         raise PlanError(f"{type(model).__name__} does not return a feature map")
     stages = _stages(graph, source, output, operators, vectors)
     return Program(module, source, output, operators, channels, stages)
+
+
+def _refuse_hooks(model: nn.Module, graph: fx.Graph) -> None:
+    """Raises PlanError if hooks compute weights or change results, which operators would not see."""
+    called = [str(node.target) for node in graph.nodes if node.op == "call_module"]
+    for name in ("", *called):
+        module = model.get_submodule(name)
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise PlanError(
+                f"'{name or type(model).__name__}' has hooks (weight_norm, spectral_norm, prune, or "
+                "register_forward_hook), which cannot be tiled; make them permanent "
+                "(torch.nn.utils.remove_weight_norm and so on) or run this network whole (tile 0)"
+            )
+
+
+def _refuse_maps_of_fixed_size(node: fx.Node, module: fx.GraphModule) -> None:
+    """Raises PlanError if a node combines a feature map with a constant that has height or width."""
+    for constant in node.all_input_nodes:
+        if constant.op != "get_attr":
+            continue
+        value: Any = module
+        for name in str(constant.target).split("."):
+            value = getattr(value, name)
+        if isinstance(value, Tensor) and value.dim() > 1 and max(value.shape[-2:]) > 1:
+            raise PlanError(
+                f"'{node.name}': a constant of shape {tuple(value.shape)}, with height and width, cannot be "
+                "tiled; run this network whole (tile 0)"
+            )
 
 
 def is_exact(model: nn.Module) -> bool:

@@ -7,13 +7,12 @@ be copied twice more.
 
 from __future__ import annotations
 
-import torch
 from torch import fx
 
-from ..program.operators import Convolution, TransposedConvolution
+from ..program.operators import Convolution, TransposedConvolution, concat_inputs
 from ..program.program import Program
 
-__all__ = ["concat_inputs", "is_virtual_concat", "row_readers", "row_sources"]
+__all__ = ["is_virtual_concat", "row_readers", "row_sources"]
 
 
 def is_virtual_concat(program: Program, node: fx.Node) -> bool:
@@ -22,11 +21,6 @@ def is_virtual_concat(program: Program, node: fx.Node) -> bool:
         return False
     (reader,) = node.users
     return isinstance(program.operators.get(reader), (Convolution, TransposedConvolution))
-
-
-def concat_inputs(node: fx.Node) -> list[fx.Node]:
-    """Returns the inputs of a concatenation, in order; empty for other operators."""
-    return list(node.args[0]) if node.target is torch.cat and node.args else []  # type: ignore[arg-type]
 
 
 def row_readers(program: Program, node: fx.Node) -> list[fx.Node]:

@@ -9,7 +9,7 @@ A new operator takes a class here and one line in a table of `operator_mapping`.
 
 from .base import Operator, OperatorInputs
 from .convolution import Blur, Convolution, TransposedConvolution
-from .pointwise import CHANNEL_REDUCTIONS, Pointwise
+from .pointwise import CHANNEL_REDUCTIONS, Pointwise, concat_inputs
 from .resampling import Crop, PixelUnshuffle, PositionalUpsampling, Resampling
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "PositionalUpsampling",
     "Resampling",
     "TransposedConvolution",
+    "concat_inputs",
 ]

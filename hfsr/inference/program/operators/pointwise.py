@@ -14,7 +14,15 @@ from torch.nn import functional as F
 from ..geometry import Region
 from .base import Operator, OperatorInputs
 
-__all__ = ["CHANNEL_REDUCTIONS", "Pointwise"]
+__all__ = ["CHANNEL_REDUCTIONS", "Pointwise", "concat_inputs"]
+
+
+def concat_inputs(node: fx.Node) -> list[fx.Node]:
+    """Returns the inputs of a concatenation, in order; empty for other operators."""
+    if node.target is not torch.cat:
+        return []
+    inputs: Any = node.args[0] if node.args else node.kwargs["tensors"]
+    return list(inputs)
 
 
 class Pointwise(Operator):
@@ -25,8 +33,9 @@ class Pointwise(Operator):
         self.function = function
 
     def channels(self, sources: list[int]) -> int:
-        if self.node.target is torch.cat:
-            return sum(sources)
+        if self.node.target is torch.cat:  # which may take one feature map several times
+            channels_of = dict(zip(self.sources, sources, strict=True))
+            return sum(channels_of[node] for node in concat_inputs(self.node))
         if self.node.target is operator.getitem:
             channels: Any = self.node.args[1]
             return len(range(sources[0])[channels[1]])

@@ -1,0 +1,64 @@
+"""Separation of operators that work in place, which a graph of values cannot express."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from torch import fx, nn
+from torch.nn import functional as F
+
+from hfsr.errors import PlanError
+
+__all__ = ["separate_inplace"]
+
+_INPLACE_ARGUMENT = {F.relu: 1, F.leaky_relu: 2, F.silu: 1}
+"""Position of the argument `inplace` in the activations of torch.nn.functional that can be tiled."""
+_SHARING_MODULES = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Unflatten)
+"""Modules that return their input, or a view of it."""
+_SHARING_FUNCTIONS = (operator.getitem, "view", "reshape", "permute", "transpose", "chunk", "split", "narrow")
+
+
+def separate_inplace(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
+    """Lets every node after an operator in place read its result instead of its input.
+
+    Torch overwrites the input, so that later readers see the result. In a graph of values they would see the
+    input.
+
+    Args:
+        graph: a traced graph, changed in place.
+        modules: the modules that it calls, by name.
+
+    Raises:
+        PlanError: the overwritten tensor shares its memory with another one, as a slice does.
+    """
+    order = {node: index for index, node in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        if not _is_inplace(node, modules):
+            continue
+        source = node.all_input_nodes[0]
+        relatives = [source, *(user for user in source.users if order[user] < order[node])]
+        if any(_shares_memory(relative, modules) for relative in relatives):
+            raise PlanError(
+                f"'{node.name}' works in place on a tensor that shares its memory with another one, which "
+                "cannot be tiled; use inplace=False, or run this network whole (tile 0)"
+            )
+        for user in list(source.users):
+            if order[user] > order[node]:
+                user.replace_input_with(source, node)
+
+
+def _is_inplace(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return bool(getattr(modules[str(node.target)], "inplace", False))
+    target: Any = node.target
+    if node.op != "call_function" or target not in _INPLACE_ARGUMENT:
+        return False
+    place = _INPLACE_ARGUMENT[target]
+    return bool(node.kwargs.get("inplace", node.args[place] if len(node.args) > place else False))
+
+
+def _shares_memory(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return isinstance(modules[str(node.target)], _SHARING_MODULES)
+    return node.target in _SHARING_FUNCTIONS
