@@ -91,6 +91,14 @@ class BatchesBesideUnpaired(Batches):
         vars(self).update(vars(pairs))
         self.pairs, self.unpaired = pairs, unpaired
 
+    def continue_from(self, seen: int, iteration: int) -> None:
+        self.pairs.continue_from(seen, iteration)
+        self.unpaired.continue_from(self._position(seen), iteration)
+
+    def _position(self, seen: int) -> int:
+        """Returns the number of drawn unpaired patches after `seen` patches of pairs."""
+        return seen // self.global_batch * self.unpaired.global_batch
+
     def at(self, seen: int) -> Batch:
-        alone = self.unpaired.at(seen // self.global_batch * self.unpaired.global_batch)
+        alone = self.unpaired.at(self._position(seen))
         return {**self.pairs.at(seen), "unpaired": alone["lq"]}

@@ -117,7 +117,8 @@ class PathOptions(Section):
     strict_load_dual: bool = True
     """As `strict_load_g`."""
     resume_state: str | None = None
-    """A `.state` file from which to resume; `--auto_resume` finds the newest one."""
+    """A `.state` file from which to resume; `--auto_resume` takes the run's newest one instead, if there is
+    one. An earlier run of this name is moved away unless this is its newest state."""
 
 
 class ParameterGroup(Section):

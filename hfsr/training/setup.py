@@ -309,7 +309,7 @@ def _batches_of(key: str, dataset: Any, options: TrainOptions, accelerator: Acce
         world_size=accelerator.num_processes,
         queue_size=section.queue_size,
         stages=stages,
-        accum_iter=section.accum_iter,
+        accum_iter=training_section(options).accum_iter,  # unpaired patches are drawn in step with the pairs
     )
 
 
