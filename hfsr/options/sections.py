@@ -19,6 +19,7 @@ __all__ = [
     "TrainingOptions",
     "Typed",
     "ValidationOptions",
+    "as_list",
 ]
 
 
@@ -339,7 +340,7 @@ class LoggerOptions(Section):
     """Images of the first validation set that trackers show, LQ, SR and GT side by side; 0 for none."""
 
 
-def _as_list(names: Any) -> Any:
+def as_list(names: Any) -> Any:
     """Converts one name to a list, and an empty value to an empty list."""
     return [] if names is None else [names] if isinstance(names, str) else names
 
@@ -347,7 +348,7 @@ def _as_list(names: Any) -> Any:
 class TrainOptions(Section):
     """An option file."""
 
-    modules: Annotated[list[str], BeforeValidator(_as_list)] = Field([], alias="import")
+    modules: Annotated[list[str], BeforeValidator(as_list)] = Field([], alias="import")
     """Modules to import first, also from the current directory: they may register networks, losses, data
     sets, metrics and recipes, in hfsr or in BasicSR."""
 

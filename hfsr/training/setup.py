@@ -174,10 +174,24 @@ def build_section(section: Typed, **defaults: Any) -> nn.Module:
         if section.type in ARCHS:
             network = model_zoo.build(section.type, **{**defaults, **section.arguments})
         else:
-            network = bridge.find_network(section.type)(**section.arguments)
+            network = _foreign_network(section)
     empty = next((name for name, weight in network.named_parameters() if weight.numel() == 0), None)
     if empty:
         raise OptionsError(f"{section.type}: {empty} has no elements; widths must be 1 or more")
+    return network
+
+
+def _foreign_network(section: Typed) -> nn.Module:
+    """Builds a network of another package, which checks its arguments itself, if at all.
+
+    Raises:
+        OptionsError: if it cannot be built.
+    """
+    factory = bridge.find_network(section.type)
+    try:
+        network: nn.Module = factory(**section.arguments)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise OptionsError(f"{section.type} cannot be built from its arguments: {error}") from error
     return network
 
 

@@ -14,6 +14,8 @@ import torch
 from hfsr import training
 from hfsr.checkpoints import read_state_dict
 from hfsr.errors import HfsrError, OptionsError
+from hfsr.options import Typed
+from hfsr.training import setup
 from hfsr.training.engine import Engine
 from hfsr.training.loop import grad_checkpointing
 from hfsr.training.loop.prefetch import BatchPrefetcher
@@ -207,4 +209,12 @@ def test_theirs_is_meant_by_its_suffix_where_the_name_is_ours_too(tmp_path, opti
 def test_what_cannot_be_is_one_line(tmp_path, options, override, told):
     with pytest.raises(HfsrError, match=told) as caught:
         training.train(options(override), root=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_another_package_that_cannot_be_built_is_one_line(monkeypatch):
+    monkeypatch.setattr(setup.bridge, "find_network", lambda _: torch.nn.Conv2d)
+    section = Typed(type="Foreign", in_channels=3, out_channels="eight", kernel_size=3)
+    with pytest.raises(OptionsError, match="Foreign cannot be built from its arguments: ") as caught:
+        setup.build_section(section)
     assert "\n" not in str(caught.value)
