@@ -47,6 +47,7 @@ from .state.run_dirs import RunDirs
 from .state.run_lock import RunLock
 from .state.run_state import RunState
 from .state.training_state import EarlierState, earlier_state, write_state
+from .used_options import check_used_options
 from .validation.validation_hook import ValidationHook
 from .validation.validator import Validator
 
@@ -106,6 +107,7 @@ class Engine:
 
     def __init__(self, options: TrainOptions, root: Path) -> None:
         self.section = training_section(options)
+        check_used_options(options)
         check_trackers(options)
         check_push(options)
         self.options, self.folders = options, RunDirs(options.name, root)

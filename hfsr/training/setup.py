@@ -38,6 +38,7 @@ from hfsr.registry import ARCHS, DATASETS
 
 from .loop.mixed_precision import choose_precision
 from .plugins import import_modules
+from .used_options import paths_without_effect
 
 __all__ = [
     "build_batches",
@@ -142,7 +143,8 @@ def without_effect(options: TrainOptions, source: PatchSource) -> list[str]:
         "logger.wandb (without a project)": wandb is not None and wandb.project is None and wandb.resume_id,
         "dist_params (the launcher decides)": options.dist_params,
     }
-    return [*(word for word, value in given.items() if value), *options.without_effect]
+    named = (word for word, value in given.items() if value)
+    return [*named, *paths_without_effect(options), *options.without_effect]
 
 
 def training_section(options: TrainOptions) -> DatasetOptions:
