@@ -193,6 +193,11 @@ def test_every_error_is_told_at_once_with_its_place_and_the_nearest_word(content
         ("num_gpu", -1, "input should be greater than or equal to 0, not -1"),
         ("name", "a/b", "name: string should match pattern"),
         ("name", "..", "name: string should match pattern"),
+        ("datasets:val:name", "../../../out", "datasets.val.name: '../../../out' names the folder of"),
+        ("datasets:val:name", "a/b", "datasets.val.name: 'a/b' names the folder of results; use a"),
+        ("datasets:val_a/b", {"type": "PairedImageDataset"}, "datasets.val_a/b: 'val_a/b' names the folder"),
+        ("datasets:train_2", {"type": "PairedImageDataset"}, "train_2: name data sets train, val"),
+        ("val:suffix", "a/b", "val.suffix: string should match pattern"),
         ("train", 3, "train: input should be a valid dictionary"),
     ],
 )

@@ -6,6 +6,7 @@ as the arguments of that type; `binding` checks them against its constructor.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,10 @@ __all__ = [
     "ValidationOptions",
     "as_list",
 ]
+
+
+_FILE_NAME = r"^[^/\\]*[^/\\.][^/\\]*$"
+"""A name of one file or folder: without separators, and with something other than dots."""
 
 
 class Section(BaseModel):
@@ -271,7 +276,7 @@ class ValidationOptions(Section):
     """Write the restored images under `visualization`."""
     pbar: bool = False
     """Accepted for BasicSR's files."""
-    suffix: str | None = None
+    suffix: str | None = Field(None, pattern=r"^[^/\\]*$")
     """Suffix of the names of saved images in tests."""
     window_size: int = Field(1, ge=1)
     """Whole images are padded (mirrored) to a multiple of this, for networks of other packages."""
@@ -352,7 +357,7 @@ class TrainOptions(Section):
     """Modules to import first, also from the current directory: they may register networks, losses, data
     sets, metrics and recipes, in hfsr or in BasicSR."""
 
-    name: str = Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")
+    name: str = Field(pattern=_FILE_NAME)
     """Name of the run, and of its folder under `experiments/`."""
     model_type: str = "SRModel"
     """The recipe."""
@@ -409,8 +414,14 @@ class TrainOptions(Section):
     @model_validator(mode="after")
     def _phases(self) -> TrainOptions:
         for phase in self.datasets:
-            if phase.split("_")[0] not in {"train", "unpaired", "val", "test"}:
+            if phase not in {"train", "unpaired"} and phase.split("_")[0] not in {"val", "test"}:
                 raise ValueError(f"datasets.{phase}: name data sets train, val, val_1, test_1, ...")
+        for phase, section in self.validation_sets().items():
+            for key, name in ((f"{phase}.name", section.name), (phase, phase)):
+                if name is not None and not re.match(_FILE_NAME, name):
+                    raise ValueError(
+                        f"datasets.{key}: '{name}' names the folder of results; use a name without / and \\"
+                    )
         return self
 
     def validation_sets(self) -> dict[str, DatasetOptions]:
