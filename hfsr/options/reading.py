@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +19,10 @@ from .dialects import translate
 from .sections import TrainOptions, as_list
 
 __all__ = ["find_option_file", "parse_value", "read_options", "written_options"]
+
+
+_DRAWN_SEEDS = 10_000
+"""Number of seeds of which one is drawn for `manual_seed: ~`, as in BasicSR."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -114,6 +119,9 @@ def read_options(
     translation = translate(raw)
     is_translated = translation.options != raw
     raw = translation.options
+    is_seed_drawn = "manual_seed" in raw and raw["manual_seed"] is None
+    if is_seed_drawn:
+        raw["manual_seed"] = 1 + secrets.randbelow(_DRAWN_SEEDS)
     options, problems = _validate(raw)
     problems = [*translation.problems, *problems]
     if options is not None and import_modules is not None:
@@ -133,7 +141,7 @@ def read_options(
         count = f"{len(problems)} errors: " if len(problems) > 1 else ""
         raise OptionsError(f"{file}: {count}{listed}")
     checked = TrainOptions.model_validate(content)
-    checked.note_translation(translation.without_effect, is_translated=is_translated)
+    checked.note_reading(translation.without_effect, is_translated=is_translated, is_seed_drawn=is_seed_drawn)
     return checked
 
 
@@ -152,6 +160,8 @@ def written_options(options: TrainOptions, overrides: Sequence[str]) -> str:
     if overrides:
         header += "# With --force_yml:\n" + "".join(f"#   {override}\n" for override in overrides)
     content = options.model_dump(mode="json", exclude_unset=True, by_alias=True)
+    if options.is_seed_drawn:  # as in the file: the seed of a resumed run is that of its state
+        content["manual_seed"] = None
     return f"{header}{yaml.safe_dump(content, sort_keys=False)}"
 
 

@@ -365,8 +365,8 @@ class TrainOptions(Section):
     """Output px per input px along one side; 1 for restoration at the same size."""
     num_gpu: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """0 selects the CPU; otherwise the launcher determines the number of processes."""
-    manual_seed: int = Field(0, ge=0, lt=2**32)
-    """Seed of weights, order and augmentation."""
+    manual_seed: int = Field(0, ge=0, lt=2**32, json_schema_extra={"type": ["integer", "null"]})
+    """Seed of weights, order and augmentation; `~` draws one, which the log states."""
     use_amp: bool = False
     """Mixed precision."""
     amp_bf16: bool = True
@@ -396,6 +396,7 @@ class TrainOptions(Section):
 
     _without_effect: tuple[str, ...] = PrivateAttr(())
     _is_translated: bool = PrivateAttr(False)
+    _is_seed_drawn: bool = PrivateAttr(False)
 
     @property
     def without_effect(self) -> tuple[str, ...]:
@@ -407,9 +408,17 @@ class TrainOptions(Section):
         """True if the file has keys of another program."""
         return self._is_translated
 
-    def note_translation(self, without_effect: Iterable[str], *, is_translated: bool) -> None:
-        """Sets `without_effect` and `is_translated`."""
+    @property
+    def is_seed_drawn(self) -> bool:
+        """True if the file leaves the seed open: each process that reads it draws another one."""
+        return self._is_seed_drawn
+
+    def note_reading(
+        self, without_effect: Iterable[str], *, is_translated: bool, is_seed_drawn: bool
+    ) -> None:
+        """Sets `without_effect`, `is_translated` and `is_seed_drawn`."""
         self._without_effect, self._is_translated = tuple(without_effect), is_translated
+        self._is_seed_drawn = is_seed_drawn
 
     @model_validator(mode="after")
     def _phases(self) -> TrainOptions:

@@ -110,8 +110,11 @@ class Engine:
         check_used_options(options)
         check_trackers(options)
         check_push(options)
-        self.options, self.folders = options, RunDirs(options.name, root)
+        self.folders = RunDirs(options.name, root)
         self.accelerator = make_accelerator(options)
+        if options.is_seed_drawn:  # by every process
+            options = _with_seed(options, in_main_process(self.accelerator, lambda: options.manual_seed))
+        self.options = options
         self.placement = DevicePlacement.of(options, self.accelerator.device)
         self.total = options.train.total_iter if options.train else 0
         _seed_all(options.manual_seed)
@@ -164,6 +167,9 @@ class Engine:
 
     def _run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
         earlier = earlier_state(self.options, self.folders, auto_resume=auto_resume)
+        if earlier is not None and self.options.is_seed_drawn:
+            drawn_before = earlier.state.get("options", {}).get("manual_seed", self.options.manual_seed)
+            self.options = _with_seed(self.options, drawn_before)
         batches = build_batches(self.options, self.accelerator)
         validation = Validator(self.options, self.accelerator)
         repository = self.options.logger.push_to_hub if self.accelerator.is_main_process else None
@@ -370,6 +376,10 @@ class Engine:
         root = self.folders.root
         self.accelerator.log_with = build_trackers(self.options, root, names=names, start=self.iteration)
         self.accelerator.init_trackers(self.options.name)
+
+
+def _with_seed(options: TrainOptions, seed: int) -> TrainOptions:
+    return options.model_copy(update={"manual_seed": seed})
 
 
 def _seed_all(seed: int) -> None:

@@ -183,3 +183,19 @@ def test_progressive_training_stays_in_its_stage_when_the_batch_changes(tmp_path
     larger = ("datasets:train:batch_size_per_gpu=8", "datasets:train:accum_iter=2")
     training.train(options(*words, *larger), auto_resume=True, root=tmp_path)
     assert sides[4:] == [32] * 4
+
+
+def test_a_seed_that_is_drawn_is_told_and_kept_when_resuming(tmp_path, options, caplog):
+    def told() -> list[str]:
+        return [line for r in caplog.records if "was drawn" in (line := r.getMessage())]
+
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        folder = training.train(options("manual_seed=~", "train:total_iter=4"), root=tmp_path)
+        seed = read_state(folder / "training_states" / "4.state")["options"]["manual_seed"]
+        assert told() == [f"manual_seed: {seed} was drawn; write it into the file to repeat this run"]
+        training.train(options("manual_seed=~"), auto_resume=True, root=tmp_path)
+        assert told()[1:] == told()[:1]
+    resumed = weights(tmp_path)
+    training.train(options(f"manual_seed={seed}"), root=tmp_path / "again")
+    assert weights(tmp_path / "again") == resumed
+    assert len({options("manual_seed=~").manual_seed for _ in range(9)}) > 1
