@@ -186,8 +186,8 @@ def cosine_cycles(
     As in BasicSR, the iteration after `periods[0]` iterations is still the end of the first cycle.
 
     Raises:
-        OptionsError: `periods`, `eta_mins` and `restart_weights` differ in length, or `periods` is empty or
-            has a period of 0.
+        OptionsError: `periods`, `eta_mins` and `restart_weights` differ in length, `periods` is empty or has
+            a period of 0, or the base rate is 0 but not the minimum.
     """
     if not periods or min(periods) < 1:
         raise OptionsError(
@@ -199,15 +199,32 @@ def cosine_cycles(
         if len(values) != len(periods):
             raise OptionsError(f"{len(periods)} periods need as many {name}, not {len(values)}")
     ends = [sum(periods[: i + 1]) for i in range(len(periods))]
+    floors = [_floor(eta_min, base) for eta_min in eta_mins]
 
     def factor(iteration: int) -> float:
         done = iteration - 1
         index = min(bisect_left(ends, done), len(ends) - 1)
         progress = min(1.0, (done - (ends[index] - periods[index])) / periods[index])
-        floor = eta_mins[index] / base
+        floor = floors[index]
         return floor + restart_weights[index] * 0.5 * (1 - floor) * (1 + math.cos(math.pi * progress))
 
     return factor
+
+
+def _floor(eta_min: float, base: float) -> float:
+    """Returns the minimum of a learning rate as a factor on the base rate.
+
+    Raises:
+        OptionsError: the base rate is 0, of which no factor is the minimum.
+    """
+    if eta_min == 0:
+        return 0.0
+    if base == 0:
+        raise OptionsError(
+            f"a cosine from a learning rate of 0 to {eta_min:g} is not possible; set lr above 0, or the "
+            "minimum of the scheduler to 0"
+        )
+    return eta_min / base
 
 
 def cosine_restart(
@@ -222,11 +239,11 @@ def cosine(base: float, *, T_max: int, eta_min: float = 0.0) -> LRSchedule:  # n
     """Cosine annealing from the base rate to `eta_min` over `T_max` iterations; then back, as torch's.
 
     Raises:
-        OptionsError: `T_max` is below 1.
+        OptionsError: `T_max` is below 1, or the base rate is 0 but not the minimum.
     """
     if T_max < 1:
         raise OptionsError(f"a cosine over {T_max} iterations is not possible; use a T_max of 1 or more")
-    floor = eta_min / base
+    floor = _floor(eta_min, base)
     return lambda iteration: floor + 0.5 * (1 - floor) * (1 + math.cos(math.pi * (iteration - 1) / T_max))
 
 

@@ -126,6 +126,22 @@ def test_empty_cosine_period(name, arguments):
         build_schedule(name, BASE, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("TrueCosineAnnealingLR", {"T_max": 4, "eta_min": 1e-7}),
+        ("CosineAnnealingRestartLR", {"periods": [4], "eta_min": 1e-7}),
+        ("CosineAnnealingRestartCyclicLR", {"periods": [4, 4], "eta_mins": [0, 1e-7]}),
+    ],
+)
+def test_a_cosine_from_a_rate_of_0_is_refused_unless_it_ends_there(name, arguments):
+    with pytest.raises(OptionsError, match="a cosine from a learning rate of 0 to 1e-07 is not possible"):
+        build_schedule(name, 0.0, **arguments)
+    to_0 = {key: value for key, value in arguments.items() if key != "eta_min"}
+    to_0 |= {"eta_mins": [0, 0]} if "eta_mins" in arguments else {}
+    assert build_schedule(name, 0.0, **to_0)(2) > 0
+
+
 def test_warm_up_is_linear():
     schedule = build_schedule(None, BASE, warmup_iter=4)
     assert [schedule(i) for i in range(1, 7)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])

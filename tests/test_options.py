@@ -14,6 +14,7 @@ import yaml
 from hfsr import model_zoo, training
 from hfsr.errors import OptionsError
 from hfsr.options import find_option_file, read_options
+from hfsr.options.binding import arguments_model
 from hfsr.options.schema import schema_text
 from hfsr.registry import ARCHS
 from hfsr.training.setup import build_network, check_channels
@@ -192,6 +193,11 @@ def test_every_error_is_told_at_once_with_its_place_and_the_nearest_word(content
         ("num_gpu", -1, "input should be greater than or equal to 0, not -1"),
         ("name", "a/b", "name: string should match pattern"),
         ("name", "..", "name: string should match pattern"),
+        ("datasets:val:name", "../../../out", "datasets.val.name: '../../../out' names the folder of"),
+        ("datasets:val:name", "a/b", "datasets.val.name: 'a/b' names the folder of results; use a"),
+        ("datasets:val_a/b", {"type": "PairedImageDataset"}, "datasets.val_a/b: 'val_a/b' names the folder"),
+        ("datasets:train_2", {"type": "PairedImageDataset"}, "train_2: name data sets train, val"),
+        ("val:suffix", "a/b", "val.suffix: string should match pattern"),
         ("train", 3, "train: input should be a valid dictionary"),
     ],
 )
@@ -239,9 +245,81 @@ def test_numbers_as_basicsr_writes_them(content, write):
 
 
 @pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        ("datasets:train:use_hflip", "false", False),
+        ("datasets:train:use_rot", "no", False),
+        ("datasets:train:gt_size", "32", 32),
+        ("datasets:train:gt_size", 32.0, 32),
+        ("datasets:train:batch_size_per_gpu", "4", 4),
+        ("datasets:train:degradation", {"type": "GaussianNoise", "sigma": "5"}, {"sigma": 5.0}),
+        (
+            "datasets:train:degradation",
+            [{"type": "RandomChoice", "choices": [{"type": "Jpeg", "quality": "50"}]}],
+            [{"choices": [{"quality": 50.0}]}],
+        ),
+        ("network_g:num_feat", 8.0, 8),
+        ("network_g:upscale", "2", 2),
+        ("train:optim_g:lr", "1e-4", 1e-4),
+        ("train:optim_g:weight_decay", "0.5", 0.5),
+        ("train:optim_g:betas", ["0.9", 0.99], [0.9, 0.99]),
+        ("train:pixel_opt:loss_weight", "0.1", 0.1),
+        ("train:scheduler", {"type": "MultiStepLR", "milestones": ["2"], "gamma": "0.5"}, {"gamma": 0.5}),
+        (
+            "train:scheduler",
+            {"type": "CosineAnnealingRestartLR", "periods": ["10"], "eta_min": "1e-7"},
+            {"periods": [10], "eta_min": 1e-7},
+        ),
+        ("train:scheduler", {"type": "TrueCosineAnnealingLR", "T_max": "4"}, {"T_max": 4}),
+        (
+            "val:metrics",
+            {"p": {"type": "calculate_psnr", "crop_border": "2", "test_y_channel": "false"}},
+            {"p": {"crop_border": 2, "test_y_channel": False}},
+        ),
+    ],
+)
+def test_arguments_of_types_are_converted_as_other_keys_are(content, write, place, value, expected):
+    *sections, word = place.split(":")
+    section = content
+    for name in sections:
+        section = section[name]
+    section[word] = value
+    found = read_options(write(content)).model_dump()
+    for name in (*sections, word):
+        found = found[name]
+    assert_holds(found, expected)
+
+
+def assert_holds(found, expected):
+    """Also the types must be equal: 8.0 is no width, and "false" is true."""
+    if isinstance(expected, dict):
+        for key, value in expected.items():
+            assert_holds(found[key], value)
+    elif isinstance(expected, list):
+        for one, other in zip(found, expected, strict=True):
+            assert_holds(one, other)
+    else:
+        assert (type(found), found) == (type(expected), expected)
+
+
+def test_integers_of_other_packages_stay_integers(content, write):
+    """Their constructors have no annotations; a default of 48 may stand for a width or for a weight."""
+
+    def network(num_feat=48, depths=(6, 6), ratio=2.0, weight=0):
+        raise NotImplementedError
+
+    arguments = arguments_model(network, frozenset())
+    found = arguments(num_feat="8", depths=[4.0, "2"], ratio=2, weight=0.5)
+    assert_holds(found.model_dump(), {"num_feat": 8, "depths": [4, 2], "ratio": 2.0, "weight": 0.5})
+
+
+@pytest.mark.parametrize(
     ("override", "expected"),
     [
         ("train:optim_g:lr=2e-4", 2e-4),
+        ("path:pretrain_network_g=none", None),
+        ("path:pretrain_network_g=None", None),
+        ("path:pretrain_network_g=none.pth", "none.pth"),
         ("train:optim_g:lr=!!float 2e-4", 2e-4),
         ("train:optim_g:betas=[0.9, 0.99]", [0.9, 0.99]),
         ("val:tile_size=64", 64),

@@ -67,9 +67,9 @@ class Lmdb:
         except ImportError as error:
             raise MissingDependencyError("lmdb", extra="train", purpose="reading LMDB") from error
         try:
-            lines = (path / "meta_info.txt").read_text(encoding="utf-8").splitlines()
+            lines = (path / "meta_info.txt").read_text(encoding="utf-8-sig").splitlines()
             self._database = lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False)
-        except (OSError, lmdb.Error) as error:
+        except (OSError, UnicodeDecodeError, lmdb.Error) as error:
             raise DataError(
                 f"'{path}' is no LMDB of images ({error}); create one: hfsr prepare lmdb"
             ) from error

@@ -73,30 +73,44 @@ class Imagestore:
         cache: ImageCache | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.files, self.scale = list(files), scale
+        given = [(file.gt, file.lq) for file in files]
+        # A list may name an image several times, to draw it more often; it is decoded once.
+        self.files = list(dict(zip(given, files, strict=True)).values())
+        self.scale = scale
         self._degradation = build_chain(None, scale) if degradation is None else degradation
-        self.pairs = []
         self.unreadable: list[str] = []
         key = self._cache_key(cache)
         kept = cache.load(key, len(self.files)) if cache and key else None
-        if kept is not None:
-            self.pairs = kept
-            return
+        if kept is None:
+            kept = self._read_all(memory_limit, skip_unreadable, progress)
+            if cache and key and not self.unreadable:
+                kept = cache.store(key, kept)
+        decoded = dict(zip(((file.gt, file.lq) for file in self.files), kept, strict=True))
+        self.pairs = [decoded[images] for images in given if images in decoded]
+
+    def _read_all(
+        self, memory_limit: int | None, skip_unreadable: bool, progress: Progress | None
+    ) -> list[tuple[Pixels, Pixels]]:
+        """Decodes every file; removes those that are left out from `files`."""
         limit = psutil.virtual_memory().available // 2 if memory_limit is None else memory_limit
         with _Shelf(limit) as shelf:
-            self._decode(shelf, skip_unreadable, progress)
+            pairs = self._decode(shelf, skip_unreadable, progress)
         if self.unreadable:
             logger.warning("%d images left out: %s", len(self.unreadable), some_of(self.unreadable))
-        if not self.pairs:
+        if not any(pairs):
             raise DataError(f"none of the {len(self.files)} images can be read: {some_of(self.unreadable)}")
-        if cache and key and not self.unreadable:
-            self.pairs = cache.store(key, self.pairs)
+        self.files = [file for file, pair in zip(self.files, pairs, strict=True) if pair is not None]
+        return [pair for pair in pairs if pair is not None]
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def _decode(self, shelf: _Shelf, skip_unreadable: bool, progress: Progress | None) -> None:
+    def _decode(
+        self, shelf: _Shelf, skip_unreadable: bool, progress: Progress | None
+    ) -> list[tuple[Pixels, Pixels] | None]:
+        """Returns the pair of each file, or None for one that is left out."""
         mismatches: list[str] = []
+        pairs: list[tuple[Pixels, Pixels] | None] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
                 for done, result in enumerate(_in_order(pool, self._read, self.files), 1):
@@ -104,12 +118,13 @@ class Imagestore:
                         if not skip_unreadable:
                             raise result
                         self.unreadable.append(str(result))
+                        pairs.append(None)
                     elif isinstance(result, str):
                         mismatches.append(result)
                     else:
                         lq, gt = result
                         kept = shelf.keep(gt)
-                        self.pairs.append((kept if lq is gt else shelf.keep(lq), kept))
+                        pairs.append((kept if lq is gt else shelf.keep(lq), kept))
                     if progress:
                         progress(done, len(self.files))
             except BaseException:
@@ -117,6 +132,7 @@ class Imagestore:
                 raise
         if mismatches:
             raise DataError(f"{some_of(mismatches)}; make the LQ images from these GT images")
+        return pairs
 
     def _cache_key(self, cache: ImageCache | None) -> str | None:
         """Returns None if an image is not a file: its size and time would not reveal a change."""

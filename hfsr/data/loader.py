@@ -130,6 +130,7 @@ class Batches:
         self.epoch_length = len(source) * enlarge
         self._orders: dict[int, NDArray[np.int64]] = {}
         self.stages, self.accum_iter = stages, accum_iter
+        self.continue_from(0, 0)
         if stages is not None and not isinstance(source, PatchCutter):
             raise OptionsError(
                 "datasets.train.gt_sizes: this data set provides patches of one size; leave out gt_sizes, "
@@ -138,6 +139,20 @@ class Batches:
         if queue_size and isinstance(source, MixedScales):
             raise OptionsError("datasets.train.queue_size: needs patches of one scale; leave out scales")
         self._pool = PairPool(queue_size * world_size, self.global_batch, seed) if queue_size else None
+
+    def continue_from(self, seen: int, iteration: int) -> None:
+        """Sets the position of a resumed run, whose earlier iterations may have had batches of another size.
+
+        Args:
+            seen: patches that all processes together had drawn.
+            iteration: finished iterations.
+        """
+        self._start_seen, self._start_iteration = seen, iteration
+
+    def _iteration(self, seen: int) -> int:
+        """Returns the iteration, counted from 1, that draws its patches after `seen` drawn patches."""
+        steps = (seen - self._start_seen) // self.global_batch
+        return self._start_iteration + steps // self.accum_iter + 1
 
     @property
     def global_batch(self) -> int:
@@ -153,7 +168,7 @@ class Batches:
         step = seen // self.global_batch
         count, gt_size = self.batch_size, None
         if self.stages is not None:
-            number, gt_size = self.stages.at(step // self.accum_iter + 1)
+            number, gt_size = self.stages.at(self._iteration(seen))
             count = min(number, count)
         if self._pool is not None:
             first = self.rank * self.batch_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -29,6 +29,8 @@ def listed_pairs(
 ) -> list[PairedFile | StoredPair]:
     """Returns the pairs whose GT image a list names, by its path from the root or by the end of that path.
 
+    A pair is returned as often as the list names it, as in BasicSR: such images are drawn more often.
+
     Args:
         pairs: pairs of the whole folder.
         meta_info: path of the list.
@@ -43,9 +45,9 @@ def listed_pairs(
     for index, pair in enumerate(pairs):
         for name in _names(pair.gt):
             by_name[name].append(index)
-    kept: set[int] = set()
+    kept: Counter[int] = Counter()
     missing, ambiguous = [], []
-    for name in dict.fromkeys(read_meta_info(text)):
+    for name, times in Counter(read_meta_info(text)).items():
         found = by_name.get(name.removeprefix("./"), [])
         if len(found) > 1:
             exact = {name, Path(name).with_suffix("").as_posix()}
@@ -54,7 +56,7 @@ def listed_pairs(
                 ambiguous.append(name)
                 continue
         if found:
-            kept.add(found[0])
+            kept[found[0]] += times
         else:
             missing.append(name)
     if ambiguous:
@@ -69,7 +71,7 @@ def listed_pairs(
         )
     if not kept:
         raise DataError(f"'{meta_info}' names no images; write one path per line, relative to {root}")
-    return [pair for index, pair in enumerate(pairs) if index in kept]
+    return [pair for index, pair in enumerate(pairs) for _ in range(kept[index])]
 
 
 def pairs_of_list(
@@ -108,7 +110,7 @@ def pairs_of_list(
 
 def _text_of(path: Path, place: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise DataError(f"{place}: '{path}' is not a text file in UTF-8") from error
     except OSError as error:

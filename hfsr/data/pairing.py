@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from hfsr.errors import DataError, some_of
+from hfsr.errors import DataError, OptionsError, some_of
 from hfsr.images import SUFFIXES
 
 from .containers import Entry, is_container, open_container
@@ -57,9 +57,12 @@ def pair_folders(
     Raises:
         DataError: if no folder is given, one is missing or empty, an image has no partner, or several images
             could be its partner (the message names the first five).
+        OptionsError: if the template is none.
     """
     if not gt:
         raise DataError(f"{place}: dataroot_gt names no folder")
+    if lq:
+        _check_template(template, place)
     if lq and len(lq) != len(gt):
         raise DataError(
             f"{place}: {len(gt)} folders in dataroot_gt need as many in dataroot_lq, not {len(lq)}"
@@ -72,6 +75,23 @@ def pair_folders(
             partners = _partners(images, _located(lq[index], f"{place}:dataroot_lq"), place, template, scale)
         pairs += [(_pair(one.place, lq_), one, root) for one, lq_ in zip(images, partners, strict=True)]
     return with_unique_names(pairs)
+
+
+def _check_template(template: str, place: str) -> None:
+    """Checks that a template makes the name of an LQ image from that of any GT image.
+
+    Raises:
+        OptionsError: if it does not.
+    """
+    try:
+        names = {template.format(stem) for stem in ("a", "b")}
+    except (AttributeError, LookupError, TypeError, ValueError):
+        names = set()
+    if len(names) != 2 or any(mark in name for name in names for mark in "/\\"):
+        raise OptionsError(
+            f"{place}: filename_tmpl '{template}' is no template; {{}} stands once for the name of the GT "
+            "image without file type, for example '{}_blurred', and folders belong into dataroot_lq"
+        )
 
 
 def find_singles(roots: Sequence[Path], place: str) -> list[PairedFile | StoredPair]:
@@ -88,8 +108,11 @@ def find_singles(roots: Sequence[Path], place: str) -> list[PairedFile | StoredP
 
 
 def with_unique_names(pairs: Iterable[tuple[_Pair, Located, Path]]) -> list[_Pair]:
-    """Names every pair after its relative path; adds file type and root only if names are equal."""
-    listed = list(pairs)
+    """Names every pair after its relative path; adds file type and root only if names are equal.
+
+    Results are written by these names, so a path that leaves its root is reduced to the part below it.
+    """
+    listed = [(pair, replace(located, path=_below(located.path)), root) for pair, located, root in pairs]
     names = [located.name for _, located, _ in listed]
     for longer in (
         [str(located.path) for _, located, _ in listed],
@@ -99,6 +122,11 @@ def with_unique_names(pairs: Iterable[tuple[_Pair, Located, Path]]) -> list[_Pai
         counts = Counter(names)
         names = [more if counts[name] > 1 else name for name, more in zip(names, longer, strict=True)]
     return [replace(pair, name=name) for (pair, _, _), name in zip(listed, names, strict=True)]
+
+
+def _below(path: PurePosixPath) -> PurePosixPath:
+    """Returns a path without its root and without steps upward, as a list or a container may have them."""
+    return PurePosixPath(*(part for part in path.parts if part not in (path.anchor, "..")))
 
 
 def _located(root: Path, place: str) -> list[Located]:

@@ -63,9 +63,14 @@ class SingleImageDataset:
         """Decodes the images and returns a source of patches (as `lq`), which cuts them from memory.
 
         Raises:
-            OptionsError: if `lq_size` is missing.
+            OptionsError: if it is the training set, or `lq_size` is missing.
             ImageError, DataError: if an image cannot be read, or all are too small.
         """
+        if self.phase == "train":
+            raise OptionsError(
+                "datasets.train.type: SingleImageDataset has no ground truth to train on; use "
+                "PairedImageDataset, with dataroot_gt (and dataroot_lq, unless the LQ is made from GT)"
+            )
         if self.lq_size is None:
             raise OptionsError(f"datasets.{self.phase}.lq_size: is missing; the side of a patch in px")
         return PatchCutter(
@@ -91,6 +96,14 @@ class BatchesBesideUnpaired(Batches):
         vars(self).update(vars(pairs))
         self.pairs, self.unpaired = pairs, unpaired
 
+    def continue_from(self, seen: int, iteration: int) -> None:
+        self.pairs.continue_from(seen, iteration)
+        self.unpaired.continue_from(self._position(seen), iteration)
+
+    def _position(self, seen: int) -> int:
+        """Returns the number of drawn unpaired patches after `seen` patches of pairs."""
+        return seen // self.global_batch * self.unpaired.global_batch
+
     def at(self, seen: int) -> Batch:
-        alone = self.unpaired.at(seen // self.global_batch * self.unpaired.global_batch)
+        alone = self.unpaired.at(self._position(seen))
         return {**self.pairs.at(seen), "unpaired": alone["lq"]}

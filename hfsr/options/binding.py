@@ -7,9 +7,17 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 
 from hfsr import data, degradations, losses, metrics  # noqa: F401  (they register their types)
 from hfsr.archs import ArchSpec
@@ -119,28 +127,34 @@ class TypedSection:
         model = self.arguments()
         return [*self.kind.own, *(model.model_fields if model else ())]
 
-    def problems(self) -> Iterator[LocatedProblem]:
-        """Yields every error of this section, with its place."""
+    def validated(self) -> tuple[dict[str, Any], list[LocatedProblem]]:
+        """Returns the given arguments as the type's constructor takes them, and every error with its place.
+
+        Values are converted as those of all other keys are: quoted numbers and booleans, whole floats.
+        """
         name = self.section.get("type")
         if not self.is_known():
             message = f"no {self.kind.title} named '{name}'{suggest(str(name), self.kind.items)}"
             if self.kind.title == "network":
                 message += "; a network of your own needs import: [its module]"
-            yield (*self.place, "type"), {"type": "value_error", "msg": message}
-        if not isinstance(name, str) or name not in self.kind.items:
-            return
+            return {}, [((*self.place, "type"), {"type": "value_error", "msg": message})]
+        if not isinstance(name, str):
+            return {}, []
         arguments = {key: value for key, value in self.section.items() if key not in self.kind.own}
         model = self.arguments()
+        problems: list[LocatedProblem] = []
         try:
             if model is not None:
-                model.model_validate(arguments)
+                found = model.model_validate(arguments)
+                arguments = {key: getattr(found, key) for key in arguments}
         except ValidationError as error:
-            yield from (((*self.place, *map(str, item["loc"])), item) for item in error.errors())
+            problems += [((*self.place, *map(str, item["loc"])), item) for item in error.errors()]
         wrong = [*self._beside_the_scale(name, arguments)]
         if misplaced := self._out_of_place(name):
             wrong.append(("type", misplaced))
         for word, message in wrong:
-            yield (*self.place, word), {"type": "value_error", "msg": message}
+            problems.append(((*self.place, word), {"type": "value_error", "msg": message}))
+        return arguments, problems
 
     def _out_of_place(self, name: str) -> str | None:
         """Returns an error message if the type exists but is unsuitable for this section."""
@@ -248,11 +262,23 @@ def _hints(factory: Any) -> dict[str, Any]:
     return typing.get_type_hints(vars(factory)["__init__"] if inspect.isclass(factory) else factory)
 
 
+def _whole_as_int(value: float) -> int | float:
+    """Converts 8.0 to 8, which a width must be."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Number = Annotated[int | float, AfterValidator(_whole_as_int), WithJsonSchema({"type": "number"})]
+"""An argument whose default is an integer; it may still take fractions (`weight_decay`, by default 0)."""
+
+
 def _type_of(default: Any) -> Any:
+    """Returns the type of an argument without annotations."""
     if isinstance(default, bool):
         return bool
-    if isinstance(default, int | float):
+    if isinstance(default, int):
+        return _Number
+    if isinstance(default, float):
         return float
     if isinstance(default, tuple) and all(isinstance(x, int | float) for x in default):
-        return list[float]
+        return list[_Number] if all(isinstance(x, int) for x in default) else list[float]
     return Any

@@ -23,7 +23,7 @@ MODEL_TYPES: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("ATDModel", "CATModel", "CATModle", "CATModel_Unet", "DATModel", "DATModle", "DRCTModel"),
-            *("FocalIRModel", "HATModel", "SwinIRModel"),
+            *("FocalIRModel", "HATModel", "MambaIRModel", "MambaIRv2Model", "SwinIRModel"),
         ),
         "SRModel",
     ),
@@ -125,7 +125,12 @@ class Translation:
         """Yields the sections of data sets, by their key."""
         for key in list(self.section("datasets") or ()):
             if (section := self.section("datasets", key)) is not None:
-                yield key, section
+                yield str(key), section
+
+    def kind(self, *place: str) -> str | None:
+        """Returns the `type` of a section, or None if it has none; one that is no name is an error later."""
+        found = (self.section(*place) or {}).get("type")
+        return found if isinstance(found, str) else None
 
     def move(self, place: Place, section: dict[str, Any], key: str, value: Any) -> None:
         """Moves the value of `place` to a key of a section; two different values are an error."""
@@ -133,15 +138,24 @@ class Translation:
             self.problems.append((place, f"has another value than {key}; keep one of the two"))
         section[key] = value
 
+    def move_to_val(self, place: Place, key: str, value: Any) -> None:
+        """Moves the value of `place` to a key of `val`; a `val` that is no section is an error later."""
+        self.options.setdefault("val", {})
+        if (section := self.section("val")) is not None:
+            self.move(place, section, key, value)
+
 
 def translate(raw: Mapping[str, Any]) -> Translation:
     """Translates a file; hfsr's own keys stay as they are.
+
+    Types are checked afterwards, so every value may be of any type here; the wrong ones stay for that check.
 
     Args:
         raw: content of the file; not changed.
     """
     done = Translation(copy.deepcopy(dict(raw)))
-    model_type = done.options.get("model_type")
+    given = done.options.get("model_type")
+    model_type = given if isinstance(given, str) else None
     _rename(done)
     _translate_testing(done)
     _translate_paths(done)
@@ -150,7 +164,7 @@ def translate(raw: Mapping[str, Any]) -> Translation:
     _translate_training(done, model_type)
     if model_type in _REAL_NET | _REAL_GAN:
         _translate_real_esrgan(done, gan=model_type in _REAL_GAN)
-    if isinstance(model_type, str) and model_type in MODEL_TYPES:
+    if model_type is not None and model_type in MODEL_TYPES:
         done.options["model_type"] = MODEL_TYPES[model_type]
     _drop(done)
     return done
@@ -187,7 +201,7 @@ def _translate_testing(done: Translation) -> None:
     options = done.options
     for key in ("save_img", "suffix"):
         if key in options:
-            done.move((key,), options.setdefault("val", {}), key, options.pop(key))
+            done.move_to_val((key,), key, options.pop(key))
     if "crop_border" in options:
         border = options.pop("crop_border")
         metrics = done.section("val", "metrics") or {}
@@ -198,10 +212,10 @@ def _translate_testing(done: Translation) -> None:
             done.without_effect.append("crop_border (PSNR and SSIM are cropped by the scale)")
     if "tile" in options:
         tile = options.pop("tile")
-        network = (done.section("network_g") or {}).get("type")
-        if isinstance(tile, dict) and network in ARCHS and tile.get("tile_size") is not None:
+        is_ours = done.kind("network_g") in ARCHS
+        if isinstance(tile, dict) and is_ours and tile.get("tile_size") is not None:
             # The network determines the halo of a tile, so tile_pad changes nothing.
-            done.move(("tile", "tile_size"), options.setdefault("val", {}), "tile_size", tile["tile_size"])
+            done.move_to_val(("tile", "tile_size"), "tile_size", tile["tile_size"])
         elif tile is not None:
             done.without_effect.append(f"tile ({_WHOLE})")
 
@@ -211,7 +225,7 @@ def _translate_paths(done: Translation) -> None:
     if "ignore_resume_networks" not in section:
         return
     names = section.pop("ignore_resume_networks") or []
-    for name in [names] if isinstance(names, str) else names:
+    for name in _listed(names):
         if name in ("network_g", "network_d", "network_dual"):
             done.problems.append(
                 (
@@ -289,7 +303,7 @@ def _translate_denoising(done: Translation, key: str, section: dict[str, Any]) -
         section["degradation"] = {"type": "GaussianNoise", "sigma": sigma, "clip": False}
 
 
-def _translate_training(done: Translation, model_type: Any) -> None:
+def _translate_training(done: Translation, model_type: str | None) -> None:
     train = done.section("train")
     if train is None:
         return
@@ -306,8 +320,12 @@ def _translate_training(done: Translation, model_type: Any) -> None:
         del train["mixup"]
     if "mixing_augs" in train:
         mixing = train.pop("mixing_augs") or {}
+        if not isinstance(mixing, dict):
+            message = f"must be a section such as {{mixup: true, mixup_beta: 1.2}}, not {mixing!r}"
+            done.problems.append((("train", "mixing_augs"), message))
+            mixing = {}
         if unknown := [key for key in mixing if key not in ("mixup", "mixup_beta", "use_identity")]:
-            done.problems.append((("train", "mixing_augs", unknown[0]), "unknown key"))
+            done.problems.append((("train", "mixing_augs", str(unknown[0])), "unknown key"))
         if mixing.get("mixup"):
             mixup: dict[str, Any] = {"prob": 0.5 if mixing.get("use_identity") else 1.0}
             if "mixup_beta" in mixing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -15,9 +16,13 @@ from hfsr.errors import HfsrError, OptionsError, suggest
 
 from .binding import Problem, recipe_problem, typed_sections
 from .dialects import translate
-from .sections import TrainOptions
+from .sections import TrainOptions, as_list
 
 __all__ = ["find_option_file", "parse_value", "read_options", "written_options"]
+
+
+_DRAWN_SEEDS = 10_000
+"""Number of seeds of which one is drawn for `manual_seed: ~`, as in BasicSR."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -70,9 +75,13 @@ def find_option_file(name: str | Path) -> Path:
 def parse_value(text: str) -> Any:
     """Parses the value of an override as YAML ("1e-4", "[a, b]", "~"); nothing is evaluated.
 
+    As in BasicSR, `none` and `None` are null, which they are not in a file.
+
     Raises:
         OptionsError: if it is not YAML.
     """
+    if text.strip().lower() == "none":
+        return None
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
@@ -105,29 +114,44 @@ def read_options(
     for override in overrides:
         _apply(raw, override)
     _drop_empty_sections(raw)
-    if modules:
-        named = raw.get("import") or []
-        raw["import"] = [*([named] if isinstance(named, str) else named), *modules]
+    if modules and isinstance(named := as_list(raw.get("import")), list):  # otherwise an error below
+        raw["import"] = [*named, *modules]
     translation = translate(raw)
     is_translated = translation.options != raw
     raw = translation.options
+    is_seed_drawn = "manual_seed" in raw and raw["manual_seed"] is None
+    if is_seed_drawn:
+        raw["manual_seed"] = 1 + secrets.randbelow(_DRAWN_SEEDS)
     options, problems = _validate(raw)
     problems = [*translation.problems, *problems]
-    if options is not None:
-        options.note_translation(translation.without_effect, is_translated=is_translated)
     if options is not None and import_modules is not None:
         import_modules(options.modules)
-    sections = list(typed_sections(raw))
+    content = raw if options is None else options.model_dump(exclude_unset=True, by_alias=True)
+    sections = list(typed_sections(content))
     if more_types is not None and not all(section.is_known() for section in sections):
         more_types()
     for section in sections:
-        problems += [(place, _message(item, section.keys())) for place, item in section.problems()]
+        arguments, wrong = section.validated()
+        problems += [(place, _message(item, section.keys())) for place, item in wrong]
+        if options is not None:
+            _section_at(content, section.place).update(arguments)
     problems += [(place, _message(item, ())) for place, item in recipe_problem(raw)]
     if problems or options is None:
         listed = "; ".join(f"{'.'.join(place)}: {text}" if place else text for place, text in problems)
         count = f"{len(problems)} errors: " if len(problems) > 1 else ""
         raise OptionsError(f"{file}: {count}{listed}")
-    return options
+    checked = TrainOptions.model_validate(content)
+    checked.note_reading(translation.without_effect, is_translated=is_translated, is_seed_drawn=is_seed_drawn)
+    return checked
+
+
+def _section_at(content: dict[str, Any], place: Sequence[str]) -> dict[str, Any]:
+    """Returns the section at a place; steps of a degradation are in lists."""
+    found: Any = content
+    for key in place:
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    section: dict[str, Any] = found
+    return section
 
 
 def written_options(options: TrainOptions, overrides: Sequence[str]) -> str:
@@ -136,6 +160,8 @@ def written_options(options: TrainOptions, overrides: Sequence[str]) -> str:
     if overrides:
         header += "# With --force_yml:\n" + "".join(f"#   {override}\n" for override in overrides)
     content = options.model_dump(mode="json", exclude_unset=True, by_alias=True)
+    if options.is_seed_drawn:  # as in the file: the seed of a resumed run is that of its state
+        content["manual_seed"] = None
     return f"{header}{yaml.safe_dump(content, sort_keys=False)}"
 
 

@@ -6,6 +6,7 @@ as the arguments of that type; `binding` checks them against its constructor.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,12 @@ __all__ = [
     "TrainingOptions",
     "Typed",
     "ValidationOptions",
+    "as_list",
 ]
+
+
+_FILE_NAME = r"^[^/\\]*[^/\\.][^/\\]*$"
+"""A name of one file or folder: without separators, and with something other than dots."""
 
 
 class Section(BaseModel):
@@ -117,7 +123,8 @@ class PathOptions(Section):
     strict_load_dual: bool = True
     """As `strict_load_g`."""
     resume_state: str | None = None
-    """A `.state` file from which to resume; `--auto_resume` finds the newest one."""
+    """A `.state` file from which to resume; `--auto_resume` takes the run's newest one instead, if there is
+    one. An earlier run of this name is moved away unless this is its newest state."""
 
 
 class ParameterGroup(Section):
@@ -269,7 +276,7 @@ class ValidationOptions(Section):
     """Write the restored images under `visualization`."""
     pbar: bool = False
     """Accepted for BasicSR's files."""
-    suffix: str | None = None
+    suffix: str | None = Field(None, pattern=r"^[^/\\]*$")
     """Suffix of the names of saved images in tests."""
     window_size: int = Field(1, ge=1)
     """Whole images are padded (mirrored) to a multiple of this, for networks of other packages."""
@@ -338,7 +345,7 @@ class LoggerOptions(Section):
     """Images of the first validation set that trackers show, LQ, SR and GT side by side; 0 for none."""
 
 
-def _as_list(names: Any) -> Any:
+def as_list(names: Any) -> Any:
     """Converts one name to a list, and an empty value to an empty list."""
     return [] if names is None else [names] if isinstance(names, str) else names
 
@@ -346,11 +353,11 @@ def _as_list(names: Any) -> Any:
 class TrainOptions(Section):
     """An option file."""
 
-    modules: Annotated[list[str], BeforeValidator(_as_list)] = Field([], alias="import")
+    modules: Annotated[list[str], BeforeValidator(as_list)] = Field([], alias="import")
     """Modules to import first, also from the current directory: they may register networks, losses, data
     sets, metrics and recipes, in hfsr or in BasicSR."""
 
-    name: str = Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")
+    name: str = Field(pattern=_FILE_NAME)
     """Name of the run, and of its folder under `experiments/`."""
     model_type: str = "SRModel"
     """The recipe."""
@@ -358,8 +365,8 @@ class TrainOptions(Section):
     """Output px per input px along one side; 1 for restoration at the same size."""
     num_gpu: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """0 selects the CPU; otherwise the launcher determines the number of processes."""
-    manual_seed: int = Field(0, ge=0, lt=2**32)
-    """Seed of weights, order and augmentation."""
+    manual_seed: int = Field(0, ge=0, lt=2**32, json_schema_extra={"type": ["integer", "null"]})
+    """Seed of weights, order and augmentation; `~` draws one, which the log states."""
     use_amp: bool = False
     """Mixed precision."""
     amp_bf16: bool = True
@@ -389,6 +396,7 @@ class TrainOptions(Section):
 
     _without_effect: tuple[str, ...] = PrivateAttr(())
     _is_translated: bool = PrivateAttr(False)
+    _is_seed_drawn: bool = PrivateAttr(False)
 
     @property
     def without_effect(self) -> tuple[str, ...]:
@@ -400,15 +408,29 @@ class TrainOptions(Section):
         """True if the file has keys of another program."""
         return self._is_translated
 
-    def note_translation(self, without_effect: Iterable[str], *, is_translated: bool) -> None:
-        """Sets `without_effect` and `is_translated`."""
+    @property
+    def is_seed_drawn(self) -> bool:
+        """True if the file leaves the seed open: each process that reads it draws another one."""
+        return self._is_seed_drawn
+
+    def note_reading(
+        self, without_effect: Iterable[str], *, is_translated: bool, is_seed_drawn: bool
+    ) -> None:
+        """Sets `without_effect`, `is_translated` and `is_seed_drawn`."""
         self._without_effect, self._is_translated = tuple(without_effect), is_translated
+        self._is_seed_drawn = is_seed_drawn
 
     @model_validator(mode="after")
     def _phases(self) -> TrainOptions:
         for phase in self.datasets:
-            if phase.split("_")[0] not in {"train", "unpaired", "val", "test"}:
+            if phase not in {"train", "unpaired"} and phase.split("_")[0] not in {"val", "test"}:
                 raise ValueError(f"datasets.{phase}: name data sets train, val, val_1, test_1, ...")
+        for phase, section in self.validation_sets().items():
+            for key, name in ((f"{phase}.name", section.name), (phase, phase)):
+                if name is not None and not re.match(_FILE_NAME, name):
+                    raise ValueError(
+                        f"datasets.{key}: '{name}' names the folder of results; use a name without / and \\"
+                    )
         return self
 
     def validation_sets(self) -> dict[str, DatasetOptions]:

@@ -46,7 +46,8 @@ from .state.checkpoint_writer import CheckpointWriter
 from .state.run_dirs import RunDirs
 from .state.run_lock import RunLock
 from .state.run_state import RunState
-from .state.training_state import State, earlier_state
+from .state.training_state import EarlierState, earlier_state, write_state
+from .used_options import check_used_options
 from .validation.validation_hook import ValidationHook
 from .validation.validator import Validator
 
@@ -106,10 +107,14 @@ class Engine:
 
     def __init__(self, options: TrainOptions, root: Path) -> None:
         self.section = training_section(options)
+        check_used_options(options)
         check_trackers(options)
         check_push(options)
-        self.options, self.folders = options, RunDirs(options.name, root)
+        self.folders = RunDirs(options.name, root)
         self.accelerator = make_accelerator(options)
+        if options.is_seed_drawn:  # by every process
+            options = _with_seed(options, in_main_process(self.accelerator, lambda: options.manual_seed))
+        self.options = options
         self.placement = DevicePlacement.of(options, self.accelerator.device)
         self.total = options.train.total_iter if options.train else 0
         _seed_all(options.manual_seed)
@@ -161,12 +166,16 @@ class Engine:
             time.sleep(_POLL_SECONDS)
 
     def _run(self, option_file: tuple[str, str] | None, *, auto_resume: bool) -> Path:
-        state = earlier_state(self.options, self.folders, auto_resume=auto_resume)
+        earlier = earlier_state(self.options, self.folders, auto_resume=auto_resume)
+        if earlier is not None and self.options.is_seed_drawn:
+            drawn_before = earlier.state.get("options", {}).get("manual_seed", self.options.manual_seed)
+            self.options = _with_seed(self.options, drawn_before)
         batches = build_batches(self.options, self.accelerator)
         validation = Validator(self.options, self.accelerator)
         repository = self.options.logger.push_to_hub if self.accelerator.is_main_process else None
         self.publisher = Publisher(self.folders.experiment, repository) if repository else None
-        self._resume(state, option_file, auto_resume=auto_resume)
+        self._resume(earlier, option_file, auto_resume=auto_resume)
+        batches.continue_from(self.progress.seen, self.iteration)
         self.checkpoints = CheckpointWriter(self.options, self.folders, self.recipe)
         folder, name = self.folders.experiment, self.options.name
         with (
@@ -317,24 +326,44 @@ class Engine:
             self.checkpoints.save(self.iteration, network, state)
         self.accelerator.wait_for_everyone()
 
-    def _resume(self, state: State | None, option_file: tuple[str, str] | None, *, auto_resume: bool) -> None:
+    def _resume(
+        self, earlier: EarlierState | None, option_file: tuple[str, str] | None, *, auto_resume: bool
+    ) -> None:
         """Restores an earlier state if there is one, creates the folders, and prepares the recipe."""
+        state = earlier.state if earlier is not None else None
         if state is not None:  # before anything is written, because the state may be rejected
             self.progress = RunState.restored(state, self.recipe, network_g=self.options.network_g.type)
             source = f"the training state of iteration {self.iteration:,}"
             now = flat_options(self.options)
             self._changes = check_changes(state.get("options", {}), now, source=source)
-        unfinished = auto_resume and not self.folders.holds_work()
-        self._make_folders(option_file, keep=state is not None or unfinished)
+        self._make_folders(option_file, earlier, auto_resume=auto_resume)
         self.recipe.prepare(self.accelerator)
         if state is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
-    def _make_folders(self, option_file: tuple[str, str] | None, *, keep: bool) -> None:
+    def _make_folders(
+        self, option_file: tuple[str, str] | None, earlier: EarlierState | None, *, auto_resume: bool
+    ) -> None:
+        """Creates the folders; moves an earlier run away unless this one continues it.
+
+        A run that resumes from another state than its newest one would otherwise mix two histories: later
+        states would be the newest ones, and `net_g_best` would be of iterations that did not happen.
+        """
+        if earlier is None:
+            keep = auto_resume and not self.folders.holds_work()
+        else:
+            keep = earlier.is_newest or self.iteration >= self.total
+        if earlier is not None and not keep:
+            # The best weights are not in the new folder, and curves of trackers cannot go back.
+            self.progress.best, self.progress.trackers = None, {}
+        self.accelerator.wait_for_everyone()  # until every process has read the state
         if self.accelerator.is_main_process:
             archived = self.folders.prepare(keep=keep)
             if archived is not None:
                 logger.warning("an earlier run of this name is now '%s'", archived)
+            if earlier is not None and not keep:  # --auto_resume finds it before another one is saved
+                start = {**earlier.state, "best": None, "trackers": {}}
+                write_state(self.folders.states, start, keep=self.options.logger.keep_states)
             if option_file is not None:
                 name, text = option_file
                 (self.folders.experiment / name).write_text(text, encoding="utf-8")
@@ -347,6 +376,10 @@ class Engine:
         root = self.folders.root
         self.accelerator.log_with = build_trackers(self.options, root, names=names, start=self.iteration)
         self.accelerator.init_trackers(self.options.name)
+
+
+def _with_seed(options: TrainOptions, seed: int) -> TrainOptions:
+    return options.model_copy(update={"manual_seed": seed})
 
 
 def _seed_all(seed: int) -> None:

@@ -38,6 +38,7 @@ from hfsr.registry import ARCHS, DATASETS
 
 from .loop.mixed_precision import choose_precision
 from .plugins import import_modules
+from .used_options import paths_without_effect
 
 __all__ = [
     "build_batches",
@@ -142,7 +143,8 @@ def without_effect(options: TrainOptions, source: PatchSource) -> list[str]:
         "logger.wandb (without a project)": wandb is not None and wandb.project is None and wandb.resume_id,
         "dist_params (the launcher decides)": options.dist_params,
     }
-    return [*(word for word, value in given.items() if value), *options.without_effect]
+    named = (word for word, value in given.items() if value)
+    return [*named, *paths_without_effect(options), *options.without_effect]
 
 
 def training_section(options: TrainOptions) -> DatasetOptions:
@@ -174,10 +176,24 @@ def build_section(section: Typed, **defaults: Any) -> nn.Module:
         if section.type in ARCHS:
             network = model_zoo.build(section.type, **{**defaults, **section.arguments})
         else:
-            network = bridge.find_network(section.type)(**section.arguments)
+            network = _foreign_network(section)
     empty = next((name for name, weight in network.named_parameters() if weight.numel() == 0), None)
     if empty:
         raise OptionsError(f"{section.type}: {empty} has no elements; widths must be 1 or more")
+    return network
+
+
+def _foreign_network(section: Typed) -> nn.Module:
+    """Builds a network of another package, which checks its arguments itself, if at all.
+
+    Raises:
+        OptionsError: if it cannot be built.
+    """
+    factory = bridge.find_network(section.type)
+    try:
+        network: nn.Module = factory(**section.arguments)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise OptionsError(f"{section.type} cannot be built from its arguments: {error}") from error
     return network
 
 
@@ -309,7 +325,7 @@ def _batches_of(key: str, dataset: Any, options: TrainOptions, accelerator: Acce
         world_size=accelerator.num_processes,
         queue_size=section.queue_size,
         stages=stages,
-        accum_iter=section.accum_iter,
+        accum_iter=training_section(options).accum_iter,  # unpaired patches are drawn in step with the pairs
     )
 
 

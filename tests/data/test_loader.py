@@ -36,6 +36,20 @@ class TestStages:
         batches = Batches(source, batch_size=4, stages=Stages([1, 1], [4, 2], [16, 32]), accum_iter=2)
         assert [len(batches.at(4 * step)["gt"]) for step in range(4)] == [4, 4, 2, 2]
 
+    @pytest.mark.parametrize(("batch", "accum_iter"), [(2, 2), (8, 1), (3, 1)])
+    def test_a_resumed_run_stays_in_its_stage_with_another_batch(self, source, batch, accum_iter):
+        """After two iterations of 4 patches, the third one is of the second stage."""
+        stages = Stages([2, 1], [9, 9], [16, 32])
+        batches = Batches(source, batch_size=batch, stages=stages, accum_iter=accum_iter)
+        batches.continue_from(8, 2)
+        assert batches.at(8)["gt"].shape[-1] == 32
+
+    def test_a_resumed_run_reaches_the_next_stage_after_its_iterations(self, source):
+        batches = Batches(source, batch_size=2, stages=Stages([3, 1], [2, 2], [16, 32]), accum_iter=2)
+        batches.continue_from(8, 2)
+        sides = [batches.at(8 + 2 * step)["gt"].shape[-1] for step in range(4)]
+        assert sides == [16, 16, 32, 32]
+
     def test_a_batch_is_never_larger_than_the_file_says(self, source):
         batches = Batches(source, batch_size=2, stages=Stages([1], [8], [16]))
         assert len(batches.at(0)["gt"]) == 2

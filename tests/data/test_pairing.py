@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hfsr.data import Imagestore, PairedImageDataset, SampleImageDataset, pair_folders
+from hfsr.data.meta_info import pairs_of_list
 from hfsr.data.pack import writing_pack
-from hfsr.errors import DataError
+from hfsr.errors import DataError, OptionsError
 
 from .conftest import save
 
@@ -116,6 +117,44 @@ def test_names_of_a_list_may_contain_spaces_and_sizes_are_optional(tmp_path):
         "plain.png (96,96,3) 1\n\n./sub dir/4.png\n"
     )
     assert listed(gt, tmp_path, text) == sorted(set(paths) - {"left.png"})
+
+
+def test_an_image_is_drawn_as_often_as_a_list_names_it(tmp_path):
+    """Whatever it is called there, and decoded once."""
+    gt = make(tmp_path / "gt", "a/im0.png", "im1.png", "im2.png")
+    assert listed(gt, tmp_path, "im0.png\nim1.png\na/im0.png\nim0.png (8,8,3)\n") == [
+        *["a/im0.png"] * 3,
+        "im1.png",
+    ]
+    (tmp_path / "pairs.txt").write_text("im1.png, im1.png\nim2.png, im2.png\nim1.png, im1.png\n")
+    pairs = pairs_of_list(tmp_path / "pairs.txt", [gt], [gt], "datasets.train")
+    progress = []
+    store = Imagestore(pairs, scale=1, progress=lambda done, total: progress.append(total))
+    assert len(store) == 3
+    assert store.pairs[0][1] is store.pairs[2][1]
+    assert progress == [2, 2]
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path):
+    gt = make(tmp_path / "gt", "im0.png", "im1.png")
+    assert listed(gt, tmp_path, "\ufeffim0.png\n") == ["im0.png"]
+    (tmp_path / "pairs.txt").write_text("\ufeffim0.png, im0.png\n", encoding="utf-8")
+    assert len(pairs_of_list(tmp_path / "pairs.txt", [gt], [gt], "datasets.train")) == 1
+
+
+def test_names_of_results_stay_below_their_folder(tmp_path):
+    gt = make(tmp_path / "gt", "im0.png", "im1.png")
+    (tmp_path / "pairs.txt").write_text(f"../gt/im0.png, im0.png\n{gt}/im1.png, im1.png\n")
+    pairs = pairs_of_list(tmp_path / "pairs.txt", [gt], [gt], "datasets.train")
+    assert [pair.name for pair in pairs] == ["gt/im0", f"{str(gt).removeprefix('/')}/im1"]
+
+
+@pytest.mark.parametrize("template", ["{}x{scale}", "{}_{}", "{:d}", "{0.x}", "{", "fixed", "", "X2/{}"])
+def test_what_is_no_template_is_one_line(tmp_path, template):
+    gt = make(tmp_path / "gt", "im0.png")
+    with pytest.raises(OptionsError, match=r"filename_tmpl .* stands once for the n") as caught:
+        paired(gt, gt, template=template)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_list_chooses_by_path_where_names_are_equal(tmp_path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 import yaml
 
 from hfsr import training
-from hfsr.errors import OptionsError
+from hfsr.errors import HfsrError, OptionsError
 from hfsr.options import dialects
 from hfsr.options.dialects import MODEL_TYPES, translate
 from hfsr.registry import RECIPES
@@ -97,7 +98,86 @@ def test_every_model_type_of_others_is_a_recipe():
     assert not set(MODEL_TYPES) & set(RECIPES)
 
 
-@pytest.mark.parametrize("name", ["SwinIRModel", "HATModel", "DATModle", "ImageCleanModel"])
+def every_place(section, place=()):
+    for key, value in section.items():
+        yield (*place, key)
+        if isinstance(value, dict):
+            yield from every_place(value, (*place, key))
+
+
+EVERYTHING = {
+    **BASE,
+    **REAL,
+    "model_type": "RealESRNetModel",
+    "high_order_degradation": True,
+    "import": ["json"],
+    "save_img": True,
+    "suffix": "x",
+    "crop_border": 2,
+    "tile": {"tile_size": 64, "tile_pad": 8},
+    "path": {"pretrain_model_g": None, "ignore_resume_networks": ["network_x"], "strict_load": True},
+    "datasets": {
+        "train": {**REAL_SET, "mean": [0], "task": "SR", "color": "n"},
+        "val": {
+            "type": "Dataset_GaussianDenoising",
+            "dataroot_gt": "gt",
+            "geometric_augs": True,
+            "sigma_type": "constant",
+            "sigma_test": 15,
+            "in_ch": 3,
+        },
+    },
+    "train": {
+        **BASE["train"],
+        "use_grad_clip": True,
+        "mixing_augs": {"mixup": True, "mixup_beta": 1.2},
+        "scheduler": {"type": "LinearLR"},
+    },
+    "val": {"grids": True, "use_image": False, "metrics": {"psnr": {"type": "calculate_psnr"}}},
+}
+
+
+def test_the_file_with_every_key_is_read(tmp_path):
+    path = tmp_path / "theirs.yml"
+    path.write_text(yaml.safe_dump(EVERYTHING))
+    assert training.load_options(path, modules=["yaml"]).modules == ["json", "yaml"]
+
+
+@pytest.mark.parametrize("value", [None, True, 5, "text", ["SRModel"], [[1]], {"a": 1}, {1: 2}], ids=str)
+def test_a_value_of_any_type_at_any_place_is_read_or_one_line(tmp_path, value):
+    """Types are checked after the translation, which therefore meets all of them."""
+    path = tmp_path / "theirs.yml"
+    for place in every_place(EVERYTHING):
+        raw = copy.deepcopy(EVERYTHING)
+        section = raw
+        for key in place[:-1]:
+            section = section[key]
+        section[place[-1]] = value
+        path.write_text(yaml.safe_dump(raw))
+        told = ""
+        try:
+            training.load_options(path, modules=["yaml"])
+        except HfsrError as error:
+            told = str(error)
+        except Exception as error:
+            pytest.fail(f"{'.'.join(place)}: {value!r} raises {error!r}")
+        assert "\n" not in told, place
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"train__mixing_augs": True}, "train.mixing_augs: must be a section such as {mixup: true, mixup"),
+        ({"model_type": ["SRModel"]}, "model_type: input should be a valid string, not ['SRModel']"),
+        ({"val": 3, "save_img": True}, "val: input should be a valid dictionary"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_named(tmp_path, changes, told):
+    with pytest.raises(OptionsError, match=re.escape(told)):
+        read(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("name", ["SwinIRModel", "HATModel", "DATModle", "ImageCleanModel", "MambaIRv2Model"])
 def test_model_types_that_are_srmodel(tmp_path, name):
     options = read(tmp_path, model_type=name)
     assert options.model_type == "SRModel"

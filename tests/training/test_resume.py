@@ -18,6 +18,7 @@ import torch
 
 from hfsr import training
 from hfsr.errors import CheckpointError
+from hfsr.training.loop.device_placement import DevicePlacement
 from hfsr.training.state.training_state import find_states, read_state
 
 
@@ -164,3 +165,37 @@ def test_a_disk_that_is_full_keeps_the_state_before(tmp_path, options, full):
     )
     training.train(options("train:total_iter=8"), auto_resume=True, root=tmp_path)
     assert read_state(folder / "training_states" / "8.state")["iter"] == 8
+
+
+def test_progressive_training_stays_in_its_stage_when_the_batch_changes(tmp_path, options, monkeypatch):
+    sides = []
+    original = DevicePlacement.batch
+
+    def recorded(self, batch):
+        sides.append(batch["gt"].shape[-1])
+        return original(self, batch)
+
+    monkeypatch.setattr(DevicePlacement, "batch", recorded)
+    stages = ("gt_sizes=[8, 16, 32]", "iters=[2, 2, 2]", "mini_batch_sizes=[4, 4, 4]", "gt_size=32")
+    words = [f"datasets:train:{word}" for word in stages]
+    training.train(options(*words, "train:total_iter=4"), root=tmp_path)
+    assert sides == [8, 8, 16, 16]
+    larger = ("datasets:train:batch_size_per_gpu=8", "datasets:train:accum_iter=2")
+    training.train(options(*words, *larger), auto_resume=True, root=tmp_path)
+    assert sides[4:] == [32] * 4
+
+
+def test_a_seed_that_is_drawn_is_told_and_kept_when_resuming(tmp_path, options, caplog):
+    def told() -> list[str]:
+        return [line for r in caplog.records if "was drawn" in (line := r.getMessage())]
+
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        folder = training.train(options("manual_seed=~", "train:total_iter=4"), root=tmp_path)
+        seed = read_state(folder / "training_states" / "4.state")["options"]["manual_seed"]
+        assert told() == [f"manual_seed: {seed} was drawn; write it into the file to repeat this run"]
+        training.train(options("manual_seed=~"), auto_resume=True, root=tmp_path)
+        assert told()[1:] == told()[:1]
+    resumed = weights(tmp_path)
+    training.train(options(f"manual_seed={seed}"), root=tmp_path / "again")
+    assert weights(tmp_path / "again") == resumed
+    assert len({options("manual_seed=~").manual_seed for _ in range(9)}) > 1

@@ -113,3 +113,84 @@ def test_a_run_that_is_done_says_that_nothing_is_left(tmp_path, options, caplog,
     expected = f"nothing is left to do: the run has 6 iterations, and train.total_iter is {said}; t"
     assert line.startswith(expected)
     assert {path: path.stat().st_mtime_ns for path in (folder / "models").rglob("*")} == before
+
+
+def iterations(folder: Path) -> list[int]:
+    return [int(path.stem) for path in find_states(folder / "training_states")]
+
+
+def test_an_older_state_starts_a_folder_of_its_own(tmp_path, options, caplog):
+    """The later states stay in the archived run; they are neither removed nor resumed from."""
+    folder = training.train(options(), root=tmp_path)
+    lower = ("train:optim_g:lr=1e-4", "train:total_iter=5", "logger:keep_states=2")
+    older = f"path:resume_state={folder / 'training_states' / '2.state'}"
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        training.train(options(older, *lower), root=tmp_path)
+    (archived,) = folder.parent.glob("tiny_archived_*")
+    assert f"an earlier run of this name is now '{archived}'" in caplog.text
+    assert iterations(archived) == [6, 4, 2]
+    assert (archived / "models" / "net_g_6.pth").is_file()
+    assert iterations(folder) == [5, 4]
+    assert {path.stem for path in (folder / "models").glob("net_g_[0-9]*.pth")} == {"net_g_4", "net_g_5"}
+    best = newest_state(folder / "training_states")["best"]
+    assert best["iteration"] in (3, 5), "weights of net_g_best are of this history"
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        training.train(options(*lower, "train:total_iter=6"), auto_resume=True, root=tmp_path)
+    assert "resuming after iteration 5" in caplog.text
+
+
+def test_a_copy_of_a_state_starts_a_folder_of_its_own_too(tmp_path, options):
+    folder = training.train(options("train:total_iter=4"), root=tmp_path)
+    copied = tmp_path / "two.state"
+    copied.write_bytes((folder / "training_states" / "2.state").read_bytes())
+    words = (f"path:resume_state={copied}", "train:total_iter=3", "logger:save_checkpoint_freq=100")
+    training.train(options(*words), root=tmp_path)
+    (archived,) = folder.parent.glob("tiny_archived_*")
+    assert iterations(archived) == [4, 2]
+    assert iterations(folder) == [3, 2], "it can be resumed before its first state is saved"
+
+
+def test_the_newest_state_is_resumed_in_its_folder(tmp_path, options):
+    folder = training.train(options("train:total_iter=4"), root=tmp_path)
+    newest = f"path:resume_state={folder / 'training_states' / '4.state'}"
+    training.train(options(newest), root=tmp_path)
+    assert not list(folder.parent.glob("tiny_archived_*"))
+    assert iterations(folder) == [6, 4, 2]
+
+
+def test_a_state_that_leaves_nothing_to_do_moves_nothing(tmp_path, options):
+    folder = training.train(options(), root=tmp_path)
+    older = f"path:resume_state={folder / 'training_states' / '2.state'}"
+    training.train(options(older, "train:total_iter=2"), root=tmp_path)
+    assert not list(folder.parent.glob("tiny_archived_*"))
+    assert iterations(folder) == [6, 4, 2]
+
+
+def test_auto_resume_prefers_the_newest_state_to_the_named_one(tmp_path, options, caplog):
+    folder = training.train(options(), root=tmp_path)
+    named = f"path:resume_state={folder / 'training_states' / '4.state'}"
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        training.train(options(named, "train:total_iter=8"), auto_resume=True, root=tmp_path)
+    assert "path.resume_state is not used: with --auto_resume the run continues from its n" in caplog.text
+    assert "resuming after iteration 6" in caplog.text
+    assert not list(folder.parent.glob("tiny_archived_*"))
+
+
+def test_auto_resume_starts_a_run_without_states_from_the_named_one(tmp_path, options, caplog):
+    folder = training.train(options(), root=tmp_path)
+    named = f"path:resume_state={folder / 'training_states' / '4.state'}"
+    with caplog.at_level(logging.INFO, logger="hfsr"):
+        other = training.train(options(named, "name=other"), auto_resume=True, root=tmp_path)
+    assert "resuming after iteration 4" in caplog.text
+    assert iterations(other) == [6, 4]
+
+
+def test_damaged_states_of_later_iterations_do_not_push_out_the_one_just_saved(tmp_path, options):
+    folder = training.train(options(), root=tmp_path)
+    damage(folder, "4.state", "6.state")
+    words = ("train:total_iter=3", "logger:keep_states=1")
+    training.train(options(*words), auto_resume=True, root=tmp_path)
+    assert iterations(folder) == [6, 4, 3]
+    assert newest_state(folder / "training_states")["iter"] == 3

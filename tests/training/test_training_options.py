@@ -14,6 +14,8 @@ import torch
 from hfsr import training
 from hfsr.checkpoints import read_state_dict
 from hfsr.errors import HfsrError, OptionsError
+from hfsr.options import Typed
+from hfsr.training import setup, testing
 from hfsr.training.engine import Engine
 from hfsr.training.loop import grad_checkpointing
 from hfsr.training.loop.prefetch import BatchPrefetcher
@@ -208,3 +210,29 @@ def test_what_cannot_be_is_one_line(tmp_path, options, override, told):
     with pytest.raises(HfsrError, match=told) as caught:
         training.train(options(override), root=tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_another_package_that_cannot_be_built_is_one_line(monkeypatch):
+    monkeypatch.setattr(setup.bridge, "find_network", lambda _: torch.nn.Conv2d)
+    section = Typed(type="Foreign", in_channels=3, out_channels="eight", kernel_size=3)
+    with pytest.raises(OptionsError, match="Foreign cannot be built from its arguments: ") as caught:
+        setup.build_section(section)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_without_ground_truth_are_no_training_set(tmp_path, options, images):
+    alone = f"{{type: SingleImageDataset, dataroot_lq: {images}, lq_size: 8, batch_size_per_gpu: 2}}"
+    for scale in (1, 2):
+        words = (f"scale={scale}", "network_g={type: MSRResNet, num_feat: 4, num_block: 1}")
+        with pytest.raises(
+            OptionsError, match=r"datasets.train.type: SingleImageDataset has no ground truth to train on"
+        ):
+            training.train(options(f"datasets:train={alone}", *words), root=tmp_path)
+
+
+def test_an_image_that_a_validation_list_names_twice_counts_twice(tmp_path, options):
+    (tmp_path / "list.txt").write_text("0.png\n1.png\n0.png\n")
+    listed = options(f"datasets:val:meta_info_file={tmp_path / 'list.txt'}", "train:total_iter=1")
+    training.train(listed, root=tmp_path)
+    (measured,) = testing.test(listed, root=tmp_path)
+    assert measured.report.images == 3

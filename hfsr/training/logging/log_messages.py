@@ -50,6 +50,9 @@ class LogMessages:
             f"precision {precision.name}; "
             f"{len(source)} images ({source.left_out} smaller than a patch left out), batch {batch}"
         )
+        if self.options.is_seed_drawn:
+            seed = self.options.manual_seed
+            yield f"manual_seed: {seed} was drawn; write it into the file to repeat this run"
         if precision.note:
             yield precision.note
         if source.deep:

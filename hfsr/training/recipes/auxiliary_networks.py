@@ -10,7 +10,7 @@ from hfsr.options import TrainOptions, Typed
 from ..pretrained import load_pretrained
 from ..setup import build_section
 
-__all__ = ["build_partner", "needed"]
+__all__ = ["build_partner", "needed", "options_of_partner"]
 
 
 def needed(section: Typed | None, word: str, options: TrainOptions, example: str) -> Typed:
@@ -24,6 +24,12 @@ def needed(section: Typed | None, word: str, options: TrainOptions, example: str
             f"{word}: is missing; {options.model_type} requires it, for example {word}: {example}"
         )
     return section
+
+
+def options_of_partner(key: str) -> frozenset[str]:
+    """Returns the places of the option file that `build_partner` reads."""
+    path = (f"path.{name}_{key}" for name in ("pretrain_network", "param_key", "strict_load"))
+    return frozenset({f"network_{key}", *path})
 
 
 def build_partner(options: TrainOptions, key: str, example: str, *, like: nn.Module) -> nn.Module:

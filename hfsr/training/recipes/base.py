@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from accelerate import Accelerator
@@ -34,6 +34,9 @@ class Recipe(ABC):
     """Learners by BasicSR's names: `net_g`, and in some recipes `net_d`, `net_dual`, ..."""
     criteria: Sequence[nn.Module] = ()
     """Losses with tensors, which move to the device."""
+    options_read: ClassVar[frozenset[str] | None] = None
+    """Places of the option file that this recipe reads and not every recipe does, as `train.gan_opt`. Places
+    that only other recipes declare are refused. None for a recipe that does not declare them."""
     find_unused_parameters = False
     """True if parameters may have no gradient in some iterations; set by the engine."""
 

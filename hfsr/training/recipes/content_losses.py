@@ -12,7 +12,16 @@ from hfsr.options import TrainOptions, Typed
 from hfsr.options.sections import TrainingOptions
 from hfsr.registry import LOSSES
 
-__all__ = ["Content", "build_loss", "check_sharpening", "pixel_loss", "refuse_sections", "training_of"]
+__all__ = ["CONTENT_OPTIONS", "Content", "build_loss", "check_sharpening", "pixel_loss", "training_of"]
+
+CONTENT_OPTIONS = frozenset(
+    f"train.{key}"
+    for key in (
+        *("pixel_opt", "luma_opt", "fft_opt", "perceptual_opt", "texture_opt", "consistency_opt"),
+        "usm",
+    )
+)
+"""Places of the option file that `Content` reads."""
 
 
 def training_of(options: TrainOptions) -> TrainingOptions:
@@ -143,17 +152,6 @@ def _consistency_loss(options: TrainOptions, section: Typed | None) -> nn.Module
     if "train" in options.datasets and options.datasets["train"].arguments.get("scales"):
         raise OptionsError("train.consistency_opt: takes one scale; leave it or datasets.train.scales out")
     return _OfReductions(build_loss(section), options.scale)
-
-
-def refuse_sections(options: TrainOptions, *keys: str) -> None:
-    """Rejects keys of `train` that the recipe does not use.
-
-    Raises:
-        OptionsError: if one of these keys is given.
-    """
-    given = [key for key in keys if getattr(options.train, key, None) is not None]
-    if given:
-        raise OptionsError(f"train.{given[0]}: {options.model_type} does not use it; leave it out")
 
 
 def check_sharpening(options: TrainOptions) -> None:

@@ -27,9 +27,9 @@ from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions, Typed
 from hfsr.registry import RECIPES
 
-from .auxiliary_networks import build_partner, needed
+from .auxiliary_networks import build_partner, needed, options_of_partner
 from .base import Recipe
-from .content_losses import build_loss, pixel_loss, refuse_sections, training_of
+from .content_losses import build_loss, pixel_loss, training_of
 from .kernel_estimation import Degradation, Matching
 from .multiscale_targets import at_scales, eight_bit
 from .scale_adapter import ScaleAdapter, check_scales
@@ -44,12 +44,14 @@ class DualRecipe(Recipe):
     One optimizer serves all dual networks: Adam treats every weight separately, so that is equal to one each.
     """
 
+    options_read = options_of_partner("dual") | {
+        *("train.pixel_opt", "train.dual_opt", "train.optim_dual", "train.adapt"),
+        "datasets.unpaired",
+    }
+
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         train = training_of(options)
         check_scales(options)
-        refuse_sections(
-            options, "consistency_opt", "distill_opt", "fft_opt", "ldl_opt", "mixture", "mixup", "usm"
-        )
         if not hasattr(net_g, "pyramid"):
             raise OptionsError(
                 f"model_type DualModel needs a network with a pyramid, as DRN, not {type(net_g).__name__}"
@@ -71,7 +73,9 @@ class DualRecipe(Recipe):
             ),
             "net_dual": TrainableNetwork(net_dual, optim, train, runs=_Loop(net_dual)),
         }
-        self.adapt = train.adapt if "unpaired" in options.datasets else None
+        if train.adapt is not None and "unpaired" not in options.datasets:
+            raise OptionsError("train.adapt: needs images to adapt to; add datasets.unpaired or leave it out")
+        self.adapt = train.adapt
         if self.adapt is not None:
             sought = Degradation(options.scale).to(next(net_g.parameters()).device)
             optim = Typed(type="Adam", lr=self.adapt.lr)

@@ -21,9 +21,9 @@ from hfsr.losses import artifact_map
 from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
-from .auxiliary_networks import build_partner, needed
+from .auxiliary_networks import build_partner, needed, options_of_partner
 from .base import Recipe
-from .content_losses import Content, build_loss, check_sharpening, refuse_sections, training_of
+from .content_losses import CONTENT_OPTIONS, Content, build_loss, check_sharpening, training_of
 from .distributed_mean import global_mean
 from .scale_adapter import ScaleAdapter, check_scales
 from .trainable_network import TrainableNetwork
@@ -38,6 +38,12 @@ Logits = tuple[Tensor, Tensor]
 class GanRecipe(Recipe):
     """One step of the network and one of the discriminator, each over all batches of the iteration."""
 
+    options_read = (
+        CONTENT_OPTIONS
+        | options_of_partner("d")
+        | {"train.gan_opt", "train.optim_d", "train.net_d_iters", "train.net_d_init_iters"}
+        | {"train.ldl_opt", "train.usm.gan"}
+    )
     compares = False
     """True if the loss of an image depends on the logits of the other images in its batch."""
 
@@ -48,7 +54,6 @@ class GanRecipe(Recipe):
         optim_d = needed(train.optim_d, "train.optim_d", options, "{type: Adam, lr: 1e-4}")
         net_d = build_partner(options, "d", "{type: VGGStyleDiscriminator}", like=net_g)
         check_sharpening(options)
-        refuse_sections(options, "distill_opt", "mixture", "mixup")
         self.content, self.adversarial = Content(options, "l_g_"), build_loss(section)
         self.artifacts = build_loss(train.ldl_opt) if train.ldl_opt else None
         if self.artifacts is not None and not train.ema_decay:
@@ -184,6 +189,7 @@ class EsrganRecipe(GanRecipe):
     accumulation, one more pass of both networks provides the logits of the other steps to each step.
     """
 
+    options_read = GanRecipe.options_read | {"train.ragan"}
     compares = True
 
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:

@@ -15,7 +15,7 @@ from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
 from .base import Recipe
-from .content_losses import Content, check_sharpening, refuse_sections, training_of
+from .content_losses import CONTENT_OPTIONS, Content, check_sharpening, training_of
 from .distillation import Distillation
 from .patch_mixing import Mixture, mixed_up
 from .scale_adapter import ScaleAdapter, check_scales
@@ -73,10 +73,11 @@ class PsnrRecipe(SingleRecipe):
     a teacher.
     """
 
+    options_read = CONTENT_OPTIONS | {"train.distill_opt", "train.mixup", "train.mixture"}
+
     def __init__(self, options: TrainOptions, net_g: nn.Module) -> None:
         super().__init__(options, net_g)
         check_sharpening(options)
-        refuse_sections(options, "ldl_opt")
         if self.train.mixup is not None and self.train.mixture is not None:
             raise OptionsError(
                 "train.mixture: its mixup takes the place of train.mixup; leave train.mixup out"

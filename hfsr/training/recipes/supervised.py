@@ -14,7 +14,7 @@ from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
-from .content_losses import pixel_loss, refuse_sections
+from .content_losses import pixel_loss
 from .multiscale_targets import at_scales
 from .psnr import SingleRecipe, scale_of
 
@@ -32,9 +32,6 @@ class _EveryImage(SingleRecipe):
                 f"model_type {options.model_type} needs a network with a method '{self.method}', which "
                 f"{type(net_g).__name__} does not have; use SRModel"
             )
-        refuse_sections(
-            options, "consistency_opt", "distill_opt", "fft_opt", "ldl_opt", "mixture", "mixup", "usm"
-        )
         super().__init__(options, net_g, self.method)
         if self.train.pixel_opt is None:
             raise OptionsError(f"train.pixel_opt: is missing; {options.model_type} needs a pixel loss")
@@ -46,6 +43,7 @@ class PyramidRecipe(_EveryImage):
     """Minimizes the sum of `train.pixel_opt` over the levels, each against ground truth of its size."""
 
     method = "pyramid"
+    options_read = frozenset({"train.pixel_opt"})
 
     def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         gt, scale = batch["gt"], scale_of(batch)
@@ -64,6 +62,7 @@ class RecursiveRecipe(_EveryImage):
     """
 
     method = "predictions"
+    options_read = frozenset({"train.pixel_opt", "train.recursion"})
 
     def losses(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         section = self.train.recursion

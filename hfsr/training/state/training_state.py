@@ -10,6 +10,7 @@ import logging
 import pickle
 import pickletools
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,16 @@ from .file_writing import save_atomically
 if TYPE_CHECKING:
     from .run_dirs import RunDirs
 
-__all__ = ["FORMAT", "State", "earlier_state", "find_states", "newest_state", "read_state", "write_state"]
+__all__ = [
+    "FORMAT",
+    "EarlierState",
+    "State",
+    "earlier_state",
+    "find_states",
+    "newest_state",
+    "read_state",
+    "write_state",
+]
 
 FORMAT = 1
 _BASICSR_KEYS = frozenset({"iter", "optimizers", "schedulers"})
@@ -34,10 +44,13 @@ logger = logging.getLogger("hfsr")
 
 
 def write_state(folder: Path, state: State, *, keep: int) -> Path:
-    """Saves a state as `<iteration>.state` and removes all but the newest `keep`."""
+    """Saves a state as `<iteration>.state`, and removes earlier ones except the newest `keep` with it.
+
+    States of later iterations stay: they are damaged, or of another history, and must not push this one out.
+    """
     path = folder / f"{state['iter']}.state"
     save_atomically(path, {"format": FORMAT, **state})
-    for old in find_states(folder)[keep:]:
+    for old in [each for each in find_states(folder) if int(each.stem) <= state["iter"]][keep:]:
         old.unlink()
     return path
 
@@ -74,15 +87,41 @@ def read_state(path: Path) -> State:
     return state
 
 
-def earlier_state(options: TrainOptions, folders: RunDirs, *, auto_resume: bool) -> State | None:
-    """Returns the state from which a run resumes: `path.resume_state`, or with `auto_resume` its newest one.
+@dataclass(frozen=True)
+class EarlierState:
+    """The state from which a run resumes."""
+
+    state: State
+    is_newest: bool
+    """False if the run's folder has no states, or others than this one as the newest: it is not continued."""
+
+
+def earlier_state(options: TrainOptions, folders: RunDirs, *, auto_resume: bool) -> EarlierState | None:
+    """Returns the state from which a run resumes, or None if it starts from the beginning.
+
+    With `auto_resume` it is the run's newest state, as in BasicSR; `path.resume_state` if the run has none,
+    or without `auto_resume`.
 
     Raises:
         CheckpointError: if the state, or each of them, cannot be read.
     """
-    if options.path.resume_state is not None:
-        return read_state(Path(options.path.resume_state).expanduser())
-    return newest_state(folders.states) if auto_resume else None
+    named = options.path.resume_state
+    newest = newest_state(folders.states) if auto_resume else None
+    if newest is not None:
+        if named is not None:
+            logger.warning(
+                "path.resume_state is not used: with --auto_resume the run continues from its newest state, "
+                "of iteration %s; without --auto_resume it starts again from '%s'",
+                f"{newest['iter']:,}",
+                named,
+            )
+        return EarlierState(newest, is_newest=True)
+    if named is None:
+        return None
+    path = Path(named).expanduser()
+    state = read_state(path)
+    found = find_states(folders.states)
+    return EarlierState(state, is_newest=bool(found) and found[0].samefile(path))
 
 
 def newest_state(folder: Path) -> State | None:
