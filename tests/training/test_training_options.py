@@ -192,7 +192,7 @@ def test_theirs_is_meant_by_its_suffix_where_the_name_is_ours_too(tmp_path, opti
     ("override", "told"),
     [
         ("network_g:num_feat=0", r"EDSR: conv_first\.weight has no elements; widths must be 1 or more"),
-        ("train:pixel_opt:reduction=none", "L1Loss: reduction none gives no scalar to minimize"),
+        ("train:pixel_opt:reduction='none'", "L1Loss: reduction none gives no scalar to minimize"),
         ("datasets:train:scales=[2, 3]", "EDSR has weights for one scale, x2; train it on that"),
         ("datasets:train:lq_size=8", "datasets.train: lq_size goes with scales"),
         (
