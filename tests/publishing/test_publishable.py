@@ -200,13 +200,14 @@ def test_a_card_tells_the_degradation_of_the_option_file(tmp_path: Path) -> None
 def test_an_option_file_goes_along_without_anybodys_folders(tmp_path: Path) -> None:
     file = tmp_path / "run.yml"
     file.write_text(
-        "# yaml-language-server: $schema=schema.json\n# Data: photographs in /home/alice/a, see https://x.org/a\n"
+        "# yaml-language-server: $schema=schema.json\n# Data: photographs in /home/alice/a\n"
+        "# See https://x.org/a\n"
         + OPTIONS.lstrip().replace(
             "train: {total", "path: {pretrain_network_g: ~, resume_state: ~/r/9.state}\ntrain: {total"
         )
     )
     text = read_option_file(file).text
-    assert text.startswith("# Data: photographs in a, see https://x.org/a\nname: run\n")
+    assert text.startswith("# See https://x.org/a\nname: run\n")
     assert "dataroot_gt: [a, b]" in text
     assert "resume_state: 9.state" in text
     assert "alice" not in text
