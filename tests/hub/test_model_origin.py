@@ -12,7 +12,7 @@ from hfsr.hub.cards.card import check_card
 from hfsr.hub.cards.results import reports_from_card
 from hfsr.hub.download.resolve import task_in
 from hfsr.hub.model_folder import published_files
-from hfsr.hub.model_origin import bundled_card
+from hfsr.hub.model_origin import bundled_card, option_file_of
 from hfsr.model_zoo import create_model
 
 from .client import Client
@@ -63,6 +63,30 @@ def test_weights_of_another_dtype_are_others(tmp_path: Path) -> None:
 def test_the_task_is_kept(tmp_path: Path) -> None:
     hfsr.save_pretrained(hfsr.from_pretrained("hfsr-denoise"), tmp_path / "copy")
     assert task_in(tmp_path / "copy") == "denoising"
+
+
+def test_the_option_file_of_other_weights_does_not_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "over"
+    hfsr.save_pretrained(hfsr.from_pretrained("hfsr-x2-small"), folder)
+    (folder / "notes.txt").write_text("my own")
+    assert option_file_of(str(folder)) is not None
+    hfsr.save_pretrained(create_model("edsr_tiny"), folder)
+    assert published_files(folder) == ["config.json", "README.md", "model.safetensors"]
+    assert option_file_of(str(folder)) is None
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"config.json", "README.md", "model.safetensors", "notes.txt"}
+
+
+def test_files_of_a_user_stay(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# Mine\n![it](example.webp), [how](recipe.yml)\n")
+    for name in ("example.webp", "recipe.yml"):
+        (tmp_path / name).write_text("scale: 2\n")
+    hfsr.save_pretrained(create_model("edsr_tiny"), tmp_path)
+    assert (tmp_path / "example.webp").is_file()
+    assert (tmp_path / "recipe.yml").is_file()
+    # Nothing says that they belong to these weights, so they neither are published nor decide anything.
+    assert published_files(tmp_path) == ["config.json", "README.md", "model.safetensors"]
+    assert option_file_of(str(tmp_path)) is None
 
 
 def test_a_card_that_is_given_comes_first(tmp_path: Path) -> None:
