@@ -13,7 +13,7 @@ from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundErro
 from hfsr.errors import HubError, some_of
 
 from .cards.card import check_card, outdated_files
-from .cards.results import reports_from_card, setting_name
+from .cards.results import damage_of, reports_from_card, setting_name
 from .cards.schema import CURVE, EXAMPLE, OPTION_FILE
 from .client import address, check_repo_id, client, require_token, translate_errors
 from .download.cache_check import matches_oid
@@ -142,7 +142,7 @@ def _check_card(api: HfApi, repo_id: str, info: ModelInfo, card: ModelCard) -> N
     path = Path(api.hf_hub_download(repo_id, README, revision=str(info.sha)))
     there, here = (
         {
-            (report["set"], setting_name(report) if "scale" in report else "")
+            (str(report["set"]), "" if damage_of(report) else setting_name(report))
             for report in reports_from_card(text)
         }
         for text in (path.read_text(encoding="utf-8", errors="replace"), str(card))
