@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from hfsr import _resources
-from hfsr.errors import HfsrError
+from hfsr.errors import CheckpointError, HfsrError, HfsrWarning, HubError
 
 from .cards.card import license_of, linked_files
 from .cards.option_file import OptionFile, read_option_file, read_text
@@ -72,8 +73,9 @@ def card_of_origin(model: nn.Module) -> KnownCard | None:
             return bundled_card(origin.name)
         local = find_local(origin.name)
         return _card_in_folder(local) if local is not None else _card_on_the_hub(origin)
-    except HfsrError:
-        return None  # it has no card, or the Hub cannot be reached: a new one is created
+    except HfsrError as error:
+        warn_of_lost_card(origin, error)
+        return None
 
 
 def start_of_origin(model: nn.Module) -> tuple[TrainingInfo | None, str | None]:
@@ -86,9 +88,15 @@ def start_of_origin(model: nn.Module) -> tuple[TrainingInfo | None, str | None]:
     name = full_name if on_the_hub else Path(full_name).name  # without private folders
     training = TrainingInfo(started_from=name, base_model=name if on_the_hub else None)
     try:
+        if on_the_hub:
+            known = _card_on_the_hub(origin)
+            return training, license_of(known.text) if known else None
         return training, license_of(read_card(full_name))
-    except HfsrError:
-        return training, None
+    except HubError as error:
+        warn_of_lost_card(origin, error)
+    except CheckpointError:
+        pass  # a local folder without a card, which states no license
+    return training, None
 
 
 def task_of_origin(model: nn.Module) -> str | None:
@@ -170,11 +178,21 @@ def _card_in_folder(folder: Path) -> KnownCard | None:
     return KnownCard(text, {name: (folder / name).read_bytes() for name in names})
 
 
-def _card_on_the_hub(origin: Origin) -> KnownCard:
-    from .download.fetch import fetch_card, fetch_files  # not at the top: local models need no client
+def _card_on_the_hub(origin: Origin) -> KnownCard | None:
+    from .download.fetch import fetch_known_card  # not at the top: local models need no client
 
-    text = fetch_card(origin.name, revision=origin.commit)
-    return KnownCard(text, fetch_files(origin.name, linked_files(text), revision=origin.commit))
+    known = fetch_known_card(origin.name, revision=origin.commit, cache_dir=origin.cache_dir)
+    return KnownCard(*known) if known else None
+
+
+def warn_of_lost_card(origin: Origin, error: HfsrError) -> None:
+    """Warns that the card of a model could not be read, so its license and its results are not passed on."""
+    warnings.warn(
+        f"the card of '{origin.name}' could not be read, so the new card has neither its license nor its "
+        f"results: {error}",
+        HfsrWarning,
+        stacklevel=4,
+    )
 
 
 @torch.no_grad()
