@@ -90,7 +90,8 @@ def write_card(card: str, folder: Path) -> None:
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    write_if_changed(folder / README, card.encode())
+    # Names of files may contain bytes that are not UTF-8; Python reads their escapes in the snippet.
+    write_if_changed(folder / README, card.encode(errors="backslashreplace"))
 
 
 def write_if_changed(path: Path, content: bytes) -> None:

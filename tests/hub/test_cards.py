@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hfsr.hub.cards.card import check_card, make_card
 from hfsr.hub.cards.edit import rename_card, replace_results
 from hfsr.hub.cards.results import eval_results, reports_from_card, result_rows
 from hfsr.hub.cards.schema import Provenance, TrainingInfo
+from hfsr.hub.model_folder import write_card
 from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
 
@@ -210,6 +212,18 @@ def test_names_that_mean_something_in_yaml_python_or_a_shell(name: str) -> None:
         assert shlex.split(command[1])[-1] == f"out/{name}"
     assert card.partition("\n---\n")[2] == made.partition("\n---\n")[2]
     assert "out/" not in rename_card(card, "org/y")
+
+
+def test_a_name_that_is_not_utf8_leaves_the_card(tmp_path: Path) -> None:
+    name = str(tmp_path / "m_\udcfc")
+    write_card(make_card(create_model("edsr_tiny"), name=name, reports=[report()]), tmp_path)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    snippet = re.search(r"from_pretrained\((.*)\)\)", card)
+    assert snippet is not None
+    assert ast.literal_eval(snippet[1]) == name
+    assert rename_card(card, "org/model") == make_card(
+        create_model("edsr_tiny"), name="org/model", reports=[report()]
+    )
 
 
 def test_sets_of_one_name_are_refused() -> None:

@@ -101,9 +101,14 @@ def rename_card(card: str, name: str) -> str:
     if old == name:
         return card
     card = card.replace(match[0], f"from_pretrained({python_string(name)})")
-    in_shell = "|".join(re.escape(text) for text in (shlex.quote(old), old))
+    in_shell = "|".join(re.escape(text) for text in _written(shlex.quote(old), old))
     card = re.sub(rf"(?<= -m )(?:{in_shell})(?=[`\s])", lambda _: shlex.quote(name), card)
     front_name = quoted(short_name(name))
     card = re.sub(r"^(model-index:\n- name: ).+$", lambda m: m[1] + front_name, card, count=1, flags=re.M)
-    title = re.escape(one_line(old))
-    return re.sub(rf"^# {title}$", lambda _: f"# {one_line(name)}", card, count=1, flags=re.MULTILINE)
+    title = "|".join(re.escape(text) for text in _written(one_line(old)))
+    return re.sub(rf"^# (?:{title})$", lambda _: f"# {one_line(name)}", card, count=1, flags=re.MULTILINE)
+
+
+def _written(*texts: str) -> list[str]:
+    """Returns the forms of texts on a card: themselves, and with escapes for bytes that are not UTF-8."""
+    return [form for text in texts for form in (text, text.encode(errors="backslashreplace").decode())]
