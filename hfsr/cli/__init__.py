@@ -80,8 +80,9 @@ def main(argv: list[str] | None = None) -> int:
     if not argv:
         parser.print_help()
         return 2
-    if not argv[0].startswith("-") and argv[0] not in COMMANDS:
-        parser.error(f"no command '{argv[0]}'{suggest(argv[0], COMMANDS)}")
+    hint = "" if argv[0].startswith("-") or argv[0] in COMMANDS else suggest(argv[0], COMMANDS)
+    if "did you mean" in hint:  # else argparse lists all commands
+        parser.error(f"no command '{argv[0]}'{hint}")
     command = parser.parse_args(argv[:1]).command
     return run_command("hfsr", command, argv[1:])
 
