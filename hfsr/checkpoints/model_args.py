@@ -11,7 +11,7 @@ from typing import Any
 from hfsr.archs import ArchSpec
 from hfsr.errors import OptionsError, suggest
 
-__all__ = ["check_model_args"]
+__all__ = ["check_model_args", "check_types"]
 
 
 def check_model_args(
@@ -29,14 +29,11 @@ def check_model_args(
         OptionsError: a name is unknown, or a value is of another type or contradicts the tensors.
     """
     parameters = inspect.signature(spec.cls).parameters
-    hints = typing.get_type_hints(spec.cls.__init__)
+    check_types(spec, model_args, source=source)
     checked = {}
     for name, value in model_args.items():
         if name not in parameters:
             raise OptionsError(f"{source}: {spec.name} has no argument '{name}'{suggest(name, parameters)}")
-        if not _is_a(value, hints.get(name, Any)):
-            wanted = _describe_type(hints[name])
-            raise OptionsError(f"{source}: {name}={value!r} is of the wrong type: {spec.name} takes {wanted}")
         if name in fixed and _plain(fixed[name]) != _plain(value):
             raise OptionsError(
                 f"{source}: {name}={value!r} contradicts its tensors, which show {fixed[name]!r}; "
@@ -44,6 +41,15 @@ def check_model_args(
             )
         checked[name] = value
     return checked
+
+
+def check_types(spec: ArchSpec, arguments: Mapping[str, Any], *, source: str) -> None:
+    """Raises OptionsError if an argument that the constructor has is of another type than it takes."""
+    hints = typing.get_type_hints(spec.cls.__init__)
+    for name, value in arguments.items():
+        if not _is_a(value, hints.get(name, Any)):
+            wanted = _describe_type(hints[name])
+            raise OptionsError(f"{source}: {name}={value!r} is of the wrong type: {spec.name} takes {wanted}")
 
 
 def _is_a(value: Any, hint: Any) -> bool:

@@ -23,7 +23,7 @@ from hfsr.registry import ARCHS
 from .file_evidence import CONFIG_NAME, evidence_of_file
 from .files import first_line, parse_config, read_state_dict, write_safetensors
 from .identification import UnclaimedError, claim, load_weights
-from .model_args import check_model_args
+from .model_args import check_model_args, check_types
 from .reading import build_network, network_of
 from .repo_files import SHARDS, choose_weights
 from .spandrel_networks import FOREIGN, ForeignNetwork, family_of_config, load_foreign
@@ -440,6 +440,11 @@ def _build_from_config(
     config: Mapping[str, Any], source: str, model_args: Mapping[str, Any] | None = None
 ) -> nn.Module:
     arch, arguments = _check_buildable(config, source)
+    if arch in ARCHS.own():
+        try:
+            check_types(ARCHS[arch], arguments, source=source)
+        except OptionsError as error:
+            raise CheckpointError(f"{error}; correct it, or save the model again") from error
     if model_args:
         arguments = {**arguments, **check_model_args(ARCHS[arch], {}, model_args, source=source)}
     model = build_network(arch, arguments, source)

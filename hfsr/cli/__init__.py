@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
 from hfsr import __version__
-from hfsr.errors import HfsrError, HfsrWarning, UsageError
+from hfsr.errors import HfsrError, HfsrWarning, UsageError, suggest
 
 __all__ = ["COMMANDS", "build_parser", "main", "run_command"]
 
@@ -50,7 +50,18 @@ class _Parser(argparse.ArgumentParser):
     """Parser that reports wrong usage in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
+        message = " ".join(message.split())
+        see = f" See {self.prog} --help" if message.endswith("?") else f"; see {self.prog} --help"
+        self.exit(2, f"{self.prog}: {message}{see}\n")
+
+    def parse_command(self, argv: list[str]) -> argparse.Namespace:
+        """Parses the arguments of a command; the error for a misspelled option names the right one."""
+        args, rest = self.parse_known_args(argv)
+        if rest:
+            options = [word.partition("=")[0] for word in rest if word.startswith("-")]
+            hint = suggest(options[0], self._option_string_actions) if options else ""
+            self.error(f"unrecognized arguments: {' '.join(rest)}{hint if 'did you mean' in hint else ''}")
+        return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,11 +80,14 @@ def main(argv: list[str] | None = None) -> int:
     if not argv:
         parser.print_help()
         return 2
+    hint = "" if argv[0].startswith("-") or argv[0] in COMMANDS else suggest(argv[0], COMMANDS)
+    if "did you mean" in hint:  # else argparse lists all commands
+        parser.error(f"no command '{argv[0]}'{hint}")
     command = parser.parse_args(argv[:1]).command
     return run_command("hfsr", command, argv[1:])
 
 
-def build_parser(program: str, command: str) -> argparse.ArgumentParser:
+def build_parser(program: str, command: str) -> _Parser:
     """Builds the parser of one command of `program` (`hfsr` or `basicsr`)."""
     module_name, summary = COMMANDS[command]
     parser = _Parser(prog=f"{program} {command}", description=summary[0].upper() + summary[1:] + ".")
@@ -113,15 +127,15 @@ def run_command(program: str, command: str, argv: list[str]) -> int:
         The exit code: 0, 1 for an HfsrError, 2 for wrong usage, 128 plus the number of the stopping signal.
     """
     name = f"{program} {command}"
-    module = importlib.import_module(f"hfsr.cli.{COMMANDS[command][0]}")
-    args = build_parser(program, command).parse_args(argv)
-    args.command = command
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may contain undecodable bytes
     try:
+        module = importlib.import_module(f"hfsr.cli.{COMMANDS[command][0]}")
+        args = build_parser(program, command).parse_command(argv)
+        args.command = command
         with _warnings_as_lines(name):
-            return module.run(args)
+            return int(module.run(args))
     except HfsrError as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,4 +87,5 @@ def _print_result(model: str, result: FinetuneResult) -> None:
             "nothing was gained on the held-out photos: keep the model as it is, or try more photos, --iter, "
             "or a degradation that is closer to that of your images"
         )
-    print(f"use it: hfsr upscale IMAGE -m {result.run}; publish it: hfsr push {result.run} OWNER/NAME")
+    run = shlex.quote(str(result.run))
+    print(f"use it: hfsr upscale IMAGE -m {run}; publish it: hfsr push {run} OWNER/NAME")

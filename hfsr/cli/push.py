@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--license",
         "--licence",
         metavar="L",
-        help="license of the weights, for a new card (apache-2.0, mit, ...)",
+        help="license of the weights, for the card (apache-2.0, mit, ...)",
     )
     add(
         "--i-may-publish",
@@ -94,5 +94,7 @@ def run(args: argparse.Namespace) -> int:
         if result.changed
         else "nothing has changed since the last push"
     )
+    if result.removed:
+        print(f"removed {', '.join(result.removed)} of the earlier card")
     print(result.address)
     return 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hfsr.errors import OptionsError
-from hfsr.hub.cards.results import reports_from_card, setting_name
+from hfsr.hub.cards.results import damage_of, reports_from_card, setting_name
 from hfsr.hub.download.resolve import read_card, task_of
 
 from .benchmark import evaluate_folder
@@ -92,18 +92,33 @@ def find_card_sets(name: str, folders: Sequence[str]) -> tuple[list[CardSet], li
         The sets that were found, and the labels of the others.
 
     Raises:
-        OptionsError: the card has no measurements, or none of its sets was found.
+        OptionsError: the card has no measurements, or damaged ones; none of its sets was found, or several
+            folders have the name of one.
         CheckpointError, HubError: there is no such card.
     """
     reports = reports_from_card(read_card(name))
     if not reports:
         raise OptionsError(f"the card of '{name}' has no measurements; measure it with -m {name}")
-    by_name = {name_of_set(folder): folder for folder in folders}
+    for report in reports:
+        if damage := damage_of(report):
+            raise OptionsError(
+                f"the measurements on the card of '{name}' cannot be repeated: {damage}; undo the change of "
+                "the card, or measure again with hfsr push --gt"
+            )
+    by_name: dict[str, list[str]] = {}
+    for folder in folders:
+        by_name.setdefault(name_of_set(folder), []).append(folder)
     found, missing = [], []
     for report in reports:
-        folder = by_name.get(report["set"], report.get("gt"))
-        if folder:
-            found.append(CardSet(folder, report))
+        same = by_name.get(report["set"], [])
+        if len(same) > 1 and report.get("gt") not in folders:
+            raise OptionsError(
+                f"--gt names several folders called '{report['set']}' ({', '.join(same)}), and the card does "
+                "not tell which one it means; name one of them"
+            )
+        place = same[0] if len(same) == 1 else report.get("gt")
+        if place:
+            found.append(CardSet(place, report))
         else:
             missing.append(_label(report))
     if not found:

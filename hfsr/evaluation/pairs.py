@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -127,12 +128,17 @@ def _check_unambiguous(users: Mapping[Path, list[str]]) -> None:
 
 
 def name_of_set(gt: str | Path) -> str:
-    """The name of a set, from its folder: "Set5" for `Set5` and for `Set5/HR`."""
+    """The name of a set, from its folder: "Set5" for `Set5` and for `Set5/HR`.
+
+    Bytes of the folder's name that are not UTF-8 become U+FFFD.
+    """
     path = Path(gt).resolve()
     if path.is_file():
-        return path.stem
-    is_generic = path.name.lower() in _GENERIC_FOLDERS and path.parent.name
-    return path.parent.name if is_generic else path.name
+        name = path.stem
+    else:
+        is_generic = path.name.lower() in _GENERIC_FOLDERS and path.parent.name
+        name = path.parent.name if is_generic else path.name
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _by_stem(path: Path, kind: str) -> dict[str, Path]:

@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     HTTPError,
     LocalEntryNotFoundError,
     LocalTokenNotFoundError,
@@ -29,6 +30,7 @@ from huggingface_hub.utils import (
     disable_progress_bars,
     enable_progress_bars,
     logging,
+    validate_repo_id,
 )
 
 from hfsr import __version__
@@ -57,9 +59,21 @@ def address(repo_id: str, kind: Kind = "model") -> str:
 
 
 def check_repo_id(repo_id: str) -> None:
-    """Raises OptionsError unless the id has the form owner/name."""
+    """Raises OptionsError unless the id has the form owner/name and the Hub allows it."""
     if not REPO_ID.fullmatch(repo_id):
         raise OptionsError(f"'{repo_id}' is not an id on the Hub: write owner/name, as in your-name/rcan-x4")
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        rule = " ".join(str(error).split()).removesuffix(".").removesuffix(f": '{repo_id}'")
+        raise OptionsError(
+            f"'{repo_id}' is not allowed as an id on the Hub ({rule}); choose another name"
+        ) from error
+    if any(part[-1] in "-." for part in repo_id.split("/")):
+        raise OptionsError(
+            f"'{repo_id}' is not allowed as an id on the Hub: owner and name must not end with '-' or '.'; "
+            "choose another name"
+        )
 
 
 def visibility(repo_id: str) -> Literal["public", "private", "gated"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,9 @@ import torch
 from torch import nn
 
 from hfsr import _resources
-from hfsr.errors import HfsrError
+from hfsr.errors import CheckpointError, HfsrError, HfsrWarning, HubError
 
-from .cards.card import check_card
+from .cards.card import license_of, linked_files
 from .cards.option_file import OptionFile, read_option_file, read_text
 from .cards.schema import CURVE, EXAMPLE, OPTION_FILE, TrainingInfo
 from .download.repo_formats import README
@@ -34,12 +35,12 @@ __all__ = [
     "bundled_card",
     "bundled_option_file",
     "card_of_origin",
+    "option_file_in",
     "option_file_of",
     "start_of_origin",
     "task_of_origin",
 ]
 
-FILES = (EXAMPLE, CURVE, OPTION_FILE)
 OPTION_LINK = re.compile(r"\]\(\.\./options/([\w.-]+)\)")
 """Link from a bundled model's card to a packaged option file."""
 
@@ -72,8 +73,9 @@ def card_of_origin(model: nn.Module) -> KnownCard | None:
             return bundled_card(origin.name)
         local = find_local(origin.name)
         return _card_in_folder(local) if local is not None else _card_on_the_hub(origin)
-    except HfsrError:
-        return None  # it has no card, or the Hub cannot be reached: a new one is created
+    except HfsrError as error:
+        warn_of_lost_card(origin, error)
+        return None
 
 
 def start_of_origin(model: nn.Module) -> tuple[TrainingInfo | None, str | None]:
@@ -86,11 +88,15 @@ def start_of_origin(model: nn.Module) -> tuple[TrainingInfo | None, str | None]:
     name = full_name if on_the_hub else Path(full_name).name  # without private folders
     training = TrainingInfo(started_from=name, base_model=name if on_the_hub else None)
     try:
-        front = check_card(read_card(full_name)).data
-    except HfsrError:
-        return training, None
-    license = front.get("license_name") or front.get("license")
-    return training, str(license) if license else None
+        if on_the_hub:
+            known = _card_on_the_hub(origin)
+            return training, license_of(known.text) if known else None
+        return training, license_of(read_card(full_name))
+    except HubError as error:
+        warn_of_lost_card(origin, error)
+    except CheckpointError:
+        pass  # a local folder without a card, which states no license
+    return training, None
 
 
 def task_of_origin(model: nn.Module) -> str | None:
@@ -141,9 +147,11 @@ def option_file_of(name: str) -> OptionFile | None:
         return bundled_option_file(name)
     local = find_local(name)
     if local is None:
-        from .download.fetch import fetch_files  # not at the top: local models need no client
+        from .download.fetch import fetch_card, fetch_files  # not at the top: local models need no client
 
         try:
+            if OPTION_FILE not in linked_files(fetch_card(name)):
+                return None
             content = fetch_files(name, [OPTION_FILE])[OPTION_FILE]
         except HfsrError:  # it has none
             return None
@@ -152,29 +160,39 @@ def option_file_of(name: str) -> OptionFile | None:
             return read_option_file(Path(folder) / OPTION_FILE)
     if is_run_folder(local):
         return option_file_of_run(local)
-    path = local / OPTION_FILE if local.is_dir() else None
-    return read_option_file(path) if path is not None and path.is_file() else None
+    return option_file_in(local) if local.is_dir() else None
+
+
+def option_file_in(folder: Path) -> OptionFile | None:
+    """Returns the option file of a model folder; None if there is none, or the card does not link it."""
+    card, path = folder / README, folder / OPTION_FILE
+    is_linked = not card.is_file() or OPTION_FILE in linked_files(read_text(card))
+    return read_option_file(path) if path.is_file() and is_linked else None
 
 
 def _card_in_folder(folder: Path) -> KnownCard | None:
     if not (folder / README).is_file():
         return None
     text = read_text(folder / README)
-    return KnownCard(
-        text, {name: (folder / name).read_bytes() for name in _shown(text) if (folder / name).is_file()}
+    names = [name for name in linked_files(text) if (folder / name).is_file()]
+    return KnownCard(text, {name: (folder / name).read_bytes() for name in names})
+
+
+def _card_on_the_hub(origin: Origin) -> KnownCard | None:
+    from .download.fetch import fetch_known_card  # not at the top: local models need no client
+
+    known = fetch_known_card(origin.name, revision=origin.commit, cache_dir=origin.cache_dir)
+    return KnownCard(*known) if known else None
+
+
+def warn_of_lost_card(origin: Origin, error: HfsrError) -> None:
+    """Warns that the card of a model could not be read, so its license and its results are not passed on."""
+    warnings.warn(
+        f"the card of '{origin.name}' could not be read, so the new card has neither its license nor its "
+        f"results: {error}",
+        HfsrWarning,
+        stacklevel=4,
     )
-
-
-def _card_on_the_hub(origin: Origin) -> KnownCard:
-    from .download.fetch import fetch_card, fetch_files  # not at the top: local models need no client
-
-    text = fetch_card(origin.name, revision=origin.commit)
-    return KnownCard(text, fetch_files(origin.name, _shown(text), revision=origin.commit))
-
-
-def _shown(card: str) -> list[str]:
-    """Returns the names of the files in its folder that a card refers to."""
-    return [name for name in FILES if f"]({name})" in card]
 
 
 @torch.no_grad()

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, ModelInfo, RepoFile
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, ModelInfo, RepoFile
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from hfsr.errors import HubError, some_of
 
-from .cards.card import check_card
-from .cards.results import reports_from_card, setting_name
+from .cards.card import check_card, outdated_files
+from .cards.results import damage_of, reports_from_card, setting_name
+from .cards.schema import CURVE, EXAMPLE, OPTION_FILE
 from .client import address, check_repo_id, client, require_token, translate_errors
 from .download.cache_check import matches_oid
 from .download.repo_formats import CONFIG, README, WEIGHTS, read_config
@@ -34,10 +35,12 @@ class UploadResult:
     Attributes:
         address: URL of the model, the Space or the pull request.
         changed: names of the uploaded files; empty if the Hub had all of them.
+        removed: names of the files that belonged to the earlier card on the Hub, and were removed.
     """
 
     address: str
     changed: tuple[str, ...]
+    removed: tuple[str, ...] = ()
 
 
 def upload_model_folder(
@@ -84,15 +87,29 @@ def upload_model_folder(
         overwritten = revision is None and not create_pr and CONFIG in changed
         if overwritten and CONFIG in {file.rfilename for file in info.siblings or ()}:
             _check_ours(api, repo_id, str(info.sha))
+        removed = _outdated_files(api, repo_id, info, card) if README in changed else []
         commit = api.create_commit(
             repo_id,
-            operations=[CommitOperationAdd(name, folder / name) for name in changed],
+            operations=[
+                *(CommitOperationAdd(name, folder / name) for name in changed),
+                *(CommitOperationDelete(name) for name in removed),
+            ],
             commit_message=commit_message or f"Upload {repo_id.split('/')[-1]} with hfsr",
             revision=revision,
             create_pr=create_pr,
             parent_commit=info.sha,
         )
-    return UploadResult(commit.pr_url or address(repo_id), tuple(changed))
+    return UploadResult(commit.pr_url or address(repo_id), tuple(changed), tuple(removed))
+
+
+def _outdated_files(api: HfApi, repo_id: str, info: ModelInfo, card: ModelCard) -> list[str]:
+    """Returns the files on the Hub that the card of hfsr there links and the new card does not."""
+    present = {file.rfilename for file in info.siblings or ()}
+    if README not in present or present.isdisjoint((EXAMPLE, CURVE, OPTION_FILE)):
+        return []
+    path = Path(api.hf_hub_download(repo_id, README, revision=str(info.sha)))
+    earlier = path.read_text(encoding="utf-8", errors="replace")
+    return [name for name in outdated_files(earlier, str(card)) if name in present]
 
 
 def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
@@ -125,7 +142,7 @@ def _check_card(api: HfApi, repo_id: str, info: ModelInfo, card: ModelCard) -> N
     path = Path(api.hf_hub_download(repo_id, README, revision=str(info.sha)))
     there, here = (
         {
-            (report["set"], setting_name(report) if "scale" in report else "")
+            (str(report["set"]), "" if damage_of(report) else setting_name(report))
             for report in reports_from_card(text)
         }
         for text in (path.read_text(encoding="utf-8", errors="replace"), str(card))

@@ -21,6 +21,7 @@ from hfsr.evaluation import (
     measure_seconds,
 )
 from hfsr.evaluation.degradation_spec import task_key
+from hfsr.evaluation.pairs import name_of_set
 from hfsr.hub.cards.results import reports_from_card, setting_name
 from hfsr.hub.cards.schema import EXAMPLE, Example
 from hfsr.hub.download.datasets import PREFIX, local_folder
@@ -74,10 +75,11 @@ def measure_for_card(
         report_done: called with each report when it is there.
 
     Raises:
-        OptionsError: nothing states what the model undoes, or how strong.
+        OptionsError: nothing states what the model undoes, or how strong, or two folders have one name.
         DataError, ImageError: a folder is missing or empty, or an image cannot be read.
         HubError: a data set on the Hub cannot be downloaded.
     """
+    names = _set_names(sets.gt)
     runs: list[tuple[str, str | None, Seeded | None]]
     if sets.lq:
         runs = [(gt, lq, None) for gt, lq in zip(sets.gt, sets.lq, strict=True)]
@@ -86,9 +88,34 @@ def measure_for_card(
         runs = [(gt, None, degradation) for gt in sets.gt for degradation in degradations]
     reports = []
     for gt, lq, degradation in runs:
-        reports.append(measure_set(model.model, gt, name, lq=lq, degradation=degradation))
+        report = measure_set(model.model, gt, name, lq=lq, degradation=degradation)
+        reports.append(report | {"set": names[gt]})
         report_done(reports[-1])
     return reports
+
+
+def _set_names(folders: Sequence[str]) -> dict[str, str]:
+    """Returns the name of each set on the card, by its folder; sets on the Hub may have their whole address.
+
+    Raises:
+        OptionsError: two folders on this machine have the same name, by which the card tells sets apart.
+    """
+    by_name: dict[str, list[str]] = {}
+    for folder in folders:
+        by_name.setdefault(name_of_set(folder), []).append(folder)
+    names = {}
+    for name, same in by_name.items():
+        local = [folder for folder in same if not folder.startswith(PREFIX)]
+        repeated = len(local) > 1 or len(set(same)) < len(same)
+        if repeated:
+            raise OptionsError(
+                f"--gt names several sets called '{name}' ({', '.join(same)}), and a card has one row for "
+                "them: rename one of the folders, or leave it out"
+            )
+        for folder in same:
+            is_apart = len(same) == 1 or folder in local
+            names[folder] = name if is_apart else folder.removeprefix(f"{PREFIX}datasets/").rstrip("/")
+    return names
 
 
 def measure_set(

@@ -13,12 +13,12 @@ from hfsr import _resources
 from hfsr.checkpoints import load_checkpoint, read_model_folder
 from hfsr.errors import CheckpointError
 from hfsr.evaluation.degradation_spec import TASKS
-from hfsr.hub.cards.option_file import OptionFile, read_option_file, read_text
-from hfsr.hub.cards.schema import CURVE, OPTION_FILE, Provenance, TrainingInfo
+from hfsr.hub.cards.option_file import OptionFile, read_text
+from hfsr.hub.cards.schema import CURVE, Provenance, TrainingInfo
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.repo_formats import CONFIG, README, WEIGHTS
 from hfsr.hub.download.resolve import float_model_of, task_in
-from hfsr.hub.model_origin import bundled_card, bundled_option_file
+from hfsr.hub.model_origin import bundled_card, bundled_option_file, option_file_in
 from hfsr.hub.run_folder import read_run
 
 __all__ = ["PublishableModel", "open_publishable", "read_provenance"]
@@ -37,6 +37,7 @@ class PublishableModel:
             directory.
         weights: file or folder that the weights were read from.
         has_folder: True if `folder` already holds config and weights.
+        has_own_folder: True if nothing but this source is ever written into `folder`.
         card: the text of the existing card.
         example: file of the example image that the card shows.
         curve: file of the training curve.
@@ -52,6 +53,7 @@ class PublishableModel:
     folder: Path
     weights: Path
     has_folder: bool = False
+    has_own_folder: bool = False
     card: str | None = None
     example: Path | None = None
     curve: Path | None = None
@@ -133,7 +135,7 @@ def _open_bundled(name: str) -> PublishableModel:
 
 
 def _open_model_folder(folder: Path, name: str) -> PublishableModel:
-    card, option_file = folder / README, folder / OPTION_FILE
+    card = folder / README
     return PublishableModel(
         name=name,
         model=read_model_folder(folder),
@@ -142,7 +144,7 @@ def _open_model_folder(folder: Path, name: str) -> PublishableModel:
         has_folder=True,
         card=read_text(card) if card.is_file() else None,
         task=task_in(folder),
-        option_file=read_option_file(option_file) if option_file.is_file() else None,
+        option_file=option_file_in(folder),
     )
 
 
@@ -153,6 +155,7 @@ def _open_experiment(folder: Path, name: str) -> PublishableModel:
         name=name,
         model=run.model,
         folder=folder / "hub",
+        has_own_folder=True,
         weights=run.weights,
         curve=curve if curve.is_file() else None,
         task=(run.option_file and run.option_file.task) or task_in(run.weights),

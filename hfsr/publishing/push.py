@@ -20,7 +20,7 @@ from hfsr.hub.upload import UploadResult, upload_model_folder
 
 from .measure import BenchmarkSets, make_example_for_card, measure_for_card
 from .publishable import PublishableModel, open_publishable
-from .staging import check_may_publish, license_note, stage_model
+from .staging import check_may_publish, license_note, option_file_note, stage_model
 
 __all__ = ["StagedModel", "push_staged", "push_to_hub", "stage_for_push"]
 
@@ -142,7 +142,7 @@ def stage_for_push(
         source: a run's folder, a model folder, a checkpoint or a bundled name.
         repo_id: "owner/name".
         sets: what the model is measured on.
-        license: of the weights, for a new card.
+        license: of the weights, for the card.
         may_publish: accepts converted weights even if their license is unknown or does not allow publishing.
         with_example: adds an example image and the speed to the card; with False it has none.
         report_done: called with each measurement when it is there.
@@ -162,7 +162,7 @@ def stage_for_push(
     folder = stage_model(
         model, name=repo_id, license=license, reports=reports, example=example, keep_example=with_example
     )
-    notes = tuple(filter(None, [license_note(folder)]))
+    notes = tuple(filter(None, [license_note(folder, license), option_file_note(folder)]))
     return StagedModel(folder, published_files(folder), model.weights, notes)
 
 

@@ -16,7 +16,7 @@ from hfsr import __version__, _resources
 from hfsr.atomic import replacing
 from hfsr.errors import CheckpointError, HubError, OptionsError
 from hfsr.hub.cards.card import check_card
-from hfsr.hub.cards.results import reports_from_card, setting_name
+from hfsr.hub.cards.results import damage_of, reports_from_card, setting_name
 from hfsr.hub.cards.schema import TASKS
 from hfsr.hub.download.cache_check import sha256_of
 from hfsr.hub.download.resolve import find_local, from_pretrained, read_card, task_of
@@ -126,6 +126,7 @@ def _card_facts(name: str) -> dict[str, Any]:
             "baseline_psnr_y": report.get("bicubic_psnr_y"),
         }
         for report in reports_from_card(card)
+        if damage_of(report) is None
     ]
     return {"license": license, "results": results}
 

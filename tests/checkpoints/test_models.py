@@ -105,8 +105,8 @@ def test_load_checkpoint_rebuilds_ours(tmp_path, refused, place: str) -> None:
             '{"architecture": "EDSR", "model_args": {"num_blok": 2}}',
             r"EDSR cannot be built \(EDSR has no argument 'num_blok'; did you mean 'num_block'",
         ),
-        ('{"architecture": "EDSR", "model_args": {"num_block": "two"}}', r"EDSR cannot be built"),
-        ('{"architecture": "EDSR", "model_args": {"num_feat": -1}}', r"EDSR cannot be built"),
+        ('{"architecture": "EDSR", "model_args": {"num_block": "two"}}', "'two' is of the wrong type"),
+        ('{"architecture": "EDSR", "model_args": {"num_feat": -1}}', "EDSR cannot be built"),
         ('{"architecture": "EDSR", "model_args": {"upscale": 5}}', r"scale 5 is not supported"),
         (
             '{"architecture": "EDSR", "model_args": {"num_feat": 8, "upscale": 2}, "scale": 4}',
@@ -205,3 +205,13 @@ def test_a_scale_of_what_restores_no_image(tmp_path) -> None:
     save_checkpoint(create_model("drn_dual_tiny"), tmp_path / "dual.safetensors")
     with pytest.raises(OptionsError, match="DRNDual is a generator, which restores no image"):
         load_checkpoint(tmp_path / "dual.safetensors", scale=2)
+
+
+@pytest.mark.parametrize("value", [None, "1", [1.0], True])
+def test_an_argument_of_another_type_in_a_config_is_refused(tmp_path, value):
+    write_model_folder(create_model("edsr_tiny"), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["model_args"]["res_scale"] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"res_scale=.* is of the wrong type: EDSR takes a number"):
+        read_model_folder(tmp_path)

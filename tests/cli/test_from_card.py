@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from hfsr import cli
@@ -46,6 +50,52 @@ def test_a_card_is_repeated(model: Path, sets: list[str], capsys: pytest.Capture
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("One x2: PSNR (Y) ")
     assert told[1] == "not repeated, because --gt names no folder for them: Two x2"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda index: index["dataset"].pop("args"), "scale of the set 'One' is missing"),
+        (lambda index: index["dataset"]["args"].update(scale="x2"), "scale of the set 'One' is 'x2'"),
+        (lambda index: index["metrics"][0].update(value="31.5"), "psnr_y of the set 'One' is '31.5'"),
+        (lambda index: index["dataset"].update(args=[1]), "scale of the set 'One' is missing"),
+        (lambda index: index["dataset"].update(name=5), "the name of the set 5 is no text"),
+        (lambda index: [m.pop("args") for m in index["metrics"]], "the protocol of the set 'One' is missing"),
+    ],
+)
+def test_a_card_that_was_edited(
+    model: Path,
+    sets: list[str],
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[dict[str, Any]], Any],
+    told: str,
+) -> None:
+    card = model / "README.md"
+    _, front, text = card.read_text().split("---\n", 2)
+    data = yaml.safe_load(front)
+    change(data["model-index"][0]["results"][0])
+    card.write_text(f"---\n{yaml.safe_dump(data, sort_keys=False)}---\n{text}")
+    assert cli.main(["evaluate", "--from-card", str(model), "--gt", *sets]) == 1
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_two_folders_of_one_name(
+    model: Path, sets: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "elsewhere" / "One" / "HR"
+    shutil.copytree(sets[0], other)
+    folders = [sets[0], str(other)]
+    assert cli.main(["evaluate", "--from-card", str(model), "--gt", *folders]) == 1
+    assert "several folders called 'One'" in capsys.readouterr().err
+    card = (model / "README.md").read_bytes()
+    argv = ["push", str(model), "org/model", "--dry-run", "--no-example", "--gt", *folders]
+    assert cli.main(argv) == 1
+    captured = capsys.readouterr()
+    assert "several sets called 'One'" in captured.err
+    assert captured.out == ""
+    assert (model / "README.md").read_bytes() == card
 
 
 def test_one_line_for_each_deviation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,35 @@ def test_a_push_without_a_token_stops_before_any_work(
 def test_ids_that_are_none(model: Path, capsys: pytest.CaptureFixture[str], repo_id: str) -> None:
     assert main(["push", str(model), repo_id, "--dry-run"]) == 1
     assert "owner/name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "repo_id", ["org/x-", "org/x.", "org-/x", "org/a..b", "org/a--b", "org/x.git", f"org/{'x' * 120}"]
+)
+def test_ids_that_the_hub_does_not_allow(
+    model: Path, capsys: pytest.CaptureFixture[str], repo_id: str
+) -> None:
+    assert main(["push", str(model), repo_id, "--dry-run", "--gt", "no/such/folder"]) == 1
+    captured = capsys.readouterr()
+    assert f"'{repo_id}' is not allowed as an id on the Hub" in captured.err
+    assert captured.err.count("\n") == 1
+    assert not (model / "README.md").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes")
+def test_folders_whose_names_are_not_utf8(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / os.fsdecode(b"Fotos_\xfc")
+    images.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 36, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(images / "a.png")
+    argv = ["push", str(model), "org/model", "--dry-run", "--no-example", "--gt", str(images)]
+    assert main(argv) == 0
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert "| Fotos_\ufffd | x2 |" in card
+    capsys.readouterr()
+    assert main(["evaluate", "--from-card", str(model), "--gt", str(images)]) == 0
 
 
 def test_nothing_to_push(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

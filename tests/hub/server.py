@@ -336,6 +336,8 @@ class HubServer:
                     raise Answer(412, "A commit has happened since. Please refresh and try again.")
             elif entry["key"] == "file":
                 files[value["path"]] = Blob(base64.b64decode(value["content"]), False)
+            elif entry["key"] == "deletedFile":
+                del files[value["path"]]
             elif entry["key"] == "lfsFile":
                 if value["oid"] not in self.objects:
                     raise Answer(400, f"LFS object {value['oid']} was never uploaded")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from hfsr.errors import HubError
+from hfsr.errors import HubError, OptionsError
 from hfsr.hub.cards.card import check_card, make_card
 from hfsr.hub.cards.edit import rename_card, replace_results
 from hfsr.hub.cards.results import eval_results, reports_from_card, result_rows
 from hfsr.hub.cards.schema import Provenance, TrainingInfo
+from hfsr.hub.model_folder import write_card
 from hfsr.model_zoo import create_model
 from hfsr.registry import ARCHS
 
@@ -187,6 +191,60 @@ def test_another_name() -> None:
     measured = make_card(create_model("edsr_tiny"), name="org/model", reports=[report()])
     assert front_matter(rename_card(measured, "me/better"))["model-index"][0]["name"] == "better"
     assert rename_card(rename_card(measured, "me/better"), "org/model") == measured
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["2024", "true", "1.0", "null", "a: b", "- z", "[x", "x #2", "x 'y'", 'x "y"', "a|b", "照片", "a\\b"],
+)
+def test_names_that_mean_something_in_yaml_python_or_a_shell(name: str) -> None:
+    reports = [report()]
+    made = make_card(create_model("edsr_tiny"), name=f"out/{name}", reports=reports)
+    card = rename_card(make_card(create_model("edsr_tiny"), name="org/x", reports=reports), f"out/{name}")
+    for text in (made, card):
+        assert front_matter(text)["model-index"][0]["name"] == name
+        assert len(reports_from_card(text)) == 1
+        snippet = re.search(r"from_pretrained\((.*)\)\)", text)
+        assert snippet is not None
+        assert ast.literal_eval(snippet[1]) == f"out/{name}"
+        command = re.search(r"`(hfsr upscale .*)`", text)
+        assert command is not None
+        assert shlex.split(command[1])[-1] == f"out/{name}"
+    assert card.partition("\n---\n")[2] == made.partition("\n---\n")[2]
+    assert "out/" not in rename_card(card, "org/y")
+
+
+def test_a_name_that_is_not_utf8_leaves_the_card(tmp_path: Path) -> None:
+    name = str(tmp_path / "m_\udcfc")
+    write_card(make_card(create_model("edsr_tiny"), name=name, reports=[report()]), tmp_path)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    snippet = re.search(r"from_pretrained\((.*)\)\)", card)
+    assert snippet is not None
+    assert ast.literal_eval(snippet[1]) == name
+    assert rename_card(card, "org/model") == make_card(
+        create_model("edsr_tiny"), name="org/model", reports=[report()]
+    )
+
+
+def test_sets_of_one_name_are_refused() -> None:
+    with pytest.raises(OptionsError, match=r"two measurements of the set 'Set5' at x2.*rename"):
+        make_card(create_model("edsr_tiny"), name="m", reports=[report(), report(psnr_y=30.0)])
+
+
+def test_sets_whose_names_make_the_same_id_stay_apart() -> None:
+    names = ["Set 5", "set-5", "照片", "фото", "!!!", "???", "a|b", "two\nlines"]
+    hub = [("a", "hf://datasets/o/x/a"), ("b", "hf://datasets/o/x/b"), ("c", "hf://datasets/o/x@old/b")]
+    reports = [report(set=name) for name in names]
+    reports += [report(set=name, gt=gt) for name, gt in hub]
+    card = make_card(create_model("edsr_tiny"), name="m", reports=reports)
+    assert [r["set"] for r in reports_from_card(card)] == [*names, "a", "b", "c"]
+    kinds = [result["dataset"]["type"] for result in front_matter(card)["model-index"][0]["results"]]
+    assert all(kinds)
+    assert kinds[2:4] == ["照片", "фото"]
+    assert kinds[-3:] == ["o/x"] * 3
+    rows = [line for line in card.splitlines() if "| x2 |" in line]
+    assert len(rows) == len(reports)
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {9}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hfsr.hub.cards.card import check_card
 from hfsr.hub.cards.results import reports_from_card
 from hfsr.hub.download.resolve import task_in
 from hfsr.hub.model_folder import published_files
-from hfsr.hub.model_origin import bundled_card
+from hfsr.hub.model_origin import bundled_card, option_file_of
 from hfsr.model_zoo import create_model
 
 from .client import Client
@@ -65,6 +66,30 @@ def test_the_task_is_kept(tmp_path: Path) -> None:
     assert task_in(tmp_path / "copy") == "denoising"
 
 
+def test_the_option_file_of_other_weights_does_not_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "over"
+    hfsr.save_pretrained(hfsr.from_pretrained("hfsr-x2-small"), folder)
+    (folder / "notes.txt").write_text("my own")
+    assert option_file_of(str(folder)) is not None
+    hfsr.save_pretrained(create_model("edsr_tiny"), folder)
+    assert published_files(folder) == ["config.json", "README.md", "model.safetensors"]
+    assert option_file_of(str(folder)) is None
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"config.json", "README.md", "model.safetensors", "notes.txt"}
+
+
+def test_files_of_a_user_stay(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# Mine\n![it](example.webp), [how](recipe.yml)\n")
+    for name in ("example.webp", "recipe.yml"):
+        (tmp_path / name).write_text("scale: 2\n")
+    hfsr.save_pretrained(create_model("edsr_tiny"), tmp_path)
+    assert (tmp_path / "example.webp").is_file()
+    assert (tmp_path / "recipe.yml").is_file()
+    # Nothing says that they belong to these weights, so they neither are published nor decide anything.
+    assert published_files(tmp_path) == ["config.json", "README.md", "model.safetensors"]
+    assert option_file_of(str(tmp_path)) is None
+
+
 def test_a_card_that_is_given_comes_first(tmp_path: Path) -> None:
     card = "---\nlicense: mit\n---\n# mine\n"
     hfsr.save_pretrained(hfsr.from_pretrained("hfsr-x2-small"), tmp_path / "copy", card=card)
@@ -80,6 +105,7 @@ def test_a_model_of_the_hub_keeps_its_card(hub: HubServer, publisher: Client, tm
     publisher.ok("import hfsr\nresult = hfsr.push_to_hub('hfsr-x2-small', 'org/original')")
     card = publisher.ok(
         """
+import json
 from pathlib import Path
 model = hfsr.from_pretrained("org/original")
 hfsr.push_to_hub(model, "org/copied")
@@ -104,6 +130,54 @@ result = Path(root, "changed", "README.md").read_text()
     )
     assert check_card(changed).data.base_model == "org/original"
     assert "| started from | [org/original](https://huggingface.co/org/original) |" in changed
+
+
+SAVE = """
+import hfsr
+import json
+from pathlib import Path
+hfsr.save_pretrained(hfsr.from_pretrained(repo, **more), root)
+result = [Path(root, "README.md").read_text(), Path(root, "config.json").read_text()]
+"""
+
+
+@pytest.mark.parametrize("with_cache_dir", [False, True])
+def test_a_private_model_that_was_loaded_with_a_token_keeps_its_card(
+    hub: HubServer, publisher: Client, stranger: Client, tmp_path: Path, with_cache_dir: bool
+) -> None:
+    repo = f"org/priv-{with_cache_dir}"
+    publisher.ok("import hfsr\nhfsr.push_to_hub('hfsr-x2-small', repo, private=True)", repo=repo)
+    more = {"token": "hf_publisher"} | ({"cache_dir": str(tmp_path / "cache")} if with_cache_dir else {})
+    card, _ = stranger.ok(SAVE, repo=repo, more=more, root=str(tmp_path / "saved"))
+    assert reports_from_card(card) != []
+    assert check_card(card).data.license == "apache-2.0"
+    assert (tmp_path / "saved" / "recipe.yml").is_file()
+    for path in (tmp_path / "saved").iterdir():
+        assert b"hf_publisher" not in path.read_bytes()
+
+
+def test_a_card_that_cannot_be_read_is_a_warning(
+    hub: HubServer, publisher: Client, stranger: Client, tmp_path: Path
+) -> None:
+    publisher.ok("import hfsr\nhfsr.push_to_hub('hfsr-x2-small', 'org/no-card-now')")
+    recorded = "with warnings.catch_warnings(record=True) as told:"
+    recorded += '\n    warnings.simplefilter("default")' + SAVE.replace("\n", "\n    ")
+    script = f"import warnings\n{recorded}\nresult = [str(one.message) for one in told]"
+    with hub.fault("*", "README.md", "500"):
+        told = stranger.ok(script, repo="org/no-card-now", more={}, root=str(tmp_path / "saved"))
+    assert len(told) == 1
+    assert told[0].startswith("the card of 'org/no-card-now' could not be read, so the new card has neither")
+
+
+def test_the_task_of_a_revision_and_of_another_cache_is_kept(
+    hub: HubServer, publisher: Client, stranger: Client, tmp_path: Path
+) -> None:
+    publisher.ok("import hfsr\nhfsr.push_to_hub('hfsr-denoise', 'org/dn', revision='v1')")
+    for name, more in (("a", {}), ("b", {"cache_dir": str(tmp_path / "cache")})):
+        _, config = stranger.ok(
+            SAVE, repo="org/dn", more={"revision": "v1", **more}, root=str(tmp_path / name)
+        )
+        assert json.loads(config)["task"] == "denoising"
 
 
 def test_a_token_and_a_forced_download(hub: HubServer, publisher: Client, stranger: Client) -> None:

@@ -82,9 +82,8 @@ def test_offline_takes_what_is_cached(
                 message
                 == "'org/tiny' is not in the cache and HF_HUB_OFFLINE is set; go online once to download it"
             )
-            assert (
-                "offline" in client.error("hfsr.push_to_hub(model, 'org/tiny', token='hf_publisher')").lower()
-            )
+            push = "hfsr.push_to_hub(hfsr.create_model('edsr_tiny'), 'org/tiny', token='hf_publisher')"
+            assert "offline" in client.error(push).lower()
         assert calls == []
     finally:
         client.close()

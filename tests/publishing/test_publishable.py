@@ -14,15 +14,16 @@ from hfsr import _resources
 from hfsr._compat import import_torchvision
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError, HubError
-from hfsr.hub import from_pretrained
-from hfsr.hub.cards.card import check_card
+from hfsr.hub import from_pretrained, save_pretrained
+from hfsr.hub.cards.card import check_card, make_card
 from hfsr.hub.cards.option_file import read_option_file
+from hfsr.hub.cards.schema import Provenance
 from hfsr.hub.download.resolve import task_of
 from hfsr.hub.model_folder import published_files
 from hfsr.model_zoo import create_model
 from hfsr.publishing import staging
 from hfsr.publishing.publishable import open_publishable
-from hfsr.publishing.staging import license_note, stage_model
+from hfsr.publishing.staging import license_note, option_file_note, stage_model
 
 OPTIONS = """
 name: run
@@ -200,13 +201,14 @@ def test_a_card_tells_the_degradation_of_the_option_file(tmp_path: Path) -> None
 def test_an_option_file_goes_along_without_anybodys_folders(tmp_path: Path) -> None:
     file = tmp_path / "run.yml"
     file.write_text(
-        "# yaml-language-server: $schema=schema.json\n# Data: photographs in /home/alice/a, see https://x.org/a\n"
+        "# yaml-language-server: $schema=schema.json\n# Data: photographs in /home/alice/a\n"
+        "# See https://x.org/a\n"
         + OPTIONS.lstrip().replace(
             "train: {total", "path: {pretrain_network_g: ~, resume_state: ~/r/9.state}\ntrain: {total"
         )
     )
     text = read_option_file(file).text
-    assert text.startswith("# Data: photographs in a, see https://x.org/a\nname: run\n")
+    assert text.startswith("# See https://x.org/a\nname: run\n")
     assert "dataroot_gt: [a, b]" in text
     assert "resume_state: 9.state" in text
     assert "alice" not in text
@@ -337,6 +339,57 @@ def test_private_paths_are_no_base_model(run: Path) -> None:
         training = read_option_file(run / "run.yml").training
         assert training.base_model is None
         assert "alice" not in str(training.started_from)
+
+
+def test_the_license_of_a_checkpoint_is_not_that_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoints of one file name are staged in one folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        torch.save({"params": create_model("edsr_tiny").state_dict()}, tmp_path / name / "net_g_latest.pth")
+    first = stage_model(open_publishable("a/net_g_latest.pth"), name="org/a", license="mit")
+    assert check_card((first / "README.md").read_text()).data.license == "mit"
+    stage_model(open_publishable("a/net_g_latest.pth"), name="org/a")
+    assert license_note(first) is None
+    second = stage_model(open_publishable("b/net_g_latest.pth"), name="org/b")
+    assert second == first
+    assert check_card((second / "README.md").read_text()).data.license is None
+    assert "the card states no license" in str(license_note(second))
+
+
+def test_the_name_of_a_license_stays_with_the_run(run: Path) -> None:
+    (run / "run.yml").write_text(OPTIONS)
+    save(run, "best")
+    stage_model(open_publishable(run), name="org/run", license="my-own-license")
+    save(run, "best")
+    front = check_card((stage_model(open_publishable(run), name="org/run") / "README.md").read_text()).data
+    assert (front.license, front.license_name) == ("other", "my-own-license")
+
+
+def test_a_license_can_be_stated_for_the_card_of_a_folder(tmp_path: Path) -> None:
+    folder = save_pretrained(create_model("edsr_tiny"), tmp_path / "tiny")
+    stage_model(open_publishable(folder), name="org/tiny", license="mit")
+    assert check_card((folder / "README.md").read_text()).data.license == "mit"
+    assert license_note(folder, "mit") is None
+
+
+def test_the_license_of_converted_weights_is_their_author_s(tmp_path: Path) -> None:
+    model = create_model("edsr_tiny")
+    provenance = Provenance(source="x.pth", sha256="0", license="CC-BY-NC-4.0")
+    card = make_card(model, name="m", provenance=provenance)
+    folder = save_pretrained(model, tmp_path / "converted", card=card)
+    stage_model(open_publishable(folder), name="org/m", license="mit")
+    assert check_card((folder / "README.md").read_text()).data.license == "cc-by-nc-4.0"
+    assert "keeps the license 'cc-by-nc-4.0'" in str(license_note(folder, "mit"))
+
+
+def test_an_option_file_that_the_card_does_not_link_is_a_note(tmp_path: Path) -> None:
+    folder = save_pretrained(create_model("edsr_tiny"), tmp_path / "tiny")
+    assert option_file_note(folder) is None
+    (folder / "recipe.yml").write_text("scale: 2\n")
+    assert "recipe.yml is not published" in str(option_file_note(folder))
 
 
 def test_an_unknown_license_is_said(run: Path) -> None:

@@ -258,6 +258,25 @@ def test_the_command_asks_for_new_weights_too(hub: HubServer, publisher: Client,
     assert publisher.run(script, argv=[*argv, "--replace-card"]).result == 0
 
 
+def test_files_of_other_weights_leave_the_hub(hub: HubServer, publisher: Client, folder: Path) -> None:
+    publisher.ok("import hfsr\nhfsr.push_to_hub('hfsr-x2-small', 'org/stale')")
+    repo = hub.repos["org/stale"]
+    repo.add_commit("main", {**repo.files(), "notes.txt": repo.files()["README.md"]})
+    before = set(repo.files())
+    assert {"example.webp", "recipe.yml", "training_curve.png"} <= before
+    commits = len(repo.commits)
+    push(publisher, folder, "org/stale")
+    assert len(repo.commits) == commits + 1
+    assert before - set(repo.files()) == {"example.webp", "recipe.yml", "training_curve.png"}
+
+
+def test_files_of_a_user_stay_on_the_hub(hub: HubServer, publisher: Client, folder: Path) -> None:
+    files = {"README.md": b"# Mine\n![it](example.webp)\n", "example.webp": b"mine"}
+    repo = hub.create("org/by-hand", contents=files)
+    push(publisher, folder, "org/by-hand")
+    assert repo.files()["example.webp"].data == b"mine"
+
+
 def test_no_example_means_none(hub: HubServer, publisher: Client, tmp_path: Path) -> None:
     script = "import os\nos.chdir(root)\nfrom hfsr.cli import main\nresult = main(argv)"
     argv = ["push", "hfsr-x2-small", "org/plain", "--no-example"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from hfsr.degradations import build_chain
 from hfsr.errors import DataError, HfsrError
 from hfsr.samples.draw import draw
 from hfsr.training.finetuning.photos import open_photos, split_photos
-from hfsr.training.finetuning.plan import FinetuneSettings, plan_finetuning
+from hfsr.training.finetuning.plan import FinetuneSettings, plan_finetuning, write_plan
 from hfsr.training.setup import build_dataset, files_of
 
 from .conftest import write_images
@@ -185,6 +187,10 @@ def test_gray_networks_learn_from_luma(tmp_path):
         ),
         ({"photos": "one"}, "'one' holds 1 photo\\(s\\), too few"),
         ({"model": "experiments/x", "name": "x"}, "'x' is the run that the model comes from"),
+        ({"name": "../esc"}, "'../esc' is not allowed as the name of a run"),
+        ({"name": "a/b"}, "'a/b' is not allowed"),
+        ({"name": "."}, "'.' is not allowed"),
+        ({"name": "a\\nb"}, "is not allowed as the name"),
     ],
 )
 def test_refusals(tmp_path, changes, told):
@@ -194,6 +200,35 @@ def test_refusals(tmp_path, changes, told):
     shutil.copytree(tmp_path / "small", tmp_path / "experiments" / "x")
     with pytest.raises(HfsrError, match=told):
         planned(tmp_path, **changes)
+
+
+def test_a_name_that_is_refused_leaves_no_files(tmp_path, capsys):
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("../esc", ".", "a/b"):
+        assert hfsr(["finetune", "small", "photos", "-o", name, "--iter", "1"]) == 1
+        assert "example -o my_photos" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_photos_whose_names_have_spaces_around_them(tmp_path):
+    for path in sorted((tmp_path / "photos").iterdir()):
+        path.rename(path.with_name(f" {path.name}"))
+    path = write_plan(planned(tmp_path), tmp_path / "lists")
+    options = training.load_options(path)
+    assert len(files_of(build_dataset(options, "train"), "train")) == 6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes")
+def test_names_that_are_not_utf8(tmp_path, capsys):
+    folder = tmp_path / os.fsdecode(b"Fotos_\xfc")
+    (tmp_path / "photos").rename(folder)
+    assert hfsr(["finetune", "small", str(folder), "--iter", "1", "--check"]) == 0
+    capsys.readouterr()
+    path = sorted(folder.iterdir())[0]
+    path.rename(path.with_name(os.fsdecode(b"a\xfc.png")))
+    assert hfsr(["finetune", "small", str(folder), "--iter", "1"]) == 1
+    assert "'a\\udcfc.png' has a line break or bytes that are not UTF-8" in capsys.readouterr().err
+    assert not (tmp_path / "finetune").exists()
 
 
 @pytest.mark.slow

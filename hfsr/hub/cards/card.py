@@ -18,10 +18,10 @@ from hfsr.model_info import ModelInfo, inspect_model
 
 from .licenses import license_fields
 from .results import ReportJson, eval_results
-from .schema import CURVE, TASKS, Example, Provenance, TrainingInfo
+from .schema import CURVE, EXAMPLE, OPTION_FILE, TASKS, Example, Provenance, TrainingInfo
 from .template import example_variables, render, results_variables
 
-__all__ = ["check_card", "make_card", "short_name"]
+__all__ = ["check_card", "license_of", "linked_files", "make_card", "outdated_files", "short_name"]
 
 
 def make_card(
@@ -92,6 +92,34 @@ def make_card(
 def short_name(name: str) -> str:
     """Returns the name of a model in the `model-index`: without its owner."""
     return name.rstrip("/").rsplit("/", 1)[-1]
+
+
+def linked_files(card: str) -> list[str]:
+    """Returns the names of the images and of the option file in the folder of a card that it shows or links.
+
+    Such a file beside a card without a link to it belongs to other weights, or is the user's own.
+    """
+    return [name for name in (EXAMPLE, CURVE, OPTION_FILE) if f"]({name})" in card]
+
+
+def outdated_files(earlier: str, card: str) -> list[str]:
+    """Returns the names of the files that an earlier card of hfsr links and the one in its place does not."""
+    try:
+        is_ours = check_card(earlier).data.get("library_name") == "hfsr"
+    except HubError:
+        return []
+    return [name for name in linked_files(earlier) if is_ours and name not in linked_files(card)]
+
+
+def license_of(card: str) -> str | None:
+    """Returns the license that a card states, by its own name if the Hub has none for it; None without one.
+
+    Raises:
+        HubError: the card's front matter cannot be read.
+    """
+    front = check_card(card).data
+    license = front.get("license_name") or front.get("license")
+    return str(license) if license else None
 
 
 def check_card(card: str) -> ModelCard:

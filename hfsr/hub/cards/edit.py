@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +12,10 @@ from huggingface_hub import ModelCard
 
 from .card import check_card, short_name
 from .licenses import license_fields
+from .redaction import quoted
 from .results import ReportJson, eval_results
 from .schema import Example
-from .template import example_variables, render_section, results_variables
+from .template import example_variables, one_line, python_string, render_section, results_variables
 
 __all__ = ["remove_example", "rename_card", "replace_example", "replace_license", "replace_results"]
 
@@ -88,13 +91,24 @@ def _replace_section(card: ModelCard, block: str, variables: dict[str, Any]) -> 
 
 def rename_card(card: str, name: str) -> str:
     """Replaces the name of the model in title, snippet, command line and `model-index`."""
-    match = re.search(r'from_pretrained\("([^"\n]+)"\)', card)
-    if not match or match[1] == name:
+    match = re.search(r'from_pretrained\("((?:[^"\\\n]|\\.)+)"\)', card)
+    if not match:
         return card
-    old = re.escape(match[1])
-    card = card.replace(match[0], f'from_pretrained("{name}")')
-    card = re.sub(rf"(?<= -m ){old}(?=[`\s])", lambda _: name, card)
-    card = re.sub(
-        r"^(model-index:\n- name: ).+$", lambda m: m[1] + short_name(name), card, count=1, flags=re.M
-    )
-    return re.sub(rf"^# {old}$", lambda _: f"# {name}", card, count=1, flags=re.MULTILINE)
+    try:
+        old = str(json.loads(f'"{match[1]}"'))
+    except ValueError:  # written by hand, with a backslash
+        old = match[1]
+    if old == name:
+        return card
+    card = card.replace(match[0], f"from_pretrained({python_string(name)})")
+    in_shell = "|".join(re.escape(text) for text in _written(shlex.quote(old), old))
+    card = re.sub(rf"(?<= -m )(?:{in_shell})(?=[`\s])", lambda _: shlex.quote(name), card)
+    front_name = quoted(short_name(name))
+    card = re.sub(r"^(model-index:\n- name: ).+$", lambda m: m[1] + front_name, card, count=1, flags=re.M)
+    title = "|".join(re.escape(text) for text in _written(one_line(old)))
+    return re.sub(rf"^# (?:{title})$", lambda _: f"# {one_line(name)}", card, count=1, flags=re.MULTILINE)
+
+
+def _written(*texts: str) -> list[str]:
+    """Returns the forms of texts on a card: themselves, and with escapes for bytes that are not UTF-8."""
+    return [form for text in texts for form in (text, text.encode(errors="backslashreplace").decode())]

@@ -15,6 +15,7 @@ from hfsr.errors import CheckpointError
 from hfsr.hub.download.datasets import ADDRESS
 from hfsr.hub.download.resolve import FILES, HUB_ID
 
+from .redaction import last_part, redact_option_file, redact_path
 from .schema import OPTION_FILE, TrainingInfo
 
 __all__ = ["OptionFile", "read_option_file", "read_text", "task_of_degradation"]
@@ -30,18 +31,16 @@ TASK_OF_STEP = {
     "PoissonNoise": "denoising",
 }
 """Step of a degradation -> task of a network of scale 1 that reverses only this step."""
-ABSOLUTE_PATH = re.compile(r"(?:[A-Za-z]:)?[\\/].*[^\\/]|~.*[\\/].*[^\\/]", re.DOTALL)
-"""Absolute path, of POSIX or Windows, or in a home folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptionFile:
-    """Option file without private paths."""
+    """Option file, with a text that may be published."""
 
     name: str
     """File name."""
     text: str
-    """Text of the file; absolute paths are reduced to their last names."""
+    """Text of the file without private paths, secrets, and the comments that contain any."""
     options: Mapping[str, Any]
 
     @property
@@ -55,16 +54,17 @@ class OptionFile:
         """The facts for a card that the file states."""
         data, train = self._section("datasets", "train"), self._section("train")
         roots = data.get("dataroot_gt") or []
-        folders = [_last(str(root)) for root in (roots if isinstance(roots, list) else [roots])]
+        roots = roots if isinstance(roots, list) else [roots]
+        folders = [last_part(redact_path(str(root))) for root in roots]
         total = train.get("total_iter")
         pixel, luma = (self._section("train", key).get("type") for key in ("pixel_opt", "luma_opt"))
         start = self.started_from
         return TrainingInfo(
             degradation=self._degradation(data),
-            datasets=tuple(dict.fromkeys(_hub_datasets(roots if isinstance(roots, list) else [roots]))),
-            started_from=_last(start) if start and ABSOLUTE_PATH.fullmatch(start) else start,
+            datasets=tuple(dict.fromkeys(_hub_datasets(roots))),
+            started_from=redact_path(start) if start else None,
             base_model=start if start and _is_on_the_hub(start) else None,
-            data=", ".join(str(part) for part in (data.get("name"), *folders) if part) or None,
+            data=", ".join(redact_path(str(part)) for part in (data.get("name"), *folders) if part) or None,
             recipe=self.name,
             recipe_link=OPTION_FILE,
             iterations=total if isinstance(total, int) else None,
@@ -108,7 +108,7 @@ class OptionFile:
             return None
         if not data.get("degradation"):
             return f"MATLAB bicubic reduction by {self.scale}" if self.scale > 1 else None
-        return describe_degradation(build_chain(data["degradation"], self.scale).protocol())
+        return redact_path(describe_degradation(build_chain(data["degradation"], self.scale).protocol()))
 
     def _section(self, *names: str) -> dict[str, Any]:
         """A nested mapping; empty if it is missing."""
@@ -176,7 +176,12 @@ def read_option_file(path: Path) -> OptionFile:
     except yaml.YAMLError as error:
         raise CheckpointError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
     options = options if isinstance(options, dict) else {}
-    return OptionFile(name=path.name, text=_without_private_paths(text, options), options=options)
+    return OptionFile(name=path.name, text=redact_option_file(_without_schema_line(text)), options=options)
+
+
+def _without_schema_line(text: str) -> str:
+    """Removes the line that names the schema of the option file to an editor, by a path on this machine."""
+    return re.sub(r"\A# yaml-language-server:.*\n", "", text)
 
 
 def read_text(path: Path) -> str:
@@ -189,34 +194,3 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise CheckpointError(f"'{path}' is not UTF-8 text: {error}") from error
-
-
-def _without_private_paths(text: str, options: dict[str, Any]) -> str:
-    """Removes private paths and the editor's schema line; comments are kept."""
-    text = re.sub(r"\A# yaml-language-server:.*\n", "", text)
-    paths = {text for text in _strings(options) if ABSOLUTE_PATH.fullmatch(text)}
-    for path in sorted(paths, key=len, reverse=True):
-        text = text.replace(path, _last(path))
-    left = [value for value in _strings(yaml.safe_load(text)) if ABSOLUTE_PATH.fullmatch(value)]
-    return yaml.safe_dump(_shortened(options), sort_keys=False, allow_unicode=True) if left else text
-
-
-def _strings(content: Any) -> Iterator[str]:
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, (Mapping, list)):
-        for inner in content.values() if isinstance(content, Mapping) else content:
-            yield from _strings(inner)
-
-
-def _shortened(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {key: _shortened(inner) for key, inner in content.items()}
-    if isinstance(content, list):
-        return [_shortened(inner) for inner in content]
-    return _last(content) if isinstance(content, str) and ABSOLUTE_PATH.fullmatch(content) else content
-
-
-def _last(path: str) -> str:
-    """Returns the last part of a POSIX or Windows path."""
-    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]

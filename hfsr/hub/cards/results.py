@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard
 
+from hfsr.errors import OptionsError
 from hfsr.hub.download.datasets import ADDRESS
 
 __all__ = [
     "ReportJson",
     "ResultRow",
+    "damage_of",
     "eval_results",
     "protocol_sentences",
     "reports_from_card",
@@ -57,9 +59,13 @@ class ResultRow:
 
 
 def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
-    """Converts reports to entries of the `model-index`: one per set and metric, with the protocol."""
+    """Converts reports to entries of the `model-index`: one per set and metric, with the protocol.
+
+    Raises:
+        OptionsError: two measurements have the same set and setting, which a card has one row for.
+    """
     results = []
-    for report in reports:
+    for report, dataset in zip(reports, _datasets(reports), strict=True):
         for key, (kind, name, decimals, _) in METRIC_FIELDS.items():
             if report.get(key) is None:
                 continue
@@ -70,7 +76,9 @@ def eval_results(reports: Sequence[ReportJson]) -> list[EvalResult]:
                 EvalResult(
                     task_type="image-to-image",
                     task_name=f"restoration at scale {report['scale']:g}",
-                    dataset_type=_dataset_id(report),
+                    dataset_type=dataset.id,
+                    dataset_split=dataset.split,
+                    dataset_revision=dataset.revision,
                     dataset_name=report["set"],
                     dataset_config=setting_name(report),
                     dataset_args={field: report[field] for field in SET_KEYS if field in report},
@@ -98,11 +106,47 @@ def setting_name(report: ReportJson) -> str:
     return scale
 
 
-def _dataset_id(report: ReportJson) -> str:
-    """Returns the id of a data set on the Hub; for other sets, the set's name as an id."""
-    if match := ADDRESS.fullmatch(str(report.get("gt"))):
-        return match["repo"]
-    return re.sub(r"[^a-z0-9]+", "-", report["set"].lower()).strip("-")
+class _Dataset(NamedTuple):
+    """Identity of a set in the `model-index`."""
+
+    id: str
+    split: str | None = None
+    revision: str | None = None
+
+
+def _datasets(reports: Sequence[ReportJson]) -> list[_Dataset]:
+    """Returns the identities of the sets of reports, unique for each set.
+
+    Entries that agree in them would be merged into one by the Hub's client.
+
+    Raises:
+        OptionsError: two measurements have the same set and setting.
+    """
+    names: dict[_Dataset, str] = {}
+    datasets, rows = [], set()
+    for report in reports:
+        row = report["set"], setting_name(report)
+        if row in rows:
+            raise OptionsError(
+                f"there are two measurements of the set '{row[0]}' at {row[1]}, and a card has one row for "
+                "them: rename the folder of one set, or leave one measurement out"
+            )
+        rows.add(row)
+        if match := ADDRESS.fullmatch(str(report.get("gt"))):
+            first = _Dataset(match["repo"], match["folder"] or None, match["revision"])
+        else:
+            first = _Dataset(_slug(report["set"]))
+        dataset, number = first, 1
+        while names.setdefault(dataset, report["set"]) != report["set"]:
+            number += 1
+            dataset = first._replace(id=f"{first.id}-{number}")
+        datasets.append(dataset)
+    return datasets
+
+
+def _slug(name: str) -> str:
+    """Returns the name of a set as an id: letters of any script, digits and hyphens."""
+    return re.sub(r"[\W_]+", "-", name.lower()).strip("-") or "images"
 
 
 def reports_from_card(card: str) -> list[dict[str, Any]]:
@@ -118,8 +162,7 @@ def reports_from_card(card: str) -> list[dict[str, Any]]:
     for result in ModelCard(card, ignore_metadata_errors=True).data.get("eval_results") or []:
         if result.metric_name not in keys:
             continue
-        facts = dict(result.dataset_args or {})
-        protocol = dict(result.metric_args or {})
+        facts, protocol = ({**args} if isinstance(args, Mapping) else {} for args in _arguments(result))
         baseline = protocol.pop(BASELINE, None)
         report = reports.setdefault(
             (result.dataset_name, result.dataset_config),
@@ -129,6 +172,24 @@ def reports_from_card(card: str) -> list[dict[str, Any]]:
         if baseline is not None:
             report["bicubic_psnr_y"] = baseline
     return list(reports.values())
+
+
+def _arguments(result: EvalResult) -> tuple[Any, Any]:
+    """Returns the arguments of set and metric, which are anything on a card that was written by hand."""
+    return result.dataset_args, result.metric_args
+
+
+def damage_of(report: ReportJson) -> str | None:
+    """Returns what makes a report from a card unusable, for a message; None if nothing does."""
+    if not isinstance(report["set"], str):
+        return f"the name of the set {report['set']!r} is no text; write it in quotes"
+    numbers = {"scale": report.get("scale"), **{key: report.get(key) for key in METRIC_FIELDS}}
+    for key, value in {**numbers, BASELINE: report.get("bicubic_psnr_y")}.items():
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number and (value is not None or key == "scale"):
+            stated = "is missing" if value is None else f"is {value!r}, which is no number"
+            return f"{key} of the set '{report['set']}' {stated}"
+    return None if report["protocol"] else f"the protocol of the set '{report['set']}' is missing"
 
 
 def result_columns(results: Sequence[EvalResult]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +15,14 @@ from huggingface_hub import EvalResult
 from .results import protocol_sentences, result_columns, result_rows
 from .schema import EXAMPLE, Example
 
-__all__ = ["example_variables", "render", "render_section", "results_variables"]
+__all__ = [
+    "example_variables",
+    "one_line",
+    "python_string",
+    "render",
+    "render_section",
+    "results_variables",
+]
 
 
 def render(**variables: Any) -> str:
@@ -43,6 +52,21 @@ def results_variables(results: Sequence[EvalResult]) -> dict[str, Any]:
     }
 
 
+def python_string(text: str) -> str:
+    """Writes a string as a literal of Python, in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def one_line(text: str) -> str:
+    """Joins the lines of a text."""
+    return " ".join(text.splitlines())
+
+
+def _cell(value: object) -> str:
+    """Writes a value as a cell of a Markdown table, which ends at a vertical bar or a line break."""
+    return one_line(str(value)).replace("|", r"\|")
+
+
 @lru_cache(maxsize=1)
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
@@ -53,4 +77,10 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
         autoescape=False,  # the result is Markdown
     )
+    environment.filters |= {
+        "cell": _cell,
+        "one_line": one_line,
+        "python": python_string,
+        "shell": shlex.quote,
+    }
     return environment.get_template("card.md.jinja")

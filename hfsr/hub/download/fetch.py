@@ -8,36 +8,57 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
+)
 from huggingface_hub.file_download import repo_folder_name
 
 from hfsr.checkpoints import choose_weights
 from hfsr.checkpoints.files import INDEX, read_weight_map
-from hfsr.errors import OptionsError
+from hfsr.errors import HubError, OptionsError
+from hfsr.hub.cards.card import linked_files
 from hfsr.hub.client import client, translate_errors
 
 from .cache_check import verify_download
 from .repo_formats import CONFIG, README, WEIGHTS, read_config
 
-__all__ = ["DownloadedModel", "cached_config", "fetch_card", "fetch_files", "fetch_model"]
+__all__ = ["DownloadedModel", "cached_config", "fetch_card", "fetch_files", "fetch_known_card", "fetch_model"]
 
 
-def fetch_card(repo_id: str, *, revision: str | None = None) -> str:
+def fetch_card(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+) -> str:
     """Downloads the card of a model and returns its text.
+
+    Args:
+        repo_id: "owner/name".
+        revision: branch, tag or commit; the default branch if None.
+        cache_dir: the cache; the client's default if None.
+        token: as for `fetch_model`.
 
     Raises:
         HubError: the model does not exist, it has no card, or the Hub cannot be reached.
     """
-    with translate_errors(repo_id, revision=revision):
-        known = try_to_load_from_cache(repo_id, README, revision=revision)
-        path = Path(client().hf_hub_download(repo_id, README, revision=revision))
-        if not isinstance(known, str):
-            verify_download(path, repo_id)
-    return path.read_text(encoding="utf-8", errors="replace")
+    found = fetch_files(repo_id, [README], revision=revision, cache_dir=cache_dir, token=token)
+    return found[README].decode("utf-8", errors="replace")
 
 
-def fetch_files(repo_id: str, names: Sequence[str], *, revision: str | None = None) -> dict[str, bytes]:
-    """Downloads small files of a model and returns their content.
+def fetch_files(
+    repo_id: str,
+    names: Sequence[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+) -> dict[str, bytes]:
+    """Downloads small files of a model and returns their content; the arguments are those of `fetch_card`.
 
     Raises:
         HubError: a file does not exist, or the Hub cannot be reached.
@@ -45,12 +66,37 @@ def fetch_files(repo_id: str, names: Sequence[str], *, revision: str | None = No
     found = {}
     with translate_errors(repo_id, revision=revision):
         for name in names:
-            known = try_to_load_from_cache(repo_id, name, revision=revision)
-            path = Path(client().hf_hub_download(repo_id, name, revision=revision))
+            known = try_to_load_from_cache(repo_id, name, cache_dir=cache_dir, revision=revision)
+            path = Path(client(token).hf_hub_download(repo_id, name, revision=revision, cache_dir=cache_dir))
             if not isinstance(known, str):
                 verify_download(path, repo_id)
             found[name] = path.read_bytes()
     return found
+
+
+def fetch_known_card(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+) -> tuple[str, dict[str, bytes]] | None:
+    """Downloads the card of a model and the files that it links; the arguments are those of `fetch_card`.
+
+    Returns:
+        The text of the card and the content of the files; None if the model has no card.
+
+    Raises:
+        HubError: the model does not exist, or the Hub cannot be reached.
+    """
+    try:
+        text = fetch_card(repo_id, revision=revision, cache_dir=cache_dir, token=token)
+    except HubError as error:
+        if isinstance(error.__cause__, RemoteEntryNotFoundError):
+            return None
+        raise
+    names = linked_files(text)
+    return text, fetch_files(repo_id, names, revision=revision, cache_dir=cache_dir, token=token)
 
 
 @dataclass(frozen=True)
@@ -176,7 +222,9 @@ class _Repository:
         return [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
 
 
-def cached_config(repo_id: str) -> dict[str, Any]:
+def cached_config(
+    repo_id: str, *, revision: str | None = None, cache_dir: str | Path | None = None
+) -> dict[str, Any]:
     """Returns the config of a downloaded model; empty if there is none."""
-    path = try_to_load_from_cache(repo_id, CONFIG)
+    path = try_to_load_from_cache(repo_id, CONFIG, cache_dir=cache_dir, revision=revision)
     return read_config(Path(path), repo_id) if isinstance(path, str) else {}

@@ -176,7 +176,7 @@ def _from_hub(
     repo_id: str, downloads: _Downloads, scale: float | None, model_args: Mapping[str, Any] | None
 ) -> tuple[nn.Module, str]:
     """Loads a model from the Hub; returns it with its commit."""
-    from .fetch import fetch_model  # not at the top: local models need no client
+    from .fetch import fetch_known_card, fetch_model  # not at the top: local models need no client
     from .repo_formats import load_downloaded
 
     downloaded = fetch_model(repo_id, scale=scale, **dataclasses.asdict(downloads))
@@ -191,7 +191,11 @@ def _from_hub(
         )
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(downloaded.folder), repo_id)) from error
-    return model, downloaded.folder.name  # the cache names folders after commits
+    commit = downloaded.folder.name  # the cache names folders after commits
+    if isinstance(downloads.token, str) and not downloads.local_files_only:
+        # The token is not kept with the model, so the card that `save_pretrained` reads is cached now.
+        fetch_known_card(repo_id, revision=commit, cache_dir=downloads.cache_dir, token=downloads.token)
+    return model, commit
 
 
 def is_run_folder(path: Path) -> bool:
@@ -237,13 +241,18 @@ def task_of(name: str | Path, model: nn.Module) -> str:
 
     Args:
         name: name for `from_pretrained`; a model on the Hub must have been loaded before.
-        model: the network.
+        model: the network; if it was loaded by this name, the config of its commit is read.
     """
     path = find_local(name)
     if path is None:
         from .fetch import cached_config  # not at the top: local models need no client
 
-        task = _task_of_config(cached_config(str(name)))
+        origin = vars(model).get("origin")
+        if isinstance(origin, Origin) and origin.name == str(name):
+            config = cached_config(origin.name, revision=origin.commit, cache_dir=origin.cache_dir)
+        else:
+            config = cached_config(str(name))
+        task = _task_of_config(config)
     else:
         task = task_in(path)
     return str(task or model_zoo.default_task(model))

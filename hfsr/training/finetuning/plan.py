@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,8 @@ def plan_finetuning(settings: FinetuneSettings, folder: Path) -> FinetunePlan:
         OptionsError: the model cannot be fine-tuned by this command, or a value is not allowed.
     """
     _check_numbers(settings)
+    name = settings.name or _default_name(settings)
+    _check_name(name)
     network = hub.from_pretrained(settings.model)
     scale = _trainable_scale(settings.model, network)
     photos = open_photos(settings.photos, settings.lq)
@@ -115,7 +118,6 @@ def plan_finetuning(settings: FinetuneSettings, folder: Path) -> FinetunePlan:
             f"'{settings.validation}/lq' and the photos into '{settings.validation}/gt'"
         )
     split = split_photos(photos, validation)
-    name = settings.name or _default_name(settings)
     if Path(settings.model).resolve() == (Path("experiments") / name).resolve():
         raise OptionsError(f"'{name}' is the run that the model comes from; choose another name: -o NAME")
     makes_lq = photos.lq is None or (validation is not None and validation.lq is None)
@@ -151,30 +153,48 @@ def write_plan(plan: FinetunePlan, folder: Path, *, root: Path = Path()) -> Path
 
     Raises:
         OptionsError: the option file exists with another content.
+        DataError: a photo has a name that a list cannot contain.
     """
     path = folder / f"{plan.name}.yml"
+    command = f"basicsr train -opt {shlex.quote(str(path))}"
     header = (
-        f"# Fine-tunes {plan.model} on photos; written by hfsr finetune.\n"
-        f"# Command: basicsr train -opt {path}   (it goes on after a stop with --auto_resume)\n"
+        f"# Fine-tunes {' '.join(plan.model.splitlines())} on photos; written by hfsr finetune.\n"
+        f"# Command: {command}   (it goes on after a stop with --auto_resume)\n"
         f"# LQ images: {plan.lq_source}.\n"
     )
     files = {
-        folder / f"{plan.name}_train.txt": "".join(f"{name}\n" for name in plan.split.train),
-        folder / f"{plan.name}_held_out.txt": "".join(f"{name}\n" for name in plan.split.held_out),
+        folder / f"{plan.name}_train.txt": _list_of(plan.split.train),
+        folder / f"{plan.name}_held_out.txt": _list_of(plan.split.held_out),
         path: header + yaml.safe_dump(dict(plan.options), sort_keys=False, allow_unicode=True),
     }
-    files = {root / file: text for file, text in files.items()}
-    for file, text in files.items():
-        if file.exists() and file.read_text(encoding="utf-8") != text:
+    # The comments may name a folder whose name is not UTF-8; YAML writes it in ASCII.
+    contents = {root / file: text.encode(errors="backslashreplace") for file, text in files.items()}
+    for file, content in contents.items():
+        if file.exists() and file.read_bytes() != content:
             raise OptionsError(
                 f"'{file}' exists with another content, from other photos or settings, or edited; train it "
-                f"as it is with basicsr train -opt {path}, delete it, or choose another name: -o NAME"
+                f"as it is with {command}, delete it, or choose another name: -o NAME"
             )
     (root / folder).mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
+    for file, content in contents.items():
         with replacing(file, error=OptionsError) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_bytes(content)
     return root / path
+
+
+def _list_of(names: Sequence[str]) -> str:
+    """Returns the list of photos that `meta_info_file` reads: a path on each line, without spaces around it.
+
+    Raises:
+        DataError: a path is not UTF-8, or contains a line break.
+    """
+    for name in names:
+        if len(name.splitlines()) > 1 or name.encode(errors="replace").decode() != name:
+            raise DataError(
+                f"the photo {name!a} has a line break or bytes that are not UTF-8 in its name, which a list "
+                "of photos cannot contain; rename it"
+            )
+    return "".join(f"./{name}\n" if name != name.strip() else f"{name}\n" for name in names)
 
 
 def _options(name: str, settings: FinetuneSettings, network: nn.Module, scale: int) -> dict[str, Any]:
@@ -284,6 +304,15 @@ def _trainable_scale(name: str, network: nn.Module) -> int:
     if scale != int(scale):
         raise OptionsError(f"'{name}' enlarges by {scale:g}; option files have whole scales")
     return int(scale)
+
+
+def _check_name(name: str) -> None:
+    """Raises OptionsError unless the name of a run is that of a folder in `experiments`."""
+    if re.search(r"[/\\]", name) or not name.strip(" .") or not name.isprintable():
+        raise OptionsError(
+            f"{name!a} is not allowed as the name of a run; use letters and digits without slashes, for "
+            "example -o my_photos"
+        )
 
 
 def _check_numbers(settings: FinetuneSettings) -> None:
