@@ -151,7 +151,10 @@ def own_keys(tensors: Mapping[str, Tensor]) -> OwnTensors:
     Other networks, losses and counters that a trainer stored with the network are left out.
     """
     kept = {key: t for key, t in tensors.items() if key.rpartition(".")[2] not in _COUNTERS}
-    kept = _with_dotted_averages({_WRAPPERS.sub("", key): tensor for key, tensor in kept.items()})
+    unwrapped = {_WRAPPERS.sub("", key): tensor for key, tensor in kept.items()}
+    if len(unwrapped) == len(kept):  # else the parts are the network's own
+        kept = unwrapped
+    kept = _with_dotted_averages(kept)
     removed = ""
     while kept:
         prefix = _shared_prefix(kept) or _network_prefix(kept)

@@ -16,9 +16,14 @@ __all__ = ["CONFIG_NAME", "evidence_of_file", "named_scale", "scales_in_name"]
 CONFIG_NAME = "config.json"
 _BESIDE_A_CONFIG = re.compile(r"pytorch_model(_\dx)?\.(pt|bin)|model\.safetensors")
 """Names that super-image and `PyTorchModelHubMixin` give to the weights next to their `config.json`."""
-_SCALE = re.compile(r"(?<![\daeiouy])x(\d)(?![\dx])|(?<![\dx])(?<![^a-z]v)(\d)x(?!\d)", re.IGNORECASE)
-"""A scale in a name. Names of networks end in a consonant ("edsrx2"); after a vowel the x belongs to a noun
-("index2", "pix2pix", "max3"), and a v before the digit makes it a version ("fsrcnn_v2x")."""
+_NOUNS = ("inde", "verte", "comple", "late", "ma", "mi", "fi", "pi", "tri", "bo", "lu", "mu")
+"""Beginnings of nouns and verbs that end in x, as "max" and "pix"."""
+_SCALE = re.compile(
+    rf"(?<!\d){''.join(f'(?<!{noun})' for noun in _NOUNS)}(?<![^a-z]e)x(\d)(?![\dx])"
+    r"|(?<![\dx])(?<![^a-z]v)(\d)x(?!\d)",
+    re.IGNORECASE,
+)
+"""A scale in a name; none after such a beginning ("index2"), and a v makes it a version ("fsrcnn_v2x")."""
 
 
 def evidence_of_file(path: Path) -> Evidence:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hfsr.archs import input_ranges
 from hfsr.errors import CheckpointError, OptionsError, some_of
+
+from .spandrel_networks import ARGUMENTS_OF_TRAINING, plain
 
 __all__ = ["interpolate"]
 
@@ -65,11 +66,8 @@ def interpolate(
 def _differing_arguments(a: nn.Module, b: nn.Module) -> list[str]:
     """Returns the names of constructor arguments whose values differ; lists and tuples count as equal."""
     ours, theirs = (vars(model).get("model_args", {}) for model in (a, b))
-    return [name for name in {**ours, **theirs} if _plain(ours.get(name)) != _plain(theirs.get(name))]
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
+    names = [name for name in {**ours, **theirs} if name not in ARGUMENTS_OF_TRAINING]
+    return [name for name in names if plain(ours.get(name)) != plain(theirs.get(name))]
 
 
 def _between(a: Tensor, b: Tensor, alpha: float) -> Tensor:

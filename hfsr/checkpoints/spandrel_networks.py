@@ -24,11 +24,11 @@ from .file_evidence import named_scale
 from .other_networks import kind_of_network
 from .spandrel_value_check import check_values
 
-__all__ = ["FOREIGN", "ForeignNetwork", "family_of_config", "load_foreign"]
+__all__ = ["ARGUMENTS_OF_TRAINING", "FOREIGN", "ForeignNetwork", "family_of_config", "load_foreign", "plain"]
 
 FOREIGN = "spandrel/"
 """Prefix of the architecture in the config of a network that spandrel defines, as "spandrel/SwinIR"."""
-_WITHOUT_WEIGHTS = frozenset(
+ARGUMENTS_OF_TRAINING = frozenset(
     {
         *("img_size", "use_checkpoint", "use_checkpoints", "drop_path_rate", "drop_rate"),
         *("attn_drop_rate", "norm_layer", "act_layer", "pretrained", "training_img_size"),
@@ -246,7 +246,7 @@ def _with_arguments(network: nn.Module, stated: Mapping[str, Any], source: str) 
     differing = {
         name: value
         for name, value in stated.items()
-        if name in concluded and name not in _WITHOUT_WEIGHTS and _plain(value) != _plain(concluded[name])
+        if name in concluded and name not in ARGUMENTS_OF_TRAINING and plain(value) != plain(concluded[name])
     }
     if not differing:
         return network
@@ -262,10 +262,10 @@ def _with_arguments(network: nn.Module, stated: Mapping[str, Any], source: str) 
     return other
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Normalizes a value from YAML or JSON for comparison: tuples to lists, whole floats to ints."""
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -11,7 +11,7 @@ from hfsr.atomic import replacing
 from hfsr.checkpoints import write_model_folder
 from hfsr.errors import CheckpointError
 
-from .cards.card import linked_files, make_card, outdated_files
+from .cards.card import linked_files, make_card
 from .cards.edit import rename_card
 from .download.repo_formats import CONFIG, README, WEIGHTS
 from .model_origin import card_of_origin, start_of_origin, task_of_origin
@@ -19,7 +19,6 @@ from .model_origin import card_of_origin, start_of_origin, task_of_origin
 __all__ = [
     "published_files",
     "read_card_in",
-    "remove_outdated_files",
     "save_pretrained",
     "write_card",
     "write_if_changed",
@@ -32,7 +31,7 @@ def save_pretrained(
     """Writes a model folder: `config.json`, `model.safetensors` and `README.md`.
 
     A model from `from_pretrained` whose weights are unchanged keeps its card, with all statements and images.
-    Images and option files that only the folder's earlier card links are removed.
+    Images and option files that only the folder's earlier card links stay, but are not published any more.
 
     Args:
         model: a registered network, or one of spandrel's.
@@ -51,7 +50,6 @@ def save_pretrained(
     task = task or task_of_origin(model)
     known = card_of_origin(model) if card is None else None  # first: `folder` may be the origin
     start, license = (None, None) if card or known else start_of_origin(model)
-    earlier = read_card_in(folder)
     write_model_folder(model, folder, task=task)
     if known is not None:
         for name, content in known.files.items():
@@ -59,7 +57,6 @@ def save_pretrained(
         card = rename_card(known.text, str(folder))
     card = card or make_card(model, name=str(folder), task=task, license=license, training=start)
     write_card(card, folder)
-    remove_outdated_files(folder, earlier, card)
     return folder
 
 
@@ -73,15 +70,6 @@ def read_card_in(folder: Path) -> str | None:
     """Returns the text of the card in a folder; None if there is none."""
     path = folder / README
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
-
-
-def remove_outdated_files(folder: Path, earlier: str | None, card: str) -> None:
-    """Removes the images and the option file that only the earlier card of a folder links.
-
-    hfsr wrote them, for other weights. Files that neither card links are the user's own, and are kept.
-    """
-    for name in outdated_files(earlier, card) if earlier is not None else ():
-        (folder / name).unlink(missing_ok=True)
 
 
 def write_card(card: str, folder: Path) -> None:

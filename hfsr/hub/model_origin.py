@@ -89,8 +89,10 @@ def start_of_origin(model: nn.Module) -> tuple[TrainingInfo | None, str | None]:
     training = TrainingInfo(started_from=name, base_model=name if on_the_hub else None)
     try:
         if on_the_hub:
-            known = _card_on_the_hub(origin)
-            return training, license_of(known.text) if known else None
+            from .download.fetch import find_card  # not at the top: local models need no client
+
+            text = find_card(origin.name, revision=origin.commit, cache_dir=origin.cache_dir)
+            return training, license_of(text) if text else None
         return training, license_of(read_card(full_name))
     except HubError as error:
         warn_of_lost_card(origin, error)

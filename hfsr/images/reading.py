@@ -321,7 +321,7 @@ def _image(image: Image.Image, deep: NDArray | None, source: OpenedImage) -> Loa
         pixels, alpha = split_channels(image, deep, key)
     cicp = None if source.png is None else source.png.color.get(b"cICP")
     if source.png is not None and cicp is not None and cicp[3] == 0:
-        pixels, note = to_full_range(pixels)
+        pixels, note = to_full_range(pixels, alpha)
         source.png.color[b"cICP"] = cicp[:3] + b"\1"
         notes.append(note)
     return _assemble(source, pixels, alpha, icc, notes)
@@ -334,7 +334,8 @@ def _assemble(
     image = source.image
     metadata = read_metadata(source)
     if is_gray_profile(icc) and pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., 0]  # gray in a palette, or in a format whose decoder has no gray
+        # Gray in a palette, or in a format whose decoder has no gray.
+        pixels = np.ascontiguousarray(pixels[..., 0])
     icc, mismatch = matching_profile(icc, gray=pixels.ndim == 2)
     return LoadedImage(
         pixels=turned(pixels, metadata.orientation),

@@ -92,7 +92,7 @@ class Runner:
         self._multiple = 1 if spec is None else spec.size_multiple(vars(model)["model_args"])
         if spec is not None and spec.tiling in ("windowed", "traced"):
             self._overlapping = self._overlapping_tiles(spec)
-            self._is_exact = spec.tiling == "traced" and is_exact(model) and self._has_program()
+            self._is_exact = spec.tiling == "traced" and is_exact(model)
 
     @property
     def scale(self) -> int | float:
@@ -170,16 +170,11 @@ class Runner:
         found = program.scale()
         if abs(found - _scale(self.model)) > 1e-5:
             raise PlanError(f"{network_name(self.model)} enlarges x{found:g}; correct its attribute 'scale'")
-        if not type(self.model).__module__.startswith(_OWN_NETWORKS):
+        is_known = type(self.model).__module__.startswith(_OWN_NETWORKS) or self._overlapping is not None
+        if not is_known:  # the latter are compared by `is_exact`
             exact = lower(program, self.device, torch.float32)
             check_program(self.model, exact, self.device, self._multiple)
         return lower(program, self.device, self.dtype)
-
-    def _has_program(self) -> bool:
-        try:
-            return bool(self.program.operators)
-        except PlanError:
-            return False
 
     def _run_finite(self, source: ImageSource, sink: ImageSink) -> Iterator[Progress]:
         """Runs the image, and computes what overflowed in a shorter dtype again in float32.

@@ -73,7 +73,8 @@ class Upscaler:
         self_ensemble: average the results of the eight flips and transposes, in float: eight times the work,
             and one float32 copy of the result in memory (or in a file).
 
-    The weights are those that the model has when an image begins, so that it may be trained in between.
+    The weights are those that the model has when an image begins, so that it may be trained between two
+    images, but not while one runs. A model on another device or in another dtype or mode is copied.
 
     Attributes:
         scale: output px per input px, unless an image is reduced to a smaller scale or to a size.
@@ -444,19 +445,20 @@ class Upscaler:
             state = ModelState.of(given)
             if state == before:
                 continue
-            self._states[index] = state
             self.models = (
                 *self.models[:index],
                 _ready(given, self.device),
                 *self.models[index + 1 :],
             )
             self._runners = {key: runner for key, runner in self._runners.items() if key[0] != index}
+            self._states[index] = state
 
     def _runner_for(self, index: int, bits: int) -> Runner:
         dtype = torch.float32 if self._is_auto_dtype and bits > 8 else self._chosen_dtypes[index]
-        if (index, dtype) not in self._runners:
+        runner = self._runners.get((index, dtype))
+        if runner is None:
             backend = self._chosen_backends[index]
-            self._runners[index, dtype] = Runner(
+            runner = self._runners[index, dtype] = Runner(
                 self.models[index],
                 tile=self.tile,
                 dtype=dtype,
@@ -464,7 +466,7 @@ class Upscaler:
                 force_backend=self._asked_backends[index] == backend,
                 device=self.device,
             )
-        return self._runners[index, dtype]
+        return runner
 
     def _pipeline(self, bits: int, size: Size, wanted: WantedSize) -> ImagePipeline:
         """The image pipeline for this bit depth, to the wanted size of an image of `size`."""

@@ -25,7 +25,6 @@ from hfsr.hub.download.resolve import read_card
 from hfsr.hub.model_folder import (
     published_files,
     read_card_in,
-    remove_outdated_files,
     write_card,
     write_if_changed,
 )
@@ -121,7 +120,6 @@ def stage_model(
     if model.option_file:
         write_if_changed(model.folder / OPTION_FILE, model.option_file.text.encode())
     write_card(card, model.folder)
-    remove_outdated_files(model.folder, earlier, card)
     return model.folder
 
 

@@ -47,7 +47,7 @@ from .state.run_dirs import RunDirs
 from .state.run_lock import RunLock
 from .state.run_state import RunState
 from .state.training_state import EarlierState, earlier_state, write_state
-from .used_options import check_used_options
+from .used_options import check_used_options, unread_keys
 from .validation.validation_hook import ValidationHook
 from .validation.validator import Validator
 
@@ -335,7 +335,8 @@ class Engine:
             self.progress = RunState.restored(state, self.recipe, network_g=self.options.network_g.type)
             source = f"the training state of iteration {self.iteration:,}"
             now = flat_options(self.options)
-            self._changes = check_changes(state.get("options", {}), now, source=source)
+            unread = unread_keys(self.options.model_type)
+            self._changes = check_changes(state.get("options", {}), now, source=source, unread=unread)
         self._make_folders(option_file, earlier, auto_resume=auto_resume)
         self.recipe.prepare(self.accelerator)
         if state is not None and self.accelerator.scaler is not None:

@@ -38,7 +38,7 @@ from hfsr.registry import ARCHS, DATASETS
 
 from .loop.mixed_precision import choose_precision
 from .plugins import import_modules
-from .used_options import paths_without_effect
+from .used_options import keys_without_effect
 
 __all__ = [
     "build_batches",
@@ -144,7 +144,7 @@ def without_effect(options: TrainOptions, source: PatchSource) -> list[str]:
         "dist_params (the launcher decides)": options.dist_params,
     }
     named = (word for word, value in given.items() if value)
-    return [*named, *paths_without_effect(options), *options.without_effect]
+    return [*named, *keys_without_effect(options), *options.without_effect]
 
 
 def training_section(options: TrainOptions) -> DatasetOptions:

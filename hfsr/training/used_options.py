@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import Any
 
@@ -9,56 +10,63 @@ from hfsr.errors import OptionsError
 from hfsr.options import TrainOptions
 from hfsr.registry import RECIPES
 
-__all__ = ["check_used_options", "paths_without_effect"]
+__all__ = ["check_used_options", "keys_without_effect", "unread_keys"]
+
+_OF_ABSENT_NETWORKS = re.compile(r"path\..*|network_\w+|train\.(optim|net)_(d|dual)(_\w+)?")
+"""Keys of networks beside the trained one. Without a loss for such a network they change no weight."""
 
 
 def check_used_options(options: TrainOptions) -> None:
-    """Checks that the recipe reads what the file says of the training.
+    """Checks that the recipe reads every key that is set.
 
     Raises:
         OptionsError: if keys are given that only other recipes read; the message names these recipes.
     """
-    by_users: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for place, users in _unused(options).items():
-        if not _is_path(place):
-            by_users[users].append(place)
-    told = []
-    for users, places in by_users.items():
-        several = len(places) > 1
-        told.append(
-            f"{', '.join(places)}: {options.model_type} does not use {'them' if several else 'it'}; leave "
-            f"{'them' if several else 'it'} out, or set model_type to {' or '.join(users)}"
+    keys_by_recipes: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for key, recipes in _unused(options).items():
+        if not _OF_ABSENT_NETWORKS.fullmatch(key):
+            keys_by_recipes[recipes].append(key)
+    messages = []
+    for recipes, keys in keys_by_recipes.items():
+        them = "them" if len(keys) > 1 else "it"
+        messages.append(
+            f"{', '.join(keys)}: {options.model_type} does not use {them}; leave {them} out, or set "
+            f"model_type to {' or '.join(recipes)}"
         )
-    if told:
-        raise OptionsError("; ".join(told))
+    if messages:
+        raise OptionsError("; ".join(messages))
 
 
-def paths_without_effect(options: TrainOptions) -> list[str]:
-    """Returns the keys of `path` for networks that the recipe does not have, which change no result."""
-    return [
-        f"{place} ({options.model_type} has no such network)" for place in _unused(options) if _is_path(place)
-    ]
+def keys_without_effect(options: TrainOptions) -> list[str]:
+    """Returns the given keys of networks that the recipe does not have, which change no result."""
+    keys = (key for key in _unused(options) if _OF_ABSENT_NETWORKS.fullmatch(key))
+    return [f"{key} ({options.model_type} has no such network)" for key in keys]
 
 
-def _is_path(place: str) -> bool:
-    return place.startswith("path.")
+def unread_keys(model_type: str) -> dict[str, tuple[str, ...]]:
+    """Returns the keys that a recipe does not read, each with the recipes that do.
+
+    A recipe of another package that has no `options_read` of its own may read anything.
+    """
+    recipe = RECIPES[model_type]
+    is_own = recipe.__module__.startswith("hfsr.")
+    read = getattr(recipe, "options_read", None) if is_own else vars(recipe).get("options_read")
+    if read is None:
+        return {}
+    recipes: dict[str, list[str]] = defaultdict(list)
+    for name in RECIPES:
+        for key in getattr(RECIPES[name], "options_read", None) or ():
+            recipes[key].append(name)
+    return {key: tuple(recipes[key]) for key in sorted(recipes) if key not in read}
 
 
 def _unused(options: TrainOptions) -> dict[str, tuple[str, ...]]:
-    """Returns the given places that the recipe does not read, each with the recipes that do.
+    """Returns those of `unread_keys` that are given, with a value that differs from the default.
 
-    A value that equals the default is not given: files for several recipes state it. A recipe without
-    `options_read` may read anything.
+    Files for several recipes state defaults.
     """
-    read = getattr(RECIPES[options.model_type], "options_read", None)
-    if read is None:
-        return {}
-    users: dict[str, list[str]] = defaultdict(list)
-    for name in RECIPES:
-        for place in getattr(RECIPES[name], "options_read", None) or ():
-            users[place].append(name)
-    unread = (place for place in sorted(users) if place not in read)
-    return {place: tuple(users[place]) for place in unread if _is_given(options, place)}
+    unread = unread_keys(options.model_type)
+    return {key: recipes for key, recipes in unread.items() if _is_given(options, key)}
 
 
 def _is_given(options: TrainOptions, place: str) -> bool:

@@ -76,6 +76,9 @@ def test_everything_else_stays(run_file: Path) -> None:
         ("datasets/../../alice/x", "datasets/x"),
         ("made from /home/alice/my photos/x", "made from x"),
         ("hf_" + "a" * 30, "removed"),
+        ("hf_super_resolution_x4", "hf_super_resolution_x4"),
+        ("owner/hf_image_restoration_v2", "owner/hf_image_restoration_v2"),
+        ("sk-learn-super-resolution-network-with-a-name", "sk-learn-super-resolution-network-with-a-name"),
         ("WANDB_API_KEY=abc", "WANDB_API_KEY= removed"),
         ("experiments/base/net_g.pth", "experiments/base/net_g.pth"),
         ("hf://datasets/owner/name/train", "hf://datasets/owner/name/train"),
@@ -114,3 +117,8 @@ def test_packaged_option_files_are_unchanged() -> None:
     assert files
     for file in files:
         assert redact_option_file(file.read_text()) == file.read_text()
+
+
+def test_settings_under_names_of_secrets_stay() -> None:
+    text = "network_g: {type: X, num_token: 64, cls_token: 1, auth: 0.5, token: s3cr3t}\n"
+    assert redact_option_file(text) == text.replace("s3cr3t", "removed")

@@ -73,6 +73,7 @@ def test_the_second_load_downloads_nothing(hub: HubServer, stranger: Client, pus
 def test_offline_takes_what_is_cached(
     hub: HubServer, stranger: Client, stranger_home: Path, tmp_path: Path, pushed: str
 ) -> None:
+    assert stranger.ok("model = hfsr.from_pretrained('org/tiny')" + OUTPUT) == pushed  # cached from here on
     client = Client(hub.url, home=stranger_home / "hf", cwd=tmp_path, offline=True)
     try:
         with hub.recorded() as calls:

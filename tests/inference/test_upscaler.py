@@ -346,14 +346,17 @@ def test_an_ending_that_cannot_be_written_is_said_before_the_work(model, tmp_pat
 
 @pytest.mark.parametrize("side", [40, 140])  # smaller images run whole
 @pytest.mark.parametrize("is_training", [False, True])
-def test_weights_are_those_of_the_model_at_each_image(side: int, is_training: bool) -> None:
+@pytest.mark.parametrize("through_data", [False, True])  # as averages of weights change them
+def test_weights_are_those_of_the_model_at_each_image(
+    side: int, is_training: bool, through_data: bool
+) -> None:
     model, x = hfsr.create_model("srresnet_tiny"), torch.rand(1, 3, side, side)
     model.train(is_training)
     upscaler = Upscaler(model, dtype="fp32")
     upscaler.tensor(x)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(0.5)
+            (parameter.data if through_data else parameter).mul_(0.5)
     model.train()  # as between two validations; the running statistics must not change
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     found = upscaler.tensor(x)

@@ -33,8 +33,13 @@ SECRET_KEYS = re.compile(SECRET_KEY, re.IGNORECASE)
 """Keys whose values are secrets, such as `api_key`, `hf_token` and `password`."""
 SECRET_ENTRY = re.compile(rf"(?<![\w-])(?:{SECRET_KEY})[\"']?\s*[:=]", re.IGNORECASE)
 """Entry of such a key, in a comment."""
-SECRET_VALUE = re.compile(r"\b(?:hf_|gh[pousr]_|github_pat_|sk-|AKIA|xox[abp]-)[\w-]{16,}")
-"""Token of a known service."""
+SECRET_VALUE = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{22,}|AKIA[A-Z0-9]{16}"
+    r"|sk-(?=[\w-]*\d)[\w-]{32,}|xox[abp]-[\w-]{16,})"
+)
+"""Token of a known service. Names such as "hf_super_resolution_x4" have other characters."""
+_SETTINGS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
+"""Tags of values that are no secrets under keys of secrets."""
 REMOVED = "removed"
 """Text in place of a secret."""
 
@@ -89,8 +94,8 @@ def _redact_nodes(root: yaml.Node) -> dict[int, str]:
     """Redacts the scalars below a node; returns the new value by the position where the old one ends."""
     values: dict[int, str] = {}
     for node, is_secret in _scalars(root, set()):
-        has_value = node.tag not in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:bool") and node.value
-        value = REMOVED if is_secret and has_value else redact_path(node.value)
+        is_setting = node.tag in _SETTINGS or not node.value  # such as `num_token: 64`
+        value = REMOVED if is_secret and not is_setting else redact_path(node.value)
         if value != node.value:
             node.value, node.tag, node.style = value, "tag:yaml.org,2002:str", None
             values[node.end_mark.index] = value

@@ -25,7 +25,15 @@ from hfsr.hub.client import client, translate_errors
 from .cache_check import verify_download
 from .repo_formats import CONFIG, README, WEIGHTS, read_config
 
-__all__ = ["DownloadedModel", "cached_config", "fetch_card", "fetch_files", "fetch_known_card", "fetch_model"]
+__all__ = [
+    "DownloadedModel",
+    "cached_config",
+    "fetch_card",
+    "fetch_files",
+    "fetch_known_card",
+    "fetch_model",
+    "find_card",
+]
 
 
 def fetch_card(
@@ -74,6 +82,22 @@ def fetch_files(
     return found
 
 
+def find_card(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+) -> str | None:
+    """Returns the text of a model's card, or None if it has none; otherwise as `fetch_card`."""
+    try:
+        return fetch_card(repo_id, revision=revision, cache_dir=cache_dir, token=token)
+    except HubError as error:
+        if isinstance(error.__cause__, RemoteEntryNotFoundError):
+            return None
+        raise
+
+
 def fetch_known_card(
     repo_id: str,
     *,
@@ -84,19 +108,22 @@ def fetch_known_card(
     """Downloads the card of a model and the files that it links; the arguments are those of `fetch_card`.
 
     Returns:
-        The text of the card and the content of the files; None if the model has no card.
+        The text of the card and the content of the files that exist; None if the model has no card.
 
     Raises:
         HubError: the model does not exist, or the Hub cannot be reached.
     """
-    try:
-        text = fetch_card(repo_id, revision=revision, cache_dir=cache_dir, token=token)
-    except HubError as error:
-        if isinstance(error.__cause__, RemoteEntryNotFoundError):
-            return None
-        raise
-    names = linked_files(text)
-    return text, fetch_files(repo_id, names, revision=revision, cache_dir=cache_dir, token=token)
+    text = find_card(repo_id, revision=revision, cache_dir=cache_dir, token=token)
+    if text is None:
+        return None
+    files: dict[str, bytes] = {}
+    for name in linked_files(text):
+        try:
+            files |= fetch_files(repo_id, [name], revision=revision, cache_dir=cache_dir, token=token)
+        except HubError as error:
+            if not isinstance(error.__cause__, RemoteEntryNotFoundError):
+                raise
+    return text, files
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from hfsr.argument_checks import check_mapping, check_path, check_positive
 from hfsr.checkpoints import at_scale, load_checkpoint, read_model_folder, read_state_dict
 from hfsr.checkpoints.files import parse_config
 from hfsr.checkpoints.int8_calibration import quantize_by_calibration
-from hfsr.errors import CheckpointError, OptionsError, suggest
+from hfsr.errors import CheckpointError, HubError, OptionsError, suggest
 from hfsr.hub.cards.schema import current_task
 from hfsr.model_zoo import Restorer
 
@@ -193,8 +194,10 @@ def _from_hub(
         raise CheckpointError(str(error).replace(str(downloaded.folder), repo_id)) from error
     commit = downloaded.folder.name  # the cache names folders after commits
     if isinstance(downloads.token, str) and not downloads.local_files_only:
-        # The token is not kept with the model, so the card that `save_pretrained` reads is cached now.
-        fetch_known_card(repo_id, revision=commit, cache_dir=downloads.cache_dir, token=downloads.token)
+        # The token is not kept with the model, so the card that `save_pretrained` reads is cached now. Out of
+        # reach, it does not matter for running the model; `save_pretrained` warns.
+        with contextlib.suppress(HubError):
+            fetch_known_card(repo_id, revision=commit, cache_dir=downloads.cache_dir, token=downloads.token)
     return model, commit
 
 

@@ -25,17 +25,17 @@ def check_tiff_tags(image: Image.Image) -> None:
 def scaled_level(key: int, image: Image.Image) -> int:
     """Scales a transparent level like the samples, if those had 2 or 4 bit: Pillow scales only the samples.
 
-    An image that is decoded does not tell its depth: its levels must be those of 2 or 4 bit, which `key`
-    itself is not.
+    An image that is decoded does not tell its depth: its levels must be those of 2 or 4 bit, and the scaled
+    level must be one of them.
 
     Args:
         key: the level in the file.
         image: loaded, of mode L.
     """
-    found = np.unique(np.asarray(image))
+    levels = {level for level, count in enumerate(image.histogram()) if count}
     for largest in (3, 15):
         step = 255 // largest
-        if 0 < key <= largest and not (found % step).any():
+        if 0 < key <= largest and key * step in levels and not any(level % step for level in levels):
             return key * step
     return key
 

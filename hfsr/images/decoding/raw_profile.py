@@ -10,7 +10,7 @@ __all__ = ["RAW_PROFILE", "RawProfiles"]
 
 RAW_PROFILE = b"Raw profile type "
 """Prefix of the keyword of such a text."""
-_TEXT = re.compile(rb"\n([^\n]*)\n\s*(\d+)\n([0-9A-Fa-f\s]*)")
+_TEXT = re.compile(rb"\n([^\n]*)\n\s*(\d{1,9})\n([0-9A-Fa-f\s]*)")
 """Name, number of bytes, and the bytes."""
 _EXIF = b"Exif\0\0"
 _XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"

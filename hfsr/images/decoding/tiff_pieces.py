@@ -95,12 +95,16 @@ def _places(layout: TiffLayout, plane: int) -> list[tuple[int, int]]:
     if len(offsets) < pieces:
         raise OSError(f"its directory lists {len(offsets)} of {pieces} strips or tiles")
     places = []
+    is_uncompressed, bytes_of_rows = layout.value(tags.COMPRESSION, 1) == 1, dict[int, int]()
     for index, offset in enumerate(offsets):
         if offset == 0:
             raise ImageError("some of its strips or tiles are left out (a sparse TIFF); write all of them")
         count = counts[index] if index < len(counts) else max(layout.size - offset, 1)
-        if layout.value(tags.COMPRESSION, 1) == 1:  # programs write other counts for a last strip
-            count = _uncompressed_bytes(layout, grid, grid.rows_of(index))
+        if is_uncompressed:  # programs write other counts for a last strip
+            rows = grid.rows_of(index)
+            if rows not in bytes_of_rows:
+                bytes_of_rows[rows] = _uncompressed_bytes(layout, grid, rows)
+            count = bytes_of_rows[rows]
         if offset + count > layout.size:
             what = "tiles" if grid.is_tiled else "strips"
             raise OSError(f"it has {layout.size:,} bytes, but its {what} reach byte {offset + count:,}")

@@ -16,6 +16,7 @@ from hfsr.atomic import replacing
 from hfsr.errors import CheckpointError, MissingDependencyError, OptionsError, PlanError
 from hfsr.model_zoo import check_restorer, spec_of
 
+from ..program.tracing import CoreTracer
 from .ncnn_graph import INPUT, OUTPUT, NcnnGraph
 from .ncnn_layers import add_node, is_in_place
 
@@ -167,10 +168,6 @@ def _with_unit_range(model: nn.Module) -> nn.Module:
     return folded if (expected - found).abs().max() <= _FOLDED * expected.abs().max() else model
 
 
-class _Tracer(fx.Tracer):
-    traced_func_name = "core"
-
-
 def _build(model: nn.Module, *, name: str) -> tuple[NcnnGraph, str, fx.GraphModule]:
     """The layers of a network, the blob that is its result, and the traced network.
 
@@ -179,7 +176,7 @@ def _build(model: nn.Module, *, name: str) -> tuple[NcnnGraph, str, fx.GraphModu
     """
     traced = copy.deepcopy(model)  # networks that store intermediate results keep proxies in place of them
     try:
-        graph = _Tracer().trace(traced)
+        graph = CoreTracer().trace(traced)
     except Exception as error:  # any Python code of the network may fail on a proxy
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise PlanError(f"{name} cannot be exported to ncnn: {lines[0][:120]}; {_PLACE}") from error

@@ -12,11 +12,12 @@ from ..image_io.sources_and_sinks import TensorSink, TensorSource
 from ..program.geometry import Size
 from ..program.program import Program
 from ..program.sized_program import SizedProgram
+from ..runtime.precision import disable_tf32
 from .tile_executor import TileExecutor
 
 __all__ = ["check_program"]
 
-_SIZES = (Size(40, 48), Size(64, 64))
+_SIZES = (Size(40, 48), Size(64, 64), Size(128, 128))
 """Sizes of the images, tried in order: networks that fold or halve their input take only multiples."""
 _TILE = 16
 _TOLERANCE = 1e-3
@@ -39,11 +40,12 @@ def check_program(model: nn.Module, program: Program, device: torch.device, mult
     Raises:
         PlanError: the results differ.
     """
-    x, expected = _example(model, device, multiple)
-    sized = SizedProgram(program, Size(*x.shape[-2:]))
-    found = torch.empty(1, 3, *sized.sizes[program.output])
-    for _ in TileExecutor(sized, _TILE, device).run(TensorSource(x, device), TensorSink(found)):
-        pass
+    with disable_tf32(torch.float32, device):
+        x, expected = _example(model, device, multiple)
+        sized = SizedProgram(program, Size(*x.shape[-2:]))
+        found = torch.empty(1, 3, *sized.sizes[program.output])
+        for _ in TileExecutor(sized, _TILE, device).run(TensorSource(x, device), TensorSink(found)):
+            pass
     peak = max(1.0, expected.abs().max().item())
     if expected.shape != found.shape or not (found - expected).abs().max() <= _TOLERANCE * peak:
         raise PlanError(
@@ -61,7 +63,7 @@ def _example(model: nn.Module, device: torch.device, multiple: int) -> tuple[Ten
             return x, model(x.clone()).float().cpu()
         except RuntimeError:  # the network does not take this size
             continue
-    tried = " and ".join(f"{size.width}x{size.height}" for size in _SIZES)
+    tried = ", ".join(f"{size.width}x{size.height}" for size in _SIZES)
     raise PlanError(
         f"{type(model).__name__} takes no image of {tried} px, by which its tiles would be checked; run it "
         "whole (tile 0)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
@@ -16,14 +17,14 @@ _INPLACE_ARGUMENT = {F.relu: 1, F.leaky_relu: 2, F.silu: 1}
 """Position of the argument `inplace` in the activations of torch.nn.functional that can be tiled."""
 _SHARING_MODULES = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Unflatten)
 """Modules that return their input, or a view of it."""
-_SHARING_FUNCTIONS = (operator.getitem, "view", "reshape", "permute", "transpose", "chunk", "split", "narrow")
+_VIEWS = ("reshape", "permute", "transpose", "chunk", "split", "narrow")
+_SHARING_FUNCTIONS = (operator.getitem, "view", *_VIEWS, *(getattr(torch, name) for name in _VIEWS))
 
 
 def separate_inplace(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
-    """Lets every node after an operator in place read its result instead of its input.
+    """Makes later readers of an overwritten tensor read the result of the operator that overwrote it.
 
-    Torch overwrites the input, so that later readers see the result. In a graph of values they would see the
-    input.
+    Torch overwrites the input. In a graph of values, later readers would see it as it was before.
 
     Args:
         graph: a traced graph, changed in place.

@@ -20,18 +20,18 @@ from .operator_mapping import LEAF_MODULES, build_operator, is_global_pool
 from .operators import Operator
 from .program import Program, Stage
 
-__all__ = ["MIN_EXACT_SIDE", "is_exact", "trace"]
+__all__ = ["MIN_EXACT_SIDE", "CoreTracer", "is_exact", "trace"]
 
 _PROBE_SIZES = (Size(17, 23), Size(30, 19), Size(16, 32))
 MIN_EXACT_SIDE = 16
 """Shorter side in px from which `is_exact` holds; the network may pad smaller images differently."""
 
 
-_tracing = threading.Lock()
+_trace_lock = threading.Lock()
 """Held while fx replaces methods of `nn.Module`, which are those of all threads."""
 
 
-class _CoreTracer(fx.Tracer):
+class CoreTracer(fx.Tracer):
     """Traces `core`; modules that other threads run meanwhile compute as usual."""
 
     traced_func_name = "core"
@@ -52,6 +52,12 @@ class _CoreTracer(fx.Tracer):
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
+    def trace(self, root: nn.Module, concrete_args: dict[str, Any] | None = None) -> fx.Graph:  # type: ignore[override]
+        with _trace_lock:
+            return super().trace(root, concrete_args)
+
+
+class _TilingTracer(CoreTracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, LEAF_MODULES) or super().is_leaf_module(m, module_qualified_name)
 
@@ -65,8 +71,7 @@ def trace(model: nn.Module) -> Program:
         PlanError: the network cannot be traced, or one of its operators cannot be tiled.
     """
     try:
-        with _tracing:
-            graph = _CoreTracer().trace(model)
+        graph = _TilingTracer().trace(model)
     except Exception as error:  # any Python code of the network may fail on a proxy
         lines = str(error).strip().splitlines() or [type(error).__name__]
         name = type(model).__name__

@@ -120,8 +120,9 @@ def earlier_state(options: TrainOptions, folders: RunDirs, *, auto_resume: bool)
         return None
     path = Path(named).expanduser()
     state = read_state(path)
-    found = find_states(folders.states)
-    return EarlierState(state, is_newest=bool(found) and found[0].samefile(path))
+    is_of_run = any(found.samefile(path) for found in find_states(folders.states))
+    latest = newest_state(folders.states) if is_of_run else None
+    return EarlierState(state, is_newest=latest is not None and latest["iter"] == state["iter"])
 
 
 def newest_state(folder: Path) -> State | None:
