@@ -58,6 +58,7 @@ def test_beats_bicubic_by_one_db(gt) -> None:
     assert found >= back_projected + 0.3  # the gain from training
 
 
+@pytest.mark.slow
 def test_beats_bicubic_by_more_with_the_true_kernel() -> None:
     kernel = gaussian_kernel((1.9, 1.1, 0.7), 13)
     lq = kernel_down(PINES, kernel, 2)
@@ -85,6 +86,7 @@ def test_known_noise_is_not_amplified() -> None:
     assert psnr(sr, PINES, crop=2) >= psnr(bicubic_up(lq, 2), PINES, crop=2) + 2
 
 
+@pytest.mark.slow
 def test_real_mode_with_unknown_kernel_and_noise() -> None:
     """Without `real` the result is 2 dB below bicubic."""
     lq = noisy(kernel_down(PINES, gaussian_kernel((1.2, 1.2, 0.0), 11), 2), 4)

@@ -416,6 +416,7 @@ def test_phone_shows_the_progress_of_a_long_job(visit, served, large_photo):
     assert served.is_idle()
 
 
+@pytest.mark.slow
 def test_job_ends_when_the_visitor_leaves(visit, served, photo, large_photo):
     leaving, waiting = visit(), visit()
     begin_long_job(leaving, large_photo)
@@ -430,6 +431,7 @@ def test_job_ends_when_the_visitor_leaves(visit, served, photo, large_photo):
     line(leaving, "600 × 400")
 
 
+@pytest.mark.slow
 def test_two_tabs_of_one_visitor(visit, served, photo, large_photo):
     first = visit()
     second = visit(beside=first)
@@ -469,6 +471,7 @@ def test_full_queue(visit, served, photo, large_photo):
     line(page, "600 × 400")
 
 
+@pytest.mark.slow
 def test_zeroshot_tab(visit, served, photo, text_file, tmp_path):
     page = visit()
     page.get_by_role("tab", name="Experiments").click()

@@ -145,6 +145,7 @@ def test_a_child_of_a_killed_owner_does_not_keep_the_lock(tmp_path):
         os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_of_many_that_race_exactly_one_wins(tmp_path):
     lock_file(tmp_path, host=LockOwner.current().host)  # left by a dead process of this machine
     racers = [Holder(tmp_path / "tiny") for _ in range(4)]
