@@ -83,7 +83,7 @@ def stage_model(
         CheckpointError: the folder cannot be written.
         HubError: the existing card cannot be read.
     """
-    card, earlier, earlier_license = model.card, None, None
+    card, earlier_license = model.card, None
     if not model.has_folder:
         earlier, before = read_card_in(model.folder), _weights_hash(model.folder)
         write_model_folder(model.model, model.folder, task=model.task)

@@ -55,8 +55,8 @@ class RawProfiles:
             self.xmp = self.xmp or data
         elif name in ("icc", "icm"):
             self.icc = self.icc or data
-        elif name == "8bim" or (name == "iptc" and _iptc_records(data)):
-            self.iptc = self.iptc or _iptc_records(data)
+        elif name in ("8bim", "iptc") and ((records := _iptc_records(data)) or name == "8bim"):
+            self.iptc = self.iptc or records
         else:
             return f"its raw profile '{kind}' was left out"
         return None

@@ -16,7 +16,7 @@ from hfsr.atomic import replacing
 from hfsr.errors import CheckpointError, MissingDependencyError, OptionsError, PlanError
 from hfsr.model_zoo import check_restorer, spec_of
 
-from ..program.tracing import CoreTracer
+from ..program.tracing import CoreTracer, attribute_of
 from .ncnn_graph import INPUT, OUTPUT, NcnnGraph
 from .ncnn_layers import add_node, is_in_place
 
@@ -193,7 +193,7 @@ def _build(model: nn.Module, *, name: str) -> tuple[NcnnGraph, str, fx.GraphModu
         elif node.op == "output":
             result = values[node.args[0]]
         elif node.op == "get_attr":
-            values[node] = _attribute(module, str(node.target))
+            values[node] = attribute_of(module, str(node.target))
         else:
             try:
                 values[node] = add_node(layers, node, values, module)
@@ -203,13 +203,6 @@ def _build(model: nn.Module, *, name: str) -> tuple[NcnnGraph, str, fx.GraphModu
                 before = values[node.args[0]]
                 values |= {other: values[node] for other in values if values[other] is before}
     return layers, str(result), module
-
-
-def _attribute(model: nn.Module, path: str) -> Any:
-    value: Any = model
-    for part in path.split("."):
-        value = getattr(value, part)
-    return value
 
 
 Images = list[tuple[Tensor, Tensor]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +21,7 @@ from .operator_mapping import LEAF_MODULES, build_operator, is_global_pool
 from .operators import Operator
 from .program import Program, Stage
 
-__all__ = ["MIN_EXACT_SIDE", "CoreTracer", "is_exact", "trace"]
+__all__ = ["MIN_EXACT_SIDE", "CoreTracer", "attribute_of", "is_exact", "trace"]
 
 _PROBE_SIZES = (Size(17, 23), Size(30, 19), Size(16, 32))
 MIN_EXACT_SIDE = 16
@@ -121,14 +122,17 @@ def _refuse_maps_of_fixed_size(node: fx.Node, module: fx.GraphModule) -> None:
     for constant in node.all_input_nodes:
         if constant.op != "get_attr":
             continue
-        value: Any = module
-        for name in str(constant.target).split("."):
-            value = getattr(value, name)
+        value = attribute_of(module, str(constant.target))
         if isinstance(value, Tensor) and value.dim() > 1 and max(value.shape[-2:]) > 1:
             raise PlanError(
                 f"'{node.name}': a constant of shape {tuple(value.shape)}, with height and width, cannot be "
                 "tiled; run this network whole (tile 0)"
             )
+
+
+def attribute_of(module: nn.Module, path: str) -> Any:
+    """Returns the value of a `get_attr` node, whose target is a dotted path."""
+    return functools.reduce(getattr, path.split("."), module)
 
 
 def is_exact(model: nn.Module) -> bool:
