@@ -16,9 +16,10 @@ from hfsr.atomic import replacing
 from hfsr.errors import CheckpointError, MissingDependencyError, OptionsError, PlanError
 from hfsr.model_zoo import check_restorer, spec_of
 
+from ..program.inplace import is_inplace
 from ..program.tracing import CoreTracer, attribute_of
 from .ncnn_graph import INPUT, OUTPUT, NcnnGraph
-from .ncnn_layers import add_node, is_in_place
+from .ncnn_layers import add_node
 
 __all__ = ["TOLERANCE", "TOLERANCE_FP16", "NcnnDifferences", "export_ncnn"]
 
@@ -185,6 +186,7 @@ def _build(model: nn.Module, *, name: str) -> tuple[NcnnGraph, str, fx.GraphModu
     module = fx.GraphModule(model, graph)
     module.graph.eliminate_dead_code()
     module.recompile()
+    modules = dict(module.named_modules())
     layers = NcnnGraph()
     values: dict[fx.Node, Any] = {}
     for node in module.graph.nodes:
@@ -199,7 +201,7 @@ def _build(model: nn.Module, *, name: str) -> tuple[NcnnGraph, str, fx.GraphModu
                 values[node] = add_node(layers, node, values, module)
             except PlanError as error:
                 raise PlanError(f"{name} cannot be exported to ncnn: {error}; {_PLACE}") from error
-            if is_in_place(node, module):  # whatever reads that feature map from here on reads the result
+            if is_inplace(node, modules):  # whatever reads that feature map from here on reads the result
                 before = values[node.args[0]]
                 values |= {other: values[node] for other in values if values[other] is before}
     return layers, str(result), module

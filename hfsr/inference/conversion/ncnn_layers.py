@@ -14,7 +14,7 @@ from hfsr.errors import PlanError
 
 from .ncnn_graph import NcnnGraph
 
-__all__ = ["add_node", "is_in_place"]
+__all__ = ["add_node"]
 
 _ADD, _SUB, _MUL, _DIV, _RSUB, _RDIV = 0, 1, 2, 3, 7, 8
 """Numbers of the operations of ncnn's BinaryOp."""
@@ -27,7 +27,6 @@ _ARITHMETIC: dict[Any, tuple[int, int]] = {
 }
 _NEUTRAL = {_ADD: 0.0, _SUB: 0.0, _MUL: 1.0, _DIV: 1.0}
 _UNCHANGED = ("contiguous", "type_as", "to", "float")
-_IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv, F.leaky_relu_)
 _RESIZE = {"nearest": 1, "bilinear": 2}
 
 Value = Any
@@ -84,15 +83,6 @@ def add_node(graph: NcnnGraph, node: fx.Node, values: Mapping[fx.Node, Value], m
     if target in (F.pixel_shuffle, torch.pixel_shuffle):
         return graph.add("PixelShuffle", [_blob(arguments[0])], {0: int(arguments[1])})
     raise PlanError(f"it calls {getattr(target, '__name__', target)}")
-
-
-def is_in_place(node: fx.Node, model: nn.Module) -> bool:
-    """True for a node that writes its result over its first input."""
-    if node.op == "call_module":
-        return bool(getattr(model.get_submodule(str(node.target)), "inplace", False))
-    if node.op == "call_method":
-        return str(node.target).endswith("_")
-    return node.target in _IN_PLACE or bool(node.kwargs.get("inplace", False))
 
 
 def _value(argument: Any, values: Mapping[fx.Node, Value]) -> Value:

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from hfsr.errors import PlanError
 
-__all__ = ["separate_inplace"]
+__all__ = ["is_inplace", "separate_inplace"]
 
+_INPLACE_FUNCTIONS = (operator.iadd, operator.isub, operator.imul, operator.itruediv, F.leaky_relu_)
 _INPLACE_ARGUMENT = {F.relu: 1, F.leaky_relu: 2, F.silu: 1}
 """Position of the argument `inplace` in the activations of torch.nn.functional that can be tiled."""
 _SHARING_MODULES = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Unflatten)
@@ -35,7 +36,7 @@ def separate_inplace(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
     """
     order = {node: index for index, node in enumerate(graph.nodes)}
     for node in list(graph.nodes):
-        if not _is_inplace(node, modules):
+        if not is_inplace(node, modules):
             continue
         source = node.all_input_nodes[0]
         relatives = [source, *(user for user in source.users if order[user] < order[node])]
@@ -49,14 +50,18 @@ def separate_inplace(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
                 user.replace_input_with(source, node)
 
 
-def _is_inplace(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    if node.op == "call_module":
-        return bool(getattr(modules[str(node.target)], "inplace", False))
+def is_inplace(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Returns True for a node that writes its result over its first input."""
     target: Any = node.target
-    if node.op != "call_function" or target not in _INPLACE_ARGUMENT:
+    if node.op == "call_module":
+        return bool(getattr(modules[str(target)], "inplace", False))
+    if node.op == "call_method":
+        return str(target).endswith("_")
+    if node.op != "call_function":
         return False
-    place = _INPLACE_ARGUMENT[target]
-    return bool(node.kwargs.get("inplace", node.args[place] if len(node.args) > place else False))
+    place = _INPLACE_ARGUMENT.get(target, len(node.args))
+    stated = node.args[place] if place < len(node.args) else False
+    return target in _INPLACE_FUNCTIONS or bool(node.kwargs.get("inplace", stated))
 
 
 def _shares_memory(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
